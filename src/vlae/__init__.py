@@ -1,0 +1,42 @@
+"""Structured features from unlabelled images, in levels from simple to complex: the variational ladder autoencoder."""
+
+import importlib
+import os
+from typing import TYPE_CHECKING, Any
+
+# Lets torch take huge pages for tensors, which saves thousands of page faults a step; read when torch is imported.
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+
+if TYPE_CHECKING:
+    from vlae.data import Images
+    from vlae.ladder import VLAE, Level
+    from vlae.model import ForwardPass, LatentModel
+    from vlae.recipes import Recipe
+    from vlae.runs import Run, load
+    from vlae.training import train
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "VLAE": "ladder",
+    "ForwardPass": "model",
+    "Images": "data",
+    "LatentModel": "model",
+    "Level": "ladder",
+    "Recipe": "recipes",
+    "Run": "runs",
+    "load": "runs",
+    "train": "training",
+}
+
+__all__ = ["VLAE", "ForwardPass", "Images", "LatentModel", "Level", "Recipe", "Run", "load", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(f"vlae.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'vlae' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

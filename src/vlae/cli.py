@@ -1,0 +1,275 @@
+"""The command line: one thin command per library function."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import App, Parameter
+
+import vlae
+
+app = App(
+    name="vlae",
+    help="Structured features from unlabelled images, in levels from simple to complex.",
+    version=vlae.__version__,
+    help_format="markdown",
+)
+
+Codes = Annotated[str | None, Parameter(help="Sizes of the levels' codes, level 1 first, as 2,2,2.")]
+Options = Annotated[str, Parameter(parse=False)]
+
+
+@app.command
+def demo(*, out: Path = Path("runs/demo"), minutes: float = 5.0, seed: int = 0) -> None:
+    """Train a ladder on the built-in street numbers, in five minutes, and show what to do next.
+
+    Args:
+        out: Folder of the run.
+        minutes: Training time at most.
+        seed: Of weights, data order and codes.
+    """
+    from vlae.training import train as train_ladder
+
+    run = train_ladder("streets", out=out, minutes=minutes, seed=seed, steps=6000)
+    _say_done(run)
+
+
+@app.command
+def train(
+    source: str,
+    *,
+    out: Path | None = None,
+    recipe: str = "lean",
+    codes: Codes = None,
+    deep_heads: bool = False,
+    size: int | None = None,
+    crop: int | None = None,
+    channels: int | None = None,
+    layout: Literal["NHW", "NHWC", "NCHW"] | None = None,
+    key: str | None = None,
+    limit: int | None = None,
+    steps: int | None = None,
+    minutes: float | None = None,
+    batch_size: int | None = None,
+    learning_rate: float | None = None,
+    precision: Literal["fp32", "bf16"] | None = None,
+    beta: float | None = None,
+    growth: Literal["ladder", "top-down", "bottom-up", "joint"] | None = None,
+    family: Literal["gaussian", "laplace", "bernoulli"] | None = None,
+    scale: str | None = None,
+    seed: int | None = None,
+    resume: bool = False,
+    accelerator: str = "auto",
+    devices: str = "auto",
+    num_nodes: int = 1,
+) -> None:
+    """Train a ladder on pictures, arrays or tables; leave a run folder with its figures and page.
+
+    Args:
+        source: A folder of pictures, .npy, .npz, .csv, .parquet, a Hugging Face data set, MNIST's, SVHN's or CelebA's own
+            files, or "streets".
+        out: Folder of the run; by default runs/ and the source's name.
+        recipe: lean, mnist, svhn, celeba or lsun.
+        deep_heads: For the paper's recipes: heads that re-encode the level below, as the authors' do.
+        size: Side of the images in pixels, 8 to 256.
+        crop: Cut this square out of the middle of each picture first.
+        channels: 1 grey, 2 grey and alpha, 3 colour, 4 colour and alpha.
+        layout: Of an array whose shape does not tell.
+        key: Which array of an .npz file, or column of a table.
+        limit: Train on at most so many.
+        steps: Optimiser steps in all.
+        minutes: Stop after this much training if the steps are not done by then.
+        batch_size: Images per step and device.
+        learning_rate: Of Adam, at its highest.
+        precision: fp32, or bf16 on processors that have it.
+        beta: Weight of the KL terms.
+        growth: Order in which the levels fade in.
+        family: Density of the data given the codes.
+        scale: Its scale: a number, "optimal" or "learned".
+        seed: Of weights, data order and codes.
+        resume: Go on with the unfinished run in the folder.
+        accelerator: auto, cpu, gpu or mps.
+        devices: How many of them, or auto.
+        num_nodes: How many machines.
+    """
+    from vlae.training import train as train_ladder
+
+    settings: dict[str, Any] = {
+        "steps": steps,
+        "minutes": minutes,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "precision": precision,
+        "beta": beta,
+        "growth": growth,
+        "family": family,
+        "scale": _number_or_word(scale),
+        "seed": seed,
+    }
+    run = train_ladder(
+        source,
+        out=out,
+        recipe=recipe,
+        codes=_sizes(codes),
+        deep_heads=deep_heads,
+        size=size,
+        crop=crop,
+        channels=channels,
+        layout=layout,
+        key=key,
+        limit=limit,
+        resume=resume,
+        accelerator=accelerator,
+        devices=int(devices) if devices.isdigit() else devices,
+        num_nodes=num_nodes,
+        **settings,
+    )
+    _say_done(run)
+
+
+@app.command
+def data(
+    source: str,
+    *,
+    size: int | None = None,
+    crop: int | None = None,
+    channels: int | None = None,
+    layout: Literal["NHW", "NHWC", "NCHW"] | None = None,
+    key: str | None = None,
+    json_: Annotated[bool, Parameter(name="--json")] = False,
+) -> None:
+    """Say what a source holds: count, shape, value range, labels, where it is cached.
+
+    Args:
+        source: As for train.
+        size: As for train.
+        crop: As for train.
+        channels: As for train.
+        layout: As for train.
+        key: As for train.
+        json_: Print JSON.
+    """
+    from vlae.data import load
+
+    images = load(source, split="all", size=size, crop=crop, channels=channels, layout=layout, key=key, progress=True)
+    found = images.describe()
+    if json_:
+        print(json.dumps(found, indent=2))
+        return
+    for name, value in found.items():
+        if value not in (None, {}, [], ()):
+            print(f"{name:>12}  {_plain(value)}")
+    for file, reason in images.skipped[:20]:
+        print(f"     skipped  {file}: {reason}")
+
+
+@app.command
+def figure(
+    run: Path,
+    kind: Literal["levels", "samples", "reconstructions", "traversal", "mix", "progress"] = "levels",
+    *,
+    from_image: Path | None = None,
+    out: Path | None = None,
+    num: int | None = None,
+    span: float | None = None,
+    seed: int | None = None,
+) -> None:
+    """Draw a figure of a run.
+
+    Args:
+        run: Folder of the run.
+        kind: levels: one panel per level, which changes while the others hold. samples. reconstructions. traversal: a row
+            per code dimension. mix: the lower levels of one image, the upper ones of another. progress: training curves.
+        from_image: Start from this picture's codes instead of a random draw (levels, traversal).
+        out: File to write; by default figures/KIND.png in the run's folder.
+        num: How many.
+        span: How far codes are swept, in standard deviations.
+        seed: Of the random draws.
+    """
+    from vlae.runs import load
+
+    options = {name: value for name, value in (("num", num), ("span", span), ("seed", seed)) if value is not None}
+    loaded = load(run)
+    picture = loaded.figure(kind, from_image=from_image, **options)
+    path = loaded.path / "figures" / f"{kind}.png"
+    if out is not None:
+        picture.save(out)
+        path = out
+    print(path)
+
+
+@app.command
+def report(run: Path, *, out: Path | None = None) -> None:
+    """Write one self-contained HTML page of a run.
+
+    Args:
+        run: Folder of the run.
+        out: File to write; by default report.html in the run's folder.
+    """
+    from vlae import report as page
+    from vlae.runs import load
+
+    print(page.write(load(run), out))
+
+
+def _say_done(run: "vlae.Run") -> None:
+    levels = ", ".join(f"{level['kl_nats']:.1f}" for level in run.summary["levels"])
+    print(
+        f"held-out squared error {run.summary['reconstruction']['mse']:.4f} per dimension; "
+        f"KL of each level, 1 first: {levels} nats\n"
+        f"page      {run.path / 'report.html'}\n"
+        f"figures   {run.path / 'figures'}\n"
+        f"next      vlae figure {run.path} levels --seed 1\n"
+        f"          vlae figure {run.path} levels --from-image PICTURE\n"
+        f"          vlae train YOUR_PICTURES --out runs/mine"
+    )
+
+
+def _sizes(codes: str | None) -> tuple[int, ...] | None:
+    if codes is None:
+        return None
+    try:
+        return tuple(int(size) for size in codes.split(","))
+    except ValueError:
+        raise ValueError(f"codes are {codes!r}; give whole numbers with commas between, one per level: 2,2,2") from None
+
+
+def _number_or_word(text: str | None) -> float | str | None:
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return text
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {_plain(item)}" for key, item in value.items())
+    return ", ".join(map(_plain, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def main() -> None:
+    """Runs the command line; what a user can mend is one line and exit code 2."""
+    try:
+        app()
+    except KeyboardInterrupt as stop:
+        _fail(str(stop) or "interrupted", 130, hint="; go on with the same command and --resume" if str(stop) else "")
+    except (ValueError, TypeError, FileNotFoundError, ArithmeticError) as error:
+        _fail(str(error), 2)
+    except OSError as error:
+        _fail(f"{error.filename or 'writing'}: {error.strerror or error}", 2, hint=_disk_hint(error))
+
+
+def _disk_hint(error: OSError) -> str:
+    import errno
+
+    return {
+        errno.ENOSPC: "; free some space, or choose another --out",
+        errno.EACCES: "; choose a folder you may write to with --out",
+        errno.EROFS: "; choose a folder you may write to with --out",
+    }.get(error.errno or 0, "")
+
+
+def _fail(message: str, code: int, hint: str = "") -> None:
+    print(f"vlae: {' '.join(message.split())}{hint}", file=sys.stderr)
+    sys.exit(code)

@@ -1,0 +1,339 @@
+"""Complete settings as functions of the data's shape: `lean`, our default, and those of the paper."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from math import ceil, log2
+from typing import Any, Literal, get_args
+
+from torch import Tensor
+
+from vlae.ladder import VLAE, Blocks, Level
+from vlae.likelihoods import Likelihood
+from vlae.model import LatentModel, check_code_sizes
+from vlae.nn import Shape
+from vlae.objectives import Objective
+
+Precision = Literal["fp32", "bf16"]
+Schedule = Literal["constant", "cosine"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """How long and how a model is trained.
+
+    Attributes:
+        steps: optimiser steps in all.
+        minutes: stop after this much training time, if the steps are not done by then; growth and learning rate follow
+            whichever of the two is further on. None: only steps count, and the same seed gives the same run.
+        batch_size: data per step and device; fewer where there are fewer.
+        learning_rate: of Adam, at its highest.
+        schedule: "constant", or "cosine": a linear rise over the first hundredth of the training, then half a cosine.
+        precision: "fp32", or "bf16" (mixed; for processors that have it in hardware).
+        seed: of the weights, the order of the data and the sampled codes.
+    """
+
+    steps: int = 10_000
+    minutes: float | None = None
+    batch_size: int = 128
+    learning_rate: float = 2e-3
+    schedule: Schedule = "cosine"
+    precision: Precision = "fp32"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, value in (("steps", self.steps), ("batch_size", self.batch_size)):
+            least = 2 if name == "batch_size" else 1
+            if value < least:
+                raise ValueError(f"{name} is {value}; give a whole number from {least} up")
+        if not 0 < self.learning_rate < 1:
+            raise ValueError(f"learning_rate is {self.learning_rate}; give a number between 0 and 1")
+        if self.minutes is not None and not self.minutes > 0:
+            raise ValueError(f"minutes is {self.minutes}; give a number above 0")
+        for given, allowed in ((self.schedule, Schedule), (self.precision, Precision)):
+            if given not in get_args(allowed):
+                raise ValueError(f"{given!r} is unknown; choose one of {', '.join(get_args(allowed))}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Everything that decides what a training gives, beside the data.
+
+    Attributes:
+        name: of the function that made it.
+        shape: of one datum.
+        levels: level 1, nearest the pixels, first.
+        blocks: what the networks share.
+        likelihood: the density of data given codes.
+        mean: subtracted from the networks' input; None: the training data's own, per dimension.
+        stddev: the input is divided by it; None: likewise.
+        objective: what is minimised.
+        training: how.
+    """
+
+    name: str
+    shape: Shape
+    levels: tuple[Level, ...]
+    blocks: Blocks = Blocks()
+    likelihood: Likelihood = Likelihood()
+    mean: float | None = 0.5
+    stddev: float | None = 0.25
+    objective: Objective = Objective()
+    training: Training = Training()
+
+    @property
+    def code_sizes(self) -> tuple[int, ...]:
+        """Dimensions of every level's code, level 1 first."""
+        return tuple(level.code_size for level in self.levels)
+
+    def to_json(self) -> str:
+        """All settings, as text that `from_json` reads back to an equal recipe."""
+        return json.dumps(asdict(self), indent=2)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Recipe":
+        """The recipe that `to_json` wrote.
+
+        Raises:
+            ValueError: if a setting is missing or unknown.
+        """
+        fields = _tuples(json.loads(text))
+        parts = {"blocks": Blocks, "likelihood": Likelihood, "objective": Objective, "training": Training}
+        try:
+            fields["levels"] = tuple(Level(**level) for level in fields["levels"])
+            for name, part in parts.items():
+                fields[name] = part(**fields[name])
+            return cls(**fields)
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"not the recipe of a run, or one of a newer vlae: {error}") from error
+
+
+def _tuples(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _tuples(item) for key, item in value.items()}
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
+
+
+def build(recipe: Recipe, *, mean: Tensor | None = None, stddev: Tensor | None = None) -> LatentModel:
+    """The recipe's model, untrained.
+
+    Args:
+        recipe: the settings.
+        mean: of the training data, (dimensions,), where the recipe leaves it to the data; zeros if not given, as when
+            a saved model's own is loaded over it.
+        stddev: likewise; ones if not given.
+    """
+    if recipe.mean is None:
+        mean = mean if mean is not None else Tensor([0.0]).expand(recipe.shape).clone()
+        stddev = stddev if stddev is not None else Tensor([1.0]).expand(recipe.shape).clone()
+        return VLAE(recipe.shape, recipe.levels, blocks=recipe.blocks, likelihood=recipe.likelihood, mean=mean, stddev=stddev)
+    assert recipe.stddev is not None
+    return VLAE(
+        recipe.shape,
+        recipe.levels,
+        blocks=recipe.blocks,
+        likelihood=recipe.likelihood,
+        mean=recipe.mean,
+        stddev=recipe.stddev,
+    )
+
+
+def lean(shape: Shape, *, codes: Sequence[int] | None = None, width: int = 32) -> Recipe:
+    """Our default: small networks whose lower levels are simple by structure, and grow in the order of the ladder.
+
+    Images: level 1 is read from globally pooled features and acts as one scale and shift per channel; the next ones the
+    same on grids of 2 × 2, then 4 × 4; whatever stands above these, and always the top, is unrestricted. Level 1 grows
+    first, then the top, then downwards. Vectors: fully-connected levels, grown in the same order.
+
+    Args:
+        shape: (channels, height, width) with sides from 8 to 256 and 1 to 4 channels, or (dimensions,).
+        codes: sizes of the levels' codes, level 1 first; None: chosen from the shape.
+        width: channels of level 1 (units, for vectors: eight times as many); doubled at each level up to eight times.
+    """
+    codes = check_code_sizes(_default_codes(shape) if codes is None else codes)
+    if len(shape) == 1:
+        levels = [Level(code_size=size, dense=(8 * width,), acts="concatenate") for size in codes]
+        training = Training(steps=5_000)
+        mean = stddev = None
+    else:
+        _check_image(shape)
+        levels = _lean_levels(shape, codes, width)
+        # An image of twice the side costs four times as much: the budget is a matter of minutes at every size.
+        large = max(shape[1:]) > 32
+        training = Training(steps=4_000 if large else 8_000, batch_size=64 if large else 128)
+        mean, stddev = 0.5, 0.25
+    return Recipe(
+        name="lean",
+        shape=tuple(shape),
+        levels=tuple(levels),
+        mean=mean,
+        stddev=stddev,
+        objective=Objective(growth="ladder"),
+        training=training,
+    )
+
+
+def _default_codes(shape: Shape) -> tuple[int, ...]:
+    if len(shape) == 1:
+        return (4, 8)
+    side = max(shape[1:])
+    return (4, 8) if side < 16 else (4, 4, 8) if side < 32 else (6, 4, 4, 10) if side < 64 else (8, 8, 8, 16)
+
+
+def _lean_levels(shape: Shape, codes: Sequence[int], width: int) -> list[Level]:
+    halvings = max(1, ceil(log2(max(shape[1:]) / 4)))
+    levels = []
+    for number, size in enumerate(codes, start=1):
+        top = number == len(codes)
+        strides = [2] * (halvings // len(codes) + (number <= halvings % len(codes))) or ([] if top else [1])
+        channels = min(width * 2 ** (number - 1), 8 * width)
+        restricted = number <= 3 and not top
+        levels.append(
+            Level(
+                code_size=size,
+                convolutions=tuple((channels, stride) for stride in strides),
+                dense=(8 * width,) if top else (),
+                reads="pooled" if restricted and number == 1 else "grid" if restricted else "map",
+                acts="modulate" if restricted else "concatenate",
+                grid=2 ** (number - 1) if restricted else 1,
+            )
+        )
+    return levels
+
+
+def _check_image(shape: Shape) -> None:
+    if len(shape) != 3 or not 1 <= shape[0] <= 4 or not all(8 <= side <= 256 for side in shape[1:]):
+        raise ValueError(f"images are of shape {tuple(shape)}; a ladder takes 1 to 4 channels and sides from 8 to 256")
+
+
+def mnist(shape: Shape = (1, 28, 28), *, codes: Sequence[int] | None = None, deep_heads: bool = False) -> Recipe:
+    """The paper's network for MNIST, 3 levels of 2 dimensions (Reference: section 6.2 and the authors' code)."""
+    _check_image(shape)
+    sizes = _paper_codes("mnist", codes, (2, 2, 2))
+    convolutions = ((64, 2), (128, 2))
+    levels = (
+        Level(
+            code_size=sizes[0],
+            convolutions=convolutions,
+            dense=(1024,),
+            acts="add",
+            head_convolutions=convolutions if deep_heads else (),
+        ),
+        Level(
+            code_size=sizes[1],
+            dense=(1024, 1024, 1024),
+            acts="add",
+            head_dense=(1024, 1024) if deep_heads else (),
+        ),
+        Level(code_size=sizes[2], dense=(1024, 1024), head_dense=(1024, 1024) if deep_heads else ()),
+    )
+    # Their term is 8 Σ|x - x̂| of images in [0, 1].
+    return _paper("mnist", shape, levels, Likelihood(family="laplace", scale=1 / 8), mean=0.0, stddev=1.0)
+
+
+def svhn(shape: Shape = (3, 32, 32), *, codes: Sequence[int] | None = None, deep_heads: bool = False) -> Recipe:
+    """The paper's network for SVHN, 4 levels (Reference: section 6.2 and the authors' code)."""
+    _check_image(shape)
+    sizes = _paper_codes("svhn", codes, (5, 5, 5, 10))
+    stacks = [((64, 2), (64, 1)), ((128, 2), (128, 1)), ((256, 2), (256, 1))]
+    levels = _paper_levels(sizes, stacks, deep_heads)
+    return _paper("svhn", shape, levels, Likelihood(family="laplace", scale=1 / 8), mean=0.0, stddev=1.0)
+
+
+def celeba(shape: Shape = (3, 64, 64), *, codes: Sequence[int] | None = None, deep_heads: bool = False) -> Recipe:
+    """The paper's network for CelebA, 4 levels of 10 (Reference: section 6.2 and the authors' code)."""
+    return _sixty_four("celeba", shape, _paper_codes("celeba", codes, (10, 10, 10, 10)), deep_heads)
+
+
+def lsun(shape: Shape = (3, 64, 64), *, codes: Sequence[int] | None = None, deep_heads: bool = False) -> Recipe:
+    """The authors' network for LSUN bedrooms: that of CelebA with larger codes."""
+    return _sixty_four("lsun", shape, _paper_codes("lsun", codes, (20, 20, 20, 40)), deep_heads)
+
+
+def _sixty_four(name: str, shape: Shape, sizes: tuple[int, ...], deep_heads: bool) -> Recipe:
+    _check_image(shape)
+    stacks = [((64, 2), (64, 1)), ((128, 2), (128, 1), (256, 2)), ((256, 1), (512, 2), (512, 1))]
+    levels = _paper_levels(sizes, stacks, deep_heads)
+    # Their term is 0.5 Σ|x - x̂| of images in [-1, 1]; the same images in [0, 1] make it Σ|x - x̂|, a scale of 1.
+    return _paper(name, shape, levels, Likelihood(family="laplace", scale=1.0), mean=0.5, stddev=0.5)
+
+
+def _paper_levels(
+    sizes: tuple[int, ...], stacks: list[tuple[tuple[int, int], ...]], deep_heads: bool
+) -> tuple[Level, ...]:
+    dense = (1024, 1024)
+    lower = [
+        Level(code_size=size, convolutions=stack, head_convolutions=stack if deep_heads else ())
+        for size, stack in zip(sizes[:-1], stacks, strict=True)
+    ]
+    return (*lower, Level(code_size=sizes[-1], dense=dense, head_dense=dense if deep_heads else ()))
+
+
+def _paper_codes(name: str, codes: Sequence[int] | None, default: tuple[int, ...]) -> tuple[int, ...]:
+    sizes = check_code_sizes(default if codes is None else codes)
+    if len(sizes) != len(default):
+        raise ValueError(f"the recipe {name!r} has {len(default)} levels, {len(sizes)} code sizes are given: {sizes}")
+    return sizes
+
+
+def _paper(
+    name: str, shape: Shape, levels: tuple[Level, ...], likelihood: Likelihood, *, mean: float, stddev: float
+) -> Recipe:
+    return Recipe(
+        name=name,
+        shape=tuple(shape),
+        levels=levels,
+        blocks=Blocks(kernel=4, stddev="sigmoid", weights_stddev=0.02),
+        likelihood=likelihood,
+        mean=mean,
+        stddev=stddev,
+        objective=Objective(warmup=2000),
+        training=Training(steps=20_000, batch_size=100, learning_rate=2e-4, schedule="constant"),
+    )
+
+
+RECIPES: Mapping[str, Callable[..., Recipe]] = {
+    recipe.__name__: recipe for recipe in (lean, mnist, svhn, celeba, lsun)
+}
+
+
+def make(name: str, shape: Shape, *, codes: Sequence[int] | None = None, deep_heads: bool = False) -> Recipe:
+    """The recipe of that name for data of that shape.
+
+    Raises:
+        ValueError: if there is no such recipe, or it cannot be had with these settings.
+    """
+    if name not in RECIPES:
+        raise ValueError(f"there is no recipe {name!r}; choose one of {', '.join(RECIPES)}")
+    if name == "lean":
+        if deep_heads:
+            raise ValueError("deep heads belong to the paper's recipes; 'lean' has none")
+        return lean(shape, codes=codes)
+    if len(shape) == 1:
+        raise ValueError(f"the recipe {name!r} is for images; for vectors of {shape[0]} dimensions choose 'lean'")
+    return RECIPES[name](shape, codes=codes, deep_heads=deep_heads)
+
+
+def adjust(recipe: Recipe, **settings: Any) -> Recipe:
+    """The recipe with some settings replaced; None leaves one as it is.
+
+    Args:
+        recipe: what to start from.
+        settings: any field of `Training`, `Objective` or `Likelihood`, by its name.
+
+    Raises:
+        ValueError: if no part of a recipe has such a field.
+
+    Example:
+        >>> adjust(lean((1, 28, 28)), steps=100, beta=2.0).training.steps
+        100
+    """
+    for part in ("training", "objective", "likelihood"):
+        held = getattr(recipe, part)
+        own = {name: settings.pop(name) for name in list(settings) if hasattr(held, name)}
+        own = {name: value for name, value in own.items() if value is not None}
+        if own:
+            recipe = replace(recipe, **{part: replace(held, **own)})
+    if settings:
+        raise ValueError(f"no recipe has a setting {', '.join(sorted(settings))}")
+    return recipe

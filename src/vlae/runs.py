@@ -1,0 +1,258 @@
+"""A run's folder: the trained model, its recipe, its curves and its figures; save and load.
+
+    recipe.json           every setting, the source of the data, the versions and the machine
+    model.safetensors     the weights; present only when the training is finished
+    summary.json          figures on the held-out part of the data
+    examples.npy          a few held-out data, so that figures can be drawn where the data is not
+    metrics.csv           the training's curves
+    figures/, report.html pictures and page
+    checkpoint.ckpt       where a training goes on; gone when it is finished
+"""
+
+import csv
+import json
+import os
+import platform
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from vlae import figures
+from vlae.information import as_input
+from vlae.model import Codes, LatentModel
+from vlae.recipes import Recipe, build
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+RECIPE, MODEL, SUMMARY, EXAMPLES, METRICS, CHECKPOINT = (
+    "recipe.json",
+    "model.safetensors",
+    "summary.json",
+    "examples.npy",
+    "metrics.csv",
+    "checkpoint.ckpt",
+)
+VERSIONS = ("vlae", "torch", "lightning", "numpy")
+
+
+class RunError(ValueError):
+    """A run folder that is not what was asked for; says what it is and what to do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A trained model with all that belongs to it.
+
+    Attributes:
+        path: its folder.
+        recipe: the settings it was trained with.
+        model: on the CPU, in eval mode.
+        data: the source and the settings with which it was read.
+        summary: figures on held-out data, as `vlae.information.summarise` gives them.
+        examples: held-out data, uint8 (n, C, H, W) or float32 (n, D).
+    """
+
+    path: Path
+    recipe: Recipe
+    model: LatentModel
+    data: dict[str, Any]
+    summary: dict[str, Any]
+    examples: np.ndarray = field(repr=False)
+
+    def encode(self, x: np.ndarray | torch.Tensor, *, batch_size: int = 500) -> tuple[np.ndarray, ...]:
+        """The codes of data: the posterior mean of every level.
+
+        Args:
+            x: uint8 images, or floats in [0, 1], (N, C, H, W), or one image without N; or vectors (N, D).
+            batch_size: how many at a time.
+
+        Returns:
+            One float32 array (N, code size) per level, level 1 first.
+
+        Raises:
+            ValueError: if x is not of the shape the model was trained on.
+
+        Example:
+            >>> codes = run.encode(run.examples)  # doctest: +SKIP
+        """
+        values = self._checked(x)
+        batches = []
+        with torch.inference_mode():
+            for start in range(0, len(values), batch_size):
+                batch = as_input(values[start : start + batch_size], self.model.device)
+                batches.append([posterior.mean.cpu().numpy() for posterior in self.model.infer(batch)])
+        return tuple(np.concatenate(level) for level in zip(*batches, strict=True))
+
+    def decode(self, codes: Sequence[np.ndarray], *, batch_size: int = 500) -> np.ndarray:
+        """Pictures of codes: the mean of r(x | z), float32 (N, C, H, W) in [0, 1], or vectors (N, D).
+
+        Args:
+            codes: one array (N, code size) per level, level 1 first, as `encode` gives them.
+            batch_size: how many at a time.
+        """
+        sizes = tuple(np.shape(code)[-1] for code in codes)
+        if sizes != self.recipe.code_sizes:
+            raise ValueError(f"the codes are of sizes {sizes}; this ladder's are {self.recipe.code_sizes}")
+        tensors = [torch.as_tensor(np.asarray(code, np.float32), device=self.model.device) for code in codes]
+        with torch.inference_mode():
+            starts = range(0, len(tensors[0]), batch_size)
+            batches = (tuple(t[start : start + batch_size] for t in tensors) for start in starts)
+            return np.concatenate([self.model.generate(batch).mean.cpu().numpy() for batch in batches])
+
+    def figure(
+        self, kind: str = "levels", *, from_image: str | Path | np.ndarray | None = None, **options: Any
+    ) -> "Image":
+        """Draws a figure and keeps it in the run's folder as figures/KIND.png.
+
+        Args:
+            kind: "levels", "samples", "reconstructions", "traversal", "mix" or "progress".
+            from_image: for "levels" and "traversal": a picture file, or an array of one datum, whose codes are held;
+                None: a random draw.
+            options: of the function of that name in `vlae.figures`.
+
+        Raises:
+            ValueError: if there is no such figure, or it has no such option.
+        """
+        from PIL import Image
+
+        if kind not in figures.KINDS:
+            raise ValueError(f"there is no figure {kind!r}; choose one of {', '.join(figures.KINDS)}")
+        if from_image is not None and kind not in ("levels", "traversal"):
+            raise ValueError(f"a {kind!r} figure does not start from one image; 'levels' and 'traversal' do")
+        if kind == "progress":
+            picture = figures.progress(self.history, **options)
+        elif kind in ("reconstructions", "mix"):
+            picture = figures.KINDS[kind](self.model, as_input(self.examples), **options)
+        else:
+            if from_image is not None:
+                options["start"] = self.noise_of(from_image)
+            picture = figures.KINDS[kind](self.model, **options)
+        folder = self.path / "figures"
+        folder.mkdir(exist_ok=True)
+        figures.save(picture, folder / f"{kind}.png")
+        return Image.fromarray(picture)
+
+    def noise_of(self, image: str | Path | np.ndarray) -> Codes:
+        """What holds every level at the codes of one image: the noise of its posterior means, one row per level."""
+        if isinstance(image, str | Path):
+            from vlae.data import load as load_data
+
+            channels, height, width = self.recipe.shape
+            # Cut and resized as in training; pictures that are not square were all of one size then, and must be now.
+            size = height if height == width else None
+            crop = self.data.get("crop")
+            image = load_data(image, split="all", size=size, crop=crop, channels=channels).values
+        codes = [torch.as_tensor(code, device=self.model.device) for code in self.encode(image)]
+        with torch.inference_mode():
+            return self.model.noise_of(tuple(codes))
+
+    @property
+    def history(self) -> dict[str, list[float]]:
+        """The training's curves: column name → values, every `log_every` steps."""
+        with (self.path / METRICS).open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        return {name: [float(row[name]) for row in rows] for name in (rows[0] if rows else {})}
+
+    def _checked(self, x: np.ndarray | torch.Tensor) -> np.ndarray:
+        values = x.cpu().numpy() if isinstance(x, torch.Tensor) else np.asarray(x)
+        if values.shape == self.recipe.shape:
+            values = values[None]
+        if values.shape[1:] != self.recipe.shape or not len(values):
+            raise ValueError(f"data of shape {values.shape} is given; this model takes (N, {_plain(self.recipe.shape)})")
+        if values.dtype != np.uint8:
+            values = values.astype(np.float32)
+            outside = len(self.recipe.shape) == 3 and not (values.min() >= 0 and values.max() <= 1)
+            if outside or not np.isfinite(values).all():
+                raise ValueError(
+                    f"values from {values.min():g} to {values.max():g} are given; "
+                    "images are uint8, or floats in [0, 1], and nothing may be NaN or infinite"
+                )
+        return values
+
+
+def _plain(shape: tuple[int, ...]) -> str:
+    return ", ".join(map(str, shape))
+
+
+def load(path: str | Path) -> Run:
+    """The finished run in a folder.
+
+    Raises:
+        FileNotFoundError: if there is no such folder.
+        RunError: if it holds no run, an unfinished one, or a damaged one.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    path = Path(path)
+    if not path.is_dir():
+        raise FileNotFoundError(f"there is no run folder {path}; train one with: vlae train DATA --out {path}")
+    recipe, data = read_recipe(path)
+    if not (path / MODEL).exists():
+        raise RunError(f"the run in {path} is not finished; go on with: vlae train {data['source']} --out {path} --resume")
+    model = build(recipe)
+    try:
+        model.load_state_dict(load_file(path / MODEL))
+        summary = json.loads((path / SUMMARY).read_text())
+        examples = np.load(path / EXAMPLES, allow_pickle=False)
+    except (SafetensorError, RuntimeError, ValueError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise RunError(f"the run in {path} is damaged ({reason}); train it again into another folder") from error
+    return Run(path=path, recipe=recipe, model=model.eval(), data=data, summary=summary, examples=examples)
+
+
+def read_recipe(path: Path) -> tuple[Recipe, dict[str, Any]]:
+    """The recipe of a run's folder, finished or not, and how its data was read.
+
+    Raises:
+        RunError: if the folder holds no run.
+    """
+    try:
+        record = json.loads((path / RECIPE).read_text())
+        return Recipe.from_json(json.dumps(record["recipe"])), record["data"]
+    except FileNotFoundError as error:
+        raise RunError(f"{path} holds no run: there is no {RECIPE} in it") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{path / RECIPE} cannot be read: {error}") from error
+
+
+def write_recipe(path: Path, recipe: Recipe, data: dict[str, Any]) -> None:
+    """Begins a run's folder, with all that is needed to run it again."""
+    record = {
+        "recipe": json.loads(recipe.to_json()),
+        "data": data,
+        "versions": {name: version(name) for name in VERSIONS},
+        "machine": {"python": platform.python_version(), "system": platform.platform(), "threads": torch.get_num_threads()},
+    }
+    with whole(path / RECIPE) as file:
+        file.write_text(json.dumps(record, indent=2))
+
+
+def save(path: Path, model: LatentModel, summary: dict[str, Any], examples: np.ndarray) -> None:
+    """Finishes a run's folder; the weights come last, so that a run which has them is whole."""
+    from safetensors.torch import save_file
+
+    with whole(path / EXAMPLES) as file, file.open("wb") as stream:
+        np.save(stream, examples, allow_pickle=False)
+    with whole(path / SUMMARY) as file:
+        file.write_text(json.dumps(summary, indent=2))
+    with whole(path / MODEL) as file:
+        save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, file)
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A file to write beside `path`, which takes its place only when all is written."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
