@@ -515,8 +515,13 @@ def test_where_the_cache_is(monkeypatch, tmp_path):
     assert data.cache_folder() == Path.home() / ".cache" / "vlae"
 
 
-def test_a_progress_bar_where_asked(folder, capsys):
+def test_a_progress_bar_where_asked_on_a_terminal_and_never_among_what_is_printed(folder, capsys, monkeypatch):
     load(folder, progress=True)
-    assert "Decoding" in capsys.readouterr().out
+    assert capsys.readouterr() == ("", "")
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as if on a terminal
+    load(folder, size=16, progress=True)
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "Decoding" in printed.err
     load(folder, size=8)
-    assert capsys.readouterr().out == ""
+    assert capsys.readouterr() == ("", "")

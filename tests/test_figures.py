@@ -407,6 +407,7 @@ def test_vectors_of_originals_and_reconstructions_share_their_colours():
 # Errors
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("call", "message"),
     [

@@ -9,6 +9,7 @@ os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 if TYPE_CHECKING:
     from vlae.data import Images
+    from vlae.information import as_input
     from vlae.ladder import VLAE, Level
     from vlae.model import ForwardPass, LatentModel
     from vlae.recipes import Recipe
@@ -25,11 +26,12 @@ _HOME = {
     "Level": "ladder",
     "Recipe": "recipes",
     "Run": "runs",
+    "as_input": "information",
     "load": "runs",
     "train": "training",
 }
 
-__all__ = ["VLAE", "ForwardPass", "Images", "LatentModel", "Level", "Recipe", "Run", "load", "train"]
+__all__ = ["VLAE", "ForwardPass", "Images", "LatentModel", "Level", "Recipe", "Run", "as_input", "load", "train"]
 
 
 def __getattr__(name: str) -> Any:

@@ -2,22 +2,24 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from cyclopts import App, Parameter
+from cyclopts import App, CycloptsError, Parameter
 
 import vlae
+
+if TYPE_CHECKING:
+    from vlae.runs import Run
 
 app = App(
     name="vlae",
     help="Structured features from unlabelled images, in levels from simple to complex.",
     version=vlae.__version__,
     help_format="markdown",
+    suppress_keyboard_interrupt=False,  # main says how to go on
 )
-
-Codes = Annotated[str | None, Parameter(help="Sizes of the levels' codes, level 1 first, as 2,2,2.")]
-Options = Annotated[str, Parameter(parse=False)]
 
 
 @app.command
@@ -38,11 +40,12 @@ def demo(*, out: Path = Path("runs/demo"), minutes: float = 5.0, seed: int = 0) 
 @app.command
 def train(
     source: str,
+    /,
     *,
     out: Path | None = None,
     recipe: str = "lean",
-    codes: Codes = None,
-    deep_heads: bool = False,
+    codes: str | None = None,
+    deep_heads: Annotated[bool, Parameter(negative=())] = False,
     size: int | None = None,
     crop: int | None = None,
     channels: int | None = None,
@@ -59,7 +62,7 @@ def train(
     family: Literal["gaussian", "laplace", "bernoulli"] | None = None,
     scale: str | None = None,
     seed: int | None = None,
-    resume: bool = False,
+    resume: Annotated[bool, Parameter(negative=())] = False,
     accelerator: str = "auto",
     devices: str = "auto",
     num_nodes: int = 1,
@@ -67,10 +70,11 @@ def train(
     """Train a ladder on pictures, arrays or tables; leave a run folder with its figures and page.
 
     Args:
-        source: A folder of pictures, .npy, .npz, .csv, .parquet, a Hugging Face data set, MNIST's, SVHN's or CelebA's own
-            files, or "streets".
+        source: A folder of pictures, .npy, .npz, .csv, .parquet, a Hugging Face data set, MNIST's, SVHN's or CelebA's
+            own files, or "streets".
         out: Folder of the run; by default runs/ and the source's name.
         recipe: lean, mnist, svhn, celeba or lsun.
+        codes: Sizes of the levels' codes, level 1 first, as 2,2,2.
         deep_heads: For the paper's recipes: heads that re-encode the level below, as the authors' do.
         size: Side of the images in pixels, 8 to 256.
         crop: Cut this square out of the middle of each picture first.
@@ -88,7 +92,7 @@ def train(
         family: Density of the data given the codes.
         scale: Its scale: a number, "optimal" or "learned".
         seed: Of weights, data order and codes.
-        resume: Go on with the unfinished run in the folder.
+        resume: Go on with the unfinished run in the folder, as it was begun.
         accelerator: auto, cpu, gpu or mps.
         devices: How many of them, or auto.
         num_nodes: How many machines.
@@ -131,13 +135,14 @@ def train(
 @app.command
 def data(
     source: str,
+    /,
     *,
     size: int | None = None,
     crop: int | None = None,
     channels: int | None = None,
     layout: Literal["NHW", "NHWC", "NCHW"] | None = None,
     key: str | None = None,
-    json_: Annotated[bool, Parameter(name="--json")] = False,
+    as_json: Annotated[bool, Parameter(name="--json", negative=())] = False,
 ) -> None:
     """Say what a source holds: count, shape, value range, labels, where it is cached.
 
@@ -148,13 +153,13 @@ def data(
         channels: As for train.
         layout: As for train.
         key: As for train.
-        json_: Print JSON.
+        as_json: Print JSON.
     """
     from vlae.data import load
 
     images = load(source, split="all", size=size, crop=crop, channels=channels, layout=layout, key=key, progress=True)
     found = images.describe()
-    if json_:
+    if as_json:
         print(json.dumps(found, indent=2))
         return
     for name, value in found.items():
@@ -168,6 +173,7 @@ def data(
 def figure(
     run: Path,
     kind: Literal["levels", "samples", "reconstructions", "traversal", "mix", "progress"] = "levels",
+    /,
     *,
     from_image: Path | None = None,
     out: Path | None = None,
@@ -179,10 +185,11 @@ def figure(
 
     Args:
         run: Folder of the run.
-        kind: levels: one panel per level, which changes while the others hold. samples. reconstructions. traversal: a row
-            per code dimension. mix: the lower levels of one image, the upper ones of another. progress: training curves.
+        kind: levels: one panel per level, which changes while the others hold. samples. reconstructions. traversal: a
+            row per code dimension. mix: the lower levels of one image, the upper ones of another. progress: training
+            curves.
         from_image: Start from this picture's codes instead of a random draw (levels, traversal).
-        out: File to write; by default figures/KIND.png in the run's folder.
+        out: PNG file to write; by default figures/KIND.png in the run's folder.
         num: How many.
         span: How far codes are swept, in standard deviations.
         seed: Of the random draws.
@@ -190,17 +197,13 @@ def figure(
     from vlae.runs import load
 
     options = {name: value for name, value in (("num", num), ("span", span), ("seed", seed)) if value is not None}
-    loaded = load(run)
-    picture = loaded.figure(kind, from_image=from_image, **options)
-    path = loaded.path / "figures" / f"{kind}.png"
-    if out is not None:
-        picture.save(out)
-        path = out
+    path = out or run / "figures" / f"{kind}.png"
+    load(run).figure(kind, from_image=from_image, out=path, **options)
     print(path)
 
 
 @app.command
-def report(run: Path, *, out: Path | None = None) -> None:
+def report(run: Path, /, *, out: Path | None = None) -> None:
     """Write one self-contained HTML page of a run.
 
     Args:
@@ -213,7 +216,11 @@ def report(run: Path, *, out: Path | None = None) -> None:
     print(page.write(load(run), out))
 
 
-def _say_done(run: "vlae.Run") -> None:
+def _say_done(run: "Run") -> None:
+    from vlae.training import leads
+
+    if not leads():
+        return
     levels = ", ".join(f"{level['kl_nats']:.1f}" for level in run.summary["levels"])
     print(
         f"held-out squared error {run.summary['reconstruction']['mse']:.4f} per dimension; "
@@ -248,28 +255,22 @@ def _plain(value: Any) -> str:
     return ", ".join(map(_plain, value)) if isinstance(value, list | tuple) else str(value)
 
 
-def main() -> None:
-    """Runs the command line; what a user can mend is one line and exit code 2."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command line; what a user can mend is one line and exit code 2.
+
+    Args:
+        arguments: None: those of the process.
+    """
     try:
-        app()
+        app(arguments, exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        _fail(f"{error}; see vlae --help", 2)
     except KeyboardInterrupt as stop:
-        _fail(str(stop) or "interrupted", 130, hint="; go on with the same command and --resume" if str(stop) else "")
-    except (ValueError, TypeError, FileNotFoundError, ArithmeticError) as error:
+        _fail(f"{stop}; go on with the same command and --resume" if str(stop) else "interrupted", 130)
+    except (ValueError, TypeError, ArithmeticError, OSError) as error:
         _fail(str(error), 2)
-    except OSError as error:
-        _fail(f"{error.filename or 'writing'}: {error.strerror or error}", 2, hint=_disk_hint(error))
 
 
-def _disk_hint(error: OSError) -> str:
-    import errno
-
-    return {
-        errno.ENOSPC: "; free some space, or choose another --out",
-        errno.EACCES: "; choose a folder you may write to with --out",
-        errno.EROFS: "; choose a folder you may write to with --out",
-    }.get(error.errno or 0, "")
-
-
-def _fail(message: str, code: int, hint: str = "") -> None:
-    print(f"vlae: {' '.join(message.split())}{hint}", file=sys.stderr)
+def _fail(message: str, code: int) -> None:
+    print(f"vlae: {' '.join(message.split())}", file=sys.stderr)
     sys.exit(code)

@@ -399,7 +399,10 @@ def _store(values: Array, folder: Path | None) -> Array:
 
 def _each(do: Any, indices: list[int], title: str, progress: bool) -> tuple[dict[int, Any], dict[int, str]]:
     """Do something with every picture, in threads (Pillow decodes without the lock); collect results, and failures."""
+    from rich.console import Console
     from rich.progress import track
+
+    console = Console(stderr=True)  # what a command prints may be read by a program
 
     def run(start: int) -> list[tuple[int, Any, str | None]]:
         return [attempt(i) for i in indices[start : start + 64]]
@@ -416,7 +419,8 @@ def _each(do: Any, indices: list[int], title: str, progress: bool) -> tuple[dict
     failures: dict[int, str] = {}
     starts = range(0, len(indices), 64)
     with ThreadPoolExecutor() as pool:
-        for outcomes in track(pool.map(run, starts), title, total=len(starts), disable=not progress):
+        shown = progress and console.is_terminal
+        for outcomes in track(pool.map(run, starts), title, len(starts), console=console, disable=not shown):
             for i, result, failure in outcomes:
                 if failure is None:
                     results[i] = result

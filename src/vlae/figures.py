@@ -21,8 +21,8 @@ from torch import Tensor
 from vlae.model import Codes, LatentModel
 from vlae.nn import Shape
 
-Picture = UInt8[np.ndarray, "height width 3"]
-Pictures = UInt8[np.ndarray, "n height width 3"]
+Picture = UInt8[np.ndarray, "_height _width 3"]
+Pictures = UInt8[np.ndarray, "n _height _width 3"]
 Others = Literal["hold", "random"]
 
 _TILE = 48  # Side, in pixels, below which small images are enlarged.
@@ -334,7 +334,9 @@ def _drawn(model: LatentModel, *noises: Codes) -> list[Pictures]:
     return _pictures(model, *(_decoded(model, noise) for noise in noises))
 
 
-def _held(model: LatentModel, start: Codes | None, num: int, generator: torch.Generator) -> Codes:
+def _held(
+    model: LatentModel, start: Codes | None, num: int, generator: torch.Generator
+) -> tuple[Float[Tensor, "num _"], ...]:
     """`num` rows of the one held noise."""
     start = model.draw_noise(1, generator) if start is None else start
     given, wanted = [tuple(level.shape) for level in start], [(1, size) for size in model.code_sizes]

@@ -5,6 +5,7 @@ Reference: Zhao, Song and Ermon, "Learning Hierarchical Features from Generative
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal, get_args
 
 import torch
@@ -110,14 +111,15 @@ class Rung(nn.Module):
         super().__init__()
         shapes = shapes_of(level.layers, below)
         self.code_size, self.below, self.here, self.stddev = level.code_size, below, shapes[-1], blocks.stddev
-        if level.reads != "map" and len(self.here) != 3:
-            raise ValueError(f"a level of shape {self.here} is no map: it cannot be read {level.reads!r}; choose 'map'")
+        own = shapes_of(level.head_layers, below)
+        seen = own[-1] if level.head_layers else self.here
+        if level.reads != "map" and len(seen) != 3:
+            raise ValueError(f"what is read has shape {seen}, no map: it cannot be read {level.reads!r}; choose 'map'")
 
         self.g = _stack(shapes, blocks) if climbs else None
         if level.code_size:
-            own = shapes_of(level.head_layers, below)
             self.own = _stack(own, blocks) if level.head_layers else None
-            self.read = Read(own[-1] if level.head_layers else self.here, level.pool)
+            self.read = Read(seen, level.pool)
             self.head = nn.Linear(self.read.num_features, 2 * level.code_size)
         if top:
             self.embed = block((level.code_size,), self.here, kernel=1, norm=blocks.norm, slope=blocks.slope)
@@ -146,7 +148,7 @@ class Rung(nn.Module):
 
 
 def _stack(shapes: Sequence[Shape], blocks: Blocks, *, linear_end: bool = False) -> nn.Sequential:
-    pairs = list(zip(shapes[:-1], shapes[1:], strict=True))
+    pairs = list(pairwise(shapes))
     return nn.Sequential(
         *(
             block(
@@ -164,9 +166,9 @@ def _stack(shapes: Sequence[Shape], blocks: Blocks, *, linear_end: bool = False)
 class VLAE(LatentModel):
     """The variational ladder autoencoder: codes injected at every level of one decoder, under one flat prior.
 
-    Inference climbs h_l = g_l(h_{l-1}) from h_0 = x and reads every q(z_l | x) off at its own depth; generation descends
-    z̃_l = u_l([z̃_{l+1} ; v_l(z_l)]) and ends in r(x | z). A plain VAE is the ladder whose only code is at the top.
-    A level above the highest code has no networks.
+    Inference climbs h_l = g_l(h_{l-1}) from h_0 = x and reads every q(z_l | x) off at its own depth; generation
+    descends z̃_l = u_l([z̃_{l+1} ; v_l(z_l)]) and ends in r(x | z). A plain VAE is the ladder whose only code is at the
+    top. A level above the highest code has no networks.
 
     Reference: section 5.1, equations 10 to 14.
 
@@ -188,6 +190,9 @@ class VLAE(LatentModel):
         [(4, 2), (4, 3)]
     """
 
+    mean: Tensor
+    stddev: Tensor
+
     def __init__(
         self,
         shape: Shape,
@@ -207,14 +212,12 @@ class VLAE(LatentModel):
         self.rungs = nn.ModuleList()
         below = self.shape
         for number, level in enumerate(levels[: occupied[-1]], start=1):
-            rung = Rung(
-                level, below, blocks, bottom=number == 1, top=number == occupied[-1], climbs=number <= reached
-            )
+            rung = Rung(level, below, blocks, bottom=number == 1, top=number == occupied[-1], climbs=number <= reached)
             self.rungs.append(rung)
             below = rung.here
         self.register_buffer("mean", torch.as_tensor(mean, dtype=torch.float32))
         self.register_buffer("stddev", torch.as_tensor(stddev, dtype=torch.float32))
-        self.output = Output(likelihood, self.shape, self.mean, self.stddev)
+        self.output = Output(likelihood, self.shape)
         if blocks.weights_stddev is not None:
             for module in self.modules():
                 if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
@@ -232,7 +235,7 @@ class VLAE(LatentModel):
 
     def generate(self, codes: Codes) -> Distribution:
         """r(x | z)."""
-        return self.output(self._descend(codes, None))
+        return self.output(self._descend(codes, None), self.mean, self.stddev)
 
     def prior(self, level: int, above: Codes) -> Normal:
         """N(0, I), whatever is above."""
@@ -246,7 +249,7 @@ class VLAE(LatentModel):
             posteriors=posteriors,
             priors=tuple(standard_normal(len(x), size, x.device) for size in self.code_sizes),
             codes=codes,
-            likelihood=self.output(self._descend(codes, fade), x),
+            likelihood=self.output(self._descend(codes, fade), self.mean, self.stddev, x),
         )
 
     def _descend(self, codes: Codes, fade: Tensor | None) -> Tensor:

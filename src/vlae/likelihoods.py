@@ -50,19 +50,24 @@ class Output(nn.Module):
         scale: the present scale, in units of the data's own (standardised) scale.
     """
 
+    fitted_scale: Tensor
+    num_fits: Tensor
+
     # Keeps the density finite where a batch is reproduced exactly: a hundredth of a grey level.
     smallest_scale = 1e-2 / 255
 
-    def __init__(self, settings: Likelihood, shape: Shape, shift: Tensor, stddev: Tensor):
-        """`shift` and `stddev` standardise the data: scalars for images, one per dimension for vectors."""
+    def __init__(self, settings: Likelihood, shape: Shape):
+        """A likelihood of data of this shape."""
         super().__init__()
         if settings.family == "bernoulli" and len(shape) == 1:
-            raise ValueError("the Bernoulli likelihood is for images in [0, 1]; choose 'gaussian' or 'laplace' for vectors")
+            raise ValueError(
+                "the Bernoulli likelihood is for images in [0, 1]; choose 'gaussian' or 'laplace' for vectors"
+            )
         self.settings = settings
         self.shape = shape
-        self.shift, self.stddev = shift, stddev
+        self.learned = settings.scale == "learned" and settings.family != "bernoulli"
         initial = settings.scale if isinstance(settings.scale, float | int) else 0.25 if len(shape) == 3 else 1.0
-        if settings.scale == "learned":
+        if self.learned:
             self.log_scale = nn.Parameter(torch.tensor(float(initial)).log())
         else:
             self.register_buffer("fitted_scale", torch.tensor(float(initial)))
@@ -71,16 +76,25 @@ class Output(nn.Module):
     @property
     def scale(self) -> Float[Tensor, ""]:
         """The scale in force."""
-        return self.log_scale.exp() if self.settings.scale == "learned" else self.fitted_scale
+        return self.log_scale.exp() if self.learned else self.fitted_scale
 
-    def forward(self, output: Float[Tensor, "n *shape"], x: Float[Tensor, "n *shape"] | None = None) -> Distribution:
-        """The likelihood; in training the optimal scale is fitted to `x`."""
+    def forward(
+        self,
+        output: Float[Tensor, "n *shape"],
+        shift: Tensor,
+        stddev: Tensor,
+        x: Float[Tensor, "n *shape"] | None = None,
+    ) -> Distribution:
+        """The likelihood; in training the optimal scale is fitted to `x`.
+
+        `shift` and `stddev` standardise vectors: one number, or one per dimension.
+        """
         output = output.float()
         if self.settings.family == "bernoulli":
             return Independent(Bernoulli(logits=output, validate_args=False), len(self.shape), validate_args=False)
         images = len(self.shape) == 3
-        mean = torch.sigmoid(output) if images else output * self.stddev + self.shift
-        unit = torch.ones_like(self.stddev) if images else self.stddev
+        mean = torch.sigmoid(output) if images else output * stddev + shift
+        unit = torch.ones_like(stddev) if images else stddev
         scale = self.scale
         if self.settings.scale == "optimal" and self.training and x is not None:
             scale = self._fit((x - mean) / unit)

@@ -100,7 +100,7 @@ class LatentModel(nn.Module, ABC):
 
     @final
     def draw_noise(self, num: int, generator: torch.Generator | None = None) -> Codes:
-        """Standard normal noise of every level's size, `num` rows; drawn on the CPU, so a seed means the same anywhere."""
+        """Standard normal noise of every level's size, `num` rows; drawn on the CPU, where a seed means the same."""
         drawn = torch.randn(num, sum(self.code_sizes), generator=generator).to(self.device)
         return drawn.split(list(self.code_sizes), dim=1)
 

@@ -102,7 +102,7 @@ class Read(nn.Module):
 
 
 class Merge(nn.Module):
-    """Lets a code act on what comes from the levels above: ``[z̃ ; v(z)]``, ``z̃ + gate ⊙ v(z)``, or ``z̃ ⊙ (1 + a(z)) + b(z)``.
+    """Lets a code act on what comes from above: ``[z̃ ; v(z)]``, ``z̃ + gate ⊙ v(z)``, or ``z̃ ⊙ (1 + a(z)) + b(z)``.
 
     Concatenation and gated add embed the code in the full map, so they can place anything anywhere; modulation has
     only a scale and a shift per channel on a coarse grid.

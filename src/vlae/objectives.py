@@ -1,6 +1,7 @@
 """What training minimises, as functions of a `ForwardPass`; none asks which model made it. All in nats per datum."""
 
 from dataclasses import dataclass
+from math import exp
 from typing import Literal, get_args
 
 import torch
@@ -56,7 +57,7 @@ class Objective:
     beta: float | tuple[float, ...] = 1.0
     warmup: float = 0.0
     growth: Growth = "joint"
-    growth_until: float = 0.4
+    growth_until: float = 0.25
     ungrown_beta: float = 0.5
 
     def __post_init__(self) -> None:
@@ -64,6 +65,11 @@ class Objective:
             raise ValueError(f"growth is {self.growth!r}; choose one of {', '.join(get_args(Growth))}")
         if not 0 <= self.growth_until <= 1:
             raise ValueError(f"growth_until is {self.growth_until}; give a share of the training between 0 and 1")
+        betas = self.beta if isinstance(self.beta, tuple) else (self.beta,)
+        weights = [("warmup", self.warmup), ("ungrown_beta", self.ungrown_beta), *(("beta", beta) for beta in betas)]
+        for name, value in weights:
+            if not 0 <= value < float("inf"):
+                raise ValueError(f"{name} is {value}; give a number from 0 up")
 
     def order(self, num_levels: int) -> tuple[int, ...]:
         """The levels in the order in which they grow.
@@ -96,14 +102,12 @@ class Objective:
         betas = self.beta if isinstance(self.beta, tuple) else (self.beta,) * len(fade)
         if len(betas) != len(fade):
             raise ValueError(f"beta has {len(betas)} values for {len(fade)} levels; give one, or one per level")
-        warm = 1 - 2.718281828459045 ** (-step / self.warmup) if self.warmup else 1.0
+        warm = 1 - exp(-step / self.warmup) if self.warmup else 1.0
         return tuple(
             warm * b * (self.ungrown_beta + (1 - self.ungrown_beta) * f) for b, f in zip(betas, fade, strict=True)
         )
 
 
-def loss(
-    terms: Float[Tensor, " terms"], weights: Float[Tensor, " levels"]
-) -> Float[Tensor, ""]:
+def loss(terms: Float[Tensor, " terms"], weights: Float[Tensor, " levels"]) -> Float[Tensor, ""]:
     """Distortion plus weighted rates, from their batch means: (distortion, rate of level 1, …, rate of level L)."""
     return terms[0] + (weights * terms[1:]).sum()

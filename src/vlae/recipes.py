@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from math import ceil, log2
 from typing import Any, Literal, get_args
 
@@ -81,6 +81,9 @@ class Recipe:
     objective: Objective = Objective()
     training: Training = Training()
 
+    def __post_init__(self) -> None:
+        self.objective.weights(0, (1.0,) * len(self.levels))  # speaks up if beta has the wrong length
+
     @property
     def code_sizes(self) -> tuple[int, ...]:
         """Dimensions of every level's code, level 1 first."""
@@ -97,13 +100,13 @@ class Recipe:
         Raises:
             ValueError: if a setting is missing or unknown.
         """
-        fields = _tuples(json.loads(text))
+        settings = _tuples(json.loads(text))
         parts = {"blocks": Blocks, "likelihood": Likelihood, "objective": Objective, "training": Training}
         try:
-            fields["levels"] = tuple(Level(**level) for level in fields["levels"])
+            settings["levels"] = tuple(Level(**level) for level in settings["levels"])
             for name, part in parts.items():
-                fields[name] = part(**fields[name])
-            return cls(**fields)
+                settings[name] = part(**settings[name])
+            return cls(**settings)
         except (KeyError, TypeError) as error:
             raise ValueError(f"not the recipe of a run, or one of a newer vlae: {error}") from error
 
@@ -126,7 +129,9 @@ def build(recipe: Recipe, *, mean: Tensor | None = None, stddev: Tensor | None =
     if recipe.mean is None:
         mean = mean if mean is not None else Tensor([0.0]).expand(recipe.shape).clone()
         stddev = stddev if stddev is not None else Tensor([1.0]).expand(recipe.shape).clone()
-        return VLAE(recipe.shape, recipe.levels, blocks=recipe.blocks, likelihood=recipe.likelihood, mean=mean, stddev=stddev)
+        return VLAE(
+            recipe.shape, recipe.levels, blocks=recipe.blocks, likelihood=recipe.likelihood, mean=mean, stddev=stddev
+        )
     assert recipe.stddev is not None
     return VLAE(
         recipe.shape,
@@ -160,7 +165,7 @@ def lean(shape: Shape, *, codes: Sequence[int] | None = None, width: int = 32) -
         levels = _lean_levels(shape, codes, width)
         # An image of twice the side costs four times as much: the budget is a matter of minutes at every size.
         large = max(shape[1:]) > 32
-        training = Training(steps=4_000 if large else 8_000, batch_size=64 if large else 128)
+        training = Training(steps=4_000 if large else 10_000, batch_size=64)
         mean, stddev = 0.5, 0.25
     return Recipe(
         name="lean",
@@ -192,7 +197,7 @@ def _lean_levels(shape: Shape, codes: Sequence[int], width: int) -> list[Level]:
             Level(
                 code_size=size,
                 convolutions=tuple((channels, stride) for stride in strides),
-                dense=(8 * width,) if top else (),
+                dense=(8 * width,) * 3 if top else (),
                 reads="pooled" if restricted and number == 1 else "grid" if restricted else "map",
                 acts="modulate" if restricted else "concatenate",
                 grid=2 ** (number - 1) if restricted else 1,
@@ -259,7 +264,7 @@ def _sixty_four(name: str, shape: Shape, sizes: tuple[int, ...], deep_heads: boo
 
 
 def _paper_levels(
-    sizes: tuple[int, ...], stacks: list[tuple[tuple[int, int], ...]], deep_heads: bool
+    sizes: tuple[int, ...], stacks: Sequence[tuple[tuple[int, int], ...]], deep_heads: bool
 ) -> tuple[Level, ...]:
     dense = (1024, 1024)
     lower = [
@@ -292,9 +297,7 @@ def _paper(
     )
 
 
-RECIPES: Mapping[str, Callable[..., Recipe]] = {
-    recipe.__name__: recipe for recipe in (lean, mnist, svhn, celeba, lsun)
-}
+RECIPES: Mapping[str, Callable[..., Recipe]] = {recipe.__name__: recipe for recipe in (lean, mnist, svhn, celeba, lsun)}
 
 
 def make(name: str, shape: Shape, *, codes: Sequence[int] | None = None, deep_heads: bool = False) -> Recipe:
@@ -330,7 +333,7 @@ def adjust(recipe: Recipe, **settings: Any) -> Recipe:
     """
     for part in ("training", "objective", "likelihood"):
         held = getattr(recipe, part)
-        own = {name: settings.pop(name) for name in list(settings) if hasattr(held, name)}
+        own = {field.name: settings.pop(field.name) for field in fields(held) if field.name in settings}
         own = {name: value for name, value in own.items() if value is not None}
         if own:
             recipe = replace(recipe, **{part: replace(held, **own)})

@@ -1,4 +1,4 @@
-"""One self-contained HTML page from a run: its figures, its numbers, how it was made. It asks nothing of the network."""
+"""One self-contained HTML page from a run: its figures, its numbers, how it was made; it asks nothing of any server."""
 
 import base64
 from collections.abc import Iterable, Sequence
@@ -43,9 +43,12 @@ def write(run: Run, path: str | Path | None = None) -> Path:
         Where the page is.
     """
     path = Path(path) if path is not None else run.path / "report.html"
-    sections = [_section(run, kind) for kind in CAPTIONS]
+    kinds = [kind for kind in CAPTIONS if kind != "mix" or len(run.examples) > 1]  # it takes two to mix
+    page = _page(run, [_section(run, kind) for kind in kinds])
+    with runs.writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
     with runs.whole(path) as file:
-        file.write_text(_page(run, sections), encoding="utf-8")
+        file.write_text(page, encoding="utf-8")
     return path
 
 

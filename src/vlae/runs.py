@@ -1,20 +1,22 @@
 """A run's folder: the trained model, its recipe, its curves and its figures; save and load.
 
-    recipe.json           every setting, the source of the data, the versions and the machine
-    model.safetensors     the weights; present only when the training is finished
-    summary.json          figures on the held-out part of the data
-    examples.npy          a few held-out data, so that figures can be drawn where the data is not
-    metrics.csv           the training's curves
-    figures/, report.html pictures and page
-    checkpoint.ckpt       where a training goes on; gone when it is finished
+recipe.json           every setting, the source of the data, the versions and the machine
+model.safetensors     the weights; present only when the training is finished
+summary.json          figures on the held-out part of the data
+examples.npy          a few held-out data, so that figures can be drawn where the data is not
+metrics.csv           the training's curves
+figures/, report.html pictures and page
+checkpoint.ckpt       where a training goes on; gone when it is finished
 """
 
 import csv
+import errno
+import inspect
 import json
 import os
 import platform
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -78,9 +80,6 @@ class Run:
 
         Raises:
             ValueError: if x is not of the shape the model was trained on.
-
-        Example:
-            >>> codes = run.encode(run.examples)  # doctest: +SKIP
         """
         values = self._checked(x)
         batches = []
@@ -96,29 +95,41 @@ class Run:
         Args:
             codes: one array (N, code size) per level, level 1 first, as `encode` gives them.
             batch_size: how many at a time.
+
+        Raises:
+            ValueError: if the codes are not those of this ladder.
         """
-        sizes = tuple(np.shape(code)[-1] for code in codes)
-        if sizes != self.recipe.code_sizes:
-            raise ValueError(f"the codes are of sizes {sizes}; this ladder's are {self.recipe.code_sizes}")
-        tensors = [torch.as_tensor(np.asarray(code, np.float32), device=self.model.device) for code in codes]
+        arrays = [np.asarray(code, np.float32) for code in codes]
+        shapes, num = [array.shape for array in arrays], len(arrays[0]) if arrays and arrays[0].ndim else 0
+        if not num or shapes != [(num, size) for size in self.recipe.code_sizes]:
+            wanted = ", ".join(f"(N, {size})" for size in self.recipe.code_sizes)
+            raise ValueError(f"codes of shapes {shapes} are given; this ladder's are {wanted}, level 1 first")
+        tensors = [torch.tensor(array, device=self.model.device) for array in arrays]
         with torch.inference_mode():
-            starts = range(0, len(tensors[0]), batch_size)
+            starts = range(0, num, batch_size)
             batches = (tuple(t[start : start + batch_size] for t in tensors) for start in starts)
             return np.concatenate([self.model.generate(batch).mean.cpu().numpy() for batch in batches])
 
     def figure(
-        self, kind: str = "levels", *, from_image: str | Path | np.ndarray | None = None, **options: Any
+        self,
+        kind: str = "levels",
+        *,
+        from_image: str | Path | np.ndarray | None = None,
+        out: str | Path | None = None,
+        **options: Any,
     ) -> "Image":
-        """Draws a figure and keeps it in the run's folder as figures/KIND.png.
+        """Draws a figure and keeps it.
 
         Args:
             kind: "levels", "samples", "reconstructions", "traversal", "mix" or "progress".
             from_image: for "levels" and "traversal": a picture file, or an array of one datum, whose codes are held;
                 None: a random draw.
+            out: the PNG file to keep it in; None: figures/KIND.png in the run's folder.
             options: of the function of that name in `vlae.figures`.
 
         Raises:
-            ValueError: if there is no such figure, or it has no such option.
+            ValueError: if there is no such figure, or it has no such option, or the picture is not of the run's kind.
+            RunError: if the file cannot be written.
         """
         from PIL import Image
 
@@ -126,36 +137,47 @@ class Run:
             raise ValueError(f"there is no figure {kind!r}; choose one of {', '.join(figures.KINDS)}")
         if from_image is not None and kind not in ("levels", "traversal"):
             raise ValueError(f"a {kind!r} figure does not start from one image; 'levels' and 'traversal' do")
-        if kind == "progress":
-            picture = figures.progress(self.history, **options)
-        elif kind in ("reconstructions", "mix"):
-            picture = figures.KINDS[kind](self.model, as_input(self.examples), **options)
-        else:
-            if from_image is not None:
-                options["start"] = self.noise_of(from_image)
-            picture = figures.KINDS[kind](self.model, **options)
-        folder = self.path / "figures"
-        folder.mkdir(exist_ok=True)
-        figures.save(picture, folder / f"{kind}.png")
+        out = self.path / "figures" / f"{kind}.png" if out is None else Path(out)
+        if out.suffix.lower() != ".png":
+            raise ValueError(f"a figure is a PNG file; {out} is not called one: give a name that ends in .png")
+        draw = figures.KINDS[kind]
+        parameters = inspect.signature(draw).parameters
+        given = {"model": self.model, "x": as_input(self.examples), "history": self.history}
+        known = [name for name in parameters if name not in given]
+        if unknown := sorted(set(options) - set(known)):
+            raise ValueError(
+                f"a {kind!r} figure has no option {', '.join(unknown)}; it has {', '.join(known) or 'none'}"
+            )
+        if from_image is not None:
+            options["start"] = self.noise_of(from_image)
+        picture = draw(**{name: value for name, value in given.items() if name in parameters}, **options)
+        with writing(out):
+            figures.save(picture, out)
         return Image.fromarray(picture)
 
     def noise_of(self, image: str | Path | np.ndarray) -> Codes:
         """What holds every level at the codes of one image: the noise of its posterior means, one row per level."""
         if isinstance(image, str | Path):
-            from vlae.data import load as load_data
+            image = self._read(image)
+        values = self._checked(image)
+        if len(values) != 1:
+            raise ValueError(f"{len(values)} data are given; one is held: give one")
+        return figures.noise_at(self.model, as_input(values))
 
-            channels, height, width = self.recipe.shape
-            # Cut and resized as in training; pictures that are not square were all of one size then, and must be now.
-            size = height if height == width else None
-            crop = self.data.get("crop")
-            image = load_data(image, split="all", size=size, crop=crop, channels=channels).values
-        codes = [torch.as_tensor(code, device=self.model.device) for code in self.encode(image)]
-        with torch.inference_mode():
-            return self.model.noise_of(tuple(codes))
+    def _read(self, file: str | Path) -> np.ndarray:
+        """A file's data as they were read in training, whatever the size of a picture."""
+        from vlae.data import load as load_data
+
+        if len(self.recipe.shape) == 1:
+            return load_data(file, split="all").values
+        channels, height, width = self.recipe.shape
+        # Pictures that are not square were all of one size, and must be now.
+        size = height if height == width else None
+        return load_data(file, split="all", size=size, crop=self.data.get("crop"), channels=channels).values
 
     @property
     def history(self) -> dict[str, list[float]]:
-        """The training's curves: column name → values, every `log_every` steps."""
+        """The training's curves: column name → values."""
         with (self.path / METRICS).open(newline="") as file:
             rows = list(csv.DictReader(file))
         return {name: [float(row[name]) for row in rows] for name in (rows[0] if rows else {})}
@@ -165,7 +187,9 @@ class Run:
         if values.shape == self.recipe.shape:
             values = values[None]
         if values.shape[1:] != self.recipe.shape or not len(values):
-            raise ValueError(f"data of shape {values.shape} is given; this model takes (N, {_plain(self.recipe.shape)})")
+            raise ValueError(
+                f"data of shape {values.shape} is given; this model takes (N, {_plain(self.recipe.shape)})"
+            )
         if values.dtype != np.uint8:
             values = values.astype(np.float32)
             outside = len(self.recipe.shape) == 3 and not (values.min() >= 0 and values.max() <= 1)
@@ -196,13 +220,15 @@ def load(path: str | Path) -> Run:
         raise FileNotFoundError(f"there is no run folder {path}; train one with: vlae train DATA --out {path}")
     recipe, data = read_recipe(path)
     if not (path / MODEL).exists():
-        raise RunError(f"the run in {path} is not finished; go on with: vlae train {data['source']} --out {path} --resume")
+        raise RunError(
+            f"the run in {path} is not finished; go on with: vlae train {data['source']} --out {path} --resume"
+        )
     model = build(recipe)
     try:
         model.load_state_dict(load_file(path / MODEL))
         summary = json.loads((path / SUMMARY).read_text())
         examples = np.load(path / EXAMPLES, allow_pickle=False)
-    except (SafetensorError, RuntimeError, ValueError, OSError) as error:
+    except (SafetensorError, RuntimeError, ValueError, EOFError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         raise RunError(f"the run in {path} is damaged ({reason}); train it again into another folder") from error
     return Run(path=path, recipe=recipe, model=model.eval(), data=data, summary=summary, examples=examples)
@@ -229,30 +255,79 @@ def write_recipe(path: Path, recipe: Recipe, data: dict[str, Any]) -> None:
         "recipe": json.loads(recipe.to_json()),
         "data": data,
         "versions": {name: version(name) for name in VERSIONS},
-        "machine": {"python": platform.python_version(), "system": platform.platform(), "threads": torch.get_num_threads()},
+        "machine": {
+            "python": platform.python_version(),
+            "system": platform.platform(),
+            "threads": torch.get_num_threads(),
+        },
     }
     with whole(path / RECIPE) as file:
         file.write_text(json.dumps(record, indent=2))
 
 
-def save(path: Path, model: LatentModel, summary: dict[str, Any], examples: np.ndarray) -> None:
+def save(run: Run) -> None:
     """Finishes a run's folder; the weights come last, so that a run which has them is whole."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save as to_bytes
 
-    with whole(path / EXAMPLES) as file, file.open("wb") as stream:
-        np.save(stream, examples, allow_pickle=False)
-    with whole(path / SUMMARY) as file:
-        file.write_text(json.dumps(summary, indent=2))
-    with whole(path / MODEL) as file:
-        save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, file)
+    with whole(run.path / EXAMPLES) as file, file.open("wb") as stream:
+        np.save(stream, run.examples, allow_pickle=False)
+    with whole(run.path / SUMMARY) as file:
+        file.write_text(json.dumps(run.summary, indent=2))
+    for leftover in run.path.glob(".*.[0-9]*"):  # what a kill left half-written
+        leftover.unlink()
+    with whole(run.path / MODEL) as file:
+        file.write_bytes(to_bytes({name: tensor.contiguous() for name, tensor in run.model.state_dict().items()}))
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[None]:
+    """A new folder for a run, gone again if nothing comes to be written in it.
+
+    Raises:
+        RunError: if there is something already, or the folder cannot be made.
+    """
+    with writing(path):
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise RunError(f"{path} exists already; choose another --out, or go on with an unfinished run by --resume")
+        made = [folder for folder in (path, *path.parents) if not folder.exists()]
+        path.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # one that is not empty stays
+            for folder in made:
+                folder.rmdir()
 
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """A file to write beside `path`, which takes its place only when all is written."""
+    """A file to write beside `path`, which takes its place only when all is written.
+
+    Raises:
+        RunError: if it cannot be written.
+    """
     partial = path.with_name(f".{path.name}.{os.getpid()}")
+    with writing(path):
+        try:
+            yield partial
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Says of an error of the disk what could not be written, and what to do.
+
+    Raises:
+        RunError: in its place.
+    """
     try:
-        yield partial
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+        yield
+    except OSError as error:
+        advice = (
+            "make room, then --resume goes on with what is kept"
+            if error.errno in (errno.ENOSPC, errno.EDQUOT)
+            else "choose another --out, in a folder you may write to"
+        )
+        raise RunError(f"{path} cannot be written ({error.strerror or error}); {advice}") from error

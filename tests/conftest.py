@@ -1,0 +1,57 @@
+"""What holds for every test: shapes are checked, the cache is its own, one thread does the work."""
+
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jaxtyping
+import pytest
+from beartype import BeartypeConf, beartype
+
+CHECKED = ("nn", "likelihoods", "model", "ladder", "objectives", "figures")
+
+
+def check(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Checks shapes and types as mypy does: where a float is wanted, an int will do.
+
+    Choices by name are left to the door that checks them, with a message of its own.
+    """
+    choices = [name for name, annotation in function.__annotations__.items() if "Literal[" in str(annotation)]
+    function.__annotations__ |= dict.fromkeys(choices, Any)
+    return beartype(conf=BeartypeConf(is_pep484_tower=True))(function)
+
+
+# Signatures cannot lie: these rooms are imported with every shape and type checked at every call.
+if os.environ.get("VLAE_NO_SHAPE_CHECKS") != "1":
+    jaxtyping.install_import_hook([f"vlae.{room}" for room in CHECKED], f"{__name__}.check")
+
+
+@pytest.fixture
+def unchecked() -> Iterator[None]:
+    """For tests of what a function itself says of a wrong type or shape."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VLAE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """In CI nothing that is promised may be skipped, so a skip is a failure there."""
+    report = yield
+    if report.skipped and os.environ.get("CI") == "true":
+        report.outcome, report.longrepr = "failed", f"skipped in CI: {report.longrepr}"
+    return report

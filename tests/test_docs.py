@@ -1,0 +1,43 @@
+"""The code and the commands in the README and the documentation do what they say."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from pytest_examples import CodeExample, EvalExample, find_examples
+
+from vlae.cli import app
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("example", find_examples(*PAGES), ids=str)
+def test_python_runs(example: CodeExample, eval_example: EvalExample, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    eval_example.run_print_check(example)
+
+
+def commands() -> list[str]:
+    lines = [line for page in PAGES for block in re.findall(r"```sh\n(.*?)```", page.read_text(), re.S) for line in block.splitlines()]
+    return sorted({command.split("#")[0].strip() for line in lines for command in line.split("&&") if command.strip().startswith("vlae ")})
+
+
+@pytest.mark.parametrize("command", commands())
+def test_command_parses(command: str):
+    app.parse_args(shlex.split(command)[1:], exit_on_error=False)
+
+
+def test_readme_python_is_short():
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    assert len(block.splitlines()) < 15
+
+
+@pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.stem)
+def test_example_runs(example: Path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("PIL.Image.Image.show", lambda picture: None)
+    shortened = re.sub(r"steps=\d+", "steps=5", re.sub(r"streets:\d+", "streets:200", example.read_text()))
+    exec(compile(shortened, example.name, "exec"), {"__name__": "__main__"})
+    assert list(tmp_path.glob("runs/*/report.html"))
