@@ -13,15 +13,17 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
-@pytest.mark.parametrize("example", find_examples(*PAGES), ids=str)
+@pytest.mark.parametrize("example", list(find_examples(*PAGES)), ids=str)
 def test_python_runs(example: CodeExample, eval_example: EvalExample, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     eval_example.run_print_check(example)
 
 
 def commands() -> list[str]:
-    lines = [line for page in PAGES for block in re.findall(r"```sh\n(.*?)```", page.read_text(), re.S) for line in block.splitlines()]
-    return sorted({command.split("#")[0].strip() for line in lines for command in line.split("&&") if command.strip().startswith("vlae ")})
+    blocks = [block for page in PAGES for block in re.findall(r"```sh\n(.*?)```", page.read_text(), re.S)]
+    lines = [line.split("#")[0] for block in blocks for line in block.splitlines()]
+    said = {command.strip() for line in lines for command in line.split("&&")}
+    return sorted(command for command in said if command.startswith("vlae "))
 
 
 @pytest.mark.parametrize("command", commands())

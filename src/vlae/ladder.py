@@ -143,8 +143,11 @@ class Rung(nn.Module):
     ) -> Float[Tensor, "n *below"]:
         """z̃_l = u_l([z̃_{l+1} ; v_l(z_l)]), and at the top z̃_L = u_L(v_L(z_L)); the code counts by `fade`."""
         if above is None:
-            return self.u(self.embed(code) * fade)
-        return self.u(self.merge(above, code, fade) if self.code_size else above)
+            joined = self.embed(code) * fade
+        else:
+            joined = self.merge(above, code, fade) if self.code_size else above
+        below: Tensor = self.u(joined)
+        return below
 
 
 def _stack(shapes: Sequence[Shape], blocks: Blocks, *, linear_end: bool = False) -> nn.Sequential:
@@ -209,12 +212,13 @@ class VLAE(LatentModel):
         occupied = [level for level, size in enumerate(self.code_sizes, start=1) if size]
         # g_l is needed up to the highest level that is read, or stands below a head of its own.
         reached = max(level - bool(levels[level - 1].head_layers) for level in occupied)
-        self.rungs = nn.ModuleList()
+        rungs: list[Rung] = []
         below = self.shape
         for number, level in enumerate(levels[: occupied[-1]], start=1):
             rung = Rung(level, below, blocks, bottom=number == 1, top=number == occupied[-1], climbs=number <= reached)
-            self.rungs.append(rung)
+            rungs.append(rung)
             below = rung.here
+        self.rungs: Sequence[Rung] = nn.ModuleList(rungs)  # type: ignore[assignment]
         self.register_buffer("mean", torch.as_tensor(mean, dtype=torch.float32))
         self.register_buffer("stddev", torch.as_tensor(stddev, dtype=torch.float32))
         self.output = Output(likelihood, self.shape)
@@ -228,6 +232,7 @@ class VLAE(LatentModel):
         h: Tensor | None = (x - self.mean) / self.stddev
         posteriors = []
         for rung in self.rungs:
+            assert h is not None  # only the top rung may have no g
             below, h = h, rung.g(h) if rung.g is not None else None
             posteriors.append(rung.posterior(below, h))
         empty = [standard_normal(len(x), 0, x.device)] * (self.num_levels - len(self.rungs))
@@ -235,7 +240,8 @@ class VLAE(LatentModel):
 
     def generate(self, codes: Codes) -> Distribution:
         """r(x | z)."""
-        return self.output(self._descend(codes, None), self.mean, self.stddev)
+        likelihood: Distribution = self.output(self._descend(codes, None), self.mean, self.stddev)
+        return likelihood
 
     def prior(self, level: int, above: Codes) -> Normal:
         """N(0, I), whatever is above."""
@@ -256,4 +262,5 @@ class VLAE(LatentModel):
         z: Tensor | None = None
         for level in range(len(self.rungs), 0, -1):
             z = self.rungs[level - 1].descend(z, codes[level - 1], 1.0 if fade is None else fade[level - 1])
+        assert z is not None  # a ladder has at least one rung
         return z

@@ -102,7 +102,7 @@ class LatentModel(nn.Module, ABC):
     def draw_noise(self, num: int, generator: torch.Generator | None = None) -> Codes:
         """Standard normal noise of every level's size, `num` rows; drawn on the CPU, where a seed means the same."""
         drawn = torch.randn(num, sum(self.code_sizes), generator=generator).to(self.device)
-        return drawn.split(list(self.code_sizes), dim=1)
+        return torch.split_with_sizes(drawn, list(self.code_sizes), dim=1)
 
     @final
     def sample(self, num: int, generator: torch.Generator | None = None) -> Distribution:

@@ -71,7 +71,7 @@ def _convolution(given: Shape, wanted: Shape, kernel: int, *, bias: bool) -> nn.
         return nn.Sequential(nn.ZeroPad2d(far), convolution) if any(far) else convolution
     over = (max(0, -missing[0]), max(0, -missing[1]))
     convolution = nn.ConvTranspose2d(given[0], wanted[0], kernel, stride, padding, output_padding=over, bias=bias)
-    crop = tuple(-edge for edge in far)
+    crop = (0, -far[1], 0, -far[3])
     return nn.Sequential(convolution, nn.ZeroPad2d(crop)) if any(far) else convolution
 
 
@@ -135,13 +135,13 @@ class Merge(nn.Module):
         self, above: Float[Tensor, "n *shape"], code: Float[Tensor, "n size"], fade: Float[Tensor, ""] | float
     ) -> Float[Tensor, "n *merged"]:
         """Merges the code, scaled by `fade` in [0, 1], into what comes from above."""
-        v = self.embed(code) * fade
+        v: Tensor = self.embed(code) * fade
         if self.acts == "concatenate":
             return torch.cat([above, v], dim=1)
         if self.acts == "add":
             return above + self.gate * v
         if above.ndim == 4:
-            v = v.unflatten(1, (-1, self.grid, self.grid))
+            v = v.reshape(len(v), -1, self.grid, self.grid)
             if self.grid > 1:
                 v = functional.interpolate(v, size=above.shape[2:], mode="bilinear", align_corners=False)
         scale, shift = v.chunk(2, dim=1)

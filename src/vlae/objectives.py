@@ -29,7 +29,8 @@ def rates(forward: ForwardPass) -> Float[Tensor, "levels n"]:
         pairs = zip(forward.posteriors, forward.priors, strict=True)
         return torch.stack([kl_divergence(posterior, prior).sum(1) for posterior, prior in pairs])
     triples = zip(forward.posteriors, forward.priors, forward.codes, strict=True)
-    return torch.stack([(q.log_prob(code) - p.log_prob(code)).sum(1) for q, p, code in triples])
+    estimates = [(q.log_prob(code) - p.log_prob(code)).sum(1) for q, p, code in triples]
+    return torch.stack(estimates)
 
 
 def elbo(forward: ForwardPass, x: Float[Tensor, "n *shape"]) -> Float[Tensor, " n"]:
