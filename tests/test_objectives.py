@@ -150,7 +150,7 @@ def test_the_order_of_growth(growth, order):
 @pytest.mark.parametrize("growth", ["ladder", "top-down", "bottom-up", "joint"])
 def test_levels_grow_one_after_the_other_and_are_grown_in_time(growth, until, num_levels):
     objective = Objective(growth=growth, growth_until=until)
-    fades = np.array([objective.fade(t, num_levels) for t in np.linspace(0, 1, 201)])
+    fades = np.array([objective.fade(t, (2,) * num_levels) for t in np.linspace(0, 1, 201)])
     in_order = fades[:, [level - 1 for level in objective.order(num_levels)]]
     assert (np.diff(fades, axis=0) >= 0).all() and (fades >= 0).all() and (fades <= 1).all()
     assert (in_order[:, 0] == 1).all()
@@ -165,7 +165,7 @@ def test_levels_grow_one_after_the_other_and_are_grown_in_time(growth, until, nu
 def test_a_level_fades_in_over_half_its_share():
     objective = Objective(growth="ladder", growth_until=0.6)
     for progress, fade in ((0.2, (1, 0, 0)), (0.25, (1, 0, 0.5)), (0.3, (1, 0, 1)), (0.45, (1, 0.5, 1))):
-        assert objective.fade(progress, 3) == pytest.approx(fade)
+        assert objective.fade(progress, (2, 2, 2)) == pytest.approx(fade)
 
 
 def test_the_weight_of_the_rates():
@@ -221,3 +221,9 @@ def test_the_seeded_loss_is_what_it_was():
     terms = torch.cat([distortion(forward, x).mean()[None], rates(forward).mean(1)])
     weights = torch.tensor(Objective(warmup=10.0).weights(5, (1.0, 0.25, 0.5, 1.0)))
     assert loss(terms, weights).item() == pytest.approx(51.37423, rel=1e-4)
+
+
+def test_a_level_without_a_code_takes_no_time_to_grow():
+    assert Objective(growth="ladder").fade(0.0, (0, 0, 8)) == (1.0, 1.0, 1.0)
+    with_gap, without = (Objective(growth="ladder").fade(0.1, sizes) for sizes in ((2, 0, 3, 4), (2, 3, 4)))
+    assert (with_gap[0], *with_gap[2:]) == without

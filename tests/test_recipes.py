@@ -188,3 +188,8 @@ def test_vectors_are_standardised_by_their_own_statistics():
     unknown.load_state_dict(model.state_dict())
     code = model.draw_noise(2)
     assert unknown.eval().generate(code).mean.equal(model.eval().generate(code).mean)
+
+
+def test_lean_leaves_the_highest_code_unrestricted():
+    highest = lean((1, 28, 28), codes=(2, 4, 0)).levels[1]
+    assert (highest.reads, highest.acts) == ("map", "concatenate")

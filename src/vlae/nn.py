@@ -96,6 +96,7 @@ class Read(nn.Module):
         """Flattens, or pools and flattens."""
         if self.grid is None:
             return h.flatten(1)
+        h = h.float()  # a difference of squares needs all its digits
         mean = functional.adaptive_avg_pool2d(h, self.grid)
         variance = functional.adaptive_avg_pool2d(h.square(), self.grid) - mean.square()
         return torch.cat([mean, variance.clamp_min(1e-6).sqrt()], dim=1).flatten(1)

@@ -1,5 +1,6 @@
 """What training minimises, as functions of a `ForwardPass`; none asks which model made it. All in nats per datum."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import exp
 from typing import Literal, get_args
@@ -84,18 +85,20 @@ class Objective:
             return (1, *reversed(upwards[1:]))
         return upwards[::-1] if self.growth == "top-down" else upwards
 
-    def fade(self, progress: float, num_levels: int) -> tuple[float, ...]:
+    def fade(self, progress: float, code_sizes: Sequence[int]) -> tuple[float, ...]:
         """How far each level has grown, in [0, 1], level 1 first, when `progress` of the training is done.
 
-        Each level has an equal share of the growing time, fades in linearly over the first half of its share, and has
-        the other half to itself before the next begins. The first is there from the start.
+        Each level with a code has an equal share of the growing time, fades in linearly over the first half of its
+        share, and has the other half to itself before the next begins. The first is there from the start.
         """
-        if self.growth == "joint" or self.growth_until == 0 or num_levels == 1:
-            return (1.0,) * num_levels
-        share = self.growth_until / num_levels
-        grown = [0.0] * num_levels
-        for turn, level in enumerate(self.order(num_levels)):
-            grown[level - 1] = 1.0 if turn == 0 else min(1.0, max(0.0, (progress - turn * share) / (share / 2)))
+        grown = [1.0] * len(code_sizes)
+        occupied = [level for level, size in enumerate(code_sizes, start=1) if size]
+        if self.growth == "joint" or self.growth_until == 0:
+            return tuple(grown)
+        share = self.growth_until / len(occupied)
+        for turn, place in enumerate(self.order(len(occupied))):
+            if turn:
+                grown[occupied[place - 1] - 1] = min(1.0, max(0.0, (progress - turn * share) / (share / 2)))
         return tuple(grown)
 
     def weights(self, step: int, fade: tuple[float, ...]) -> tuple[float, ...]:

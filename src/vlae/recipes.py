@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from math import ceil, log2
+from math import ceil, log2, prod
 from typing import Any, Literal, get_args
 
 from torch import Tensor
@@ -187,11 +187,14 @@ def _default_codes(shape: Shape) -> tuple[int, ...]:
 
 def _lean_levels(shape: Shape, codes: Sequence[int], width: int) -> list[Level]:
     halvings = max(1, ceil(log2(max(shape[1:]) / 4)))
+    highest = max(number for number, size in enumerate(codes, start=1) if size)
+    side = min(shape[1:])
     levels = []
     for number, size in enumerate(codes, start=1):
-        top = number == len(codes)
+        top = number >= highest
         strides = [2] * (halvings // len(codes) + (number <= halvings % len(codes))) or ([] if top else [1])
         channels = min(width * 2 ** (number - 1), 8 * width)
+        side = ceil(side / prod(strides))
         restricted = number <= 3 and not top
         levels.append(
             Level(
@@ -200,7 +203,7 @@ def _lean_levels(shape: Shape, codes: Sequence[int], width: int) -> list[Level]:
                 dense=(8 * width,) * 3 if top else (),
                 reads="pooled" if restricted and number == 1 else "grid" if restricted else "map",
                 acts="modulate" if restricted else "concatenate",
-                grid=2 ** (number - 1) if restricted else 1,
+                grid=min(2 ** (number - 1), side) if restricted else 1,
             )
         )
     return levels

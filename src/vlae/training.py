@@ -249,10 +249,13 @@ class Engine(lightning.LightningModule):
         step, training, objective = self.global_step, self.recipe.training, self.recipe.objective
         for group in self.trainer.optimizers[0].param_groups:
             group["lr"] = training.learning_rate * rise_and_fall(self.progress(), training.schedule)
-        torch.manual_seed(training.seed * 1_000_003 + step * 1009 + self.global_rank)
+        seed = training.seed * 1_000_003 + step * 1009 + self.global_rank
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed asks every kind of device, which takes longer
+        if self.device.type == "cuda":
+            torch.cuda.manual_seed(seed)
         x = as_input(batch)
         x = x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x
-        fade = objective.fade(self.progress(), self.model.num_levels)
+        fade = objective.fade(self.progress(), self.model.code_sizes)
         forward = self.model(x, torch.tensor(fade, device=x.device))
         terms = torch.cat([distortion(forward, x).mean()[None], rates(forward).mean(1)])
         self.recent[step % LOG_EVERY] = terms.detach()
@@ -428,7 +431,7 @@ class Keeper(Callback):
         self.logged_step, self.logged_at = step, now
         if not trainer.is_global_zero:
             return
-        fade = self.engine.recipe.objective.fade(self.engine.progress(), self.engine.model.num_levels)
+        fade = self.engine.recipe.objective.fade(self.engine.progress(), self.engine.model.code_sizes)
         rate = trainer.optimizers[0].param_groups[0]["lr"]
         row = [step, round(self.engine.seconds, 3), round(speed, 1), rate, *means, *fade]
         file = self.path / runs.METRICS
