@@ -33,7 +33,8 @@ def demo(*, out: Path = Path("runs/demo"), minutes: float = 5.0, seed: int = 0) 
     """
     from vlae.training import train as train_ladder
 
-    run = train_ladder("streets", out=out, minutes=minutes, seed=seed, steps=6000)
+    print("reading the built-in street numbers, which are drawn once and then kept", file=sys.stderr)
+    run = train_ladder("streets", out=out, minutes=minutes, seed=seed)
     _say_done(run)
 
 
