@@ -169,7 +169,7 @@ def test_demo(tmp_path, monkeypatch):
     monkeypatch.setattr("vlae.training.train", lambda source, **settings: given.update(settings, source=source))
     monkeypatch.setattr(cli, "_say_done", lambda run: None)
     assert cli_exit("demo", "--minutes", "0.1", "--seed", "2") == 0
-    assert given == {"source": "streets", "out": Path("runs/demo"), "minutes": 0.1, "seed": 2, "steps": 6000}
+    assert given == {"source": "streets", "out": Path("runs/demo"), "minutes": 0.1, "seed": 2}
 
 
 @pytest.mark.parametrize("kind", figures.KINDS)

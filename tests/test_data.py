@@ -15,17 +15,7 @@ from PIL import ExifTags, Image, ImageFile
 from vlae import data
 from vlae.data import DataError, Images, load
 
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path_factory, monkeypatch):
-    folder = tmp_path_factory.mktemp("cache")
-    monkeypatch.setenv("VLAE_CACHE", str(folder))
-    return folder
-
-
-@pytest.fixture
-def rng():
-    return np.random.default_rng(0)
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 def save(path, pixels, mode=None, **options):
@@ -449,7 +439,7 @@ def test_a_damaged_entry_is_made_anew(folder, cache):
 def test_a_killed_process_leaves_nothing_that_looks_whole(folder, cache):
     code = f"""
         import os, vlae.data
-        vlae.data._write_rows = lambda *_: os.kill(os.getpid(), 9)
+        vlae.data.write_rows = lambda *_: os.kill(os.getpid(), 9)
         vlae.data.load({str(folder)!r})
     """
     killed = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True)
@@ -486,7 +476,7 @@ def test_an_interrupted_load_leaves_nothing(folder, cache, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(data, "_write_rows", interrupt)
+    monkeypatch.setattr(data, "write_rows", interrupt)
     with pytest.raises(KeyboardInterrupt):
         load(folder)
     assert list(cache.iterdir()) == []
@@ -494,8 +484,8 @@ def test_an_interrupted_load_leaves_nothing(folder, cache, monkeypatch):
 
 def test_of_two_processes_at_once_the_first_wins(folder, cache, monkeypatch):
     together = threading.Barrier(2)
-    write = data._write_rows
-    monkeypatch.setattr(data, "_write_rows", lambda *args: (write(*args), together.wait(timeout=10)))
+    write = data.write_rows
+    monkeypatch.setattr(data, "write_rows", lambda *args: (write(*args), together.wait(timeout=10)))
     results = []
     threads = [threading.Thread(target=lambda: results.append(load(folder, split="all"))) for _ in range(2)]
     for thread in threads:

@@ -17,17 +17,7 @@ from vlae.data import DataError, load
 
 REAL_MNIST = Path(__file__).parents[2] / "shared" / "data" / "mnist"
 
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path_factory, monkeypatch):
-    folder = tmp_path_factory.mktemp("cache")
-    monkeypatch.setenv("VLAE_CACHE", str(folder))
-    return folder
-
-
-@pytest.fixture
-def rng():
-    return np.random.default_rng(0)
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 def save_picture(path, pixels, mode=None, **options):

@@ -163,9 +163,9 @@ def lean(shape: Shape, *, codes: Sequence[int] | None = None, width: int = 32) -
     else:
         _check_image(shape)
         levels = _lean_levels(shape, codes, width)
-        # An image of twice the side costs four times as much; these keep 28 and 64 pixels to some ten minutes on two cores.
-        large = max(shape[1:]) > 32
-        training = Training(steps=2_500 if large else 10_000, batch_size=64)
+        # Larger images are more work: these keep 28, 32 and 64 pixels to some ten minutes on two cores.
+        side = max(shape[1:])
+        training = Training(steps=10_000 if side < 32 else 6_500 if side < 64 else 2_500, batch_size=64)
         mean, stddev = 0.5, 0.25
     return Recipe(
         name="lean",
