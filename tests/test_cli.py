@@ -164,6 +164,15 @@ def test_every_setting_reaches_the_recipe(tmp_path):
     assert run.data["limit"] == 20
 
 
+def test_training_lists_what_it_skips(tmp_path, capsys):
+    write_folder(tmp_path / "photos")
+    (tmp_path / "photos" / "broken.png").write_bytes(b"\x89PNG\r\n")
+    assert cli_exit("train", tmp_path / "photos", "--out", tmp_path / "run", *QUICK) == 0
+    said = capsys.readouterr().err
+    assert "skipped 1 of " in said
+    assert "broken.png: " in said
+
+
 def test_demo(tmp_path, monkeypatch):
     given = {}
     monkeypatch.setattr("vlae.training.train", lambda source, **settings: given.update(settings, source=source))
