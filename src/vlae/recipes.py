@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from math import ceil, log2, prod
 from typing import Any, Literal, get_args
 
+import torch
 from torch import Tensor
 
 from vlae.ladder import VLAE, Blocks, Level
@@ -126,20 +127,15 @@ def build(recipe: Recipe, *, mean: Tensor | None = None, stddev: Tensor | None =
             a saved model's own is loaded over it.
         stddev: likewise; ones if not given.
     """
-    if recipe.mean is None:
-        mean = mean if mean is not None else Tensor([0.0]).expand(recipe.shape).clone()
-        stddev = stddev if stddev is not None else Tensor([1.0]).expand(recipe.shape).clone()
-        return VLAE(
-            recipe.shape, recipe.levels, blocks=recipe.blocks, likelihood=recipe.likelihood, mean=mean, stddev=stddev
-        )
-    assert recipe.stddev is not None
+    if recipe.mean is not None and recipe.stddev is not None:
+        mean, stddev = torch.tensor(recipe.mean), torch.tensor(recipe.stddev)
     return VLAE(
         recipe.shape,
         recipe.levels,
         blocks=recipe.blocks,
         likelihood=recipe.likelihood,
-        mean=recipe.mean,
-        stddev=recipe.stddev,
+        mean=torch.zeros(recipe.shape) if mean is None else mean,
+        stddev=torch.ones(recipe.shape) if stddev is None else stddev,
     )
 
 
