@@ -1,128 +1,25 @@
-"""One contract for every model, whatever it is: the ladder by every recipe, and two comparison systems.
+"""One contract for every model, whatever it is: the ladder and the systems it is compared with, by every recipe.
 
-The two systems prove the seam: they are no ladders, and nothing downstream of `LatentModel` may notice.
+The hierarchies are no ladders, and nothing downstream of `LatentModel` may notice.
 """
 
 import copy
 from dataclasses import replace
-from itertools import pairwise
-from math import prod
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.distributions import Distribution, Normal
 
 from vlae import figures, objectives
 from vlae.information import summarise
 from vlae.ladder import VLAE
-from vlae.likelihoods import Likelihood, Output, positive
-from vlae.model import Codes, ForwardPass, LatentModel, standard_normal
-from vlae.nn import Shape
-from vlae.recipes import Recipe, adjust, build, celeba, lean, lsun, mnist, svhn
+from vlae.model import LatentModel
+from vlae.recipes import Recipe, adjust, build, celeba, hvae, joint, lean, lsun, lvae, mnist, svhn, vae
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same'")
-
-
-def gaussian(raw: Tensor) -> Normal:
-    mean, spread = raw.chunk(2, dim=1)
-    return Normal(mean, positive(spread, "softplus"), validate_args=False)
-
-
-class Hierarchy(LatentModel):
-    """The generative half of both systems: p(z_L) Π p(z_l | z_{l+1}), and a picture that sees z_1 alone."""
-
-    def __init__(self, shape: Shape, code_sizes: tuple[int, ...]):
-        super().__init__()
-        self.shape, self.code_sizes = shape, code_sizes
-        pairs = zip(code_sizes[1:], code_sizes, strict=False)
-        self.conditionals = nn.ModuleList(nn.Linear(above, 2 * size) for above, size in pairs)
-        self.decoder = nn.Sequential(nn.Linear(code_sizes[0], prod(shape)), nn.Unflatten(1, shape))
-        self.output = Output(Likelihood(), shape)
-
-    def prior(self, level: int, above: Codes) -> Normal:
-        return gaussian(self.conditionals[level - 1](above[0]))
-
-    def generate(self, codes: Codes) -> Distribution:
-        return self.likelihood(codes[0], None)
-
-    def likelihood(self, code: Tensor, x: Tensor | None) -> Distribution:
-        return self.output(self.decoder(code), torch.tensor(0.0), torch.tensor(1.0), x)
-
-
-class MarkovVAE(Hierarchy):
-    """Inference climbs: q(z_1 | x) Π q(z_l | z_{l-1})."""
-
-    def __init__(self, shape: Shape, code_sizes: tuple[int, ...]):
-        super().__init__(shape, code_sizes)
-        below = (prod(shape), *code_sizes)
-        self.recognisers = nn.ModuleList(nn.Linear(b, 2 * size) for b, size in zip(below, code_sizes, strict=False))
-
-    def climb(self, x: Tensor, *, draw: bool) -> tuple[tuple[Normal, ...], Codes]:
-        posteriors, codes, below = [], [], x.flatten(1)
-        for recogniser in self.recognisers:
-            posteriors.append(gaussian(recogniser(below)))
-            below = posteriors[-1].rsample() if draw else posteriors[-1].mean
-            codes.append(below)
-        return tuple(posteriors), tuple(codes)
-
-    def infer(self, x: Tensor) -> tuple[Normal, ...]:
-        return self.climb(x, draw=False)[0]
-
-    def forward(self, x: Tensor, fade: Tensor | None = None) -> ForwardPass:
-        posteriors, codes = self.climb(x, draw=True)
-        fade = torch.ones(self.num_levels) if fade is None else fade
-        used = [f * code for f, code in zip(fade, codes, strict=True)]
-        priors = [self.prior(level, tuple(used[level:])) for level in range(1, self.num_levels)]
-        return ForwardPass(
-            posteriors=posteriors,
-            priors=(*priors, standard_normal(len(x), self.code_sizes[-1], x.device)),
-            codes=codes,
-            likelihood=self.likelihood(used[0], x),
-            conditioned_alike=False,
-        )
-
-
-class LadderVAE(Hierarchy):
-    """Inference climbs without drawing, then descends: q_l is the precision-weighted product of estimate and prior."""
-
-    def __init__(self, shape: Shape, code_sizes: tuple[int, ...]):
-        super().__init__(shape, code_sizes)
-        widths = [prod(shape)] + [8] * len(code_sizes)
-        self.climbs = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
-        self.estimates = nn.ModuleList(nn.Linear(8, 2 * size) for size in code_sizes)
-
-    def descend(self, x: Tensor, fade: Tensor | None, *, draw: bool) -> tuple[list[Normal], list[Normal], list[Tensor]]:
-        d, estimates = x.flatten(1), []
-        for climb, estimate in zip(self.climbs, self.estimates, strict=True):
-            d = torch.tanh(climb(d))
-            estimates.append(gaussian(estimate(d)))
-        posteriors, priors, codes, used = [], [], [], ()
-        for level in range(self.num_levels, 0, -1):
-            e = estimates[level - 1]
-            p = self.prior(level, used) if used else standard_normal(len(x), self.code_sizes[-1], x.device)
-            precision = e.stddev**-2 + p.stddev**-2
-            mean = (e.mean * e.stddev**-2 + p.mean * p.stddev**-2) / precision
-            q = Normal(mean, precision**-0.5, validate_args=False)
-            code = q.rsample() if draw else q.mean
-            used = (code if fade is None else fade[level - 1] * code, *used)
-            posteriors, priors, codes = [q, *posteriors], [p, *priors], [code, *codes]
-        self.used = used
-        return posteriors, priors, codes
-
-    def infer(self, x: Tensor) -> tuple[Normal, ...]:
-        return tuple(self.descend(x, None, draw=False)[0])
-
-    def forward(self, x: Tensor, fade: Tensor | None = None) -> ForwardPass:
-        posteriors, priors, codes = self.descend(x, fade, draw=True)
-        return ForwardPass(
-            posteriors=tuple(posteriors),
-            priors=tuple(priors),
-            codes=tuple(codes),
-            likelihood=self.likelihood(self.used[0], x),
-        )
 
 
 def slim(recipe: Recipe) -> Recipe:
@@ -173,10 +70,17 @@ CASES = {
     "celeba deep": lambda: build(slim(celeba((3, 33, 31), deep_heads=True))),
     "lsun": lambda: build(slim(lsun((3, 16, 16)))),
     "lsun deep": lambda: build(slim(lsun((3, 16, 16), codes=(0, 2, 2, 4), deep_heads=True))),
-    "Markov VAE": lambda: MarkovVAE(SMALL, (4, 3, 2)),
-    "Markov VAE of vectors": lambda: MarkovVAE((5,), (3, 2)),
-    "Ladder VAE": lambda: LadderVAE(SMALL, (4, 3, 2)),
-    "Ladder VAE of vectors": lambda: LadderVAE((5,), (3, 2)),
+    **{
+        f"{recipe.__name__} {'x'.join(map(str, shape))}": partial(
+            lambda recipe, shape: build(recipe(shape, width=4)), recipe, shape
+        )
+        for recipe in (joint, vae, hvae, lvae)
+        for shape in (SMALL, (3, 17, 12), (5,))
+    },
+    "hvae of two levels": lambda: build(hvae(SMALL, codes=(4, 3), width=4)),
+    "hvae of five levels": lambda: build(adjust(hvae(SMALL, codes=(5, 4, 3, 2, 1), width=4), family="bernoulli")),
+    "lvae of two levels": lambda: build(lvae(SMALL, codes=(4, 3), width=4)),
+    "lvae of five levels": lambda: build(adjust(lvae((5,), codes=(5, 4, 3, 2, 1), width=4), scale="learned")),
 }
 
 
@@ -245,8 +149,7 @@ def test_every_parameter_has_a_gradient(model):
     torch.manual_seed(4)
     total(model, data(model, 4)).backward()
     assert [name for name, parameter in model.named_parameters() if parameter.grad is None] == []
-    if isinstance(model, VLAE):
-        assert [name for name, parameter in model.named_parameters() if not parameter.grad.any()] == []
+    assert [name for name, parameter in model.named_parameters() if not parameter.grad.any()] == []
     assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
     model.zero_grad(set_to_none=True)
 
@@ -257,25 +160,28 @@ def test_a_code_decodes_the_same_in_any_company_and_place(model):
     together = model.generate(codes).mean
     order = torch.tensor([3, 0, 4, 2, 1])
     shuffled = model.generate(tuple(code[order] for code in codes)).mean
-    torch.testing.assert_close(shuffled, together[order], atol=1e-5, rtol=0)
+    rounding = 1e-4 * max(1.0, together.abs().max().item())  # batch mates that count would differ by far more
+    torch.testing.assert_close(shuffled, together[order], atol=rounding, rtol=0)
     for i in range(5):
         alone = model.generate(tuple(code[i : i + 1] for code in codes)).mean
-        torch.testing.assert_close(alone, together[i : i + 1], atol=1e-5, rtol=0)
+        torch.testing.assert_close(alone, together[i : i + 1], atol=rounding, rtol=0)
 
 
 @torch.no_grad()
 def test_a_datum_is_inferred_the_same_in_any_company(model):
     x = data(model, 4)
     for all_q, one_q in zip(model.infer(x), model.infer(x[2:3]), strict=True):
-        torch.testing.assert_close(one_q.mean, all_q.mean[2:3], atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(one_q.mean, all_q.mean[2:3], atol=1e-4, rtol=1e-4)
 
 
 @torch.no_grad()
 def test_noise_and_codes_are_each_others_inverse(model):
     noise = model.draw_noise(3, torch.Generator().manual_seed(6))
     codes = model.place(noise)
-    for back, forth in zip(model.noise_of(codes), noise, strict=True):
-        torch.testing.assert_close(back, forth, atol=1e-5, rtol=1e-4)
+    for level, (back, forth) in enumerate(zip(model.noise_of(codes), noise, strict=True), start=1):
+        p = model.prior(level, codes[level:]) if level < model.num_levels else None
+        digits_lost = 1 + (p.mean.abs() / p.stddev).max().item() if p is not None and p.mean.numel() else 1
+        torch.testing.assert_close(back, forth, atol=1e-5 * digits_lost, rtol=1e-4)
     for level in range(1, model.num_levels):
         p = model.prior(level, codes[level:])
         torch.testing.assert_close(codes[level - 1], p.mean + p.stddev * noise[level - 1])
@@ -315,9 +221,8 @@ def test_a_seed_builds_the_same_model_to_the_bit(case):
 def test_the_whole_model_moves_to_another_device(model):
     moved = copy.deepcopy(model).to("meta")
     codes = tuple(torch.zeros(2, size, device="meta") for size in model.code_sizes)
-    if isinstance(model, VLAE):
-        assert moved.generate(codes).mean.device.type == "meta"
-        assert moved.generate(codes).log_prob(torch.zeros(2, *model.shape, device="meta")).device.type == "meta"
+    assert moved.generate(codes).mean.device.type == "meta"
+    assert moved.generate(codes).log_prob(torch.zeros(2, *model.shape, device="meta")).device.type == "meta"
     assert moved.device.type == "meta"
 
 

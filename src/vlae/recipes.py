@@ -1,4 +1,4 @@
-"""Complete settings as functions of the data's shape: `lean`, our default, and those of the paper."""
+"""Complete settings as functions of the data's shape: `lean`, our default; its rivals; and those of the paper."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -9,12 +9,16 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
+from vlae.baselines import HierarchicalVAE, LadderVAE
 from vlae.ladder import VLAE, Blocks, Level
 from vlae.likelihoods import Likelihood
 from vlae.model import LatentModel, check_code_sizes
 from vlae.nn import Shape
 from vlae.objectives import Objective
 
+MODELS: Mapping[str, Callable[..., LatentModel]] = {
+    model.__name__: model for model in (VLAE, HierarchicalVAE, LadderVAE)
+}
 Precision = Literal["fp32", "bf16"]
 Schedule = Literal["constant", "cosine"]
 
@@ -64,6 +68,7 @@ class Recipe:
         name: of the function that made it.
         shape: of one datum.
         levels: level 1, nearest the pixels, first.
+        model: the class that is built: one of `MODELS`.
         blocks: what the networks share.
         likelihood: the density of data given codes.
         mean: subtracted from the networks' input; None: the training data's own, per dimension.
@@ -75,6 +80,7 @@ class Recipe:
     name: str
     shape: Shape
     levels: tuple[Level, ...]
+    model: str = "VLAE"
     blocks: Blocks = Blocks()
     likelihood: Likelihood = Likelihood()
     mean: float | None = 0.5
@@ -83,6 +89,8 @@ class Recipe:
     training: Training = Training()
 
     def __post_init__(self) -> None:
+        if self.model not in MODELS:
+            raise ValueError(f"there is no model {self.model!r}; choose one of {', '.join(MODELS)}")
         self.objective.weights(0, (1.0,) * len(self.levels))  # speaks up if beta has the wrong length
 
     @property
@@ -129,7 +137,7 @@ def build(recipe: Recipe, *, mean: Tensor | None = None, stddev: Tensor | None =
     """
     if recipe.mean is not None and recipe.stddev is not None:
         mean, stddev = torch.tensor(recipe.mean), torch.tensor(recipe.stddev)
-    return VLAE(
+    return MODELS[recipe.model](
         recipe.shape,
         recipe.levels,
         blocks=recipe.blocks,
@@ -153,23 +161,120 @@ def lean(shape: Shape, *, codes: Sequence[int] | None = None, width: int = 32) -
     """
     codes = check_code_sizes(_default_codes(shape) if codes is None else codes)
     if len(shape) == 1:
-        levels = [Level(code_size=size, dense=(8 * width,), acts="concatenate") for size in codes]
+        levels = [Level(code_size=size, dense=(8 * width,)) for size in codes]
+    else:
+        levels = _lean_levels(shape, codes, width)
+    return _ours("lean", shape, levels, objective=Objective(growth="ladder"))
+
+
+def joint(shape: Shape, *, codes: Sequence[int] | None = None, width: int = 32) -> Recipe:
+    """The paper's ladder at lean's size: all of h_l is read, codes are concatenated, all levels train at once.
+
+    Its likelihood of images is the Laplace of scale 1/8, which is the authors' L1 term for MNIST and SVHN. Beside
+    `lean` it shows what structure and growth are worth.
+
+    Args:
+        shape: as for `lean`.
+        codes: as for `lean`.
+        width: as for `lean`.
+    """
+    base = lean(shape, codes=codes, width=width)
+    levels = [replace(level, reads="map", acts="concatenate", grid=2) for level in base.levels]
+    likelihood = Likelihood(family="laplace", scale=1 / 8) if len(shape) == 3 else Likelihood()
+    return _ours("joint", shape, levels, likelihood=likelihood)
+
+
+def vae(shape: Shape, *, codes: Sequence[int] | None = None, width: int = 32) -> Recipe:
+    """A plain VAE of lean's size: the ladder whose only code is at the top, as large as all of lean's together.
+
+    Args:
+        shape: as for `lean`.
+        codes: of the levels, all but one 0; None: chosen from the shape.
+        width: as for `lean`.
+
+    Raises:
+        ValueError: if more than one level has a code.
+    """
+    codes = check_code_sizes(rival_codes("vae", _default_codes(shape)) if codes is None else codes)
+    if sum(size > 0 for size in codes) > 1:
+        raise ValueError(f"codes are {tuple(codes)}; a VAE has one code: give the other levels 0, or one size alone")
+    return replace(lean(shape, codes=codes, width=width), name="vae", objective=Objective())
+
+
+def hvae(shape: Shape, *, codes: Sequence[int] | None = None, width: int = 32) -> Recipe:
+    """A hierarchical VAE of lean's size: lean's networks between x and z_1, small ones between the codes.
+
+    Args:
+        shape: as for `lean`.
+        codes: sizes of 2 to 5 levels, level 1 first; None: z_1, which all must pass, is as large as all of lean's
+            codes together, and each level above half as large.
+        width: as for `lean`.
+    """
+    codes = check_code_sizes(rival_codes("hvae", _default_codes(shape)) if codes is None else codes)
+    ladder = lean(shape, codes=(1,) * len(codes), width=width).levels
+    bottom = Level(
+        code_size=codes[0],
+        convolutions=tuple(layer for level in ladder for layer in level.convolutions),
+        dense=tuple(units for level in ladder for units in level.dense),
+    )
+    upper = [Level(code_size=size, dense=(8 * width, 8 * width)) for size in codes[1:]]
+    return replace(_ours("hvae", shape, [bottom, *upper]), model="HierarchicalVAE")
+
+
+def lvae(shape: Shape, *, codes: Sequence[int] | None = None, width: int = 32) -> Recipe:
+    """A Ladder VAE of lean's size: the networks of `hvae`, inferred from the top down, with a warm-up of the rates.
+
+    The warm-up rises as 1 - exp(-step / 500), where its authors' rises linearly (Sønderby et al. 2016, section 2.3).
+
+    Args:
+        shape: as for `lean`.
+        codes: as for `hvae`.
+        width: as for `lean`.
+    """
+    base = hvae(shape, codes=codes, width=width)
+    return replace(base, name="lvae", model="LadderVAE", objective=Objective(warmup=500.0))
+
+
+def rival_codes(name: str, codes: Sequence[int]) -> tuple[int, ...]:
+    """The codes with which a recipe stands beside a ladder with these: as many dimensions where all must pass.
+
+    Example:
+        >>> rival_codes("vae", (2, 2, 2)), rival_codes("hvae", (2, 2, 2)), rival_codes("joint", (2, 2, 2))
+        ((0, 0, 6), (6, 3, 1), (2, 2, 2))
+    """
+    total = sum(codes)
+    if name == "vae":
+        return (*(0 for _ in codes[1:]), total)
+    if name in ("hvae", "lvae"):
+        return tuple(max(1, total >> level) for level in range(max(2, min(5, len(codes)))))
+    return tuple(codes)
+
+
+def _ours(
+    name: str,
+    shape: Shape,
+    levels: Sequence[Level],
+    *,
+    objective: Objective = Objective(),
+    likelihood: Likelihood = Likelihood(),
+) -> Recipe:
+    """A recipe with the training that lean and its rivals share."""
+    if len(shape) == 1:
         training = Training(steps=5_000)
         mean = stddev = None
     else:
-        _check_image(shape)
-        levels = _lean_levels(shape, codes, width)
         # Larger images are more work: these keep 28, 32 and 64 pixels to some ten minutes on two cores.
         side = max(shape[1:])
         training = Training(steps=10_000 if side < 32 else 6_500 if side < 64 else 2_500, batch_size=64)
         mean, stddev = 0.5, 0.25
     return Recipe(
-        name="lean",
+        name=name,
         shape=tuple(shape),
         levels=tuple(levels),
+        likelihood=likelihood,
         mean=mean,
         stddev=stddev,
-        objective=Objective(growth="ladder"),
+        objective=objective,
         training=training,
     )
 
@@ -182,6 +287,7 @@ def _default_codes(shape: Shape) -> tuple[int, ...]:
 
 
 def _lean_levels(shape: Shape, codes: Sequence[int], width: int) -> list[Level]:
+    _check_image(shape)
     halvings = max(1, ceil(log2(max(shape[1:]) / 4)))
     highest = max(number for number, size in enumerate(codes, start=1) if size)
     side = min(shape[1:])
@@ -296,7 +402,12 @@ def _paper(
     )
 
 
-RECIPES: Mapping[str, Callable[..., Recipe]] = {recipe.__name__: recipe for recipe in (lean, mnist, svhn, celeba, lsun)}
+_PAPER = {recipe.__name__: recipe for recipe in (mnist, svhn, celeba, lsun)}
+
+RECIPES: Mapping[str, Callable[..., Recipe]] = {
+    **{recipe.__name__: recipe for recipe in (lean, joint, vae, hvae, lvae)},
+    **_PAPER,
+}
 
 
 def make(name: str, shape: Shape, *, codes: Sequence[int] | None = None, deep_heads: bool = False) -> Recipe:
@@ -307,10 +418,10 @@ def make(name: str, shape: Shape, *, codes: Sequence[int] | None = None, deep_he
     """
     if name not in RECIPES:
         raise ValueError(f"there is no recipe {name!r}; choose one of {', '.join(RECIPES)}")
-    if name == "lean":
+    if name not in _PAPER:
         if deep_heads:
-            raise ValueError("deep heads belong to the paper's recipes; 'lean' has none")
-        return lean(shape, codes=codes)
+            raise ValueError(f"deep heads belong to the paper's recipes; {name!r} has none")
+        return RECIPES[name](shape, codes=codes)
     if len(shape) == 1:
         raise ValueError(f"the recipe {name!r} is for images; for vectors of {shape[0]} dimensions choose 'lean'")
     return RECIPES[name](shape, codes=codes, deep_heads=deep_heads)
