@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from vlae import recipes, training
-from vlae.objectives import distortion, loss, rates
+from vlae.objectives import Objective
 
 RECIPES: dict[str, Callable[[], recipes.Recipe]] = {
     "lean28": lambda: recipes.lean((1, 28, 28), codes=(2, 2, 2)),
@@ -80,8 +80,8 @@ class Worker:
         """Of a batch, every level fully grown."""
         with torch.autocast("cpu", torch.bfloat16, enabled=self.recipe.training.precision == "bf16"):
             forward = self.model(x)
-            terms = torch.cat([distortion(forward, x).mean()[None], rates(forward).mean(1)])
-            return loss(terms, torch.ones(self.model.num_levels))
+            fade = (1.0,) * self.model.num_levels
+            return Objective().loss(forward, x, step=0, progress=0.0, fade=fade)[0]
 
     def facts(self) -> dict[str, float]:
         """Size, operations, and memory after a short run of the engine, before anything else is measured."""

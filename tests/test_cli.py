@@ -18,7 +18,7 @@ import vlae
 from vlae import cli, figures
 
 VLAE = Path(sys.executable).parent / "vlae"
-COMMANDS = ("data", "demo", "figure", "report", "train")
+COMMANDS = ("data", "demo", "evaluate", "figure", "report", "train")
 QUICK = ("--steps", "4", "--batch-size", "8", "--codes", "1,2")
 
 
@@ -338,3 +338,57 @@ def test_ctrl_c_and_resume(tmp_path, capsys):
 
 def _lines(file):
     return file.read_text().splitlines() if file.exists() else []
+
+
+# evaluate
+
+
+def test_evaluate_measures_the_runs_own_data_and_keeps_it(trained, monkeypatch, capsys):
+    monkeypatch.chdir(trained.parent.parent)
+    assert cli_exit("evaluate", trained, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found == vlae.load(trained).evaluation
+    assert found["num_images"] == 10 and "too few for a probe" in found["not_defined"]["level_order"]
+    assert cli_exit("evaluate", trained) == 0
+    assert "level order  not defined" in capsys.readouterr().out
+
+
+def test_evaluate_on_other_data(trained, tmp_path, capsys):
+    np.save(tmp_path / "other.npy", pictures(num=120))
+    before = vlae.load(trained).evaluation
+    assert cli_exit("evaluate", trained, tmp_path / "other.npy", "--split", "all", "--limit", "110", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["num_images"] == 110 and found["protocol"]["data"]["split"] == "all"
+    assert found["levels"][0]["statistics"]["brightness"] < 0.5
+    assert vlae.load(trained).evaluation == before
+
+
+def test_evaluate_refuses_what_does_not_fit(trained, tmp_path, capsys):
+    np.save(tmp_path / "grey.npy", pictures(channels=1)[..., 0])
+    assert "shape (1, 8, 8)" in refusal(capsys, "evaluate", trained, tmp_path / "grey.npy", "--split", "all")
+    assert "go with a source" in refusal(capsys, "evaluate", trained, "--limit", "5")
+    assert "no run folder" in refusal(capsys, "evaluate", tmp_path / "none")
+    newer = tmp_path / "newer"
+    shutil.copytree(trained, newer)
+    record = json.loads((newer / "recipe.json").read_text())
+    record["recipe"]["levels"][0]["invented_later"] = 1
+    (newer / "recipe.json").write_text(json.dumps(record))
+    assert "newer vlae" in refusal(capsys, "evaluate", newer)
+
+
+def test_report_measures_first(trained, monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(trained.parent.parent)
+    shutil.copytree(trained, tmp_path / "run")
+    (tmp_path / "run" / "evaluation.json").unlink(missing_ok=True)
+    assert cli_exit("report", tmp_path / "run") == 0
+    assert "not been measured yet" not in (tmp_path / "run" / "report.html").read_text()
+    assert vlae.load(tmp_path / "run").evaluation is not None
+
+
+def test_report_without_its_data_says_so_and_is_written(trained, monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)  # photos/ is not here
+    shutil.copytree(trained, tmp_path / "run")
+    (tmp_path / "run" / "evaluation.json").unlink(missing_ok=True)
+    assert cli_exit("report", tmp_path / "run") == 0
+    assert "the levels are not measured" in capsys.readouterr().err
+    assert "not been measured yet" in (tmp_path / "run" / "report.html").read_text()

@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch.distributions import Independent, MultivariateNormal, Normal
 
+from vlae import objectives
 from vlae.ladder import VLAE, Level
 from vlae.likelihoods import Likelihood
-from vlae.model import ForwardPass
-from vlae.objectives import Objective, distortion, elbo, loss, rates
+from vlae.model import ForwardPass, LatentModel
+from vlae.objectives import Objective, distortion, elbo, rates
 from vlae.recipes import build, lean
 
 
@@ -115,8 +116,7 @@ def test_losses_are_sums_over_pixels_and_means_over_the_batch():
 
     def value(x, guess, q, p):
         forward = forward_pass(q, p, likelihood=Independent(Normal(guess, 0.3), 3))
-        terms = torch.cat([distortion(forward, x).mean()[None], rates(forward).mean(1)])
-        return loss(terms, torch.tensor([2.0])), terms
+        return Objective(beta=2.0).loss(forward, x, step=0, progress=0.0, fade=(1.0,))
 
     once, terms = value(x, guess, q, p)
     torch.testing.assert_close(once, terms[0] + 2 * terms[1])
@@ -127,8 +127,178 @@ def test_losses_are_sums_over_pixels_and_means_over_the_batch():
     torch.testing.assert_close(twice_as_many, terms)
 
 
+def two_levels(rates=(1.0, 10.0), num=64):
+    """A pass whose levels cost these nats for each datum, with noise that is not that of the prior; and its data."""
+    means = [(2 * rate) ** 0.5 for rate in rates]
+    q = tuple(Normal(torch.full((num, 1), mean, requires_grad=True), torch.ones(num, 1)) for mean in means)
+    p = tuple(Normal(torch.zeros(num, 1), torch.ones(num, 1)) for _ in rates)
+    torch.manual_seed(0)
+    codes = tuple(level.rsample() for level in q)
+    likelihood = Independent(Normal(torch.zeros(num, 5), torch.ones(num, 5)), 1)
+    return forward_pass(q, p, codes, likelihood=likelihood), torch.zeros(num, 5)
+
+
+DISTORTION = 2.5 * math.log(2 * math.pi)
+
+
+def value(objective, *, progress=1.0, **settings):
+    forward, x = two_levels(**settings)
+    return objective.loss(forward, x, step=0, progress=progress, fade=(1.0, 1.0))[0].item() - DISTORTION
+
+
 def test_the_weights_are_of_the_rates_in_order():
-    assert loss(torch.tensor([100.0, 1.0, 10.0]), torch.tensor([3.0, 0.5])).item() == 108.0
+    assert value(Objective(beta=(3.0, 0.5))) == pytest.approx(8.0, abs=1e-4)
+
+
+def test_free_bits_cost_the_same_however_few_are_used():
+    assert value(Objective(free_bits=4.0)) == pytest.approx(4 + 10, abs=1e-4)
+    assert value(Objective(free_bits=(0.5, 12.0), beta=2.0)) == pytest.approx(2 * (1 + 12), abs=1e-4)
+    forward, x = two_levels()
+    Objective(free_bits=4.0).loss(forward, x, step=0, progress=0.0, fade=(1.0, 1.0))[0].backward()
+    slopes = [q.mean.grad for q in forward.posteriors]
+    assert not slopes[0].any()
+    torch.testing.assert_close(slopes[1], forward.posteriors[1].mean.detach() / 64)  # that of KL, a mean over the batch
+
+
+def test_capacity_is_a_target_that_rises():
+    objective = Objective(capacity=(4.0, 4.0), capacity_until=0.5, beta=3.0)
+    for progress, target in ((0.0, 0.0), (0.25, 2.0), (0.5, 4.0), (0.9, 4.0)):
+        wanted = 3 * (abs(1 - target) + abs(10 - target))
+        assert value(objective, progress=progress) == pytest.approx(wanted, abs=1e-3)
+    forward, x = two_levels()
+    objective.loss(forward, x, step=0, progress=1.0, fade=(1.0, 1.0))[0].backward()
+    low, high = (q.mean.grad for q in forward.posteriors)
+    assert (low < 0).all() and (high > 0).all()  # one is to cost more, the other less
+    assert value(Objective(capacity=1.0, capacity_until=0.0), progress=0.0) == pytest.approx(9.0, abs=1e-4)
+
+
+def test_mmd_counts_at_its_level():
+    forward, x = two_levels(rates=(0.0, 10.0), num=400)
+    assert Objective(mmd=(0.0, 1.0)).terms(2) == ("distortion", "rate_1", "rate_2", "mmd_1", "mmd_2")
+    assert Objective().terms(2) == ("distortion", "rate_1", "rate_2")
+    torch.manual_seed(3)
+    loss, terms = Objective(mmd=(0.0, 5.0), beta=0.0).loss(forward, x, step=0, progress=0.0, fade=(1.0, 1.0))
+    assert abs(terms[3]) < 0.02 < 0.5 < terms[4]
+    torch.testing.assert_close(loss, terms[0] + 5 * terms[4])
+    loss.backward()
+    assert forward.posteriors[1].mean.grad.any() and not forward.posteriors[0].mean.grad.any()
+
+
+def test_mmd_is_of_the_noise_under_the_prior():
+    """Codes that follow their prior exactly, far from N(0, I), match it."""
+    torch.manual_seed(0)
+    p = Normal(torch.randn(500, 2) * 9, torch.full((500, 2), 0.1))
+    code = p.sample()
+    forward = forward_pass((p,), (p,), (code,))
+    torch.testing.assert_close(objectives.noise(forward)[0], (code - p.mean) / 0.1)
+    _, terms = Objective(mmd=1.0).loss(forward, torch.zeros(500, 1), step=0, progress=0.0, fade=(1.0,))
+    assert abs(terms[2]) < 0.02
+
+
+def test_mmd_agrees_with_a_plain_loop():
+    torch.manual_seed(0)
+    one, other = torch.randn(7, 3), torch.randn(5, 3) + 1
+
+    def k(a, b):
+        return math.exp(-float(((a - b) ** 2).sum()) / 6)
+
+    among = [sum(k(a, b) for i, a in enumerate(s) for j, b in enumerate(s) if i != j) for s in (one, other)]
+    across = sum(k(a, b) for a in one for b in other) / 35
+    assert objectives.mmd(one, other).item() == pytest.approx(among[0] / 42 + among[1] / 20 - 2 * across, abs=1e-6)
+    torch.testing.assert_close(objectives.mmd(one.flip(0), other), objectives.mmd(one, other))
+    torch.testing.assert_close(objectives.mmd(other, one), objectives.mmd(one, other))
+
+
+def test_mmd_of_one_law_is_zero_on_average():
+    torch.manual_seed(0)
+    same = torch.stack([objectives.mmd(torch.randn(50, 2), torch.randn(50, 2)) for _ in range(200)])
+    apart = torch.stack([objectives.mmd(torch.randn(50, 2), torch.randn(50, 2) + 0.7) for _ in range(200)])
+    assert abs(same.mean()) < 3 * same.std() / 200**0.5
+    assert apart.mean() > 5 * same.std()
+
+
+# Likelihood
+
+
+class LinearGaussian(LatentModel):
+    """z ~ N(0, 1), x | z ~ N(w z, σ²) in three dimensions, with a posterior that is a little off; log p(x) is known."""
+
+    def __init__(self):
+        super().__init__()
+        self.shape, self.code_sizes, self.drawn = (3,), (1,), 0
+        self.w = torch.nn.Parameter(torch.tensor([1.0, -0.5, 2.0]))
+        self.stddev = 0.6
+
+    def infer(self, x):
+        precision = 1 + (self.w**2).sum() / self.stddev**2
+        mean = (x @ self.w)[:, None] / self.stddev**2 / precision
+        return (Normal(mean + 0.1, (precision**-0.5 * 1.3).expand_as(mean)),)
+
+    def generate(self, codes):
+        return Independent(Normal(codes[0] * self.w, self.stddev), 1)
+
+    def prior(self, level, above):
+        raise AssertionError
+
+    def forward(self, x, fade=None):
+        self.drawn += len(x)
+        (q,) = self.infer(x)
+        code = q.rsample()
+        p = Normal(torch.zeros_like(code), torch.ones_like(code))
+        return forward_pass((q,), (p,), (code,), likelihood=self.generate((code,)))
+
+    def true(self, x):
+        covariance = torch.outer(self.w, self.w) + self.stddev**2 * torch.eye(3)
+        return torch.distributions.MultivariateNormal(torch.zeros(3), covariance).log_prob(x)
+
+
+@torch.no_grad()
+def test_the_importance_weighted_bound_rises_to_the_likelihood():
+    model, x = LinearGaussian(), torch.randn(200, 3)
+    bounds = [objectives.log_likelihood(model, x, num_samples=k).mean() for k in (1, 5, 2000)]
+    assert bounds[0] < bounds[1] < bounds[2]
+    torch.testing.assert_close(
+        objectives.log_likelihood(model, x, num_samples=2000, chunk=500), model.true(x), atol=0.05, rtol=0
+    )
+    torch.manual_seed(0)
+    elbos = torch.stack([elbo(model(x), x) for _ in range(500)]).mean()
+    ones = torch.stack([objectives.log_likelihood(model, x, num_samples=1, seed=s) for s in range(500)]).mean()
+    assert ones.item() == pytest.approx(elbos.item(), abs=0.02)
+
+
+@torch.no_grad()
+def test_as_many_samples_as_were_asked_for_however_they_are_cut():
+    x = torch.randn(2, 3)
+    for num_samples, chunk in ((1, 10), (7, 3), (10, 10), (13, 5), (4, 1)):
+        model = LinearGaussian()
+        bound = objectives.log_likelihood(model, x, num_samples=num_samples, chunk=chunk, seed=4)
+        assert model.drawn == 2 * num_samples
+        torch.manual_seed(4)
+        weights = []
+        for start in range(0, num_samples, chunk):
+            many = x.repeat(min(chunk, num_samples - start), 1)
+            weights.append(objectives.importance_weights(model(many), many).reshape(-1, 2))
+        torch.testing.assert_close(bound, torch.cat(weights).logsumexp(0) - math.log(num_samples))
+
+
+@torch.no_grad()
+def test_the_bound_is_seeded_and_leaves_other_draws_alone():
+    model, x = LinearGaussian(), torch.randn(4, 3)
+    torch.manual_seed(1)
+    wanted = torch.rand(2)
+    torch.manual_seed(1)
+    one = objectives.log_likelihood(model, x, num_samples=3, seed=5)
+    assert torch.rand(2).equal(wanted)
+    assert objectives.log_likelihood(model, x, num_samples=3, seed=5).equal(one)
+    assert not objectives.log_likelihood(model, x, num_samples=3, seed=6).equal(one)
+    for bad in ({"num_samples": 0}, {"num_samples": 3, "chunk": 0}):
+        with pytest.raises(ValueError, match="from 1 up"):
+            objectives.log_likelihood(model, x, **bad)
+
+
+def test_bits_per_dimension_of_a_uniform_density():
+    assert objectives.bits_per_dimension(0.0, (3, 4, 4)) == pytest.approx(8.0)  # density 1 on [0, 1]: all 256 alike
+    assert objectives.bits_per_dimension(48 * math.log(256), (3, 4, 4)) == pytest.approx(0.0)  # one value for sure
 
 
 @pytest.mark.parametrize(
@@ -189,6 +359,11 @@ def test_the_weight_of_the_rates():
         ({"ungrown_beta": float("nan")}, "ungrown_beta is nan"),
         ({"beta": -1.0}, "beta is -1"),
         ({"beta": (1.0, float("inf"))}, "beta is inf"),
+        ({"free_bits": -0.1}, "free_bits is -0.1"),
+        ({"capacity": (1.0, -2.0)}, "capacity is -2"),
+        ({"capacity_until": 2.0}, "capacity_until is 2.0"),
+        ({"mmd": float("nan")}, "mmd is nan"),
+        ({"capacity": 3.0, "free_bits": (0.0, 1.0)}, "give one of them"),
     ],
 )
 def test_what_cannot_be_is_refused(settings, message):
@@ -196,9 +371,12 @@ def test_what_cannot_be_is_refused(settings, message):
         Objective(**settings)
 
 
-def test_one_beta_or_one_per_level():
-    with pytest.raises(ValueError, match="beta has 2 values for 3 levels"):
-        Objective(beta=(1.0, 2.0)).weights(0, (1.0, 1.0, 1.0))
+@pytest.mark.parametrize("name", ["beta", "free_bits", "capacity", "mmd"])
+def test_one_value_or_one_per_level(name):
+    Objective(**{name: (1.0, 2.0)}).check(2)
+    Objective(**{name: 1.0}).check(3)
+    with pytest.raises(ValueError, match=f"{name} has 2 values for 3 levels"):
+        Objective(**{name: (1.0, 2.0)}).check(3)
 
 
 def test_the_seeded_loss_is_what_it_was():
@@ -218,9 +396,9 @@ def test_the_seeded_loss_is_what_it_was():
     x = torch.rand(8, 1, 8, 8, generator=torch.Generator().manual_seed(1))
     torch.manual_seed(2)
     forward = model(x, torch.tensor([1.0, 0.25, 0.5, 1.0]))
-    terms = torch.cat([distortion(forward, x).mean()[None], rates(forward).mean(1)])
-    weights = torch.tensor(Objective(warmup=10.0).weights(5, (1.0, 0.25, 0.5, 1.0)))
-    assert loss(terms, weights).item() == pytest.approx(51.37423, rel=1e-4)
+    fade = (1.0, 0.25, 0.5, 1.0)
+    loss, _ = Objective(warmup=10.0).loss(forward, x, step=5, progress=0.5, fade=fade)
+    assert loss.item() == pytest.approx(51.37423, rel=1e-4)
 
 
 def test_a_level_without_a_code_takes_no_time_to_grow():

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from vlae import recipes
 from vlae.likelihoods import Likelihood
 from vlae.objectives import Objective
 from vlae.recipes import RECIPES, Recipe, Training, adjust, build, celeba, lean, lsun, make, mnist, svhn
@@ -86,7 +87,7 @@ def test_a_recipe_is_found_by_name_for_a_shape():
 @pytest.mark.parametrize(
     ("name", "shape", "settings", "message"),
     [
-        ("vae", (1, 28, 28), {}, "choose one of lean, mnist, svhn, celeba, lsun"),
+        ("gan", (1, 28, 28), {}, "choose one of lean, joint, vae, hvae, lvae, mnist, svhn, celeba, lsun"),
         ("mnist", (1, 28, 28), {"codes": (2, 2)}, "has 3 levels, 2 code sizes"),
         ("celeba", (3, 64, 64), {"codes": (2, 2, 2, 2, 2)}, "has 4 levels, 5 code sizes"),
         ("mnist", (5,), {}, "choose 'lean'"),
@@ -193,3 +194,57 @@ def test_vectors_are_standardised_by_their_own_statistics():
 def test_lean_leaves_the_highest_code_unrestricted():
     highest = lean((1, 28, 28), codes=(2, 4, 0)).levels[1]
     assert (highest.reads, highest.acts) == ("map", "concatenate")
+
+
+# The systems a ladder is compared with
+
+RIVALS = (recipes.joint, recipes.vae, recipes.hvae, recipes.lvae)
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32), (3, 64, 64), (12,)])
+@pytest.mark.parametrize("rival", RIVALS)
+def test_rivals_have_the_ladders_size_and_budget(rival, shape):
+    ladder, recipe = recipes.lean(shape), rival(shape)
+    assert recipe.name == rival.__name__ and recipes.make(recipe.name, shape) == recipe
+    assert recipe.training == ladder.training
+    assert recipe.code_sizes == recipes.rival_codes(recipe.name, ladder.code_sizes)
+    assert recipes.Recipe.from_json(recipe.to_json()) == recipe
+    if len(shape) == 3:
+        sizes = [sum(p.numel() for p in recipes.build(one).parameters()) for one in (ladder, recipe)]
+        assert 0.7 < sizes[1] / sizes[0] < 1.5
+
+
+def test_rivals_are_what_they_are_called():
+    models = {recipe.__name__: type(recipes.build(recipe((1, 8, 8), width=4))).__name__ for recipe in RIVALS}
+    assert models == {"joint": "VLAE", "vae": "VLAE", "hvae": "HierarchicalVAE", "lvae": "LadderVAE"}
+    assert [size > 0 for size in recipes.vae((1, 28, 28)).code_sizes] == [False, False, True]
+    assert {recipe.objective.growth for recipe in (rival((1, 28, 28)) for rival in RIVALS)} == {"joint"}
+    assert {level.reads for level in recipes.joint((1, 28, 28)).levels} == {"map"}
+    assert recipes.joint((1, 28, 28)).likelihood == recipes.mnist().likelihood
+
+
+@pytest.mark.parametrize(
+    ("name", "codes", "wanted"),
+    [
+        ("vae", (2, 2, 2), (0, 0, 6)),
+        ("hvae", (2, 2, 2), (6, 3, 1)),
+        ("lvae", (6, 4, 4, 10), (24, 12, 6, 3)),
+        ("hvae", (5,), (5, 2)),
+        ("hvae", (1, 1, 1, 1, 1, 1, 1), (7, 3, 1, 1, 1)),
+        ("joint", (1, 2), (1, 2)),
+    ],
+)
+def test_rival_codes(name, codes, wanted):
+    assert recipes.rival_codes(name, codes) == wanted
+
+
+def test_rivals_refuse_what_they_cannot_be():
+    with pytest.raises(ValueError, match="a VAE has one code"):
+        recipes.vae((1, 28, 28), codes=(2, 2))
+    for codes in ((3,), (3, 0, 1), (6, 5, 4, 3, 2, 1)):
+        with pytest.raises(ValueError, match="2 to 5 levels"):
+            recipes.build(recipes.hvae((1, 28, 28), codes=codes))
+    with pytest.raises(ValueError, match="'hvae' has none"):
+        recipes.make("hvae", (1, 28, 28), deep_heads=True)
+    with pytest.raises(ValueError, match="no model 'GAN'; choose one of VLAE, HierarchicalVAE, LadderVAE"):
+        replace(recipes.lean((1, 28, 28)), model="GAN")

@@ -1,5 +1,6 @@
 import base64
 import io
+import json
 import re
 from html.parser import HTMLParser
 
@@ -7,8 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vlae import report
-from vlae.runs import RunError
+from vlae import card, report
+from vlae.data import load
+from vlae.evaluation import evaluate
+from vlae.runs import EVALUATION, RunError
 from vlae.training import train
 
 
@@ -82,3 +85,47 @@ def test_the_page_goes_where_it_is_asked_to(trained, tmp_path):
     assert (tmp_path / "new" / "page.html").stat().st_size > 10_000
     with pytest.raises(RunError, match=r"/dev/null/page.html cannot be written"):
         report.write(trained, "/dev/null/page.html")
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory):
+    pictures = np.random.default_rng(0).integers(0, 256, (2400, 3, 8, 8), dtype=np.uint8)
+    pictures[:1200] //= 3
+    path = tmp_path_factory.mktemp("runs") / "evaluated"
+    run = train(pictures, out=path, steps=30, codes=(1, 0, 2), progress=False)
+    found = evaluate(run, load(pictures, split="test"))
+    (path / EVALUATION).write_text(json.dumps(found))
+    report.write(run)
+    return run, found
+
+
+def test_the_level_card(evaluated):
+    run, found = evaluated
+    drawn = page(run)
+    assert drawn.open == []
+    text = " ".join(drawn.words)
+    for entry in card.entries(found):
+        assert f"Level {entry.level} · {entry.title}" in text and entry.sentence in text
+    assert "Level 2 ·" not in text  # it has no code
+    panels = [image for image in drawn.images if "changes, the others hold" in image["alt"]]
+    assert len(panels) == 2 and all(image["src"].startswith("data:image/png;base64,") for image in panels)
+    assert f"{found['reconstruction']['mse']:.5g}" in text and "level order (1 a perfect ladder" in text
+    assert found["protocol"]["versions"]["scikit-learn"] in text
+    assert "not been measured yet" not in text
+
+
+def test_warnings_are_on_the_page(evaluated):
+    run, found = evaluated
+    found = json.loads(json.dumps(found))
+    found["levels"][0]["kl_nats"] = 0.01
+    (run.path / EVALUATION).write_text(json.dumps(found))
+    report.write(run)
+    text = " ".join(page(run).words)
+    assert "Level 1 is dead: its code costs 0.01 nats" in text
+    for warning in card.warnings(found):
+        assert warning in text
+
+
+def test_a_run_not_yet_evaluated_says_how(trained):
+    report.write(trained)
+    assert f"vlae evaluate {trained.path}" in " ".join(page(trained).words)

@@ -14,7 +14,7 @@ import torch
 from sklearn.datasets import load_digits
 
 import vlae
-from vlae import cli, recipes, runs, training
+from vlae import cli, objectives, recipes, runs, training
 from vlae.data import DataError, Images
 from vlae.information import summarise
 from vlae.runs import RunError
@@ -56,8 +56,8 @@ def at_step(monkeypatch, step, action):
         calls.append(1)
         return action(original(forward)) if len(calls) == step else original(forward)
 
-    original = training.rates
-    monkeypatch.setattr(training, "rates", rates)
+    original = objectives.rates
+    monkeypatch.setattr(objectives, "rates", rates)
 
 
 def raising(signal_number):
@@ -220,14 +220,14 @@ def test_after_a_kill_the_run_goes_on_from_its_last_checkpoint(tmp_path, uninter
     np.save(tmp_path / "a.npy", pictures())
     killed = f"""
         import os, signal, sys
-        from vlae import training
-        training.CHECKPOINT_EVERY, training.LOG_EVERY, rates, calls = 0, 5, training.rates, []
+        from vlae import objectives, training
+        training.CHECKPOINT_EVERY, training.LOG_EVERY, rates, calls = 0, 5, objectives.rates, []
         def rates_until_killed(forward):
             calls.append(1)
             if len(calls) == 13:
                 os.kill(os.getpid(), signal.SIGKILL)
             return rates(forward)
-        training.rates = rates_until_killed
+        objectives.rates = rates_until_killed
         keep = training.Keeper._save
         def save_once(self, trainer, step):
             if step == 5:
@@ -350,7 +350,7 @@ def test_weights_that_are_not_finite_are_not_kept(tmp_path, monkeypatch):
         (np.full((20, 8, 8), 3.0), {}, "0 to 1|0, 1"),
         (np.zeros((20,)), {}, "shape"),
         (np.zeros((2, 3, 4, 5, 6)), {}, "shape"),
-        (pictures(), {"recipe": "leen"}, "no recipe 'leen'; choose one of lean, mnist"),
+        (pictures(), {"recipe": "leen"}, "no recipe 'leen'; choose one of lean, joint, vae"),
         (pictures(), {"recipe": "mnist", "codes": (2, 2)}, "has 3 levels, 2 code sizes are given"),
         (pictures(), {"codes": (0, 0)}, "code sizes are"),
         (pictures(), {"deep_heads": True}, "deep heads belong"),

@@ -9,6 +9,7 @@ os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 if TYPE_CHECKING:
     from vlae.data import Images
+    from vlae.evaluation import evaluate
     from vlae.information import as_input
     from vlae.ladder import VLAE, Level
     from vlae.model import ForwardPass, LatentModel
@@ -27,11 +28,24 @@ _HOME = {
     "Recipe": "recipes",
     "Run": "runs",
     "as_input": "information",
+    "evaluate": "evaluation",
     "load": "runs",
     "train": "training",
 }
 
-__all__ = ["VLAE", "ForwardPass", "Images", "LatentModel", "Level", "Recipe", "Run", "as_input", "load", "train"]
+__all__ = [
+    "VLAE",
+    "ForwardPass",
+    "Images",
+    "LatentModel",
+    "Level",
+    "Recipe",
+    "Run",
+    "as_input",
+    "evaluate",
+    "load",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -58,7 +58,10 @@ def train(
     batch_size: int | None = None,
     learning_rate: float | None = None,
     precision: Literal["fp32", "bf16"] | None = None,
-    beta: float | None = None,
+    beta: str | None = None,
+    free_bits: str | None = None,
+    capacity: str | None = None,
+    mmd: str | None = None,
     growth: Literal["ladder", "top-down", "bottom-up", "joint"] | None = None,
     family: Literal["gaussian", "laplace", "bernoulli"] | None = None,
     scale: str | None = None,
@@ -88,7 +91,10 @@ def train(
         batch_size: Images per step and device.
         learning_rate: Of Adam, at its highest.
         precision: fp32, or bf16 on processors that have it.
-        beta: Weight of the KL terms.
+        beta: Weight of the KL terms: a number, or one for each level with commas between, level 1 first.
+        free_bits: Nats a level may cost for nothing; as beta.
+        capacity: Nats a level is held to; as beta.
+        mmd: Weight of the discrepancy between codes and prior; as beta.
         growth: Order in which the levels fade in.
         family: Density of the data given the codes.
         scale: Its scale: a number, "optimal" or "learned".
@@ -106,7 +112,10 @@ def train(
         "batch_size": batch_size,
         "learning_rate": learning_rate,
         "precision": precision,
-        "beta": beta,
+        "beta": _one_or_each("beta", beta),
+        "free_bits": _one_or_each("free-bits", free_bits),
+        "capacity": _one_or_each("capacity", capacity),
+        "mmd": _one_or_each("mmd", mmd),
         "growth": growth,
         "family": family,
         "scale": _number_or_word(scale),
@@ -204,17 +213,77 @@ def figure(
 
 
 @app.command
+def evaluate(
+    run: Path,
+    source: str | None = None,
+    /,
+    *,
+    split: Literal["train", "test", "all"] = "test",
+    size: int | None = None,
+    crop: int | None = None,
+    channels: int | None = None,
+    layout: Literal["NHW", "NHWC", "NCHW"] | None = None,
+    key: str | None = None,
+    limit: int | None = None,
+    importance_samples: int = 0,
+    beside: list[Path] | None = None,
+    seed: int = 0,
+    as_json: Annotated[bool, Parameter(name="--json", negative=())] = False,
+) -> None:
+    """Measure what each level of a run costs and carries, and whether the levels are in order.
+
+    Args:
+        run: Folder of the run.
+        source: Data to measure it on, as for train; by default the held-out part of what it was trained on.
+        split: Which part of the source.
+        size: As for train, of a source given here.
+        crop: As for train.
+        channels: As for train.
+        layout: As for train.
+        key: As for train.
+        limit: Measure on at most so many.
+        importance_samples: For a bound on the log-likelihood; 0 leaves it out.
+        beside: A run of the same recipe and another seed, for UDR; may be given several times.
+        seed: Of all that is drawn.
+        as_json: Print JSON.
+    """
+    from vlae import evaluation
+    from vlae.data import load as load_data
+    from vlae.runs import load
+
+    trained = load(run)
+    images = None
+    reading: dict[str, Any] = {"size": size, "crop": crop, "channels": channels, "layout": layout, "key": key}
+    if source is not None:
+        images = load_data(source, split=split, limit=limit, progress=True, **reading)
+    elif limit or split != "test" or any(value is not None for value in reading.values()):
+        raise ValueError("split, limit and how data is read go with a source; give one, or leave them out")
+    others = [load(other) for other in beside or ()]
+    found = evaluation.evaluate(
+        trained, images, importance_samples=importance_samples, beside=others, seed=seed, progress=True
+    )
+    print(json.dumps(found, indent=2, allow_nan=False) if as_json else evaluation.as_text(found))
+
+
+@app.command
 def report(run: Path, /, *, out: Path | None = None) -> None:
-    """Write one self-contained HTML page of a run.
+    """Write one self-contained HTML page of a run, with the card of its levels; measures them first if need be.
 
     Args:
         run: Folder of the run.
         out: File to write; by default report.html in the run's folder.
     """
+    from vlae import evaluation
     from vlae import report as page
     from vlae.runs import load
 
-    print(page.write(load(run), out))
+    trained = load(run)
+    if trained.evaluation is None:
+        try:
+            evaluation.evaluate(trained, progress=True)
+        except (ValueError, OSError) as error:
+            print(f"the levels are not measured: {error}", file=sys.stderr)
+    print(page.write(trained, out))
 
 
 def _say_done(run: "Run") -> None:
@@ -228,7 +297,8 @@ def _say_done(run: "Run") -> None:
         f"KL of each level, 1 first: {levels} nats\n"
         f"page      {run.path / 'report.html'}\n"
         f"figures   {run.path / 'figures'}\n"
-        f"next      vlae figure {run.path} levels --seed 1\n"
+        f"next      vlae report {run.path}    measures what each level carries, and adds it to the page\n"
+        f"          vlae figure {run.path} levels --seed 1\n"
         f"          vlae figure {run.path} levels --from-image PICTURE\n"
         f"          vlae train YOUR_PICTURES --out runs/mine"
     )
@@ -241,6 +311,16 @@ def _sizes(codes: str | None) -> tuple[int, ...] | None:
         return tuple(int(size) for size in codes.split(","))
     except ValueError:
         raise ValueError(f"codes are {codes!r}; give whole numbers with commas between, one per level: 2,2,2") from None
+
+
+def _one_or_each(name: str, text: str | None) -> float | tuple[float, ...] | None:
+    if text is None:
+        return None
+    try:
+        values = tuple(float(value) for value in text.split(","))
+    except ValueError:
+        raise ValueError(f"{name} is {text!r}; give a number, or one for each level with commas between") from None
+    return values if len(values) > 1 else values[0]
 
 
 def _number_or_word(text: str | None) -> float | str | None:

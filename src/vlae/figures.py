@@ -62,23 +62,48 @@ def levels(
     Raises:
         ValueError: if `start` does not fit the model, `num` is below 1 or `others` is unknown.
     """
-    _check_number("num", num, 1)
-    if others not in get_args(Others):
-        raise ValueError(f"others is {others!r}; choose one of {', '.join(get_args(Others))}")
-    generator = torch.Generator().manual_seed(seed)
-    held = _held(model, start, num * num, generator)
     shown = _levels_with_code(model)
-    panels = []
-    for level in shown:
-        fresh, size = model.draw_noise(num * num, generator), model.code_sizes[level - 1]
-        varied = _sweep(num, span, size) if size <= 2 else fresh[level - 1]
-        panels.append(_with_level(fresh if others == "random" else held, level, varied))
-    drawn = [_grid(tiles, num) for tiles in _drawn(model, *panels)]
+    drawn = panels(model, start=start, num=num, seed=seed, span=span, others=others)
     # A wide figure is shown reduced, so its letters grow with it.
     letters = max(_TEXT, drawn[0].shape[1] // 22)
     titles = [_text(f"level {level} ({model.code_sizes[level - 1]})", letters) for level in shown]
     columns = ceil(len(shown) / ceil(len(shown) / 5))
     return _grid([_grid(pair, 1) for pair in zip(titles, drawn, strict=True)], columns, _WIDE_GAP)
+
+
+def panels(
+    model: LatentModel,
+    *,
+    start: Codes | None = None,
+    num: int = 8,
+    seed: int = 0,
+    span: float = 2.0,
+    others: Others = "hold",
+) -> list[Picture]:
+    """The panels of `levels`, one for each level that has a code, level 1 first, without titles.
+
+    Args:
+        model: any model.
+        start: as for `levels`.
+        num: as for `levels`.
+        seed: as for `levels`.
+        span: as for `levels`.
+        others: as for `levels`.
+
+    Raises:
+        ValueError: as `levels` does.
+    """
+    if others not in get_args(Others):
+        raise ValueError(f"others is {others!r}; choose one of {', '.join(get_args(Others))}")
+    _check_number("num", num, 1)
+    generator = torch.Generator().manual_seed(seed)
+    held = _held(model, start, num * num, generator)
+    changed = []
+    for level in _levels_with_code(model):
+        fresh, size = model.draw_noise(num * num, generator), model.code_sizes[level - 1]
+        varied = _sweep(num, span, size) if size <= 2 else fresh[level - 1]
+        changed.append(_with_level(fresh if others == "random" else held, level, varied))
+    return [_grid(tiles, num) for tiles in _drawn(model, *changed)]
 
 
 def samples(model: LatentModel, *, num: int = 64, seed: int = 0) -> Picture:

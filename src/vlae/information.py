@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vlae.model import LatentModel
-from vlae.objectives import distortion, rates
+from vlae.model import Codes, LatentModel
+from vlae.objectives import distortion, rates_per_dimension
 
 
 def as_input(values: np.ndarray | Tensor, device: torch.device | None = None) -> Tensor:
@@ -33,11 +33,12 @@ def summarise(model: LatentModel, values: np.ndarray, *, batch_size: int = 500, 
     Returns:
         num_images; reconstruction: mse, mae and psnr in dB per pixel of images in [0, 1] (of vectors: in their own
         units, without psnr), from the posterior means; distortion_nats and elbo_nats per datum, from sampled codes;
-        levels: level, code_size, kl_nats and active_units (dimensions whose posterior mean varies by more than .01,
-        Reference: Burda et al. 2016, section 5.3) of each.
+        levels: of each level its number, code_size, kl_nats in all and kl_nats_per_dimension, share of the rate of all
+        levels, and active_units (dimensions whose posterior mean varies by more than .01, Reference: Burda et al. 2016,
+        section 5.3).
     """
     squared = absolute = distorted = 0.0
-    rate = torch.zeros(model.num_levels, dtype=torch.float64)
+    rate = [torch.zeros(size, dtype=torch.float64) for size in model.code_sizes]
     means: list[list[Tensor]] = []
     with _evaluating(model, seed):
         for start in range(0, len(values), batch_size):
@@ -48,10 +49,11 @@ def summarise(model: LatentModel, values: np.ndarray, *, batch_size: int = 500, 
             absolute += error.abs().mean(1).sum().item()
             forward = model(x)
             distorted += distortion(forward, x).double().sum().item()
-            rate += rates(forward).double().sum(1).cpu()
+            for level, each in enumerate(rates_per_dimension(forward)):
+                rate[level] += each.double().sum(0).cpu()
             means.append([code.cpu() for code in codes])
     num = len(values)
-    rate /= num
+    total = sum(each.sum().item() for each in rate) / num
     reconstruction = {"mse": squared / num, "mae": absolute / num}
     if len(model.shape) == 3:
         reconstruction["psnr"] = float(-10 * np.log10(max(squared / num, 1e-12)))
@@ -59,18 +61,67 @@ def summarise(model: LatentModel, values: np.ndarray, *, batch_size: int = 500, 
         {
             "level": level,
             "code_size": size,
-            "kl_nats": rate[level - 1].item(),
+            "kl_nats": (kl := each.sum().item() / num),
+            "kl_nats_per_dimension": (each / num).tolist(),
+            "share": kl / total if total > 0 else 0.0,
             "active_units": _count_active(torch.cat([codes[level - 1] for codes in means])),
         }
-        for level, size in enumerate(model.code_sizes, start=1)
+        for level, (size, each) in enumerate(zip(model.code_sizes, rate, strict=True), start=1)
     ]
     return {
         "num_images": num,
         "reconstruction": reconstruction,
         "distortion_nats": distorted / num,
-        "elbo_nats": -distorted / num - rate.sum().item(),
+        "elbo_nats": -distorted / num - total,
         "levels": levels,
     }
+
+
+@torch.no_grad()
+def ablate(model: LatentModel, values: np.ndarray, *, batch_size: int = 500, seed: int = 0) -> list[dict[str, Any]]:
+    """What is lost without a level: the distortion and squared error that are added when its code is drawn afresh.
+
+    A level is replaced by its prior by replacing its noise (see `LatentModel.place`), so where priors are conditional,
+    what lies below moves with it.
+
+    Args:
+        model: in any mode; it is measured in eval mode and left as it was.
+        values: uint8 images (N, C, H, W) or float32 vectors (N, D).
+        batch_size: how many at a time.
+        seed: of all that is drawn.
+
+    Returns:
+        For each level k, level 1 first: without_it, when it alone is drawn afresh; and kept_upwards, when only levels
+        k … L are kept and those below are drawn afresh (nothing, for level 1). In each distortion_nats and mse, added
+        to those of codes drawn from the posteriors. None for a level without a code.
+    """
+    occupied = [level for level, size in enumerate(model.code_sizes, start=1) if size]
+    replaced = {("without_it", level): {level} for level in occupied}
+    replaced |= {("kept_upwards", level): set(range(1, level)) for level in occupied}
+    added = {case: np.zeros(2) for case in replaced}
+    levels = range(1, model.num_levels + 1)
+    with _evaluating(model, seed):
+        for start in range(0, len(values), batch_size):
+            x = as_input(values[start : start + batch_size], model.device)
+            codes = model(x).codes
+            noise, fresh, before = model.noise_of(codes), model.draw_noise(len(x)), _errors(model, codes, x)
+            for case, afresh in replaced.items():
+                mixed = tuple((fresh if level in afresh else noise)[level - 1] for level in levels)
+                added[case] += _errors(model, model.place(mixed), x) - before
+
+    def mean(case: tuple[str, int]) -> dict[str, float] | None:
+        if case not in added:
+            return None
+        return dict(zip(("distortion_nats", "mse"), (added[case] / len(values)).tolist(), strict=True))
+
+    return [{name: mean((name, level)) for name in ("without_it", "kept_upwards")} for level in levels]
+
+
+def _errors(model: LatentModel, codes: Codes, x: Tensor) -> np.ndarray:
+    """Distortion and squared error per dimension of these codes, summed over the batch."""
+    likelihood = model.generate(codes)
+    squared = (likelihood.mean - x).double().square().flatten(1).mean(1).sum()
+    return np.array([-likelihood.log_prob(x).double().sum().item(), squared.item()])
 
 
 def _count_active(means: Tensor) -> int:

@@ -91,7 +91,7 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.model not in MODELS:
             raise ValueError(f"there is no model {self.model!r}; choose one of {', '.join(MODELS)}")
-        self.objective.weights(0, (1.0,) * len(self.levels))  # speaks up if beta has the wrong length
+        self.objective.check(len(self.levels))
 
     @property
     def code_sizes(self) -> tuple[int, ...]:

@@ -1,11 +1,20 @@
-"""One self-contained HTML page from a run: its figures, its numbers, how it was made; it asks nothing of any server."""
+"""One self-contained HTML page from a run: its level card, its figures, its numbers, how it was made.
+
+It asks nothing of any server.
+"""
 
 import base64
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
-from vlae import runs
+import numpy as np
+from PIL import Image
+
+from vlae import card, figures, runs
 from vlae.runs import Run
 
 CAPTIONS = {
@@ -27,13 +36,17 @@ td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
 img { max-width: 100%; height: auto; background: white; border-radius: 4px; }
 pre { background: var(--soft); padding: .8rem; overflow-x: auto; font-size: .85rem; }
 .warning { border-left: 4px solid #d80; padding-left: .8rem; }
+.card { display: grid; grid-template-columns: minmax(8rem, 14rem) 1fr; gap: 1.2rem; align-items: start;
+  border-top: 1px solid var(--line); padding: 1rem 0; }
+.card h2 { margin: 0; } .card img { width: 100%; image-rendering: pixelated; }
+.bar { display: inline-block; height: .55rem; background: #37c; border-radius: 2px; vertical-align: middle; }
+.card td { border: 0; padding-top: 0; padding-bottom: 0; line-height: 1.35; }
+@media (max-width: 30rem) { .card { grid-template-columns: 1fr; } }
 """
-
-DEAD_NATS = 0.1  # a level that costs less says next to nothing about a datum
 
 
 def write(run: Run, path: str | Path | None = None) -> Path:
-    """Draws every figure of a run and writes its page.
+    """Draws every figure of a run and writes its page, with the level card if the run has been evaluated.
 
     Args:
         run: a finished run.
@@ -44,7 +57,9 @@ def write(run: Run, path: str | Path | None = None) -> Path:
     """
     path = Path(path) if path is not None else run.path / "report.html"
     kinds = [kind for kind in CAPTIONS if kind != "mix" or len(run.examples) > 1]  # it takes two to mix
-    page = _page(run, [_section(run, kind) for kind in kinds])
+    found = run.evaluation
+    levels = _card(run, found) if found else _levels(run)
+    page = _page(run, found, levels, [_section(run, kind) for kind in kinds])
     with runs.writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     with runs.whole(path) as file:
@@ -62,31 +77,68 @@ def _section(run: Run, kind: str) -> str:
     )
 
 
-def _page(run: Run, sections: Iterable[str]) -> str:
+def _page(run: Run, found: Mapping[str, Any] | None, levels: str, sections: Iterable[str]) -> str:
     name = escape(run.path.name)
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{name} · vlae</title>'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head><body>'
-        f"<h1>{name}</h1><p>{escape(_introduction(run))}</p>{_warnings(run)}{_levels(run)}{_numbers(run)}"
-        f"{''.join(sections)}<h2>Recipe</h2><pre>{escape((run.path / runs.RECIPE).read_text())}</pre></body></html>"
+        f"<h1>{name}</h1><p>{escape(_introduction(run))}</p>{_warnings(run, found)}{levels}{_numbers(run, found)}"
+        f"{''.join(sections)}{_evidence(found)}"
+        f"<h2>Recipe</h2><pre>{escape((run.path / runs.RECIPE).read_text())}</pre></body></html>"
     )
 
 
 def _introduction(run: Run) -> str:
     shape = " × ".join(map(str, run.recipe.shape))
     return (
-        f"A ladder of {len(run.recipe.levels)} levels, recipe {run.recipe.name}, trained on {run.data['source']} "
-        f"({shape}). Level 1 is nearest the pixels."
+        f"A {run.recipe.model} of {len(run.recipe.levels)} levels, recipe {run.recipe.name}, trained on "
+        f"{run.data['source']} ({shape}). Level 1 is nearest the pixels."
     )
 
 
-def _warnings(run: Run) -> str:
-    dead = [level for level in run.summary["levels"] if level["code_size"] and level["kl_nats"] < DEAD_NATS]
+def _warnings(run: Run, found: Mapping[str, Any] | None) -> str:
+    if found:
+        said = card.warnings(found)
+    else:
+        said = [card.dead(level) for level in run.summary["levels"] if card.is_dead(level)]
+        said.append(f"What the levels carry has not been measured yet; do it with: vlae evaluate {run.path}")
+    return "".join(f'<p class="warning">{escape(warning)}</p>' for warning in said)
+
+
+def _card(run: Run, found: Mapping[str, Any]) -> str:
+    """The level card: for every level its picture, what it carries in words, and its numbers."""
+    pictures = figures.panels(run.model, num=4, start=run.noise_of(run.examples[0]))
     return "".join(
-        f'<p class="warning">Level {level["level"]} is dead: its code costs {level["kl_nats"]:.2f} nats, '
-        "so it says next to nothing about a datum.</p>"
-        for level in dead
+        f'<section class="card"><img alt="level {entry.level} changes, the others hold" src="{_embedded(picture)}">'
+        f"<div><h2>Level {entry.level} · {escape(entry.title)}</h2>"
+        f"<p>Level {entry.level}: {escape(entry.title)}: {escape(entry.sentence)}</p>"
+        f"{_facts(found, entry.level)}</div></section>"
+        for entry, picture in zip(card.entries(found), pictures, strict=True)
     )
+
+
+def _facts(found: Mapping[str, Any], number: int) -> str:
+    level = found["levels"][number - 1]
+    rows = [("KL", f"{level['kl_nats']:.2f} nats, {level['share']:.0%} of all")]
+    rows.append(("squared error without it", f"+{level['without_it']['mse']:.4f}"))
+    if "label_probe_accuracy" in level:
+        linear = level["label_linear_probe_accuracy"]
+        rows.append(("names the class", f"{level['label_probe_accuracy']:.1%} (linear probe {linear:.1%})"))
+    told = level.get("statistics", {}) | level.get("factors", {})
+    best = sorted(((name, max(0.0, told[name])) for name in told), key=lambda item: -item[1])[:6]
+    facts = "".join(f"<tr><td>{escape(name)}</td><td>{escape(value)}</td></tr>" for name, value in rows)
+    bars = "".join(
+        f"<tr><td>{escape(name.replace('_', ' '))}</td>"
+        f'<td><span class="bar" style="width:{8 * value:.2f}rem"></span> {value:.2f}</td></tr>'
+        for name, value in best
+    )
+    return f"<table>{facts}{bars}</table>"
+
+
+def _embedded(picture: np.ndarray) -> str:
+    stream = BytesIO()
+    Image.fromarray(picture).save(stream, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}"
 
 
 def _levels(run: Run) -> str:
@@ -110,15 +162,44 @@ def _levels(run: Run) -> str:
     return _table(header, rows)
 
 
-def _numbers(run: Run) -> str:
-    summary = run.summary
+def _numbers(run: Run, found: Mapping[str, Any] | None) -> str:
+    summary = found or run.summary
     rows = [(f"reconstruction {name}", f"{value:.5g}") for name, value in summary["reconstruction"].items()]
     rows += [
         ("distortion (nats per datum)", f"{summary['distortion_nats']:.2f}"),
         ("ELBO (nats per datum)", f"{summary['elbo_nats']:.2f}"),
         ("held-out data", f"{summary['num_images']:,}"),
     ]
+    if found:
+        meanings = {"level_order": "1 a perfect ladder, 0 none, -1 upside-down", "level_separation": "1 clean, 0 none"}
+        for name, meaning in meanings.items():
+            value = "not defined" if found[name] is None else f"{found[name]:.2f}"
+            rows.insert(0, (f"{name.replace('_', ' ')} ({meaning})", value))
     return _table(("held-out", "value"), rows)
+
+
+def _evidence(found: Mapping[str, Any] | None) -> str:
+    """What every level tells of every statistic and factor, how complex each is, and the protocol."""
+    if not found:
+        return ""
+    levels = [level for level in found["levels"] if level["code_size"]]
+    told = [level.get("statistics", {}) | level.get("factors", {}) for level in levels]
+    names = sorted(told[0], key=lambda name: found["complexity"].get(name, 2.0))
+    rows = [
+        (
+            name.replace("_", " "),
+            f"{found['complexity'][name]:.2f}" if name in found["complexity"] else "",
+            *(f"{scores[name]:.2f}" for scores in told),
+        )
+        for name in names
+    ]
+    header = ("told by each level", "complexity", *(f"level {level['level']}" for level in levels))
+    return (
+        "<h2>Evidence</h2><p>R² of what is a number, accuracy above chance of what is a class, from one level's code "
+        "alone; the simple first. Complexity is the capacity a probe on the pixels needs, 0 to 1; where it is left "
+        "empty the order is not judged by that row.</p>"
+        f"{_table(header, rows)}<pre>{escape(json.dumps(found['protocol'], indent=2))}</pre>"
+    )
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

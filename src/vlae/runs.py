@@ -3,6 +3,7 @@
 recipe.json           every setting, the source of the data, the versions and the machine
 model.safetensors     the weights; present only when the training is finished
 summary.json          figures on the held-out part of the data
+evaluation.json       what `vlae evaluate` found on it, if it was asked
 examples.npy          a few held-out data, so that figures can be drawn where the data is not
 metrics.csv           the training's curves
 figures/, report.html pictures and page
@@ -33,10 +34,11 @@ from vlae.recipes import Recipe, build
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-RECIPE, MODEL, SUMMARY, EXAMPLES, METRICS, CHECKPOINT = (
+RECIPE, MODEL, SUMMARY, EVALUATION, EXAMPLES, METRICS, CHECKPOINT = (
     "recipe.json",
     "model.safetensors",
     "summary.json",
+    "evaluation.json",
     "examples.npy",
     "metrics.csv",
     "checkpoint.ckpt",
@@ -81,13 +83,32 @@ class Run:
         Raises:
             ValueError: if x is not of the shape the model was trained on.
         """
+        return tuple(mean for mean, _ in self._infer(x, batch_size))
+
+    def stddevs(self, x: np.ndarray | torch.Tensor, *, batch_size: int = 500) -> tuple[np.ndarray, ...]:
+        """How sure the codes are: the posterior standard deviation of every level, shaped as `encode` gives them.
+
+        Args:
+            x: as for `encode`.
+            batch_size: how many at a time.
+
+        Raises:
+            ValueError: if x is not of the shape the model was trained on.
+        """
+        return tuple(stddev for _, stddev in self._infer(x, batch_size))
+
+    def _infer(self, x: np.ndarray | torch.Tensor, batch_size: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Mean and standard deviation of every level's posterior."""
         values = self._checked(x)
         batches = []
         with torch.inference_mode():
             for start in range(0, len(values), batch_size):
                 batch = as_input(values[start : start + batch_size], self.model.device)
-                batches.append([posterior.mean.cpu().numpy() for posterior in self.model.infer(batch)])
-        return tuple(np.concatenate(level) for level in zip(*batches, strict=True))
+                batches.append([(q.mean.cpu().numpy(), q.stddev.cpu().numpy()) for q in self.model.infer(batch)])
+        return [
+            (np.concatenate([mean for mean, _ in level]), np.concatenate([stddev for _, stddev in level]))
+            for level in zip(*batches, strict=True)
+        ]
 
     def decode(self, codes: Sequence[np.ndarray], *, batch_size: int = 500) -> np.ndarray:
         """Pictures of codes: the mean of r(x | z), float32 (N, C, H, W) in [0, 1], or vectors (N, D).
@@ -181,6 +202,19 @@ class Run:
         with (self.path / METRICS).open(newline="") as file:
             rows = list(csv.DictReader(file))
         return {name: [float(row[name]) for row in rows] for name in (rows[0] if rows else {})}
+
+    @property
+    def evaluation(self) -> dict[str, Any] | None:
+        """What `vlae.evaluation.evaluate` found on held-out data, if it was asked; else None."""
+        try:
+            found: dict[str, Any] = json.loads((self.path / EVALUATION).read_text())
+        except FileNotFoundError:
+            return None
+        except ValueError as error:
+            raise RunError(
+                f"{self.path / EVALUATION} is damaged; write it again with: vlae evaluate {self.path}"
+            ) from error
+        return found
 
     def _checked(self, x: np.ndarray | torch.Tensor) -> np.ndarray:
         values = x.cpu().numpy() if isinstance(x, torch.Tensor) else np.asarray(x)

@@ -29,7 +29,6 @@ from vlae.data import DataError, Images
 from vlae.data import load as load_data
 from vlae.information import as_input, summarise
 from vlae.model import LatentModel
-from vlae.objectives import distortion, loss, rates
 from vlae.recipes import Recipe, build
 from vlae.runs import Run, RunError
 
@@ -209,7 +208,6 @@ def _choose(
     elif codes is not None or deep_heads:
         raise ValueError("codes and deep_heads choose a recipe's levels; a recipe made before has its own")
     recipe = recipes.adjust(recipe, **settings)
-    recipe.objective.weights(0, (1.0,) * len(recipe.levels))  # says so if beta does not fit the levels
     if recipe.training.precision == "bf16" and not torch.cuda.is_available() and _lacks_bf16():
         warnings.warn("this processor has no bf16 arithmetic: bf16 will be many times slower than fp32", stacklevel=3)
     return recipe
@@ -236,8 +234,9 @@ class Engine(lightning.LightningModule):
     def __init__(self, model: LatentModel, recipe: Recipe):
         super().__init__()
         self.model, self.recipe = model, recipe
+        self.terms = recipe.objective.terms(model.num_levels)
         self.seconds = 0.0  # of training, over all sittings
-        self.register_buffer("recent", torch.zeros(LOG_EVERY, 1 + model.num_levels), persistent=False)
+        self.register_buffer("recent", torch.zeros(LOG_EVERY, len(self.terms)), persistent=False)
 
     def progress(self) -> float:
         """Share of the training that is done, in [0, 1]."""
@@ -268,9 +267,9 @@ class Engine(lightning.LightningModule):
         x = x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x
         fade = objective.fade(self.progress(), self.model.code_sizes)
         forward = self.model(x, torch.tensor(fade, device=x.device))
-        terms = torch.cat([distortion(forward, x).mean()[None], rates(forward).mean(1)])
+        loss, terms = objective.loss(forward, x, step=step, progress=self.progress(), fade=fade)
         self.recent[step % LOG_EVERY] = terms.detach()
-        return loss(terms, torch.tensor(objective.weights(step, fade), device=x.device))
+        return loss
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keeps the time spent."""
@@ -376,8 +375,8 @@ class Keeper(Callback):
         self.engine, self.path, self.progress = engine, path, progress
         self.interrupted = False
         numbers = range(1, engine.model.num_levels + 1)
-        self.columns = ["step", "seconds", "images_per_second", "learning_rate", "distortion"]
-        self.columns += [f"{name}_{level}" for name in ("rate", "fade") for level in numbers]
+        self.columns = ["step", "seconds", "images_per_second", "learning_rate", *engine.terms]
+        self.columns += [f"fade_{level}" for level in numbers]
         self.line: ProgressLine | None = None
 
     @contextmanager
@@ -437,7 +436,7 @@ class Keeper(Callback):
         recent = self.engine.recent.cpu()
         terms = np.array([recent[(number - 1) % LOG_EVERY].tolist() for number in steps])
         for number, row in zip(steps, terms, strict=True):
-            _check_finite(number, row)
+            _check_finite(number, dict(zip(self.engine.terms, row, strict=True)))
         means, speed = terms.mean(0).tolist(), len(steps) * batch_size * trainer.world_size / (now - self.logged_at)
         self.logged_step, self.logged_at = step, now
         if not trainer.is_global_zero:
@@ -449,7 +448,7 @@ class Keeper(Callback):
         with runs.writing(file), file.open("a", newline="") as stream:
             csv.writer(stream).writerow(row)
         if self.line:
-            self.line.show(step, self.engine.progress(), self.engine.seconds, speed, means)
+            self.line.show(step, self.engine.progress(), self.engine.seconds, speed, means[: 1 + len(fade)])
 
     def _save(self, trainer: lightning.Trainer, step: int) -> None:
         for name, weights in self.engine.model.state_dict().items():
@@ -480,10 +479,11 @@ def _any(trainer: lightning.Trainer, decision: bool) -> bool:
     return trainer.strategy.reduce_boolean_decision(decision, all=False)
 
 
-def _check_finite(step: int, terms: Sequence[float]) -> None:
-    for level, term in enumerate(terms):
+def _check_finite(step: int, terms: Mapping[str, float]) -> None:
+    for term_name, term in terms.items():
         if not isfinite(term):
-            name = f"the KL of level {level}" if level else "the distortion"
+            kind, _, level = term_name.partition("_")
+            name = f"the {'KL' if kind == 'rate' else 'MMD'} of level {level}" if level else "the distortion"
             raise NotFiniteError(
                 f"at step {step} {name} is {term}; try a lower learning rate, or a likelihood with a fixed scale"
             )
