@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
-from vlae.metrics import NotDefinedError
 
+from vlae.metrics import NotDefinedError
 from vlae.order import complexity, order, separation
 
 LADDER = np.eye(3)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
-from vlae.metrics import NotDefinedError
 
+from vlae.metrics import NotDefinedError
 from vlae.probes import FIT_SHARE, MAX_CLASSES, accuracy, predict, split, standardised, targets_of
 
 

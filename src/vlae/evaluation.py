@@ -87,10 +87,10 @@ def evaluate(
 
     not_defined: dict[str, str] = {}
     codes = run.encode(values)
-    _judge(found, codes, images, complexity, not_defined, seed, say)
-    if images.factors:
+    known = _judge(found, codes, images, complexity, not_defined, seed, say)
+    if any(name in images.factors for name in known):
         say("disentanglement")
-        _disentangle(found, run, codes, images, not_defined, seed)
+        _disentangle(found, run, codes, {name: images.factors[name] for name in known}, values, not_defined, seed)
     if beside:
         tables = [np.concatenate(codes, axis=1), *(np.concatenate(other.encode(values), axis=1) for other in beside)]
         _try(found, not_defined, "udr", lambda: metrics.udr(tables[0], tables[1:]))
@@ -191,20 +191,21 @@ def _judge(
     not_defined: dict[str, str],
     seed: int,
     say: Callable[[str], None],
-) -> None:
-    """What each level tells of, and by that its order and separation."""
+) -> list[str]:
+    """What each level tells of, and by that its order and separation; returns what can be judged by at all."""
     simple, judged = _factors(images)
     targets, left_out = probes.targets_of({**simple, **judged})
     not_defined |= left_out
     found |= {"judged_on": [], "pixel_probes": {}, "complexity": {}, "level_separation": None, "level_order": None}
+    known = [name for name in judged if name in targets.names]
     reason = None
     if len(images) < MIN_PROBED:
         reason = f"{len(images)} data are too few for a probe; give at least {MIN_PROBED}"
-    elif not any(name in judged for name in targets.names):
+    elif not known:
         reason = "nothing is known of these data that differs between them: give labels or factors"
     if reason:
         not_defined |= dict.fromkeys(("level_separation", "level_order", "statistics"), reason)
-        return
+        return known
     say("what every level tells of")
     told = [probes.predict(code, targets, seed=seed) for code in codes]
     for level, code, scores in zip(found["levels"], codes, told, strict=True):
@@ -222,8 +223,8 @@ def _judge(
     if complexity is None:
         say("how complex that is")
         complexity = complexity_of(images, seed=seed)
-    found["judged_on"] = [name for name in judged if name in targets.names]
-    found["pixel_probes"] = {name: dict(complexity[name]) for name in found["judged_on"]}
+    found["judged_on"] = known
+    found["pixel_probes"] = {name: dict(complexity[name]) for name in known}
     for name, scores in found["pixel_probes"].items():
         value = _value(partial(order.complexity, list(scores.values())))
         if isinstance(value, str):
@@ -234,6 +235,7 @@ def _judge(
     _try(found, not_defined, "level_separation", lambda: order.separation(table))
     complexities = np.array(list(found["complexity"].values()))
     _try(found, not_defined, "level_order", lambda: order.order(table, complexities))
+    return known
 
 
 def held(found: Mapping[str, Any]) -> np.ndarray:
@@ -290,13 +292,14 @@ def _disentangle(
     found: dict[str, Any],
     run: Run,
     codes: Sequence[np.ndarray],
-    images: Images,
+    factors: Mapping[str, np.ndarray],
+    values: np.ndarray,
     not_defined: dict[str, str],
     seed: int,
 ) -> None:
     """The literature's metrics against the true factors, of all codes together and of each level."""
     rows = slice(0, MAX_TABLE)
-    factors = {name: np.asarray(value)[rows] for name, value in images.factors.items() if name in found["judged_on"]}
+    factors = {name: np.asarray(value)[rows] for name, value in factors.items()}
     names = list(factors)
     tables = [code[rows] for code in codes]
     _try(
@@ -305,7 +308,7 @@ def _disentangle(
         "information",
         lambda: {"factors": names, "levels": _information(tables, factors)},
     )
-    stddevs = run.stddevs(np.asarray(images.values[rows]))
+    stddevs = run.stddevs(values[rows])
     found["disentanglement"] = _table(
         np.concatenate(tables, axis=1), np.concatenate(stddevs, axis=1), factors, "all levels", not_defined, seed
     )
