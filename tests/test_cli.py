@@ -18,7 +18,7 @@ import vlae
 from vlae import cli, figures
 
 VLAE = Path(sys.executable).parent / "vlae"
-COMMANDS = ("data", "demo", "evaluate", "figure", "report", "train")
+COMMANDS = ("compare", "data", "demo", "evaluate", "figure", "report", "study gibbs", "train")
 QUICK = ("--steps", "4", "--batch-size", "8", "--codes", "1,2")
 
 
@@ -88,13 +88,15 @@ def refusal(capsys, *words):
 
 
 def test_every_command_is_known_and_has_help(capsys):
-    known = {name for name in cli.app if not name.startswith("-")}
+    groups = {name: [part for part in cli.app[name] if not part.startswith("-")] for name in cli.app if name[0] != "-"}
+    known = {f"{name} {part}".strip() for name, parts in groups.items() for part in parts or [""]}
     assert known == set(COMMANDS)
     for command in COMMANDS:
-        assert cli_exit(command, "--help") == 0
+        assert cli_exit(*command.split(), "--help") == 0
         text = capsys.readouterr().out
         assert f"vlae {command}" in text
-        parameters = cli.app[command].assemble_argument_collection(parse_docstring=True)
+        (_, found, _) = cli.app.parse_commands(command.split())
+        parameters = found[-1].assemble_argument_collection(parse_docstring=True)
         assert parameters
         assert all(argument.parameter.help for argument in parameters), command
 
@@ -252,7 +254,7 @@ def test_bad_settings_are_refused_and_leave_nothing(tmp_path, capsys, monkeypatc
     monkeypatch.chdir(tmp_path)
     write_npy("a.npy")
     for options, *words in (
-        ("--recipe leen", "no recipe 'leen'", "lean, mnist, svhn, celeba, lsun"),
+        ("--recipe leen", "no recipe 'leen'", "lean, joint, vae, hvae, lvae, mnist, svhn, celeba, lsun"),
         ("--recipe mnist --codes 2,2", "3 levels, 2 code sizes"),
         ("--codes 2;2", "codes are '2;2'", "2,2,2"),
         ("--codes 2,-1", "(2, -1)"),

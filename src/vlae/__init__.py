@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 if TYPE_CHECKING:
+    from vlae.comparison import compare
     from vlae.data import Images
     from vlae.evaluation import evaluate
     from vlae.information import as_input
@@ -28,6 +29,7 @@ _HOME = {
     "Recipe": "recipes",
     "Run": "runs",
     "as_input": "information",
+    "compare": "comparison",
     "evaluate": "evaluation",
     "load": "runs",
     "train": "training",
@@ -42,6 +44,7 @@ __all__ = [
     "Recipe",
     "Run",
     "as_input",
+    "compare",
     "evaluate",
     "load",
     "train",

@@ -22,6 +22,10 @@ app = App(
 )
 
 
+study = App(name="study", help="Measure what the literature claims.")
+app.command(study)
+
+
 @app.command
 def demo(*, out: Path = Path("runs/demo"), minutes: float = 5.0, seed: int = 0) -> None:
     """Train a ladder on the built-in street numbers, in five minutes, and show what to do next.
@@ -275,15 +279,109 @@ def report(run: Path, /, *, out: Path | None = None) -> None:
     """
     from vlae import evaluation
     from vlae import report as page
-    from vlae.runs import load
+    from vlae.runs import load, writing
 
     trained = load(run)
+    if out is not None:  # before the measuring, which takes longer
+        with writing(out):
+            out.parent.mkdir(parents=True, exist_ok=True)
     if trained.evaluation is None:
         try:
             evaluation.evaluate(trained, progress=True)
         except (ValueError, OSError) as error:
             print(f"the levels are not measured: {error}", file=sys.stderr)
     print(page.write(trained, out))
+
+
+@app.command
+def compare(
+    *what: str,
+    data: list[str] | None = None,
+    preset: Literal["hierarchy"] | None = None,
+    out: Path | None = None,
+    seeds: int = 3,
+    codes: str | None = None,
+    size: int | None = None,
+    crop: int | None = None,
+    channels: int | None = None,
+    layout: Literal["NHW", "NHWC", "NCHW"] | None = None,
+    key: str | None = None,
+    limit: int | None = None,
+    steps: int | None = None,
+    batch_size: int | None = None,
+    learning_rate: float | None = None,
+) -> None:
+    """Compare recipes on the same data, with the same steps, batch and seeds; or finished runs.
+
+    Leaves one table and one figure for each data set, and every run. The same command goes on where it was stopped.
+
+    Args:
+        what: Recipes to train (vae, hvae, lvae, joint, lean, mnist, ...), or folders of finished runs.
+        data: Data to train on, as for train; may be given several times. For finished runs: data to measure them on.
+        preset: hierarchy: VAE, hierarchical VAE, Ladder VAE, the paper's ladder and ours, on street numbers and MNIST.
+        out: Folder for runs, tables and figures; by default runs/compare, or runs/ and the preset's name.
+        seeds: How many runs of each recipe.
+        codes: Sizes of the ladder's codes, level 1 first, as 2,2,2; the others get as many dimensions in all.
+        size: As for train.
+        crop: As for train.
+        channels: As for train.
+        layout: As for train.
+        key: As for train.
+        limit: Train on at most so many.
+        steps: Optimiser steps of each run; by default the recipes' own.
+        batch_size: Images per step.
+        learning_rate: Of Adam, at its highest.
+    """
+    from vlae import comparison
+
+    reading = {"size": size, "crop": crop, "channels": channels, "layout": layout, "key": key, "limit": limit}
+    settings: dict[str, Any] = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
+    found = comparison.compare(
+        what, data=data or (), preset=preset, out=out, seeds=seeds, codes=_sizes(codes), reading=reading, **settings
+    )
+    print("\n\n".join(each.as_text() for each in found))
+
+
+@study.command
+def gibbs(
+    *what: str,
+    data: list[str] | None = None,
+    out: Path = Path("runs/gibbs"),
+    seeds: int = 3,
+    codes: str | None = None,
+    limit: int | None = None,
+    steps: int | None = None,
+    batch_size: int | None = None,
+) -> None:
+    """Measure whether a hierarchy needs its upper levels: the Gibbs chain on level 1 against ancestral samples.
+
+    Leaves one table and one figure for each data set. The same command goes on where it was stopped, and takes the runs
+    of vlae compare, if out is its folder.
+
+    Args:
+        what: Recipes to train (by default hvae, lvae and lean), or folders of finished runs on the same data.
+        data: Data to train on, as for train; may be given several times.
+        out: Folder for runs, tables and figures.
+        seeds: How many runs of each recipe.
+        codes: Sizes of the ladder's codes, level 1 first; the others get as many dimensions in all.
+        limit: Train on at most so many.
+        steps: Optimiser steps of each run; by default the recipes' own.
+        batch_size: Images per step.
+    """
+    from vlae import gibbs as chains
+    from vlae.systems import PAPER_CODES
+
+    found = chains.study(
+        what or chains.RECIPES,
+        data=data or (),
+        out=out,
+        seeds=seeds,
+        codes=_sizes(codes) or PAPER_CODES,
+        reading={"limit": limit},
+        steps=steps,
+        batch_size=batch_size,
+    )
+    print("\n\n".join(chains.as_text(each) for each in found))
 
 
 def _say_done(run: "Run") -> None:
@@ -347,7 +445,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except CycloptsError as error:
         _fail(f"{error}; see vlae --help", 2)
     except KeyboardInterrupt as stop:
-        _fail(f"{stop}; go on with the same command and --resume" if str(stop) else "interrupted", 130)
+        _fail(str(stop) or "interrupted", 130)
     except (ValueError, TypeError, ArithmeticError, OSError) as error:
         _fail(str(error), 2)
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
 from math import ceil
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -109,8 +109,18 @@ def held_out(run: Run) -> Images:
         DataError: if it cannot be read again.
         FileNotFoundError: likewise.
     """
+    return part(run, "test")
+
+
+def part(run: Run, split: Literal["train", "test", "all"]) -> Images:
+    """A part of what a run was trained on.
+
+    Raises:
+        DataError: if it cannot be read again.
+        FileNotFoundError: likewise.
+    """
     reading = {name: value for name, value in run.data.items() if name not in ("source", "limit")}
-    return load_data(run.data["source"], split="test", **reading)
+    return load_data(run.data["source"], split=split, **reading)
 
 
 def complexity_of(images: Images, *, seed: int = 0) -> dict[str, dict[str, float]]:

@@ -10,7 +10,7 @@ from itertools import groupby, islice, zip_longest
 from math import ceil, sqrt
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -20,6 +20,9 @@ from torch import Tensor
 
 from vlae.model import Codes, LatentModel
 from vlae.nn import Shape
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Picture = UInt8[np.ndarray, "_height _width 3"]
 Pictures = UInt8[np.ndarray, "n _height _width 3"]
@@ -68,7 +71,7 @@ def levels(
     letters = max(_TEXT, drawn[0].shape[1] // 22)
     titles = [_text(f"level {level} ({model.code_sizes[level - 1]})", letters) for level in shown]
     columns = ceil(len(shown) / ceil(len(shown) / 5))
-    return _grid([_grid(pair, 1) for pair in zip(titles, drawn, strict=True)], columns, _WIDE_GAP)
+    return grid([grid(pair, 1) for pair in zip(titles, drawn, strict=True)], columns, _WIDE_GAP)
 
 
 def panels(
@@ -103,7 +106,7 @@ def panels(
         fresh, size = model.draw_noise(num * num, generator), model.code_sizes[level - 1]
         varied = _sweep(num, span, size) if size <= 2 else fresh[level - 1]
         changed.append(_with_level(fresh if others == "random" else held, level, varied))
-    return [_grid(tiles, num) for tiles in _drawn(model, *changed)]
+    return [grid(tiles, num) for tiles in _drawn(model, *changed)]
 
 
 def samples(model: LatentModel, *, num: int = 64, seed: int = 0) -> Picture:
@@ -114,7 +117,7 @@ def samples(model: LatentModel, *, num: int = 64, seed: int = 0) -> Picture:
     """
     _check_number("num", num, 1)
     noise = model.draw_noise(num, torch.Generator().manual_seed(seed))
-    return _grid(_drawn(model, noise)[0], ceil(sqrt(num)))
+    return grid(_drawn(model, noise)[0], ceil(sqrt(num)))
 
 
 def reconstructions(model: LatentModel, x: Float[Tensor, "n *shape"], *, num: int = 32) -> Picture:
@@ -127,8 +130,8 @@ def reconstructions(model: LatentModel, x: Float[Tensor, "n *shape"], *, num: in
     _check_data(model, x, 1)
     x = x[:num]
     originals, again = _pictures(model, x, _decoded(model, noise_at(model, x)))
-    pairs = [_grid(pair, 1) for pair in zip(originals, again, strict=True)]
-    return _grid([_text("originals, each above its reconstruction"), _grid(pairs, min(8, len(x)), 4 * _GAP)], 1)
+    pairs = [grid(pair, 1) for pair in zip(originals, again, strict=True)]
+    return grid([_text("originals, each above its reconstruction"), grid(pairs, min(8, len(x)), 4 * _GAP)], 1)
 
 
 def traversal(
@@ -163,12 +166,12 @@ def traversal(
         varied = held[level - 1].clone()
         varied[:, dimension] = torch.linspace(-span, span, steps)
         noises.append(_with_level(held, level, varied))
-    drawn = dict(zip(rows, (_grid(tiles, steps) for tiles in _drawn(model, *noises)), strict=True))
+    drawn = dict(zip(rows, (grid(tiles, steps) for tiles in _drawn(model, *noises)), strict=True))
     cells: list[Picture] = []
     for level, of_level in groupby(rows, key=lambda row: row[0]):
         cells += [_blank(_WIDE_GAP - 2 * _GAP, 1)] * 2 if cells else []
         cells += [cell for row in of_level for cell in (_text(f" level {level}, dim {row[1] + 1} "), drawn[row])]
-    return _grid(cells, 2)
+    return grid(cells, 2)
 
 
 def mix(model: LatentModel, x: Float[Tensor, "n *shape"], *, num: int = 8) -> Picture:
@@ -192,7 +195,7 @@ def mix(model: LatentModel, x: Float[Tensor, "n *shape"], *, num: int = 8) -> Pi
     hybrids = [_decoded(model, (*noise_a[:k], *noise_b[k:])) for k in splits]
     titles = ["A", *(f"levels 1-{k}\nof A" if k > 1 else "level 1\nof A" for k in splits), "B"]
     rows = zip(*_pictures(model, a, *hybrids, b, least=2 * _TILE), strict=True)
-    return _grid([*map(_text, titles), *(tile for row in rows for tile in row)], len(titles), 2 * _GAP)
+    return grid([*map(_text, titles), *(tile for row in rows for tile in row)], len(titles), 2 * _GAP)
 
 
 def progress(history: Mapping[str, Sequence[float | None]]) -> Picture:
@@ -206,7 +209,6 @@ def progress(history: Mapping[str, Sequence[float | None]]) -> Picture:
     Raises:
         ValueError: if a column is missing or they differ in length.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     columns = {name: np.array(values, dtype=float) for name, values in history.items()}
@@ -241,6 +243,13 @@ def progress(history: Mapping[str, Sequence[float | None]]) -> Picture:
         axes.set(title=title, xlabel="step", ylabel="nats per datum")
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False)
+    return rendered(figure)
+
+
+def rendered(figure: "Figure") -> Picture:
+    """What a matplotlib figure shows."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     canvas: Any = FigureCanvasAgg(figure)
     canvas.draw()
     return np.array(canvas.buffer_rgba())[..., :3].copy()
@@ -387,8 +396,8 @@ def _sweep(num: int, span: float, size: int) -> Float[Tensor, "n size"]:
     return torch.stack([first, second], dim=-1).flatten(0, 1)
 
 
-def _grid(tiles: Sequence[Picture] | Pictures, columns: int, gap: int = _GAP) -> Picture:
-    """Tiles in reading order on white, each in the middle of its row and column."""
+def grid(tiles: Sequence[Picture] | Pictures, columns: int, gap: int = _GAP) -> Picture:
+    """Tiles in reading order on white, each in the middle of its row and column, `gap` pixels apart."""
     rows = [tiles[first : first + columns] for first in range(0, len(tiles), columns)]
     heights = [max(len(tile) for tile in row) for row in rows]
     widths = [max(tile.shape[1] for tile in column if tile is not None) for column in zip_longest(*rows)]

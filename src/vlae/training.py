@@ -40,6 +40,11 @@ NUM_EXAMPLES = 64
 class Stopped(KeyboardInterrupt):
     """Training was interrupted by the user; what is done is kept."""
 
+    def __init__(self, what: str, advice: str = "go on with the same command and --resume"):
+        """Says what was stopped, and how to go on."""
+        super().__init__(f"{what}; {advice}")
+        self.what = what
+
 
 class NotFiniteError(ArithmeticError):
     """A term of the loss, or a weight, is NaN or infinite."""
@@ -97,7 +102,7 @@ def train(
         Stopped: after Ctrl-C; the run can be resumed.
         NotFiniteError: if a term of the loss is not finite; the last good checkpoint stays.
     """
-    path = Path(out) if out is not None else Path("runs") / _name(source)
+    path = Path(out) if out is not None else Path("runs") / source_name(source)
     reading: dict[str, Any] = {"size": size, "crop": crop, "channels": channels, "layout": layout, "key": key}
     reading["limit"] = limit
     if resume:
@@ -157,7 +162,8 @@ def _say_skipped(images: Images) -> None:
         print("  …", file=sys.stderr)
 
 
-def _name(source: Any) -> str:
+def source_name(source: Any) -> str:
+    """What a source is called where folders are named after it."""
     if not isinstance(source, str | Path):
         return "array"
     path = Path(source)
