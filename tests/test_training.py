@@ -103,8 +103,8 @@ def test_a_name_is_found_for_the_run(tmp_path, monkeypatch):
     np.save("faces.npy", pictures())
     assert quick(None, "faces.npy").path == Path("runs/faces")
     assert quick(None).path == Path("runs/array")
-    assert training._name(".") == tmp_path.name
-    assert training._name("hf:user/name") == "name"
+    assert training.source_name(".") == tmp_path.name
+    assert training.source_name("hf:user/name") == "name"
 
 
 def test_learns_what_neither_the_mean_nor_chance_nor_shuffled_pixels_teach(tmp_path):
