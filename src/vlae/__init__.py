@@ -12,9 +12,11 @@ if TYPE_CHECKING:
     from vlae.evaluation import evaluate
     from vlae.information import as_input
     from vlae.ladder import VLAE, Level
+    from vlae.mixing import mix
     from vlae.model import ForwardPass, LatentModel
     from vlae.recipes import Recipe
     from vlae.runs import Run, load
+    from vlae.search import Index
     from vlae.training import train
 
 __version__ = "0.1.0"
@@ -23,6 +25,7 @@ _HOME = {
     "VLAE": "ladder",
     "ForwardPass": "model",
     "Images": "data",
+    "Index": "search",
     "LatentModel": "model",
     "Level": "ladder",
     "Recipe": "recipes",
@@ -30,6 +33,7 @@ _HOME = {
     "as_input": "information",
     "evaluate": "evaluation",
     "load": "runs",
+    "mix": "mixing",
     "train": "training",
 }
 
@@ -37,6 +41,7 @@ __all__ = [
     "VLAE",
     "ForwardPass",
     "Images",
+    "Index",
     "LatentModel",
     "Level",
     "Recipe",
@@ -44,6 +49,7 @@ __all__ = [
     "as_input",
     "evaluate",
     "load",
+    "mix",
     "train",
 ]
 
