@@ -209,9 +209,9 @@ class Index:
             return self._named(str(image))
         values = image if isinstance(image, np.ndarray) else self.run.read(image).values
         values = values[None] if values.shape == self.run.recipe.shape else values
-        codes = self.run.encode(values)
-        if len(values) != 1:
+        if len(values) > 1:
             raise SearchError(f"{len(values)} data are given; one is asked about: give one")
+        codes = self.run.encode(values)
         if len(self.run.recipe.shape) == 3 and values.dtype != np.uint8:
             values = (values * 255).round().astype(np.uint8)
         return _Query(
@@ -237,6 +237,8 @@ class Index:
         """Refuses a condition that LanceDB does, in its words."""
         try:
             self.table.count_rows(where)
+            if self.table.count_rows(f"({where}) AND FALSE"):  # LanceDB passes over what follows a whole condition
+                raise ValueError("its parentheses do not match")
         except (RuntimeError, ValueError) as error:
             columns = ", ".join(self.columns)
             raise SearchError(
@@ -256,7 +258,7 @@ class Index:
             raise SearchError(f"the index {self.path} is damaged ({_reason(error)}); make it again") from error
         squares = np.zeros(len(found))
         for level, column in zip(levels, columns, strict=True):
-            there = np.array(found[column].to_pylist(), np.float32).reshape(len(found), -1)
+            there = np.array(found[column].to_pylist(), np.float32).reshape(len(found), len(codes[level - 1]))
             squares += ((there - codes[level - 1]) ** 2).sum(1) / self.spread[level - 1] ** 2
         distances = np.sqrt(squares / len(levels))
         found = found.drop_columns([*columns, "_distance"]).add_column(0, "distance", pa.array(distances))
@@ -332,7 +334,9 @@ def _unfinished(path: Path) -> Iterator[Path]:
     try:
         with writing(path):
             yield folder
-    except RuntimeError as error:  # LanceDB's, of the disk
+    except RuntimeError as error:
+        if not str(error).startswith("lance"):
+            raise
         raise SearchError(f"{path} cannot be written ({_reason(error)}); make room, or choose another place") from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
