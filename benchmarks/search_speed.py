@@ -53,9 +53,8 @@ def main() -> None:
         images = load(values, split="all")
         start = time.perf_counter()
         index = Index.build(run, images)
-        print(
-            f"load average {os.getloadavg()[0]:.1f}; {len(index):,} images indexed in {time.perf_counter() - start:.0f} s"
-        )
+        seconds = time.perf_counter() - start
+        print(f"load average {os.getloadavg()[0]:.1f}; {len(index):,} images indexed in {seconds:.0f} s")
         table = index.table.search().select([f"level{level}" for level in range(1, 5)]).to_arrow()
         codes = [np.stack(table[name].to_numpy()) for name in table.column_names]
         query = np.random.randint(0, 256, SHAPE, dtype=np.uint8)

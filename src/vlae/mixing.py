@@ -53,7 +53,7 @@ class Mixed:
         num = len(self.sources)
         titles = [named(levels) if levels else "nothing" for levels, _, _ in self.sources]
         rows: list[list[figures.Picture | str]] = [
-            ["", *titles, "", ""],
+            ["", *titles, "", "the mix"],
             [" image ", *drawn[:num], "", ""],
             [" its codes ", *drawn[num:-1], "    ", drawn[-1]],
         ]
