@@ -18,7 +18,19 @@ import vlae
 from vlae import cli, figures
 
 VLAE = Path(sys.executable).parent / "vlae"
-COMMANDS = ("compare", "data", "demo", "evaluate", "figure", "report", "study gibbs", "train")
+COMMANDS = (
+    "compare",
+    "data",
+    "demo",
+    "evaluate",
+    "figure",
+    "index",
+    "mix",
+    "report",
+    "similar",
+    "study gibbs",
+    "train",
+)
 QUICK = ("--steps", "4", "--batch-size", "8", "--codes", "1,2")
 
 

@@ -13,9 +13,11 @@ if TYPE_CHECKING:
     from vlae.evaluation import evaluate
     from vlae.information import as_input
     from vlae.ladder import VLAE, Level
+    from vlae.mixing import mix
     from vlae.model import ForwardPass, LatentModel
     from vlae.recipes import Recipe
     from vlae.runs import Run, load
+    from vlae.search import Index
     from vlae.training import train
 
 __version__ = "0.1.0"
@@ -24,6 +26,7 @@ _HOME = {
     "VLAE": "ladder",
     "ForwardPass": "model",
     "Images": "data",
+    "Index": "search",
     "LatentModel": "model",
     "Level": "ladder",
     "Recipe": "recipes",
@@ -32,6 +35,7 @@ _HOME = {
     "compare": "comparison",
     "evaluate": "evaluation",
     "load": "runs",
+    "mix": "mixing",
     "train": "training",
 }
 
@@ -39,6 +43,7 @@ __all__ = [
     "VLAE",
     "ForwardPass",
     "Images",
+    "Index",
     "LatentModel",
     "Level",
     "Recipe",
@@ -47,6 +52,7 @@ __all__ = [
     "compare",
     "evaluate",
     "load",
+    "mix",
     "train",
 ]
 

@@ -384,6 +384,114 @@ def gibbs(
     print("\n\n".join(chains.as_text(each) for each in found))
 
 
+@app.command
+def index(
+    run: Path,
+    source: str,
+    /,
+    *,
+    out: Path | None = None,
+    add: Annotated[bool, Parameter(negative=())] = False,
+    split: Literal["train", "test", "all"] = "all",
+    limit: int | None = None,
+    layout: Literal["NHW", "NHWC", "NCHW"] | None = None,
+    key: str | None = None,
+) -> None:
+    """Index images for search by level: a LanceDB table with one vector column per level.
+
+    Args:
+        run: Folder of the run whose codes are indexed.
+        source: Images, as for train; they are cut and resized as in training.
+        out: Folder of the index; by default index in the run's folder.
+        add: Add to the index that is there, all that is not yet in it.
+        split: Which part of the source.
+        limit: Index at most so many, chosen at random.
+        layout: Of an array whose shape does not tell.
+        key: Which array of an .npz file, or column of a table.
+    """
+    from vlae.runs import load
+    from vlae.search import Index
+
+    trained = load(run)
+    old = Index.open(trained, out) if add else None
+    images = trained.read(source, split=split, limit=limit, layout=layout, key=key, progress=True)
+    if old is None:
+        made = Index.build(trained, images, out, progress=True)
+        print(f"{len(made)} images in {made.path}")
+    else:
+        num = old.add(images, progress=True)
+        print(f"{num} images added, {len(images) - num} were there; {len(old)} images in {old.path}")
+
+
+@app.command
+def similar(
+    run: Path,
+    image: str,
+    /,
+    *,
+    level: list[int] | None = None,
+    num: int = 10,
+    where: str | None = None,
+    index: Path | None = None,
+    out: Path | None = None,
+    table: Path | None = None,
+) -> None:
+    """Find the images of an index that are nearest to one by a level; by several, by each and by all together.
+
+    Distances are in units of the level's spread: 1 is as far as two images of the index taken at random.
+
+    Args:
+        run: Folder of the run.
+        image: A picture file, or the name of an image in the index.
+        level: By this level, 1 nearest the pixels; may be given several times. By default by every level.
+        num: How many.
+        where: Only among images for which this SQL condition holds, as "label = 3".
+        index: Folder of the index; by default index in the run's folder.
+        out: PNG file of the figure; by default figures/similar.png in the run's folder.
+        table: New CSV file for the table, with all that is known of each image.
+    """
+    from vlae.runs import load
+    from vlae.search import Index
+
+    found = Index.open(load(run), index).similar(image, levels=level, num=num, where=where)
+    if table is not None:
+        found.save_table(table)
+    path = out or run / "figures" / "similar.png"
+    found.figure(path)
+    print(f"{found}\n{path}")
+
+
+@app.command
+def mix(
+    run: Path,
+    /,
+    *,
+    level: list[tuple[str, Path]],
+    base: Path | None = None,
+    out: Path | None = None,
+) -> None:
+    """Mix a picture by example: --level 1 a.png --level 3,4 b.png: level 1 like one image, levels 3 and 4 like another.
+
+    Args:
+        run: Folder of the run.
+        level: Levels, with commas between, and the picture file that gives them; may be given several times.
+        base: Picture file that gives all other levels; by default the last of the examples.
+        out: PNG file of the figure; by default figures/mixed.png in the run's folder.
+    """
+    from vlae.mixing import mix as mix_by_example
+    from vlae.runs import load
+
+    examples: dict[int | tuple[int, ...], Any] = {}
+    for levels, image in level:
+        chosen = _levels(levels)
+        if chosen in examples:
+            raise ValueError(f"levels {levels} are given twice; say of each level once what it is like")
+        examples[chosen] = image
+    path = out or run / "figures" / "mixed.png"
+    mix_by_example(load(run), examples, base=base).figure(path)
+    print(path)
+
+
 def _say_done(run: "Run") -> None:
     from vlae.training import leads
 
@@ -400,6 +508,13 @@ def _say_done(run: "Run") -> None:
         f"          vlae figure {run.path} levels --from-image PICTURE\n"
         f"          vlae train YOUR_PICTURES --out runs/mine"
     )
+
+
+def _levels(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(level) for level in text.split(","))
+    except ValueError:
+        raise ValueError(f"the levels are {text!r}; give whole numbers with commas between: 3,4") from None
 
 
 def _sizes(codes: str | None) -> tuple[int, ...] | None:

@@ -198,6 +198,28 @@ def mix(model: LatentModel, x: Float[Tensor, "n *shape"], *, num: int = 8) -> Pi
     return grid([*map(_text, titles), *(tile for row in rows for tile in row)], len(titles), 2 * _GAP)
 
 
+def sheet(rows: Sequence[Sequence[Picture | str]], *, least: int = _TILE) -> Picture:
+    """A table of pictures and words, each in the middle of its row and column.
+
+    Args:
+        rows: of one length; an empty word leaves its place empty.
+        least: side in pixels below which a picture is enlarged, by a whole factor.
+
+    Raises:
+        ValueError: if the rows differ in length.
+    """
+    if len({len(row) for row in rows}) != 1:
+        raise ValueError(f"the rows have {', '.join(str(len(row)) for row in rows)} cells; give them equally many")
+    return _grid([_cell(cell, least) for row in rows for cell in row], len(rows[0]), 2 * _GAP)
+
+
+def _cell(cell: Picture | str, least: int) -> Picture:
+    if isinstance(cell, str):
+        return _text(cell) if cell else _blank(1, 1)
+    factor = ceil(least / max(cell.shape[:2]))
+    return cell.repeat(factor, axis=0).repeat(factor, axis=1)
+
+
 def progress(history: Mapping[str, Sequence[float | None]]) -> Picture:
     """Training curves: the distortion on the left, the rate of every level on the right, both in nats.
 

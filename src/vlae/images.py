@@ -1,5 +1,6 @@
 """The one form of all images, `Images`: uint8, N C H W (or vectors: float32, N D), with all that is known of each."""
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -125,3 +126,13 @@ class Images:
 
 def _range(values: Array) -> list[Any]:
     return [values.min().item(), values.max().item()] if len(values) else []
+
+
+def say_skipped(images: Images) -> None:
+    """List on the error output the files of a source that could not be read; at most twenty of them."""
+    if images.skipped:
+        print(f"skipped {len(images.skipped)} of {images.source}:", file=sys.stderr)
+    for file, reason in images.skipped[:20]:
+        print(f"  {file}: {reason}", file=sys.stderr)
+    if len(images.skipped) > 20:
+        print("  …", file=sys.stderr)

@@ -12,6 +12,7 @@ checkpoint.ckpt       where a training goes on; gone when it is finished
 
 import csv
 import errno
+import hashlib
 import inspect
 import json
 import os
@@ -21,7 +22,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -33,6 +34,8 @@ from vlae.recipes import Recipe, build
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+    from vlae.images import Images
 
 RECIPE, MODEL, SUMMARY, EVALUATION, EXAMPLES, METRICS, CHECKPOINT = (
     "recipe.json",
@@ -152,15 +155,12 @@ class Run:
             ValueError: if there is no such figure, or it has no such option, or the picture is not of the run's kind.
             RunError: if the file cannot be written.
         """
-        from PIL import Image
-
         if kind not in figures.KINDS:
             raise ValueError(f"there is no figure {kind!r}; choose one of {', '.join(figures.KINDS)}")
         if from_image is not None and kind not in ("levels", "traversal"):
             raise ValueError(f"a {kind!r} figure does not start from one image; 'levels' and 'traversal' do")
         out = self.path / "figures" / f"{kind}.png" if out is None else Path(out)
-        if out.suffix.lower() != ".png":
-            raise ValueError(f"a figure is a PNG file; {out} is not called one: give a name that ends in .png")
+        check_png(out)
         draw = figures.KINDS[kind]
         parameters = inspect.signature(draw).parameters
         given = {"model": self.model, "x": as_input(self.examples), "history": self.history}
@@ -172,9 +172,7 @@ class Run:
         if from_image is not None:
             options["start"] = self.noise_of(from_image)
         picture = draw(**{name: value for name, value in given.items() if name in parameters}, **options)
-        with writing(out):
-            figures.save(picture, out)
-        return Image.fromarray(picture)
+        return keep_figure(picture, out)
 
     def noise_of(self, image: str | Path | np.ndarray) -> Codes:
         """What holds every level at the codes of one image: the noise of its posterior means, one row per level."""
@@ -185,16 +183,58 @@ class Run:
             raise ValueError(f"{len(values)} data are given; one is held: give one")
         return figures.noise_at(self.model, as_input(values))
 
-    def _read(self, file: str | Path) -> np.ndarray:
-        """A file's data as they were read in training, whatever the size of a picture."""
+    def read(
+        self,
+        source: "str | Path | np.ndarray | Images",
+        *,
+        split: Literal["train", "test", "all"] = "all",
+        limit: int | None = None,
+        layout: Literal["NHW", "NHWC", "NCHW"] | None = None,
+        key: str | None = None,
+        progress: bool = False,
+    ) -> "Images":
+        """Data as they were read in training: pictures of any size are cut and resized alike.
+
+        Args:
+            source: as for `vlae.data.load`, a single picture file among them.
+            split: which part of it.
+            limit: at most so many, chosen at random.
+            layout: of an array whose shape does not tell.
+            key: which array of an .npz file, or column of a table.
+            progress: show a bar while pictures are decoded.
+
+        Raises:
+            DataError: if the source cannot be read.
+            FileNotFoundError: if there is no such file.
+            ValueError: if what is there is not of the run's shape.
+        """
         from vlae.data import load as load_data
 
-        if len(self.recipe.shape) == 1:
-            return load_data(file, split="all").values
-        channels, height, width = self.recipe.shape
-        # Pictures that are not square were all of one size, and must be now.
-        size = height if height == width else None
-        return load_data(file, split="all", size=size, crop=self.data.get("crop"), channels=channels).values
+        fit: dict[str, Any] = {}
+        if len(self.recipe.shape) == 3:
+            channels, height, width = self.recipe.shape
+            # Pictures that are not square were all of one size, and must be now.
+            size = height if height == width else None
+            fit = {"size": size, "crop": self.data.get("crop"), "channels": channels}
+        images = load_data(source, split=split, limit=limit, layout=layout, key=key, progress=progress, **fit)
+        if images.shape != self.recipe.shape:
+            raise ValueError(
+                f"{images.source} has data of shape ({_plain(images.shape)}); "
+                f"the run in {self.path} takes ({_plain(self.recipe.shape)})"
+            )
+        return images
+
+    def _read(self, file: str | Path) -> np.ndarray:
+        return self.read(file).values
+
+    @property
+    def identity(self) -> str:
+        """SHA-256 of the weights, in hex: by it, what was made with this model is told from what was not."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.model.state_dict().items()):
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+        return digest.hexdigest()
 
     @property
     def history(self) -> dict[str, list[float]]:
@@ -311,6 +351,32 @@ def save(run: Run) -> None:
         leftover.unlink()
     with whole(run.path / MODEL) as file:
         file.write_bytes(to_bytes({name: tensor.contiguous() for name, tensor in run.model.state_dict().items()}))
+
+
+def keep_figure(picture: figures.Picture, out: str | Path | None) -> "Image":
+    """A picture as a PIL image, kept in a PNG file if one is named.
+
+    Raises:
+        ValueError: if the file is not called PNG.
+        RunError: if it cannot be written.
+    """
+    from PIL import Image
+
+    if out is not None:
+        check_png(Path(out))
+        with writing(Path(out)):
+            figures.save(picture, out)
+    return Image.fromarray(picture)
+
+
+def check_png(out: Path) -> None:
+    """Refuses a name for a figure that does not end in .png.
+
+    Raises:
+        ValueError: if it does not.
+    """
+    if out.suffix.lower() != ".png":
+        raise ValueError(f"a figure is a PNG file; {out} is not called one: give a name that ends in .png")
 
 
 @contextmanager

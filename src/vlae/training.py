@@ -27,6 +27,7 @@ from torch import Tensor
 from vlae import recipes, report, runs
 from vlae.data import DataError, Images
 from vlae.data import load as load_data
+from vlae.images import say_skipped
 from vlae.information import as_input, summarise
 from vlae.model import LatentModel
 from vlae.recipes import Recipe, build
@@ -111,7 +112,7 @@ def train(
         images = load_data(source, split="train", progress=progress and leads(), **reading)
         held_out = load_data(source, split="test", **{**reading, "limit": None})
         if progress and leads():
-            _say_skipped(images)
+            say_skipped(images)
         if len(images) < 2:
             raise DataError(f"{images.source}: there is 1 datum to train on; give at least 2, and some to test with")
         if not resume:
@@ -151,15 +152,6 @@ def train(
 def leads() -> bool:
     """Whether this process is the only one, or the one of several that writes and speaks."""
     return bool(getattr(rank_zero_only, "rank", 0) == 0)
-
-
-def _say_skipped(images: Images) -> None:
-    if images.skipped:
-        print(f"skipped {len(images.skipped)} of {images.source}:", file=sys.stderr)
-    for file, reason in images.skipped[:20]:
-        print(f"  {file}: {reason}", file=sys.stderr)
-    if len(images.skipped) > 20:
-        print("  …", file=sys.stderr)
 
 
 def source_name(source: Any) -> str:
