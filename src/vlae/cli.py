@@ -266,6 +266,72 @@ def evaluate(
 
 
 @app.command
+def encode(
+    run: Path,
+    source: str,
+    /,
+    *,
+    out: Path,
+    split: Literal["train", "test", "all"] = "all",
+    limit: int | None = None,
+    layout: Literal["NHW", "NHWC", "NCHW"] | None = None,
+    key: str | None = None,
+    stddev: Annotated[bool, Parameter(negative=())] = False,
+    sample: Annotated[bool, Parameter(negative=())] = False,
+    reconstruction: bool = True,
+    seed: int = 0,
+) -> None:
+    """Write the codes of images to a file, one row per image and one column per level; run again, it goes on.
+
+    Args:
+        run: Folder of the run.
+        source: Images, as for train; those of another size are cut and resized as in training.
+        out: A .parquet or .npz file, or, without an ending, the folder of a Hugging Face data set.
+        split: Which part of the source.
+        limit: At most so many, chosen at random.
+        layout: As for train.
+        key: As for train.
+        stddev: Also write how sure the codes are.
+        sample: Also write a draw from each posterior.
+        reconstruction: Also write how well the codes give each image back, which takes the decoder's time as well.
+        seed: Of what is drawn.
+    """
+    from vlae import encoding
+    from vlae.runs import load
+
+    written = encoding.encode(
+        load(run),
+        source,
+        out,
+        split=split,
+        limit=limit,
+        layout=layout,
+        key=key,
+        stddev=stddev,
+        sample=sample,
+        reconstruction=reconstruction,
+        seed=seed,
+        progress=True,
+    )
+    print(written)
+
+
+@app.command
+def decode(run: Path, file: Path, /, *, out: Path) -> None:
+    """Write the pictures of a file of codes.
+
+    Args:
+        run: Folder of the run that made the codes.
+        file: What encode has written, or a table with the same columns.
+        out: A folder for PNG files, or an .npz file.
+    """
+    from vlae import encoding
+    from vlae.runs import load
+
+    print(encoding.decode(load(run), file, out, progress=True))
+
+
+@app.command
 def report(run: Path, /, *, out: Path | None = None) -> None:
     """Write one self-contained HTML page of a run, with the card of its levels; measures them first if need be.
 

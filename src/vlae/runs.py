@@ -360,7 +360,7 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         advice = (
-            "make room, then --resume goes on with what is kept"
+            "make room, then go on with what is kept (a training: by --resume)"
             if error.errno in (errno.ENOSPC, errno.EDQUOT)
             else "choose another --out, in a folder you may write to"
         )
