@@ -9,6 +9,7 @@ os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 if TYPE_CHECKING:
     from vlae.data import Images
+    from vlae.estimator import LadderEncoder
     from vlae.evaluation import evaluate
     from vlae.information import as_input
     from vlae.ladder import VLAE, Level
@@ -23,6 +24,7 @@ _HOME = {
     "VLAE": "ladder",
     "ForwardPass": "model",
     "Images": "data",
+    "LadderEncoder": "estimator",
     "LatentModel": "model",
     "Level": "ladder",
     "Recipe": "recipes",
@@ -37,6 +39,7 @@ __all__ = [
     "VLAE",
     "ForwardPass",
     "Images",
+    "LadderEncoder",
     "LatentModel",
     "Level",
     "Recipe",

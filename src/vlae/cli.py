@@ -332,6 +332,52 @@ def decode(run: Path, file: Path, /, *, out: Path) -> None:
 
 
 @app.command
+def odd(
+    run: Path,
+    source: str,
+    /,
+    *,
+    level: int | None = None,
+    num: int = 12,
+    split: Literal["train", "test", "all"] = "all",
+    limit: int | None = None,
+    layout: Literal["NHW", "NHWC", "NCHW"] | None = None,
+    key: str | None = None,
+    out: Path | None = None,
+    table: Path | None = None,
+    seed: int = 0,
+) -> None:
+    """List the strangest images by level, and altogether, as a table and a figure.
+
+    Args:
+        run: Folder of the run.
+        source: Images, as for encode.
+        level: This level alone, counted from 1.
+        num: How many by each level.
+        split: Which part of the source.
+        limit: Look at no more than so many, chosen at random.
+        layout: As for train.
+        key: As for train.
+        out: PNG file of the figure; by default figures/odd.png in the run's folder.
+        table: Write the table to this .csv or .parquet file, instead of printing it.
+        seed: Of what is chosen and drawn.
+    """
+    from vlae import encoding, oddities
+    from vlae.runs import load
+
+    trained = load(run)
+    images = encoding.read(trained, source, split=split, limit=limit, layout=layout, key=key, seed=seed, progress=True)
+    found = oddities.find(trained, images, level=level, seed=seed)
+    rows = found.rows(num)
+    if table is None:
+        print(oddities.as_text(rows))
+    else:
+        oddities.write_table(rows, table)
+        print(table)
+    print(oddities.draw(trained, found, num, out))
+
+
+@app.command
 def report(run: Path, /, *, out: Path | None = None) -> None:
     """Write one self-contained HTML page of a run, with the card of its levels; measures them first if need be.
 

@@ -80,16 +80,9 @@ def encode(
     out = Path(out)
     kind = codes.kind_of(out)
     _refuse_existing(out)
-    reading = _reading(run, source, layout, key)
-    settings = Settings(**reading)
+    settings = Settings(**_reading(run, source, layout, key))
     fingerprint = identify(source, settings)[0] if isinstance(source, str | Path) else None
-    images = load_data(source, split=split, limit=limit, seed=seed, progress=progress, **reading)
-    _check_shape(run, images)
-    if images.resized and progress:
-        size = "×".join(map(str, images.shape[:0:-1]))
-        print(
-            f"{images.source}: pictures of other sizes are cut and resized to {size}, as in training", file=sys.stderr
-        )
+    images = read(run, source, split=split, limit=limit, layout=layout, key=key, seed=seed, progress=progress)
     about = {**identity(run), "source": images.source, "split": split, "num": len(images)}
     about["label_names"] = list(images.label_names)
     content = {"stddev": stddev, "sample": sample, "reconstruction": reconstruction, "seed": seed, "limit": limit}
@@ -105,6 +98,47 @@ def encode(
             _refuse_existing(out)
             joined.rename(out)
     return out
+
+
+def read(
+    run: Run,
+    source: str | Path | np.ndarray | Images,
+    *,
+    split: Literal["train", "test", "all"] = "all",
+    limit: int | None = None,
+    layout: Literal["NHW", "NHWC", "NCHW"] | None = None,
+    key: str | None = None,
+    seed: int = 0,
+    progress: bool = False,
+) -> Images:
+    """Data for a run, read as those it was trained on: pictures of another size are cut and resized, which is said.
+
+    Args:
+        run: of any model.
+        source: anything `vlae.data.load` takes.
+        split: which part of the source.
+        limit: at most so many, chosen at random by the seed.
+        layout: as in `vlae.data.load`.
+        key: as in `vlae.data.load`.
+        seed: of that choice.
+        progress: show a progress bar, and say on the error output if pictures are resized.
+
+    Raises:
+        DataError: if the source cannot be read.
+        ValueError: if the data are not of the run's shape.
+    """
+    reading = _reading(run, source, layout, key)
+    images = load_data(source, split=split, limit=limit, seed=seed, progress=progress, **reading)
+    if images.shape != run.recipe.shape:
+        raise ValueError(
+            f"{images.source} has data of shape {images.shape}, the run in {run.path} takes {run.recipe.shape}; "
+            "give data of that shape"
+        )
+    if images.resized and progress:
+        width, height = images.shape[:0:-1]
+        said = f"{images.source}: pictures of another size are cut and resized to {width}×{height}, as in training"
+        print(said, file=sys.stderr)
+    return images
 
 
 def identity(run: Run) -> dict[str, str]:
@@ -132,14 +166,6 @@ def _reading(run: Run, source: Any, layout: Any, key: Any) -> dict[str, Any]:
     # Pictures that are not square were all of one size, and must be now.
     size = height if height == width else None
     return {**reading, "size": size, "crop": run.data.get("crop"), "channels": channels}
-
-
-def _check_shape(run: Run, images: Images) -> None:
-    if images.shape != run.recipe.shape:
-        raise ValueError(
-            f"{images.source} has data of shape {images.shape}, the run in {run.path} takes {run.recipe.shape}; "
-            "give data of that shape"
-        )
 
 
 def _refuse_existing(out: Path) -> None:

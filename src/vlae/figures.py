@@ -195,6 +195,19 @@ def mix(model: LatentModel, x: Float[Tensor, "n *shape"], *, num: int = 8) -> Pi
     return _grid([*map(_text, titles), *(tile for row in rows for tile in row)], len(titles), 2 * _GAP)
 
 
+def rows(model: LatentModel, titled: Sequence[tuple[str, Tensor]]) -> Picture:
+    """Rows of data, each behind its title, colours alike over all.
+
+    Raises:
+        ValueError: if there is no row, or data are not of the model's shape.
+    """
+    if not titled:
+        raise ValueError("there is no row to draw; give at least one")
+    drawn = _pictures(model, *(values for _, values in titled))
+    pairs = zip(titled, drawn, strict=True)
+    return _grid([cell for (title, _), tiles in pairs for cell in (_text(f" {title} "), _grid(tiles, len(tiles)))], 2)
+
+
 def progress(history: Mapping[str, Sequence[float | None]]) -> Picture:
     """Training curves: the distortion on the left, the rate of every level on the right, both in nats.
 
