@@ -37,7 +37,7 @@ def test_strange_colour_and_strange_shape_are_told_apart(found):
     assert 200 in found.strangest("level1", 5)
     assert 200 not in found.strangest("whole", 5)
     assert found.strangest("whole", 1).tolist() == [201]
-    assert 201 in [row for level in (2, 3, 4) for row in found.strangest(f"level{level}", 3)]
+    assert 201 in [row for level in (2, 3) for row in found.strangest(f"level{level}", 3)]
 
 
 def test_scores_do_not_depend_on_the_order(run, planted, found):
@@ -56,7 +56,7 @@ def test_a_reference_smaller_than_the_data(run, planted, found, monkeypatch):
 
 def test_table_and_figure(run, found, tmp_path):
     rows = found.rows(3)
-    assert [row["by"] for row in rows][::3] == ["level1", "level2", "level3", "level4", "whole"]
+    assert [row["by"] for row in rows][::3] == ["level1", "level2", "level3", "whole"]
     assert [row["rank"] for row in rows[:3]] == [1, 2, 3]
     assert rows[0]["row"] == found.strangest("level1", 1)[0]
     oddities.write_table(rows, tmp_path / "odd.csv")
@@ -82,7 +82,7 @@ def test_vectors(tmp_path):
 def test_what_is_refused(run, planted, found, tmp_path):
     with pytest.raises(ValueError, match="11 are given; give at least 12"):
         oddities.find(run, planted.take(slice(0, 11)))
-    with pytest.raises(ValueError, match="level 5 has no code; choose one of 1, 2, 3, 4"):
+    with pytest.raises(ValueError, match="level 5 has no code; choose one of 1, 2, 3"):
         oddities.find(run, planted, level=5)
     with pytest.raises(ValueError, match=r"shape \(1, 16, 16\), the run in .* takes \(3, 16, 16\)"):
         oddities.find(run, load(np.zeros((20, 16, 16), np.uint8), split="all"))

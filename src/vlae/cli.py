@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -299,20 +299,24 @@ def encode(
     from vlae import encoding
     from vlae.runs import load
 
-    written = encoding.encode(
-        load(run),
-        source,
-        out,
-        split=split,
-        limit=limit,
-        layout=layout,
-        key=key,
-        stddev=stddev,
-        sample=sample,
-        reconstruction=reconstruction,
-        seed=seed,
-        progress=True,
-    )
+    trained = load(run)
+    try:
+        written = encoding.encode(
+            trained,
+            source,
+            out,
+            split=split,
+            limit=limit,
+            layout=layout,
+            key=key,
+            stddev=stddev,
+            sample=sample,
+            reconstruction=reconstruction,
+            seed=seed,
+            progress=True,
+        )
+    except KeyboardInterrupt:
+        _fail("interrupted; the same command goes on from here", 130)
     print(written)
 
 
@@ -464,6 +468,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(str(error), 2)
 
 
-def _fail(message: str, code: int) -> None:
+def _fail(message: str, code: int) -> NoReturn:
     print(f"vlae: {' '.join(message.split())}", file=sys.stderr)
     sys.exit(code)
