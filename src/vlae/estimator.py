@@ -189,12 +189,12 @@ class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         table = validate_data(self, X, reset=fitting, dtype="numeric", **least)
         if fitting:
             shape = given if self.image_shape is None else tuple(int(side) for side in self.image_shape)
-            self.image_shape_ = shape
+            self.image_shape_, self._flat = shape, given is None
         shape = self.image_shape_
         if given is not None and given != shape:
             raise ValueError(f"images of shape {given} are given; expected {shape}")
         if shape is None:
-            return _finite(table.astype(np.float32, copy=False))
+            return _finite(table)
         if prod(shape) != table.shape[1]:
             raise ValueError(f"image_shape {shape} has {prod(shape)} numbers; X has {table.shape[1]} columns")
         return _channels_second(_grey_values(table).reshape(len(table), *shape))
@@ -205,8 +205,7 @@ class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             return values
         if _channels_last(self.image_shape_):
             values = np.moveaxis(values, 1, 3)
-        flat = self.n_features_in_ and self.image_shape is not None
-        return np.ascontiguousarray(values).reshape(len(values), *((-1,) if flat else self.image_shape_))
+        return np.ascontiguousarray(values).reshape(len(values), *((-1,) if self._flat else self.image_shape_))
 
     def _recipe(self, shape: tuple[int, ...]) -> Recipe:
         recipe = self.recipe
@@ -249,8 +248,10 @@ class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return self.model_.generate(codes).mean.float().numpy()
 
 
-def _finite(values: np.ndarray) -> np.ndarray:
-    """Refuses what single precision cannot hold."""
+def _finite(table: np.ndarray) -> np.ndarray:
+    """Single precision, if it can hold the values."""
+    with np.errstate(over="ignore"):
+        values = table.astype(np.float32, copy=False)
     if not np.isfinite(values).all():
         raise ValueError("X has values too large for dtype('float32'); scale it")
     return values
