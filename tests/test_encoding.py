@@ -111,6 +111,14 @@ def test_pictures_of_another_size_are_resized_as_in_training_and_it_is_said_once
     assert "resized to 8×8" in capsys.readouterr().err
 
 
+def test_what_cannot_be_read_is_listed(run, tmp_path, capsys):
+    photos = write_folder(tmp_path / "photos")
+    (photos / "cats" / "broken.png").write_text("words")
+    file = encode(run, photos, tmp_path / "codes.npz", progress=True)
+    assert "cats/broken.png: not a picture" in capsys.readouterr().err
+    assert columns_of(file)["row"].tolist() == list(range(20))
+
+
 def test_nothing_is_said_of_pictures_of_the_right_size(run, folder, tmp_path, capsys):
     encode(run, folder, tmp_path / "codes.npz", progress=True)
     assert "resized" not in capsys.readouterr().err

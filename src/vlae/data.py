@@ -4,6 +4,7 @@ What kinds of source there are, and how each is read, stands in `sources.py`. He
 one of them: its pictures are brought to one shape, the result is kept in a cache, and a part is held out for testing.
 """
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -17,7 +18,7 @@ from vlae.images import Images
 from vlae.pixels import array_frame, array_pictures, fit_picture, for_each, look_at_all, picture_frame
 from vlae.sources import check_unchanged, hash_bytes, identify
 
-__all__ = ["DataError", "Images", "load"]
+__all__ = ["DataError", "Images", "load", "say_skipped"]
 
 IN_MEMORY = 2**30  # bytes; a larger selection of scattered rows is kept in the cache, not in memory
 MAX_HELD_OUT = 5_000  # images; enough to know a mean by, however large the source
@@ -105,6 +106,16 @@ def load(
     if limit is not None and limit < len(rows):
         rows = np.sort(rng.permutation(rows)[:limit])
     return replace(_select(whole, rows, None if isinstance(source, Images) else whole.cache), split=split)
+
+
+def say_skipped(images: Images) -> None:
+    """Lists on the error output what of the source could not be read."""
+    if images.skipped:
+        print(f"skipped {len(images.skipped)} of {images.source}:", file=sys.stderr)
+    for file, reason in images.skipped[:20]:
+        print(f"  {file}: {reason}", file=sys.stderr)
+    if len(images.skipped) > 20:
+        print("  …", file=sys.stderr)
 
 
 # Parts ---------------------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ import torch
 
 from vlae import codes
 from vlae.codes import CodesError, level_column
-from vlae.data import Images
+from vlae.data import Images, say_skipped
 from vlae.data import load as load_data
 from vlae.found import Settings
 from vlae.information import as_input, rates_of
@@ -66,7 +66,7 @@ def encode(
         sample: also a draw from each posterior.
         reconstruction: also the reconstruction error, which takes the decoder's time as well.
         seed: of what is drawn.
-        progress: show a progress bar, and say on the error output if pictures are resized.
+        progress: show a progress bar, and say on the error output which pictures are skipped, and if any is resized.
 
     Returns:
         Where it was written.
@@ -121,7 +121,7 @@ def read(
         layout: as in `vlae.data.load`.
         key: as in `vlae.data.load`.
         seed: of that choice.
-        progress: show a progress bar, and say on the error output if pictures are resized.
+        progress: show a progress bar, and say on the error output which pictures are skipped, and if any is resized.
 
     Raises:
         DataError: if the source cannot be read.
@@ -134,6 +134,8 @@ def read(
             f"{images.source} has data of shape {images.shape}, the run in {run.path} takes {run.recipe.shape}; "
             "give data of that shape"
         )
+    if progress:
+        say_skipped(images)
     if images.resized and progress:
         width, height = images.shape[:0:-1]
         said = f"{images.source}: pictures of another size are cut and resized to {width}×{height}, as in training"

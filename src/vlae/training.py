@@ -25,7 +25,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
 from vlae import recipes, report, runs
-from vlae.data import DataError, Images
+from vlae.data import DataError, Images, say_skipped
 from vlae.data import load as load_data
 from vlae.information import as_input, summarise
 from vlae.model import LatentModel
@@ -106,7 +106,7 @@ def train(
         images = load_data(source, split="train", progress=progress and leads(), **reading)
         held_out = load_data(source, split="test", **{**reading, "limit": None})
         if progress and leads():
-            _say_skipped(images)
+            say_skipped(images)
         if len(images) < 2:
             raise DataError(f"{images.source}: there is 1 datum to train on; give at least 2, and some to test with")
         if not resume:
@@ -174,15 +174,6 @@ def fit(values: np.ndarray, recipe: Recipe) -> LatentModel:
 def leads() -> bool:
     """Whether this process is the only one, or the one of several that writes and speaks."""
     return bool(getattr(rank_zero_only, "rank", 0) == 0)
-
-
-def _say_skipped(images: Images) -> None:
-    if images.skipped:
-        print(f"skipped {len(images.skipped)} of {images.source}:", file=sys.stderr)
-    for file, reason in images.skipped[:20]:
-        print(f"  {file}: {reason}", file=sys.stderr)
-    if len(images.skipped) > 20:
-        print("  …", file=sys.stderr)
 
 
 def _name(source: Any) -> str:
