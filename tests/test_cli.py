@@ -21,11 +21,14 @@ VLAE = Path(sys.executable).parent / "vlae"
 COMMANDS = (
     "compare",
     "data",
+    "decode",
     "demo",
+    "encode",
     "evaluate",
     "figure",
     "index",
     "mix",
+    "odd",
     "report",
     "similar",
     "study gibbs",
@@ -406,3 +409,43 @@ def test_report_without_its_data_says_so_and_is_written(trained, monkeypatch, ca
     assert cli_exit("report", tmp_path / "run") == 0
     assert "the levels are not measured" in capsys.readouterr().err
     assert "not been measured yet" in (tmp_path / "run" / "report.html").read_text()
+
+
+# encode, decode, odd
+
+
+def test_encode_decode_and_odd(trained, tmp_path, capsys):
+    photos = trained.parent.parent / "photos"
+    assert cli_exit("encode", trained, photos, "--out", tmp_path / "codes.parquet", "--stddev", "--sample") == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'codes.parquet'}\n"
+    assert cli_exit("decode", trained, tmp_path / "codes.parquet", "--out", tmp_path / "pictures") == 0
+    assert len(list((tmp_path / "pictures").glob("*.png"))) == 40
+    words = ("odd", trained, photos, "--num", "3", "--out", tmp_path / "odd.png")
+    capsys.readouterr()
+    assert cli_exit(*words) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1] == str(tmp_path / "odd.png")
+    assert [line.split()[0] for line in lines[1:-1]] == ["level1"] * 3 + ["level2"] * 3 + ["whole"] * 3
+    assert ".png" in lines[1]
+    assert cli_exit(*words, "--level", "2", "--table", tmp_path / "odd.csv") == 0
+    assert len(_lines(tmp_path / "odd.csv")) == 7
+
+
+def test_encode_and_its_company_refuse(trained, tmp_path, capsys):
+    photos = trained.parent.parent / "photos"
+    (tmp_path / "codes.parquet").write_text("mine")
+    assert "exists already" in refusal(capsys, "encode", trained, photos, "--out", tmp_path / "codes.parquet")
+    assert "damaged" in refusal(capsys, "decode", trained, tmp_path / "codes.parquet", "--out", tmp_path / "pictures")
+    assert "no such file" in refusal(capsys, "encode", trained, tmp_path / "none", "--out", tmp_path / "a.npz")
+    assert "level 3 has no code" in refusal(capsys, "odd", trained, photos, "--level", "3")
+    assert [path.name for path in tmp_path.iterdir()] == ["codes.parquet"]
+
+
+def test_encode_says_after_ctrl_c_how_to_go_on(trained, tmp_path, capsys, monkeypatch):
+    def stop(*words):
+        raise KeyboardInterrupt
+
+    photos = trained.parent.parent / "photos"
+    monkeypatch.setattr("vlae.codes.join", stop)
+    assert cli_exit("encode", trained, photos, "--out", tmp_path / "codes.npz") == 130
+    assert capsys.readouterr().err == "vlae: interrupted; the same command goes on from here\n"

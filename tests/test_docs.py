@@ -43,6 +43,7 @@ def test_readme_python_is_short():
 def test_example_runs(example: Path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("PIL.Image.Image.show", lambda picture: None)
+    monkeypatch.setattr("sys.argv", [example.name])
     shortened = re.sub(r"steps=\d+", "steps=5", re.sub(r"streets:\d+", "streets:200", example.read_text()))
     exec(compile(shortened, example.name, "exec"), {"__name__": "__main__"})
-    assert list(tmp_path.glob("runs/*/report.html"))
+    assert "vlae.train(" not in shortened or list(tmp_path.glob("runs/*/report.html"))

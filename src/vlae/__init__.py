@@ -10,6 +10,7 @@ os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 if TYPE_CHECKING:
     from vlae.comparison import compare
     from vlae.data import Images
+    from vlae.estimator import LadderEncoder
     from vlae.evaluation import evaluate
     from vlae.information import as_input
     from vlae.ladder import VLAE, Level
@@ -27,6 +28,7 @@ _HOME = {
     "ForwardPass": "model",
     "Images": "data",
     "Index": "search",
+    "LadderEncoder": "estimator",
     "LatentModel": "model",
     "Level": "ladder",
     "Recipe": "recipes",
@@ -44,6 +46,7 @@ __all__ = [
     "ForwardPass",
     "Images",
     "Index",
+    "LadderEncoder",
     "LatentModel",
     "Level",
     "Recipe",

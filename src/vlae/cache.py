@@ -16,7 +16,7 @@ import numpy as np
 from vlae.found import Array, DataError
 from vlae.images import Images
 
-FORMAT = 1  # of the cache; raise it when the same source and settings come to give other values
+FORMAT = 2  # of the cache; raise it when the same source and settings come to give other values, or more is kept
 
 
 def cache_folder() -> Path:
@@ -43,6 +43,7 @@ def open_entry(entry: Path, source: str) -> tuple[Images, Array | None] | None:
         names=None if about["names"] is None else tuple(about["names"]),
         source=source,
         skipped=tuple((file, reason) for file, reason in about["skipped"]),
+        resized=about["resized"],
         cache=entry,
     )
     return images, rows.get("parts")
@@ -61,6 +62,7 @@ def write_rows(folder: Path, whole: Images, parts: Array | None) -> None:
         "label_names": whole.label_names,
         "names": whole.names,
         "skipped": whole.skipped,
+        "resized": whole.resized,
     }
     (folder / "about.json").write_text(json.dumps(about), encoding="utf-8")
 

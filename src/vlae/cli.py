@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -267,6 +267,122 @@ def evaluate(
         trained, images, importance_samples=importance_samples, beside=others, seed=seed, progress=True
     )
     print(json.dumps(found, indent=2, allow_nan=False) if as_json else evaluation.as_text(found))
+
+
+@app.command
+def encode(
+    run: Path,
+    source: str,
+    /,
+    *,
+    out: Path,
+    split: Literal["train", "test", "all"] = "all",
+    limit: int | None = None,
+    layout: Literal["NHW", "NHWC", "NCHW"] | None = None,
+    key: str | None = None,
+    stddev: Annotated[bool, Parameter(negative=())] = False,
+    sample: Annotated[bool, Parameter(negative=())] = False,
+    reconstruction: bool = True,
+    seed: int = 0,
+) -> None:
+    """Write the codes of images to a file, one row per image and one column per level; run again, it goes on.
+
+    Args:
+        run: Folder of the run.
+        source: Images, as for train; those of another size are cut and resized as in training.
+        out: A .parquet or .npz file, or, without an ending, the folder of a Hugging Face data set.
+        split: Which part of the source.
+        limit: At most so many, chosen at random.
+        layout: As for train.
+        key: As for train.
+        stddev: Also write how sure the codes are.
+        sample: Also write a draw from each posterior.
+        reconstruction: Also write how well the codes give each image back, which takes the decoder's time as well.
+        seed: Of what is drawn.
+    """
+    from vlae import encoding
+    from vlae.runs import load
+
+    trained = load(run)
+    try:
+        written = encoding.encode(
+            trained,
+            source,
+            out,
+            split=split,
+            limit=limit,
+            layout=layout,
+            key=key,
+            stddev=stddev,
+            sample=sample,
+            reconstruction=reconstruction,
+            seed=seed,
+            progress=True,
+        )
+    except KeyboardInterrupt:
+        _fail("interrupted; the same command goes on from here", 130)
+    print(written)
+
+
+@app.command
+def decode(run: Path, file: Path, /, *, out: Path) -> None:
+    """Write the pictures of a file of codes.
+
+    Args:
+        run: Folder of the run that made the codes.
+        file: What encode has written, or a table with the same columns.
+        out: A folder for PNG files, or an .npz file.
+    """
+    from vlae import encoding
+    from vlae.runs import load
+
+    print(encoding.decode(load(run), file, out, progress=True))
+
+
+@app.command
+def odd(
+    run: Path,
+    source: str,
+    /,
+    *,
+    level: int | None = None,
+    num: int = 12,
+    split: Literal["train", "test", "all"] = "all",
+    limit: int | None = None,
+    layout: Literal["NHW", "NHWC", "NCHW"] | None = None,
+    key: str | None = None,
+    out: Path | None = None,
+    table: Path | None = None,
+    seed: int = 0,
+) -> None:
+    """List the strangest images by level, and altogether, as a table and a figure.
+
+    Args:
+        run: Folder of the run.
+        source: Images, as for encode.
+        level: This level alone, counted from 1.
+        num: How many by each level.
+        split: Which part of the source.
+        limit: Look at no more than so many, chosen at random.
+        layout: As for train.
+        key: As for train.
+        out: PNG file of the figure; by default figures/odd.png in the run's folder.
+        table: Write the table to this .csv or .parquet file, instead of printing it.
+        seed: Of what is chosen and drawn.
+    """
+    from vlae import oddities
+    from vlae.runs import load
+
+    trained = load(run)
+    images = trained.read(source, split=split, limit=limit, layout=layout, key=key, seed=seed, progress=True)
+    found = oddities.find(trained, images, level=level, seed=seed)
+    rows = found.rows(num)
+    if table is None:
+        print(oddities.as_text(rows))
+    else:
+        oddities.write_table(rows, table)
+        print(table)
+    print(oddities.draw(trained, found, num, out))
 
 
 @app.command
@@ -565,6 +681,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(str(error), 2)
 
 
-def _fail(message: str, code: int) -> None:
+def _fail(message: str, code: int) -> NoReturn:
     print(f"vlae: {' '.join(message.split())}", file=sys.stderr)
     sys.exit(code)

@@ -15,7 +15,7 @@ from vlae.cache import FORMAT, cache_folder, new_array, new_entry, new_file, ope
 from vlae.found import TEST, TRAIN, Array, DataError, Found, Pictures, Settings
 from vlae.images import Images
 from vlae.pixels import array_frame, array_pictures, fit_picture, for_each, look_at_all, picture_frame
-from vlae.sources import hash_bytes, identify
+from vlae.sources import check_unchanged, hash_bytes, identify
 
 __all__ = ["DataError", "Images", "load"]
 
@@ -182,6 +182,7 @@ def _whole(source: str | Path | Array | Images, settings: Settings, progress: bo
         found = read()
         with new_entry(entry) as folder:
             whole, parts = _decode(found, settings, str(source), progress, folder)
+            check_unchanged(source, settings, fingerprint)
             write_rows(folder, whole, parts)
         cached = open_entry(entry, str(source))
     assert cached is not None
@@ -192,7 +193,7 @@ def _decode(
     found: Found, settings: Settings, source: str, progress: bool, folder: Path | None
 ) -> tuple[Images, Array | None]:
     """Bring all rows to one shape, in memory or in a file of the folder, and leave out what cannot be read."""
-    values, broken = _fit_all(found, settings, source, progress, folder)
+    values, broken, resized = _fit_all(found, settings, source, progress, folder)
     whole = Images(
         values=values,
         labels=found.labels,
@@ -201,6 +202,7 @@ def _decode(
         names=found.names,
         source=source,
         skipped=found.skipped,
+        resized=resized,
     )
     if not broken:
         return whole, found.parts
@@ -229,23 +231,25 @@ def _all_broken(found: Found, broken: dict[int, str], source: str) -> DataError:
 
 def _fit_all(
     found: Found, settings: Settings, source: str, progress: bool, folder: Path | None
-) -> tuple[Array, dict[int, str]]:
-    """Bring every row to the frame; return also why rows could not be read, by their number."""
+) -> tuple[Array, dict[int, str], bool]:
+    """Bring every row to the frame; return also why rows could not be read, by their number, and if any was resized."""
     if not isinstance(found.values, Pictures) and found.values.ndim == 2:
         if settings.size or settings.crop or settings.channels:
             raise DataError(f"{source}: these are vectors; size, crop and channels are for images")
-        return _store(found.values, folder), {}
+        return _store(found.values, folder), {}, False
     if isinstance(found.values, Pictures):
         looks, broken = look_at_all(found.values, progress)
         if not looks:
             raise _all_broken(found, broken, source)
         frame = picture_frame(looks, found, settings, source)
+        resized = any((height, width) != frame.shape[1:] for (width, height), _ in looks)
         pictures = found.values
     else:
         broken = {}
         frame = array_frame(found.values.shape, settings, source)
         if frame.shape == found.values.shape[1:] and frame.crop is None:
-            return _store(found.values, folder), {}
+            return _store(found.values, folder), {}, False
+        resized = frame.shape[1:] != found.values.shape[2:]
         pictures = array_pictures(found.values)
     out = new_array(folder and folder / "values.npy", (pictures.num, *frame.shape), np.dtype(np.uint8))
 
@@ -254,7 +258,7 @@ def _fit_all(
             out[i] = fit_picture(image, frame, f"{source}, {_name(found, i)}")
 
     _, more_broken = for_each(fit, [i for i in range(pictures.num) if i not in broken], "Decoding", progress)
-    return out, broken | more_broken
+    return out, broken | more_broken, resized
 
 
 def _store(values: Array, folder: Path | None) -> Array:

@@ -210,7 +210,7 @@ def sheet(rows: Sequence[Sequence[Picture | str]], *, least: int = _TILE) -> Pic
     """
     if len({len(row) for row in rows}) != 1:
         raise ValueError(f"the rows have {', '.join(str(len(row)) for row in rows)} cells; give them equally many")
-    return _grid([_cell(cell, least) for row in rows for cell in row], len(rows[0]), 2 * _GAP)
+    return grid([_cell(cell, least) for row in rows for cell in row], len(rows[0]), 2 * _GAP)
 
 
 def _cell(cell: Picture | str, least: int) -> Picture:
@@ -218,6 +218,19 @@ def _cell(cell: Picture | str, least: int) -> Picture:
         return _text(cell) if cell else _blank(1, 1)
     factor = ceil(least / max(cell.shape[:2]))
     return cell.repeat(factor, axis=0).repeat(factor, axis=1)
+
+
+def rows(model: LatentModel, titled: Sequence[tuple[str, Tensor]]) -> Picture:
+    """Rows of data, each behind its title, colours alike over all.
+
+    Raises:
+        ValueError: if there is no row, or data are not of the model's shape.
+    """
+    if not titled:
+        raise ValueError("there is no row to draw; give at least one")
+    drawn = _pictures(model, *(values for _, values in titled))
+    pairs = zip(titled, drawn, strict=True)
+    return grid([cell for (title, _), tiles in pairs for cell in (_text(f" {title} "), grid(tiles, len(tiles)))], 2)
 
 
 def progress(history: Mapping[str, Sequence[float | None]]) -> Picture:

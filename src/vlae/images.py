@@ -40,6 +40,8 @@ class Images:
     """Which part of the source this is: "train", "test" or "all"."""
     skipped: tuple[tuple[str, str], ...] = ()
     """The files (or columns) of the whole source that could not be read, each with the reason."""
+    resized: bool = False
+    """Whether any picture was of another size, and was cut and resized."""
     cache: Path | None = None
     """The folder where the decoded source lies."""
 

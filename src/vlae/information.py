@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.distributions import Normal, kl_divergence
 
-from vlae.model import Codes, LatentModel
+from vlae.model import Codes, LatentModel, standard_normal
 from vlae.objectives import distortion, rates_per_dimension
 
 
@@ -115,6 +116,49 @@ def ablate(model: LatentModel, values: np.ndarray, *, batch_size: int = 500, see
         return dict(zip(("distortion_nats", "mse"), (added[case] / len(values)).tolist(), strict=True))
 
     return [{name: mean((name, level)) for name in ("without_it", "kept_upwards")} for level in levels]
+
+
+def rates_of(model: LatentModel, posteriors: tuple[Normal, ...]) -> Tensor:
+    """The KL of every level for each datum in nats, (levels, n): what its code costs.
+
+    A conditional prior is taken at the posterior means of the codes above, so that nothing is drawn and a datum's
+    rates depend on no other datum; the flat ladder's are exact.
+
+    Args:
+        model: in eval mode.
+        posteriors: what it infers, one per level.
+    """
+    means = tuple(q.mean for q in posteriors)
+    rates = []
+    for level, q in enumerate(posteriors, start=1):
+        above = means[level:]
+        prior = model.prior(level, above) if above else standard_normal(len(q.mean), q.mean.shape[1], q.mean.device)
+        rates.append(kl_divergence(q, prior).sum(1))
+    return torch.stack(rates)
+
+
+def elbos_of(
+    model: LatentModel, x: Tensor, posteriors: tuple[Normal, ...], *, num_draws: int = 8, seed: int = 0
+) -> Tensor:
+    """The evidence lower bound of each datum in nats, (n,), by draws that all data share.
+
+    Every datum's codes are mean + stddev · ε with the same few ε and their opposites, so that its bound does not depend
+    on the data beside it, and the same seed gives the same number. (A conditional posterior is taken at the means.)
+
+    Args:
+        model: in eval mode.
+        x: data as the model takes them, (n, *shape).
+        posteriors: what it infers from them.
+        num_draws: how many ε, an even number.
+        seed: of the ε.
+    """
+    half = model.draw_noise(num_draws // 2, torch.Generator().manual_seed(seed))
+    distortions = torch.zeros(len(x), device=x.device)
+    for noise in zip(*half, strict=True):
+        for sign in (1, -1):
+            codes = tuple(q.mean + sign * q.stddev * e.to(q.mean) for q, e in zip(posteriors, noise, strict=True))
+            distortions -= model.generate(tuple(code.to(x.dtype) for code in codes)).log_prob(x)
+    return -distortions / (2 * len(half[0])) - rates_of(model, posteriors).sum(0)
 
 
 def _errors(model: LatentModel, codes: Codes, x: Tensor) -> np.ndarray:

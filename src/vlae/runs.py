@@ -17,6 +17,7 @@ import inspect
 import json
 import os
 import platform
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -191,9 +192,10 @@ class Run:
         limit: int | None = None,
         layout: Literal["NHW", "NHWC", "NCHW"] | None = None,
         key: str | None = None,
+        seed: int = 0,
         progress: bool = False,
     ) -> "Images":
-        """Data as they were read in training: pictures of any size are cut and resized alike.
+        """Data as they were read in training: pictures of any size are cut and resized alike, which is said.
 
         Args:
             source: as for `vlae.data.load`, a single picture file among them.
@@ -201,7 +203,8 @@ class Run:
             limit: at most so many, chosen at random.
             layout: of an array whose shape does not tell.
             key: which array of an .npz file, or column of a table.
-            progress: show a bar while pictures are decoded.
+            seed: of that choice.
+            progress: show a bar while pictures are decoded, and say on the error output if any is resized.
 
         Raises:
             DataError: if the source cannot be read.
@@ -210,19 +213,31 @@ class Run:
         """
         from vlae.data import load as load_data
 
-        fit: dict[str, Any] = {}
-        if len(self.recipe.shape) == 3:
-            channels, height, width = self.recipe.shape
-            # Pictures that are not square were all of one size, and must be now.
-            size = height if height == width else None
-            fit = {"size": size, "crop": self.data.get("crop"), "channels": channels}
-        images = load_data(source, split=split, limit=limit, layout=layout, key=key, progress=progress, **fit)
+        reading = self.reading(source, layout=layout, key=key)
+        images = load_data(source, split=split, limit=limit, seed=seed, progress=progress, **reading)
         if images.shape != self.recipe.shape:
             raise ValueError(
                 f"{images.source} has data of shape ({_plain(images.shape)}); "
                 f"the run in {self.path} takes ({_plain(self.recipe.shape)})"
             )
+        if images.resized and progress:
+            width, height = images.shape[:0:-1]
+            said = f"{images.source}: pictures of another size are cut and resized to {width}×{height}, as in training"
+            print(said, file=sys.stderr)
         return images
+
+    def reading(self, source: Any, *, layout: str | None = None, key: str | None = None) -> dict[str, Any]:
+        """The settings with which `vlae.data.load` makes of a source what the model takes."""
+        own = isinstance(source, str | Path) and str(source).rstrip("/") == self.data.get("source")
+        reading = {
+            name: given or (self.data.get(name) if own else None) for name, given in (("layout", layout), ("key", key))
+        }
+        if len(self.recipe.shape) == 1:
+            return reading
+        channels, height, width = self.recipe.shape
+        # Pictures that are not square were all of one size, and must be now.
+        size = height if height == width else None
+        return {**reading, "size": size, "crop": self.data.get("crop"), "channels": channels}
 
     def _read(self, file: str | Path) -> np.ndarray:
         return self.read(file).values
@@ -426,7 +441,7 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         advice = (
-            "make room, then --resume goes on with what is kept"
+            "make room, then go on with what is kept (a training: by --resume)"
             if error.errno in (errno.ENOSPC, errno.EDQUOT)
             else "choose another --out, in a folder you may write to"
         )

@@ -55,6 +55,20 @@ def identify(source: str | Path, settings: Settings) -> tuple[str, Callable[[], 
     )
 
 
+def check_unchanged(source: str | Path, settings: Settings, fingerprint: str) -> None:
+    """Refuse a source that is no longer what it was when it was identified.
+
+    Raises:
+        DataError: if its files are others, or were written to.
+    """
+    try:
+        unchanged = identify(source, settings)[0] == fingerprint
+    except (DataError, FileNotFoundError):  # all of it is gone
+        unchanged = False
+    if not unchanged:
+        raise DataError(f"{source}: changed while it was being read; run this again when it no longer does")
+
+
 def _fingerprint(path: Path, files: Sequence[Path]) -> str:
     """List the files with their sizes and times: relative to a folder, so that it may be moved, or in full."""
     lines = [] if path.is_dir() else [str(path.resolve())]

@@ -121,7 +121,7 @@ def train(
             raise ValueError(f"the recipe is for data of shape {chosen.shape}; this data has shape {images.shape}")
 
         torch.manual_seed(chosen.training.seed)
-        mean, stddev = _statistics(images) if chosen.mean is None else (None, None)
+        mean, stddev = _statistics(images.values) if chosen.mean is None else (None, None)
         engine = Engine(build(chosen, mean=mean, stddev=stddev), chosen)
         keeper = Keeper(engine, path, progress=progress)
         trainer = _trainer(chosen, keeper, accelerator=accelerator, devices=devices, num_nodes=num_nodes)
@@ -147,6 +147,34 @@ def train(
         runs.save(run)  # last: a run that has its weights has everything
         checkpoint.unlink(missing_ok=True)
     return run
+
+
+def fit(values: np.ndarray, recipe: Recipe) -> LatentModel:
+    """Trains a recipe on data in memory, on one processor; writes nothing, says nothing, leaves the seeds as they were.
+
+    Args:
+        values: uint8 images or floats in [0, 1], (N, C, H, W), or float32 vectors (N, D); N at least 2.
+        recipe: for data of that shape.
+
+    Returns:
+        The model, in eval mode.
+
+    Raises:
+        Stopped: after Ctrl-C.
+        NotFiniteError: if a term of the loss is not finite.
+    """
+    with torch.random.fork_rng(devices=[]), quiet():
+        torch.manual_seed(recipe.training.seed)
+        mean, stddev = _statistics(values) if recipe.mean is None else (None, None)
+        engine = Engine(build(recipe, mean=mean, stddev=stddev), recipe)
+        keeper = Keeper(engine, None, progress=False)
+        trainer = _trainer(recipe, keeper, accelerator="cpu", devices=1, num_nodes=1)
+        with keeper.catching_signals():
+            trainer.fit(engine, Batches(values, recipe, trainer))
+    if keeper.interrupted:
+        raise Stopped(f"stopped at step {trainer.global_step} of {recipe.training.steps}")
+    model: LatentModel = engine.model.to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
+    return model
 
 
 def leads() -> bool:
@@ -216,8 +244,8 @@ def _lacks_bf16() -> bool:
     return platform.machine() in ("x86_64", "AMD64") and not has
 
 
-def _statistics(images: Images) -> tuple[Tensor, Tensor]:
-    values = np.asarray(images.values, np.float64)
+def _statistics(values: np.ndarray) -> tuple[Tensor, Tensor]:
+    values = np.asarray(values, np.float64)
     stddev = values.std(0)
     stddev[stddev < 1e-12] = 1.0  # a constant column stays what it is
     return torch.as_tensor(values.mean(0), dtype=torch.float32), torch.as_tensor(stddev, dtype=torch.float32)
@@ -367,9 +395,12 @@ def reuse_memory() -> None:
 
 
 class Keeper(Callback):
-    """Keeps curves and checkpoints, shows progress, stops on Ctrl-C and on a loss that is not finite."""
+    """Keeps curves and checkpoints, shows progress, stops on Ctrl-C and on a loss that is not finite.
 
-    def __init__(self, engine: Engine, path: Path, *, progress: bool):
+    Without a path nothing is kept.
+    """
+
+    def __init__(self, engine: Engine, path: Path | None, *, progress: bool):
         self.engine, self.path, self.progress = engine, path, progress
         self.interrupted = False
         numbers = range(1, engine.model.num_levels + 1)
@@ -442,9 +473,10 @@ class Keeper(Callback):
         fade = self.engine.recipe.objective.fade(self.engine.progress(), self.engine.model.code_sizes)
         rate = trainer.optimizers[0].param_groups[0]["lr"]
         row = [step, round(self.engine.seconds, 3), round(speed, 1), rate, *means, *fade]
-        file = self.path / runs.METRICS
-        with runs.writing(file), file.open("a", newline="") as stream:
-            csv.writer(stream).writerow(row)
+        if self.path is not None:
+            file = self.path / runs.METRICS
+            with runs.writing(file), file.open("a", newline="") as stream:
+                csv.writer(stream).writerow(row)
         if self.line:
             self.line.show(step, self.engine.progress(), self.engine.seconds, speed, means[: 1 + len(fade)])
 
@@ -453,6 +485,8 @@ class Keeper(Callback):
             if not weights.isfinite().all():
                 raise NotFiniteError(f"after step {step} {name} is not finite; try a lower learning rate")
         self.saved_at = time.monotonic()
+        if self.path is None:
+            return
         if trainer.is_global_zero:
             with runs.whole(self.path / runs.CHECKPOINT) as file:
                 trainer.save_checkpoint(file)
@@ -461,6 +495,8 @@ class Keeper(Callback):
 
     def _keep_rows_until(self, step: int) -> None:
         """Begins metrics.csv, or drops what was logged after the checkpoint, which is now done again."""
+        if self.path is None:
+            return
         file = self.path / runs.METRICS
         kept: list[list[str]] = []
         if file.exists():

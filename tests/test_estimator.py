@@ -1,0 +1,213 @@
+import os
+import pickle
+import subprocess
+import sys
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.datasets import load_digits, load_iris
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.utils.estimator_checks import estimator_checks_generator
+
+from vlae import LadderEncoder
+from vlae.recipes import lean
+
+QUICK = LadderEncoder(steps=3)
+
+
+def name_of(value):
+    return getattr(getattr(value, "func", value), "__name__", None)
+
+
+def checks():
+    """All of scikit-learn's, but for the one that needs another environment, which `test_array_api` gives it."""
+    return [check for _, check in estimator_checks_generator(QUICK) if name_of(check) != "check_array_api_input"]
+
+
+@pytest.mark.parametrize("check", checks(), ids=name_of)
+def test_keeps_every_convention_of_scikit_learn(check):
+    check(clone(QUICK))
+
+
+def test_array_api():
+    code = """
+from sklearn.utils.estimator_checks import estimator_checks_generator as checks
+from vlae import LadderEncoder
+(check,) = [c for _, c in checks(LadderEncoder(steps=3)) if getattr(c.func, "__name__", "") == "check_array_api_input"]
+check(LadderEncoder(steps=3))
+"""
+    environment = {**os.environ, "SCIPY_ARRAY_API": "1", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load_digits().data[:200] / 16
+
+
+@pytest.fixture(scope="module")
+def fitted(digits):
+    return LadderEncoder(codes=(1, 2), image_shape=(8, 8), steps=40, random_state=0).fit(digits)
+
+
+def test_it_learns_to_give_digits_back(digits):
+    encoder = LadderEncoder(codes=(4, 8), image_shape=(8, 8), steps=150, random_state=0).fit(digits)
+    again = encoder.inverse_transform(encoder.transform(digits))
+    assert again.shape == digits.shape
+    assert np.square(again - digits).mean() < 0.6 * digits.var(0).mean()  # what the mean digit gives
+    assert encoder.score(digits) > encoder.score(1 - digits) + 10  # nats
+    odd = np.concatenate([digits[:50], 1 - digits[:1]])
+    assert encoder.score_samples(odd).argmin() == 50
+
+
+def test_what_it_gives_does_not_depend_on_the_batch(fitted, digits):
+    codes, scores = fitted.transform(digits), fitted.score_samples(digits)
+    assert codes.dtype == scores.dtype == np.float32
+    np.testing.assert_allclose(fitted.transform(digits[:1]), codes[:1], atol=1e-5)
+    np.testing.assert_allclose(fitted.score_samples(digits[7:9]), scores[7:9], rtol=1e-4)
+
+
+def test_seeds(digits):
+    def codes(seed):
+        return LadderEncoder(codes=(2,), steps=5, random_state=seed).fit_transform(digits)
+
+    state = torch.get_rng_state()
+    first = codes(0)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert np.array_equal(codes(0), first)
+    assert not np.allclose(codes(1), first)
+    assert not np.array_equal(codes(None), codes(None))
+
+
+def test_it_is_quiet_and_leaves_nothing(digits, tmp_path, monkeypatch, capfd, recwarn):
+    monkeypatch.chdir(tmp_path)
+    LadderEncoder(steps=3, random_state=0).fit_transform(digits)
+    printed = capfd.readouterr()
+    assert (printed.out, printed.err) == ("", "")
+    assert not list(tmp_path.iterdir())
+    assert not recwarn.list
+
+
+# Forms of images
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (8, 8, 3), (3, 8, 8)])
+def test_images_are_arrays_or_flattened(shape):
+    images = np.random.default_rng(0).random((30, *shape), dtype=np.float32)
+    settings = {"codes": (1, 2), "steps": 3, "random_state": 0}
+    of_arrays = LadderEncoder(**settings).fit(images)
+    of_rows = LadderEncoder(image_shape=shape, **settings).fit(images.reshape(30, -1))
+    codes = of_arrays.transform(images)
+    assert np.array_equal(of_rows.transform(images.reshape(30, -1)), codes)
+    assert of_arrays.image_shape_ == of_rows.image_shape_ == shape
+    assert of_arrays.recipe_.shape == ((1, 8, 8) if len(shape) == 2 else (3, 8, 8))
+    assert of_arrays.inverse_transform(codes).shape == images.shape
+    flat = of_rows.inverse_transform(codes)
+    assert np.array_equal(flat.reshape(images.shape), of_arrays.inverse_transform(codes))
+
+
+def test_whole_numbers_are_grey_values(digits):
+    whole = (digits * 255).round().astype(np.uint8)
+    encoder = LadderEncoder(codes=(2,), image_shape=(8, 8), steps=3, random_state=0).fit(whole)
+    np.testing.assert_allclose(encoder.transform(whole), encoder.transform(whole / 255), atol=1e-5)
+    np.testing.assert_array_equal(encoder.transform(whole), encoder.transform(pd.DataFrame(whole.astype(int))))
+
+
+# Levels and names
+
+
+def test_levels_choose_the_columns(fitted, digits):
+    codes = fitted.transform(digits)
+    assert fitted.get_feature_names_out().tolist() == ["level1_0", "level2_0", "level2_1"]
+    for levels, columns in ((2, [1, 2]), ([1], [0]), ((2, 1), [1, 2, 0])):
+        one = clone(fitted).set_params(levels=levels).fit(digits)
+        assert np.array_equal(one.transform(digits), codes[:, columns])
+        assert one.get_feature_names_out().tolist() == fitted.get_feature_names_out()[columns].tolist()
+        assert one.inverse_transform(one.transform(digits)).shape == digits.shape
+    held = codes.copy()
+    held[:, 0] = 0
+    one = clone(fitted).set_params(levels=2).fit(digits)
+    np.testing.assert_allclose(one.inverse_transform(codes[:, 1:]), fitted.inverse_transform(held), atol=1e-6)
+
+
+def test_data_frames(fitted):
+    iris = load_iris(as_frame=True).data
+    encoder = LadderEncoder(codes=(1, 2), steps=3, random_state=0).set_output(transform="pandas")
+    codes = encoder.fit_transform(iris)
+    assert codes.columns.tolist() == ["level1_0", "level2_0", "level2_1"]
+    assert codes.index.equals(iris.index)
+    assert encoder.feature_names_in_.tolist() == iris.columns.tolist()
+    with pytest.raises(ValueError, match="feature names should match"):
+        encoder.transform(iris.rename(columns={iris.columns[0]: "other"}))
+
+
+def test_hierarchical_models_have_the_same_face(digits):
+    encoder = LadderEncoder(recipe="hvae", codes=(4, 2), image_shape=(8, 8), levels=1, steps=3, random_state=0)
+    codes = encoder.fit_transform(digits)
+    assert codes.shape == (200, 4)
+    assert encoder.inverse_transform(codes).shape == digits.shape
+    assert np.isfinite(encoder.score_samples(digits)).all()
+
+
+# In scikit-learn's company
+
+
+def test_pipeline_grid_search_clone_pickle_and_joblib(digits, fitted, tmp_path):
+    labels = load_digits().target[:200]
+    encoder = LadderEncoder(codes=(2, 4), image_shape=(8, 8), steps=5, random_state=0)
+    pipeline = make_pipeline(encoder, LogisticRegression())
+    grid = {"ladderencoder__levels": [1, None], "ladderencoder__settings": [None, {"beta": 2.0}]}
+    search = GridSearchCV(pipeline, grid, cv=2, error_score="raise").fit(digits, labels)
+    assert len(search.cv_results_["mean_test_score"]) == 4
+    assert search.best_estimator_.predict(digits).shape == labels.shape
+    unlabelled = GridSearchCV(encoder, {"codes": [(1,), (4,)]}, cv=2, error_score="raise").fit(digits)
+    assert np.isfinite(unlabelled.cv_results_["mean_test_score"]).all()
+
+    assert clone(fitted).get_params() == fitted.get_params()
+    joblib.dump(fitted, tmp_path / "encoder.joblib")
+    for other in (pickle.loads(pickle.dumps(fitted)), joblib.load(tmp_path / "encoder.joblib")):
+        assert np.array_equal(other.transform(digits), fitted.transform(digits))
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("settings", "X", "words"),
+    [
+        ({"image_shape": (8, 8)}, np.zeros((4, 65)), r"image_shape \(8, 8\) has 64 numbers; X has 65 columns"),
+        ({"image_shape": (8, 8)}, np.full((4, 64), 16.0), "pixels from 16 to 16 are given; images are whole numbers"),
+        ({"image_shape": (8, 8)}, np.full((4, 64), 300), "pixels from 300 to 300"),
+        ({"image_shape": (2, 4, 8)}, np.zeros((4, 64)), "sides from 8"),
+        ({"image_shape": (4, 4, 4)}, np.zeros((4, 64)), r"expected \(height, width\)"),
+        ({"image_shape": (8, 9)}, np.zeros((4, 8, 8)), r"images of shape \(8, 8\) are given; expected \(8, 9\)"),
+        ({"levels": 3}, np.zeros((4, 5)), r"levels are 3, of which \[3\] have no code; choose from \[1, 2\]"),
+        ({"recipe": "learn"}, np.zeros((4, 5)), "no recipe 'learn'; choose one of lean"),
+        ({"recipe": lean((6,))}, np.zeros((4, 5)), r"recipe is for data of shape \(6,\)"),
+        ({"recipe": lean((5,)), "codes": (1,)}, np.zeros((4, 5)), "a recipe made before has its own"),
+        ({"settings": {"stepps": 1}}, np.zeros((4, 5)), "no recipe has a setting stepps"),
+        ({"steps": 0}, np.zeros((4, 5)), "steps is 0"),
+        ({}, np.full((4, 5), 1e300), "too large for dtype"),
+    ],
+)
+def test_bad_input_is_named(settings, X, words):
+    with pytest.raises(ValueError, match=words):
+        LadderEncoder(**{"steps": 3, **settings}).fit(X)
+
+
+def test_other_codes_and_images_are_refused(fitted):
+    with pytest.raises(ValueError, match=r"X has 4 columns; the codes of levels \(1, 2\) have 3"):
+        fitted.inverse_transform(np.zeros((2, 4)))
+    with pytest.raises(ValueError, match=r"images of shape \(4, 16\) are given; expected \(8, 8\)"):
+        fitted.transform(np.zeros((2, 4, 16)))
+    for method in ("transform", "inverse_transform", "score_samples", "score", "get_feature_names_out"):
+        with pytest.raises(NotFittedError):
+            getattr(QUICK, method)(np.zeros((2, 3)))
