@@ -337,13 +337,12 @@ def export(
         out: Folder for encoder.onnx and decoder.onnx; by default onnx/ in the run's folder, or below runs/ for a run
             that is not yours. Files of an earlier export are replaced.
         quantize: int8: write encoder-int8.onnx too, and say what it loses and gains.
-        opset: Version of ONNX's operators.
+        opset: Version of ONNX's operators; by default 18.
     """
     from vlae import export as onnx
     from vlae.runs import load
 
-    settings = {} if opset is None else {"opset": opset}
-    found = onnx.export(load(run), out, quantize=quantize, **settings)
+    found = onnx.export(load(run), out, quantize=quantize, opset=opset)
     print(onnx.as_text(found), file=sys.stderr)
     for file in found["files"]:
         print(file)

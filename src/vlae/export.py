@@ -66,7 +66,7 @@ def export(
     out: str | Path | None = None,
     *,
     quantize: Literal["int8"] | None = None,
-    opset: int = OPSET,
+    opset: int | None = None,
     examples: np.ndarray | None = None,
 ) -> dict[str, Any]:
     """Writes encoder.onnx and decoder.onnx, each once it gives what PyTorch gives, to 1e-4, for real data.
@@ -79,7 +79,7 @@ def export(
         out: folder for the files, whose earlier versions are replaced; None: onnx/ in the run's `outputs`.
         quantize: "int8" writes encoder-int8.onnx too: convolutions and dense layers in 8 bits, calibrated on half of
             the examples; its loss is measured on the other half.
-        opset: version of ONNX's operators.
+        opset: version of ONNX's operators; None: 18.
         examples: data to check with, as the run's own; None: its held-out examples.
 
     Returns:
@@ -99,6 +99,7 @@ def export(
     if len(data) < (2 if quantize else 1):
         raise RunError(f"{run.name} has {len(data)} held-out examples to check an export with; give some as `examples`")
     out = run.outputs / "onnx" if out is None else Path(out)
+    opset = OPSET if opset is None else opset
     images = as_input(data)
     occupied = [level for level, size in enumerate(run.recipe.code_sizes, start=1) if size]
     codes = [f"level{level}_code" for level in occupied]
@@ -135,8 +136,8 @@ def as_text(found: Mapping[str, Any]) -> str:
     if small := found.get("int8"):
         error = small["mse"]
         lines += [
-            f"int8 encoder: {small['speedup']:.2f} times as fast as fp32 in ONNX Runtime here; it loses, in units of each "
-            "level's spread:",
+            f"int8 encoder: {small['speedup']:.2f} times as fast as fp32 in ONNX Runtime here",
+            "what its codes lose, in units of each level's spread:",
             *(f"  {name:<14} mean {loss['mean']:.3f}, max {loss['max']:.3f}" for name, loss in small["codes"].items()),
             f"  squared error of the pictures {error['fp32']:.5f} → {error['int8']:.5f}",
         ]
@@ -158,15 +159,20 @@ def _traced(
     module: nn.Module, inputs: tuple[Tensor, ...], given: Sequence[str], wanted: Sequence[str], opset: int
 ) -> Any:
     """The module as an ONNX model, for batches of any size."""
-    batch = torch.export.Dim("batch")
     if len(inputs[0]) < 2:  # a batch of one would be taken for a constant
         inputs = tuple(torch.cat([each, each]) for each in inputs)
-    shapes: Any = ({0: batch},) if isinstance(module, _Encoder) else (tuple({0: batch} for _ in inputs),)
+    shapes = tuple({0: "batch"} for _ in inputs)
     with _quiet():
         try:
-            program = torch.export.export(module.eval(), inputs, dynamic_shapes=shapes, strict=False)
             exported = torch.onnx.export(
-                program, input_names=given, output_names=wanted, opset_version=opset, dynamo=True, verbose=False
+                module.eval(),
+                inputs,
+                input_names=given,
+                output_names=wanted,
+                dynamic_shapes=shapes if isinstance(module, _Encoder) else (shapes,),
+                opset_version=opset,
+                dynamo=True,
+                verbose=False,
             )
         except Exception as error:
             raise RunError(f"the model cannot be written as ONNX of opset {opset}: {error}") from error

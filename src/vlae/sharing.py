@@ -1,4 +1,4 @@
-"""Runs that are given away: what is written, its model card, the Hugging Face hub, and the ladders that ship with vlae."""
+"""Runs that are given away: what is written, its model card, the Hugging Face hub; and the ladders that ship."""
 
 import hashlib
 import json
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import ModelCard, ModelCardData, ModelHubMixin, snapshot_download
-from huggingface_hub.errors import HFValidationError, HfHubHTTPError
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
 from vlae import card, opening
 from vlae.runfiles import EVALUATION, EXAMPLES, METRICS, MODEL, RECIPE, SUMMARY, RunError, whole
@@ -201,25 +201,32 @@ def _card_text(
 ) -> str:
     recipe = record["recipe"]
     shape = " × ".join(map(str, recipe["shape"]))
-    load = f"hf:{repo_id}" if repo_id else "FOLDER"
-    source = placeless(record["data"]["source"])
+    place = f"hf:{repo_id}" if repo_id else "FOLDER"
+    sizes = ", ".join(map(str, recipe["shape"]))
     parts = [
         f"# {name}",
-        f"A {recipe['model']} of {len(recipe['levels'])} levels, recipe {recipe['name']}, trained with "
-        f"[vlae](https://arxiv.org/abs/1702.08396) on {source} ({shape}), without labels. Level 1 is nearest the "
-        "pixels and holds what is simple; the top holds what is complex.",
+        f"A {recipe['model']} of {len(recipe['levels'])} levels, recipe {recipe['name']}, trained with vlae on "
+        f"{placeless(record['data']['source'])} ({shape}), without labels. Level 1 is nearest the pixels and is meant "
+        "for what is simple, the top for what is complex.",
         "## Levels",
         _levels(summary, found),
         *([f"> {warning}" for warning in card.warnings(found)] if found else []),
         "## Use",
-        f'```python\nimport vlae\n\nrun = vlae.load("{load}")\ncodes = run.encode(images)  # uint8 (N, {shape.replace(" ×", ",")}); one '
-        "array per level\npictures = run.decode(codes)\n```",
+        f"""```python
+import vlae
+
+run = vlae.load("{place}")
+codes = run.encode(images)  # of shape (N, {sizes}); one array per level
+decoded = run.decode(codes)
+```""",
         "Loading executes nothing from the files.",
         "## Held-out numbers",
         _numbers(summary),
         "## Files",
-        f"Weights (safetensors), recipe, numbers and curves{', and a few held-out data for figures' if examples else ''}; "
+        f"Weights (safetensors), recipe, numbers, curves{' and a few held-out data' if examples else ''}; "
         f"`{MANIFEST}` lists the SHA-256 of each.",
+        "Reference: Zhao, Song and Ermon, [Learning Hierarchical Features from Generative "
+        "Models](https://arxiv.org/abs/1702.08396), ICML 2017.",
     ]
     return "\n\n".join(parts) + "\n"
 
