@@ -377,7 +377,8 @@ def read_recipe(path: Path) -> tuple[Recipe, dict[str, Any]]:
     except FileNotFoundError as error:
         raise RunError(f"{path} holds no run: there is no {RECIPE} in it") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise RunError(f"{path / RECIPE} cannot be read: {error}") from error
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise RunError(f"{path / RECIPE} cannot be read: {reason}") from error
 
 
 def write_recipe(path: Path, recipe: Recipe, data: dict[str, Any]) -> None:
