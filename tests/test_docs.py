@@ -39,7 +39,10 @@ def test_readme_python_is_short():
     assert len(block.splitlines()) < 15
 
 
-@pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.stem)
+TRAINS = [path for path in sorted((ROOT / "examples").glob("*.py")) if "vlae.train(" in path.read_text()]
+
+
+@pytest.mark.parametrize("example", TRAINS, ids=lambda path: path.stem)
 def test_example_runs(example: Path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("PIL.Image.Image.show", lambda picture: None)

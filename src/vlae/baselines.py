@@ -205,7 +205,7 @@ class LadderVAE(_Hierarchy):
         passed = x.new_empty(0)
         for level in range(self.num_levels, 0, -1):
             top = level == self.num_levels
-            prior = standard_normal(len(x), self.code_sizes[-1], x.device) if top else self.prior(level, (passed,))
+            prior = standard_normal(x.shape[0], self.code_sizes[-1], x.device) if top else self.prior(level, (passed,))
             posterior = weighted(estimates[level - 1], prior)
             code = posterior.rsample() if draw else posterior.mean
             passed = code if fade is None else fade[level - 1] * code

@@ -198,12 +198,13 @@ def figure(
     """Draw a figure of a run.
 
     Args:
-        run: Folder of the run.
+        run: Folder of the run; or "streets" or "mnist", which ship with vlae; or hf:USER/NAME.
         kind: levels: one panel per level, which changes while the others hold. samples. reconstructions. traversal: a
             row per code dimension. mix: the lower levels of one image, the upper ones of another. progress: training
             curves.
         from_image: Start from this picture's codes instead of a random draw (levels, traversal).
-        out: PNG file to write; by default figures/KIND.png in the run's folder.
+        out: PNG file to write; by default figures/KIND.png in the run's folder, or below runs/ for a run that is
+            not a folder of yours.
         num: How many.
         span: How far codes are swept, in standard deviations.
         seed: Of the random draws.
@@ -211,8 +212,9 @@ def figure(
     from vlae.runs import load
 
     options = {name: value for name, value in (("num", num), ("span", span), ("seed", seed)) if value is not None}
-    path = out or run / "figures" / f"{kind}.png"
-    load(run).figure(kind, from_image=from_image, out=path, **options)
+    trained = load(run)
+    path = out or trained.outputs / "figures" / f"{kind}.png"
+    trained.figure(kind, from_image=from_image, out=path, **options)
     print(path)
 
 
@@ -237,7 +239,7 @@ def evaluate(
     """Measure what each level of a run costs and carries, and whether the levels are in order.
 
     Args:
-        run: Folder of the run.
+        run: Folder of the run; or "streets" or "mnist", which ship with vlae; or hf:USER/NAME.
         source: Data to measure it on, as for train; by default the held-out part of what it was trained on.
         split: Which part of the source.
         size: As for train, of a source given here.
@@ -390,8 +392,8 @@ def report(run: Path, /, *, out: Path | None = None) -> None:
     """Write one self-contained HTML page of a run, with the card of its levels; measures them first if need be.
 
     Args:
-        run: Folder of the run.
-        out: File to write; by default report.html in the run's folder.
+        run: Folder of the run; or "streets" or "mnist", which ship with vlae; or hf:USER/NAME.
+        out: File to write; by default report.html in the run's folder, or below runs/ for a run that is not yours.
     """
     from vlae import evaluation
     from vlae import report as page
@@ -606,6 +608,66 @@ def mix(
     path = out or run / "figures" / "mixed.png"
     mix_by_example(load(run), examples, base=base).figure(path)
     print(path)
+
+
+@app.command
+def share(
+    run: Path,
+    repository: str | None = None,
+    /,
+    *,
+    out: Path | None = None,
+    examples: bool = True,
+    license: str | None = None,
+    private: Annotated[bool | None, Parameter(negative=("--public",))] = None,
+) -> None:
+    """Upload a run to the Hugging Face hub with a model card, or write what would be uploaded into a folder.
+
+    Shared are the weights, recipe, numbers, curves and, unless you say --no-examples, up to 64 held-out data.
+
+    Args:
+        run: Folder of the run; or "streets" or "mnist", which ship with vlae; or hf:USER/NAME.
+        repository: USER/NAME on the hub, made if it is not there. Log in first with: hf auth login.
+        out: New folder to write instead.
+        examples: Share the held-out examples too, which are some of your data.
+        license: Of what is shared, as the hub names it: apache-2.0, cc-by-4.0.
+        private: A new repository is seen by its owner alone; --public: by all.
+    """
+    from vlae.runs import load
+
+    if (repository is None) == (out is None):
+        raise ValueError("give either a repository, USER/NAME, or a folder, --out FOLDER")
+    trained = load(run)
+    if out is not None:
+        trained.save_pretrained(out, examples=examples, license=license)
+        place = str(out)
+    else:
+        place = trained.push_to_hub(str(repository), examples=examples, license=license, private=private)
+    num = len(trained.examples) if examples else 0
+    print(f"shared weights, recipe, numbers, curves and {num} held-out examples", file=sys.stderr)
+    print(place)
+
+
+@app.command
+def export(
+    run: Path, /, *, out: Path | None = None, quantize: Literal["int8"] | None = None, opset: int | None = None
+) -> None:
+    """Write a run's encoder and decoder as ONNX files, checked against the model on its held-out examples.
+
+    Args:
+        run: Folder of the run; or "streets" or "mnist", which ship with vlae; or hf:USER/NAME.
+        out: Folder for encoder.onnx and decoder.onnx; by default onnx/ in the run's folder, or below runs/ for a run
+            that is not yours. Files of an earlier export are replaced.
+        quantize: int8: write encoder-int8.onnx too, and say what it loses and gains.
+        opset: Version of ONNX's operators; by default 18.
+    """
+    from vlae import export as onnx
+    from vlae.runs import load
+
+    found = onnx.export(load(run), out, quantize=quantize, opset=opset)
+    print(onnx.as_text(found), file=sys.stderr)
+    for file in found["files"]:
+        print(file)
 
 
 def _say_done(run: "Run") -> None:

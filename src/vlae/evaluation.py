@@ -17,7 +17,7 @@ from vlae.data import load as load_data
 from vlae.information import ablate, summarise
 from vlae.metrics import NotDefinedError
 from vlae.objectives import bits_per_dimension, log_likelihood
-from vlae.runs import EVALUATION, Run, whole
+from vlae.runs import EVALUATION, Run, whole, writing
 from vlae.statistics import statistics
 
 MAX_IMAGES = 5_000
@@ -97,7 +97,9 @@ def evaluate(
     found["not_defined"] = not_defined
     found["protocol"] = protocol(images, importance_samples=importance_samples, num_runs=1 + len(beside), seed=seed)
     if own:
-        with whole(run.path / EVALUATION) as file:
+        with writing(run.outputs):
+            run.outputs.mkdir(parents=True, exist_ok=True)
+        with whole(run.outputs / EVALUATION) as file:
             file.write_text(json.dumps(found, indent=2, allow_nan=False))
     return found
 

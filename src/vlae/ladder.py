@@ -133,7 +133,7 @@ class Rung(nn.Module):
     def posterior(self, below: Float[Tensor, "n *below"], here: Float[Tensor, "n *here"] | None) -> Normal:
         """q(z_l | x) = N(μ_l(h_l), σ_l(h_l)²)."""
         if not self.code_size:
-            return standard_normal(len(below), 0, below.device)
+            return standard_normal(below.shape[0], 0, below.device)
         h = here if self.own is None else self.own(below)
         mean, raw = self.head(self.read(h)).float().chunk(2, dim=1)
         return Normal(mean, positive(raw, self.stddev), validate_args=False)
@@ -235,7 +235,7 @@ class VLAE(LatentModel):
             assert h is not None  # only the top rung may have no g
             below, h = h, rung.g(h) if rung.g is not None else None
             posteriors.append(rung.posterior(below, h))
-        empty = [standard_normal(len(x), 0, x.device)] * (self.num_levels - len(self.rungs))
+        empty = [standard_normal(x.shape[0], 0, x.device) for _ in self.code_sizes[len(self.rungs) :]]
         return (*posteriors, *empty)
 
     def generate(self, codes: Codes) -> Distribution:

@@ -113,8 +113,8 @@ class LatentModel(nn.Module, ABC):
         return standard_normal(num, self.code_sizes[-1], self.device)
 
 
-def standard_normal(num: int, size: int, device: torch.device) -> Normal:
-    """N(0, I) of batch shape (num, size)."""
+def standard_normal(num: int | torch.SymInt, size: int, device: torch.device) -> Normal:
+    """N(0, I) of batch shape (num, size); give `x.shape[0]`, not `len(x)`, which an export takes for a constant."""
     zeros = torch.zeros(num, size, device=device)
     return Normal(zeros, torch.ones_like(zeros), validate_args=False)
 

@@ -142,7 +142,7 @@ class Merge(nn.Module):
         if self.acts == "add":
             return above + self.gate * v
         if above.ndim == 4:
-            v = v.reshape(len(v), -1, self.grid, self.grid)
+            v = v.unflatten(1, (-1, self.grid, self.grid))
             if self.grid > 1:
                 v = functional.interpolate(v, size=above.shape[2:], mode="bilinear", align_corners=False)
         scale, shift = v.chunk(2, dim=1)

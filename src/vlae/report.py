@@ -50,13 +50,14 @@ def write(run: Run, path: str | Path | None = None) -> Path:
 
     Args:
         run: a finished run.
-        path: of the page; None: report.html in the run's folder.
+        path: of the page; None: report.html in the run's `outputs`.
 
     Returns:
         Where the page is.
     """
-    path = Path(path) if path is not None else run.path / "report.html"
-    kinds = [kind for kind in CAPTIONS if kind != "mix" or len(run.examples) > 1]  # it takes two to mix
+    path = Path(path) if path is not None else run.outputs / "report.html"
+    needed = {"mix": 2, "reconstructions": 1}  # examples; a run may have been shared without
+    kinds = [kind for kind in CAPTIONS if len(run.examples) >= needed.get(kind, 0)]
     found = run.evaluation
     levels = _card(run, found) if found else _levels(run)
     page = _page(run, found, levels, [_section(run, kind) for kind in kinds])
@@ -69,7 +70,7 @@ def write(run: Run, path: str | Path | None = None) -> Path:
 
 def _section(run: Run, kind: str) -> str:
     run.figure(kind)
-    picture = base64.b64encode((run.path / "figures" / f"{kind}.png").read_bytes()).decode()
+    picture = base64.b64encode((run.outputs / "figures" / f"{kind}.png").read_bytes()).decode()
     caption = CAPTIONS[kind]
     return (
         f"<h2>{kind.capitalize()}</h2><p>{escape(caption)}</p>"
@@ -78,7 +79,7 @@ def _section(run: Run, kind: str) -> str:
 
 
 def _page(run: Run, found: Mapping[str, Any] | None, levels: str, sections: Iterable[str]) -> str:
-    name = escape(run.path.name)
+    name = escape(run.name)
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{name} · vlae</title>'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head><body>'
@@ -107,7 +108,8 @@ def _warnings(run: Run, found: Mapping[str, Any] | None) -> str:
 
 def _card(run: Run, found: Mapping[str, Any]) -> str:
     """The level card: for every level its picture, what it carries in words, and its numbers."""
-    pictures = figures.panels(run.model, num=4, start=run.noise_of(run.examples[0]))
+    start = run.noise_of(run.examples[0]) if len(run.examples) else None
+    pictures = figures.panels(run.model, num=4, start=start)
     return "".join(
         f'<section class="card"><img alt="level {entry.level} changes, the others hold" src="{_embedded(picture)}">'
         f"<div><h2>Level {entry.level} · {escape(entry.title)}</h2>"

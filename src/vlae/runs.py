@@ -11,15 +11,12 @@ checkpoint.ckpt       where a training goes on; gone when it is finished
 """
 
 import csv
-import errno
 import hashlib
 import inspect
 import json
-import os
 import platform
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -28,30 +25,28 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import torch
 
-from vlae import figures
+from vlae import figures, opening, sharing
 from vlae.information import as_input
 from vlae.model import Codes, LatentModel
-from vlae.recipes import Recipe, build
+from vlae.recipes import Recipe
+from vlae.runfiles import CHECKPOINT as CHECKPOINT
+from vlae.runfiles import EVALUATION as EVALUATION
+from vlae.runfiles import EXAMPLES as EXAMPLES
+from vlae.runfiles import METRICS as METRICS
+from vlae.runfiles import MODEL as MODEL
+from vlae.runfiles import RECIPE as RECIPE
+from vlae.runfiles import SUMMARY as SUMMARY
+from vlae.runfiles import RunError as RunError
+from vlae.runfiles import new_folder as new_folder
+from vlae.runfiles import whole as whole
+from vlae.runfiles import writing as writing
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     from vlae.images import Images
 
-RECIPE, MODEL, SUMMARY, EVALUATION, EXAMPLES, METRICS, CHECKPOINT = (
-    "recipe.json",
-    "model.safetensors",
-    "summary.json",
-    "evaluation.json",
-    "examples.npy",
-    "metrics.csv",
-    "checkpoint.ckpt",
-)
 VERSIONS = ("vlae", "torch", "lightning", "numpy")
-
-
-class RunError(ValueError):
-    """A run folder that is not what was asked for; says what it is and what to do."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +59,9 @@ class Run:
         model: on the CPU, in eval mode.
         data: the source and the settings with which it was read.
         summary: figures on held-out data, as `vlae.information.summarise` gives them.
-        examples: held-out data, uint8 (n, C, H, W) or float32 (n, D).
+        examples: held-out data, uint8 (n, C, H, W) or float32 (n, D); none (n = 0) where a run was shared without.
+        borrowed: owner and name of a run that ships with the package ("vlae/streets") or is the hub's ("user/name"),
+            whose folder is only read; None: the folder is the user's own.
     """
 
     path: Path
@@ -73,6 +70,17 @@ class Run:
     data: dict[str, Any]
     summary: dict[str, Any]
     examples: np.ndarray = field(repr=False)
+    borrowed: str | None = None
+
+    @property
+    def outputs(self) -> Path:
+        """Where figures, page and evaluation are written: its folder, or runs/OWNER--NAME where that is only read."""
+        return self.path if self.borrowed is None else Path("runs") / self.borrowed.replace("/", "--")
+
+    @property
+    def name(self) -> str:
+        """What it is called: its folder, or owner and name."""
+        return self.borrowed or self.path.name
 
     def encode(self, x: np.ndarray | torch.Tensor, *, batch_size: int = 500) -> tuple[np.ndarray, ...]:
         """The codes of data: the posterior mean of every level.
@@ -149,7 +157,7 @@ class Run:
             kind: "levels", "samples", "reconstructions", "traversal", "mix" or "progress".
             from_image: for "levels" and "traversal": a picture file, or an array of one datum, whose codes are held;
                 None: a random draw.
-            out: the PNG file to keep it in; None: figures/KIND.png in the run's folder.
+            out: the PNG file to keep it in; None: figures/KIND.png in `outputs`.
             options: of the function of that name in `vlae.figures`.
 
         Raises:
@@ -160,11 +168,13 @@ class Run:
             raise ValueError(f"there is no figure {kind!r}; choose one of {', '.join(figures.KINDS)}")
         if from_image is not None and kind not in ("levels", "traversal"):
             raise ValueError(f"a {kind!r} figure does not start from one image; 'levels' and 'traversal' do")
-        out = self.path / "figures" / f"{kind}.png" if out is None else Path(out)
+        out = self.outputs / "figures" / f"{kind}.png" if out is None else Path(out)
         check_png(out)
         draw = figures.KINDS[kind]
         parameters = inspect.signature(draw).parameters
         given = {"model": self.model, "x": as_input(self.examples), "history": self.history}
+        if "x" in parameters and not len(self.examples):
+            raise RunError(f"{self.name} was shared without examples, and a {kind!r} figure is drawn of them")
         known = [name for name in parameters if name not in given]
         if unknown := sorted(set(options) - set(known)):
             raise ValueError(
@@ -261,15 +271,79 @@ class Run:
     @property
     def evaluation(self) -> dict[str, Any] | None:
         """What `vlae.evaluation.evaluate` found on held-out data, if it was asked; else None."""
-        try:
-            found: dict[str, Any] = json.loads((self.path / EVALUATION).read_text())
-        except FileNotFoundError:
+        file = next((place / EVALUATION for place in (self.outputs, self.path) if (place / EVALUATION).exists()), None)
+        if file is None:
             return None
-        except ValueError as error:
-            raise RunError(
-                f"{self.path / EVALUATION} is damaged; write it again with: vlae evaluate {self.path}"
-            ) from error
-        return found
+        try:
+            return opening.read_json(file)
+        except (ValueError, RecursionError) as error:
+            raise RunError(f"{file} is damaged; write it again with: vlae evaluate {self.path}") from error
+
+    def save_pretrained(self, folder: str | Path, *, examples: bool = True, license: str | None = None) -> Path:
+        """Writes all that `load` needs, and a model card, into a new folder that can be given away.
+
+        Args:
+            folder: a new one, or an empty one.
+            examples: whether the held-out data in `examples` go along; without them, some figures cannot be drawn.
+            license: of the weights and examples, as the hub names it ("apache-2.0"); None: the card names none.
+
+        Returns:
+            The folder.
+
+        Raises:
+            RunError: if the folder holds something already, or cannot be written.
+        """
+        folder = Path(folder)
+        with new_folder(folder), writing(folder):
+            self._parcel(examples=examples, license=license).save_pretrained(folder)
+        return folder
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        examples: bool = True,
+        license: str | None = None,
+        private: bool | None = None,
+        token: str | None = None,
+        message: str = "Upload a run of vlae",
+    ) -> str:
+        """Uploads what `save_pretrained` writes to the Hugging Face hub.
+
+        Args:
+            repo_id: "USER/NAME"; made if it is not there, else given a new version.
+            examples: as for `save_pretrained`.
+            license: as for `save_pretrained`.
+            private: whether a new repository can be seen by its owner alone; None: as the owner has set.
+            token: None: that of `hf auth login`.
+            message: of the commit.
+
+        Returns:
+            The address of the commit.
+
+        Raises:
+            RunError: if the hub does not take it.
+        """
+        parcel = self._parcel(examples=examples, license=license, repo_id=repo_id)
+        return sharing.upload(parcel, repo_id, private=private, token=token, message=message)
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path, **options: Any) -> "Run":
+        """What `save_pretrained` or `push_to_hub` wrote: a folder, or "USER/NAME" on the hub.
+
+        Args:
+            name: a folder if there is one of that name, else a repository of the hub.
+            options: of the hub: revision, token, cache_dir, local_files_only.
+
+        Raises:
+            RunError: if it holds no run, or a damaged one; or if the hub does not give it.
+        """
+        return load(name) if Path(name).is_dir() else load(f"hf:{name}", **options)
+
+    def _parcel(self, *, examples: bool, license: str | None, repo_id: str | None = None) -> "sharing.Parcel":
+        return sharing.Parcel(
+            self.path, self.evaluation, examples=examples and len(self.examples) > 0, license=license, repo_id=repo_id
+        )
 
     def _checked(self, x: np.ndarray | torch.Tensor) -> np.ndarray:
         values = x.cpu().numpy() if isinstance(x, torch.Tensor) else np.asarray(x)
@@ -294,33 +368,53 @@ def _plain(shape: tuple[int, ...]) -> str:
     return ", ".join(map(str, shape))
 
 
-def load(path: str | Path) -> Run:
-    """The finished run in a folder.
+def load(path: str | Path, **options: Any) -> Run:
+    """The finished run in a folder, one that ships with the package, or one on the Hugging Face hub.
+
+    Nothing in a run's files is ever executed, so a stranger's can be loaded.
+
+    Args:
+        path: of the folder; or "streets" or "mnist", small trained ladders that are always there; or "hf:USER/NAME".
+        options: of the hub: revision, token, cache_dir, local_files_only.
 
     Raises:
         FileNotFoundError: if there is no such folder.
-        RunError: if it holds no run, an unfinished one, or a damaged one.
+        RunError: if it holds no run, an unfinished one, or a damaged one; or if the hub does not give it.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    name = str(path)
+    if name.startswith("hf:"):
+        repository = name.removeprefix("hf:")
+        return _open(sharing.fetch(repository, **options), borrowed=repository)
+    if options:
+        raise TypeError(f"{', '.join(options)}: only a run on the hub, 'hf:USER/NAME', is loaded with options")
+    if name in sharing.SHIPPED and not (Path(path) / RECIPE).exists():
+        return _open(sharing.shipped(name), borrowed=f"vlae/{name}")
+    return _open(Path(path))
 
-    path = Path(path)
+
+def _open(path: Path, *, borrowed: str | None = None) -> Run:
     if not path.is_dir():
-        raise FileNotFoundError(f"there is no run folder {path}; train one with: vlae train DATA --out {path}")
+        raise FileNotFoundError(
+            f"there is no run folder {path}; train one with: vlae train DATA --out {path}; "
+            f"take one that ships with vlae: {', '.join(sharing.SHIPPED)}; or one on the hub: hf:USER/NAME"
+        )
     recipe, data = read_recipe(path)
     if not (path / MODEL).exists():
         raise RunError(
             f"the run in {path} is not finished; go on with: vlae train {data['source']} --out {path} --resume"
         )
-    model = build(recipe)
     try:
-        model.load_state_dict(load_file(path / MODEL))
-        summary = json.loads((path / SUMMARY).read_text())
-        examples = np.load(path / EXAMPLES, allow_pickle=False)
-    except (SafetensorError, RuntimeError, ValueError, EOFError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise RunError(f"the run in {path} is damaged ({reason}); train it again into another folder") from error
-    return Run(path=path, recipe=recipe, model=model.eval(), data=data, summary=summary, examples=examples)
+        shared = sharing.verify(path)
+        model = opening.read_model(path / MODEL, recipe)
+        summary = opening.read_json(path / SUMMARY)
+        with_examples = shared is None or EXAMPLES in shared
+        examples = opening.read_examples(path / EXAMPLES if with_examples else None, recipe)
+    except (ValueError, EOFError, OSError, RecursionError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise RunError(
+            f"the run in {path} is damaged ({reason}); train it again into another folder, or get it again"
+        ) from error
+    return Run(path=path, recipe=recipe, model=model, data=data, summary=summary, examples=examples, borrowed=borrowed)
 
 
 def read_recipe(path: Path) -> tuple[Recipe, dict[str, Any]]:
@@ -330,12 +424,16 @@ def read_recipe(path: Path) -> tuple[Recipe, dict[str, Any]]:
         RunError: if the folder holds no run.
     """
     try:
-        record = json.loads((path / RECIPE).read_text())
-        return Recipe.from_json(json.dumps(record["recipe"])), record["data"]
+        record = opening.read_json(path / RECIPE, limit=opening.MAX_RECIPE)
+        recipe, data = Recipe.from_json(json.dumps(record["recipe"])), record["data"]
+        if not isinstance(data, dict) or not isinstance(data.get("source"), str):
+            raise ValueError("it does not say what the data is")
+        return recipe, data
     except FileNotFoundError as error:
         raise RunError(f"{path} holds no run: there is no {RECIPE} in it") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{path / RECIPE} cannot be read: {error}") from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise RunError(f"{path / RECIPE} cannot be read: {reason}") from error
 
 
 def write_recipe(path: Path, recipe: Recipe, data: dict[str, Any]) -> None:
@@ -392,57 +490,3 @@ def check_png(out: Path) -> None:
     """
     if out.suffix.lower() != ".png":
         raise ValueError(f"a figure is a PNG file; {out} is not called one: give a name that ends in .png")
-
-
-@contextmanager
-def new_folder(path: Path) -> Iterator[None]:
-    """A new folder for a run, gone again if nothing comes to be written in it.
-
-    Raises:
-        RunError: if there is something already, or the folder cannot be made.
-    """
-    with writing(path):
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise RunError(f"{path} exists already; choose another --out, or go on with an unfinished run by --resume")
-        made = [folder for folder in (path, *path.parents) if not folder.exists()]
-        path.mkdir(parents=True, exist_ok=True)
-    try:
-        yield
-    finally:
-        with suppress(OSError):  # one that is not empty stays
-            for folder in made:
-                folder.rmdir()
-
-
-@contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """A file to write beside `path`, which takes its place only when all is written.
-
-    Raises:
-        RunError: if it cannot be written.
-    """
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    with writing(path):
-        try:
-            yield partial
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Says of an error of the disk what could not be written, and what to do.
-
-    Raises:
-        RunError: in its place.
-    """
-    try:
-        yield
-    except OSError as error:
-        advice = (
-            "make room, then go on with what is kept (a training: by --resume)"
-            if error.errno in (errno.ENOSPC, errno.EDQUOT)
-            else "choose another --out, in a folder you may write to"
-        )
-        raise RunError(f"{path} cannot be written ({error.strerror or error}); {advice}") from error
