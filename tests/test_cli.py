@@ -18,7 +18,7 @@ import vlae
 from vlae import cli, figures
 
 VLAE = Path(sys.executable).parent / "vlae"
-COMMANDS = ("data", "demo", "evaluate", "figure", "report", "train")
+COMMANDS = ("data", "demo", "evaluate", "explore", "figure", "report", "train")
 QUICK = ("--steps", "4", "--batch-size", "8", "--codes", "1,2")
 
 

@@ -286,6 +286,33 @@ def report(run: Path, /, *, out: Path | None = None) -> None:
     print(page.write(trained, out))
 
 
+@app.command
+def explore(
+    run: Path,
+    /,
+    *,
+    host: str = "127.0.0.1",
+    port: int | None = None,
+    share: Annotated[bool, Parameter(negative=())] = False,
+    password: Annotated[str | None, Parameter(env_var="VLAE_PASSWORD")] = None,
+    open_browser: Annotated[bool, Parameter(name="--open", negative=())] = False,
+) -> None:
+    """Open a web page on which a run can be seen, touched and understood; it stays on this machine unless told otherwise.
+
+    Args:
+        run: Folder of the run.
+        host: Address to listen at; 0.0.0.0 lets other machines in, and needs a password.
+        port: To listen at; by default the first free one from 7860 up.
+        share: Also make a public link through Gradio's servers; needs a password.
+        password: Asked of every visitor, whose name is vlae; better given as VLAE_PASSWORD in the environment.
+        open_browser: Open the page in this machine's browser.
+    """
+    from vlae import explorer
+    from vlae.runs import load
+
+    explorer.explore(load(run), host=host, port=port, share=share, password=password, open_browser=open_browser)
+
+
 def _say_done(run: "Run") -> None:
     from vlae.training import leads
 

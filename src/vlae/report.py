@@ -57,9 +57,9 @@ def write(run: Run, path: str | Path | None = None) -> Path:
     """
     path = Path(path) if path is not None else run.path / "report.html"
     kinds = [kind for kind in CAPTIONS if kind != "mix" or len(run.examples) > 1]  # it takes two to mix
-    found = run.evaluation
-    levels = _card(run, found) if found else _levels(run)
-    page = _page(run, found, levels, [_section(run, kind) for kind in kinds])
+    for kind in kinds:
+        run.figure(kind)
+    page = _page(run, content(run))
     with runs.writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     with runs.whole(path) as file:
@@ -67,8 +67,20 @@ def write(run: Run, path: str | Path | None = None) -> Path:
     return path
 
 
+def content(run: Run) -> str:
+    """What stands on a run's page, as HTML: warnings, level card, numbers, the figures in its folder, and evidence.
+
+    Args:
+        run: a finished run; nothing is written in its folder.
+    """
+    found = run.evaluation
+    levels = _card(run, found) if found else _levels(run)
+    kinds = [kind for kind in CAPTIONS if (run.path / "figures" / f"{kind}.png").exists()]
+    sections = "".join(_section(run, kind) for kind in kinds)
+    return f"{_warnings(run, found)}{levels}{_numbers(run, found)}{sections}{_evidence(found)}"
+
+
 def _section(run: Run, kind: str) -> str:
-    run.figure(kind)
     picture = base64.b64encode((run.path / "figures" / f"{kind}.png").read_bytes()).decode()
     caption = CAPTIONS[kind]
     return (
@@ -77,13 +89,12 @@ def _section(run: Run, kind: str) -> str:
     )
 
 
-def _page(run: Run, found: Mapping[str, Any] | None, levels: str, sections: Iterable[str]) -> str:
+def _page(run: Run, body: str) -> str:
     name = escape(run.path.name)
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{name} · vlae</title>'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head><body>'
-        f"<h1>{name}</h1><p>{escape(_introduction(run))}</p>{_warnings(run, found)}{levels}{_numbers(run, found)}"
-        f"{''.join(sections)}{_evidence(found)}"
+        f"<h1>{name}</h1><p>{escape(_introduction(run))}</p>{body}"
         f"<h2>Recipe</h2><pre>{escape((run.path / runs.RECIPE).read_text())}</pre></body></html>"
     )
 
