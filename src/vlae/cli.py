@@ -297,7 +297,7 @@ def explore(
     password: Annotated[str | None, Parameter(env_var="VLAE_PASSWORD")] = None,
     open_browser: Annotated[bool, Parameter(name="--open", negative=())] = False,
 ) -> None:
-    """Open a web page on which a run can be seen, touched and understood; it stays on this machine unless told otherwise.
+    """Open a web page on which a run can be seen, touched and understood; only this machine can reach it.
 
     Args:
         run: Folder of the run.

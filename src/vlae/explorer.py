@@ -31,7 +31,6 @@ Answer = dict[str, Any]
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
 SCRIPTS = ("parts", "state", "levels", "mix", "map", "neighbours", "start")
-TABS = {"levels": "Levels", "mix": "Mix", "map": "Map", "neighbours": "Neighbours", "card": "Card"}
 MAX_BODY = MAX_BYTES * 4 // 3 + 2**16  # bytes of a request: a picture in base64, and what goes with it
 ATLAS_TILE = 64  # pixels; larger data are shown this small in overviews
 STRIP, PAD = 8, 7  # pictures in a strip, and on a pad's side
@@ -113,19 +112,16 @@ def build(exploration: Exploration) -> "Blocks":
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     try:
         import gradio
+        from gradio.events import api
     except ImportError as error:
         raise MissingExtraError('the page needs Gradio; get it with: pip install "vlae[web]"') from error
 
     answers = Answers(exploration)
     name = exploration.run.path.name
     with gradio.Blocks(title=f"{name} · vlae", analytics_enabled=False, fill_width=True) as page:
-        gradio.HTML('<header id="vlae-header"></header>', padding=False)
-        with gradio.Tabs(elem_id="vlae-tabs"):
-            for tab, title in TABS.items():
-                with gradio.Tab(title, id=tab, elem_id=f"tab-{tab}", render_children=True):
-                    gradio.HTML(f'<div id="vlae-{tab}" class="vlae"></div>', padding=False)
+        gradio.HTML('<div id="vlae" class="vlae"></div>', apply_default_css=False)  # the scripts fill it
         for answer in answers.all():
-            gradio.api(answer, api_name=answer.__name__, queue=False)
+            api(answer, api_name=answer.__name__, queue=False)
     return page
 
 
@@ -156,8 +152,8 @@ class Answers:
 
     def all(self) -> list[Callable[..., Answer]]:
         """Every answer, each a function with type hints."""
-        methods = (self.describe, self.draw, self.datum, self.upload, self.picture, self.strips, self.codes)
-        methods += (self.mixes, self.data, self.map, self.neighbours, self.card)
+        methods: list[Callable[..., Answer]] = [self.describe, self.draw, self.datum, self.upload, self.picture]
+        methods += [self.strips, self.codes, self.mixes, self.data, self.map, self.neighbours, self.card]
         return [answered(method) for method in methods]
 
     def describe(self) -> Answer:
@@ -234,7 +230,9 @@ class Answers:
         swaps = exploration.pictures(exploration.swaps(first, second))
         return {
             "swaps": png(sheet(swaps, len(swaps))),
-            "paths": [{"levels": list(of), "sheet": png(sheet(row, len(row)))} for of, row in zip(moving, steps, strict=True)],
+            "paths": [
+                {"levels": list(of), "sheet": png(sheet(row, len(row)))} for of, row in zip(moving, steps, strict=True)
+            ],
             "steps": len(steps[0]),
         }
 
@@ -361,6 +359,7 @@ def _head() -> str:
     folder = files("vlae") / "page"
     style = (folder / "page.css").read_text(encoding="utf-8")
     scripts = "\n".join((folder / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)
+    style += f"#vlae-card {{ {report.CONTENT_STYLE} }}"
     return f"<style>{style}</style><script>(() => {{\n'use strict';\n{scripts}\n}})();</script>"
 
 

@@ -1,7 +1,7 @@
 """What one can see of a run by touching it: pictures of codes, strips, swaps, paths, maps and neighbours.
 
-Everything here is arrays of one run, which is only ever read, so that any number of people can look at once; what a page
-makes of them is in `explorer`. Codes are in noise space (see `LatentModel.place`): standard deviations of the prior.
+Everything here is arrays of one run, which is only ever read, so that any number of people can look at once; what a
+page makes of them is in `explorer`. Codes are in noise space (see `LatentModel.place`): standard deviations of the prior.
 """
 
 from collections.abc import Sequence
@@ -194,6 +194,8 @@ class Exploration:
         Raises:
             ValueError: if there is none of this number.
         """
+        if 0 <= index < len(self.run.examples):  # these come first, and are there before the rest is read
+            return self.run.examples[index : index + 1]
         if not 0 <= index < len(self.images):
             raise ValueError(f"there is no image {index}; there are 0 to {len(self.images) - 1}")
         return np.ascontiguousarray(self.images.values[index : index + 1])
@@ -359,8 +361,8 @@ class Exploration:
         """What is known of every level that has a code: its title and sentence, and its dimensions, most telling first.
 
         Returns:
-            For each: level, title, sentence, dead (whether it says next to nothing), nats, and dimensions, each with its
-            number (from 0 up), its nats and whether it is dead.
+            For each: level, title, sentence, dead (whether it says next to nothing), nats, and dimensions, each with
+            its number (from 0 up), its nats and whether it is dead.
         """
         found = self.run.evaluation
         entries = {entry.level: entry for entry in card.entries(found)} if found else {}
@@ -399,7 +401,7 @@ def has_umap() -> bool:
 
 def _umap(codes: np.ndarray) -> np.ndarray:
     if not has_umap():
-        raise ValueError('UMAP is not installed; get it with: pip install umap-learn')
+        raise ValueError("UMAP is not installed; get it with: pip install umap-learn")
     import umap
 
     points: np.ndarray = umap.UMAP(random_state=0).fit_transform(codes)

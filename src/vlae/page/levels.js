@@ -177,7 +177,7 @@ const levelPanel = (level, most) => {
     { class: `level${level.dead ? " dead" : ""}`, id: `level-${level.level}` },
     make("h3", {}, make("span", { class: "badge", text: `Level ${level.level}` }), ` ${level.title}`),
     make("p", { class: "quiet", text: level.sentence }),
-    make("div", { class: two ? "body two" : "body" },
+    make("div", { class: "body" },
       make("div", { class: "seen" }, strips[level.level].element, make("p", { class: "hint", text: hint })),
       make("div", { class: "sliders" }, ...alive, dead.length ? folded : null),
     ),
@@ -211,8 +211,9 @@ const buildLevels = (root) => {
         ),
         trio,
       ),
-      make("section", { class: "panels" }, note, ...run.levels.map((level) => levelPanel(level, most)),
-        make("p", { class: "hint", text: "The number beside a slider is in standard deviations. The bar at its right says how much it carries, and sliders are sorted by that." })),
+      make("section", { class: "panels" }, note,
+        make("p", { class: "hint", text: "Every slider is one number of a level's code, in standard deviations; the bar at its right says how much it carries, and what carries most comes first." }),
+        ...run.levels.map((level) => levelPanel(level, most))),
     ),
   );
 };

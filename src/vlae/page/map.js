@@ -7,7 +7,7 @@ const decoded = pictureOf("decoded from here", { id: "decoded" });
 const nearest = pictureOf("nearest image", { id: "nearest" });
 const mapWords = make("p", { class: "quiet" });
 const KINDS = ["#4e79a7", "#f28e2b", "#e15759", "#76b7b2", "#59a14f", "#edc948", "#b07aa1", "#ff9da7", "#9c755f", "#8a8a8a"];
-const MARGIN = 26;
+const MARGIN = 42;
 let nearestIndex = null;
 let mapNoise = null;
 
@@ -33,9 +33,8 @@ const colouring = () => {
 
 const bounds = () => {
   const around = (k) => {
-    const sorted = map.answer.points.map((point) => point[k]).sort((x, y) => x - y);
-    const [low, high] = [0.002, 0.998].map((share) => sorted[Math.floor(share * (sorted.length - 1))]);
-    return [low, Math.max(high, low + 1e-6)];
+    const along = map.answer.points.map((point) => point[k]);
+    return [Math.min(...along), Math.max(...along, Math.min(...along) + 1e-6)];
   };
   return [around(0), around(1)];
 };

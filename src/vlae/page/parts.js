@@ -51,7 +51,7 @@ const latest = (work) => {
     running = true;
     while (again) {
       again = false;
-      await guarded(work);
+      await work().catch(tell);
     }
     running = false;
   };
