@@ -23,9 +23,7 @@ def pictures(num=120, size=12, channels=3):
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("exploring")
     np.save(folder / "pictures.npy", pictures())
-    return train(
-        folder / "pictures.npy", out=folder / "run", codes=(2, 0, 1, 4), steps=4, batch_size=8, progress=False
-    )
+    return train(folder / "pictures.npy", out=folder / "run", codes=(2, 0, 1, 4), steps=4, batch_size=8, progress=False)
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +93,7 @@ def test_a_datum_is_shown_beside_what_comes_back(run, exploration):
     assert np.array_equal(shown[0], run.examples[2].transpose(1, 2, 0))
     assert np.array_equal(shown[1], exploration.pictures(noise)[0])
     assert np.array_equal(shown[2], np.abs(shown[0].astype(int) - shown[1]))
-    assert error == pytest.approx(np.square((shown[0] / 255.0 - shown[1] / 255.0)).mean(), rel=1e-4)
+    assert error == pytest.approx(np.square(shown[0] / 255.0 - shown[1] / 255.0).mean(), rel=1e-4)
 
 
 def test_a_picture_is_read_as_in_training(exploration):

@@ -1,7 +1,8 @@
 """What one can see of a run by touching it: pictures of codes, strips, swaps, paths, maps and neighbours.
 
 Everything here is arrays of one run, which is only ever read, so that any number of people can look at once; what a
-page makes of them is in `explorer`. Codes are in noise space (see `LatentModel.place`): standard deviations of the prior.
+page makes of them is in `explorer`. Codes are in noise space (see `LatentModel.place`), in standard deviations of the
+prior.
 """
 
 from collections.abc import Sequence

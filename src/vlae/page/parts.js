@@ -32,12 +32,20 @@ const tell = (error) => {
   message.replaceChildren(error.message ?? String(error), button("Close", () => (message.hidden = true)));
   message.hidden = false;
 };
+
+// Whether anything is still to come stands on the document, as data-busy.
+let busy = 0;
+const busily = (by) => document.documentElement.toggleAttribute("data-busy", (busy += by) > 0);
+
 const guarded = async (action) => {
   message.hidden = true;
+  busily(1);
   try {
     return await action();
   } catch (error) {
     tell(error);
+  } finally {
+    busily(-1);
   }
 };
 
@@ -49,19 +57,26 @@ const latest = (work) => {
     again = true;
     if (running) return;
     running = true;
+    busily(1);
     while (again) {
       again = false;
       await work().catch(tell);
     }
     running = false;
+    busily(-1);
   };
 };
 
 const soon = (action, milliseconds) => {
-  let timer;
+  let timer = null;
   return () => {
+    if (timer === null) busily(1);
     clearTimeout(timer);
-    timer = setTimeout(action, milliseconds);
+    timer = setTimeout(() => {
+      timer = null;
+      action();
+      busily(-1);
+    }, milliseconds);
   };
 };
 
