@@ -430,6 +430,7 @@ def test_no_file_is_served(address, run):
         for route in ("gradio_api/file=", "file=", "gradio_api/file/"):
             status, content = fetch(f"{address}{route}{path}")
             assert status in (403, 404) and b"root:" not in content, (route, path)
+    assert fetch(f"{address}gradio_api/upload", b"{}")[0] == 404
 
 
 def test_requests_are_limited(address):

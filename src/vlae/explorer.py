@@ -34,6 +34,7 @@ SCRIPTS = ("parts", "state", "levels", "mix", "map", "neighbours", "start")
 MAX_BODY = MAX_BYTES * 4 // 3 + 2**16  # bytes of a request: a picture in base64, and what goes with it
 ATLAS_TILE = 64  # pixels; larger data are shown this small in overviews
 STRIP, PAD = 8, 7  # pictures in a strip, and on a pad's side
+CLOSED = tuple(f"{root}/{door}" for root in ("", "/gradio_api") for door in ("file", "proxy", "upload"))
 POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; frame-ancestors 'self'"
 
 
@@ -210,7 +211,7 @@ class Answers:
         exploration = self._exploration
         held = exploration.noise(noise)
         strips = []
-        for level in levels:
+        for level in sorted(set(levels)):
             num = PAD if exploration.model.code_sizes[int(level) - 1] == 2 else STRIP
             values = exploration.varied(int(level), int(seed), num=num)
             pictures = exploration.pictures(exploration.with_level(held, int(level), values))
@@ -278,7 +279,10 @@ class Answers:
 
 
 class Guard:
-    """What every request meets first: none may be larger than a picture, and no page may ask anything of elsewhere.
+    """What every request meets first.
+
+    None may be larger than a picture. Gradio's own doors to files are closed: no file is taken or given here. The page
+    may ask nothing of elsewhere.
 
     Args:
         app: what comes after.
@@ -289,6 +293,12 @@ class Guard:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Passes a request on, counting its bytes, and adds a content security policy to the response."""
+        from starlette.exceptions import HTTPException
+        from starlette.responses import PlainTextResponse
+
+        if scope["type"] == "http" and scope["path"].startswith(CLOSED):
+            await PlainTextResponse("there are no files here", 404)(scope, receive, send)
+            return
         received = 0
 
         async def counted() -> Any:
@@ -296,8 +306,6 @@ class Guard:
             message = await receive()
             received += len(message.get("body", b""))
             if received > MAX_BODY:
-                from starlette.exceptions import HTTPException
-
                 raise HTTPException(413, f"a request may have {MAX_BODY} bytes")
             return message
 

@@ -44,7 +44,7 @@ const buildNeighbours = (root) => {
       make("section", { class: "side" }, asked.figure,
         make("div", { class: "buttons" },
           button("From the data…", fromData, { "aria-label": "Choose an image from the data" }),
-          button("From Levels", () => askAbout({ ...state.origin, kind: "codes", original: null, noise: copied(state.noise) }), { title: "The picture of the tab Levels" }),
+          button("From Levels", () => askAbout({ kind: "levels", value: "", noise: copied(state.noise) }), { title: "The picture of the tab Levels" }),
           run.shape.length === 3 ? uploader("Upload…", (answer, name) => askAbout({ kind: "upload", value: name, ...answer })) : null,
           button("Open in Levels", () => (setOrigin(question), openTab("levels"))))),
       rows));

@@ -24,6 +24,7 @@ const originName = (origin) =>
     data: `image ${origin.value} of the data`,
     upload: `your picture ${origin.value}`,
     codes: "codes from a link",
+    levels: "the picture in Levels",
     mix: "a mix of A and B",
     map: "a point of the map",
   })[origin.kind];
@@ -31,8 +32,11 @@ const copied = (noise) => noise.map((level) => [...level]);
 const asReference = (origin) => (["seed", "data"].includes(origin?.kind) ? `${origin.kind}:${origin.value}` : null);
 const asText = (noise) => noise.map((level) => level.map(round).join(",")).join(";");
 
+const asSide = (origin) => asReference(origin) ?? `codes:${asText(origin.noise)}`;
+
 const fromReference = async (text) => {
   const [kind, value] = (text ?? "").split(":");
+  if (kind === "codes") return { kind, value: "", noise: fromText(value) };
   return kind in originOf && /^\d+$/.test(value) ? originOf[kind](Number(value)) : null;
 };
 const fromText = (text) => {
@@ -46,8 +50,8 @@ const fromText = (text) => {
 const link = () => {
   const parts = { run: run.name, tab: state.tab, seed: state.seed, codes: asText(state.noise) };
   if (asReference(state.origin)) parts.from = asReference(state.origin);
-  if (asReference(state.a)) parts.a = asReference(state.a);
-  if (asReference(state.b)) parts.b = asReference(state.b);
+  if (state.a) parts.a = asSide(state.a);
+  if (state.b) parts.b = asSide(state.b);
   if (state.whose.some(Boolean)) parts.mix = state.whose.map(round).join(",");
   const hash = Object.entries(parts).map(([name, value]) => `${name}=${encodeURIComponent(value).replace(/%(2C|3B|3A)/g, decodeURIComponent)}`);
   return `${location.href.split("#")[0]}#${hash.join("&")}`;
