@@ -384,6 +384,9 @@ def test_narrow_and_wide_light_and_dark(visit, screenshots, scheme):
             open_tab(page, tab)
             page.screenshot(path=screenshots / f"{tab.lower()}-{width}-{scheme}.png", full_page=True)
             assert page.evaluate("document.documentElement.scrollWidth") <= width, (tab, width)
+        open_tab(page, "Levels")
+        page.locator("#level-3 .buttons").scroll_into_view_if_needed()
+        assert page.locator("#live").bounding_box()["y"] >= 0  # the picture stays in view
     background = page.evaluate("getComputedStyle(document.body).backgroundColor")
     light = sum(map(int, re.findall(r"\d+", background)[:3])) / 3
     assert light < 60 if scheme == "dark" else light > 200

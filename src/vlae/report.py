@@ -39,9 +39,14 @@ summary { cursor: pointer; margin: 1rem 0; }
 .card { display: grid; grid-template-columns: minmax(8rem, 14rem) minmax(0, 1fr); gap: 1.2rem; align-items: start;
   border-top: 1px solid #8884; padding: 1rem 0; }
 .card h2 { margin: 0; } .card img { width: 100%; image-rendering: pixelated; }
-.bar { display: inline-block; height: .55rem; width: calc(var(--told) * var(--full, 8rem)); background: #37c; border-radius: 2px; vertical-align: middle; }
-.card td { border: 0; padding-top: 0; padding-bottom: 0; line-height: 1.35; } .card td:has(.bar) { white-space: nowrap; }
-@media (max-width: 30rem) { .card { --full: 5rem; } .card { grid-template-columns: 1fr; } .card img { max-width: 14rem; } }
+.bar { display: inline-block; height: .55rem; width: calc(var(--told) * var(--full, 8rem)); background: #37c;
+  border-radius: 2px; vertical-align: middle; }
+.card td { border: 0; padding-top: 0; padding-bottom: 0; line-height: 1.35; }
+.card td:has(.bar) { white-space: nowrap; }
+@media (max-width: 30rem) {
+  .card { grid-template-columns: 1fr; --full: 5rem; }
+  .card img { max-width: 14rem; }
+}
 """
 """Of what stands on the page, wherever it stands."""
 
