@@ -98,7 +98,8 @@ def explore(
         head=_head(),
         theme=_theme(),
     )
-    print(f"open {page.share_url or page.local_url}   (Ctrl-C ends)", flush=True)
+    asked = "; the name is vlae" if password else ""
+    print(f"open {page.share_url or page.local_url}   (Ctrl-C ends{asked})", flush=True)
     if wait:
         page.block_thread()
     return page
