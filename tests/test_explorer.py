@@ -480,11 +480,3 @@ def test_without_gradio_it_says_what_to_install(run, monkeypatch, capsys):
         cli.main(["explore", str(run.path)])
     assert stop.value.code == 2
     assert 'pip install "vlae[web]"' in capsys.readouterr().err
-
-
-def test_pictures_on_a_sheet_lie_in_reading_order():
-    pictures = np.arange(5, dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 3, 3), np.uint8)
-    sheet = explorer.sheet(pictures, 2)
-    assert sheet.shape == (6, 6, 3)
-    assert sheet[::2, ::3, 0].tolist() == [[0, 1], [2, 3], [4, 255]]
-    assert explorer.smaller(np.zeros((2, 256, 128, 3), np.uint8)).shape == (2, 64, 32, 3)

@@ -6,22 +6,24 @@ that is only ever read. Its answers are the functions of `Answers`, which Gradio
 """
 
 import base64
+import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from importlib.resources import files
-from io import BytesIO
 from pathlib import Path
 from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any, ParamSpec
 
 import numpy as np
-from PIL import Image
 
 from vlae import report
-from vlae.exploring import MAX_BYTES, SPAN, Exploration, Method, Row, has_umap
+from vlae.exploring import SPAN, Exploration, Method, Row, has_umap
 from vlae.model import Codes
 from vlae.runs import Run
+from vlae.sheets import png, sheet, smaller, webp
+from vlae.uploads import MAX_BYTES
 
 if TYPE_CHECKING:
     from gradio import Blocks
@@ -32,7 +34,6 @@ Answer = dict[str, Any]
 LOCAL = ("127.0.0.1", "localhost", "::1")
 SCRIPTS = ("parts", "state", "levels", "mix", "map", "neighbours", "start")
 MAX_BODY = MAX_BYTES * 4 // 3 + 2**16  # bytes of a request: a picture in base64, and what goes with it
-ATLAS_TILE = 64  # pixels; larger data are shown this small in overviews
 STRIP, PAD = 8, 7  # pictures in a strip, and on a pad's side
 CLOSED = tuple(f"{root}/{door}" for root in ("", "/gradio_api") for door in ("file", "proxy", "upload"))
 POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; frame-ancestors 'self'"
@@ -113,7 +114,8 @@ def build(exploration: Exploration) -> "Blocks":
     """
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     try:
-        import gradio
+        with _without_stubs():
+            import gradio
         from gradio.events import api
     except ImportError as error:
         raise MissingExtraError('the page needs Gradio; get it with: pip install "vlae[web]"') from error
@@ -319,41 +321,6 @@ class Guard:
         await self.app(scope, counted, guarded)
 
 
-def sheet(pictures: np.ndarray, columns: int) -> np.ndarray:
-    """Pictures (n, H, W, 3) side by side in reading order, without gaps; the last row is filled with white."""
-    num, height, width, _ = pictures.shape
-    rows = -(-num // columns)
-    padded = np.full((rows * columns, height, width, 3), 255, np.uint8)
-    padded[:num] = pictures
-    return padded.reshape(rows, columns, height, width, 3).swapaxes(1, 2).reshape(rows * height, columns * width, 3)
-
-
-def smaller(pictures: np.ndarray) -> np.ndarray:
-    """Pictures of at most 64 pixels a side."""
-    height, width = pictures.shape[1:3]
-    shrink = ATLAS_TILE / max(height, width)
-    if shrink >= 1:
-        return pictures
-    size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
-    return np.stack([np.asarray(Image.fromarray(picture).resize(size)) for picture in pictures])
-
-
-def png(picture: np.ndarray) -> str:
-    """A picture as a PNG data URL."""
-    return _data_url(picture, "PNG", compress_level=1)
-
-
-def webp(picture: np.ndarray) -> str:
-    """A picture as a WebP data URL, smaller and not quite exact; PNG where it is too large for that."""
-    return _data_url(picture, "WEBP", quality=85, method=0) if max(picture.shape) < 16_000 else png(picture)
-
-
-def _data_url(picture: np.ndarray, kind: str, **options: Any) -> str:
-    stream = BytesIO()
-    Image.fromarray(picture).save(stream, kind, **options)
-    return f"data:image/{kind.lower()};base64,{base64.b64encode(stream.getvalue()).decode()}"
-
-
 def _numbers(noise: Codes) -> list[list[float]]:
     return [_rounded(level[0].numpy()) for level in noise]
 
@@ -370,6 +337,26 @@ def _head() -> str:
     scripts = "\n".join((folder / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)
     style += f"#vlae-card {{ {report.CONTENT_STYLE} }}"
     return f"<style>{style}</style><script>(() => {{\n'use strict';\n{scripts}\n}})();</script>"
+
+
+@contextmanager
+def _without_stubs() -> Iterator[None]:
+    """Keeps Gradio from comparing a .pyi file with each of its classes when imported: two fifths of the time it takes.
+
+    It leaves out classes that have no file.
+    """
+    real = inspect.getfile
+
+    def getfile(of: Any) -> str:
+        if str(getattr(of, "__module__", "")).startswith("gradio."):
+            raise OSError("no stub is wanted")
+        return real(of)
+
+    inspect.getfile = getfile  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        inspect.getfile = real
 
 
 def _theme() -> Any:

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
-from io import BytesIO
 from itertools import combinations
 from threading import Lock, RLock
 from typing import Any, Literal, get_args
@@ -22,18 +21,15 @@ from vlae.figures import Pictures, drawing, noise_at, sweep, to_pictures
 from vlae.images import Images
 from vlae.information import as_input
 from vlae.model import Codes
-from vlae.pixels import Frame, fit_picture
 from vlae.runs import Run
 from vlae.statistics import statistics
+from vlae.uploads import read_picture
 
 Method = Literal["code", "pca", "umap"]
 Row = Sequence[Sequence[float]]
 """The noise of one datum as plain numbers, one list per level."""
 
 MAX_SHOWN = 2_000  # held-out data on the page
-MAX_BYTES = 20 * 2**20  # of an uploaded file
-MAX_PIXELS = 40_000_000  # of an uploaded picture
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 DEAD_DIMENSION = 0.05  # nats; a dimension that costs less changes next to nothing
 SPAN = 2.5  # how far codes are swept, in standard deviations
 FAR = 100.0  # standard deviations; a code beyond is a mistake
@@ -207,20 +203,9 @@ class Exploration:
         Raises:
             ValueError: if it is too large, or cannot be read, or the run is not one of pictures.
         """
-        from PIL import Image
-
         if len(self.run.recipe.shape) != 3:
             raise ValueError("this run was trained on vectors; a picture cannot be read into it")
-        if len(content) > MAX_BYTES:
-            raise ValueError(f"the file is larger than {MAX_BYTES // 2**20} MB; give a smaller one")
-        try:
-            with Image.open(BytesIO(content), formats=FORMATS) as picture:
-                if picture.width * picture.height > MAX_PIXELS:
-                    raise ValueError(f"{picture.width} × {picture.height} pixels are more than {MAX_PIXELS:,}")
-                frame = Frame(shape=self.run.recipe.shape, crop=self.run.data.get("crop"))
-                return fit_picture(picture, frame, "the picture")[None]
-        except Exception as error:  # a broken or hostile file makes Pillow raise almost anything
-            raise ValueError(f"this file cannot be read as a picture ({_reason(error)})") from error
+        return read_picture(content, self.run.recipe.shape, crop=self.run.data.get("crop"))
 
     def columns(self) -> dict[str, dict[str, Any]]:
         """What is known of every datum, by name: its values, and the names of classes where they are classes."""
@@ -407,11 +392,3 @@ def _umap(codes: np.ndarray) -> np.ndarray:
 
     points: np.ndarray = umap.UMAP(random_state=0).fit_transform(codes)
     return points.astype(np.float32)
-
-
-def _reason(error: Exception) -> str:
-    from PIL import UnidentifiedImageError
-
-    if isinstance(error, UnidentifiedImageError):
-        return f"it is none of {', '.join(FORMATS)}"
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
