@@ -239,7 +239,7 @@ def test_upload(visit):
     assert (pixels(page, ".trio img >> nth=0")[8, 8] == (0, 200, 0)).all()
 
 
-def test_hostile_uploads_get_a_message(visit):
+def test_hostile_uploads_get_a_message(visit, tmp_path):
     page = visit()
     good = png(np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8))
     huge = good.replace((40).to_bytes(4, "big") * 2, (60_000).to_bytes(4, "big") * 2, 1)
@@ -249,10 +249,10 @@ def test_hostile_uploads_get_a_message(visit):
         ("huge.png", huge, "cannot be read as a picture"),
         ("words.png", b"not a picture", "it is none of BMP"),
         ("empty.png", b"", "it is none of BMP"),
-        ("large.png", bytes(21 * 2**20), "larger than 20 MB"),
+        ("large.png", bytes(explorer.MAX_BYTES + 1), "larger than 20 MB"),
     ):
-        file = {"name": name, "mimeType": "image/png", "buffer": content}
-        page.locator("#vlae-levels input[type=file]").set_input_files(file)
+        (tmp_path / name).write_bytes(content)
+        page.locator("#vlae-levels input[type=file]").set_input_files(tmp_path / name)
         page.wait_for_function(
             "words => document.querySelector('.vlae-message').textContent.includes(words)", arg=words
         )
