@@ -25,6 +25,7 @@ COMMANDS = (
     "demo",
     "encode",
     "evaluate",
+    "explore",
     "export",
     "figure",
     "index",

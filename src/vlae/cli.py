@@ -571,10 +571,11 @@ def similar(
     from vlae.runs import load
     from vlae.search import Index
 
-    found = Index.open(load(run), index).similar(image, levels=level, num=num, where=where)
+    trained = load(run)
+    found = Index.open(trained, index).similar(image, levels=level, num=num, where=where)
     if table is not None:
         found.save_table(table)
-    path = out or run / "figures" / "similar.png"
+    path = out or trained.outputs / "figures" / "similar.png"
     found.figure(path)
     print(f"{found}\n{path}")
 
@@ -605,8 +606,9 @@ def mix(
         if chosen in examples:
             raise ValueError(f"levels {levels} are given twice; say of each level once what it is like")
         examples[chosen] = image
-    path = out or run / "figures" / "mixed.png"
-    mix_by_example(load(run), examples, base=base).figure(path)
+    trained = load(run)
+    path = out or trained.outputs / "figures" / "mixed.png"
+    mix_by_example(trained, examples, base=base).figure(path)
     print(path)
 
 
@@ -670,6 +672,33 @@ def export(
         print(file)
 
 
+@app.command
+def explore(
+    run: Path,
+    /,
+    *,
+    host: str = "127.0.0.1",
+    port: int | None = None,
+    share: Annotated[bool, Parameter(negative=())] = False,
+    password: Annotated[str | None, Parameter(env_var="VLAE_PASSWORD")] = None,
+    open_browser: Annotated[bool, Parameter(name="--open", negative=())] = False,
+) -> None:
+    """Open a web page on which a run can be seen, touched and understood; only this machine can reach it.
+
+    Args:
+        run: Folder of the run.
+        host: Address to listen at; 0.0.0.0 lets other machines in, and needs a password.
+        port: To listen at; by default the first free one from 7860 up.
+        share: Also make a public link through Gradio's servers; needs a password.
+        password: Asked of every visitor, whose name is vlae; better given as VLAE_PASSWORD in the environment.
+        open_browser: Open the page in this machine's browser.
+    """
+    from vlae import explorer
+    from vlae.runs import load
+
+    explorer.explore(load(run), host=host, port=port, share=share, password=password, open_browser=open_browser)
+
+
 def _say_done(run: "Run") -> None:
     from vlae.training import leads
 
@@ -682,6 +711,7 @@ def _say_done(run: "Run") -> None:
         f"page      {run.path / 'report.html'}\n"
         f"figures   {run.path / 'figures'}\n"
         f"next      vlae report {run.path}    measures what each level carries, and adds it to the page\n"
+        f"          vlae explore {run.path}   a web page of it\n"
         f"          vlae figure {run.path} levels --seed 1\n"
         f"          vlae figure {run.path} levels --from-image PICTURE\n"
         f"          vlae train YOUR_PICTURES --out runs/mine"

@@ -104,7 +104,7 @@ def panels(
     changed = []
     for level in _levels_with_code(model):
         fresh, size = model.draw_noise(num * num, generator), model.code_sizes[level - 1]
-        varied = _sweep(num, span, size) if size <= 2 else fresh[level - 1]
+        varied = sweep(num, span, size) if size <= 2 else fresh[level - 1]
         changed.append(_with_level(fresh if others == "random" else held, level, varied))
     return [grid(tiles, num) for tiles in _drawn(model, *changed)]
 
@@ -422,8 +422,16 @@ def _levels_with_code(model: LatentModel) -> list[int]:
     return [level for level, size in enumerate(model.code_sizes, start=1) if size]
 
 
-def _sweep(num: int, span: float, size: int) -> Float[Tensor, "n size"]:
-    """A regular sweep of one or two dimensions in reading order, the second one growing upwards."""
+def sweep(num: int, span: float, size: int) -> Float[Tensor, "n size"]:
+    """A regular sweep, from -span to span, of a code of one or two dimensions; `num` × `num` rows.
+
+    They are in reading order; of two dimensions the first grows rightwards, the second upwards.
+
+    Args:
+        num: rows of codes on a side.
+        span: in standard deviations of the prior.
+        size: of the code, 1 or 2.
+    """
     if size == 1:
         return torch.linspace(-span, span, num * num)[:, None]
     axis = torch.linspace(-span, span, num)

@@ -141,7 +141,7 @@ def draw(run: Run, found: Oddities, num: int = 12, out: Path | None = None) -> P
         ValueError: if the file is not called .png, or `num` is below 1.
         RunError: if it cannot be written.
     """
-    out = run.path / "figures" / "odd.png" if out is None else out
+    out = run.outputs / "figures" / "odd.png" if out is None else out
     if out.suffix.lower() != ".png":
         raise ValueError(f"a figure is a PNG file; {out} is not called one: give a name that ends in .png")
     picture = found.figure(run.model, num)

@@ -26,23 +26,35 @@ CAPTIONS = {
     "progress": "The training: distortion, and what every level's code costs.",
 }
 
-STYLE = """
-:root { color-scheme: light dark; --line: #8884; --soft: #8882; }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.6rem; } h2 { font-size: 1.15rem; margin: 2.2rem 0 .2rem; } p { margin: .2rem 0 .8rem; }
+CONTENT_STYLE = """
+h2 { font-size: 1.15rem; font-weight: 600; margin: 2.2rem 0 .2rem; }
+p { margin: .2rem 0 .8rem; overflow-wrap: anywhere; }
 table { border-collapse: collapse; margin: .8rem 0; display: block; overflow-x: auto; }
-th, td { padding: .25rem .9rem .25rem 0; border-bottom: 1px solid var(--line); text-align: left; }
+th, td { padding: .25rem .9rem .25rem 0; border: 0; border-bottom: 1px solid #8884; text-align: left; }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
-img { max-width: 100%; height: auto; background: white; border-radius: 4px; }
-pre { background: var(--soft); padding: .8rem; overflow-x: auto; font-size: .85rem; }
+img { max-width: 100%; height: auto; background: white; border-radius: 4px; margin: 0; }
+pre { background: #8882; padding: .8rem; overflow-x: auto; font-size: .85rem; }
+summary { cursor: pointer; margin: 1rem 0; }
 .warning { border-left: 4px solid #d80; padding-left: .8rem; }
-.card { display: grid; grid-template-columns: minmax(8rem, 14rem) 1fr; gap: 1.2rem; align-items: start;
-  border-top: 1px solid var(--line); padding: 1rem 0; }
+.card { display: grid; grid-template-columns: minmax(8rem, 14rem) minmax(0, 1fr); gap: 1.2rem; align-items: start;
+  border-top: 1px solid #8884; padding: 1rem 0; }
 .card h2 { margin: 0; } .card img { width: 100%; image-rendering: pixelated; }
-.bar { display: inline-block; height: .55rem; background: #37c; border-radius: 2px; vertical-align: middle; }
+.bar { display: inline-block; height: .55rem; width: calc(var(--told) * var(--full, 8rem)); background: #37c;
+  border-radius: 2px; vertical-align: middle; }
 .card td { border: 0; padding-top: 0; padding-bottom: 0; line-height: 1.35; }
-@media (max-width: 30rem) { .card { grid-template-columns: 1fr; } }
+.card td:has(.bar) { white-space: nowrap; }
+@media (max-width: 30rem) {
+  .card { grid-template-columns: 1fr; --full: 5rem; }
+  .card img { max-width: 14rem; }
+}
 """
+"""Of what stands on the page, wherever it stands."""
+
+STYLE = f"""
+:root {{ color-scheme: light dark; }}
+body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }}
+h1 {{ font-size: 1.6rem; overflow-wrap: anywhere; }}
+{CONTENT_STYLE}"""
 
 
 def write(run: Run, path: str | Path | None = None) -> Path:
@@ -57,10 +69,10 @@ def write(run: Run, path: str | Path | None = None) -> Path:
     """
     path = Path(path) if path is not None else run.outputs / "report.html"
     needed = {"mix": 2, "reconstructions": 1}  # examples; a run may have been shared without
-    kinds = [kind for kind in CAPTIONS if len(run.examples) >= needed.get(kind, 0)]
-    found = run.evaluation
-    levels = _card(run, found) if found else _levels(run)
-    page = _page(run, found, levels, [_section(run, kind) for kind in kinds])
+    for kind in CAPTIONS:
+        if len(run.examples) >= needed.get(kind, 0):
+            run.figure(kind)
+    page = _page(run, content(run))
     with runs.writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     with runs.whole(path) as file:
@@ -68,8 +80,20 @@ def write(run: Run, path: str | Path | None = None) -> Path:
     return path
 
 
+def content(run: Run) -> str:
+    """What stands on a run's page, as HTML: warnings, level card, numbers, the figures in its folder, and evidence.
+
+    Args:
+        run: a finished run; nothing is written in its folder.
+    """
+    found = run.evaluation
+    levels = _card(run, found) if found else _levels(run)
+    kinds = [kind for kind in CAPTIONS if (run.outputs / "figures" / f"{kind}.png").exists()]
+    sections = "".join(_section(run, kind) for kind in kinds)
+    return f"{_warnings(run, found)}{levels}{_numbers(run, found)}{sections}{_evidence(found)}"
+
+
 def _section(run: Run, kind: str) -> str:
-    run.figure(kind)
     picture = base64.b64encode((run.outputs / "figures" / f"{kind}.png").read_bytes()).decode()
     caption = CAPTIONS[kind]
     return (
@@ -78,14 +102,13 @@ def _section(run: Run, kind: str) -> str:
     )
 
 
-def _page(run: Run, found: Mapping[str, Any] | None, levels: str, sections: Iterable[str]) -> str:
+def _page(run: Run, body: str) -> str:
     name = escape(run.name)
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{name} · vlae</title>'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head><body>'
-        f"<h1>{name}</h1><p>{escape(_introduction(run))}</p>{_warnings(run, found)}{levels}{_numbers(run, found)}"
-        f"{''.join(sections)}{_evidence(found)}"
-        f"<h2>Recipe</h2><pre>{escape((run.path / runs.RECIPE).read_text())}</pre></body></html>"
+        f"<h1>{name}</h1><p>{escape(_introduction(run))}</p>{body}"
+        f"{_folded('Recipe', (run.path / runs.RECIPE).read_text())}</body></html>"
     )
 
 
@@ -131,7 +154,7 @@ def _facts(found: Mapping[str, Any], number: int) -> str:
     facts = "".join(f"<tr><td>{escape(name)}</td><td>{escape(value)}</td></tr>" for name, value in rows)
     bars = "".join(
         f"<tr><td>{escape(name.replace('_', ' '))}</td>"
-        f'<td><span class="bar" style="width:{8 * value:.2f}rem"></span> {value:.2f}</td></tr>'
+        f'<td><span class="bar" style="--told:{value:.2f}"></span> {value:.2f}</td></tr>'
         for name, value in best
     )
     return f"<table>{facts}{bars}</table>"
@@ -200,8 +223,12 @@ def _evidence(found: Mapping[str, Any] | None) -> str:
         "<h2>Evidence</h2><p>R² of what is a number, accuracy above chance of what is a class, from one level's code "
         "alone; the simple first. Complexity is the capacity a probe on the pixels needs, 0 to 1; where it is left "
         "empty the order is not judged by that row.</p>"
-        f"{_table(header, rows)}<pre>{escape(json.dumps(found['protocol'], indent=2))}</pre>"
+        f"{_table(header, rows)}{_folded('Protocol', json.dumps(found['protocol'], indent=2))}"
     )
+
+
+def _folded(title: str, text: str) -> str:
+    return f"<details><summary>{title}</summary><pre>{escape(text)}</pre></details>"
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

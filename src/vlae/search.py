@@ -73,7 +73,7 @@ class Index:
             RunError: if the folder cannot be written.
         """
         lancedb = _lancedb()
-        path = run.path / FOLDER if out is None else Path(out)
+        path = run.outputs / FOLDER if out is None else Path(out)
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             advice = "add to it (--add)" if _is_index(path) else "it is no index"
             raise SearchError(f"{path} exists already: {advice}, or choose another place (--out)")
@@ -103,7 +103,7 @@ class Index:
             SearchError: if it was made by another run, or is damaged, or LanceDB is not installed.
         """
         lancedb = _lancedb()
-        path = run.path / FOLDER if path is None else Path(path)
+        path = run.outputs / FOLDER if path is None else Path(path)
         if not _is_index(path):
             raise FileNotFoundError(f"there is no index {path}; make one with: vlae index {run.path} DATA --out {path}")
         try:

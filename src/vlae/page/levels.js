@@ -1,0 +1,219 @@
+// Levels: one picture, large; for each level what it changes, and a slider for each number of its code.
+
+const live = pictureOf("the picture being made", { id: "live" });
+const originLine = make("p", { class: "quiet", id: "origin" });
+const trio = make("div", { class: "trio", hidden: true });
+const sliders = []; // of each level (by its place in the noise), number → its slider
+const strips = {}; // of each level: where its pictures are shown
+const stale = new Set(); // levels whose strips are no longer true
+
+const drawLive = latest(async () => {
+  const { picture } = await ask("picture", state.noise);
+  live.image.src = picture;
+  await live.image.decode();
+});
+const drawStrips = latest(async () => {
+  const wanted = [...stale];
+  stale.clear();
+  const answer = await ask("strips", state.noise, wanted, state.seed);
+  answer.strips.forEach((strip) => strips[strip.level].show(strip));
+});
+const stripsSoon = soon(drawStrips, 160);
+
+// A level's own strip does not depend on its own code; all others do.
+const touched = (level = null) => {
+  run.levels.filter((other) => other.level !== level).forEach((other) => stale.add(other.level));
+  drawLive();
+  stripsSoon();
+  writeLink();
+};
+
+const showCodes = () => {
+  sliders.forEach((ofLevel, place) => ofLevel.forEach((slider, number) => slider.show(state.noise[place][number])));
+  Object.values(strips).forEach((strip) => strip.mark());
+};
+const setLevel = (level, code) => {
+  state.noise[level - 1] = [...code];
+  showCodes();
+  touched(level);
+};
+const setOrigin = (origin, noise = origin.noise) => {
+  state.origin = origin;
+  state.noise = copied(noise);
+  originLine.textContent = `Started from ${originName(origin)}.`;
+  trio.hidden = !origin.original;
+  if (origin.original) showTrio(origin);
+  showCodes();
+  touched();
+};
+
+const showTrio = (origin) => {
+  const said = { original: "original", reconstruction: "what comes back", difference: "difference" };
+  trio.replaceChildren(
+    ...Object.entries(said).map(([name, label]) => {
+      const { image, figure } = pictureOf(label);
+      image.src = origin[name];
+      figure.append(button("Save", () => save(origin[name], fileName(name)), { class: "link", "aria-label": `Save: ${label}` }));
+      return figure;
+    }),
+    make("p", { class: "quiet", text: `Black in the difference: nothing is lost. Mean squared error ${origin.mse.toFixed(4)}.` }),
+  );
+};
+
+const newDraw = async () => {
+  state.seed = Math.floor(Math.random() * 1e6);
+  setOrigin(await originOf.seed(state.seed));
+};
+const startFromData = async () => {
+  const index = await choose("Start from one of the data");
+  if (index !== null) setOrigin(await originOf.data(index));
+};
+
+const slider = (level, dimension, most) => {
+  const input = make("input", {
+    type: "range",
+    min: -4,
+    max: 4,
+    step: 0.05,
+    "aria-label": `Level ${level.level}, dimension ${dimension.number + 1}`,
+  });
+  const output = make("output", {});
+  const share = Math.max(0.02, dimension.nats / Math.max(most, 1e-9));
+  input.addEventListener("input", () => {
+    state.noise[level.level - 1][dimension.number] = Number(input.value);
+    output.textContent = Number(input.value).toFixed(2);
+    strips[level.level].mark();
+    touched(level.level);
+  });
+  const show = (value) => {
+    input.value = value;
+    output.textContent = value.toFixed(2);
+  };
+  const carries = make("span", { class: "carries", title: `carries ${dimension.nats.toFixed(2)} nats`, style: `--share: ${share}` });
+  const row = make("label", { class: "slider" }, make("span", { class: "name", text: dimension.number + 1 }), input, output, carries);
+  return { row, show };
+};
+
+// A strip: pictures side by side, each a button that takes its code.
+const stripOf = (level) => {
+  const element = make("div", { class: "strip" });
+  let sheet;
+  const show = (strip) => {
+    sheet = strip.sheet;
+    const tiles = strip.codes.map((code, i) => {
+      const words = `Level ${level.level}: take the code of picture ${i + 1}`;
+      const tile = make("button", { type: "button", class: "tile", title: "Take this code", "aria-label": words, onclick: () => setLevel(level.level, code) });
+      return onSheet(tile, strip.sheet, i, strip.codes.length);
+    });
+    element.replaceChildren(...tiles);
+  };
+  return { element, show, mark: () => {}, sheet: () => sheet };
+};
+
+// A pad: the plane of a code of two dimensions, seen everywhere at once; the mark is where the code is.
+const padOf = (level) => {
+  const mark = make("span", { class: "mark" });
+  const words = `Level ${level.level}: both dimensions at once; arrow keys move the mark`;
+  const element = make("div", { class: "pad", tabindex: 0, role: "application", "aria-label": words }, mark);
+  const half = (run.span * run.pad) / (run.pad - 1); // the middles of the outer pictures lie at the span
+  let sheet;
+  const place = (x, y) => setPad([x, y].map((value) => round(Math.min(half, Math.max(-half, value)))));
+  const setPad = (code) => {
+    state.noise[level.level - 1] = code;
+    code.forEach((value, number) => sliders[level.level - 1][number].show(value));
+    moveMark();
+    touched(level.level);
+  };
+  const moveMark = () => {
+    const [x, y] = state.noise[level.level - 1].map((value) => Math.min(half, Math.max(-half, value)));
+    mark.style.left = `${50 + (50 * x) / half}%`;
+    mark.style.top = `${50 - (50 * y) / half}%`;
+  };
+  const follow = (event) => {
+    const box = element.getBoundingClientRect();
+    place(((event.clientX - box.left) / box.width) * 2 * half - half, half - ((event.clientY - box.top) / box.height) * 2 * half);
+  };
+  element.addEventListener("pointerdown", (event) => {
+    element.setPointerCapture(event.pointerId);
+    follow(event);
+  });
+  element.addEventListener("pointermove", (event) => event.buttons && follow(event));
+  element.addEventListener("keydown", (event) => {
+    const [x, y] = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[event.key] ?? [0, 0];
+    if (!x && !y) return;
+    event.preventDefault();
+    const code = state.noise[level.level - 1];
+    place(code[0] + x * 0.1, code[1] + y * 0.1);
+  });
+  const show = (strip) => {
+    sheet = strip.sheet;
+    element.style.backgroundImage = `url(${sheet})`;
+  };
+  return { element, show, mark: moveMark, sheet: () => sheet };
+};
+
+const levelPanel = (level, most) => {
+  const place = level.level - 1;
+  sliders[place] = [];
+  const two = level.dimensions.length === 2;
+  strips[level.level] = two ? padOf(level) : stripOf(level);
+  const rows = level.dimensions.map((dimension) => {
+    const made = slider(level, dimension, most);
+    sliders[place][dimension.number] = made;
+    return { dead: dimension.dead, row: made.row };
+  });
+  const alive = rows.filter((row) => !row.dead).map((row) => row.row);
+  const dead = rows.filter((row) => row.dead).map((row) => row.row);
+  const folded = make("details", {}, make("summary", { text: `${dead.length} ${dead.length > 1 ? "numbers that carry" : "number that carries"} next to nothing` }), ...dead);
+  const copyFrom = async () => {
+    const index = await choose(`Copy level ${level.level} from one of the data`);
+    if (index !== null) setLevel(level.level, (await originOf.data(index)).noise[place]);
+  };
+  const hint = two
+    ? `The plane of its two numbers. Only level ${level.level} changes here: drag the mark.`
+    : `Only level ${level.level} changes here. Click a picture to take its code.`;
+  return make(
+    "article",
+    { class: `level${level.dead ? " dead" : ""}`, id: `level-${level.level}` },
+    make("h3", {}, make("span", { class: "badge", text: `Level ${level.level}` }), ` ${level.title}`),
+    make("p", { class: "quiet", text: level.sentence }),
+    make("div", { class: "body" },
+      make("div", { class: "seen" }, strips[level.level].element, make("p", { class: "hint", text: hint })),
+      make("div", { class: "sliders" }, ...alive, dead.length ? folded : null),
+    ),
+    make("div", { class: "buttons" },
+      button("Resample", () => setLevel(level.level, run.levels.find((l) => l === level).dimensions.map(() => round(normal()))), { title: "Draw this level's code afresh; hold the others" }),
+      button("Reset", () => setLevel(level.level, state.origin.noise[place]), { title: "Back to the code it started with" }),
+      button("Copy from an image…", copyFrom, { title: "Take this level's code from another image" }),
+      button("Save", () => save(strips[level.level].sheet(), fileName("level", level.level)), { "aria-label": `Save what level ${level.level} changes as a picture` }),
+    ),
+  );
+};
+
+const buildLevels = (root) => {
+  const most = Math.max(...run.levels.flatMap((level) => level.dimensions.map((dimension) => dimension.nats)));
+  const pictures = run.shape.length === 3;
+  const note = run.measured
+    ? null
+    : make("p", { class: "note", text: `What the levels carry has not been measured; vlae evaluate ${run.path} names them.` });
+  root.append(
+    make("p", { class: "lead", text: "The model paints a picture from a few numbers, sorted into levels: level 1 holds what is simplest, the last what is most complex. Move a slider and watch what that number does." }),
+    make("div", { class: "studio" },
+      make("section", { class: "stage" },
+        live.figure,
+        originLine,
+        make("div", { class: "buttons" },
+          button("New random draw", newDraw, { class: "action first" }),
+          button("From the data…", startFromData),
+          pictures ? uploader("Upload a picture…", (answer, name) => setOrigin({ kind: "upload", value: name, ...answer })) : null,
+          button("Reset all", () => setOrigin(state.origin)),
+          button("Save", () => save(live.image.src, fileName("picture")), { "aria-label": "Save the picture" }),
+        ),
+        trio,
+      ),
+      make("section", { class: "panels" }, note,
+        make("p", { class: "hint", text: "Every slider is one number of a level's code, in standard deviations; the bar at its right says how much it carries, and what carries most comes first." }),
+        ...run.levels.map((level) => levelPanel(level, most))),
+    ),
+  );
+};

@@ -1,0 +1,135 @@
+// The parts every tab is made of: questions to the server, elements, tiles of a sheet, saving and messages.
+
+const ask = async (name, ...data) => {
+  const response = await fetch(`./gradio_api/run/${name}`, {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify({ data }),
+  }).catch(() => null);
+  if (!response) throw new Error("The server does not answer. Is vlae explore still running?");
+  if (!response.ok) throw new Error(response.status === 413 ? "That is too large." : `The server answered ${response.status}.`);
+  const [answer] = (await response.json()).data;
+  if (answer.error) throw new Error(answer.error);
+  return answer;
+};
+
+const make = (tag, properties = {}, ...children) => {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (name === "text") element.textContent = value;
+    else if (value !== false && value != null) element.setAttribute(name, value === true ? "" : value);
+  }
+  element.append(...children.filter((child) => child != null));
+  return element;
+};
+
+const button = (text, action, properties = {}) =>
+  make("button", { type: "button", class: "action", text, onclick: () => guarded(action), ...properties });
+
+const message = make("div", { class: "vlae-message", role: "alert", hidden: true });
+const tell = (error) => {
+  message.replaceChildren(error.message ?? String(error), button("Close", () => (message.hidden = true)));
+  message.hidden = false;
+};
+
+// Whether anything is still to come stands on the document, as data-busy.
+let busy = 0;
+const busily = (by) => document.documentElement.toggleAttribute("data-busy", (busy += by) > 0);
+
+const guarded = async (action) => {
+  message.hidden = true;
+  busily(1);
+  try {
+    return await action();
+  } catch (error) {
+    tell(error);
+  } finally {
+    busily(-1);
+  }
+};
+
+// One run of the work at a time, and after it one more if it was asked for meanwhile: nothing stale ever queues.
+const latest = (work) => {
+  let running = false;
+  let again = false;
+  return async () => {
+    again = true;
+    if (running) return;
+    running = true;
+    busily(1);
+    while (again) {
+      again = false;
+      await work().catch(tell);
+    }
+    running = false;
+    busily(-1);
+  };
+};
+
+const soon = (action, milliseconds) => {
+  let timer = null;
+  return () => {
+    if (timer === null) busily(1);
+    clearTimeout(timer);
+    timer = setTimeout(() => {
+      timer = null;
+      action();
+      busily(-1);
+    }, milliseconds);
+  };
+};
+
+// Of n pictures on a sheet of so many columns and rows, the i-th, as the background of an element.
+const onSheet = (element, sheet, i, columns, rows = 1) => {
+  const x = columns > 1 ? ((i % columns) / (columns - 1)) * 100 : 0;
+  const y = rows > 1 ? (Math.floor(i / columns) / (rows - 1)) * 100 : 0;
+  element.style.background = `${x}% ${y}% / ${columns * 100}% ${rows * 100}% no-repeat url(${sheet})`;
+  return element;
+};
+
+const pictureOf = (label, properties = {}) => {
+  const image = make("img", { alt: label, class: "pixels", ...properties });
+  return { image, figure: make("figure", {}, image, make("figcaption", { text: label })) };
+};
+
+const save = (url, name) => make("a", { href: url, download: name }).click();
+const fileName = (...words) => `${[run.name, ...words].join("-").replace(/[^\w.-]+/g, "-")}.png`;
+
+// A picture from a sheet as a file of its own.
+const cut = (image, i, columns, rows = 1) => {
+  const canvas = make("canvas", {});
+  canvas.width = image.naturalWidth / columns;
+  canvas.height = image.naturalHeight / rows;
+  canvas.getContext("2d").drawImage(image, -(i % columns) * canvas.width, -Math.floor(i / columns) * canvas.height);
+  return canvas;
+};
+
+const normal = () => Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random());
+const round = (value) => Math.round(value * 1e4) / 1e4;
+const titleOf = (level) => `Level ${level.level} · ${level.title}`;
+
+const readFile = (file) =>
+  new Promise((resolve, reject) => {
+    if (file.size > run.max_bytes) {
+      reject(new Error(`${file.name} is larger than ${run.max_bytes / 2 ** 20} MB; give a smaller one.`));
+      return;
+    }
+    const reader = new FileReader();
+    reader.onload = () => resolve(reader.result);
+    reader.onerror = () => reject(new Error(`${file.name} cannot be read.`));
+    reader.readAsDataURL(file);
+  });
+
+// A button that takes a picture file.
+const uploader = (text, action) => {
+  const input = make("input", { type: "file", accept: "image/*", hidden: true, "aria-label": text });
+  input.addEventListener("change", () =>
+    guarded(async () => {
+      const [file] = input.files;
+      input.value = "";
+      if (file) await action(await readFile(file).then((content) => ask("upload", content)), file.name);
+    }),
+  );
+  return make("span", { class: "uploader" }, button(text, () => input.click()), input);
+};

@@ -1,0 +1,92 @@
+// Start: when the frame stands, it is filled; each tab asks for its own only when it is first opened.
+
+const tabs = {
+  levels: { title: "Levels", build: (root) => buildLevels(root), open: () => {} },
+  mix: { title: "Mix", build: (root) => buildMix(root), open: () => startMix() },
+  map: { title: "Map", build: (root) => buildMap(root), open: () => startMap() },
+  neighbours: { title: "Neighbours", build: (root) => buildNeighbours(root), open: () => startNeighbours() },
+  card: { title: "Card", build: () => {}, open: () => startCard() },
+};
+
+const startCard = async () => {
+  const root = document.getElementById("vlae-card");
+  root.replaceChildren(make("p", { class: "quiet", text: "Drawing the figures…" }));
+  root.innerHTML = (await ask("card")).html;
+};
+
+const openTab = (name) => {
+  for (const [other, tab] of Object.entries(tabs)) {
+    tab.button.setAttribute("aria-selected", other === name);
+    tab.button.tabIndex = other === name ? 0 : -1;
+    tab.root.hidden = other !== name;
+  }
+  state.tab = name;
+  writeLink();
+  window.scrollTo({ top: 0 });
+  if (tabs[name].opened) return;
+  tabs[name].opened = true;
+  guarded(tabs[name].open);
+};
+const buildTabs = (root) => {
+  const list = make("div", { class: "tabs", role: "tablist", "aria-label": "What to look at" });
+  const names = Object.keys(tabs);
+  for (const [name, tab] of Object.entries(tabs)) {
+    tab.button = make("button", { type: "button", role: "tab", id: `tab-${name}`, "aria-controls": `vlae-${name}`, text: tab.title, onclick: () => openTab(name) });
+    tab.root = make("div", { role: "tabpanel", id: `vlae-${name}`, "aria-labelledby": `tab-${name}`, hidden: true });
+    tab.build(tab.root);
+    list.append(tab.button);
+  }
+  list.addEventListener("keydown", (event) => {
+    const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (!step) return;
+    const name = names[(names.indexOf(state.tab) + step + names.length) % names.length];
+    openTab(name);
+    tabs[name].button.focus();
+  });
+  root.append(list, ...Object.values(tabs).map((tab) => tab.root));
+};
+
+const buildHeader = (root) => {
+  const said = async (element, text) => {
+    const before = element.textContent;
+    await copyText(await text());
+    element.textContent = "Copied";
+    setTimeout(() => (element.textContent = before), 1200);
+  };
+  const linkButton = button("Copy link", () => said(linkButton, link), { title: "The run, the seed and the codes are in the link" });
+  const jsonButton = button("Copy JSON", () => said(jsonButton, asJson), { title: "Run, seed and codes, to use from Python" });
+  root.append(
+    make("header", { class: "bar" },
+      make("div", {}, make("h1", { text: run.name }), make("p", { class: "quiet", text: `${run.levels.length} levels, trained on ${run.source} (${run.shape.join(" × ")})` })),
+      make("div", { class: "buttons" }, linkButton, jsonButton)),
+    message,
+  );
+};
+
+const start = async (root) => {
+  run = await ask("describe");
+  const [height, width] = run.shape.length === 3 ? run.shape.slice(1) : [1, 1];
+  document.documentElement.style.setProperty("--aspect", `${width} / ${height}`);
+  document.documentElement.lang = "en";
+  buildHeader(root);
+  buildTabs(root);
+  await guarded(restore);
+  const codes = state.noise.length ? state.noise : null;
+  const origin = state.origin ?? (await originOf.data(0)); // what is real is easier to understand than a draw
+  setOrigin(origin, codes ?? origin.noise);
+  openTab(state.tab in tabs ? state.tab : "levels");
+  document.documentElement.dataset.vlae = "ready";
+};
+
+const whenThere = (then) => {
+  const root = () => document.getElementById("vlae");
+  if (root()) return then(root());
+  const observer = new MutationObserver(() => {
+    if (!root()) return;
+    observer.disconnect();
+    then(root());
+  });
+  observer.observe(document, { subtree: true, childList: true });
+};
+whenThere((root) => guarded(() => start(root)));
+window.addEventListener("hashchange", () => location.reload());

@@ -1,0 +1,133 @@
+// What a visitor has before them: it lives here, in their browser, and in the link.
+
+let run; // the run in words, as the server describes it
+let data; // all data shown: a sheet of small pictures, and what is known of each
+let dataAsked;
+
+const state = { tab: "levels", seed: 0, noise: [], origin: null, a: null, b: null, whose: [] };
+
+const allData = () =>
+  (dataAsked ??= ask("data").then((answer) => {
+    const image = new Image();
+    image.src = answer.sheet;
+    return image.decode().then(() => (data = { ...answer, image }));
+  }));
+
+// An origin is where codes come from: a draw, one of the data, a file, or codes sent along.
+const originOf = {
+  seed: async (seed) => ({ kind: "seed", value: seed, ...(await ask("draw", seed)) }),
+  data: async (index) => ({ kind: "data", value: index, ...(await ask("datum", index)) }),
+};
+const originName = (origin) =>
+  ({
+    seed: `a random draw (seed ${origin.value})`,
+    data: `image ${origin.value} of the data`,
+    upload: `your picture ${origin.value}`,
+    codes: "codes from a link",
+    levels: "the picture in Levels",
+    mix: "a mix of A and B",
+    map: "a point of the map",
+  })[origin.kind];
+const copied = (noise) => noise.map((level) => [...level]);
+const asReference = (origin) => (["seed", "data"].includes(origin?.kind) ? `${origin.kind}:${origin.value}` : null);
+const asText = (noise) => noise.map((level) => level.map(round).join(",")).join(";");
+
+const asSide = (origin) => asReference(origin) ?? `codes:${asText(origin.noise)}`;
+
+const fromReference = async (text) => {
+  const [kind, value] = (text ?? "").split(":");
+  if (kind === "codes") return { kind, value: "", noise: fromText(value) };
+  return kind in originOf && /^\d+$/.test(value) ? originOf[kind](Number(value)) : null;
+};
+const fromText = (text) => {
+  const noise = text.split(";").map((level) => (level ? level.split(",").map(Number) : []));
+  const fits = noise.length === run.sizes.length && noise.every((level, i) => level.length === run.sizes[i]);
+  if (!fits || noise.flat().some((value) => !Number.isFinite(value)))
+    throw new Error(`The codes in this link are not those of the run ${run.name}.`);
+  return noise;
+};
+
+const link = () => {
+  const parts = { run: run.name, tab: state.tab, seed: state.seed, codes: asText(state.noise) };
+  if (asReference(state.origin)) parts.from = asReference(state.origin);
+  if (state.a) parts.a = asSide(state.a);
+  if (state.b) parts.b = asSide(state.b);
+  if (state.whose.some(Boolean)) parts.mix = state.whose.map(round).join(",");
+  const hash = Object.entries(parts).map(([name, value]) => `${name}=${encodeURIComponent(value).replace(/%(2C|3B|3A)/g, decodeURIComponent)}`);
+  return `${location.href.split("#")[0]}#${hash.join("&")}`;
+};
+const writeLink = soon(() => history.replaceState(history.state, "", link()), 250);
+
+const restore = async () => {
+  const parts = new URLSearchParams(location.hash.slice(1));
+  state.tab = parts.get("tab") ?? "levels";
+  state.seed = Number.parseInt(parts.get("seed"), 10) || 0;
+  if (parts.get("run") && parts.get("run") !== run.name)
+    throw new Error(`This link is of the run ${parts.get("run")}; here is ${run.name}.`);
+  if (parts.get("from")) state.origin = await fromReference(parts.get("from"));
+  if (parts.get("codes")) {
+    const noise = fromText(parts.get("codes"));
+    state.origin ??= { kind: "codes", value: "", noise };
+    state.noise = copied(noise);
+  }
+  state.whose = (parts.get("mix") ?? "").split(",").map((part) => Math.min(1, Math.max(0, Number(part) || 0)));
+  state.a = await fromReference(parts.get("a"));
+  state.b = await fromReference(parts.get("b"));
+};
+
+const copyText = async (text) => {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    // Browsers give the clipboard only to safe addresses; the old way works at all.
+    const area = make("textarea", {});
+    area.value = text;
+    document.body.append(area);
+    area.select();
+    document.execCommand("copy");
+    area.remove();
+  }
+};
+const asJson = async () => {
+  const { codes } = await ask("codes", state.noise);
+  return JSON.stringify({ run: run.name, seed: state.seed, from: asReference(state.origin), noise: state.noise, codes });
+};
+
+// A window in which one of the data is chosen; resolves to its number, or null.
+const choose = async (title) => {
+  await allData();
+  const page = 96;
+  let first = 0;
+  return new Promise((resolve) => {
+    const tiles = make("div", { class: "tiles" });
+    const where = make("span", { class: "quiet" });
+    const done = (value) => {
+      resolve(value);
+      dialog.close();
+    };
+    const show = (start) => {
+      first = Math.max(0, Math.min(start, Math.floor((data.num - 1) / page) * page));
+      const last = Math.min(first + page, data.num);
+      where.textContent = `${first}–${last - 1} of ${data.num}`;
+      tiles.replaceChildren(...Array.from({ length: last - first }, (_, i) => datumTile(first + i, done)));
+    };
+    const dialog = make(
+      "dialog",
+      { class: "vlae chooser", "aria-label": title, onclose: () => (dialog.remove(), resolve(null)) },
+      make("div", { class: "bar" }, make("h3", { text: title }), button("Close", () => done(null))),
+      tiles,
+      make("div", { class: "bar" }, button("Back", () => show(first - page)), where, button("More", () => show(first + page))),
+    );
+    show(0);
+    document.querySelector(".gradio-container").append(dialog);
+    dialog.showModal();
+  });
+};
+const describeDatum = (i) => {
+  const label = data.known.label;
+  return `image ${i}${label ? `, ${label.classes[label.values[i]]}` : ""}`;
+};
+const datumTile = (i, action) => {
+  const tile = make("button", { type: "button", class: "tile", title: describeDatum(i), "aria-label": describeDatum(i), onclick: () => guarded(() => action(i)) });
+  return onSheet(tile, data.sheet, i, data.columns, data.rows);
+};
