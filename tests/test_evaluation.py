@@ -195,3 +195,25 @@ def test_data_of_another_shape(trained, rng):
 def test_text(found):
     text = evaluation.as_text(found)
     assert "level 1: " in text and "level order" in text and "units active" in text
+
+
+def test_vectors_in_other_units(tmp_path, rng):
+    values = rng.normal(size=(200, 5)).astype(np.float32)
+    recipe = replace(recipes.lean((5,), codes=(2, 3), width=4), mean=0.0, stddev=1.0)
+    run, _ = run_of(recipe, tmp_path, values)
+    with pytest.raises(ValueError, match=r"standard deviations from the mean.*same units"):
+        evaluate(run, Images(values=1e6 * values))
+
+
+def test_a_law_of_black_and_white_has_no_bits(tmp_path, rng):
+    recipe = recipes.adjust(recipes.lean((1, 8, 8), width=4), family="bernoulli")
+    run, images = run_of(recipe, tmp_path, rng.integers(0, 256, (20, 1, 8, 8), dtype=np.uint8))
+    assert "bits_per_dimension" not in evaluate(run, images)
+
+
+def test_runs_beside_are_others_of_the_recipe(trained, images, tmp_path, rng):
+    with pytest.raises(ValueError, match="beside itself"):
+        evaluate(trained, images, beside=[trained])
+    other, _ = run_of(recipes.lean((1, 8, 8), width=4), tmp_path, rng.integers(0, 256, (20, 1, 8, 8), dtype=np.uint8))
+    with pytest.raises(ValueError, match="another recipe"):
+        evaluate(trained, images, beside=[other])

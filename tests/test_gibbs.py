@@ -8,7 +8,7 @@ from PIL import Image
 from vlae import gibbs
 from vlae.gibbs import Judge, chain, frechet, two_sample
 from vlae.ladder import VLAE, Level
-from vlae.recipes import build, hvae, lean
+from vlae.recipes import build, hvae, lean, lvae
 
 QUICK = {"steps": 3, "batch_size": 8, "progress": False, "codes": (1, 2), "seeds": 1}
 
@@ -55,6 +55,22 @@ def test_a_hierarchy_sees_level_1_alone_and_a_ladder_does_not():
                 chain(model, x, levels=levels, generator=torch.Generator().manual_seed(0)) for levels in ((1,), (1, 2))
             )
         assert torch.equal(one, all_levels) == alone
+
+
+def test_what_a_posterior_depends_on_is_drawn_too():
+    torch.manual_seed(0)
+    model = build(lvae((1, 8, 8), codes=(2, 2), width=4)).eval()
+    x = torch.rand(1, 1, 8, 8).expand(3000, -1, -1, -1)
+    with torch.inference_mode():
+        list(model.priors.parameters())[-2].mul_(20)  # the prior of z_1 hangs on z_2, and by it the posterior
+        seen = []
+        model.generate = lambda codes: seen.append(codes) or torch.distributions.Normal(x, 1.0)
+        chain(model, x, levels=(1,), generator=torch.Generator().manual_seed(0))
+        at_the_mean = model.infer(x)[0].stddev[0]
+        torch.manual_seed(1)
+        truth = model(x).codes[0].std(0)
+    assert seen[0][0].std(0).numpy() == pytest.approx(truth.numpy(), rel=0.1)
+    assert (truth > 1.1 * at_the_mean).any()
 
 
 def test_levels_that_are_not_inferred_come_from_the_prior():

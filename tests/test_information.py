@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
 import torch
+from torch.distributions import Independent, Normal
 
 from vlae import recipes
-from vlae.information import as_input, summarise
+from vlae.information import ablate, as_input, summarise
+from vlae.model import ForwardPass, LatentModel, standard_normal
 
 
 @pytest.fixture(scope="module")
@@ -108,3 +110,37 @@ def test_input_is_scaled_once_and_never_written_to(images):
     vectors = np.ones((2, 3), np.float32)
     as_input(vectors).zero_()
     assert (vectors == 1).all()
+
+
+def test_what_is_lost_without_a_level_by_hand():
+    """Level 1 is the first number, level 2 the other."""
+
+    class Known(LatentModel):
+        def __init__(self):
+            super().__init__()
+            self.shape, self.code_sizes = (2,), (1, 1)
+            self.nothing = torch.nn.Parameter(torch.zeros(1))
+
+        def infer(self, x):
+            return tuple(Normal(x[:, i : i + 1], 1e-4) for i in (0, 1))
+
+        def generate(self, codes):
+            return Independent(Normal(torch.cat(codes, 1), 1.0), 1)
+
+        def prior(self, level, above):
+            return standard_normal(len(above[0]), 1, self.device)
+
+        def forward(self, x, fade=None):
+            posteriors = self.infer(x)
+            codes = tuple(q.sample() for q in posteriors)
+            priors = tuple(standard_normal(len(x), 1, self.device) for _ in posteriors)
+            return ForwardPass(posteriors=posteriors, priors=priors, codes=codes, likelihood=self.generate(codes))
+
+    values = np.column_stack([np.full(20_000, 2.0), np.zeros(20_000)]).astype(np.float32)
+    first, second = ablate(Known(), values)
+    # A fresh z_1 ~ N(0, 1) misses 2 by E(z - 2)² = 5, and a fresh z_2 misses 0 by 1; half of it per dimension.
+    assert first["without_it"]["mse"] == pytest.approx(2.5, rel=0.05)
+    assert second["without_it"]["mse"] == pytest.approx(0.5, rel=0.05)
+    assert first["without_it"]["distortion_nats"] == pytest.approx(2.5, rel=0.05)
+    assert first["kept_upwards"]["mse"] == pytest.approx(0, abs=1e-6)
+    assert second["kept_upwards"]["mse"] == pytest.approx(2.5, rel=0.05)  # level 1 is what lies below

@@ -309,3 +309,13 @@ def test_udr_not_defined_or_wrong():
         metrics.udr(noise(3), [np.zeros((ROWS, 2))])
     with pytest.raises(ValueError, match="the same data"):
         metrics.udr(noise(3), [noise(3)[:10]])
+
+
+def test_a_number_that_is_nearly_always_zero(truth, factors):
+    rare = np.where(np.arange(ROWS) % 25 == 0, np.linspace(1, 2, ROWS), 0.0)
+    known = {**factors, "rare": rare}
+    for name, measure in MEASURES.items():
+        assert np.isfinite(measure(np.column_stack([truth, rare]), known)), name
+    assert metrics.mig(np.column_stack([truth, rare]), known) > 0.5
+    assert metrics.modularity(noise(3), {"rare": rare, "kind 4": factors["kind 4"]}) < 1
+    assert np.isfinite(metrics.normalised_mutual_information([truth], known)).all()

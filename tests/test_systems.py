@@ -115,3 +115,26 @@ def test_no_data_and_no_run(tmp_path):
     with pytest.raises(FileNotFoundError, match="there is no run folder"):
         list(systems_of((tmp_path / "absent",), data=(), out=tmp_path, seeds=1, codes=None, progress=False))
     assert are_recipes(("lean", "vae")) and not are_recipes((Path("runs/a"), "runs/b"))
+
+
+def test_another_source_or_reading_of_one_name_is_refused(source, tmp_path, rng):
+    trained(source, tmp_path, ("lean",), seeds=1)
+    (tmp_path / "other").mkdir()
+    np.save(tmp_path / "other" / "noise.npy", rng.integers(0, 256, (60, 8, 8), dtype=np.uint8))
+    with pytest.raises(RunError, match="other settings or data"):
+        trained(str(tmp_path / "other" / "noise.npy"), tmp_path, ("lean",), seeds=1)
+    with pytest.raises(RunError, match="other settings or data"):
+        trained(source, tmp_path, ("lean",), seeds=1, reading={"limit": 20})
+    with pytest.raises(ValueError, match="two of one name"):
+        list(systems_of(("lean",), data=[source, source], out=tmp_path, seeds=1, codes=None, progress=False))
+
+
+def test_finished_runs_of_different_data_or_twice(source, tmp_path):
+    folder, _ = trained(source, tmp_path / "one", ("lean",), seeds=1)
+    other, _ = trained(source, tmp_path / "two", ("lean",), seeds=1, reading={"limit": 20})
+    how = {"out": tmp_path, "seeds": 1, "codes": None, "progress": False}
+    with pytest.raises(ValueError, match=r"read differently.*--data"):
+        list(systems_of([folder / "lean-0", other / "lean-0"], data=(), **how))
+    assert list(systems_of([folder / "lean-0", other / "lean-0"], data=[source], **how))
+    with pytest.raises(ValueError, match="given twice"):
+        list(systems_of([folder / "lean-0", folder / "lean-0"], data=(), **how))

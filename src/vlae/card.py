@@ -1,6 +1,6 @@
 """The level card: an evaluation in words, with a title and a sentence for every level, and warnings."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -126,7 +126,7 @@ def _entry(found: Mapping[str, Any], level: Mapping[str, Any]) -> Entry:
     if not topics:
         return Entry(level["level"], "not named", f"nothing that was measured is told by it; {used}.")
     title = " and ".join(list(topics)[:2])
-    parts = [_explains(level, topic, members) for topic, members in list(topics.items())[:3]]
+    parts = [_explains(level, topic, members, names) for topic, members in list(topics.items())[:3]]
     more = "" if best else ", though other levels tell more of it"
     return Entry(level["level"], title, f"{', '.join(parts)}{more}; {used}.")
 
@@ -140,15 +140,21 @@ def _by_topic(scores: Mapping[str, float]) -> dict[str, dict[str, float]]:
     return dict(sorted(topics.items(), key=lambda item: -max(item[1].values())))
 
 
-def _explains(level: Mapping[str, Any], topic: str, members: Mapping[str, float]) -> str:
+def _explains(level: Mapping[str, Any], topic: str, members: Mapping[str, float], measured: Sequence[str]) -> str:
+    """What a level explains of a topic: of all that was measured of it, or of those members alone, by name."""
     if "label" in members and "label_probe_accuracy" in level:
         return f"names the class of {level['label_probe_accuracy']:.0%}"
     share = sum(members.values()) / len(members)
-    if topic == "colour" and all(name.startswith("mean ") for name in members):
-        return f"explains {share:.0%} of mean colour"
-    names = [_name(name) for name in members]
-    listed = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-    return f"explains {share:.0%} of {topic if len(names) > 2 else listed}"
+    names = list(members)
+    for group in ("mean", "ink", "background"):  # three channels of one colour
+        channels = [name for name in names if name.replace("_", " ").startswith(f"{group} ")]
+        if len(channels) == 3:
+            names[names.index(channels[0])] = f"{group} colour"
+            names = [name for name in names if name not in channels]
+    listed = [_name(name) for name in names]
+    whole = len(members) > 2 and set(members) == set(measured) & set(TOPICS.get(topic, ()))
+    said = topic if whole and topic != "colour" else ", ".join(listed[:-1]) + " and " * (len(listed) > 1) + listed[-1]
+    return f"explains {share:.0%} of {said}"
 
 
 def _name(factor: str) -> str:

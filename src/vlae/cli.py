@@ -467,6 +467,11 @@ def gibbs(
     out: Path = Path("runs/gibbs"),
     seeds: int = 3,
     codes: str | None = None,
+    size: int | None = None,
+    crop: int | None = None,
+    channels: int | None = None,
+    layout: Literal["NHW", "NHWC", "NCHW"] | None = None,
+    key: str | None = None,
     limit: int | None = None,
     steps: int | None = None,
     batch_size: int | None = None,
@@ -482,6 +487,11 @@ def gibbs(
         out: Folder for runs, tables and figures.
         seeds: How many runs of each recipe.
         codes: Sizes of the ladder's codes, level 1 first; the others get as many dimensions in all.
+        size: As for train.
+        crop: As for train.
+        channels: As for train.
+        layout: As for train.
+        key: As for train.
         limit: Train on at most so many.
         steps: Optimiser steps of each run; by default the recipes' own.
         batch_size: Images per step.
@@ -495,7 +505,7 @@ def gibbs(
         out=out,
         seeds=seeds,
         codes=_sizes(codes) or PAPER_CODES,
-        reading={"limit": limit},
+        reading={"size": size, "crop": crop, "channels": channels, "layout": layout, "key": key, "limit": limit},
         steps=steps,
         batch_size=batch_size,
     )

@@ -194,17 +194,9 @@ def measured(systems: Systems, images: Images | None = None, *, progress: bool =
         systems: of every system its runs, all of the same data.
         images: what to measure them on; None: the held-out part of what they were trained on.
         progress: say on the error output what is being done.
-
-    Raises:
-        ValueError: if the runs were trained on different data and none are given.
     """
     own = images is None
     first = next(iter(systems.values()))[0]
-    trained_on = {run.data["source"] for of_it in systems.values() for run in of_it}
-    if own and len(trained_on) > 1:
-        raise ValueError(
-            f"the runs were trained on {', '.join(sorted(trained_on))}; give --data to measure them all on"
-        )
     images = evaluation.held_out(first) if images is None else images
     protocol, complexity = evaluation.protocol(images), None
     found: dict[str, list[Mapping[str, Any]]] = {}
@@ -275,12 +267,13 @@ def _count_parameters(run: Run) -> int:
 
 
 def _shown(values: Sequence[float | None]) -> str:
-    """The median, with least and most where they differ in what is shown."""
+    """The median, with least and most where they differ in what is shown; and of how many, if not defined for all."""
     known = [value for value in values if value is not None]
-    if len(known) < len(values):
+    if not known:
         return "-"
     median, least, most = (_digits(float(f(known))) for f in (np.median, np.min, np.max))
-    return median if least == most else f"{median} ({least} to {most})"
+    spread = "" if least == most else f" ({least} to {most})"
+    return f"{median}{spread}" + (f", {len(known)} of {len(values)}" if len(known) < len(values) else "")
 
 
 def _digits(value: float) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch.nn.functional import adaptive_avg_pool2d
 
-from vlae import card, metrics, order, probes
+from vlae import card, metrics, order, probes, recipes
 from vlae.data import Images
 from vlae.data import load as load_data
 from vlae.information import ablate, summarise
@@ -24,6 +24,7 @@ MAX_IMAGES = 5_000
 MIN_PROBED = 100  # data; with fewer, a probe says nothing
 MAX_TABLE = 2_000  # rows for the metrics on codes and factors
 MAX_NEIGHBOURS = 1_000  # rows of those for mutual information by nearest neighbours
+FAR = 1_000  # standard deviations of the training data, beyond which data are not of its kind
 MAX_SIDE = 32  # of the pictures that probes on pixels see
 
 Scores = Mapping[str, Mapping[str, float]]
@@ -48,7 +49,7 @@ def evaluate(
             the held-out part of what it was trained on; the result is then kept in its folder, as evaluation.json.
         complexity: what `complexity_of` gave for the same images and seed; None: it is found out, which takes longest.
         importance_samples: for the importance-weighted bound on the log-likelihood; 0: not computed.
-        beside: runs of the same recipe and other seeds, for UDR.
+        beside: distinct runs of the same recipe and other seeds, for UDR.
         seed: of all that is drawn: codes, splits, probes.
         progress: say on the error output what is being measured.
 
@@ -63,9 +64,13 @@ def evaluate(
         everything that could not be had; and protocol, what all these depend on.
 
     Raises:
-        ValueError: if the images are not of the run's shape.
+        ValueError: if the images are not of the run's shape or range, or a run beside is not of its recipe.
         DataError: if the data the run was trained on cannot be read again.
     """
+    if any(other.path.resolve() == run.path.resolve() for other in beside):
+        raise ValueError(f"{run.path} is given beside itself; UDR compares it with runs of other seeds")
+    if any(recipes.adjust(other.recipe, seed=0) != recipes.adjust(run.recipe, seed=0) for other in beside):
+        raise ValueError("UDR compares runs of one recipe and different seeds; a run beside has another recipe")
     own = images is None
     images = _chosen(images if images is not None else held_out(run), seed)
     if images.shape != run.recipe.shape:
@@ -76,10 +81,15 @@ def evaluate(
     say = _say if progress else _nothing
     say("what every level costs")
     values = np.ascontiguousarray(images.values)
+    _check_range(run, values, images.source)
     found = summarise(run.model, values, seed=seed)
     for level, lost in zip(found["levels"], ablate(run.model, values, seed=seed), strict=True):
         level |= lost
-    if not images.is_vectors:
+    if not np.isfinite(found["elbo_nats"]):
+        raise ValueError(
+            f"the ELBO of {images.source} is {found['elbo_nats']}; are these data like those of the training?"
+        )
+    if not images.is_vectors and run.recipe.likelihood.family != "bernoulli":
         found["bits_per_dimension"] = bits_per_dimension(found["elbo_nats"], run.recipe.shape)
     if importance_samples:
         say(f"the log-likelihood, with {importance_samples} samples")
@@ -102,6 +112,18 @@ def evaluate(
         with whole(run.outputs / EVALUATION) as file:
             file.write_text(json.dumps(found, indent=2, allow_nan=False))
     return found
+
+
+def _check_range(run: Run, values: np.ndarray, source: str) -> None:
+    """Refuses vectors in other units than those the run was trained on; images are always in [0, 1]."""
+    state = run.model.state_dict()
+    if values.ndim == 2 and "stddev" in state:
+        far = float(np.abs((values - state["mean"].numpy()) / state["stddev"].numpy()).max())
+        if far > FAR:
+            raise ValueError(
+                f"{source} has values {far:.3g} standard deviations from the mean of what the run in {run.path} was "
+                "trained on; give data in the same units, column by column"
+            )
 
 
 def held_out(run: Run) -> Images:
@@ -159,12 +181,16 @@ def protocol(images: Images, *, importance_samples: int = 0, num_runs: int = 1, 
         "seed": seed,
         "codes": "posterior means; drawn codes for distortion, rates, ELBO and ablation",
         "probe_fit_share": probes.FIT_SHARE,
-        "probe_on_codes": f"network, hidden units {probes.LITERATURE}, ReLU, Adam, stopped early",
+        "probe_on_codes": f"network, hidden units {probes.LITERATURE}, ReLU, Adam at {probes.LEARNING_RATE:g}, at most "
+        f"{probes.MAX_PASSES} passes, {probes.PATIENCE} without a gain; each factor at its best pass",
         "probes_on_pixels": {name: list(units) for name, units in probes.HIDDEN.items()},
         "pixels": f"mean per channel; pictures of at most {MAX_SIDE} a side",
         "table_rows": MAX_TABLE,
         "neighbour_rows": MAX_NEIGHBOURS,
+        "factor_bins": metrics.FACTOR_BINS,
         "mig": "20-bin histogram of posterior means",
+        "dci": "random forests of 30 trees; importances weighed by the forest's score",
+        "threads": torch.get_num_threads(),
         "mig_sampled": "entropies from samples of q(z|x)",
         "importance_samples": importance_samples,
         "udr_runs": num_runs,
@@ -208,6 +234,8 @@ def _judge(
     simple, judged = _factors(images)
     targets, left_out = probes.targets_of({**simple, **judged})
     not_defined |= left_out
+    for level in found["levels"]:
+        level |= {"statistics": {}, "factors": {}}
     found |= {"judged_on": [], "pixel_probes": {}, "complexity": {}, "level_separation": None, "level_order": None}
     known = [name for name in judged if name in targets.names]
     reason = None

@@ -8,6 +8,7 @@ the chain's after many steps?
 
 import json
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from itertools import pairwise
 from math import ceil
 from pathlib import Path
@@ -25,7 +26,7 @@ from vlae.data import Images
 from vlae.information import as_input
 from vlae.model import LatentModel
 from vlae.runs import Run
-from vlae.systems import PAPER_CODES, Codes, Systems, say, systems_of
+from vlae.systems import PAPER_CODES, Codes, Systems, are_recipes, say, systems_of
 from vlae.training import source_name
 
 RECIPES = ("hvae", "lvae", "lean")
@@ -45,8 +46,9 @@ def chain(
 ) -> Float[Tensor, "n *shape"]:
     """One step of the chain: codes of `levels` are inferred and drawn, all others come from the prior.
 
-    Codes are drawn; of the picture the mean is taken, as in every figure: drawn pixels would carry the likelihood's
-    noise, which is no part of what a level says.
+    What a posterior is conditioned on is drawn too, so that z_1 follows q(z_1 | x) also where that is a mixture. Of the
+    picture the mean is taken, as in every figure: drawn pixels would carry the likelihood's noise, which is no part of
+    what a level says.
 
     Args:
         model: in eval mode.
@@ -54,13 +56,12 @@ def chain(
         levels: those that are inferred, level 1 being nearest the pixels.
         generator: of all that is drawn.
     """
-    inferred, noise = model.infer(x), model.draw_noise(len(x), generator)
-    drawn = model.draw_noise(len(x), generator)
-    ancestral = model.place(noise)
-    codes = tuple(
-        q.mean + q.stddev * e if level in levels else z
-        for level, (q, e, z) in enumerate(zip(inferred, drawn, ancestral, strict=True), start=1)
-    )
+    ancestral = model.place(model.draw_noise(len(x), generator))
+    with torch.random.fork_rng(devices=[x.device] if x.device.type == "cuda" else []):
+        torch.manual_seed(int(torch.randint(2**62, (1,), generator=generator)))
+        inferred = model(x).codes
+    pairs = zip(inferred, ancestral, strict=True)
+    codes = tuple(drawn if level in levels else z for level, (drawn, z) in enumerate(pairs, start=1))
     return model.generate(codes).mean
 
 
@@ -188,6 +189,8 @@ def study(
     Raises:
         ValueError: if there are too few data, or as `compare` does.
     """
+    if data and not are_recipes(what):
+        raise ValueError("finished runs are judged by what they were trained on; leave --data out")
     studies = []
     for folder, systems in systems_of(
         what, data=data, out=Path(out), seeds=seeds, codes=codes, progress=progress, reading=reading, **settings
@@ -256,7 +259,8 @@ def _protocol(start: np.ndarray, held_out: np.ndarray, seed: int) -> dict[str, A
         "held_out": len(held_out),
         "features": f"first {COMPONENTS} principal components of training data in [0, 1]",
         "two_sample": f"network, hidden units {HIDDEN}, ReLU, on standardised features, half fitted, half scored",
-        "pictures": "means of r(x | z); codes are drawn",
+        "pictures": "means of r(x | z); codes are drawn, and so is what their posteriors depend on",
+        "versions": {name: version(name) for name in ("vlae", "torch", "numpy", "scikit-learn")},
     }
 
 

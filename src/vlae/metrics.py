@@ -6,6 +6,7 @@ where a metric needs classes. Mutual information is in nats. Where a metric cann
 none ever is NaN.
 """
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -116,7 +117,8 @@ def dci(codes: Codes, factors: Factors, *, seed: int = 0, trees: int = 30) -> DC
     of accuracy above chance (classes) and of R², at least 0, on held-out rows.
 
     Reference: Eastwood and Williams 2018, "A Framework for the Quantitative Evaluation of Disentangled
-    Representations", section 2; informativeness is given as a score here, not as an error.
+    Representations", section 2. Here informativeness is a score, not an error; and each factor's importances count by
+    its score, since those of a forest that predicts nothing are noise.
 
     Raises:
         NotDefinedError: as for `mig`, and if there is one factor alone. One dimension alone is complete by definition.
@@ -160,7 +162,10 @@ def sap(codes: Codes, factors: Factors, *, seed: int = 0) -> float:
                 predicted = tree.fit(code[fit, None], kinds[fit]).predict(code[scored, None])
                 known = np.isin(kinds[scored], kinds[fit])
                 if len(np.unique(kinds[scored][known])) > 1:
-                    scores[j, k] = balanced_accuracy_score(kinds[scored][known], predicted[known], adjusted=True)
+                    with warnings.catch_warnings():  # a class that is guessed and not there is no fault
+                        warnings.filterwarnings("ignore", message="y_pred contains classes not in y_true")
+                        right = balanced_accuracy_score(kinds[scored][known], predicted[known], adjusted=True)
+                    scores[j, k] = right
             else:
                 scores[j, k] = np.corrcoef(code, np.asarray(factors[name], float))[0, 1] ** 2
     return _gap(np.clip(scores, 0, 1), np.ones(len(classes)))
@@ -220,6 +225,7 @@ def beta_vae_score(
     """Accuracy, in [0, 1], with which mean |z - z'| over pairs that share a factor tells which; chance is 1 / F.
 
     As for `factor_vae_score`, rows that share a (binned) factor are looked for in the table. The classifier is linear.
+    All pairs of a point share one value of the factor, where in the reference each pair has its own.
 
     Reference: Higgins et al. 2017, "β-VAE", section 3.
 
@@ -365,7 +371,9 @@ def _classes(name: str, factor: np.ndarray) -> Int[np.ndarray, " n"]:
     if _is_class(factor):
         return np.unique(factor, return_inverse=True)[1]
     edges = np.unique(np.quantile(factor, np.linspace(0, 1, FACTOR_BINS + 1)[1:-1]))
-    return np.unique(np.digitize(factor, edges), return_inverse=True)[1]
+    kinds = np.unique(np.digitize(factor, edges), return_inverse=True)[1]
+    # Where nearly all rows have the smallest value, all quantiles are that; then the two classes are it and the rest.
+    return kinds if kinds.max() > 0 else (factor > factor.min()).astype(int)
 
 
 def _entropy(kinds: Int[np.ndarray, " n"]) -> float:

@@ -275,7 +275,10 @@ class Run:
         if file is None:
             return None
         try:
-            return opening.read_json(file)
+            found = opening.read_json(file)
+            if not {"levels", "complexity", "not_defined", "protocol"} <= set(found):
+                raise ValueError("it is not whole, or of another version")
+            return found
         except (ValueError, RecursionError) as error:
             raise RunError(f"{file} is damaged; write it again with: vlae evaluate {self.path}") from error
 

@@ -1,5 +1,6 @@
 """Several systems under the same conditions: recipes trained on the same data, for as long, with the same seeds."""
 
+import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -69,7 +70,7 @@ def systems_of(
         settings: as for `compare`.
     """
     if not are_recipes(what):
-        yield out, _grouped([runs.load(path) for path in what])
+        yield out, _grouped([runs.load(path) for path in what], same_data=not data)
         return
     if not data:
         raise ValueError("there are no data to train on; give --data")
@@ -77,6 +78,9 @@ def systems_of(
         raise ValueError(
             f"{seeds} seeds of {', '.join(map(str, what))}; name each recipe once, and give at least 1 seed"
         )
+    names = [source_name(source) for source in data]
+    if len(set(names)) < len(names):
+        raise ValueError(f"the data are called {', '.join(names)}; two of one name would share a folder: rename one")
     read = {name: value for name, value in (reading or {}).items() if value is not None}
     for source in data:
         folder = out / source_name(source)
@@ -114,8 +118,11 @@ def _recipe(name: str, shape: Shape, codes: Codes, settings: Mapping[str, Any]) 
 
 def _run(recipe: Recipe, source: str, path: Path, reading: Mapping[str, Any], progress: bool) -> Run:
     begun = (path / runs.RECIPE).exists()
-    if begun and runs.read_recipe(path)[0] != recipe:
-        raise RunError(f"{path} holds a run with other settings; choose another --out, or ask for the same")
+    if begun:
+        kept, data = runs.read_recipe(path)
+        known = {name: value for name, value in data.items() if value is not None}
+        if kept != recipe or known != {"source": source.rstrip("/"), **reading}:
+            raise RunError(f"{path} holds a run with other settings or data; choose another --out, or ask for the same")
     if (path / runs.MODEL).exists():
         return runs.load(path)
     try:
@@ -124,11 +131,19 @@ def _run(recipe: Recipe, source: str, path: Path, reading: Mapping[str, Any], pr
         raise Stopped(f"{path} is {stop.what}", "the same command goes on from there") from stop
 
 
-def _grouped(loaded: Sequence[Run]) -> Systems:
-    """Runs of one recipe together."""
+def _grouped(loaded: Sequence[Run], *, same_data: bool) -> Systems:
+    """Runs of one recipe together; all were trained on the same data, if they must."""
+    if len({run.path.resolve() for run in loaded}) < len(loaded):
+        raise ValueError("a run is given twice; name each once")
     shapes = {run.recipe.shape for run in loaded}
     if len(shapes) > 1:
         raise ValueError(f"the runs are of data of different shapes, {', '.join(map(str, sorted(shapes)))}")
+    trained_on = {json.dumps(run.data, sort_keys=True): run.data["source"] for run in loaded}
+    if same_data and len(trained_on) > 1:
+        raise ValueError(
+            f"the runs were trained on different data, or on data read differently ({', '.join(trained_on.values())}); "
+            "give --data to measure them all on"
+        )
     systems: dict[str, list[Run]] = {}
     for run in loaded:
         same = [name for name, of_it in systems.items() if _alike(of_it[0].recipe, run.recipe)]
