@@ -204,10 +204,12 @@ def test_levels_are_named_by_the_card(run, tmp_path):
         for k, size in enumerate(run.recipe.code_sizes, start=1)
     ]
     moved = shutil.copytree(run.path, tmp_path / "run")
-    (moved / "evaluation.json").write_text(json.dumps({"levels": levels}))
+    (moved / "evaluation.json").write_text(
+        json.dumps({"levels": levels, "complexity": {}, "not_defined": {}, "protocol": {}})
+    )
     described = Exploration(vlae.load(moved)).described()
     assert [level["title"] for level in described] == ["colour", "size", "not named"]
-    assert described[0]["sentence"].startswith("Explains 90% of mean colour")
+    assert described[0]["sentence"].startswith("Explains 90% of mean red")
 
 
 def test_vectors_can_be_explored_too(tmp_path):

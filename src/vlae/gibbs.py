@@ -315,7 +315,8 @@ def picture(found: Mapping[str, Any], systems: Systems, start: np.ndarray, *, se
     for column, (system, of_it) in enumerate(systems.items()):
         above, below = axes[:, column]
         above.imshow(_chains(of_it[0].model, as_input(start[:SHOWN]), seed))
-        above.set_title(f"{system}: data, level 1's chain after {', '.join(map(str, STEPS))} steps,\nancestral samples")
+        steps = ", ".join(map(str, STEPS))
+        above.set_title(f"{system}\ndata · level 1's chain after {steps} steps · ancestral", fontsize=9)
         above.set_axis_off()
         runs_of = found["systems"][system]
         curves = {f"chain on {name}": [_after(runs_of, name, str(step)) for step in STEPS] for name in CHAINS}

@@ -214,7 +214,7 @@ class Run:
             layout: of an array whose shape does not tell.
             key: which array of an .npz file, or column of a table.
             seed: of that choice.
-            progress: show a bar while pictures are decoded, and say on the error output if any is resized.
+            progress: show a bar while pictures are decoded, and say on the error output what was skipped or resized.
 
         Raises:
             DataError: if the source cannot be read.
@@ -222,6 +222,7 @@ class Run:
             ValueError: if what is there is not of the run's shape.
         """
         from vlae.data import load as load_data
+        from vlae.images import say_skipped
 
         reading = self.reading(source, layout=layout, key=key)
         images = load_data(source, split=split, limit=limit, seed=seed, progress=progress, **reading)
@@ -230,6 +231,8 @@ class Run:
                 f"{images.source} has data of shape ({_plain(images.shape)}); "
                 f"the run in {self.path} takes ({_plain(self.recipe.shape)})"
             )
+        if progress:
+            say_skipped(images)
         if images.resized and progress:
             width, height = images.shape[:0:-1]
             said = f"{images.source}: pictures of another size are cut and resized to {width}×{height}, as in training"

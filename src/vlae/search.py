@@ -23,7 +23,7 @@ from rich.progress import track
 
 from vlae import entries, figures
 from vlae.entries import ALL, RUN, SPREAD, SearchError
-from vlae.images import Images, say_skipped
+from vlae.images import Images
 from vlae.neighbours import Neighbours, decoded
 from vlae.runs import Run, writing
 
@@ -302,8 +302,6 @@ def _images(run: Run, source: str | Path | np.ndarray | Images, progress: bool) 
     """The images of a source, each with a name."""
     images = source if isinstance(source, Images) and source.shape == run.recipe.shape else None
     images = images or run.read(source, progress=progress)
-    if progress:
-        say_skipped(images)
     if images.names is not None:
         return images
     part = "" if images.split == "all" else f"{images.split}/"
