@@ -216,11 +216,14 @@ def test_from_the_data_and_back(visit, run):
     page.get_by_role("button", name="From the data…").first.click()
     page.locator(".chooser .tile").nth(3).click()
     page.wait_for_function("document.querySelector('#origin').textContent.includes('image 3 of the data')")
+    settle(page)
+    page.wait_for_function("location.hash.includes('from=data:3')")
     original = pixels(page, ".trio img >> nth=0")
     assert np.array_equal(original, run.examples[3].transpose(1, 2, 0))
     page.locator("#level-1").get_by_role("button", name="Copy from an image").click()
+    page.wait_for_selector(".chooser .tile")
     page.keyboard.press("Escape")
-    assert page.locator(".chooser").count() == 0
+    page.wait_for_selector(".chooser", state="detached")
     with page.expect_download() as download:
         page.get_by_role("button", name="Save the picture").click()
     assert download.value.suggested_filename == "run-picture.png"
