@@ -3,6 +3,7 @@
 import copy
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib.metadata import version
 from math import prod
@@ -11,6 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from torch.distributions import Normal
 
 from vlae import codes
 from vlae.codes import CodesError, level_column
@@ -153,7 +155,13 @@ def _write_parts(
     """Encodes what is not yet there, and yields all parts in order."""
     from pyarrow import parquet
 
-    with _bar("Encoding", len(images), progress) as advance:
+    def write(part: Path, columns: dict[str, Any]) -> None:
+        with whole(part) as file:
+            parquet.write_table(codes.as_table(columns, about), file)
+
+    # One part is written while the next is encoded.
+    with _bar("Encoding", len(images), progress) as advance, ThreadPoolExecutor(1) as beside:
+        writing_part = None
         for number, start in enumerate(range(0, len(images), PART)):
             rows = images.take(slice(start, start + PART))
             part = folder / f"{number:06d}.parquet"
@@ -161,9 +169,12 @@ def _write_parts(
                 advance(len(rows))
             else:
                 columns = {**_known(rows, start), **encoder.columns(rows.values, number, advance)}
-                with whole(part) as file:
-                    parquet.write_table(codes.as_table(columns, about), file)
+                if writing_part is not None:
+                    writing_part.result()
+                writing_part = beside.submit(write, part, columns)
             yield part
+        if writing_part is not None:
+            writing_part.result()
 
 
 def _known(rows: Images, start: int) -> dict[str, Any]:
@@ -223,20 +234,30 @@ class Encoder:
             number: of the part these are, from which, and the seed, its draws follow.
             advance: called with the size of each batch done.
         """
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
-        batches = []
+        batches: list[tuple[Normal, ...]] = []
+        errors: list[torch.Tensor] = []
         with torch.inference_mode():
             for start in range(0, len(values), self.batch_size):
-                batches.append(self.batch(values[start : start + self.batch_size], generator))
+                x = as_input(values[start : start + self.batch_size], self.model.device)
+                x = x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x
+                batches.append(self.model.infer(x))
+                if self.reconstruction:
+                    again = self.model.generate(tuple(q.mean for q in batches[-1])).mean
+                    errors.append((again - x).square().flatten(1).mean(1))
                 if advance is not None:
-                    advance(len(batches[-1]["kl_nats"]))
-        return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+                    advance(len(x))
+            # What is small is done for all of them at once.
+            posteriors = tuple(
+                Normal(torch.cat([q.mean for q in level]), torch.cat([q.stddev for q in level]), validate_args=False)
+                for level in zip(*batches, strict=True)
+            )
+            found = self._named(posteriors, torch.Generator().manual_seed(self.seed * 1_000_003 + number))
+            if self.reconstruction:
+                found["reconstruction_error"] = torch.cat(errors)
+            return {name: tensor.cpu().numpy() for name, tensor in found.items()}
 
-    def batch(self, values: np.ndarray, generator: torch.Generator) -> dict[str, np.ndarray]:
-        """The columns of one batch."""
-        x = as_input(values, self.model.device)
-        x = x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x
-        posteriors = self.model.infer(x)
+    def _named(self, posteriors: tuple[Normal, ...], generator: torch.Generator) -> dict[str, torch.Tensor]:
+        """Codes and KL by the names of their columns."""
         rates = rates_of(self.model, posteriors)
         found: dict[str, torch.Tensor] = {}
         for level, q in enumerate(posteriors, start=1):
@@ -250,11 +271,7 @@ class Encoder:
                 noise = torch.randn(q.mean.shape, generator=generator).to(q.mean)
                 found[f"{name}_sample"] = q.mean + q.stddev * noise
             found[f"{name}_kl_nats"] = rates[level - 1]
-        found["kl_nats"] = rates.sum(0)
-        if self.reconstruction:
-            again = self.model.generate(tuple(q.mean for q in posteriors)).mean
-            found["reconstruction_error"] = (again - x).square().flatten(1).mean(1)
-        return {name: tensor.cpu().numpy() for name, tensor in found.items()}
+        return {**found, "kl_nats": rates.sum(0)}
 
 
 # Back ----------------------------------------------------------------------------------------------------------------
