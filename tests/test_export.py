@@ -8,6 +8,7 @@ import torch
 
 import vlae
 from vlae import cli, export
+from vlae.runfiles import MissingExtraError
 from vlae.runs import RunError
 from vlae.training import train
 
@@ -137,7 +138,7 @@ def test_what_cannot_be_exported_is_refused(trained, tmp_path, monkeypatch):
     with pytest.raises(RunError, match="cannot be written"):
         export.export(trained, "/dev/null/x")
     monkeypatch.setitem(sys.modules, "onnxscript", None)
-    with pytest.raises(export.MissingExtraError, match=r'pip install "vlae\[export\]"'):
+    with pytest.raises(MissingExtraError, match=r'pip install "vlae\[export\]"'):
         export.export(trained)
 
 
@@ -165,7 +166,7 @@ exec(open({str(vlae_root() / "examples" / "onnx_only.py")!r}).read())
     assert done.returncode == 0, done.stderr
     assert "level 3" in done.stdout
     back = np.asarray(Image.open(tmp_path / "back.png")).transpose(2, 0, 1)
-    held = trained._read(tmp_path / "photo.png")
+    held = trained.read(tmp_path / "photo.png").values
     wanted = trained.decode(trained.encode(held))[0]
     assert np.abs(back / 255 - wanted).max() < 0.01
 

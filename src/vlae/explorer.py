@@ -21,6 +21,7 @@ import numpy as np
 from vlae import report
 from vlae.exploring import SPAN, Exploration, Method, Row, has_umap
 from vlae.model import Codes
+from vlae.runfiles import MissingExtraError
 from vlae.runs import Run
 from vlae.sheets import png, sheet, smaller, webp
 from vlae.uploads import MAX_BYTES
@@ -37,10 +38,6 @@ MAX_BODY = MAX_BYTES * 4 // 3 + 2**16  # bytes of a request: a picture in base64
 STRIP, PAD = 8, 7  # pictures in a strip, and on a pad's side
 CLOSED = tuple(f"{root}/{door}" for root in ("", "/gradio_api") for door in ("file", "proxy", "upload"))
 POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; frame-ancestors 'self'"
-
-
-class MissingExtraError(ValueError):
-    """What was asked for needs packages that are not installed; says how to get them."""
 
 
 def explore(

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from vlae import card
 from vlae.information import as_input
 from vlae.model import LatentModel
+from vlae.runfiles import MissingExtraError
 from vlae.runs import Run, RunError, whole, writing
 
 OPSET = 18
@@ -30,10 +31,6 @@ OPSET = 18
 
 TOLERANCE = 1e-4  # greatest absolute difference between ONNX Runtime and PyTorch
 BATCH_SIZES = (1, 5)  # besides all examples at once; traced with 3
-
-
-class MissingExtraError(ImportError, ValueError):
-    """A part of vlae whose packages are not installed; says how to install them."""
 
 
 class _Encoder(nn.Module):

@@ -21,6 +21,10 @@ class RunError(ValueError):
     """A run folder that is not what was asked for; says what it is and what to do."""
 
 
+class MissingExtraError(ImportError, ValueError):
+    """A part of vlae whose packages are not installed; says how to install them."""
+
+
 @contextmanager
 def new_folder(path: Path) -> Iterator[None]:
     """A new folder for a run, gone again if nothing comes to be written in it.

@@ -188,7 +188,7 @@ class Run:
     def noise_of(self, image: str | Path | np.ndarray) -> Codes:
         """What holds every level at the codes of one image: the noise of its posterior means, one row per level."""
         if isinstance(image, str | Path):
-            image = self._read(image)
+            image = self.read(image).values
         values = self._checked(image)
         if len(values) != 1:
             raise ValueError(f"{len(values)} data are given; one is held: give one")
@@ -251,9 +251,6 @@ class Run:
         # Pictures that are not square were all of one size, and must be now.
         size = height if height == width else None
         return {**reading, "size": size, "crop": self.data.get("crop"), "channels": channels}
-
-    def _read(self, file: str | Path) -> np.ndarray:
-        return self.read(file).values
 
     @property
     def identity(self) -> str:
