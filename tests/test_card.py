@@ -38,6 +38,16 @@ def test_a_level_that_tells_of_nothing_best_says_so():
     assert card.entries(found(low, high, nothing))[2].title == "not named"
 
 
+def test_a_level_with_less_than_a_nat_or_half_its_units_is_starved():
+    assert card.starved(level(1, size=4, active=2, kl=1.0)) is None
+    assert card.starved(level(1, size=0, active=0, kl=0.0)) is None
+    assert card.starved(level(2, size=4, active=4, kl=0.9)).startswith("Level 2 is starved: its code costs 0.90 nats")
+    assert card.starved(level(3, size=10, active=4, kl=9.0)).startswith("Level 3 is starved: 4 of its 10 units")
+    assert card.warnings(found(level(1, size=10, active=4, kl=9.0)))[0] == card.starved(
+        level(1, size=10, active=4, kl=9.0)
+    )
+
+
 def test_a_level_without_a_code_has_no_entry_and_a_dead_one_a_warning():
     alive, empty, dead = level(1, statistics={"size": 0.9}), level(2, size=0, kl=0.0), level(3, active=0, kl=0.03)
     these = found(alive, empty, dead)

@@ -188,7 +188,7 @@ def test_neighbours_are_nearest_by_each_level(exploration):
 def test_levels_are_described_most_telling_first(run, exploration):
     described = exploration.described()
     assert [level["level"] for level in described] == [1, 3, 4]
-    assert described[0]["title"] == "the picture as a whole"
+    assert described[0]["title"] == "colour and light"
     for level in described:
         nats = [dimension["nats"] for dimension in level["dimensions"]]
         assert nats == sorted(nats, reverse=True)

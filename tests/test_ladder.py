@@ -86,14 +86,45 @@ def test_the_equations():
     torch.testing.assert_close(model.generate((z1, z2, z3)).mean, torch.sigmoid(z))
 
 
-def test_a_pooled_level_is_blind_to_places_in_its_map():
-    model = ladder(
-        Level(code_size=2, convolutions=((4, 2),), reads="pooled", acts="modulate"), Level(code_size=2, dense=(8,))
+def pooled_below(*, code_size=2):
+    """A ladder whose level 1 keeps the moments of pictures of two colours."""
+    one = Level(code_size=code_size, convolutions=((4, 2),), reads="pooled", acts="modulate")
+    two = Level(code_size=2, convolutions=((6, 2),), reads="grid", acts="modulate")
+    return ladder(one, two, Level(code_size=3, dense=(8,)), shape=(3, 8, 8))
+
+
+def painted(ground, ink):
+    """A cross in the middle, in colours given as (3,)."""
+    mask = torch.zeros(8, 8)
+    mask[2:6, 3] = mask[4, 2:6] = 1
+    return torch.lerp(torch.tensor(ground)[:, None, None], torch.tensor(ink)[:, None, None], mask)
+
+
+def test_above_a_pooled_level_pictures_that_differ_in_colour_alone_are_the_same():
+    grounds, inks = (
+        ((0.1, 0.2, 0.3), (0.9, 0.8, 0.1), (0.2, 0.9, 0.5)),
+        ((0.9, 0.9, 0.9), (0.1, 0.2, 0.9), (1.0, 0.0, 0.1)),
     )
-    rung, x, h = model.rungs[0], torch.rand(3, *SHAPE), torch.randn(3, 4, 4, 4)
-    elsewhere = h.flatten(2)[:, :, torch.randperm(16)].unflatten(2, (4, 4))
-    torch.testing.assert_close(rung.posterior(x, elsewhere).mean, rung.posterior(x, h).mean)
-    assert rung.merge.grid == 1  # and acts on all places alike
+    x = torch.stack([painted(*colours) for colours in zip(grounds, inks, strict=True)])
+    one, *above = (q.mean for q in pooled_below().infer(x))
+    assert torch.pdist(one).min() > 0.01
+    for mean in above:
+        assert torch.pdist(mean).max() < 0.01 * mean.norm(dim=1).min()
+    # but where level 1 has no code, nothing is kept from them
+    assert torch.pdist(pooled_below(code_size=0).infer(x)[2].mean).min() > 0.01
+
+
+def test_a_pooled_level_alone_sets_the_mean_and_the_deviation_of_its_map():
+    model = pooled_below()
+    joined = []
+    model.rungs[0].merge.register_forward_hook(lambda *args: joined.append(args[2]))
+    z = torch.randn(1, 2).expand(16, 2)
+    model.generate((z, torch.randn(16, 2), 300 * torch.randn(16, 3)))
+    (h,) = joined
+    assert h.std(0).min() > 0.01  # the levels above move every place,
+    assert h.mean((2, 3)).std(0).max() < 1e-5  # but not the mean,
+    spread = h.std((2, 3), correction=0)
+    assert (spread.std(0) / spread.mean(0)).max() < 0.05  # nor, but for flat maps, the deviation
 
 
 def test_a_level_without_a_code_only_lets_pass():
@@ -177,7 +208,7 @@ def test_what_cannot_be_is_refused_when_a_level_is_made():
         ([], SHAPE, "at least one above 0"),
         ([Level(code_size=0, dense=(8,))] * 2, SHAPE, "at least one above 0"),
         ([Level(code_size=-1, dense=(8,)), Level(code_size=2, dense=(8,))], SHAPE, "from 0 up"),
-        ([Level(code_size=2, dense=(8,), reads="pooled")], SHAPE, "cannot be read 'pooled'"),
+        ([Level(code_size=2, dense=(8,), reads="pooled")], (5,), "cannot be read 'pooled'"),
         ([Level(code_size=2, dense=(8,), reads="grid")], (5,), "cannot be read 'grid'"),
         ([Level(code_size=2, convolutions=((8, 2),), reads="pooled", head_dense=(8,))], SHAPE, r"shape \(8,\), no map"),
         ([Level(code_size=2, convolutions=((8, 2),))], (5,), "needs a map"),
@@ -202,5 +233,6 @@ def test_vectors_have_no_bernoulli():
 def test_the_leanest_level_acts_on_the_whole_picture_at_once():
     model = build(lean((3, 32, 32)))
     assert [getattr(rung, "merge", None) and rung.merge.acts for rung in model.rungs] == ["modulate"] * 3 + [None]
-    assert [rung.read.grid for rung in model.rungs] == [1, 2, 4, None]
+    assert [rung.withholds for rung in model.rungs] == [True, False, False, False]
+    assert [rung.read.grid for rung in model.rungs[1:]] == [2, 4, None]
     assert [rung.merge.grid for rung in model.rungs[:3]] == [1, 2, 4]

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from vlae.nn import Layer, Merge, Read, block, shapes_of
+from vlae.nn import Layer, Merge, Read, ReadMoments, WithoutMoments, block, moments, shapes_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same'")
 
@@ -102,6 +102,66 @@ def test_a_constant_map_has_a_finite_slope():
     h = torch.ones(2, 3, 4, 4, requires_grad=True)
     Read((3, 4, 4), 1)(h).sum().backward()
     assert h.grad.isfinite().all()
+
+
+def mixed_map(num=3):
+    """Maps in [0, 1] whose border is darker than the whole in some channels and brighter in others."""
+    h = torch.rand(num, 3, 9, 8)
+    h[:, 0, 2:6, 2:6] += 1
+    h[:, 1, 2:6, 2:6] -= 1
+    return h
+
+
+def test_moments_are_mean_deviation_and_contrast_to_the_border():
+    h = mixed_map()
+    found = moments(h)
+    torch.testing.assert_close(found.mean[..., 0, 0], h.mean((2, 3)))
+    torch.testing.assert_close(found.stddev[..., 0, 0], (h.var((2, 3), correction=0) + 0.01).sqrt())
+    border = torch.stack([channel[border_of(h)] for channel in h[0]]).mean(1)
+    torch.testing.assert_close(found.contrast[0, :, 0, 0] * found.stddev[0, :, 0, 0], h[0].mean((1, 2)) - border)
+    assert (found.contrast[:, 0] > 0.1).all() and (found.contrast[:, 1] < -0.1).all()
+
+
+def border_of(h):
+    """Rows and columns of the border; a corner belongs to two sides, and counts twice."""
+    _, _, height, width = h.shape
+    sides = [(0, j) for j in range(width)] + [(height - 1, j) for j in range(width)]
+    sides += [(i, 0) for i in range(height)] + [(i, width - 1) for i in range(height)]
+    return tuple(torch.tensor(sides).T)
+
+
+@pytest.mark.parametrize("wanted", [(5, 5, 4), (5, 9, 8), (7,)])
+def test_a_layer_without_moments_sees_neither_colours_nor_which_is_lighter(wanted):
+    torch.manual_seed(0)
+    layer = WithoutMoments((3, 9, 8), wanted, kernel=3, norm=False, slope=0.1)
+    h = 10 * mixed_map()  # far above the least deviation
+    seen = layer(h)
+    assert seen.shape == (3, *wanted)
+    scale, shift = torch.tensor([2.0, -3.0, 0.7])[:, None, None], torch.tensor([5.0, 0.0, -40.0])[:, None, None]
+    torch.testing.assert_close(layer(scale * h + shift), seen, rtol=1e-2, atol=1e-2)
+    assert (layer(h.flip(2)) - seen).abs().max() > 0.1  # but it sees where things are
+    for name, p in layer.named_parameters():
+        assert torch.autograd.grad(layer(h).square().sum(), p)[0].any(), name
+
+
+def test_no_picture_jumps_where_its_contrast_changes_sign():
+    torch.manual_seed(0)
+    layer = WithoutMoments((1, 9, 8), (5, 9, 8), kernel=3, norm=False, slope=0.1)
+    texture, disc = torch.rand(1, 1, 9, 8), torch.zeros(1, 1, 9, 8)
+    disc[:, :, 2:6, 2:6] = 1
+    seen = torch.cat([layer(texture + a * disc) for a in torch.linspace(-1, 1, 401)])
+    steps = (seen[1:] - seen[:-1]).flatten(1).norm(dim=1)
+    assert steps.max() < 0.05 * (seen[-1] - seen[200]).norm()
+
+
+def test_reading_moments_takes_nothing_else():
+    read = ReadMoments(3, slope=0.1)
+    h = mixed_map()
+    inside = h.clone()
+    inside[:, :, 2:6, 2:6] = h[:, :, 2:6, 2:6].flip(2)  # the same values elsewhere within the border
+    assert read(h).shape == (3, read.num_features)
+    torch.testing.assert_close(read(inside), read(h))
+    assert (read(1 - h) - read(h)).abs().max() > 1e-3
 
 
 def merge(acts, shape, grid=1):

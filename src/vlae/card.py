@@ -16,6 +16,7 @@ TOPICS: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 """What the statistics and known factors are about; any other factor is its own topic."""
 
+STARVED_NATS = 1.0  # a level that costs less says little
 DEAD_NATS = 0.1  # a level that costs less says next to nothing about a datum
 TOLD = 0.3  # R², or accuracy above chance, from which a level is said to tell of something
 CLEARLY = 0.15  # difference of complexity from which one factor is said to be more complex than another
@@ -50,7 +51,7 @@ def entries(found: Mapping[str, Any]) -> list[Entry]:
 
 def warnings(found: Mapping[str, Any]) -> list[str]:
     """What is amiss: dead levels, an order that breaks, and scores that are not defined."""
-    said = [dead(level) for level in found["levels"] if is_dead(level)]
+    said = [warning for level in found["levels"] if (warning := starved(level))]
     worst = break_of_order(found)
     if worst:
         simple, above, difficult, below = worst
@@ -72,12 +73,20 @@ def is_dead(level: Mapping[str, Any]) -> bool:
     return bool(level["code_size"]) and level["kl_nats"] < DEAD_NATS
 
 
-def dead(level: Mapping[str, Any]) -> str:
-    """The warning of a dead level."""
-    return (
-        f"Level {level['level']} is dead: its code costs {level['kl_nats']:.2f} nats, so it says next to nothing "
-        "about a datum."
-    )
+def starved(level: Mapping[str, Any]) -> str | None:
+    """The warning of a level that is dead or starved, with less than a nat or half of its units; None of any other.
+
+    Args:
+        level: its level, code_size, kl_nats and active_units.
+    """
+    number, size, nats, active = (level[name] for name in ("level", "code_size", "kl_nats", "active_units"))
+    if is_dead(level):
+        return f"Level {number} is dead: its code costs {nats:.2f} nats, so it says next to nothing about a datum."
+    if size and nats < STARVED_NATS:
+        return f"Level {number} is starved: its code costs {nats:.2f} nats, so it says little about a datum."
+    if 2 * active < size:
+        return f"Level {number} is starved: {active} of its {size} units are active; a smaller code would do."
+    return None
 
 
 def break_of_order(found: Mapping[str, Any]) -> tuple[str, int, str, int] | None:

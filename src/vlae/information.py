@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
@@ -65,7 +66,7 @@ def summarise(model: LatentModel, values: np.ndarray, *, batch_size: int = 500, 
             "kl_nats": (kl := each.sum().item() / num),
             "kl_nats_per_dimension": (each / num).tolist(),
             "share": kl / total if total > 0 else 0.0,
-            "active_units": _count_active(torch.cat([codes[level - 1] for codes in means])),
+            "active_units": count_active(torch.cat([codes[level - 1] for codes in means])),
         }
         for level, (size, each) in enumerate(zip(model.code_sizes, rate, strict=True), start=1)
     ]
@@ -168,7 +169,8 @@ def _errors(model: LatentModel, codes: Codes, x: Tensor) -> np.ndarray:
     return np.array([-likelihood.log_prob(x).double().sum().item(), squared.item()])
 
 
-def _count_active(means: Tensor) -> int:
+def count_active(means: Float[Tensor, "n size"]) -> int:
+    """How many dimensions of a code have a posterior mean that varies by more than .01 between data."""
     variance = (means - means.mean(0)).square().sum(0) / max(1, len(means) - 1)
     return int((variance > 0.01).sum())
 

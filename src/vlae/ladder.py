@@ -15,7 +15,7 @@ from torch.distributions import Distribution, Normal
 
 from vlae.likelihoods import Likelihood, Output, positive
 from vlae.model import Codes, ForwardPass, LatentModel, check_code_sizes, standard_normal
-from vlae.nn import Layer, Merge, Read, Shape, block, shapes_of
+from vlae.nn import Layer, Merge, Read, ReadMoments, Shape, WithoutMoments, block, shapes_of
 
 Reads = Literal["map", "grid", "pooled"]
 Acts = Literal["concatenate", "add", "modulate"]
@@ -29,12 +29,15 @@ class Level:
         code_size: dimensions of z_l; 0 leaves the level without a code.
         convolutions: (channels, stride) of each convolution from h_{l-1} to h_l; the decoder mirrors them.
         dense: units of each fully-connected layer after them.
-        reads: what the posterior sees of h_l: "map", all of it; "grid", mean and standard deviation per channel in each
-            cell of a `grid` × `grid` division; "pooled", the same over the whole map.
+        reads: what the posterior sees: "map", all of h_l; "grid", mean and standard deviation of h_l per channel in
+            each cell of a `grid` × `grid` division; "pooled", three moments of h_{l-1} per channel: mean, standard
+            deviation, and contrast to the border. What is pooled is kept from the levels above: g_l cannot tell apart
+            what differs in these alone, nor light on dark from dark on light.
         acts: how v_l(z_l) joins what comes from above: "concatenate"; "add", through one learned gate per channel or
             unit that starts at 0.1; or "modulate", a scale and a shift per channel, in each cell of the grid and smooth
-            between (over the whole map where it reads "pooled"). The top level starts the decoder, so it has nothing
-            to join and always embeds its code in full.
+            between. Where the level reads "pooled", one for the whole map, which replace the mean and standard
+            deviation of what comes from above: no other level can set them. The top level starts the decoder, so it
+            has nothing to join and always embeds its code in full.
         grid: side of the grid, for "grid".
         head_convolutions: convolutions of the posterior's own, which re-encode h_{l-1} (the authors' deep heads);
             with neither these nor `head_dense`, the head is linear in h_l, as in the paper's equations.
@@ -70,14 +73,9 @@ class Level:
         return _layers(self.head_convolutions, self.head_dense)
 
     @property
-    def pool(self) -> int | None:
-        """Side of the grid the code is read from; None for the full map."""
-        return {"map": None, "grid": self.grid, "pooled": 1}[self.reads]
-
-    @property
-    def cells(self) -> int:
-        """Side of the grid on which the code modulates."""
-        return 1 if self.reads == "pooled" else self.grid
+    def reads_below(self) -> bool:
+        """Whether the posterior sees h_{l-1}, by networks of its own or by its moments, and not h_l."""
+        return bool(self.head_layers) or self.reads == "pooled"
 
 
 def _layers(convolutions: Sequence[tuple[int, int]], dense: Sequence[int]) -> tuple[Layer, ...]:
@@ -112,20 +110,31 @@ class Rung(nn.Module):
         shapes = shapes_of(level.layers, below)
         self.code_size, self.below, self.here, self.stddev = level.code_size, below, shapes[-1], blocks.stddev
         own = shapes_of(level.head_layers, below)
-        seen = own[-1] if level.head_layers else self.here
+        seen = own[-1] if level.reads_below else self.here
+        self.withholds = level.reads == "pooled" and level.code_size > 0  # a level without a code keeps nothing
         if level.reads != "map" and len(seen) != 3:
             raise ValueError(f"what is read has shape {seen}, no map: it cannot be read {level.reads!r}; choose 'map'")
 
-        self.g = _stack(shapes, blocks) if climbs else None
+        self.g = _stack(shapes, blocks, without_moments=self.withholds) if climbs else None
         if level.code_size:
-            self.own = _stack(own, blocks) if level.head_layers else None
-            self.read = Read(seen, level.pool)
+            self.own = _stack(own, blocks) if level.reads_below else None
+            self.read = (
+                ReadMoments(seen[0], slope=blocks.slope)
+                if self.withholds
+                else Read(seen, level.grid if level.reads == "grid" else None)
+            )
             self.head = nn.Linear(self.read.num_features, 2 * level.code_size)
         if top:
             self.embed = block((level.code_size,), self.here, kernel=1, norm=blocks.norm, slope=blocks.slope)
         elif level.code_size:
             self.merge = Merge(
-                level.code_size, self.here, level.acts, grid=level.cells, norm=blocks.norm, slope=blocks.slope
+                level.code_size,
+                self.here,
+                level.acts,
+                grid=1 if self.withholds else level.grid,
+                sets=self.withholds,
+                norm=blocks.norm,
+                slope=blocks.slope,
             )
         joined = self.here if top or not level.code_size else self.merge.output_shape
         self.u = _stack([joined, *reversed(shapes[:-1])], blocks, linear_end=bottom)
@@ -150,20 +159,25 @@ class Rung(nn.Module):
         return below
 
 
-def _stack(shapes: Sequence[Shape], blocks: Blocks, *, linear_end: bool = False) -> nn.Sequential:
-    pairs = list(pairwise(shapes))
-    return nn.Sequential(
-        *(
-            block(
-                given,
-                wanted,
-                kernel=blocks.kernel,
-                norm=blocks.norm and not (linear_end and i == len(pairs)),
-                slope=None if linear_end and i == len(pairs) else blocks.slope,
+def _stack(
+    shapes: Sequence[Shape], blocks: Blocks, *, linear_end: bool = False, without_moments: bool = False
+) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for i, (given, wanted) in enumerate(pairwise(shapes), start=1):
+        end = linear_end and i == len(shapes) - 1
+        if without_moments and i == 1:
+            layers.append(WithoutMoments(given, wanted, kernel=blocks.kernel, norm=blocks.norm, slope=blocks.slope))
+        else:
+            layers.append(
+                block(
+                    given,
+                    wanted,
+                    kernel=blocks.kernel,
+                    norm=blocks.norm and not end,
+                    slope=None if end else blocks.slope,
+                )
             )
-            for i, (given, wanted) in enumerate(pairs, start=1)
-        )
-    )
+    return nn.Sequential(*layers)
 
 
 class VLAE(LatentModel):
@@ -210,8 +224,8 @@ class VLAE(LatentModel):
         self.shape = tuple(shape)
         self.code_sizes = check_code_sizes([level.code_size for level in levels])
         occupied = [level for level, size in enumerate(self.code_sizes, start=1) if size]
-        # g_l is needed up to the highest level that is read, or stands below a head of its own.
-        reached = max(level - bool(levels[level - 1].head_layers) for level in occupied)
+        # g_l is needed up to the highest level that is read.
+        reached = max(level - levels[level - 1].reads_below for level in occupied)
         rungs: list[Rung] = []
         below = self.shape
         for number, level in enumerate(levels[: occupied[-1]], start=1):

@@ -87,7 +87,7 @@ class Read(nn.Module):
     """Turns what a level sees into a vector: the full map, or mean and standard deviation per channel and grid cell."""
 
     def __init__(self, given: Shape, grid: int | None):
-        """`grid` is the side of the grid that is pooled (1: globally); None reads the full map."""
+        """`grid` is the side of the grid that is pooled; None reads the full map."""
         super().__init__()
         self.grid = grid
         self.num_features = prod(given) if grid is None else 2 * given[0] * grid * grid
@@ -102,11 +102,72 @@ class Read(nn.Module):
         return torch.cat([mean, variance.clamp_min(1e-6).sqrt()], dim=1).flatten(1)
 
 
+class Moments(NamedTuple):
+    """Three numbers of every channel of a map, each (N, channels, 1, 1)."""
+
+    mean: Tensor
+    stddev: Tensor
+    contrast: Tensor
+    """How much darker the border is than the whole, in standard deviations; below 0: brighter."""
+
+
+def moments(h: Float[Tensor, "n channels height width"]) -> Moments:
+    """Mean, standard deviation (at least 0.1) and contrast to the border of every channel, over the whole map."""
+    h = h.float()  # a difference of squares needs all its digits
+    mean = h.mean((2, 3), keepdim=True)
+    stddev = (h.square().mean((2, 3), keepdim=True) - mean.square()).clamp_min(0).add(0.01).sqrt()
+    border = torch.cat([h[:, :, 0], h[:, :, -1], h[:, :, :, 0], h[:, :, :, -1]], dim=2).mean(2)[:, :, None, None]
+    return Moments(mean, stddev, (mean - border) / stddev)
+
+
+class WithoutMoments(nn.Module):
+    """A first layer that cannot tell pictures apart that differ per channel by a·h + b alone, be a above or below 0.
+
+    Every channel is brought to mean 0 and standard deviation 1 and filtered on its own, by the same filters. Of each
+    response r it gives |r|, which is the same for a picture and its negative, and r · c / √(c² + 0.2²) with the
+    contrast c to the border, which is so too, and tells light from dark where the border is clearly one of them. So
+    pictures in two colours are the same to it whatever the colours, and no picture jumps as its colours change.
+    """
+
+    def __init__(self, given: Shape, wanted: Shape, *, kernel: int, norm: bool, slope: float, filters: int = 16):
+        super().__init__()
+        _, *sides = wanted if len(wanted) == 3 else given
+        self.filters = _convolution((1, *given[1:]), (filters, *sides), kernel, bias=False)
+        self.mix = block((2 * filters * given[0], *sides), wanted, kernel=1, norm=norm, slope=slope)
+
+    def forward(self, h: Float[Tensor, "n *given"]) -> Float[Tensor, "n *wanted"]:
+        """Normalises, filters, and mixes what the filters say of all channels."""
+        mean, stddev, contrast = moments(h)
+        response = self.filters(((h - mean) / stddev).flatten(0, 1)[:, None])
+        sign = (contrast / (contrast.square() + 0.04).sqrt()).flatten()[:, None, None, None]
+        both = torch.cat([response.abs(), response * sign], dim=1)
+        mixed: Tensor = self.mix(both.unflatten(0, (-1, h.shape[1])).flatten(1, 2))
+        return mixed
+
+
+class ReadMoments(nn.Module):
+    """Turns the moments of a map into a vector, by two small layers."""
+
+    def __init__(self, channels: int, *, slope: float, units: int = 64):
+        super().__init__()
+        self.num_features = units
+        self.layers = nn.Sequential(
+            nn.Linear(3 * channels, units), nn.LeakyReLU(slope), nn.Linear(units, units), nn.LeakyReLU(slope)
+        )
+
+    def forward(self, h: Float[Tensor, "n channels height width"]) -> Float[Tensor, "n features"]:
+        """Takes the moments, and all three of every channel into account together."""
+        read: Tensor = self.layers(torch.cat(moments(h), dim=1).flatten(1))
+        return read
+
+
 class Merge(nn.Module):
     """Lets a code act on what comes from above: ``[z̃ ; v(z)]``, ``z̃ + gate ⊙ v(z)``, or ``z̃ ⊙ (1 + a(z)) + b(z)``.
 
     Concatenation and gated add embed the code in the full map, so they can place anything anywhere; modulation has
-    only a scale and a shift per channel on a coarse grid.
+    only a scale and a shift per channel on a coarse grid. With `sets`, what comes from above is first brought to mean
+    0 and standard deviation 1 per channel, so that the code alone sets them (adaptive instance normalisation;
+    Reference: Huang and Belongie 2017, "Arbitrary Style Transfer in Real-Time", equation 8).
     """
 
     def __init__(
@@ -116,11 +177,13 @@ class Merge(nn.Module):
         acts: Literal["concatenate", "add", "modulate"],
         *,
         grid: int,
+        sets: bool = False,
         norm: bool,
         slope: float,
     ):
         super().__init__()
         self.acts = acts
+        self.sets = sets
         self.shape = shape
         self.grid = grid
         if acts == "modulate":
@@ -145,5 +208,8 @@ class Merge(nn.Module):
             v = v.unflatten(1, (-1, self.grid, self.grid))
             if self.grid > 1:
                 v = functional.interpolate(v, size=above.shape[2:], mode="bilinear", align_corners=False)
+            if self.sets:
+                held = moments(above)
+                above = (above - held.mean) / held.stddev
         scale, shift = v.chunk(2, dim=1)
         return above * (1 + scale) + shift

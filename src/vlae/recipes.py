@@ -148,11 +148,13 @@ def build(recipe: Recipe, *, mean: Tensor | None = None, stddev: Tensor | None =
 
 
 def lean(shape: Shape, *, codes: Sequence[int] | None = None, width: int = 32) -> Recipe:
-    """Our default: small networks whose lower levels are simple by structure, and grow in the order of the ladder.
+    """Our default: small networks whose lower levels are simple by structure, and own what they hold.
 
-    Images: level 1 is read from globally pooled features and acts as one scale and shift per channel; the next ones the
-    same on grids of 2 × 2, then 4 × 4; whatever stands above these, and always the top, is unrestricted. Level 1 grows
-    first, then the top, then downwards. Vectors: fully-connected levels, grown in the same order.
+    Images: level 1 reads mean, standard deviation and contrast of each colour, which no level above can see, and sets
+    the mean and standard deviation of each channel, which no level above can set; the next ones read the same two on
+    grids of 2 × 2, then 4 × 4, and scale and shift there; whatever stands above these, and always the top, is
+    unrestricted. All train at once. Vectors: fully-connected levels, which grow one after the other: level 1, then the
+    top, then downwards.
 
     Args:
         shape: (channels, height, width) with sides from 8 to 256 and 1 to 4 channels, or (dimensions,).
@@ -162,16 +164,15 @@ def lean(shape: Shape, *, codes: Sequence[int] | None = None, width: int = 32) -
     codes = check_code_sizes(_default_codes(shape) if codes is None else codes)
     if len(shape) == 1:
         levels = [Level(code_size=size, dense=(8 * width,)) for size in codes]
-    else:
-        levels = _lean_levels(shape, codes, width)
-    return _ours("lean", shape, levels, objective=Objective(growth="ladder"))
+        return _ours("lean", shape, levels, objective=Objective(growth="ladder"))
+    return _ours("lean", shape, _lean_levels(shape, codes, width))
 
 
 def joint(shape: Shape, *, codes: Sequence[int] | None = None, width: int = 32) -> Recipe:
     """The paper's ladder at lean's size: all of h_l is read, codes are concatenated, all levels train at once.
 
     Its likelihood of images is the Laplace of scale 1/8, which is the authors' L1 term for MNIST and SVHN. Beside
-    `lean` it shows what structure and growth are worth.
+    `lean` it shows what structure is worth.
 
     Args:
         shape: as for `lean`.

@@ -24,17 +24,18 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
-from vlae import recipes, report, runs
+from vlae import card, recipes, report, runs
 from vlae.data import DataError, Images
 from vlae.data import load as load_data
 from vlae.images import say_skipped
-from vlae.information import as_input, summarise
+from vlae.information import as_input, count_active, summarise
 from vlae.model import LatentModel
 from vlae.recipes import Recipe, build
 from vlae.runs import Run, RunError
 
 LOG_EVERY = 50  # steps between two rows of metrics.csv, and between two looks at the device
 CHECKPOINT_EVERY = 60.0  # seconds
+SETTLED = 0.5  # share of the training (of 500 steps at least) after which a level that says little is told of
 NUM_EXAMPLES = 64
 
 
@@ -262,6 +263,7 @@ class Engine(lightning.LightningModule):
         self.model, self.recipe = model, recipe
         self.terms = recipe.objective.terms(model.num_levels)
         self.seconds = 0.0  # of training, over all sittings
+        self.means: list[Tensor] = []  # of the posteriors of every level, for the last batch that was looked at
         self.register_buffer("recent", torch.zeros(LOG_EVERY, len(self.terms)), persistent=False)
 
     def progress(self) -> float:
@@ -295,6 +297,8 @@ class Engine(lightning.LightningModule):
         forward = self.model(x, torch.tensor(fade, device=x.device))
         loss, terms = objective.loss(forward, x, step=step, progress=self.progress(), fade=fade)
         self.recent[step % LOG_EVERY] = terms.detach()
+        if (step + 1) % LOG_EVERY == 0:
+            self.means = [posterior.mean.detach() for posterior in forward.posteriors]
         return loss
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -407,6 +411,7 @@ class Keeper(Callback):
         self.columns = ["step", "seconds", "images_per_second", "learning_rate", *engine.terms]
         self.columns += [f"fade_{level}" for level in numbers]
         self.line: ProgressLine | None = None
+        self.starved: set[int] = set()  # the levels that were told of
 
     @contextmanager
     def catching_signals(self) -> Iterator[None]:
@@ -479,6 +484,21 @@ class Keeper(Callback):
                 csv.writer(stream).writerow(row)
         if self.line:
             self.line.show(step, self.engine.progress(), self.engine.seconds, speed, means[: 1 + len(fade)])
+        if step >= 10 * LOG_EVERY and self.engine.progress() >= SETTLED and min(fade) == 1:
+            self._tell_of_starved(means[1 : 1 + len(fade)])
+
+    def _tell_of_starved(self, nats: Sequence[float]) -> None:
+        """Says once of every level that it is dead or starved."""
+        for number, (rate, mean) in enumerate(zip(nats, self.engine.means, strict=False), start=1):
+            found = {"level": number, "code_size": mean.shape[1], "kl_nats": rate, "active_units": count_active(mean)}
+            said = card.starved(found)
+            if said and number not in self.starved:
+                self.starved.add(number)
+                advice = "Fewer levels or smaller codes (--codes) may do, or a share of nats for it (--free-bits)."
+                if self.line:
+                    self.line.say(f"{said} {advice}")
+                else:
+                    warnings.warn(f"{said} {advice}", stacklevel=2)
 
     def _save(self, trainer: lightning.Trainer, step: int) -> None:
         for name, weights in self.engine.model.state_dict().items():
@@ -547,6 +567,10 @@ class ProgressLine:
         if not self.live and (done >= self.next_line or done >= 1):
             self.next_line = done + 0.05
             print(f"step {step} ({done:.0%}) · {line}", file=sys.stderr, flush=True)
+
+    def say(self, text: str) -> None:
+        """Says something above the line."""
+        self.bar.console.print(text, highlight=False)
 
     def stop(self) -> None:
         """Leaves the line as it is."""
