@@ -9,7 +9,7 @@ recipe = replace(
     lean((3, 32, 32)),
     name="own",
     levels=(
-        # Colour and light: seen through global statistics, acting as one scale and shift per channel.
+        # Colour and light: statistics of the whole picture, which no level above can see or set.
         vlae.Level(code_size=6, convolutions=((32, 2),), reads="pooled", acts="modulate"),
         # Nothing of its own: a step of the networks without a code.
         vlae.Level(code_size=0, convolutions=((64, 2),)),

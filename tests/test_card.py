@@ -38,12 +38,12 @@ def test_a_level_that_tells_of_nothing_best_says_so():
     assert card.entries(found(low, high, nothing))[2].title == "not named"
 
 
-def test_a_level_with_less_than_a_nat_or_half_its_units_is_starved():
-    assert card.starved(level(1, size=4, active=2, kl=1.0)) is None
-    assert card.starved(level(1, size=0, active=0, kl=0.0)) is None
-    assert card.starved(level(2, size=4, active=4, kl=0.9)).startswith("Level 2 is starved: its code costs 0.90 nats")
-    assert card.starved(level(3, size=10, active=4, kl=9.0)).startswith("Level 3 is starved: 4 of its 10 units")
-    assert card.warnings(found(level(1, size=10, active=4, kl=9.0)))[0] == card.starved(
+def test_a_level_with_less_than_a_nat_is_starved_and_one_with_half_its_units_too_large():
+    assert card.shortage(level(1, size=4, active=2, kl=1.0)) is None
+    assert card.shortage(level(1, size=0, active=0, kl=0.0)) is None
+    assert card.shortage(level(2, size=4, active=4, kl=0.9)).startswith("Level 2 is starved: its code costs 0.90 nats")
+    assert card.shortage(level(3, size=10, active=4, kl=9.0)).startswith("Level 3 is too large: 4 of its 10 units")
+    assert card.warnings(found(level(1, size=10, active=4, kl=9.0)))[0] == card.shortage(
         level(1, size=10, active=4, kl=9.0)
     )
 

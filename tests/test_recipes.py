@@ -277,5 +277,5 @@ def test_colour_is_in_level_1_alone_from_the_start(seed):
     assert lowest > 0.95 and max(above) < 0.2
 
 
-def test_in_the_ladder_of_the_paper_it_is_everywhere():
+def test_in_the_ladder_of_the_paper_it_is_above_as_well():
     assert max(told_of_colour(joint, 0)[1:]) > 0.4

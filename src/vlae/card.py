@@ -50,8 +50,8 @@ def entries(found: Mapping[str, Any]) -> list[Entry]:
 
 
 def warnings(found: Mapping[str, Any]) -> list[str]:
-    """What is amiss: dead levels, an order that breaks, and scores that are not defined."""
-    said = [warning for level in found["levels"] if (warning := starved(level))]
+    """What is amiss: levels that are dead, starved or too large, an order that breaks, scores that are not defined."""
+    said = [warning for level in found["levels"] if (warning := shortage(level))]
     worst = break_of_order(found)
     if worst:
         simple, above, difficult, below = worst
@@ -73,8 +73,8 @@ def is_dead(level: Mapping[str, Any]) -> bool:
     return bool(level["code_size"]) and level["kl_nats"] < DEAD_NATS
 
 
-def starved(level: Mapping[str, Any]) -> str | None:
-    """The warning of a level that is dead or starved, with less than a nat or half of its units; None of any other.
+def shortage(level: Mapping[str, Any]) -> str | None:
+    """The warning of a level that is dead, starved (of less than a nat) or too large; None of any other.
 
     Args:
         level: its level, code_size, kl_nats and active_units.
@@ -85,7 +85,7 @@ def starved(level: Mapping[str, Any]) -> str | None:
     if size and nats < STARVED_NATS:
         return f"Level {number} is starved: its code costs {nats:.2f} nats, so it says little about a datum."
     if 2 * active < size:
-        return f"Level {number} is starved: {active} of its {size} units are active; a smaller code would do."
+        return f"Level {number} is too large: {active} of its {size} units are active, so a smaller code would do."
     return None
 
 

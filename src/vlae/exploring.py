@@ -37,7 +37,7 @@ MAX_SUBSETS = 5  # levels up to which all choices of levels are swapped
 _BATCH = 32  # pictures made at a time, so that nobody waits long for a turn
 
 READS = {
-    "pooled": ("colour and light", "It sees and sets only averages over the whole picture, which no other level can."),
+    "pooled": ("colour and light", "It sees and sets only statistics of the whole picture, which no level above can."),
     "grid": ("large patches", "It sees and sets averages over the cells of a coarse grid."),
     "map": ("form and content", "It sees the whole picture in full, and may hold anything."),
 }

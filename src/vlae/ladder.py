@@ -32,12 +32,12 @@ class Level:
         reads: what the posterior sees: "map", all of h_l; "grid", mean and standard deviation of h_l per channel in
             each cell of a `grid` × `grid` division; "pooled", three moments of h_{l-1} per channel: mean, standard
             deviation, and contrast to the border. What is pooled is kept from the levels above: g_l cannot tell apart
-            what differs in these alone, nor light on dark from dark on light.
+            what differs in these alone, nor light on dark from dark on light (`vlae.nn.WithoutMoments`).
         acts: how v_l(z_l) joins what comes from above: "concatenate"; "add", through one learned gate per channel or
             unit that starts at 0.1; or "modulate", a scale and a shift per channel, in each cell of the grid and smooth
-            between. Where the level reads "pooled", one for the whole map, which replace the mean and standard
-            deviation of what comes from above: no other level can set them. The top level starts the decoder, so it
-            has nothing to join and always embeds its code in full.
+            between. Where the level reads "pooled", as it then must, one for the whole map, which replace the mean and
+            standard deviation of what comes from above: no level above can set them. The top level starts the decoder,
+            so it has nothing to join and always embeds its code in full.
         grid: side of the grid, for "grid".
         head_convolutions: convolutions of the posterior's own, which re-encode h_{l-1} (the authors' deep heads);
             with neither these nor `head_dense`, the head is linear in h_l, as in the paper's equations.
@@ -59,6 +59,11 @@ class Level:
                 raise ValueError(f"{name} is {value!r}; choose one of {', '.join(get_args(allowed))}")
         if not self.layers:
             raise ValueError("a level needs at least one convolution or dense layer between it and the level below")
+        if self.reads == "pooled" and (self.acts != "modulate" or self.dense or self.head_layers):
+            raise ValueError(
+                "a level that reads 'pooled' acts by 'modulate', and has no dense layers and no head of its own: it "
+                "reads the moments of h_{l-1}, and sets those of a map"
+            )
         if self.grid < 1:
             raise ValueError(f"grid is {self.grid}; its side is a whole number from 1 up")
 

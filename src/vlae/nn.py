@@ -107,26 +107,33 @@ class Moments(NamedTuple):
 
     mean: Tensor
     stddev: Tensor
-    contrast: Tensor
+    """√(variance + 0.01): of a flat channel, 0.1."""
+    border_contrast: Tensor
     """How much darker the border is than the whole, in standard deviations; below 0: brighter."""
 
 
 def moments(h: Float[Tensor, "n channels height width"]) -> Moments:
-    """Mean, standard deviation (at least 0.1) and contrast to the border of every channel, over the whole map."""
-    h = h.float()  # a difference of squares needs all its digits
+    """Mean, standard deviation and contrast to the border of every channel, over the whole map."""
+    h = h.float()
     mean = h.mean((2, 3), keepdim=True)
-    stddev = (h.square().mean((2, 3), keepdim=True) - mean.square()).clamp_min(0).add(0.01).sqrt()
+    stddev = ((h - mean).square().mean((2, 3), keepdim=True) + FLAT).sqrt()
     border = torch.cat([h[:, :, 0], h[:, :, -1], h[:, :, :, 0], h[:, :, :, -1]], dim=2).mean(2)[:, :, None, None]
     return Moments(mean, stddev, (mean - border) / stddev)
+
+
+FLAT = 0.01
+"""A channel whose variance is well below this counts as flat."""
 
 
 class WithoutMoments(nn.Module):
     """A first layer that cannot tell pictures apart that differ per channel by a·h + b alone, be a above or below 0.
 
-    Every channel is brought to mean 0 and standard deviation 1 and filtered on its own, by the same filters. Of each
-    response r it gives |r|, which is the same for a picture and its negative, and r · c / √(c² + 0.2²) with the
-    contrast c to the border, which is so too, and tells light from dark where the border is clearly one of them. So
-    pictures in two colours are the same to it whatever the colours, and no picture jumps as its colours change.
+    Every channel is brought to mean 0 and standard deviation 1 (instance normalisation) and filtered on its own, by the
+    same filters. Of each response r it gives |r|, which is the same for a picture and its negative, and
+    r · c / √(c² + 0.2²) with the contrast c to the border, which is so too, and tells light from dark where the border
+    is clearly one of them. A channel that is flat is given what the others show on average, by their variance. So
+    pictures in two colours are the same to it whatever the colours, as far as these differ well above √FLAT; and no
+    picture jumps as its colours change.
     """
 
     def __init__(self, given: Shape, wanted: Shape, *, kernel: int, norm: bool, slope: float, filters: int = 16):
@@ -140,8 +147,11 @@ class WithoutMoments(nn.Module):
         mean, stddev, contrast = moments(h)
         response = self.filters(((h - mean) / stddev).flatten(0, 1)[:, None])
         sign = (contrast / (contrast.square() + 0.04).sqrt()).flatten()[:, None, None, None]
-        both = torch.cat([response.abs(), response * sign], dim=1)
-        mixed: Tensor = self.mix(both.unflatten(0, (-1, h.shape[1])).flatten(1, 2))
+        both = torch.cat([response.abs(), response * sign], dim=1).unflatten(0, (-1, h.shape[1]))
+        variance = (stddev.square() - FLAT).clamp_min(0)[:, :, None]
+        average = (variance * both).sum(1, keepdim=True) / (variance.sum(1, keepdim=True) + 1e-4)
+        both = torch.lerp(average.expand_as(both), both, variance / (variance + FLAT))
+        mixed: Tensor = self.mix(both.flatten(1, 2))
         return mixed
 
 

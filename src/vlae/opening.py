@@ -57,9 +57,8 @@ def read_model(file: Path, recipe: Recipe) -> LatentModel:
             given = set(stored.keys())
             if given != wanted.keys():
                 missing, unknown = sorted(wanted.keys() - given), sorted(given - wanted.keys())
-                raise ValueError(
-                    f"{file.name} does not fit the recipe: {_differing(missing, unknown)}; is it of another version of vlae?"
-                )
+                said = _differing(missing, unknown)
+                raise ValueError(f"{file.name} does not fit the recipe: {said}; is it of another version of vlae?")
             for name, (shape, _) in wanted.items():
                 if (found := tuple(stored.get_slice(name).get_shape())) != shape:
                     raise ValueError(f"{file.name} does not fit the recipe: {name} is {found}, it should be {shape}")

@@ -148,13 +148,13 @@ def build(recipe: Recipe, *, mean: Tensor | None = None, stddev: Tensor | None =
 
 
 def lean(shape: Shape, *, codes: Sequence[int] | None = None, width: int = 32) -> Recipe:
-    """Our default: small networks whose lower levels are simple by structure, and own what they hold.
+    """Our default: small networks whose lower levels are simple by structure, and whose first owns what it holds.
 
-    Images: level 1 reads mean, standard deviation and contrast of each colour, which no level above can see, and sets
-    the mean and standard deviation of each channel, which no level above can set; the next ones read the same two on
-    grids of 2 × 2, then 4 × 4, and scale and shift there; whatever stands above these, and always the top, is
-    unrestricted. All train at once. Vectors: fully-connected levels, which grow one after the other: level 1, then the
-    top, then downwards.
+    Images: level 1 reads mean, standard deviation and border contrast of each colour, which no level above can see, and
+    sets the mean and standard deviation of each channel, which no level above can set; the next ones read the former
+    two on grids of 2 × 2, then 4 × 4, and scale and shift there; whatever stands above these, and always the top, is
+    unrestricted. All train at once. Vectors, and images whose level 1 has no code: levels grow one after the other,
+    level 1 first, then the top, then downwards.
 
     Args:
         shape: (channels, height, width) with sides from 8 to 256 and 1 to 4 channels, or (dimensions,).
@@ -165,7 +165,8 @@ def lean(shape: Shape, *, codes: Sequence[int] | None = None, width: int = 32) -
     if len(shape) == 1:
         levels = [Level(code_size=size, dense=(8 * width,)) for size in codes]
         return _ours("lean", shape, levels, objective=Objective(growth="ladder"))
-    return _ours("lean", shape, _lean_levels(shape, codes, width))
+    objective = Objective() if codes[0] else Objective(growth="ladder")
+    return _ours("lean", shape, _lean_levels(shape, codes, width), objective=objective)
 
 
 def joint(shape: Shape, *, codes: Sequence[int] | None = None, width: int = 32) -> Recipe:

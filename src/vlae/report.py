@@ -124,7 +124,7 @@ def _warnings(run: Run, found: Mapping[str, Any] | None) -> str:
     if found:
         said = card.warnings(found)
     else:
-        said = [warning for level in run.summary["levels"] if (warning := card.starved(level))]
+        said = [warning for level in run.summary["levels"] if (warning := card.shortage(level))]
         said.append(f"What the levels carry has not been measured yet; do it with: vlae evaluate {run.path}")
     return "".join(f'<p class="warning">{escape(warning)}</p>' for warning in said)
 

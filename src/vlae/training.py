@@ -411,7 +411,7 @@ class Keeper(Callback):
         self.columns = ["step", "seconds", "images_per_second", "learning_rate", *engine.terms]
         self.columns += [f"fade_{level}" for level in numbers]
         self.line: ProgressLine | None = None
-        self.starved: set[int] = set()  # the levels that were told of
+        self.told_of: set[int] = set()  # levels
 
     @contextmanager
     def catching_signals(self) -> Iterator[None]:
@@ -484,21 +484,21 @@ class Keeper(Callback):
                 csv.writer(stream).writerow(row)
         if self.line:
             self.line.show(step, self.engine.progress(), self.engine.seconds, speed, means[: 1 + len(fade)])
-        if step >= 10 * LOG_EVERY and self.engine.progress() >= SETTLED and min(fade) == 1:
-            self._tell_of_starved(means[1 : 1 + len(fade)])
+        settled = step >= 10 * LOG_EVERY and step % LOG_EVERY == 0 and self.engine.progress() >= SETTLED
+        if settled and min(fade) == 1 and self.path is not None:
+            self._tell_of_shortages(means[1 : 1 + len(fade)])
 
-    def _tell_of_starved(self, nats: Sequence[float]) -> None:
-        """Says once of every level that it is dead or starved."""
-        for number, (rate, mean) in enumerate(zip(nats, self.engine.means, strict=False), start=1):
+    def _tell_of_shortages(self, nats: Sequence[float]) -> None:
+        """Says once a sitting of every level that it is dead, starved or too large."""
+        for number, (rate, mean) in enumerate(zip(nats, self.engine.means, strict=True), start=1):
             found = {"level": number, "code_size": mean.shape[1], "kl_nats": rate, "active_units": count_active(mean)}
-            said = card.starved(found)
-            if said and number not in self.starved:
-                self.starved.add(number)
-                advice = "Fewer levels or smaller codes (--codes) may do, or a share of nats for it (--free-bits)."
+            said = card.shortage(found)
+            if said and number not in self.told_of:
+                self.told_of.add(number)
                 if self.line:
-                    self.line.say(f"{said} {advice}")
+                    self.line.say(said)
                 else:
-                    warnings.warn(f"{said} {advice}", stacklevel=2)
+                    warnings.warn(said, stacklevel=2)
 
     def _save(self, trainer: lightning.Trainer, step: int) -> None:
         for name, weights in self.engine.model.state_dict().items():
