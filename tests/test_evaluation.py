@@ -134,6 +134,15 @@ def test_labels_alone(tmp_path, rng):
     assert "disentanglement" not in found and "information" not in found
 
 
+def test_a_label_is_judged_beside_factors_unless_it_is_one_of_them(tmp_path, rng):
+    values = rng.integers(0, 256, (200, 1, 8, 8), dtype=np.uint8)
+    recipe, kind = recipes.lean((1, 8, 8), codes=(2, 2), width=4), rng.integers(0, 3, 200)
+    for labels, judged in ((rng.integers(0, 3, 200), ["kind", "label"]), (kind, ["kind"])):
+        run, images = run_of(recipe, tmp_path, values, labels=labels, factors={"kind": kind})
+        found = evaluate(run, images)
+        assert found["judged_on"] == judged and found["information"]["factors"] == ["kind"]
+
+
 def test_one_label_class_and_constant_factors(tmp_path, rng):
     values = rng.integers(0, 256, (200, 1, 8, 8), dtype=np.uint8)
     run, images = run_of(

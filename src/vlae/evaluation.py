@@ -100,7 +100,8 @@ def evaluate(
     known = _judge(found, codes, images, complexity, not_defined, seed, say)
     if any(name in images.factors for name in known):
         say("disentanglement")
-        _disentangle(found, run, codes, {name: images.factors[name] for name in known}, values, not_defined, seed)
+        factors = {name: images.factors[name] for name in known if name in images.factors}
+        _disentangle(found, run, codes, factors, values, not_defined, seed)
     if beside:
         tables = [np.concatenate(codes, axis=1), *(np.concatenate(other.encode(values), axis=1) for other in beside)]
         _try(found, not_defined, "udr", lambda: metrics.udr(tables[0], tables[1:]))
@@ -213,12 +214,12 @@ def _small(pixels: np.ndarray) -> np.ndarray:
 
 
 def _factors(images: Images) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """The statistics of images, and what they are judged by: the true factors if known, else statistics and label."""
+    """The statistics of images, and what they are judged by: true factors if known, else statistics; and the label."""
     simple = {} if images.is_vectors else statistics(np.asarray(images.values))
-    if images.factors:
-        return simple, dict(images.factors)
-    label = {} if images.labels is None else {"label": images.labels}
-    return simple, {**simple, **label}
+    known = images.factors or simple
+    if images.labels is None or any(np.array_equal(images.labels, factor) for factor in known.values()):
+        return simple, dict(known)
+    return simple, {**known, "label": images.labels}
 
 
 def _judge(
