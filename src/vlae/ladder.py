@@ -122,7 +122,7 @@ class Rung(nn.Module):
 
         self.g = _stack(shapes, blocks, without_moments=self.withholds) if climbs else None
         if level.code_size:
-            self.own = _stack(own, blocks) if level.reads_below else None
+            self.own = _stack(own, blocks) if level.reads_below else None  # nothing, where moments are read
             self.read = (
                 ReadMoments(seen[0], slope=blocks.slope)
                 if self.withholds
@@ -145,7 +145,7 @@ class Rung(nn.Module):
         self.u = _stack([joined, *reversed(shapes[:-1])], blocks, linear_end=bottom)
 
     def posterior(self, below: Float[Tensor, "n *below"], here: Float[Tensor, "n *here"] | None) -> Normal:
-        """q(z_l | x) = N(μ_l(h_l), σ_l(h_l)²)."""
+        """q(z_l | x) = N(μ_l(h_l), σ_l(h_l)²), of h_{l-1} where the level reads below."""
         if not self.code_size:
             return standard_normal(below.shape[0], 0, below.device)
         h = here if self.own is None else self.own(below)

@@ -102,12 +102,16 @@ class Read(nn.Module):
         return torch.cat([mean, variance.clamp_min(1e-6).sqrt()], dim=1).flatten(1)
 
 
+FLAT = 0.01
+"""A channel whose variance is well below this counts as flat."""
+
+
 class Moments(NamedTuple):
     """Three numbers of every channel of a map, each (N, channels, 1, 1)."""
 
     mean: Tensor
     stddev: Tensor
-    """√(variance + 0.01): of a flat channel, 0.1."""
+    """√(variance + FLAT): of a flat channel, 0.1."""
     border_contrast: Tensor
     """How much darker the border is than the whole, in standard deviations; below 0: brighter."""
 
@@ -119,10 +123,6 @@ def moments(h: Float[Tensor, "n channels height width"]) -> Moments:
     stddev = ((h - mean).square().mean((2, 3), keepdim=True) + FLAT).sqrt()
     border = torch.cat([h[:, :, 0], h[:, :, -1], h[:, :, :, 0], h[:, :, :, -1]], dim=2).mean(2)[:, :, None, None]
     return Moments(mean, stddev, (mean - border) / stddev)
-
-
-FLAT = 0.01
-"""A channel whose variance is well below this counts as flat."""
 
 
 class WithoutMoments(nn.Module):
