@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
@@ -24,6 +25,41 @@ app = App(
 
 study = App(name="study", help="Measure what the literature claims.")
 app.command(study)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """How an array or a table is read; options of every command that reads data."""
+
+    layout: Literal["NHW", "NHWC", "NCHW"] | None = None
+    """Of an array whose shape does not tell."""
+    key: str | None = None
+    """Which array of an .npz file, or column of a table."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Reading(Layout):
+    """How a source is read that no run has been trained on: options of train, data, evaluate, compare and study."""
+
+    size: int | None = None
+    """Side of the images in pixels, 8 to 256."""
+    crop: int | None = None
+    """Cut this square out of the middle of each picture first."""
+    channels: int | None = None
+    """1 grey, 2 grey and alpha, 3 colour, 4 colour and alpha."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Part(Layout):
+    """Which part of a source a trained run looks at: options of encode, odd and index."""
+
+    split: Literal["train", "test", "all"] = "all"
+    """Which part of the source."""
+    limit: int | None = None
+    """At most so many, chosen at random."""
 
 
 @app.command
@@ -51,11 +87,7 @@ def train(
     recipe: str = "lean",
     codes: str | None = None,
     deep_heads: Annotated[bool, Parameter(negative=())] = False,
-    size: int | None = None,
-    crop: int | None = None,
-    channels: int | None = None,
-    layout: Literal["NHW", "NHWC", "NCHW"] | None = None,
-    key: str | None = None,
+    reading: Reading = Reading(),
     limit: int | None = None,
     steps: int | None = None,
     minutes: float | None = None,
@@ -84,11 +116,7 @@ def train(
         recipe: lean, mnist, svhn, celeba or lsun.
         codes: Sizes of the levels' codes, level 1 first, as 2,2,2.
         deep_heads: For the paper's recipes: heads that re-encode the level below, as the authors' do.
-        size: Side of the images in pixels, 8 to 256.
-        crop: Cut this square out of the middle of each picture first.
-        channels: 1 grey, 2 grey and alpha, 3 colour, 4 colour and alpha.
-        layout: Of an array whose shape does not tell.
-        key: Which array of an .npz file, or column of a table.
+        reading: How the source is read.
         limit: Train on at most so many.
         steps: Optimiser steps in all.
         minutes: Stop after this much training if the steps are not done by then.
@@ -131,11 +159,7 @@ def train(
         recipe=recipe,
         codes=_sizes(codes),
         deep_heads=deep_heads,
-        size=size,
-        crop=crop,
-        channels=channels,
-        layout=layout,
-        key=key,
+        **vars(reading),
         limit=limit,
         resume=resume,
         accelerator=accelerator,
@@ -151,27 +175,19 @@ def data(
     source: str,
     /,
     *,
-    size: int | None = None,
-    crop: int | None = None,
-    channels: int | None = None,
-    layout: Literal["NHW", "NHWC", "NCHW"] | None = None,
-    key: str | None = None,
+    reading: Reading = Reading(),
     as_json: Annotated[bool, Parameter(name="--json", negative=())] = False,
 ) -> None:
     """Say what a source holds: count, shape, value range, labels, where it is cached.
 
     Args:
         source: As for train.
-        size: As for train.
-        crop: As for train.
-        channels: As for train.
-        layout: As for train.
-        key: As for train.
+        reading: How the source is read.
         as_json: Print JSON.
     """
     from vlae.data import load
 
-    images = load(source, split="all", size=size, crop=crop, channels=channels, layout=layout, key=key, progress=True)
+    images = load(source, split="all", progress=True, **vars(reading))
     found = images.describe()
     if as_json:
         print(json.dumps(found, indent=2))
@@ -225,11 +241,7 @@ def evaluate(
     /,
     *,
     split: Literal["train", "test", "all"] = "test",
-    size: int | None = None,
-    crop: int | None = None,
-    channels: int | None = None,
-    layout: Literal["NHW", "NHWC", "NCHW"] | None = None,
-    key: str | None = None,
+    reading: Reading = Reading(),
     limit: int | None = None,
     importance_samples: int = 0,
     beside: list[Path] | None = None,
@@ -242,11 +254,7 @@ def evaluate(
         run: Folder of the run; or "streets" or "mnist", which ship with vlae; or hf:USER/NAME.
         source: Data to measure it on, as for train; by default the held-out part of what it was trained on.
         split: Which part of the source.
-        size: As for train, of a source given here.
-        crop: As for train.
-        channels: As for train.
-        layout: As for train.
-        key: As for train.
+        reading: How the source given here is read.
         limit: Measure on at most so many.
         importance_samples: For a bound on the log-likelihood; 0 leaves it out.
         beside: A run of the same recipe and another seed, for UDR; may be given several times.
@@ -259,10 +267,9 @@ def evaluate(
 
     trained = load(run)
     images = None
-    reading: dict[str, Any] = {"size": size, "crop": crop, "channels": channels, "layout": layout, "key": key}
     if source is not None:
-        images = load_data(source, split=split, limit=limit, progress=True, **reading)
-    elif limit or split != "test" or any(value is not None for value in reading.values()):
+        images = load_data(source, split=split, limit=limit, progress=True, **vars(reading))
+    elif limit or split != "test" or reading != Reading():
         raise ValueError("split, limit and how data is read go with a source; give one, or leave them out")
     others = [load(other) for other in beside or ()]
     found = evaluation.evaluate(
@@ -278,10 +285,7 @@ def encode(
     /,
     *,
     out: Path,
-    split: Literal["train", "test", "all"] = "all",
-    limit: int | None = None,
-    layout: Literal["NHW", "NHWC", "NCHW"] | None = None,
-    key: str | None = None,
+    part: Part = Part(),
     stddev: Annotated[bool, Parameter(negative=())] = False,
     sample: Annotated[bool, Parameter(negative=())] = False,
     reconstruction: bool = True,
@@ -293,10 +297,7 @@ def encode(
         run: Folder of the run.
         source: Images, as for train; those of another size are cut and resized as in training.
         out: A .parquet or .npz file, or, without an ending, the folder of a Hugging Face data set.
-        split: Which part of the source.
-        limit: At most so many, chosen at random.
-        layout: As for train.
-        key: As for train.
+        part: Which part of it, and how it is read.
         stddev: Also write how sure the codes are.
         sample: Also write a draw from each posterior.
         reconstruction: Also write how well the codes give each image back, which takes the decoder's time as well.
@@ -311,10 +312,7 @@ def encode(
             trained,
             source,
             out,
-            split=split,
-            limit=limit,
-            layout=layout,
-            key=key,
+            **vars(part),
             stddev=stddev,
             sample=sample,
             reconstruction=reconstruction,
@@ -349,10 +347,7 @@ def odd(
     *,
     level: int | None = None,
     num: int = 12,
-    split: Literal["train", "test", "all"] = "all",
-    limit: int | None = None,
-    layout: Literal["NHW", "NHWC", "NCHW"] | None = None,
-    key: str | None = None,
+    part: Part = Part(),
     out: Path | None = None,
     table: Path | None = None,
     seed: int = 0,
@@ -364,10 +359,7 @@ def odd(
         source: Images, as for encode.
         level: This level alone, counted from 1.
         num: How many by each level.
-        split: Which part of the source.
-        limit: Look at no more than so many, chosen at random.
-        layout: As for train.
-        key: As for train.
+        part: Which part of it, and how it is read.
         out: PNG file of the figure; by default figures/odd.png in the run's folder.
         table: Write the table to this .csv or .parquet file, instead of printing it.
         seed: Of what is chosen and drawn.
@@ -376,7 +368,7 @@ def odd(
     from vlae.runs import load
 
     trained = load(run)
-    images = trained.read(source, split=split, limit=limit, layout=layout, key=key, seed=seed, progress=True)
+    images = trained.read(source, seed=seed, progress=True, **vars(part))
     found = oddities.find(trained, images, level=level, seed=seed)
     rows = found.rows(num)
     if table is None:
@@ -419,11 +411,7 @@ def compare(
     out: Path | None = None,
     seeds: int = 3,
     codes: str | None = None,
-    size: int | None = None,
-    crop: int | None = None,
-    channels: int | None = None,
-    layout: Literal["NHW", "NHWC", "NCHW"] | None = None,
-    key: str | None = None,
+    reading: Reading = Reading(),
     limit: int | None = None,
     steps: int | None = None,
     batch_size: int | None = None,
@@ -440,11 +428,7 @@ def compare(
         out: Folder for runs, tables and figures; by default runs/compare, or runs/ and the preset's name.
         seeds: How many runs of each recipe.
         codes: Sizes of the ladder's codes, level 1 first, as 2,2,2; the others get as many dimensions in all.
-        size: As for train.
-        crop: As for train.
-        channels: As for train.
-        layout: As for train.
-        key: As for train.
+        reading: How the source is read.
         limit: Train on at most so many.
         steps: Optimiser steps of each run; by default the recipes' own.
         batch_size: Images per step.
@@ -452,10 +436,16 @@ def compare(
     """
     from vlae import comparison
 
-    reading = {"size": size, "crop": crop, "channels": channels, "layout": layout, "key": key, "limit": limit}
     settings: dict[str, Any] = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
     found = comparison.compare(
-        what, data=data or (), preset=preset, out=out, seeds=seeds, codes=_sizes(codes), reading=reading, **settings
+        what,
+        data=data or (),
+        preset=preset,
+        out=out,
+        seeds=seeds,
+        codes=_sizes(codes),
+        reading=vars(reading) | {"limit": limit},
+        **settings,
     )
     print("\n\n".join(each.as_text() for each in found))
 
@@ -467,11 +457,7 @@ def gibbs(
     out: Path = Path("runs/gibbs"),
     seeds: int = 3,
     codes: str | None = None,
-    size: int | None = None,
-    crop: int | None = None,
-    channels: int | None = None,
-    layout: Literal["NHW", "NHWC", "NCHW"] | None = None,
-    key: str | None = None,
+    reading: Reading = Reading(),
     limit: int | None = None,
     steps: int | None = None,
     batch_size: int | None = None,
@@ -487,11 +473,7 @@ def gibbs(
         out: Folder for runs, tables and figures.
         seeds: How many runs of each recipe.
         codes: Sizes of the ladder's codes, level 1 first; the others get as many dimensions in all.
-        size: As for train.
-        crop: As for train.
-        channels: As for train.
-        layout: As for train.
-        key: As for train.
+        reading: How the source is read.
         limit: Train on at most so many.
         steps: Optimiser steps of each run; by default the recipes' own.
         batch_size: Images per step.
@@ -505,7 +487,7 @@ def gibbs(
         out=out,
         seeds=seeds,
         codes=_sizes(codes) or PAPER_CODES,
-        reading={"size": size, "crop": crop, "channels": channels, "layout": layout, "key": key, "limit": limit},
+        reading=vars(reading) | {"limit": limit},
         steps=steps,
         batch_size=batch_size,
     )
@@ -520,10 +502,7 @@ def index(
     *,
     out: Path | None = None,
     add: Annotated[bool, Parameter(negative=())] = False,
-    split: Literal["train", "test", "all"] = "all",
-    limit: int | None = None,
-    layout: Literal["NHW", "NHWC", "NCHW"] | None = None,
-    key: str | None = None,
+    part: Part = Part(),
 ) -> None:
     """Index images for search by level: a LanceDB table with one vector column per level.
 
@@ -532,17 +511,14 @@ def index(
         source: Images, as for train; they are cut and resized as in training.
         out: Folder of the index; by default index in the run's folder.
         add: Add to the index that is there, all that is not yet in it.
-        split: Which part of the source.
-        limit: Index at most so many, chosen at random.
-        layout: Of an array whose shape does not tell.
-        key: Which array of an .npz file, or column of a table.
+        part: Which part of it, and how it is read.
     """
     from vlae.runs import load
     from vlae.search import Index
 
     trained = load(run)
     old = Index.open(trained, out) if add else None
-    images = trained.read(source, split=split, limit=limit, layout=layout, key=key, progress=True)
+    images = trained.read(source, progress=True, **vars(part))
     if old is None:
         made = Index.build(trained, images, out, progress=True)
         print(f"{len(made)} images in {made.path}")
