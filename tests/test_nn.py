@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from vlae.nn import Layer, Merge, Read, ReadMoments, WithoutMoments, block, moments, shapes_of
+from vlae.nn import Layer, Merge, Read, ReadMoments, SetMoments, WithoutMoments, block, moments, shapes_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same'")
 
@@ -173,6 +173,22 @@ def test_reading_moments_takes_nothing_else():
     assert read(h).shape == (2, read.num_features)
     torch.testing.assert_close(read(h[:1]), read(h[1:]))
     assert (read(1 - h) - read(h)).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("fade", [0.0, 0.5, 1.0])
+def test_a_code_alone_sets_the_moments_of_what_is_drawn(fade):
+    torch.manual_seed(0)
+    layer, given = SetMoments(2, (6, 4, 3), (3, 8, 5), kernel=3), []
+    layer.mix.register_forward_pre_hook(lambda _, args: given.append(args[0]))
+    h, code = torch.randn(2, 6, 4, 3), torch.randn(1, 2).expand(4, 2)
+    drawn = layer(torch.cat([h, 100 * h]), code, fade)
+    assert drawn.shape == (4, 3, 8, 5)
+    scale, shift = (fade * layer.embed(code)).chunk(2, dim=1)
+    torch.testing.assert_close(given[0].mean((2, 3)), shift)
+    torch.testing.assert_close(given[0].std((2, 3), correction=0), (1 + scale).abs(), rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(drawn.mean((2, 3)), layer.mix(shift[:, :, None, None])[:, :, 0, 0])
+    torch.testing.assert_close(drawn[:2], drawn[2:], rtol=1e-3, atol=1e-3)  # how strongly does not count,
+    assert (drawn[0] - drawn[1]).abs().max() > 0.1  # what does
 
 
 def merge(acts, shape, grid=1):

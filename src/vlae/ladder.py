@@ -15,7 +15,7 @@ from torch.distributions import Distribution, Normal
 
 from vlae.likelihoods import Likelihood, Output, positive
 from vlae.model import Codes, ForwardPass, LatentModel, check_code_sizes, standard_normal
-from vlae.nn import Layer, Merge, Read, ReadMoments, Shape, WithoutMoments, block, shapes_of
+from vlae.nn import Layer, Merge, Read, ReadMoments, SetMoments, Shape, WithoutMoments, block, shapes_of
 
 Reads = Literal["map", "grid", "pooled"]
 Acts = Literal["concatenate", "add", "modulate"]
@@ -129,20 +129,23 @@ class Rung(nn.Module):
                 else Read(seen, level.grid if level.reads == "grid" else None)
             )
             self.head = nn.Linear(self.read.num_features, 2 * level.code_size)
+        self.merge = self.set = None
         if top:
             self.embed = block((level.code_size,), self.here, kernel=1, norm=blocks.norm, slope=blocks.slope)
+        elif self.withholds:
+            self.set = SetMoments(level.code_size, shapes[1], below, kernel=blocks.kernel)
         elif level.code_size:
             self.merge = Merge(
                 level.code_size,
                 self.here,
                 level.acts,
-                grid=1 if self.withholds else level.grid,
-                sets=self.withholds,
+                grid=level.grid,
                 norm=blocks.norm,
                 slope=blocks.slope,
             )
-        joined = self.here if top or not level.code_size else self.merge.output_shape
-        self.u = _stack([joined, *reversed(shapes[:-1])], blocks, linear_end=bottom)
+        joined = self.here if self.merge is None else self.merge.output_shape
+        drawn = shapes[1:-1] if self.set else shapes[:-1]
+        self.u = _stack([joined, *reversed(drawn)], blocks, linear_end=bottom and not self.set)
 
     def posterior(self, below: Float[Tensor, "n *below"], here: Float[Tensor, "n *here"] | None) -> Normal:
         """q(z_l | x) = N(μ_l(h_l), σ_l(h_l)²), of h_{l-1} where the level reads below."""
@@ -155,13 +158,16 @@ class Rung(nn.Module):
     def descend(
         self, above: Float[Tensor, "n *here"] | None, code: Float[Tensor, "n size"], fade: Float[Tensor, ""] | float
     ) -> Float[Tensor, "n *below"]:
-        """z̃_l = u_l([z̃_{l+1} ; v_l(z_l)]), and at the top z̃_L = u_L(v_L(z_L)); the code counts by `fade`."""
+        """z̃_l = u_l([z̃_{l+1} ; v_l(z_l)]), and at the top z̃_L = u_L(v_L(z_L)); the code counts by `fade`.
+
+        A code that is read from the moments of h_{l-1} acts last, on those of z̃_l, its counterpart.
+        """
         if above is None:
-            joined = self.embed(code) * fade
-        else:
-            joined = self.merge(above, code, fade) if self.code_size else above
-        below: Tensor = self.u(joined)
-        return below
+            above = self.embed(code) * fade
+        elif self.merge:
+            above = self.merge(above, code, fade)
+        below: Tensor = self.u(above)
+        return self.set(below, code, fade) if self.set else below
 
 
 def _stack(

@@ -171,13 +171,43 @@ class ReadMoments(nn.Module):
         return read
 
 
+class SetMoments(nn.Module):
+    """The last step down to a map, in which a code alone sets the mean and standard deviation of what is drawn.
+
+    What comes is enlarged (bilinearly, which leaves no grid) and filtered into a few feature maps of full size. Each is
+    brought to mean 0 and standard deviation 1, is given others by the code (adaptive instance normalisation), and all
+    are mixed linearly into the channels of the map, as paints are: so the means of these are the code's alone. A scale
+    may fall below 0, and then turns light into dark.
+
+    Reference: Huang and Belongie 2017, "Arbitrary Style Transfer in Real-Time", equation 8.
+    """
+
+    def __init__(self, code_size: int, given: Shape, wanted: Shape, *, kernel: int, features: int = 16):
+        super().__init__()
+        self.sides = wanted[1:]
+        self.filters = _convolution((given[0], *self.sides), (features, *self.sides), kernel, bias=False)
+        self.embed = nn.Linear(code_size, 2 * features)
+        self.mix = nn.Conv2d(features, wanted[0], 1)
+
+    def forward(
+        self, h: Float[Tensor, "n *given"], code: Float[Tensor, "n size"], fade: Float[Tensor, ""] | float
+    ) -> Float[Tensor, "n *wanted"]:
+        """Draws with the code, scaled by `fade` in [0, 1]."""
+        large = functional.interpolate(h, size=self.sides, mode="bilinear", align_corners=False)
+        feature = self.filters(large).float()  # a difference of squares needs all its digits
+        mean = feature.mean((2, 3), keepdim=True)
+        variance = (feature.square().mean((2, 3), keepdim=True) - mean.square()).clamp_min(0)
+        scale, shift = (self.embed(code) * fade)[:, :, None, None].chunk(2, dim=1)
+        scale = (1 + scale) * (variance + 1e-5).rsqrt()
+        drawn: Tensor = self.mix(feature * scale + (shift - mean * scale))
+        return drawn
+
+
 class Merge(nn.Module):
     """Lets a code act on what comes from above: ``[z̃ ; v(z)]``, ``z̃ + gate ⊙ v(z)``, or ``z̃ ⊙ (1 + a(z)) + b(z)``.
 
     Concatenation and gated add embed the code in the full map, so they can place anything anywhere; modulation has
-    only a scale and a shift per channel on a coarse grid. With `sets`, what comes from above is first brought to mean
-    0 and standard deviation 1 per channel, so that the code alone sets them (adaptive instance normalisation;
-    Reference: Huang and Belongie 2017, "Arbitrary Style Transfer in Real-Time", equation 8).
+    only a scale and a shift per channel on a coarse grid.
     """
 
     def __init__(
@@ -187,13 +217,11 @@ class Merge(nn.Module):
         acts: Literal["concatenate", "add", "modulate"],
         *,
         grid: int,
-        sets: bool = False,
         norm: bool,
         slope: float,
     ):
         super().__init__()
         self.acts = acts
-        self.sets = sets
         self.shape = shape
         self.grid = grid
         if acts == "modulate":
@@ -218,8 +246,5 @@ class Merge(nn.Module):
             v = v.unflatten(1, (-1, self.grid, self.grid))
             if self.grid > 1:
                 v = functional.interpolate(v, size=above.shape[2:], mode="bilinear", align_corners=False)
-            if self.sets:
-                held = moments(above)
-                above = (above - held.mean) / held.stddev
         scale, shift = v.chunk(2, dim=1)
         return above * (1 + scale) + shift
