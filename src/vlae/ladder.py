@@ -35,9 +35,9 @@ class Level:
             what differs in these alone, nor light on dark from dark on light (`vlae.nn.WithoutMoments`).
         acts: how v_l(z_l) joins what comes from above: "concatenate"; "add", through one learned gate per channel or
             unit that starts at 0.1; or "modulate", a scale and a shift per channel, in each cell of the grid and smooth
-            between. Where the level reads "pooled", as it then must, one for the whole map, which replace the mean and
-            standard deviation of what comes from above: no level above can set them. The top level starts the decoder,
-            so it has nothing to join and always embeds its code in full.
+            between. Where the level reads "pooled" it must be this, and it then acts last: z̃_l is mixed from a few maps
+            of its size whose means and standard deviations the code alone sets (`vlae.nn.SetMoments`). The top level
+            starts the decoder, so it has nothing to join and always embeds its code in full.
         grid: side of the grid, for "grid".
         head_convolutions: convolutions of the posterior's own, which re-encode h_{l-1} (the authors' deep heads);
             with neither these nor `head_dense`, the head is linear in h_l, as in the paper's equations.
@@ -120,7 +120,12 @@ class Rung(nn.Module):
         if level.reads != "map" and len(seen) != 3:
             raise ValueError(f"what is read has shape {seen}, no map: it cannot be read {level.reads!r}; choose 'map'")
 
-        self.g = _stack(shapes, blocks, without_moments=self.withholds) if climbs else None
+        self.g = None
+        if climbs and self.withholds:
+            first = WithoutMoments(below, shapes[1], kernel=blocks.kernel, norm=blocks.norm, slope=blocks.slope)
+            self.g = nn.Sequential(first, *_stack(shapes[1:], blocks))
+        elif climbs:
+            self.g = _stack(shapes, blocks)
         if level.code_size:
             self.own = _stack(own, blocks) if level.reads_below else None  # nothing, where moments are read
             self.read = (
@@ -170,24 +175,12 @@ class Rung(nn.Module):
         return self.set(below, code, fade) if self.set else below
 
 
-def _stack(
-    shapes: Sequence[Shape], blocks: Blocks, *, linear_end: bool = False, without_moments: bool = False
-) -> nn.Sequential:
-    layers: list[nn.Module] = []
+def _stack(shapes: Sequence[Shape], blocks: Blocks, *, linear_end: bool = False) -> nn.Sequential:
+    layers = []
     for i, (given, wanted) in enumerate(pairwise(shapes), start=1):
         end = linear_end and i == len(shapes) - 1
-        if without_moments and i == 1:
-            layers.append(WithoutMoments(given, wanted, kernel=blocks.kernel, norm=blocks.norm, slope=blocks.slope))
-        else:
-            layers.append(
-                block(
-                    given,
-                    wanted,
-                    kernel=blocks.kernel,
-                    norm=blocks.norm and not end,
-                    slope=None if end else blocks.slope,
-                )
-            )
+        norm, slope = (False, None) if end else (blocks.norm, blocks.slope)
+        layers.append(block(given, wanted, kernel=blocks.kernel, norm=norm, slope=slope))
     return nn.Sequential(*layers)
 
 

@@ -138,7 +138,7 @@ class WithoutMoments(nn.Module):
 
     def __init__(self, given: Shape, wanted: Shape, *, kernel: int, norm: bool, slope: float, filters: int = 16):
         super().__init__()
-        _, *sides = wanted if len(wanted) == 3 else given
+        _, *sides = wanted
         self.filters = _convolution((1, *given[1:]), (filters, *sides), kernel, bias=False)
         self.mix = block((2 * filters * given[0], *sides), wanted, kernel=1, norm=norm, slope=slope)
 

@@ -151,10 +151,10 @@ def lean(shape: Shape, *, codes: Sequence[int] | None = None, width: int = 32) -
     """Our default: small networks whose lower levels are simple by structure, and whose first owns what it holds.
 
     Images: level 1 reads mean, standard deviation and border contrast of each colour, which no level above can see, and
-    sets the mean and standard deviation of each channel, which no level above can set; the next ones read the former
-    two on grids of 2 × 2, then 4 × 4, and scale and shift there; whatever stands above these, and always the top, is
-    unrestricted. All train at once. Vectors, and images whose level 1 has no code: levels grow one after the other,
-    level 1 first, then the top, then downwards.
+    sets the mean and standard deviation of the maps that a picture's colours are mixed from, which no level above can
+    set; the next ones read the former two on grids of 2 × 2, then 4 × 4, and scale and shift there; whatever stands
+    above these, and always the top, is unrestricted. All train at once. Vectors, and images whose level 1 has no code:
+    levels grow one after the other, level 1 first, then the top, then downwards.
 
     Args:
         shape: (channels, height, width) with sides from 8 to 256 and 1 to 4 channels, or (dimensions,).
