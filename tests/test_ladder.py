@@ -196,6 +196,7 @@ def test_what_cannot_be_is_refused_when_a_level_is_made():
         ({"reads": "pooled"}, "acts by 'modulate'"),
         ({"reads": "pooled", "acts": "modulate"}, "no dense layers"),
         ({"dense": ()}, "at least one convolution or dense layer"),
+        ({"convolutions": ((8, 0),)}, "stride is a whole number from 1 up"),
     ):
         with pytest.raises(ValueError, match=message):
             Level(**{"code_size": 2, "dense": (8,), **settings})
@@ -211,6 +212,7 @@ def test_what_cannot_be_is_refused_when_a_level_is_made():
         ([Level(code_size=2, dense=(8,), reads="grid")], (5,), "cannot be read 'grid'"),
         ([Level(code_size=2, convolutions=((8, 2),))], (5,), "needs a map"),
         ([Level(code_size=2, dense=(8,)), Level(code_size=2, convolutions=((8, 2),))], SHAPE, "needs a map"),
+        ([Level(code_size=2, convolutions=((8, 1),), reads="pooled", acts="modulate")] * 2, (3, 1, 1), "no moments"),
     ],
 )
 def test_what_cannot_be_built_is_refused(levels, shape, message):

@@ -176,7 +176,7 @@ def test_reading_moments_takes_nothing_else():
 
 
 @pytest.mark.parametrize("fade", [0.0, 0.5, 1.0])
-def test_a_code_alone_sets_the_moments_of_what_is_drawn(fade):
+def test_a_code_alone_sets_mean_and_deviation_of_the_maps_that_are_mixed(fade):
     torch.manual_seed(0)
     layer, given = SetMoments(2, (6, 4, 3), (3, 8, 5), kernel=3), []
     layer.mix.register_forward_pre_hook(lambda _, args: given.append(args[0]))

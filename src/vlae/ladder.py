@@ -64,6 +64,8 @@ class Level:
                 "a level that reads 'pooled' acts by 'modulate', and has no dense layers and no head of its own: it "
                 "reads the moments of h_{l-1}, and sets those of a map"
             )
+        if any(stride < 1 for _, stride in (*self.convolutions, *self.head_convolutions)):
+            raise ValueError("a convolution's stride is a whole number from 1 up; for fully-connected layers use dense")
         if self.grid < 1:
             raise ValueError(f"grid is {self.grid}; its side is a whole number from 1 up")
 
@@ -119,6 +121,8 @@ class Rung(nn.Module):
         self.withholds = level.reads == "pooled" and level.code_size > 0  # a level without a code keeps nothing
         if level.reads != "map" and len(seen) != 3:
             raise ValueError(f"what is read has shape {seen}, no map: it cannot be read {level.reads!r}; choose 'map'")
+        if self.withholds and below[1:] == (1, 1):
+            raise ValueError("a map of one place has no moments: a level above it cannot read 'pooled'; choose 'map'")
 
         self.g = None
         if climbs and self.withholds:
@@ -165,7 +169,8 @@ class Rung(nn.Module):
     ) -> Float[Tensor, "n *below"]:
         """z̃_l = u_l([z̃_{l+1} ; v_l(z_l)]), and at the top z̃_L = u_L(v_L(z_L)); the code counts by `fade`.
 
-        A code that is read from the moments of h_{l-1} acts last, on those of z̃_l, its counterpart.
+        Below the top, a code that is read from the moments of h_{l-1} acts last: on the maps that z̃_l, its counterpart,
+        is mixed from.
         """
         if above is None:
             above = self.embed(code) * fade

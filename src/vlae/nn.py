@@ -172,19 +172,21 @@ class ReadMoments(nn.Module):
 
 
 class SetMoments(nn.Module):
-    """The last step down to a map, in which a code alone sets the mean and standard deviation of what is drawn.
+    """The last step down to a map: a code alone sets mean and standard deviation of the maps it is mixed from.
 
-    What comes is enlarged (bilinearly, which leaves no grid) and filtered into a few feature maps of full size. Each is
-    brought to mean 0 and standard deviation 1, is given others by the code (adaptive instance normalisation), and all
-    are mixed linearly into the channels of the map, as paints are: so the means of these are the code's alone. A scale
-    may fall below 0, and then turns light into dark.
+    What comes is enlarged (bilinearly, which leaves no grid) and filtered into feature maps of full size: 16, or as
+    many as there are channels. Each is brought to mean 0 and standard deviation 1, is given others by the code
+    (adaptive instance normalisation), and all are mixed linearly into the channels, as paints are. So the means of the
+    channels are the code's alone; their deviations depend on how the feature maps lie over each other, too. A scale may
+    fall below 0, and then turns light into dark.
 
     Reference: Huang and Belongie 2017, "Arbitrary Style Transfer in Real-Time", equation 8.
     """
 
-    def __init__(self, code_size: int, given: Shape, wanted: Shape, *, kernel: int, features: int = 16):
+    def __init__(self, code_size: int, given: Shape, wanted: Shape, *, kernel: int):
         super().__init__()
         self.sides = wanted[1:]
+        features = max(16, wanted[0])
         self.filters = _convolution((given[0], *self.sides), (features, *self.sides), kernel, bias=False)
         self.embed = nn.Linear(code_size, 2 * features)
         self.mix = nn.Conv2d(features, wanted[0], 1)
@@ -197,7 +199,7 @@ class SetMoments(nn.Module):
         feature = self.filters(large).float()  # a difference of squares needs all its digits
         mean = feature.mean((2, 3), keepdim=True)
         variance = (feature.square().mean((2, 3), keepdim=True) - mean.square()).clamp_min(0)
-        scale, shift = (self.embed(code) * fade)[:, :, None, None].chunk(2, dim=1)
+        scale, shift = (self.embed(code).float() * fade)[:, :, None, None].chunk(2, dim=1)
         scale = (1 + scale) * (variance + 1e-5).rsqrt()
         drawn: Tensor = self.mix(feature * scale + (shift - mean * scale))
         return drawn

@@ -204,7 +204,7 @@ def vae(shape: Shape, *, codes: Sequence[int] | None = None, width: int = 32) ->
 
 
 def hvae(shape: Shape, *, codes: Sequence[int] | None = None, width: int = 32) -> Recipe:
-    """A hierarchical VAE of lean's size: lean's networks between x and z_1, small ones between the codes.
+    """A hierarchical VAE of lean's size: lean's convolutions between x and z_1, small networks between the codes.
 
     Args:
         shape: as for `lean`.
