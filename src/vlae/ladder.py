@@ -145,12 +145,7 @@ class Rung(nn.Module):
             self.set = SetMoments(level.code_size, shapes[1], below, kernel=blocks.kernel)
         elif level.code_size:
             self.merge = Merge(
-                level.code_size,
-                self.here,
-                level.acts,
-                grid=level.grid,
-                norm=blocks.norm,
-                slope=blocks.slope,
+                level.code_size, self.here, level.acts, grid=level.grid, norm=blocks.norm, slope=blocks.slope
             )
         joined = self.here if self.merge is None else self.merge.output_shape
         drawn = shapes[1:-1] if self.set else shapes[:-1]
