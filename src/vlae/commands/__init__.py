@@ -1,0 +1,1 @@
+"""The commands of the command line, by topic: each a thin one over a library function."""
