@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from vlae import recipes, training
+from vlae import engine, recipes, training
 from vlae.objectives import Objective
 
 RECIPES: dict[str, Callable[[], recipes.Recipe]] = {
@@ -34,14 +34,14 @@ RECIPES: dict[str, Callable[[], recipes.Recipe]] = {
     "celeba": recipes.celeba,
 }
 DATA_BYTES = 2**25  # of random images, all in memory
-WARM = 2 * training.LOG_EVERY  # steps left out at the start of a round, or a quarter of a shorter round's
+WARM = 2 * engine.LOG_EVERY  # steps left out at the start of a round, or a quarter of a shorter round's
 
 
 def usage() -> resource.struct_rusage:
     return resource.getrusage(resource.RUSAGE_SELF)
 
 
-class Timed(training.Keeper):
+class Timed(engine.Keeper):
     """The engine's own callback, which also notes when each step ended, and what a checkpoint costs."""
 
     checkpoint = True  # in the first run alone: one a minute is real use, one a round is not
@@ -73,7 +73,7 @@ class Worker:
         self.model = recipes.build(self.recipe).train()
         self.optimiser: torch.optim.Optimizer | None = None
         if not plain:
-            training.reuse_memory()
+            engine.reuse_memory()
             self.model.to(memory_format=torch.channels_last)
 
     def loss(self, x: Tensor) -> Tensor:
@@ -102,12 +102,12 @@ class Worker:
     def engine(self, steps: int, warm: int) -> dict[str, float]:
         """The library's own training, without its start-up."""
         recipe = recipes.adjust(self.recipe, steps=warm + steps)
-        engine = training.Engine(self.model, recipe)
+        module = engine.Engine(self.model, recipe)
         Timed.marks = []
-        with tempfile.TemporaryDirectory() as folder, training.quiet():
-            keeper = Timed(engine, Path(folder), progress=False)
-            trainer = training._trainer(recipe, keeper, accelerator="cpu", devices=1, num_nodes=1)
-            trainer.fit(engine, training.Batches(self.values, recipe, trainer))
+        with tempfile.TemporaryDirectory() as folder, engine.quiet():
+            keeper = Timed(module, Path(folder), progress=False)
+            trainer = engine.trainer_of(recipe, keeper, accelerator="cpu", devices=1, num_nodes=1)
+            trainer.fit(module, engine.Batches(self.values, recipe, trainer))
         return self._result(Timed.marks[-steps - 1], steps, Timed.marks[-1])
 
     def loop(self, steps: int, warm: int) -> dict[str, float]:
@@ -148,7 +148,7 @@ class Worker:
 
 def machine(args: argparse.Namespace) -> None:
     """Prints what the processor can do, in GFLOP/s, as JSON."""
-    training.reuse_memory()
+    engine.reuse_memory()
     side, batch = (256, 2) if args.quick else (2048, 64)
     gflops: dict[str, list[float]] = {}
 

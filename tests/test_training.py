@@ -14,11 +14,12 @@ import torch
 from sklearn.datasets import load_digits
 
 import vlae
-from vlae import cli, objectives, recipes, runs, training
+from vlae import cli, engine, objectives, recipes, runs, training
 from vlae.data import DataError, Images
+from vlae.engine import Batches, NotFiniteError, rise_and_fall
 from vlae.information import summarise
 from vlae.runs import RunError
-from vlae.training import Batches, NotFiniteError, Stopped, rise_and_fall, train
+from vlae.training import Stopped, train
 
 ROOT = Path(__file__).parent.parent
 
@@ -220,19 +221,19 @@ def test_after_a_kill_the_run_goes_on_from_its_last_checkpoint(tmp_path, uninter
     np.save(tmp_path / "a.npy", pictures())
     killed = f"""
         import os, signal, sys
-        from vlae import objectives, training
-        training.CHECKPOINT_EVERY, training.LOG_EVERY, rates, calls = 0, 5, objectives.rates, []
+        from vlae import engine, objectives, training
+        engine.CHECKPOINT_EVERY, engine.LOG_EVERY, rates, calls = 0, 5, objectives.rates, []
         def rates_until_killed(forward):
             calls.append(1)
             if len(calls) == 13:
                 os.kill(os.getpid(), signal.SIGKILL)
             return rates(forward)
         objectives.rates = rates_until_killed
-        keep = training.Keeper._save
+        keep = engine.Keeper._save
         def save_once(self, trainer, step):
             if step == 5:
                 keep(self, trainer, step)
-        training.Keeper._save = save_once
+        engine.Keeper._save = save_once
         training.train({str(tmp_path / "a.npy")!r}, out={str(tmp_path / "run")!r}, steps=20, batch_size=8, codes=(1, 2))
     """
     code = "\n".join(line.removeprefix("        ") for line in killed.splitlines())
@@ -252,7 +253,7 @@ def test_after_a_kill_the_run_goes_on_from_its_last_checkpoint(tmp_path, uninter
 
 def test_a_run_killed_before_its_first_checkpoint_begins_again(tmp_path, monkeypatch, uninterrupted):
     with monkeypatch.context() as patch:
-        patch.setattr(training.Keeper, "on_train_start", lambda *_: (_ for _ in ()).throw(MemoryError()))
+        patch.setattr(engine.Keeper, "on_train_start", lambda *_: (_ for _ in ()).throw(MemoryError()))
         with pytest.raises(MemoryError):
             quick(tmp_path / "run")
     assert [file.name for file in (tmp_path / "run").iterdir()] == ["recipe.json"]
@@ -289,7 +290,7 @@ def test_a_resumed_run_keeps_its_settings(tmp_path, monkeypatch):
 
 
 def test_minutes_are_kept_and_every_level_is_grown(tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "LOG_EVERY", 5)
+    monkeypatch.setattr(engine, "LOG_EVERY", 5)
     run = quick(tmp_path / "run", steps=10**6, minutes=2 / 60, codes=(1, 1, 2))
     history = run.history
     assert 2 <= history["seconds"][-1] < 2.5
@@ -300,7 +301,7 @@ def test_minutes_are_kept_and_every_level_is_grown(tmp_path, monkeypatch):
 
 
 def test_a_line_says_how_it_goes(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(training, "LOG_EVERY", 10)
+    monkeypatch.setattr(engine, "LOG_EVERY", 10)
     quick(tmp_path / "run", progress=True)
     lines = capsys.readouterr().err.splitlines()
     assert lines[2:] == ["measuring on held-out data, drawing figures"]
@@ -309,7 +310,7 @@ def test_a_line_says_how_it_goes(tmp_path, monkeypatch, capsys):
 
 
 def test_a_level_that_says_little_is_told_of_once_while_training(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(training, "LOG_EVERY", 5)  # settled after 50 steps
+    monkeypatch.setattr(engine, "LOG_EVERY", 5)  # settled after 50 steps
     quick(tmp_path / "run", progress=True, steps=120, beta=(100.0, 0.1))
     said = [line for line in capsys.readouterr().err.splitlines() if "Level" in line]
     assert len(said) == 1 and said[0].startswith("Level 1 is dead: its code costs 0.0")
@@ -323,8 +324,8 @@ def test_a_level_that_says_little_is_told_of_once_while_training(tmp_path, monke
 
 
 def test_a_loss_that_is_not_finite_stops_with_step_and_term(tmp_path, monkeypatch, uninterrupted):
-    monkeypatch.setattr(training, "LOG_EVERY", 5)
-    monkeypatch.setattr(training, "CHECKPOINT_EVERY", 0)
+    monkeypatch.setattr(engine, "LOG_EVERY", 5)
+    monkeypatch.setattr(engine, "CHECKPOINT_EVERY", 0)
     with monkeypatch.context() as patch:
         at_step(patch, 8, lambda terms: terms * torch.tensor([[1.0], [float("nan")]]))
         with pytest.raises(NotFiniteError, match="at step 8 the KL of level 2 is nan; try a lower learning rate"):
@@ -409,8 +410,8 @@ def full(*arguments, **options):
 @pytest.mark.parametrize("write", ["save_checkpoint", "writerow", "write_bytes", "save_png", "write_text"])
 def test_a_full_disk_says_so_and_the_run_goes_on_when_there_is_room(tmp_path, monkeypatch, uninterrupted, drawn, write):
     owner, name = {
-        "save_checkpoint": (training.lightning.Trainer, "save_checkpoint"),
-        "writerow": (training.Keeper, "_log"),
+        "save_checkpoint": (engine.lightning.Trainer, "save_checkpoint"),
+        "writerow": (engine.Keeper, "_log"),
         "write_bytes": (Path, "write_bytes"),
         "save_png": (runs.figures, "save"),
         "write_text": (Path, "write_text"),

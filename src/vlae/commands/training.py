@@ -148,7 +148,7 @@ def data(
 
 
 def _say_done(run: "Run") -> None:
-    from vlae.training import leads
+    from vlae.engine import leads
 
     if not leads():
         return
