@@ -11,7 +11,7 @@ from scipy import ndimage
 from torch import nn
 from torch.distributions import Distribution, Independent, Normal
 
-from vlae import figures
+from vlae import canvas, figures
 from vlae.ladder import VLAE, Level
 from vlae.model import Codes, ForwardPass, LatentModel, standard_normal
 
@@ -111,7 +111,7 @@ def test_every_kind_draws_every_shape(shape, tmp_path):
         picture = call()
         assert picture.dtype == np.uint8 and picture.ndim == 3 and picture.shape[2] == 3, kind
         assert min(picture.shape[:2]) >= 48 and (picture == 255).any() and (picture < 255).any(), kind
-        path = figures.save(picture, tmp_path / "new" / f"{kind}.png")
+        path = canvas.save(picture, tmp_path / "new" / f"{kind}.png")
         assert np.array_equal(np.array(Image.open(path)), picture)
     assert sorted(p.name for p in path.parent.iterdir()) == sorted(f"{kind}.png" for kind in calls)
 
@@ -129,10 +129,10 @@ def test_import_does_not_load_matplotlib():
 
 
 def test_a_failed_save_leaves_the_old_file(tmp_path):
-    path = figures.save(np.zeros((2, 2, 3), np.uint8), tmp_path / "a.png")
+    path = canvas.save(np.zeros((2, 2, 3), np.uint8), tmp_path / "a.png")
     before = path.read_bytes()
     with pytest.raises((TypeError, OSError)):
-        figures.save(np.zeros((2, 2, 3), np.complex64), path)
+        canvas.save(np.zeros((2, 2, 3), np.complex64), path)
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
 
 

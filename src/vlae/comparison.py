@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from vlae import evaluation, figures, metrics, runs
+from vlae import canvas, evaluation, figures, metrics, runs
 from vlae.data import Images
 from vlae.data import load as load_data
 from vlae.metrics import NotDefinedError
@@ -92,7 +92,7 @@ class Comparison:
             left.set_axis_off()
             left.set_title(system, loc="left", fontweight="bold")
             self._heat(right, system, last=system == list(self.systems)[-1])
-        return figures.rendered(figure)
+        return canvas.rendered(figure)
 
     def _heat(self, axes: Any, system: str, *, last: bool) -> None:
         found = self.found[system]
@@ -124,7 +124,7 @@ class Comparison:
         with runs.whole(folder / NUMBERS) as file:
             file.write_text(self.to_json())
         with runs.writing(folder / FIGURE):
-            figures.save(self.figure(), folder / FIGURE)
+            canvas.save(self.figure(), folder / FIGURE)
 
 
 def compare(

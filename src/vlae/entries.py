@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from vlae import figures
+from vlae import canvas, figures
 from vlae.images import Images
 from vlae.information import as_input
 from vlae.runs import Run
@@ -101,7 +101,7 @@ def _column(columns: Mapping[str, Any], field: Any, images: Images) -> pa.Array:
         ) from error
 
 
-def drawn(run: Run, values: np.ndarray) -> figures.Pictures:
+def drawn(run: Run, values: np.ndarray) -> canvas.Pictures:
     """Data as pictures; vectors as maps of cells, in colours by the run's examples."""
     if len(run.recipe.shape) == 3:
         return figures.to_pictures(as_input(values), run.recipe.shape)
@@ -109,7 +109,7 @@ def drawn(run: Run, values: np.ndarray) -> figures.Pictures:
     return figures.to_pictures(as_input(values), run.recipe.shape, examples.mean(0), examples.std(0, correction=0))
 
 
-def _png(run: Run, picture: figures.Picture) -> bytes:
+def _png(run: Run, picture: canvas.Picture) -> bytes:
     image, file = Image.fromarray(picture), io.BytesIO()
     (image.convert("L") if run.recipe.shape[0] == 1 and len(run.recipe.shape) == 3 else image).save(file, "PNG")
     return file.getvalue()

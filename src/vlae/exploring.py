@@ -17,7 +17,8 @@ import numpy as np
 import torch
 
 from vlae import card
-from vlae.figures import Pictures, drawing, noise_at, sweep, to_pictures
+from vlae.canvas import Pictures
+from vlae.figures import drawing, noise_at, sweep, to_pictures
 from vlae.images import Images
 from vlae.information import as_input
 from vlae.model import Codes

@@ -6,32 +6,26 @@ and conditional priors. Each returns a `Picture`, an array that `save` writes; n
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import groupby, islice, zip_longest
+from itertools import groupby, islice
 from math import ceil, sqrt
-from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
-from PIL import Image, ImageDraw, ImageFont
+from jaxtyping import Float
 from torch import Tensor
 
+from vlae.canvas import GAP, LETTERS, TILE, Picture, Pictures, blank, grid, rendered, text
 from vlae.model import Codes, LatentModel
 from vlae.nn import Shape
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    pass
 
-Picture = UInt8[np.ndarray, "_height _width 3"]
-Pictures = UInt8[np.ndarray, "n _height _width 3"]
 Others = Literal["hold", "random"]
 
-_TILE = 48  # Side, in pixels, below which small images are enlarged.
-_GAP = 2
 _WIDE_GAP = 14
-_TEXT = 14
 _BATCH = 64
 _BLUE, _GREY, _RED = np.array([[59, 76, 192], [221, 221, 221], [180, 4, 38]], dtype=float)
 
@@ -68,8 +62,8 @@ def levels(
     shown = _levels_with_code(model)
     drawn = panels(model, start=start, num=num, seed=seed, span=span, others=others)
     # A wide figure is shown reduced, so its letters grow with it.
-    letters = max(_TEXT, drawn[0].shape[1] // 22)
-    titles = [_text(f"level {level} ({model.code_sizes[level - 1]})", letters) for level in shown]
+    letters = max(LETTERS, drawn[0].shape[1] // 22)
+    titles = [text(f"level {level} ({model.code_sizes[level - 1]})", letters) for level in shown]
     columns = ceil(len(shown) / ceil(len(shown) / 5))
     return grid([grid(pair, 1) for pair in zip(titles, drawn, strict=True)], columns, _WIDE_GAP)
 
@@ -131,7 +125,7 @@ def reconstructions(model: LatentModel, x: Float[Tensor, "n *shape"], *, num: in
     x = x[:num]
     originals, again = _pictures(model, x, _decoded(model, noise_at(model, x)))
     pairs = [grid(pair, 1) for pair in zip(originals, again, strict=True)]
-    return grid([_text("originals, each above its reconstruction"), grid(pairs, min(8, len(x)), 4 * _GAP)], 1)
+    return grid([text("originals, each above its reconstruction"), grid(pairs, min(8, len(x)), 4 * GAP)], 1)
 
 
 def traversal(
@@ -169,8 +163,8 @@ def traversal(
     drawn = dict(zip(rows, (grid(tiles, steps) for tiles in _drawn(model, *noises)), strict=True))
     cells: list[Picture] = []
     for level, of_level in groupby(rows, key=lambda row: row[0]):
-        cells += [_blank(_WIDE_GAP - 2 * _GAP, 1)] * 2 if cells else []
-        cells += [cell for row in of_level for cell in (_text(f" level {level}, dim {row[1] + 1} "), drawn[row])]
+        cells += [blank(_WIDE_GAP - 2 * GAP, 1)] * 2 if cells else []
+        cells += [cell for row in of_level for cell in (text(f" level {level}, dim {row[1] + 1} "), drawn[row])]
     return grid(cells, 2)
 
 
@@ -194,30 +188,8 @@ def mix(model: LatentModel, x: Float[Tensor, "n *shape"], *, num: int = 8) -> Pi
     splits = _levels_with_code(model)[-2::-1]
     hybrids = [_decoded(model, (*noise_a[:k], *noise_b[k:])) for k in splits]
     titles = ["A", *(f"levels 1-{k}\nof A" if k > 1 else "level 1\nof A" for k in splits), "B"]
-    rows = zip(*_pictures(model, a, *hybrids, b, least=2 * _TILE), strict=True)
-    return grid([*map(_text, titles), *(tile for row in rows for tile in row)], len(titles), 2 * _GAP)
-
-
-def sheet(rows: Sequence[Sequence[Picture | str]], *, least: int = _TILE) -> Picture:
-    """A table of pictures and words, each in the middle of its row and column.
-
-    Args:
-        rows: of one length; an empty word leaves its place empty.
-        least: side in pixels below which a picture is enlarged, by a whole factor.
-
-    Raises:
-        ValueError: if the rows differ in length.
-    """
-    if len({len(row) for row in rows}) != 1:
-        raise ValueError(f"the rows have {', '.join(str(len(row)) for row in rows)} cells; give them equally many")
-    return grid([_cell(cell, least) for row in rows for cell in row], len(rows[0]), 2 * _GAP)
-
-
-def _cell(cell: Picture | str, least: int) -> Picture:
-    if isinstance(cell, str):
-        return _text(cell) if cell else _blank(1, 1)
-    factor = ceil(least / max(cell.shape[:2]))
-    return cell.repeat(factor, axis=0).repeat(factor, axis=1)
+    rows = zip(*_pictures(model, a, *hybrids, b, least=2 * TILE), strict=True)
+    return grid([*map(text, titles), *(tile for row in rows for tile in row)], len(titles), 2 * GAP)
 
 
 def rows(model: LatentModel, titled: Sequence[tuple[str, Tensor]]) -> Picture:
@@ -230,7 +202,7 @@ def rows(model: LatentModel, titled: Sequence[tuple[str, Tensor]]) -> Picture:
         raise ValueError("there is no row to draw; give at least one")
     drawn = _pictures(model, *(values for _, values in titled))
     pairs = zip(titled, drawn, strict=True)
-    return grid([cell for (title, _), tiles in pairs for cell in (_text(f" {title} "), grid(tiles, len(tiles)))], 2)
+    return grid([cell for (title, _), tiles in pairs for cell in (text(f" {title} "), grid(tiles, len(tiles)))], 2)
 
 
 def progress(history: Mapping[str, Sequence[float | None]]) -> Picture:
@@ -281,32 +253,10 @@ def progress(history: Mapping[str, Sequence[float | None]]) -> Picture:
     return rendered(figure)
 
 
-def rendered(figure: "Figure") -> Picture:
-    """What a matplotlib figure shows."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    canvas: Any = FigureCanvasAgg(figure)
-    canvas.draw()
-    return np.array(canvas.buffer_rgba())[..., :3].copy()
-
-
 KINDS: Mapping[str, Callable[..., Picture]] = MappingProxyType(
     {figure.__name__: figure for figure in (levels, samples, reconstructions, traversal, mix, progress)}
 )
 """Every kind of figure by its name."""
-
-
-def save(picture: Picture, path: str | Path) -> Path:
-    """Writes a picture as PNG, whole or not at all, making the folders it needs; returns the path."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.tmp")
-    try:
-        Image.fromarray(picture).save(unfinished, format="PNG")
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-    return path
 
 
 def noise_at(model: LatentModel, x: Float[Tensor, "n *shape"]) -> Codes:
@@ -391,7 +341,7 @@ def _decoded(model: LatentModel, noise: Codes) -> Float[Tensor, "n *shape"]:
         return torch.cat([model.generate(model.place(batch)).mean.cpu() for batch in batches])
 
 
-def _pictures(model: LatentModel, *parts: Tensor, least: int = _TILE) -> list[Pictures]:
+def _pictures(model: LatentModel, *parts: Tensor, least: int = TILE) -> list[Pictures]:
     """Each part as pictures at least `least` wide or high, colours alike over all parts."""
     small = to_pictures(torch.cat([part.cpu() for part in parts]), model.shape)
     factor = ceil(least / max(small.shape[1:3]))
@@ -437,35 +387,6 @@ def sweep(num: int, span: float, size: int) -> Float[Tensor, "n size"]:
     axis = torch.linspace(-span, span, num)
     second, first = torch.meshgrid(axis.flip(0), axis, indexing="ij")
     return torch.stack([first, second], dim=-1).flatten(0, 1)
-
-
-def grid(tiles: Sequence[Picture] | Pictures, columns: int, gap: int = _GAP) -> Picture:
-    """Tiles in reading order on white, each in the middle of its row and column, `gap` pixels apart."""
-    rows = [tiles[first : first + columns] for first in range(0, len(tiles), columns)]
-    heights = [max(len(tile) for tile in row) for row in rows]
-    widths = [max(tile.shape[1] for tile in column if tile is not None) for column in zip_longest(*rows)]
-    canvas = _blank(sum(heights) + gap * (len(heights) - 1), sum(widths) + gap * (len(widths) - 1))
-    for i, row in enumerate(rows):
-        for j, tile in enumerate(row):
-            top = sum(heights[:i]) + gap * i + (heights[i] - len(tile)) // 2
-            left = sum(widths[:j]) + gap * j + (widths[j] - tile.shape[1]) // 2
-            canvas[top : top + len(tile), left : left + tile.shape[1]] = tile
-    return canvas
-
-
-def _blank(height: int, width: int) -> Picture:
-    return np.full((height, width, 3), 255, dtype=np.uint8)
-
-
-def _text(text: str, size: int = _TEXT) -> Picture:
-    """Black words on white, cut to their width; the height depends on the number of lines alone."""
-    font = ImageFont.load_default(size=size)
-    width = ceil(max(font.getlength(line) for line in text.split("\n"))) + 2
-    height = ceil(1.5 * size) * (text.count("\n") + 1)
-    image = Image.new("RGB", (width, height), "white")
-    draw = ImageDraw.Draw(image)
-    draw.text((width / 2, height / 2), text, fill="black", font=font, anchor="mm", align="center")
-    return np.array(image)
 
 
 def _check_number(name: str, value: int, least: int) -> None:

@@ -21,7 +21,7 @@ from sklearn.decomposition import PCA
 from sklearn.neural_network import MLPClassifier
 from torch import Tensor
 
-from vlae import evaluation, figures, runs
+from vlae import canvas, evaluation, figures, runs
 from vlae.data import Images
 from vlae.information import as_input
 from vlae.model import LatentModel
@@ -336,7 +336,7 @@ def picture(found: Mapping[str, Any], systems: Systems, start: np.ndarray, *, se
         below.legend(frameon=False)
     for below in axes[1]:
         below.set_ylim(0, 1.05 * highest)
-    return figures.rendered(figure)
+    return canvas.rendered(figure)
 
 
 def _chains(model: LatentModel, x: Float[Tensor, "n *shape"], seed: int) -> np.ndarray:
@@ -353,7 +353,7 @@ def _chains(model: LatentModel, x: Float[Tensor, "n *shape"], seed: int) -> np.n
     factor = ceil(48 / max(small.shape[1:3]))
     tiles = small.repeat(factor, axis=1).repeat(factor, axis=2)
     order = [column * len(x) + row for row in range(len(x)) for column in range(len(columns))]
-    return figures.grid(tiles[order], len(columns))
+    return canvas.grid(tiles[order], len(columns))
 
 
 def _save(found: Mapping[str, Any], drawn: np.ndarray, folder: Path) -> None:
@@ -364,4 +364,4 @@ def _save(found: Mapping[str, Any], drawn: np.ndarray, folder: Path) -> None:
     with runs.whole(folder / NUMBERS) as file:
         file.write_text(json.dumps(found, indent=2, allow_nan=False))
     with runs.writing(folder / FIGURE):
-        figures.save(drawn, folder / FIGURE)
+        canvas.save(drawn, folder / FIGURE)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from vlae import figures
+from vlae import canvas, figures
 from vlae.information import as_input
 from vlae.model import Codes
 from vlae.neighbours import named
@@ -52,12 +52,12 @@ class Mixed:
         drawn = figures.to_pictures(torch.stack([*originals, *again, as_input(self.picture)]), self.shape)
         num = len(self.sources)
         titles = [named(levels) if levels else "nothing" for levels, _, _ in self.sources]
-        rows: list[list[figures.Picture | str]] = [
+        rows: list[list[canvas.Picture | str]] = [
             ["", *titles, "", "the mix"],
             [" image ", *drawn[:num], "", ""],
             [" its codes ", *drawn[num:-1], "    ", drawn[-1]],
         ]
-        return keep_figure(figures.sheet(rows, least=96), out)
+        return keep_figure(canvas.sheet(rows, least=96), out)
 
 
 def mix(run: Run, examples: Mapping[int | tuple[int, ...], Example], *, base: Example | None = None) -> Mixed:

@@ -11,8 +11,8 @@ import pyarrow as pa
 from PIL import Image
 from pyarrow import csv
 
-from vlae import figures
-from vlae.figures import Picture
+from vlae import canvas
+from vlae.canvas import Picture
 from vlae.runs import RunError, keep_figure, whole
 
 
@@ -64,7 +64,7 @@ class Neighbours:
         for levels, rows in self.by.items():
             near = [decoded(png) for png in rows["picture"].to_pylist()]
             cells.append([f" {named(levels)} ", self.query, "    ", *near, *[""] * (width - len(near))])
-        return keep_figure(figures.sheet(cells, least=64), out)
+        return keep_figure(canvas.sheet(cells, least=64), out)
 
     def save_table(self, out: str | Path) -> None:
         """Writes the table as CSV, a new file.

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from vlae import codes, figures
+from vlae import canvas, codes, figures
 from vlae.codes import CodesError
 from vlae.data import Images
 from vlae.information import as_input, elbos_of
@@ -51,7 +51,7 @@ class Oddities:
                 found.append(entry | {name: float(score[row]) for name, score in self.scores.items()})
         return found
 
-    def figure(self, model: LatentModel, num: int) -> figures.Picture:
+    def figure(self, model: LatentModel, num: int) -> canvas.Picture:
         """A row of the `num` oddest by each score, the oddest leftmost."""
         if num < 1:
             raise ValueError(f"num is {num}; give a whole number from 1 up")
@@ -146,7 +146,7 @@ def draw(run: Run, found: Oddities, num: int = 12, out: Path | None = None) -> P
         raise ValueError(f"a figure is a PNG file; {out} is not called one: give a name that ends in .png")
     picture = found.figure(run.model, num)
     with writing(out):
-        figures.save(picture, out)
+        canvas.save(picture, out)
     return out
 
 

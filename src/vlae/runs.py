@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import torch
 
-from vlae import figures, opening, sharing
+from vlae import canvas, figures, opening, sharing
 from vlae.information import as_input
 from vlae.model import Codes, LatentModel
 from vlae.recipes import Recipe
@@ -469,7 +469,7 @@ def save(run: Run) -> None:
         file.write_bytes(to_bytes({name: tensor.contiguous() for name, tensor in run.model.state_dict().items()}))
 
 
-def keep_figure(picture: figures.Picture, out: str | Path | None) -> "Image":
+def keep_figure(picture: canvas.Picture, out: str | Path | None) -> "Image":
     """A picture as a PIL image, kept in a PNG file if one is named.
 
     Raises:
@@ -481,7 +481,7 @@ def keep_figure(picture: figures.Picture, out: str | Path | None) -> "Image":
     if out is not None:
         check_png(Path(out))
         with writing(Path(out)):
-            figures.save(picture, out)
+            canvas.save(picture, out)
     return Image.fromarray(picture)
 
 

@@ -21,7 +21,7 @@ import pyarrow as pa
 from rich.console import Console
 from rich.progress import track
 
-from vlae import entries, figures
+from vlae import canvas, entries
 from vlae.entries import ALL, RUN, SPREAD, SearchError
 from vlae.images import Images
 from vlae.neighbours import Neighbours, decoded
@@ -279,7 +279,7 @@ class _Query:
     """The image asked about."""
 
     codes: Sequence[np.ndarray]
-    picture: figures.Picture
+    picture: canvas.Picture
     hash: int
 
 
