@@ -1,7 +1,8 @@
 """The pictures vlae draws of a model: what each level does, what it samples, how it trained.
 
 Every figure works in noise space (`LatentModel.place`): to hold a level is to hold its noise, so one code serves flat
-and conditional priors. Each returns a `Picture`, an array that `save` writes; nothing here asks which model it holds.
+and conditional priors. Each returns a `Picture`, an array that `vlae.canvas.save` writes; nothing here asks which
+model it holds.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
