@@ -128,14 +128,6 @@ def test_import_does_not_load_matplotlib():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_a_failed_save_leaves_the_old_file(tmp_path):
-    path = canvas.save(np.zeros((2, 2, 3), np.uint8), tmp_path / "a.png")
-    before = path.read_bytes()
-    with pytest.raises((TypeError, OSError)):
-        canvas.save(np.zeros((2, 2, 3), np.complex64), path)
-    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
-
-
 # levels
 
 
