@@ -101,6 +101,13 @@ def test_complexity_is_of_the_data_alone(found, images):
     known = found["complexity"]
     assert known["background_red"] < known["ink_red"]  # the wall is most of the picture
     assert all(0 <= value <= 1 for value in known.values())
+    fewer = complexity_of(images, num=150)
+    assert fewer.keys() == scores.keys() and fewer != scores
+
+
+def test_complexity_of_other_factors_is_refused(trained, images):
+    with pytest.raises(ValueError, match=r"says nothing of .*digit"):
+        evaluate(trained, images, complexity={"brightness": {"mean": 1.0}})
 
 
 def test_kept_for_the_runs_own_data_and_only_then(trained, found, images):

@@ -47,7 +47,8 @@ def evaluate(
         run: of any model.
         images: what to measure it on, of the run's shape; at most 5,000 of them, chosen at random, are taken. None:
             the held-out part of what it was trained on; the result is then kept in its folder, as evaluation.json.
-        complexity: what `complexity_of` gave for the same images and seed; None: it is found out, which takes longest.
+        complexity: what `complexity_of` gave for images of this kind; None: it is found out from these, which takes
+            longest.
         importance_samples: for the importance-weighted bound on the log-likelihood; 0: not computed.
         beside: distinct runs of the same recipe and other seeds, for UDR.
         seed: of all that is drawn: codes, splits, probes.
@@ -64,7 +65,8 @@ def evaluate(
         everything that could not be had; and protocol, what all these depend on.
 
     Raises:
-        ValueError: if the images are not of the run's shape or range, or a run beside is not of its recipe.
+        ValueError: if the images are not of the run's shape or range, a run beside is not of its recipe, or complexity
+            leaves out what is judged.
         DataError: if the data the run was trained on cannot be read again.
     """
     if any(other.path.resolve() == run.path.resolve() for other in beside):
@@ -148,20 +150,22 @@ def part(run: Run, split: Literal["train", "test", "all"]) -> Images:
     return load_data(run.data["source"], split=split, **reading)
 
 
-def complexity_of(images: Images, *, seed: int = 0) -> dict[str, dict[str, float]]:
+def complexity_of(images: Images, *, num: int = MAX_IMAGES, seed: int = 0) -> dict[str, dict[str, float]]:
     """What probes of growing capacity read from the pixels, for every factor by which a model is judged.
 
     Four probes: ridge regression from the mean of each channel; from all pixels; a network of 32 hidden units; one of
     256 and 256. Pictures larger than 32 a side are averaged down to that. Vectors have no mean to be read.
 
     Args:
-        images: at most 5,000 of them, chosen at random, are taken, as by `evaluate`.
+        images: with factors or labels.
+        num: at most so many of them, chosen at random; as many as `evaluate` takes. More of them tell more surely how
+            complex that is which is hard to read from pixels, as shapes that are moved and turned.
         seed: of the choice, the splits and the probes.
 
     Returns:
         For each factor, the score of every probe, from the smallest to the largest (see `vlae.probes.predict`).
     """
-    images = _chosen(images, seed)
+    images = _chosen(images, seed, num)
     targets, _ = probes.targets_of(_factors(images)[1])
     if len(images) < MIN_PROBED or not targets.names:
         return {}
@@ -199,10 +203,10 @@ def protocol(images: Images, *, importance_samples: int = 0, num_runs: int = 1, 
     }
 
 
-def _chosen(images: Images, seed: int) -> Images:
-    if len(images) <= MAX_IMAGES:
+def _chosen(images: Images, seed: int, num: int = MAX_IMAGES) -> Images:
+    if len(images) <= num:
         return images
-    return images.take(np.sort(np.random.default_rng(seed).permutation(len(images))[:MAX_IMAGES]))
+    return images.take(np.sort(np.random.default_rng(seed).permutation(len(images))[:num]))
 
 
 def _small(pixels: np.ndarray) -> np.ndarray:
@@ -247,6 +251,8 @@ def _judge(
     if reason:
         not_defined |= dict.fromkeys(("level_separation", "level_order", "statistics"), reason)
         return known
+    if complexity is not None and (absent := [name for name in known if name not in complexity]):
+        raise ValueError(f"complexity says nothing of {', '.join(absent)}; measure it on images with the same factors")
     say("what every level tells of")
     told = [probes.predict(code, targets, seed=seed) for code in codes]
     for level, code, scores in zip(found["levels"], codes, told, strict=True):
