@@ -91,7 +91,7 @@ class HierarchicalVAE(_Hierarchy):
     Raises:
         ValueError: if there are not 2 to 5 levels with a code each, or they cannot be built on data of this shape.
 
-    Example:
+    Examples:
         >>> model = HierarchicalVAE((5,), [Level(code_size=3, dense=(16,)), Level(code_size=2, dense=(16,))])
         >>> [tuple(code.mean.shape) for code in model.infer(torch.zeros(4, 5))]
         [(4, 3), (4, 2)]
@@ -162,7 +162,7 @@ class LadderVAE(_Hierarchy):
     Raises:
         ValueError: if there are not 2 to 5 levels with a code each, or they cannot be built on data of this shape.
 
-    Example:
+    Examples:
         >>> model = LadderVAE((5,), [Level(code_size=3, dense=(16,)), Level(code_size=2, dense=(16,))])
         >>> [tuple(code.mean.shape) for code in model.infer(torch.zeros(4, 5))]
         [(4, 3), (4, 2)]

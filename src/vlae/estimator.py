@@ -50,7 +50,7 @@ class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         n_features_in_: columns of X; of images, height × width × channels.
         feature_names_in_: the columns' names, where X had any.
 
-    Example:
+    Examples:
         >>> from sklearn.datasets import load_iris
         >>> X = load_iris().data
         >>> encoder = LadderEncoder(codes=(1, 2), steps=5, random_state=0)

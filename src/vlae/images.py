@@ -96,9 +96,10 @@ class Images:
             The count, the shape, the kind ("images" or "vectors"), the range of values, the count of each label, the
             range of each factor, how many files were skipped (and the first ten of them), the source, part and cache.
 
-        >>> from vlae.data import load
-        >>> load(np.zeros((100, 28, 28), np.uint8)).describe()["shape"]
-        [1, 28, 28]
+        Examples:
+            >>> from vlae.data import load
+            >>> load(np.zeros((100, 28, 28), np.uint8)).describe()["shape"]
+            [1, 28, 28]
         """
         return {
             "source": self.source,

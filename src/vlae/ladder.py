@@ -204,7 +204,7 @@ class VLAE(LatentModel):
     Raises:
         ValueError: if the levels cannot be built on data of this shape.
 
-    Example:
+    Examples:
         >>> levels = [Level(code_size=2, dense=(16,)), Level(code_size=3, dense=(16,))]
         >>> model = VLAE((5,), levels)
         >>> [tuple(code.mean.shape) for code in model.infer(torch.zeros(4, 5))]

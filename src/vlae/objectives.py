@@ -189,7 +189,7 @@ class Objective:
     def order(self, num_levels: int) -> tuple[int, ...]:
         """The levels in the order in which they grow.
 
-        Example:
+        Examples:
             >>> Objective(growth="ladder").order(4)
             (1, 4, 3, 2)
         """

@@ -24,7 +24,7 @@ def complexity(scores: Sequence[float], *, least: float = 0.05) -> float:
     Raises:
         NotDefinedError: if no probe predicts the factor.
 
-    Example:
+    Examples:
         >>> complexity([1.0, 1.0, 1.0, 1.0]), complexity([0.0, 0.0, 0.0, 0.8])
         (0.0, 1.0)
     """
@@ -47,7 +47,7 @@ def separation(held: Float[np.ndarray, "levels factors"]) -> float:
     Raises:
         NotDefinedError: if there are fewer than two levels, or no level tells of any factor.
 
-    Example:
+    Examples:
         >>> separation(np.array([[1.0, 0.0], [0.0, 0.5]])), separation(np.array([[1.0, 1.0], [1.0, 1.0]]))
         (1.0, 0.0)
     """
@@ -72,7 +72,7 @@ def order(held: Float[np.ndarray, "levels factors"], complexities: Float[np.ndar
         NotDefinedError: if there are fewer than two levels, or no two factors of different complexity lie in
             different levels.
 
-    Example:
+    Examples:
         >>> ladder = np.array([[1.0, 0.0], [0.0, 1.0]])
         >>> order(ladder, np.array([0.1, 0.9])), order(ladder, np.array([0.9, 0.1]))
         (1.0, -1.0)

@@ -240,7 +240,7 @@ def lvae(shape: Shape, *, codes: Sequence[int] | None = None, width: int = 32) -
 def rival_codes(name: str, codes: Sequence[int]) -> tuple[int, ...]:
     """The codes with which a recipe stands beside a ladder with these: as many dimensions where all must pass.
 
-    Example:
+    Examples:
         >>> rival_codes("vae", (2, 2, 2)), rival_codes("hvae", (2, 2, 2)), rival_codes("joint", (2, 2, 2))
         ((0, 0, 6), (6, 3, 1), (2, 2, 2))
     """
@@ -439,7 +439,7 @@ def adjust(recipe: Recipe, **settings: Any) -> Recipe:
     Raises:
         ValueError: if no part of a recipe has such a field.
 
-    Example:
+    Examples:
         >>> adjust(lean((1, 28, 28)), steps=100, beta=2.0).training.steps
         100
     """

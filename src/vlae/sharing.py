@@ -168,7 +168,7 @@ def verify(folder: Path) -> Mapping[str, str] | None:
 def placeless(source: str) -> str:
     """A source without its place on this machine: the last part of a path, and any other name as it is.
 
-    Example:
+    Examples:
         >>> placeless("/home/me/photos"), placeless("streets:600"), placeless("hf:someone/birds")
         ('photos', 'streets:600', 'hf:someone/birds')
     """

@@ -24,7 +24,7 @@ def statistics(images: UInt8[np.ndarray, "n channels height width"]) -> dict[str
     Args:
         images: of 1 to 4 channels.
 
-    Example:
+    Examples:
         >>> half = np.zeros((1, 1, 8, 8), np.uint8)
         >>> half[:, :, :, 4:] = 255
         >>> {name: round(float(value[0]), 2) for name, value in statistics(half).items()}["brightness"]
