@@ -42,8 +42,9 @@ def read_array(array: Array, *, layout: str | None, what: str) -> Array:
     Raises:
         DataError: if the shape, the type or the range of the array is none of these.
 
-    >>> read_array(np.ones((2, 8, 9, 3)), layout=None, what="x").shape
-    (2, 3, 8, 9)
+    Examples:
+        >>> read_array(np.ones((2, 8, 9, 3)), layout=None, what="x").shape
+        (2, 3, 8, 9)
     """
     if array.dtype.kind not in "biuf":
         raise DataError(f"{what}: an array of type {array.dtype}; give numbers (uint8 is best)")

@@ -82,8 +82,9 @@ def load(
         DataError: if the source cannot be used as asked.
         FileNotFoundError: if there is no such path.
 
-    >>> load(np.random.default_rng(0).random((200, 32, 32, 3)), split="test").values.shape
-    (16, 3, 32, 32)
+    Examples:
+        >>> load(np.random.default_rng(0).random((200, 32, 32, 3)), split="test").values.shape
+        (16, 3, 32, 32)
     """
     if split not in ("train", "test", "all"):
         raise DataError(f"split is {split!r}: choose 'train', 'test' or 'all'")
@@ -122,8 +123,9 @@ def _rows(num: int, parts: Array | None, split: str, holdout: float, rng: np.ran
 def _hold_out(num: int, holdout: float, rng: np.random.Generator) -> Array:
     """Choose the rows to test with.
 
-    >>> [int(_hold_out(num, 0.05, np.random.default_rng(0)).sum()) for num in (2, 20, 100, 1_000, 1_000_000)]
-    [1, 5, 16, 50, 5000]
+    Examples:
+        >>> [int(_hold_out(num, 0.05, np.random.default_rng(0)).sum()) for num in (2, 20, 100, 1_000, 1_000_000)]
+        [1, 5, 16, 50, 5000]
     """
     num_test = min(MAX_HELD_OUT, max(1, min(16, num // 4), round(holdout * num))) if holdout else 0
     parts = np.full(num, TRAIN, np.int8)

@@ -86,8 +86,9 @@ def parts_by_name(names: Sequence[str]) -> Array | None:
 
     A validation part is the test part of a source that has no other, and else belongs to neither.
 
-    >>> parts_by_name(["train", "val", "train"]).tolist()
-    [0, 1, 0]
+    Examples:
+        >>> parts_by_name(["train", "val", "train"]).tolist()
+        [0, 1, 0]
     """
     kinds = {name: SPLIT_NAMES.get(name.lower()) for name in set(names)}
     test = "test" if "test" in kinds.values() else "validation"

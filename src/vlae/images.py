@@ -16,12 +16,13 @@ from vlae.found import Array
 class Images:
     """Images, or vectors, ready to be sliced into batches.
 
-    >>> from vlae.data import load
-    >>> images = load(np.zeros((100, 28, 28), np.uint8))
-    >>> images
-    Images(84 × 1×28×28, train part of an array)
-    >>> images.values[:10].shape
-    (10, 1, 28, 28)
+    Examples:
+        >>> from vlae.data import load
+        >>> images = load(np.zeros((100, 28, 28), np.uint8))
+        >>> images
+        Images(84 × 1×28×28, train part of an array)
+        >>> images.values[:10].shape
+        (10, 1, 28, 28)
     """
 
     values: Array
@@ -70,10 +71,11 @@ class Images:
         Returns:
             The selected images, in the order of the indices.
 
-        >>> from vlae.data import load
-        >>> images = load(np.zeros((100, 28, 28), np.uint8), split="all")
-        >>> len(images.take([3, 1])), len(images.take(slice(0, 10)))
-        (2, 10)
+        Examples:
+            >>> from vlae.data import load
+            >>> images = load(np.zeros((100, 28, 28), np.uint8), split="all")
+            >>> len(images.take([3, 1])), len(images.take(slice(0, 10)))
+            (2, 10)
         """
         chosen = indices if isinstance(indices, slice) else np.asarray(indices, np.int64)
         return self._with_rows(self.values[chosen], chosen)

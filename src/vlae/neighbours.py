@@ -82,8 +82,9 @@ class Neighbours:
 def named(levels: tuple[int, ...]) -> str:
     """What a group of levels is called.
 
-    >>> named((1,)), named((1, 3))
-    ('level 1', 'levels 1, 3')
+    Examples:
+        >>> named((1,)), named((1, 3))
+        ('level 1', 'levels 1, 3')
     """
     return f"level{'s' if len(levels) > 1 else ''} {', '.join(map(str, levels))}"
 

@@ -68,12 +68,13 @@ def draw(
     Raises:
         ValueError: if num, seed or size is out of range.
 
-    >>> images, factors = draw(100, seed=1)
-    >>> images.shape, images.dtype, factors["digit"].shape
-    ((100, 3, 32, 32), dtype('uint8'), (100,))
-    >>> fewer, _ = draw(10, seed=1)
-    >>> bool((fewer == images[:10]).all())
-    True
+    Examples:
+        >>> images, factors = draw(100, seed=1)
+        >>> images.shape, images.dtype, factors["digit"].shape
+        ((100, 3, 32, 32), dtype('uint8'), (100,))
+        >>> fewer, _ = draw(10, seed=1)
+        >>> bool((fewer == images[:10]).all())
+        True
     """
     if num < 1:
         raise ValueError(f"num is {num}: ask for at least 1 image")
