@@ -196,7 +196,7 @@ def test_training_lists_what_it_skips(tmp_path, capsys):
 def test_demo(tmp_path, monkeypatch):
     given = {}
     monkeypatch.setattr("vlae.training.train", lambda source, **settings: given.update(settings, source=source))
-    monkeypatch.setattr(cli, "_say_done", lambda run: None)
+    monkeypatch.setattr("vlae.commands.training._say_done", lambda run: None)
     assert cli_exit("demo", "--minutes", "0.1", "--seed", "2") == 0
     assert given == {"source": "streets", "out": Path("runs/demo"), "minutes": 0.1, "seed": 2}
 
