@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from sklearn.datasets import load_digits
 
 import vlae
@@ -379,7 +380,7 @@ def test_a_full_disk_says_so_and_the_run_goes_on_when_there_is_room(tmp_path, mo
         "save_checkpoint": (engine.lightning.Trainer, "save_checkpoint"),
         "writerow": (engine.Keeper, "_log"),
         "write_bytes": (Path, "write_bytes"),
-        "save_png": (runs.canvas, "save"),
+        "save_png": (Image.Image, "save"),
         "write_text": (Path, "write_text"),
     }[write]
     original = getattr(owner, name)

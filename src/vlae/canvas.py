@@ -10,6 +10,8 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
+from vlae.runfiles import whole
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -83,13 +85,36 @@ def rendered(figure: "Figure") -> Picture:
 
 
 def save(picture: Picture, path: str | Path) -> Path:
-    """Writes a picture as PNG, whole or not at all, making the folders it needs; returns the path."""
+    """Writes a picture as PNG, whole or not at all, making the folders it needs; returns the path.
+
+    Raises:
+        RunError: if it cannot be written.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.tmp")
-    try:
-        Image.fromarray(picture).save(unfinished, format="PNG")
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with whole(path) as file:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture).save(file, format="PNG")
     return path
+
+
+def keep(picture: Picture, out: str | Path | None) -> Image.Image:
+    """A picture as a PIL image, kept in a PNG file if one is named.
+
+    Raises:
+        ValueError: if the file is not called PNG.
+        RunError: if it cannot be written.
+    """
+    if out is not None:
+        check_png(Path(out))
+        save(picture, out)
+    return Image.fromarray(picture)
+
+
+def check_png(out: Path) -> None:
+    """Refuses a name for a figure that does not end in .png.
+
+    Raises:
+        ValueError: if it does not.
+    """
+    if out.suffix.lower() != ".png":
+        raise ValueError(f"a figure is a PNG file; {out} is not called one: give a name that ends in .png")

@@ -123,8 +123,7 @@ class Comparison:
             file.write_text(self.as_text() + "\n")
         with runs.whole(folder / NUMBERS) as file:
             file.write_text(self.to_json())
-        with runs.writing(folder / FIGURE):
-            canvas.save(self.figure(), folder / FIGURE)
+        canvas.save(self.figure(), folder / FIGURE)
 
 
 def compare(

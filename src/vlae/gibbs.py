@@ -363,5 +363,4 @@ def _save(found: Mapping[str, Any], drawn: np.ndarray, folder: Path) -> None:
         file.write_text(as_text(found) + "\n")
     with runs.whole(folder / NUMBERS) as file:
         file.write_text(json.dumps(found, indent=2, allow_nan=False))
-    with runs.writing(folder / FIGURE):
-        canvas.save(drawn, folder / FIGURE)
+    canvas.save(drawn, folder / FIGURE)

@@ -13,7 +13,7 @@ from vlae import canvas, figures
 from vlae.information import as_input
 from vlae.model import Codes
 from vlae.neighbours import named
-from vlae.runs import Run, keep_figure
+from vlae.runs import Run
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -57,7 +57,7 @@ class Mixed:
             [" image ", *drawn[:num], "", ""],
             [" its codes ", *drawn[num:-1], "    ", drawn[-1]],
         ]
-        return keep_figure(canvas.sheet(rows, least=96), out)
+        return canvas.keep(canvas.sheet(rows, least=96), out)
 
 
 def mix(run: Run, examples: Mapping[int | tuple[int, ...], Example], *, base: Example | None = None) -> Mixed:

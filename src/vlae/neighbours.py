@@ -13,7 +13,7 @@ from pyarrow import csv
 
 from vlae import canvas
 from vlae.canvas import Picture
-from vlae.runs import RunError, keep_figure, whole
+from vlae.runfiles import RunError, whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +64,7 @@ class Neighbours:
         for levels, rows in self.by.items():
             near = [decoded(png) for png in rows["picture"].to_pylist()]
             cells.append([f" {named(levels)} ", self.query, "    ", *near, *[""] * (width - len(near))])
-        return keep_figure(canvas.sheet(cells, least=64), out)
+        return canvas.keep(canvas.sheet(cells, least=64), out)
 
     def save_table(self, out: str | Path) -> None:
         """Writes the table as CSV, a new file.

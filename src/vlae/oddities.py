@@ -13,7 +13,7 @@ from vlae.codes import CodesError
 from vlae.data import Images
 from vlae.information import as_input, elbos_of
 from vlae.model import LatentModel
-from vlae.runs import Run, whole, writing
+from vlae.runs import Run, whole
 
 NEIGHBOURS = 10
 MAX_REFERENCE = 20_000  # data among which neighbours are sought
@@ -142,12 +142,8 @@ def draw(run: Run, found: Oddities, num: int = 12, out: Path | None = None) -> P
         RunError: if it cannot be written.
     """
     out = run.outputs / "figures" / "odd.png" if out is None else out
-    if out.suffix.lower() != ".png":
-        raise ValueError(f"a figure is a PNG file; {out} is not called one: give a name that ends in .png")
-    picture = found.figure(run.model, num)
-    with writing(out):
-        canvas.save(picture, out)
-    return out
+    canvas.check_png(out)
+    return canvas.save(found.figure(run.model, num), out)
 
 
 def write_table(rows: list[dict[str, Any]], out: Path) -> None:

@@ -169,7 +169,7 @@ class Run:
         if from_image is not None and kind not in ("levels", "traversal"):
             raise ValueError(f"a {kind!r} figure does not start from one image; 'levels' and 'traversal' do")
         out = self.outputs / "figures" / f"{kind}.png" if out is None else Path(out)
-        check_png(out)
+        canvas.check_png(out)
         draw = figures.KINDS[kind]
         parameters = inspect.signature(draw).parameters
         given = {"model": self.model, "x": as_input(self.examples), "history": self.history}
@@ -183,7 +183,7 @@ class Run:
         if from_image is not None:
             options["start"] = self.noise_of(from_image)
         picture = draw(**{name: value for name, value in given.items() if name in parameters}, **options)
-        return keep_figure(picture, out)
+        return canvas.keep(picture, out)
 
     def noise_of(self, image: str | Path | np.ndarray) -> Codes:
         """What holds every level at the codes of one image: the noise of its posterior means, one row per level."""
@@ -467,29 +467,3 @@ def save(run: Run) -> None:
         leftover.unlink()
     with whole(run.path / MODEL) as file:
         file.write_bytes(to_bytes({name: tensor.contiguous() for name, tensor in run.model.state_dict().items()}))
-
-
-def keep_figure(picture: canvas.Picture, out: str | Path | None) -> "Image":
-    """A picture as a PIL image, kept in a PNG file if one is named.
-
-    Raises:
-        ValueError: if the file is not called PNG.
-        RunError: if it cannot be written.
-    """
-    from PIL import Image
-
-    if out is not None:
-        check_png(Path(out))
-        with writing(Path(out)):
-            canvas.save(picture, out)
-    return Image.fromarray(picture)
-
-
-def check_png(out: Path) -> None:
-    """Refuses a name for a figure that does not end in .png.
-
-    Raises:
-        ValueError: if it does not.
-    """
-    if out.suffix.lower() != ".png":
-        raise ValueError(f"a figure is a PNG file; {out} is not called one: give a name that ends in .png")
