@@ -17,9 +17,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from train_speed import RECIPES, processor, spread
 
 from vlae import recipes
-from vlae.encoding import Encoder, encode
-from vlae.information import as_input
-from vlae.runs import Run
+from vlae.codes.encode import Encoder, encode
+from vlae.evaluation.rates import as_input
+from vlae.runs.run import Run
 
 
 def run_of(name: str, folder: Path) -> Run:

@@ -13,7 +13,7 @@ import onnxruntime
 import torch
 
 import vlae
-from vlae.export import export
+from vlae.codes.onnx import export
 
 
 def main() -> None:

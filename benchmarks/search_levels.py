@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 import vlae
-from vlae.neighbours import decoded
+from vlae.search.neighbours import decoded
 
 
 def main() -> None:

@@ -13,8 +13,8 @@ import torch
 
 from vlae import recipes
 from vlae.data import load
-from vlae.runs import Run
-from vlae.search import Index
+from vlae.runs.run import Run
+from vlae.search.index import Index
 
 CODES = (6, 4, 4, 10)  # of the default recipe at 32 × 32
 SHAPE = (3, 16, 16)

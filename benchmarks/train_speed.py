@@ -22,8 +22,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from vlae import engine, recipes, training
+from vlae import recipes
 from vlae.objectives import Objective
+from vlae.training import loop
+from vlae.training.train import train
 
 RECIPES: dict[str, Callable[[], recipes.Recipe]] = {
     "lean28": lambda: recipes.lean((1, 28, 28), codes=(2, 2, 2)),
@@ -34,14 +36,14 @@ RECIPES: dict[str, Callable[[], recipes.Recipe]] = {
     "celeba": recipes.celeba,
 }
 DATA_BYTES = 2**25  # of random images, all in memory
-WARM = 2 * engine.LOG_EVERY  # steps left out at the start of a round, or a quarter of a shorter round's
+WARM = 2 * loop.LOG_EVERY  # steps left out at the start of a round, or a quarter of a shorter round's
 
 
 def usage() -> resource.struct_rusage:
     return resource.getrusage(resource.RUSAGE_SELF)
 
 
-class Timed(engine.Keeper):
+class Timed(loop.Keeper):
     """The engine's own callback, which also notes when each step ended, and what a checkpoint costs."""
 
     checkpoint = True  # in the first run alone: one a minute is real use, one a round is not
@@ -73,7 +75,7 @@ class Worker:
         self.model = recipes.build(self.recipe).train()
         self.optimiser: torch.optim.Optimizer | None = None
         if not plain:
-            engine.reuse_memory()
+            loop.reuse_memory()
             self.model.to(memory_format=torch.channels_last)
 
     def loss(self, x: Tensor) -> Tensor:
@@ -102,12 +104,12 @@ class Worker:
     def engine(self, steps: int, warm: int) -> dict[str, float]:
         """The library's own training, without its start-up."""
         recipe = recipes.adjust(self.recipe, steps=warm + steps)
-        module = engine.Engine(self.model, recipe)
+        module = loop.Engine(self.model, recipe)
         Timed.marks = []
-        with tempfile.TemporaryDirectory() as folder, engine.quiet():
+        with tempfile.TemporaryDirectory() as folder, loop.quiet():
             keeper = Timed(module, Path(folder), progress=False)
-            trainer = engine.trainer_of(recipe, keeper, accelerator="cpu", devices=1, num_nodes=1)
-            trainer.fit(module, engine.Batches(self.values, recipe, trainer))
+            trainer = loop.trainer_of(recipe, keeper, accelerator="cpu", devices=1, num_nodes=1)
+            trainer.fit(module, loop.Batches(self.values, recipe, trainer))
         return self._result(Timed.marks[-steps - 1], steps, Timed.marks[-1])
 
     def loop(self, steps: int, warm: int) -> dict[str, float]:
@@ -148,7 +150,7 @@ class Worker:
 
 def machine(args: argparse.Namespace) -> None:
     """Prints what the processor can do, in GFLOP/s, as JSON."""
-    engine.reuse_memory()
+    loop.reuse_memory()
     side, batch = (256, 2) if args.quick else (2048, 64)
     gflops: dict[str, list[float]] = {}
 
@@ -159,7 +161,7 @@ def machine(args: argparse.Namespace) -> None:
             if repeat >= 2:
                 gflops.setdefault(name, []).append(flop / (time.perf_counter() - start) / 1e9)
 
-    dtypes = {"fp32": torch.float32} | ({} if training._lacks_bf16() else {"bf16": torch.bfloat16})
+    dtypes = {"fp32": torch.float32} | ({} if train._lacks_bf16() else {"bf16": torch.bfloat16})
     for kind, dtype in dtypes.items():
         a, b = torch.randn(2, side, side).to(dtype)
         measure(f"product {kind}", partial(torch.mm, a, b), 2 * side**3)
@@ -253,7 +255,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.quick:
         args.rounds, args.seconds = 2, 0.3
-    if args.precision == "bf16" and training._lacks_bf16():
+    if args.precision == "bf16" and train._lacks_bf16():
         parser.error("no bf16 arithmetic on this processor; leave --precision out")
     if args.worker:
         kind, *name = args.worker
@@ -280,7 +282,7 @@ def main() -> None:
     print(f"{args.precision}; load average at start {load:.1f}; {args.rounds} rounds: median (min to max)\n")
     for name, values in gflops.items():
         print(f"- {name}: {spread(values)} GFLOP/s")
-    if training._lacks_bf16():
+    if train._lacks_bf16():
         print("- no bf16 arithmetic on this processor")
     rows = [cells(result, limits) for result in results]
     for line in ["", rows[0], ["---"] * len(rows[0]), *(row.values() for row in rows)]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from beartype import BeartypeConf, beartype
 
-CHECKED = ("nn", "likelihoods", "model", "ladder", "objectives", "figures")
+CHECKED = ("nn", "models", "objectives", "figures")
 
 
 def check(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -23,7 +23,7 @@ def check(function: Callable[..., Any]) -> Callable[..., Any]:
     return beartype(conf=BeartypeConf(is_pep484_tower=True))(function)
 
 
-# Signatures cannot lie: these rooms are imported with every shape and type checked at every call.
+# Signatures cannot lie: these folders are imported with every shape and type checked at every call.
 if os.environ.get("VLAE_NO_SHAPE_CHECKS") != "1":
     jaxtyping.install_import_hook([f"vlae.{room}" for room in CHECKED], f"{__name__}.check")
 

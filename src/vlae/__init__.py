@@ -8,37 +8,37 @@ from typing import TYPE_CHECKING, Any
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 if TYPE_CHECKING:
-    from vlae.comparison import compare
-    from vlae.data import Images
-    from vlae.estimator import LadderEncoder
-    from vlae.evaluation import evaluate
-    from vlae.information import as_input
-    from vlae.ladder import VLAE, Level
-    from vlae.mixing import mix
-    from vlae.model import ForwardPass, LatentModel
-    from vlae.recipes import Recipe
-    from vlae.runs import Run, load
-    from vlae.search import Index
-    from vlae.training import train
+    from vlae.codes.mix import mix
+    from vlae.data.images import Images
+    from vlae.estimators import LadderEncoder
+    from vlae.evaluation.measures import evaluate
+    from vlae.evaluation.rates import as_input
+    from vlae.models.base import ForwardPass, LatentModel
+    from vlae.models.ladder import VLAE, Level
+    from vlae.recipes.recipe import Recipe
+    from vlae.runs.run import Run, load
+    from vlae.search.index import Index
+    from vlae.studies.compare import compare
+    from vlae.training.train import train
 
 __version__ = "0.1.0"
 
 _HOME = {
-    "VLAE": "ladder",
-    "ForwardPass": "model",
-    "Images": "data",
-    "Index": "search",
-    "LadderEncoder": "estimator",
-    "LatentModel": "model",
-    "Level": "ladder",
-    "Recipe": "recipes",
-    "Run": "runs",
-    "as_input": "information",
-    "compare": "comparison",
-    "evaluate": "evaluation",
-    "load": "runs",
-    "mix": "mixing",
-    "train": "training",
+    "VLAE": "models.ladder",
+    "ForwardPass": "models.base",
+    "Images": "data.images",
+    "Index": "search.index",
+    "LadderEncoder": "estimators",
+    "LatentModel": "models.base",
+    "Level": "models.ladder",
+    "Recipe": "recipes.recipe",
+    "Run": "runs.run",
+    "as_input": "evaluation.rates",
+    "compare": "studies.compare",
+    "evaluate": "evaluation.measures",
+    "load": "runs.run",
+    "mix": "codes.mix",
+    "train": "training.train",
 }
 
 __all__ = [

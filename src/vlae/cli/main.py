@@ -1,0 +1,50 @@
+"""The command line: its commands, and how errors leave it."""
+
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from cyclopts import App, CycloptsError
+
+import vlae
+from vlae.cli import codes, evidence, sharing, training
+
+app = App(
+    name="vlae",
+    help="Structured features from unlabelled images, in levels from simple to complex.",
+    version=vlae.__version__,
+    help_format="markdown",
+    suppress_keyboard_interrupt=False,  # main says how to go on
+)
+for command in (
+    *(training.demo, training.train, training.data),
+    *(evidence.figure, evidence.evaluate, evidence.report, evidence.compare),
+    *(codes.encode, codes.decode, codes.odd, codes.index, codes.similar, codes.mix),
+    *(sharing.share, sharing.export, sharing.explore),
+):
+    app.command(command)
+
+study = App(name="study", help="Measure what the literature claims.")
+study.command(evidence.gibbs)
+app.command(study)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command line; what a user can mend is one line and exit code 2.
+
+    Args:
+        arguments: None: those of the process.
+    """
+    try:
+        app(arguments, exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        _fail(f"{error}; see vlae --help", 2)
+    except KeyboardInterrupt as stop:
+        _fail(str(stop) or "interrupted", 130)
+    except (ValueError, TypeError, ArithmeticError, OSError) as error:
+        _fail(str(error), 2)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    print(f"vlae: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(code)

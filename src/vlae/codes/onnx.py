@@ -1,0 +1,335 @@
+"""A run as a pair of ONNX files, encoder and decoder, each checked against the model; and an int8 encoder.
+
+The encoder gives mean and standard deviation of every level's posterior (a conditional one at the means it depends on),
+the decoder the picture that the codes of all levels make. What a program needs to know to use them stands in their
+metadata.
+"""
+
+import json
+import logging
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vlae.atomic import whole, writing
+from vlae.evaluation import level_card
+from vlae.evaluation.rates import as_input
+from vlae.extras import MissingExtraError
+from vlae.models.base import LatentModel
+from vlae.runs import Run, RunError
+
+OPSET = 18
+"""Version of ONNX's operators that is written unless another is asked for."""
+
+TOLERANCE = 1e-4  # greatest absolute difference between ONNX Runtime and PyTorch
+BATCH_SIZES = (1, 5)  # besides all examples at once; traced with 3
+
+
+class _Encoder(nn.Module):
+    """Images → mean and standard deviation of every level that has a code."""
+
+    def __init__(self, model: LatentModel):
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        posteriors = [q for q, size in zip(self.model.infer(images), self.model.code_sizes, strict=True) if size]
+        return tuple(part for q in posteriors for part in (q.mean, q.stddev))
+
+
+class _Decoder(nn.Module):
+    """A code for every level that has one → images."""
+
+    def __init__(self, model: LatentModel):
+        super().__init__()
+        self.model = model
+
+    def forward(self, *codes: Tensor) -> Tensor:
+        given = iter(codes)
+        empty = codes[0].new_zeros(codes[0].shape[0], 0)
+        return self.model.generate(tuple(next(given) if size else empty for size in self.model.code_sizes)).mean
+
+
+def export(
+    run: Run,
+    out: str | Path | None = None,
+    *,
+    quantize: Literal["int8"] | None = None,
+    opset: int | None = None,
+    examples: np.ndarray | None = None,
+) -> dict[str, Any]:
+    """Writes encoder.onnx and decoder.onnx, each once it gives what PyTorch gives, to 1e-4, for real data.
+
+    Batches may be of any size. Inputs and outputs: `images` (or `vectors`), float32 (N, C, H, W) in [0, 1];
+    `level1_mean`, `level1_stddev`, …; and for the decoder `level1_code`, …
+
+    Args:
+        run: of any model.
+        out: folder for the files, whose earlier versions are replaced; None: onnx/ in the run's `outputs`.
+        quantize: "int8" writes encoder-int8.onnx too: convolutions and dense layers in 8 bits, calibrated on half of
+            the examples; its loss is measured on the other half.
+        opset: version of ONNX's operators; None: 18.
+        examples: data to check with, as the run's own; None: its held-out examples.
+
+    Returns:
+        files; differences, the greatest absolute one of every output; and for int8 quantization: method, what the codes
+        lose (max and mean absolute difference in units of each level's spread), what the reconstruction loses (squared
+        error from the codes of either encoder), seconds_per_image of either, and their ratio, speedup.
+
+    Raises:
+        MissingExtraError: if the extra "export" is not installed.
+        RunError: if there are no examples, the files cannot be written, or they do not give what PyTorch gives.
+        ValueError: if there is no such quantization or opset.
+    """
+    _require()
+    if quantize not in (None, "int8"):
+        raise ValueError(f"quantize is {quantize!r}; choose 'int8', or leave it out")
+    data = run.examples if examples is None else examples
+    if len(data) < (2 if quantize else 1):
+        raise RunError(f"{run.name} has {len(data)} held-out examples to check an export with; give some as `examples`")
+    out = run.outputs / "onnx" if out is None else Path(out)
+    opset = OPSET if opset is None else opset
+    images = as_input(data)
+    occupied = [level for level, size in enumerate(run.recipe.code_sizes, start=1) if size]
+    codes = [f"level{level}_code" for level in occupied]
+    moments = [f"level{level}_{moment}" for level in occupied for moment in ("mean", "stddev")]
+    picture = "images" if len(run.recipe.shape) == 3 else "vectors"
+
+    encoder = _traced(_Encoder(run.model), (images[:3],), [picture], moments, opset)
+    with torch.no_grad():
+        means = tuple(q.mean for q in run.model.infer(images) if q.mean.shape[1])
+    decoder = _traced(_Decoder(run.model), tuple(mean[:3] for mean in means), codes, [picture], opset)
+    found: dict[str, Any] = {"files": [], "opset": opset}
+    found["differences"] = {
+        **_checked("encoder", encoder, _Encoder(run.model), (images,)),
+        **_checked("decoder", decoder, _Decoder(run.model), means),
+    }
+    described = _described(run) | {"checked": {"differences": found["differences"], "num_examples": len(data)}}
+    written = {"encoder.onnx": encoder, "decoder.onnx": decoder}
+    if quantize:
+        small, found["int8"] = _quantized(run, encoder, picture, data)
+        written["encoder-int8.onnx"] = small
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+    for name, model in written.items():
+        extra = {"quantization": found["int8"]} if "int8" in name else {}
+        _write(out / name, model, described | extra)
+        found["files"].append(str(out / name))
+    return found
+
+
+def as_text(found: Mapping[str, Any]) -> str:
+    """What `export` found, in lines to read."""
+    lines = [f"ONNX opset {found['opset']}; greatest differences from PyTorch on held-out data:"]
+    lines += [f"  {name:<14} {difference:.1e}" for name, difference in found["differences"].items()]
+    if small := found.get("int8"):
+        error = small["mse"]
+        lines += [
+            f"int8 encoder: {small['speedup']:.2f} times as fast as fp32 in ONNX Runtime here",
+            "what its codes lose, in units of each level's spread:",
+            *(f"  {name:<14} mean {loss['mean']:.3f}, max {loss['max']:.3f}" for name, loss in small["codes"].items()),
+            f"  squared error of the pictures {error['fp32']:.5f} → {error['int8']:.5f}",
+        ]
+    return "\n".join(lines)
+
+
+def _require() -> None:
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError(
+            f'ONNX files are written with {error.name}, which is not installed: pip install "vlae[export]"'
+        ) from error
+
+
+def _traced(
+    module: nn.Module, inputs: tuple[Tensor, ...], given: Sequence[str], wanted: Sequence[str], opset: int
+) -> Any:
+    """The module as an ONNX model, for batches of any size."""
+    if len(inputs[0]) < 2:  # a batch of one would be taken for a constant
+        inputs = tuple(torch.cat([each, each]) for each in inputs)
+    shapes = tuple({0: "batch"} for _ in inputs)
+    with _quiet():
+        try:
+            exported = torch.onnx.export(
+                module.eval(),
+                inputs,
+                input_names=given,
+                output_names=wanted,
+                dynamic_shapes=shapes if isinstance(module, _Encoder) else (shapes,),
+                opset_version=opset,
+                dynamo=True,
+                verbose=False,
+            )
+        except Exception as error:
+            raise RunError(f"the model cannot be written as ONNX of opset {opset}: {error}") from error
+    assert exported is not None
+    return exported.model_proto
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.onnx._internal.exporter._registration")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+
+
+def _checked(what: str, model: Any, module: nn.Module, inputs: tuple[Tensor, ...]) -> dict[str, float]:
+    """The greatest difference of every output, over batches of several sizes; refused where it is too great."""
+    session = _session(model.SerializeToString())
+    names = [output.name for output in session.get_outputs()]
+    worst = dict.fromkeys(names, 0.0)
+    for size in {min(size, len(inputs[0])) for size in (*BATCH_SIZES, len(inputs[0]))}:
+        batch = tuple(each[:size] for each in inputs)
+        with torch.no_grad():
+            wanted = module(*batch)
+        given = session.run(None, {x.name: each.numpy() for x, each in zip(session.get_inputs(), batch, strict=True)})
+        for name, a, b in zip(names, given, wanted if isinstance(wanted, tuple) else (wanted,), strict=True):
+            worst[name] = max(worst[name], float(np.abs(a - b.numpy()).max()))
+    if not all(difference <= TOLERANCE for difference in worst.values()):
+        raise RunError(f"the {what} in ONNX differs from the model by {max(worst.values()):.1e}; it is not written")
+    return worst
+
+
+def _session(model: bytes | str, *, threads: int = 0) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = threads
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def _described(run: Run) -> dict[str, Any]:
+    """What a program has to know, besides the names and shapes that the graph itself has."""
+    shape, found = run.recipe.shape, run.evaluation
+    described: dict[str, Any] = {
+        "vlae": {"run": run.name, "model": run.recipe.model, "recipe": run.recipe.name},
+        "code_sizes": list(run.recipe.code_sizes),
+        "levels": {str(entry.level): entry.title for entry in level_card.entries(found)} if found else {},
+        "decoded": "mean of the likelihood",
+    }
+    if len(shape) == 1:
+        return described | {"preprocessing": {"values": "float32, as in the table", "dimensions": shape[0]}}
+    channels, height, width = shape
+    square = "the square in the middle" if height == width else "nothing"
+    return described | {
+        "preprocessing": {
+            "values": "float32 in [0, 1]: bytes divided by 255",
+            "layout": "N C H W",
+            "channels": {1: "grey", 2: "grey, alpha", 3: "red, green, blue", 4: "red, green, blue, alpha"}[channels],
+            "crop": f"{run.data['crop']} pixels in the middle" if run.data.get("crop") else square,
+            "resize": f"{height} × {width} pixels, Lanczos",
+        }
+    }
+
+
+def _write(path: Path, model: Any, described: Mapping[str, Any]) -> None:
+    import onnx
+
+    shapes = {
+        kind: {value.name: [d.dim_param or d.dim_value for d in value.type.tensor_type.shape.dim] for value in values}
+        for kind, values in (("inputs", model.graph.input), ("outputs", model.graph.output))
+    }
+    onnx.helper.set_model_props(
+        model, {name: json.dumps(value, ensure_ascii=False) for name, value in {**described, **shapes}.items()}
+    )
+    with whole(path) as file:
+        file.write_bytes(model.SerializeToString())
+
+
+# Eight bits ----------------------------------------------------------------------------------------------------------
+
+
+def _quantized(run: Run, encoder: Any, picture: str, data: np.ndarray) -> tuple[Any, dict[str, Any]]:
+    """The encoder in 8 bits, calibrated on every other datum and measured on those between."""
+    import onnx
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    class Reader(CalibrationDataReader):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self.batches = iter([{picture: as_input(data[0::2]).numpy()}])
+
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            return next(self.batches, None)
+
+    with tempfile.TemporaryDirectory() as folder, _quiet():
+        full, plain, small = (Path(folder) / f"{name}.onnx" for name in ("full", "plain", "small"))
+        full.write_bytes(encoder.SerializeToString())
+        quant_pre_process(str(full), str(plain), skip_symbolic_shape=True)
+        logging.disable(logging.WARNING)
+        try:
+            quantize_static(
+                str(plain),
+                str(small),
+                Reader(),
+                quant_format=QuantFormat.QDQ,
+                per_channel=True,
+                activation_type=QuantType.QUInt8,
+                weight_type=QuantType.QInt8,
+                reduce_range=False,
+            )
+        finally:
+            logging.disable(logging.NOTSET)
+        model = onnx.load(str(small))
+    lost = _loss(run, encoder.SerializeToString(), model.SerializeToString(), as_input(data[1::2]).numpy())
+    return model, {"method": "static, QDQ, per channel, calibrated on held-out examples", **lost}
+
+
+def _loss(run: Run, full: bytes, small: bytes, images: np.ndarray) -> dict[str, Any]:
+    """What 8 bits lose in the codes and the pictures, and what they gain in time."""
+    sessions = {"fp32": _session(full), "int8": _session(small)}
+    name = sessions["fp32"].get_inputs()[0].name
+    means = {kind: session.run(None, {name: images})[0::2] for kind, session in sessions.items()}
+    occupied = [level for level, size in enumerate(run.recipe.code_sizes, start=1) if size]
+    codes = {}
+    for level, exact, rough in zip(occupied, means["fp32"], means["int8"], strict=True):
+        spread = max(float(exact.std(0).mean()), 1e-12)
+        error = np.abs(exact - rough) / spread
+        codes[f"level{level}_mean"] = {"mean": float(error.mean()), "max": float(error.max())}
+    decoder = _Decoder(run.model)
+    mse = {}
+    for kind, given in means.items():
+        with torch.no_grad():
+            pictures = decoder(*(torch.from_numpy(code) for code in given)).numpy()
+        mse[kind] = float(np.square(pictures - images).mean())
+    seconds = _timed(sessions, {name: np.resize(images, (64, *images.shape[1:]))})
+    return {
+        "codes": codes,
+        "mse": mse,
+        "seconds_per_image": seconds,
+        "speedup": seconds["fp32"] / seconds["int8"],
+        "num_examples": len(images),
+    }
+
+
+def _timed(sessions: Mapping[str, Any], inputs: Mapping[str, np.ndarray], *, rounds: int = 9) -> dict[str, float]:
+    """Median seconds per image of every session, in alternating rounds."""
+    taken: dict[str, list[float]] = {kind: [] for kind in sessions}
+    for _ in range(rounds):
+        for kind, session in sessions.items():
+            start = time.perf_counter()
+            session.run(None, inputs)
+            taken[kind].append(time.perf_counter() - start)
+    num = len(next(iter(inputs.values())))
+    return {kind: median(each) / num for kind, each in taken.items()}

@@ -1,0 +1,189 @@
+"""From a picture to pixels: all pictures of a source are brought to one frame, of one size and mode."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from vlae.data.source import Array, DataError, Found, Pictures, Settings
+
+SMALL = 64  # pictures of one size up to this stay as they are; others become squares of this side
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frame:
+    """What every picture is brought to."""
+
+    shape: tuple[int, int, int]  # C, H, W
+    crop: int | None  # pixels, before resizing
+
+
+def look_at_all(pictures: Pictures, progress: bool) -> tuple[set[tuple[tuple[int, int], bool]], dict[int, str]]:
+    """Read only the heads of all pictures: every (width, height) and whether grey; and what cannot be read."""
+
+    def look(i: int) -> tuple[tuple[int, int], bool]:
+        with pictures.open(i) as image:
+            _check_bomb(image.size)
+            turned = image.size[0] != image.size[1] and max(image.size) <= SMALL and _is_turned(image)
+            return image.size[:: -1 if turned else 1], image.mode.split(";")[0] in ("1", "L", "LA", "La", "I", "F")
+
+    looks, broken = for_each(look, list(range(pictures.num)), "Looking", progress)
+    return set(looks.values()), broken
+
+
+def _check_bomb(size: tuple[int, int]) -> None:
+    """Refuse pictures that would fill the memory (Pillow itself only warns of those up to twice its limit)."""
+    from PIL import Image
+
+    limit = Image.MAX_IMAGE_PIXELS
+    if limit is not None and size[0] * size[1] > limit:
+        raise ValueError(f"{size[0]}×{size[1]} pixels are more than {limit} (a decompression bomb?)")
+
+
+def _is_turned(image: Any) -> bool:
+    """Tell whether EXIF says that width and height change places."""
+    from PIL import ExifTags
+
+    return bool(image.getexif().get(ExifTags.Base.Orientation, 1) >= 5)
+
+
+def picture_frame(looks: set[tuple[tuple[int, int], bool]], found: Found, settings: Settings, source: str) -> Frame:
+    """Choose the frame of pictures: one small size stays, else 64 × 64; grey if all are."""
+    crop, size = settings.crop or found.crop, settings.size or found.size
+    sizes = {(crop, crop)} if crop else {size for size, _ in looks}
+    width, height = next(iter(sizes)) if len(sizes) == 1 else (SMALL, SMALL)
+    if size or max(width, height) > SMALL:
+        width = height = size or SMALL
+    channels = settings.channels or (1 if all(grey for _, grey in looks) else 3)
+    return _checked(Frame(shape=(channels, height, width), crop=crop), source)
+
+
+def array_frame(shape: tuple[int, ...], settings: Settings, source: str) -> Frame:
+    """Choose the frame of an array's images: as they are, but for what is asked."""
+    side = settings.size or settings.crop
+    height, width = (side, side) if side else shape[2:]
+    return _checked(Frame(shape=(settings.channels or shape[1], height, width), crop=settings.crop), source)
+
+
+def _checked(frame: Frame, source: str) -> Frame:
+    """Refuse images that no model here is made for."""
+    _, height, width = frame.shape
+    if min(height, width) < 8 or max(height, width) > 256:
+        raise DataError(f"{source}: images of {width}×{height} pixels; sides must be 8 to 256; say size=64, for one")
+    return frame
+
+
+def array_pictures(images: Array) -> Pictures:
+    """Make pictures of an array again, to resize them or change their channels."""
+    from PIL import Image
+
+    def picture(i: int) -> Any:
+        pixels = np.ascontiguousarray(images[i].transpose(1, 2, 0))
+        return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+
+    return Pictures(num=len(images), open=picture)
+
+
+def fit_picture(image: Any, frame: Frame, what: str) -> Array:
+    """Bring one picture to the frame: uint8 (C, H, W)."""
+    from PIL import Image, ImageOps
+
+    _check_bomb(image.size)
+    channels, height, width = frame.shape
+    if frame.crop is None:
+        _draft(image, max(height, width))
+    image = ImageOps.exif_transpose(image)
+    if frame.crop is not None and min(image.size) < frame.crop:
+        raise DataError(f"{what}: {image.width}×{image.height} pixels, less than crop={frame.crop}; say a smaller crop")
+    if frame.crop is not None or height == width:
+        side = frame.crop or min(image.size)
+        left, top = (image.width - side) // 2, (image.height - side) // 2
+        image = image.crop((left, top, left + side, top + side))
+    image = _in_mode(image, channels)
+    if image.size != (width, height):
+        image = image.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3.0)
+    pixels: Array = np.asarray(_on_white(image, channels))
+    return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+
+
+def _draft(image: Any, side: int) -> None:
+    """Let a JPEG be decoded at a half, a quarter or an eighth of its size where that is still twice what is needed."""
+    scale = 2 * side / min(image.size)
+    if scale < 1:
+        image.draft(None, (round(image.width * scale), round(image.height * scale)))
+
+
+def _in_mode(image: Any, channels: int) -> Any:
+    """Bring a picture to 8 bits, grey or colour, with alpha where it has any or is to have it."""
+    from PIL import Image
+
+    if image.mode.startswith(("I", "F")):
+        image = Image.fromarray(_eight_bits(np.asarray(image)))
+    colour = "L" if channels <= 2 else "RGB"
+    alpha = image.has_transparency_data or channels in (2, 4)
+    if not alpha:
+        return image.convert(colour)
+    return image.convert("RGBA").convert("LA") if colour == "L" else image.convert("RGBA")
+
+
+def _eight_bits(values: Array) -> Array:
+    """Scale 16-bit grey to 8 bits, and floats from [0, 1]."""
+    if values.dtype.kind != "f":
+        scaled = np.clip(values, 0, 65_535) / 257
+        return scaled.round().astype(np.uint8)
+    if not (values.min() >= 0 and values.max() <= 1):
+        raise ValueError(f"floats from {values.min():g} to {values.max():g}, expected 0 to 1")
+    return (values * 255).round().astype(np.uint8)
+
+
+def _on_white(image: Any, channels: int) -> Any:
+    """Lay a picture whose alpha is not wanted on white."""
+    from PIL import Image
+
+    if channels in (2, 4) or image.mode in ("L", "RGB"):
+        return image
+    white = Image.new("RGBA", image.size, "white")
+    white.alpha_composite(image.convert("RGBA"))
+    return white.convert("L" if channels == 1 else "RGB")
+
+
+def for_each(do: Any, indices: list[int], title: str, progress: bool) -> tuple[dict[int, Any], dict[int, str]]:
+    """Do something with every picture, in threads (Pillow decodes without the lock); collect results, and failures."""
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)  # what a command prints may be read by a program
+
+    def run(start: int) -> list[tuple[int, Any, str | None]]:
+        return [attempt(i) for i in indices[start : start + 64]]
+
+    def attempt(i: int) -> tuple[int, Any, str | None]:
+        try:
+            return i, do(i), None
+        except DataError:
+            raise
+        except Exception as error:  # a broken or hostile file makes Pillow raise almost anything
+            return i, None, _reason(error)
+
+    results: dict[int, Any] = {}
+    failures: dict[int, str] = {}
+    starts = range(0, len(indices), 64)
+    with ThreadPoolExecutor() as pool:
+        shown = progress and console.is_terminal
+        for outcomes in track(pool.map(run, starts), title, len(starts), console=console, disable=not shown):
+            for i, result, failure in outcomes:
+                if failure is None:
+                    results[i] = result
+                else:
+                    failures[i] = failure
+    return results, failures
+
+
+def _reason(error: Exception) -> str:
+    """Say in one line why a picture cannot be read."""
+    from PIL import UnidentifiedImageError
+
+    if isinstance(error, UnidentifiedImageError):
+        return "not a picture that Pillow can read"
+    return f"{type(error).__name__}: {error}".splitlines()[0]

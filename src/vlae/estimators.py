@@ -1,0 +1,289 @@
+"""The scikit-learn face of a ladder: fit, transform and inverse_transform, one column per dimension of the codes."""
+
+from collections.abc import Mapping, Sequence
+from math import prod
+from typing import Any, Self
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import _check_feature_names_in, check_array, check_is_fitted, validate_data
+from torch import Tensor
+from torch.distributions import Normal
+
+from vlae import recipes
+from vlae.evaluation.rates import elbos_of
+from vlae.models.base import standard_normal
+from vlae.recipes import Recipe
+
+BATCH = 256  # rows encoded or decoded at a time
+
+
+class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Codes of a variational ladder autoencoder as features: those of level 1 first, simple ones before complex ones.
+
+    X may be a table, (n_samples, n_features), whose columns are standardised inside; or images: an array (n, height,
+    width), (n, height, width, channels) or (n, channels, height, width), or a table of flattened ones with
+    `image_shape`. Images are whole numbers from 0 to 255, or floats in [0, 1].
+
+    It trains on one processor, writes no file and prints nothing. The same `random_state` gives the same codes on the
+    same machine and number of threads.
+
+    Args:
+        codes: sizes of the levels' codes, level 1 first; None: the recipe's own choice for this shape.
+        levels: the level, or levels, whose codes `transform` returns; None: all.
+        image_shape: of one flattened image: (height, width), (height, width, channels) or (channels, height, width);
+            None: X is a table, or its images are not flattened.
+        recipe: the name of a recipe, or one made before for data of this shape.
+        steps: optimiser steps. Some thousand are worth their time; a recipe made before keeps its own where this is
+            None.
+        settings: further fields of `Training`, `Objective` or `Likelihood`, as {"batch_size": 32, "beta": 2.0}.
+        random_state: seed of weights, batches and draws: a whole number, a RandomState, or None, which is another one
+            each time.
+
+    Attributes:
+        model_: the trained ladder.
+        recipe_: all settings it was trained with.
+        image_shape_: of one image as it was given, or None.
+        levels_: the levels whose codes `transform` returns.
+        n_features_in_: columns of X; of images, height × width × channels.
+        feature_names_in_: the columns' names, where X had any.
+
+    Examples:
+        >>> from sklearn.datasets import load_iris
+        >>> X = load_iris().data
+        >>> encoder = LadderEncoder(codes=(1, 2), steps=5, random_state=0)
+        >>> encoder.fit_transform(X).shape
+        (150, 3)
+        >>> encoder.get_feature_names_out().tolist()
+        ['level1_0', 'level2_0', 'level2_1']
+    """
+
+    def __init__(
+        self,
+        *,
+        codes: Sequence[int] | None = None,
+        levels: int | Sequence[int] | None = None,
+        image_shape: Sequence[int] | None = None,
+        recipe: str | Recipe = "lean",
+        steps: int | None = 2_000,
+        settings: Mapping[str, Any] | None = None,
+        random_state: int | np.random.RandomState | None = None,
+    ):
+        self.codes = codes
+        self.levels = levels
+        self.image_shape = image_shape
+        self.recipe = recipe
+        self.steps = steps
+        self.settings = settings
+        self.random_state = random_state
+
+    def __sklearn_tags__(self) -> Any:
+        """Images may be arrays of three dimensions; codes are single precision."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        return tags
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Trains the ladder.
+
+        Args:
+            X: a table or images, at least 2.
+            y: not used.
+
+        Raises:
+            ValueError: if X is not what the class takes, or a setting cannot be had.
+        """
+        from vlae.training.train import fit
+
+        values = self._values(X, fitting=True)
+        recipe = self._recipe(values.shape[1:])
+        occupied = [level for level, size in enumerate(recipe.code_sizes, start=1) if size]
+        wanted = occupied if self.levels is None else [int(level) for level in np.atleast_1d(self.levels)]
+        if unknown := [level for level in wanted if level not in occupied]:
+            raise ValueError(f"levels are {self.levels}, of which {unknown} have no code; choose from {occupied}")
+        self.recipe_, self.levels_ = recipe, tuple(wanted)
+        self.model_ = fit(values, recipe)
+        if len(recipe.shape) == 1:
+            self.model_.double()  # of a table every row's codes are then the same to the last digit in any batch
+        return self
+
+    def transform(self, X: Any) -> np.ndarray:
+        """The codes of data: the posterior means of the chosen levels side by side.
+
+        Args:
+            X: as for `fit`.
+
+        Returns:
+            float32 (n_samples, code sizes added up), level 1 first.
+
+        Raises:
+            ValueError: if X is not of the kind or shape it was fitted to.
+        """
+        check_is_fitted(self)
+        return np.concatenate([self._chosen(self.model_.infer(x)) for x in self._batches(X)])
+
+    def inverse_transform(self, X: Any) -> np.ndarray:
+        """Data of codes: the mean of r(x | z); levels that `transform` leaves out are at the mean of their prior.
+
+        Args:
+            X: codes as `transform` gives them, (n_samples, n_codes).
+
+        Returns:
+            What `fit` was given: float32 (n_samples, n_features), or images in [0, 1] of the same shape.
+
+        Raises:
+            ValueError: if X has another number of columns.
+        """
+        check_is_fitted(self)
+        codes = check_array(X, dtype=np.float32)
+        sizes = [self.recipe_.code_sizes[level - 1] for level in self.levels_]
+        if codes.shape[1] != sum(sizes):
+            raise ValueError(f"X has {codes.shape[1]} columns; the codes of levels {self.levels_} have {sum(sizes)}")
+        tensor = torch.tensor(codes, dtype=self._dtype)
+        with torch.inference_mode():
+            batches = [self._generate(batch.split(sizes, dim=1)) for batch in tensor.split(BATCH)]
+        return self._as_given(np.concatenate(batches))
+
+    def score_samples(self, X: Any) -> np.ndarray:
+        """How usual data are: the evidence lower bound of each, in nats (of a density).
+
+        As of all of scikit-learn's `score_samples`, higher is more usual, and the lowest are the oddest; the oddness
+        that `vlae odd` lists is minus this. The draws behind it are the same for all data and every call.
+
+        Args:
+            X: as for `fit`.
+
+        Returns:
+            float32 (n_samples,).
+        """
+        check_is_fitted(self)
+        batches = [elbos_of(self.model_, x, self.model_.infer(x)) for x in self._batches(X)]
+        return np.concatenate([elbos.numpy() for elbos in batches])
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """The mean of `score_samples`, by which a grid search without labels can choose; y is not used."""
+        return float(self.score_samples(X).mean(dtype=np.float64))
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """The names of the columns of codes: level1_0, level1_1, …, level2_0, …."""
+        check_is_fitted(self)
+        _check_feature_names_in(self, input_features)
+        names = [f"level{level}_{d}" for level in self.levels_ for d in range(self.recipe_.code_sizes[level - 1])]
+        return np.array(names, dtype=object)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Whether there is a trained ladder."""
+        return hasattr(self, "model_")
+
+    # What goes in and comes out --------------------------------------------------------------------------------------
+
+    def _values(self, X: Any, *, fitting: bool) -> np.ndarray:
+        """Checked data as the ladder takes them: float32 (N, C, H, W) in [0, 1], or (N, D)."""
+        given = tuple(X.shape[1:]) if len(getattr(X, "shape", ())) > 2 else None
+        if given is not None:
+            X = np.asarray(X).reshape(len(X), -1)
+        least = {"ensure_min_samples": 2} if fitting else {}
+        table = validate_data(self, X, reset=fitting, dtype="numeric", **least)
+        if fitting:
+            shape = given if self.image_shape is None else tuple(int(side) for side in self.image_shape)
+            self.image_shape_, self._flat = shape, given is None
+        shape = self.image_shape_
+        if given is not None and given != shape:
+            raise ValueError(f"images of shape {given} are given; expected {shape}")
+        if shape is None:
+            return _finite(table)
+        if prod(shape) != table.shape[1]:
+            raise ValueError(f"image_shape {shape} has {prod(shape)} numbers; X has {table.shape[1]} columns")
+        return _channels_second(_grey_values(table).reshape(len(table), *shape))
+
+    def _as_given(self, values: np.ndarray) -> np.ndarray:
+        """Decoded data in the shape they were fitted in."""
+        if self.image_shape_ is None:
+            return values
+        if _channels_last(self.image_shape_):
+            values = np.moveaxis(values, 1, 3)
+        return np.ascontiguousarray(values).reshape(len(values), *((-1,) if self._flat else self.image_shape_))
+
+    def _recipe(self, shape: tuple[int, ...]) -> Recipe:
+        recipe = self.recipe
+        if isinstance(recipe, str):
+            recipe = recipes.make(recipe, shape, codes=self.codes)
+        elif self.codes is not None:
+            raise ValueError("codes choose a recipe's levels; a recipe made before has its own")
+        if recipe.shape != shape:
+            raise ValueError(f"the recipe is for data of shape {recipe.shape}; this data has shape {shape}")
+        seed = check_random_state(self.random_state).randint(2**31 - 1)
+        return recipes.adjust(recipe, **{"steps": self.steps, "seed": int(seed), **(self.settings or {})})
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        return next(self.model_.parameters()).dtype
+
+    def _batches(self, X: Any) -> Any:
+        """Batches as the model takes them."""
+        values = self._values(X, fitting=False)
+        with torch.inference_mode():
+            for start in range(0, len(values), BATCH):
+                yield torch.tensor(values[start : start + BATCH], dtype=self._dtype)
+
+    def _chosen(self, posteriors: tuple[Normal, ...]) -> np.ndarray:
+        means: list[Tensor] = [posteriors[level - 1].mean for level in self.levels_]
+        return torch.cat(means, dim=1).float().numpy()
+
+    def _generate(self, chosen: Sequence[Tensor]) -> np.ndarray:
+        """The data of the chosen levels' codes, all others at their prior's mean."""
+        given = dict(zip(self.levels_, chosen, strict=True))
+        codes: tuple[Tensor, ...] = ()
+        for level in range(self.model_.num_levels, 0, -1):
+            if level in given:
+                code = given[level]
+            elif codes:
+                code = self.model_.prior(level, codes).mean
+            else:
+                code = standard_normal(len(chosen[0]), self.model_.code_sizes[-1], self.model_.device).mean
+            codes = (code.to(self._dtype), *codes)
+        return self.model_.generate(codes).mean.float().numpy()
+
+
+def _finite(table: np.ndarray) -> np.ndarray:
+    """Single precision, if it can hold the values."""
+    with np.errstate(over="ignore"):
+        values = table.astype(np.float32, copy=False)
+    if not np.isfinite(values).all():
+        raise ValueError("X has values too large for dtype('float32'); scale it")
+    return values
+
+
+def _grey_values(table: np.ndarray) -> np.ndarray:
+    """Pixels as float32 in [0, 1]."""
+    low, high = table.min(), table.max()
+    whole = table.dtype.kind in "iu"
+    if not (low >= 0 and high <= (255 if whole else 1)):
+        raise ValueError(
+            f"pixels from {low:g} to {high:g} are given; images are whole numbers from 0 to 255, or floats in [0, 1] "
+            "(MinMaxScaler(clip=True) makes them so)"
+        )
+    return table.astype(np.float32) / np.float32(255 if whole else 1)
+
+
+def _channels_last(shape: Sequence[int]) -> bool:
+    """Whether an image of this shape has its channels last; one without channels has not."""
+    if len(shape) == 2:
+        return False
+    first, last = 1 <= shape[0] <= 4, 1 <= shape[-1] <= 4
+    if len(shape) != 3 or first == last:
+        raise ValueError(
+            f"images are of shape {tuple(shape)}; expected (height, width), (height, width, channels) or (channels, "
+            "height, width), with 1 to 4 channels"
+        )
+    return last
+
+
+def _channels_second(images: np.ndarray) -> np.ndarray:
+    """(N, C, H, W) of images of any accepted shape."""
+    if _channels_last(images.shape[1:]):
+        images = np.moveaxis(images, 3, 1)
+    return np.ascontiguousarray(images if images.ndim == 4 else images[:, None])

@@ -1,0 +1,218 @@
+"""What can be read from codes, or from pixels: probes of stated capacity, fitted on some data and scored on others."""
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float, Int
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression, RidgeCV
+from sklearn.neural_network import MLPClassifier, MLPRegressor
+
+from vlae.evaluation.metrics import NotDefinedError
+
+Capacity = Literal["linear", "small", "large"]
+
+HIDDEN: Mapping[Capacity, tuple[int, ...]] = {"linear": (), "small": (32,), "large": (256, 256)}
+"""Hidden ReLU units of the probes on pixels."""
+
+LITERATURE = (256,)
+"""Hidden units of the probe on codes: two linear layers (Reference: Cui et al. 2023, table 1)."""
+
+FIT_SHARE = 0.6  # of the data; the rest is scored
+LEARNING_RATE = 2e-3
+MAX_PASSES = 60  # of a network over the data
+PATIENCE = 8  # passes without a better prediction of anything, after which it ends
+MAX_CLASSES = 50  # integers that take more values are taken for numbers
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Factors to predict, one least-squares column per number and per class, all of mean 0 and variance 1.
+
+    Attributes:
+        names: of the factors.
+        values: each factor's own values, (N,).
+        columns: what a probe is fitted to, (N, columns).
+        classes: for each factor, its columns and the value that each stands for; None: a number, in one column.
+    """
+
+    names: tuple[str, ...]
+    values: tuple[np.ndarray, ...]
+    columns: Float[np.ndarray, "n columns"]
+    places: tuple[slice, ...]
+    classes: tuple[np.ndarray | None, ...]
+
+
+def targets_of(factors: Mapping[str, np.ndarray]) -> tuple[Targets, dict[str, str]]:
+    """The factors that can be predicted, and why the others cannot.
+
+    Integers of up to 50 values, and truth values, are classes; all else are numbers.
+
+    Args:
+        factors: by name, (N,) each.
+    """
+    names: list[str] = []
+    values: list[np.ndarray] = []
+    columns: list[np.ndarray] = []
+    places: list[slice] = []
+    classes: list[np.ndarray | None] = []
+    left_out: dict[str, str] = {}
+    for name, given in factors.items():
+        value = np.asarray(given)
+        kinds = np.unique(value)
+        if len(kinds) < 2:
+            left_out[name] = "it is the same in all the data"
+            continue
+        if value.dtype.kind == "f" and not np.isfinite(value).all():
+            left_out[name] = "it is not known of all the data (not finite)"
+            continue
+        categorical = value.dtype.kind in "biu" and len(kinds) <= MAX_CLASSES
+        block = (value[:, None] == kinds).astype(float) if categorical else value[:, None].astype(float)
+        start = sum(part.shape[1] for part in columns)
+        names.append(name)
+        values.append(value)
+        columns.append((block - block.mean(0)) / np.maximum(block.std(0), 1e-12))
+        places.append(slice(start, start + block.shape[1]))
+        classes.append(kinds if categorical else None)
+    table = np.concatenate(columns, axis=1) if columns else np.zeros((0, 0))
+    return Targets(tuple(names), tuple(values), table, tuple(places), tuple(classes)), left_out
+
+
+def split(num: int, seed: int) -> tuple[Int[np.ndarray, " fit"], Int[np.ndarray, " scored"]]:
+    """Rows to fit on and rows to score on, at random."""
+    rows = np.random.default_rng(seed).permutation(num)
+    return np.split(rows, [round(FIT_SHARE * num)])  # type: ignore[return-value]
+
+
+def predict(
+    inputs: Float[np.ndarray, "n d"], targets: Targets, *, hidden: tuple[int, ...] = LITERATURE, seed: int = 0
+) -> dict[str, float]:
+    """How well each factor can be predicted from the inputs, on data the probe was not fitted to.
+
+    One least-squares probe predicts all factors at once: ridge regression, or a network of the hidden ReLU units
+    given, trained by Adam. Each factor is read off after the pass that predicts it best on a tenth of the data kept
+    for that: what one has learned must not be lost while another is still learning. The score of a number is R²; that
+    of a class is the accuracy of the highest output above that of always naming the most frequent class,
+    (a - a₀) / (1 - a₀). Both are 1 at best, 0 for a guess, and may be negative.
+
+    Args:
+        inputs: codes or pixels; without columns every score is 0.
+        targets: of the same data.
+        hidden: units of the network; none: linear.
+        seed: of the split, the network's weights and batches.
+    """
+    if inputs.shape[1] == 0 or not targets.names:
+        return dict.fromkeys(targets.names, 0.0)
+    fit, scored = split(len(inputs), seed)
+    x, y = standardised(inputs, fit), targets.columns
+    if hidden:
+        predicted = _by_network(x, targets, fit, scored, hidden, seed)
+    else:
+        predicted = RidgeCV(np.logspace(-1, 5, 7)).fit(x[fit], y[fit]).predict(x[scored]).reshape(len(scored), -1)
+    scores = {}
+    for name, value, place, kinds in zip(targets.names, targets.values, targets.places, targets.classes, strict=True):
+        if kinds is None:
+            scores[name] = _r2(y[scored, place][:, 0], predicted[:, place][:, 0])
+        else:
+            # Columns have unit variance: brought back to frequencies, the highest is the class.
+            spread = (value[:, None] == kinds).std(0)
+            share = predicted[:, place] * spread + (value[:, None] == kinds).mean(0)
+            scores[name] = _above_chance(value[scored], kinds[share.argmax(1)], value[fit])
+    return scores
+
+
+def _by_network(
+    x: Float[np.ndarray, "n d"],
+    targets: Targets,
+    fit: Int[np.ndarray, " fit"],
+    scored: Int[np.ndarray, " scored"],
+    hidden: tuple[int, ...],
+    seed: int,
+) -> Float[np.ndarray, "scored columns"]:
+    kept, fit = np.split(fit, [max(1, len(fit) // 10)])
+    network = MLPRegressor(hidden_layer_sizes=hidden, batch_size=min(100, len(fit)), learning_rate_init=LEARNING_RATE,
+                           random_state=seed)  # fmt: skip
+    y = targets.columns
+    predicted, best, since = np.zeros((len(scored), y.shape[1])), np.full(len(targets.names), np.inf), 0
+    for _ in range(MAX_PASSES):
+        network.partial_fit(x[fit], y[fit] if y.shape[1] > 1 else y[fit, 0])
+        now, guess = (network.predict(x[rows]).reshape(len(rows), -1) for rows in (scored, kept))
+        since += 1
+        for number, place in enumerate(targets.places):
+            if (error := float(((guess - y[kept])[:, place] ** 2).mean())) < best[number]:
+                predicted[:, place], best[number], since = now[:, place], error, 0
+        if since > PATIENCE:
+            break
+    return predicted
+
+
+def accuracy(
+    inputs: Float[np.ndarray, "n d"],
+    labels: Int[np.ndarray, " n"],
+    *,
+    hidden: tuple[int, ...] = LITERATURE,
+    seed: int = 0,
+) -> float:
+    """Share of labels, in [0, 1], that a classifier on the inputs gets right, on data it was not fitted to.
+
+    With hidden units, a network of them with ReLU (Reference: Cui et al. 2023, table 1: two linear layers, 256
+    hidden); without, logistic regression.
+
+    Raises:
+        NotDefinedError: if all labels are the same, or there is no input.
+    """
+    if len(np.unique(labels)) < 2:
+        raise NotDefinedError("all the data have the same label")
+    if inputs.shape[1] == 0:
+        raise NotDefinedError("a level without a code tells nothing")
+    fit, scored = split(len(inputs), seed)
+    x = standardised(inputs, fit)
+    if len(np.unique(labels[fit])) < 2:
+        raise NotDefinedError("the data to fit on have all the same label; give more")
+    if hidden:
+        stop_early = _enough_of_each(labels[fit])
+        probe = MLPClassifier(hidden_layer_sizes=hidden, early_stopping=stop_early, max_iter=200, random_state=seed)
+    else:
+        probe = LogisticRegression(max_iter=500)
+    with _unfinished():
+        probe.fit(x[fit], labels[fit])
+    return float((probe.predict(x[scored]) == labels[scored]).mean())
+
+
+def standardised(inputs: Float[np.ndarray, "n d"], fit: Int[np.ndarray, " fit"]) -> Float[np.ndarray, "n d"]:
+    """The inputs less their mean, over their standard deviation, both of the rows that are fitted to.
+
+    A column that varies less than a tenth as much as all do on average is divided by that tenth: a pixel at the border
+    that is lit in one image of thousands, or a dead dimension of a code, must not become the largest of all.
+    """
+    mean, stddev = inputs[fit].mean(0), inputs[fit].std(0)
+    least = max(0.1 * float(np.sqrt((stddev**2).mean())), 1e-12)
+    return (inputs - mean) / np.maximum(stddev, least)
+
+
+def _enough_of_each(labels: np.ndarray) -> bool:
+    """Whether a tenth of the labels, drawn class by class, can have each class in it."""
+    kinds, counts = np.unique(labels, return_counts=True)
+    return bool(counts.min() >= 2 and len(labels) // 10 >= len(kinds))
+
+
+def _r2(true: np.ndarray, predicted: np.ndarray) -> float:
+    residual, total = ((true - predicted) ** 2).sum(), ((true - true.mean()) ** 2).sum()
+    return float(1 - residual / max(total, 1e-12))
+
+
+def _above_chance(true: np.ndarray, predicted: np.ndarray, fitted: np.ndarray) -> float:
+    kinds, counts = np.unique(fitted, return_counts=True)
+    chance = float((true == kinds[counts.argmax()]).mean())
+    return float(((true == predicted).mean() - chance) / (1 - chance)) if chance < 1 else 0.0
+
+
+class _unfinished(warnings.catch_warnings):  # noqa: N801 - used as a statement
+    """Lets a probe end at its largest number of passes without a word: the number is part of the protocol."""
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        warnings.simplefilter("ignore", ConvergenceWarning)

@@ -1,0 +1,248 @@
+"""The systems a ladder is compared with. A plain VAE is the ladder whose only code is at the top: the recipe `vae`.
+
+The hierarchical VAE and the Ladder VAE share their generative half, p(z_L) Π p(z_l | z_{l+1}) r(x | z_1): a picture
+depends on z_1 alone. They differ in how they infer.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+from typing import final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.distributions import Distribution, Normal
+
+from vlae.models.base import Codes, ForwardPass, LatentModel, check_code_sizes, standard_normal
+from vlae.models.ladder import Blocks, Level, Rung
+from vlae.models.likelihoods import Likelihood, Output, positive
+from vlae.nn.layers import Shape, block
+
+
+class _Hierarchy(LatentModel):
+    """The generative half: z_L ~ N(0, I), z_l ~ p(z_l | z_{l+1}) Gaussian, x ~ r(x | z_1)."""
+
+    mean: Tensor
+    stddev: Tensor
+
+    def __init__(
+        self,
+        shape: Shape,
+        levels: Sequence[Level],
+        *,
+        blocks: Blocks = Blocks(),
+        likelihood: Likelihood = Likelihood(),
+        mean: Tensor | float = 0.5,
+        stddev: Tensor | float = 0.25,
+    ):
+        super().__init__()
+        self.shape = tuple(shape)
+        self.code_sizes = check_code_sizes([level.code_size for level in levels])
+        if not 2 <= len(levels) <= 5 or 0 in self.code_sizes:
+            raise ValueError(
+                f"code sizes are {self.code_sizes}; a hierarchy is a chain of 2 to 5 levels, "
+                "and all of them need a code: give each at least 1"
+            )
+        if any(level.convolutions for level in levels[1:]):
+            raise ValueError("levels above the first of a hierarchy see a code, no map: give them dense layers only")
+        bottom = replace(levels[0], reads="map", head_convolutions=(), head_dense=())
+        self.rung = Rung(bottom, self.shape, blocks, bottom=True, top=True, climbs=True)
+        self.priors = nn.ModuleList(
+            _dense(above.code_size, above.dense, 2 * level.code_size, blocks) for level, above in pairwise(levels)
+        )
+        self.register_buffer("mean", torch.as_tensor(mean, dtype=torch.float32))
+        self.register_buffer("stddev", torch.as_tensor(stddev, dtype=torch.float32))
+        self.output = Output(likelihood, self.shape)
+        self.how = blocks.stddev
+
+    def prior(self, level: int, above: Codes) -> Normal:
+        """p(z_level | z_{level+1}), whatever is further up."""
+        return self._gaussian(self.priors[level - 1](above[0]))
+
+    def generate(self, codes: Codes) -> Distribution:
+        """r(x | z_1), whatever is further up."""
+        return self._likelihood(codes[0], None)
+
+    def _likelihood(self, code: Tensor, x: Tensor | None) -> Distribution:
+        likelihood: Distribution = self.output(self.rung.descend(None, code, 1.0), self.mean, self.stddev, x)
+        return likelihood
+
+    def _gaussian(self, raw: Tensor) -> Normal:
+        mean, spread = raw.float().chunk(2, dim=1)
+        return Normal(mean, positive(spread, self.how), validate_args=False)
+
+
+@final
+class HierarchicalVAE(_Hierarchy):
+    """The hierarchical VAE, a Markov chain in both directions: q(z_1 | x) Π q(z_l | z_{l-1}).
+
+    Reference: Zhao et al. 2017, section 3, equations 3 and 4.
+
+    Args:
+        shape: of one datum, (channels, height, width) or (dimensions,).
+        levels: level 1 holds the networks between x and z_1; the `dense` of each level above are the hidden units
+            of q(z_l | z_{l-1}) and of p(z_{l-1} | z_l).
+        blocks: what all networks share.
+        likelihood: the density r(x | z_1).
+        mean: of the data, by which the networks' input is standardised: one number, or one per dimension.
+        stddev: likewise.
+
+    Raises:
+        ValueError: if there are not 2 to 5 levels with a code each, or they cannot be built on data of this shape.
+
+    Examples:
+        >>> model = HierarchicalVAE((5,), [Level(code_size=3, dense=(16,)), Level(code_size=2, dense=(16,))])
+        >>> [tuple(code.mean.shape) for code in model.infer(torch.zeros(4, 5))]
+        [(4, 3), (4, 2)]
+    """
+
+    def __init__(
+        self,
+        shape: Shape,
+        levels: Sequence[Level],
+        *,
+        blocks: Blocks = Blocks(),
+        likelihood: Likelihood = Likelihood(),
+        mean: Tensor | float = 0.5,
+        stddev: Tensor | float = 0.25,
+    ):
+        super().__init__(shape, levels, blocks=blocks, likelihood=likelihood, mean=mean, stddev=stddev)
+        self.recognisers = nn.ModuleList(
+            _dense(below.code_size, level.dense, 2 * level.code_size, blocks) for below, level in pairwise(levels)
+        )
+
+    def infer(self, x: Float[Tensor, "n *shape"]) -> tuple[Normal, ...]:
+        """q(z_1 | x), then each q(z_l | z_{l-1}) at the mean of the level below."""
+        return self._climb(x, draw=False)[0]
+
+    def forward(self, x: Float[Tensor, "n *shape"], fade: Float[Tensor, " levels"] | None = None) -> ForwardPass:
+        """Climbs from x drawing every code, and sets each against the prior that the code above it gives."""
+        posteriors, codes = self._climb(x, draw=True)
+        passed = codes if fade is None else tuple(grown * code for grown, code in zip(fade, codes, strict=True))
+        priors = [self.prior(level, passed[level:]) for level in range(1, self.num_levels)]
+        return ForwardPass(
+            posteriors=posteriors,
+            priors=(*priors, standard_normal(len(x), self.code_sizes[-1], x.device)),
+            codes=codes,
+            likelihood=self._likelihood(passed[0], x),
+            conditioned_alike=False,
+        )
+
+    def _climb(self, x: Tensor, *, draw: bool) -> tuple[tuple[Normal, ...], Codes]:
+        h = (x - self.mean) / self.stddev
+        posteriors = [self.rung.posterior(h, self.rung.g(h))]  # type: ignore[misc]
+        codes = [posteriors[0].rsample() if draw else posteriors[0].mean]
+        for recogniser in self.recognisers:
+            posteriors.append(self._gaussian(recogniser(codes[-1])))
+            codes.append(posteriors[-1].rsample() if draw else posteriors[-1].mean)
+        return tuple(posteriors), tuple(codes)
+
+
+@final
+class LadderVAE(_Hierarchy):
+    """The Ladder VAE: the hierarchical VAE's generative model, inferred from the top down.
+
+    d_l = g_l(d_{l-1}) climbs from x without drawing, and gives an estimate N(μ̂_l, σ̂_l²) of every code. Then, from the
+    top down, q(z_l | z_{l+1}, x) is the precision-weighted product of that estimate and the prior p(z_l | z_{l+1}).
+    It wants batch norm and a warm-up of the rates.
+
+    Reference: Sønderby et al. 2016, "Ladder Variational Autoencoders", section 2.2, equations 8 to 12. There the top
+    has no prior to be weighed with; here it is N(0, I), as for every other level.
+
+    Args:
+        shape: of one datum, (channels, height, width) or (dimensions,).
+        levels: level 1 holds the networks between x and z_1; the `dense` of each level above are the units of g_l
+            and the hidden units of p(z_{l-1} | z_l).
+        blocks: what all networks share.
+        likelihood: the density r(x | z_1).
+        mean: of the data, by which the networks' input is standardised: one number, or one per dimension.
+        stddev: likewise.
+
+    Raises:
+        ValueError: if there are not 2 to 5 levels with a code each, or they cannot be built on data of this shape.
+
+    Examples:
+        >>> model = LadderVAE((5,), [Level(code_size=3, dense=(16,)), Level(code_size=2, dense=(16,))])
+        >>> [tuple(code.mean.shape) for code in model.infer(torch.zeros(4, 5))]
+        [(4, 3), (4, 2)]
+    """
+
+    def __init__(
+        self,
+        shape: Shape,
+        levels: Sequence[Level],
+        *,
+        blocks: Blocks = Blocks(),
+        likelihood: Likelihood = Likelihood(),
+        mean: Tensor | float = 0.5,
+        stddev: Tensor | float = 0.25,
+    ):
+        super().__init__(shape, levels, blocks=blocks, likelihood=likelihood, mean=mean, stddev=stddev)
+        self.climbs, self.estimates = nn.ModuleList(), nn.ModuleList()
+        units = self.rung.read.num_features
+        for level in levels[1:]:
+            self.climbs.append(_dense(units, level.dense[:-1], level.dense[-1], blocks, linear_end=False))
+            units = level.dense[-1]
+            self.estimates.append(nn.Linear(units, 2 * level.code_size))
+
+    def infer(self, x: Float[Tensor, "n *shape"]) -> tuple[Normal, ...]:
+        """q(z_l | z_{l+1}, x), each at the mean of the level above."""
+        return self._descend(x, None, draw=False)[0]
+
+    def forward(self, x: Float[Tensor, "n *shape"], fade: Float[Tensor, " levels"] | None = None) -> ForwardPass:
+        """Climbs, then descends drawing every code."""
+        posteriors, priors, codes, bottom = self._descend(x, fade, draw=True)
+        return ForwardPass(posteriors=posteriors, priors=priors, codes=codes, likelihood=self._likelihood(bottom, x))
+
+    def _descend(
+        self, x: Tensor, fade: Tensor | None, *, draw: bool
+    ) -> tuple[tuple[Normal, ...], tuple[Normal, ...], Codes, Tensor]:
+        estimates = self._climb(x)
+        posteriors: list[Normal] = []
+        priors: list[Normal] = []
+        codes: list[Tensor] = []
+        passed = x.new_empty(0)
+        for level in range(self.num_levels, 0, -1):
+            top = level == self.num_levels
+            prior = standard_normal(x.shape[0], self.code_sizes[-1], x.device) if top else self.prior(level, (passed,))
+            posterior = weighted(estimates[level - 1], prior)
+            code = posterior.rsample() if draw else posterior.mean
+            passed = code if fade is None else fade[level - 1] * code
+            posteriors, priors, codes = [posterior, *posteriors], [prior, *priors], [code, *codes]
+        return tuple(posteriors), tuple(priors), tuple(codes), passed
+
+    def _climb(self, x: Tensor) -> list[Normal]:
+        h = (x - self.mean) / self.stddev
+        d = self.rung.g(h)  # type: ignore[misc]
+        estimates = [self.rung.posterior(h, d)]
+        d = d.flatten(1)
+        for climb, estimate in zip(self.climbs, self.estimates, strict=True):
+            d = climb(d)
+            estimates.append(self._gaussian(estimate(d)))
+        return estimates
+
+
+def weighted(estimate: Normal, prior: Normal) -> Normal:
+    """The precision-weighted product of two Gaussians: (μ̂ σ̂⁻² + μ σ⁻²) / (σ̂⁻² + σ⁻²), variance 1 / (σ̂⁻² + σ⁻²)."""
+    seen, expected = estimate.stddev**-2, prior.stddev**-2
+    mean = (estimate.mean * seen + prior.mean * expected) / (seen + expected)
+    return Normal(mean, (seen + expected) ** -0.5, validate_args=False)
+
+
+def _dense(units: int, hidden: Sequence[int], end: int, blocks: Blocks, *, linear_end: bool = True) -> nn.Sequential:
+    """Fully-connected layers from `units` over the hidden ones to `end`, the last one linear or like the others."""
+    widths = [units, *hidden, end]
+    last = len(widths) - 2
+    return nn.Sequential(
+        *(
+            block(
+                (given,),
+                (wanted,),
+                kernel=1,
+                norm=blocks.norm and not (linear_end and i == last),
+                slope=None if linear_end and i == last else blocks.slope,
+            )
+            for i, (given, wanted) in enumerate(pairwise(widths))
+        )
+    )

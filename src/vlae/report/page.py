@@ -1,0 +1,244 @@
+"""One self-contained HTML page from a run: its level card, its figures, its numbers, how it was made.
+
+It asks nothing of any server.
+"""
+
+import base64
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from vlae.atomic import whole, writing
+from vlae.evaluation import level_card
+from vlae.figures import panels
+from vlae.runs import layout
+from vlae.runs.run import Run
+
+CAPTIONS = {
+    "levels": "Each panel changes one level and holds the others: what moves is what that level carries.",
+    "samples": "Codes drawn from the prior at every level.",
+    "reconstructions": "Held-out data above, and what comes back from its codes below.",
+    "traversal": "One row per code dimension, from -2 to 2 standard deviations, everything else held.",
+    "mix": "The lower levels of A with the upper levels of B.",
+    "progress": "The training: distortion, and what every level's code costs.",
+}
+
+CONTENT_STYLE = """
+h2 { font-size: 1.15rem; font-weight: 600; margin: 2.2rem 0 .2rem; }
+p { margin: .2rem 0 .8rem; overflow-wrap: anywhere; }
+table { border-collapse: collapse; margin: .8rem 0; display: block; overflow-x: auto; }
+th, td { padding: .25rem .9rem .25rem 0; border: 0; border-bottom: 1px solid #8884; text-align: left; }
+td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
+img { max-width: 100%; height: auto; background: white; border-radius: 4px; margin: 0; }
+pre { background: #8882; padding: .8rem; overflow-x: auto; font-size: .85rem; }
+summary { cursor: pointer; margin: 1rem 0; }
+.warning { border-left: 4px solid #d80; padding-left: .8rem; }
+.card { display: grid; grid-template-columns: minmax(8rem, 14rem) minmax(0, 1fr); gap: 1.2rem; align-items: start;
+  border-top: 1px solid #8884; padding: 1rem 0; }
+.card h2 { margin: 0; } .card img { width: 100%; image-rendering: pixelated; }
+.bar { display: inline-block; height: .55rem; width: calc(var(--told) * var(--full, 8rem)); background: #37c;
+  border-radius: 2px; vertical-align: middle; }
+.card td { border: 0; padding-top: 0; padding-bottom: 0; line-height: 1.35; }
+.card td:has(.bar) { white-space: nowrap; }
+@media (max-width: 30rem) {
+  .card { grid-template-columns: 1fr; --full: 5rem; }
+  .card img { max-width: 14rem; }
+}
+"""
+"""Of what stands on the page, wherever it stands."""
+
+STYLE = f"""
+:root {{ color-scheme: light dark; }}
+body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }}
+h1 {{ font-size: 1.6rem; overflow-wrap: anywhere; }}
+{CONTENT_STYLE}"""
+
+
+def write(run: Run, path: str | Path | None = None) -> Path:
+    """Draws every figure of a run and writes its page, with the level card if the run has been evaluated.
+
+    Args:
+        run: a finished run.
+        path: of the page; None: report.html in the run's `outputs`.
+
+    Returns:
+        Where the page is.
+    """
+    path = Path(path) if path is not None else run.outputs / "report.html"
+    needed = {"mix": 2, "reconstructions": 1}  # examples; a run may have been shared without
+    for kind in CAPTIONS:
+        if len(run.examples) >= needed.get(kind, 0):
+            run.figure(kind)
+    page = _page(run, content(run))
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with whole(path) as file:
+        file.write_text(page, encoding="utf-8")
+    return path
+
+
+def content(run: Run) -> str:
+    """What stands on a run's page, as HTML: warnings, level card, numbers, the figures in its folder, and evidence.
+
+    Args:
+        run: a finished run; nothing is written in its folder.
+    """
+    found = run.evaluation
+    levels = _card(run, found) if found else _levels(run)
+    kinds = [kind for kind in CAPTIONS if (run.outputs / "figures" / f"{kind}.png").exists()]
+    sections = "".join(_section(run, kind) for kind in kinds)
+    return f"{_warnings(run, found)}{levels}{_numbers(run, found)}{sections}{_evidence(found)}"
+
+
+def _section(run: Run, kind: str) -> str:
+    picture = base64.b64encode((run.outputs / "figures" / f"{kind}.png").read_bytes()).decode()
+    caption = CAPTIONS[kind]
+    return (
+        f"<h2>{kind.capitalize()}</h2><p>{escape(caption)}</p>"
+        f'<img alt="{escape(kind)}: {escape(caption)}" src="data:image/png;base64,{picture}">'
+    )
+
+
+def _page(run: Run, body: str) -> str:
+    name = escape(run.name)
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{name} · vlae</title>'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head><body>'
+        f"<h1>{name}</h1><p>{escape(_introduction(run))}</p>{body}"
+        f"{_folded('Recipe', (run.path / layout.RECIPE).read_text())}</body></html>"
+    )
+
+
+def _introduction(run: Run) -> str:
+    shape = " × ".join(map(str, run.recipe.shape))
+    return (
+        f"A {run.recipe.model} of {len(run.recipe.levels)} levels, recipe {run.recipe.name}, trained on "
+        f"{run.data['source']} ({shape}). Level 1 is nearest the pixels."
+    )
+
+
+def _warnings(run: Run, found: Mapping[str, Any] | None) -> str:
+    if found:
+        said = level_card.warnings(found)
+    else:
+        said = [warning for level in run.summary["levels"] if (warning := level_card.shortage(level))]
+        said.append(f"What the levels carry has not been measured yet; do it with: vlae evaluate {run.path}")
+    return "".join(f'<p class="warning">{escape(warning)}</p>' for warning in said)
+
+
+def _card(run: Run, found: Mapping[str, Any]) -> str:
+    """The level card: for every level its picture, what it carries in words, and its numbers."""
+    start = run.noise_of(run.examples[0]) if len(run.examples) else None
+    pictures = panels.panels(run.model, num=4, start=start)
+    return "".join(
+        f'<section class="card"><img alt="level {entry.level} changes, the others hold" src="{_embedded(picture)}">'
+        f"<div><h2>Level {entry.level} · {escape(entry.title)}</h2>"
+        f"<p>Level {entry.level}: {escape(entry.title)}: {escape(entry.sentence)}</p>"
+        f"{_facts(found, entry.level)}</div></section>"
+        for entry, picture in zip(level_card.entries(found), pictures, strict=True)
+    )
+
+
+def _facts(found: Mapping[str, Any], number: int) -> str:
+    level = found["levels"][number - 1]
+    rows = [("KL", f"{level['kl_nats']:.2f} nats, {level['share']:.0%} of all")]
+    rows.append(("squared error without it", f"+{level['without_it']['mse']:.4f}"))
+    if "label_probe_accuracy" in level:
+        linear = level["label_linear_probe_accuracy"]
+        rows.append(("names the class", f"{level['label_probe_accuracy']:.1%} (linear probe {linear:.1%})"))
+    told = level.get("statistics", {}) | level.get("factors", {})
+    best = sorted(((name, max(0.0, told[name])) for name in told), key=lambda item: -item[1])[:6]
+    facts = "".join(f"<tr><td>{escape(name)}</td><td>{escape(value)}</td></tr>" for name, value in rows)
+    bars = "".join(
+        f"<tr><td>{escape(name.replace('_', ' '))}</td>"
+        f'<td><span class="bar" style="--told:{value:.2f}"></span> {value:.2f}</td></tr>'
+        for name, value in best
+    )
+    return f"<table>{facts}{bars}</table>"
+
+
+def _embedded(picture: np.ndarray) -> str:
+    stream = BytesIO()
+    Image.fromarray(picture).save(stream, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}"
+
+
+def _levels(run: Run) -> str:
+    total = sum(level["kl_nats"] for level in run.summary["levels"]) or 1.0
+    rows = []
+    for level, measured in zip(run.recipe.levels, run.summary["levels"], strict=True):
+        top = measured["level"] == len(run.recipe.levels)
+        reads = f"{level.grid} × {level.grid} grid" if level.reads == "grid" else level.reads
+        rows.append(
+            (
+                measured["level"],
+                level.code_size,
+                measured["active_units"],
+                f"{measured['kl_nats']:.2f}",
+                f"{measured['kl_nats'] / total:.0%}",
+                reads,
+                "starts the decoder" if top else level.acts,
+            )
+        )
+    header = ("level", "code size", "active", "KL (nats)", "share", "reads", "acts")
+    return _table(header, rows)
+
+
+def _numbers(run: Run, found: Mapping[str, Any] | None) -> str:
+    summary = found or run.summary
+    rows = [(f"reconstruction {name}", f"{value:.5g}") for name, value in summary["reconstruction"].items()]
+    rows += [
+        ("distortion (nats per datum)", f"{summary['distortion_nats']:.2f}"),
+        ("ELBO (nats per datum)", f"{summary['elbo_nats']:.2f}"),
+        ("held-out data", f"{summary['num_images']:,}"),
+    ]
+    if found:
+        meanings = {"level_order": "1 a perfect ladder, 0 none, -1 upside-down", "level_separation": "1 clean, 0 none"}
+        for name, meaning in meanings.items():
+            value = "not defined" if found[name] is None else f"{found[name]:.2f}"
+            rows.insert(0, (f"{name.replace('_', ' ')} ({meaning})", value))
+    return _table(("held-out", "value"), rows)
+
+
+def _evidence(found: Mapping[str, Any] | None) -> str:
+    """What every level tells of every statistic and factor, how complex each is, and the protocol."""
+    if not found:
+        return ""
+    levels = [level for level in found["levels"] if level["code_size"]]
+    told = [level.get("statistics", {}) | level.get("factors", {}) for level in levels]
+    names = sorted(told[0], key=lambda name: found["complexity"].get(name, 2.0))
+    rows = [
+        (
+            name.replace("_", " "),
+            f"{found['complexity'][name]:.2f}" if name in found["complexity"] else "",
+            *(f"{scores[name]:.2f}" for scores in told),
+        )
+        for name in names
+    ]
+    header = ("told by each level", "complexity", *(f"level {level['level']}" for level in levels))
+    return (
+        "<h2>Evidence</h2><p>R² of what is a number, accuracy above chance of what is a class, from one level's code "
+        "alone; the simple first. Complexity is the capacity a probe on the pixels needs, 0 to 1; where it is left "
+        "empty the order is not judged by that row.</p>"
+        f"{_table(header, rows)}{_folded('Protocol', json.dumps(found['protocol'], indent=2))}"
+    )
+
+
+def _folded(title: str, text: str) -> str:
+    return f"<details><summary>{title}</summary><pre>{escape(text)}</pre></details>"
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    def cell(tag: str, value: object) -> str:
+        number = str(value)[:1].isdigit() or str(value)[:1] == "-"
+        return f"<{tag}{' class=number' if number else ''}>{escape(str(value))}</{tag}>"
+
+    head = "".join(cell("th", name) for name in header)
+    body = "".join("<tr>" + "".join(cell("td", value) for value in row) + "</tr>" for row in rows)
+    return f"<table><tr>{head}</tr>{body}</table>"

@@ -1,0 +1,1 @@
+"""Several systems under the same conditions: comparisons, and claims of the literature put to the test."""

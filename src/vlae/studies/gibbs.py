@@ -1,0 +1,368 @@
+"""Does a hierarchy need its upper levels? The Gibbs chain on the bottom level against the ancestral generator.
+
+At the optimum of the ELBO the chain z_1 ~ q(z_1 | x), x' ~ p(x | z_1) of a hierarchical VAE has the data's own law as
+its stationary one, so levels above the first add nothing to what z_1 says (Zhao et al. 2017, section 3.1, proposition
+1). Whether that holds of a trained model can be measured: how far from the data lie its ancestral samples, and how far
+the chain's after many steps?
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from itertools import pairwise
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from sklearn.decomposition import PCA
+from sklearn.neural_network import MLPClassifier
+from torch import Tensor
+
+from vlae.atomic import whole, writing
+from vlae.data import Images
+from vlae.evaluation import measures
+from vlae.evaluation.rates import as_input
+from vlae.figures import canvas, panels
+from vlae.models.base import LatentModel
+from vlae.runs.run import Run
+from vlae.studies.train_alike import PAPER_CODES, Codes, Systems, are_recipes, say, systems_of
+from vlae.training.train import source_name
+
+RECIPES = ("hvae", "lvae", "lean")
+STEPS = (1, 2, 5, 10, 20)  # of the chain, after which it is looked at
+GROUPS, GROUP = 5, 500  # samples are judged in so many groups of so many; their spread is the error bar
+REFERENCE = 5_000  # held-out data at most, with which all are compared
+COMPONENTS = 32  # of the feature space
+HIDDEN = (64,)  # units of the two-sample classifier
+BATCH = 500
+CHAINS = ("level 1", "all levels")
+SHOWN = 6  # chains in the figure
+NUMBERS, TABLE, FIGURE = "gibbs.json", "gibbs.md", "gibbs.png"
+
+
+def chain(
+    model: LatentModel, x: Float[Tensor, "n *shape"], *, levels: Sequence[int], generator: torch.Generator
+) -> Float[Tensor, "n *shape"]:
+    """One step of the chain: codes of `levels` are inferred and drawn, all others come from the prior.
+
+    What a posterior is conditioned on is drawn too, so that z_1 follows q(z_1 | x) also where that is a mixture. Of the
+    picture the mean is taken, as in every figure: drawn pixels would carry the likelihood's noise, which is no part of
+    what a level says.
+
+    Args:
+        model: in eval mode.
+        x: where the chain is.
+        levels: those that are inferred, level 1 being nearest the pixels.
+        generator: of all that is drawn.
+    """
+    ancestral = model.place(model.draw_noise(len(x), generator))
+    with torch.random.fork_rng(devices=[x.device] if x.device.type == "cuda" else []):
+        torch.manual_seed(int(torch.randint(2**62, (1,), generator=generator)))
+        inferred = model(x).codes
+    pairs = zip(inferred, ancestral, strict=True)
+    codes = tuple(drawn if level in levels else z for level, (drawn, z) in enumerate(pairs, start=1))
+    return model.generate(codes).mean
+
+
+def frechet(one: Float[np.ndarray, "n d"], other: Float[np.ndarray, "m d"]) -> float:
+    """The Fréchet distance of two samples, taken for Gaussians: |μ - ν|² + tr(A + B - 2 (AB)^½).
+
+    Few rows bias it upwards; compare distances of samples of one size only.
+
+    Reference: Heusel et al. 2017, "GANs Trained by a Two Time-Scale Update Rule", equation 6, with another feature
+    space.
+    """
+    a, b = np.cov(one, rowvar=False), np.cov(other, rowvar=False)
+    values, vectors = np.linalg.eigh(np.atleast_2d(a))
+    root = (vectors * np.sqrt(values.clip(0))) @ vectors.T
+    cross = np.sqrt(np.linalg.eigvalsh(root @ np.atleast_2d(b) @ root).clip(0)).sum()
+    return float(((one.mean(0) - other.mean(0)) ** 2).sum() + np.trace(np.atleast_2d(a + b)) - 2 * cross)
+
+
+def two_sample(one: Float[np.ndarray, "n d"], other: Float[np.ndarray, "n d"], *, seed: int = 0) -> float:
+    """Accuracy, in [0, 1], of a classifier that tells two samples of one size apart, on a half it was not fitted to.
+
+    0.5: they cannot be told apart; 1: always.
+
+    Reference: Lopez-Paz and Oquab 2017, "Revisiting Classifier Two-Sample Tests", section 3.
+    """
+    x, y = np.concatenate([one, other]), np.repeat([0, 1], [len(one), len(other)])
+    x = (x - x.mean(0)) / np.maximum(x.std(0), 1e-12)
+    order = np.random.default_rng(seed).permutation(len(x))
+    fit, scored = np.split(order, [len(x) // 2])
+    probe = MLPClassifier(
+        HIDDEN, learning_rate_init=5e-3, early_stopping=True, n_iter_no_change=20, max_iter=200, random_state=seed
+    ).fit(x[fit], y[fit])
+    return float(probe.score(x[scored], y[scored]))
+
+
+class Judge:
+    """How far samples lie from held-out data, in the space of the data's first principal components."""
+
+    def __init__(self, known: np.ndarray, held_out: np.ndarray, *, seed: int = 0):
+        """Fits the feature space to known data."""
+        self.seed = seed
+        flat = _flat(known)
+        self.pca = PCA(min(COMPONENTS, *flat.shape), random_state=seed).fit(flat)
+        self.reference = self.pca.transform(_flat(held_out))
+
+    def distances(self, samples: np.ndarray) -> dict[str, list[float]]:
+        """Fréchet distance and classifier accuracy of each group of the samples against the held-out data."""
+        features = self.pca.transform(_flat(samples))
+        size = min(GROUP, len(features) // GROUPS, len(self.reference))
+        rng = np.random.default_rng(self.seed)
+        found: dict[str, list[float]] = {"frechet": [], "two_sample": []}
+        for group in range(GROUPS):
+            rows = features[group * size : (group + 1) * size]
+            others = self.reference[rng.permutation(len(self.reference))[:size]]
+            found["frechet"].append(frechet(rows, self.reference))
+            found["two_sample"].append(two_sample(rows, others, seed=self.seed + group))
+        return found
+
+
+def study_run(run: Run, judge: Judge, start: np.ndarray, *, seed: int = 0) -> dict[str, Any]:
+    """The ancestral samples of a run and its chains, judged.
+
+    Args:
+        run: of any model.
+        judge: of the data the run was trained on.
+        start: data from which the chains start, uint8 (N, C, H, W) or float32 (N, D).
+        seed: of all that is drawn.
+
+    Returns:
+        ancestral, the distances of as many ancestral samples; chains: for "level 1", where it alone is inferred, and
+        "all levels", for every number of steps the distances, and moved, the mean squared difference from where the
+        chain began, per dimension.
+    """
+    model, generator = run.model.eval(), torch.Generator().manual_seed(seed)
+    x = as_input(start)
+    with torch.inference_mode():
+        ancestral = torch.cat([model.sample(len(part), generator).mean for part in torch.split(x, BATCH)])
+        found: dict[str, Any] = {"ancestral": judge.distances(ancestral.numpy()), "chains": {}}
+        for name, levels in zip(CHAINS, ((1,), range(1, model.num_levels + 1)), strict=True):
+            at, looked = x, dict[str, Any]()
+            for before, after in pairwise((0, *STEPS)):
+                for _ in range(after - before):
+                    parts = torch.split(at, BATCH)
+                    at = torch.cat([chain(model, part, levels=levels, generator=generator) for part in parts])
+                looked[str(after)] = {
+                    **judge.distances(at.numpy()),
+                    "moved": (at - x).double().square().mean().item(),
+                }
+            found["chains"][name] = looked
+    return found
+
+
+def study(
+    what: Sequence[str | Path] = RECIPES,
+    *,
+    data: Sequence[str] = (),
+    out: str | Path = "runs/gibbs",
+    seeds: int = 3,
+    codes: Codes = PAPER_CODES,
+    seed: int = 0,
+    progress: bool = True,
+    reading: Mapping[str, Any] | None = None,
+    **settings: Any,
+) -> list[dict[str, Any]]:
+    """Measures how redundant the upper levels of several systems are; leaves gibbs.md, gibbs.png and gibbs.json.
+
+    Runs are trained, found and kept as by `vlae.studies.compare.compare`, whose folder can be given again. What was measured
+    of a run stays in its folder too, so that the same call goes on where an earlier one was stopped.
+
+    Args:
+        what: names of recipes, or folders of finished runs on the same data.
+        data: to train on, each for a study of its own.
+        out: as for `compare`.
+        seeds: as for `compare`.
+        codes: as for `compare`.
+        seed: of all that is drawn.
+        progress: say on the error output what is being done.
+        reading: as for `compare`.
+        settings: as for `vlae.train`.
+
+    Returns:
+        For each data set: source; data, the distances of further training data; systems: of each, what `study_run`
+        found of every run; protocol.
+
+    Raises:
+        ValueError: if there are too few data, or as `compare` does.
+    """
+    if data and not are_recipes(what):
+        raise ValueError("finished runs are judged by what they were trained on; leave --data out")
+    studies = []
+    for folder, systems in systems_of(
+        what, data=data, out=Path(out), seeds=seeds, codes=codes, progress=progress, reading=reading, **settings
+    ):
+        first = next(iter(systems.values()))[0]
+        start, further, held_out = _parts(first, seed)
+        protocol = _protocol(start, held_out, seed)
+        judge = Judge(further, held_out, seed=seed)
+        found: dict[str, Any] = {"source": source_name(first.data["source"]), "protocol": protocol}
+        found["data"] = judge.distances(_unit(further))
+        found["systems"] = {
+            system: [_kept(run, judge, start, protocol, seed, progress) for run in of_it]
+            for system, of_it in systems.items()
+        }
+        _save(found, picture(found, systems, start, seed=seed), folder)
+        studies.append(found)
+    return studies
+
+
+def _kept(
+    run: Run, judge: Judge, start: np.ndarray, protocol: Mapping[str, Any], seed: int, progress: bool
+) -> dict[str, Any]:
+    file = run.path / NUMBERS
+    if file.exists() and (kept := json.loads(file.read_text()))["protocol"] == protocol:
+        return dict(kept["found"])
+    say(f"following the chains of {run.path}", progress)
+    found = study_run(run, judge, start, seed=seed)
+    with whole(file) as partial:
+        partial.write_text(json.dumps({"protocol": protocol, "found": found}, indent=2, allow_nan=False))
+    return found
+
+
+def _parts(run: Run, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Training data to start from, as many others, and held-out data."""
+    known, held_out = measures.part(run, "train"), measures.part(run, "test")
+    num = min(GROUPS * GROUP, len(known) // 2)
+    if num < 20 * GROUPS or len(held_out) < 40:
+        raise ValueError(
+            f"{known.source} has {len(known)} data to start from and {len(held_out)} held out; "
+            f"the study needs {40 * GROUPS} and 40"
+        )
+    rows = np.random.default_rng(seed).permutation(len(known))
+    start, further = known.take(np.sort(rows[:num])), known.take(np.sort(rows[num : 2 * num]))
+    return np.array(start.values), np.array(further.values), np.array(_limited(held_out, seed).values)
+
+
+def _limited(images: Images, seed: int) -> Images:
+    rows = np.random.default_rng(seed).permutation(len(images))[:REFERENCE]
+    return images.take(np.sort(rows))
+
+
+def _unit(values: np.ndarray) -> np.ndarray:
+    return as_input(values).numpy()
+
+
+def _flat(values: np.ndarray) -> np.ndarray:
+    return _unit(values).reshape(len(values), -1)
+
+
+def _protocol(start: np.ndarray, held_out: np.ndarray, seed: int) -> dict[str, Any]:
+    return {
+        "seed": seed,
+        "steps": list(STEPS),
+        "samples": len(start),
+        "groups": GROUPS,
+        "held_out": len(held_out),
+        "features": f"first {COMPONENTS} principal components of training data in [0, 1]",
+        "two_sample": f"network, hidden units {HIDDEN}, ReLU, on standardised features, half fitted, half scored",
+        "pictures": "means of r(x | z); codes are drawn, and so is what their posteriors depend on",
+        "versions": {name: version(name) for name in ("vlae", "torch", "numpy", "scikit-learn")},
+    }
+
+
+# What is shown -------------------------------------------------------------------------------------------------------
+
+
+def as_text(found: Mapping[str, Any]) -> str:
+    """The table, in Markdown: a row per system, distances with the spread over groups and runs.
+
+    Args:
+        found: what `study` gives.
+    """
+    last, keys = str(STEPS[-1]), ("frechet", "two_sample")
+    kinds = ("ancestral", f"level 1's chain, {last} steps", f"all levels' chain, {last} steps")
+    header = [
+        found["source"],
+        *(f"{what}: {of}" for what in ("Fréchet", "told apart") for of in kinds),
+        "moved by one step",
+    ]
+    known = [_with_bar([found["data"]], key) for key in keys]
+    rows = [header, ["---"] * len(header), ["further data", known[0], "", "", known[1], "", "", ""]]
+    for system, of_it in found["systems"].items():
+        groups = [[run["ancestral"] for run in of_it], *(_after(of_it, name, last) for name in CHAINS)]
+        moved = np.mean([each["moved"] for each in _after(of_it, "level 1", "1")])
+        rows.append([system, *(_with_bar(group, key) for key in keys for group in groups), f"{moved:.4f}"])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _after(of_it: Sequence[Mapping[str, Any]], chain_on: str, step: str) -> list[Mapping[str, Any]]:
+    return [run["chains"][chain_on][step] for run in of_it]
+
+
+def _with_bar(groups: Sequence[Mapping[str, Any]], key: str) -> str:
+    values = np.concatenate([group[key] for group in groups])
+    return f"{values.mean():.3f} ± {values.std(ddof=1):.3f}"
+
+
+def picture(found: Mapping[str, Any], systems: Systems, start: np.ndarray, *, seed: int = 0) -> np.ndarray:
+    """For each system a chain a row, and below how far it is from the data after every number of steps.
+
+    Args:
+        found: what `study` gives.
+        systems: of every system its runs; chains of the first are drawn.
+        start: data from which they start.
+        seed: of all that is drawn.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.4 * len(systems), 8), dpi=100, layout="constrained")
+    axes = figure.subplots(2, len(systems), squeeze=False, height_ratios=[1.1, 1])
+    highest = 0.0
+    for column, (system, of_it) in enumerate(systems.items()):
+        above, below = axes[:, column]
+        above.imshow(_chains(of_it[0].model, as_input(start[:SHOWN]), seed))
+        steps = ", ".join(map(str, STEPS))
+        above.set_title(f"{system}\ndata · level 1's chain after {steps} steps · ancestral", fontsize=9)
+        above.set_axis_off()
+        runs_of = found["systems"][system]
+        curves = {f"chain on {name}": [_after(runs_of, name, str(step)) for step in STEPS] for name in CHAINS}
+        curves["ancestral"] = [[run["ancestral"] for run in runs_of]] * len(STEPS)
+        curves["further data"] = [[found["data"]]] * len(STEPS)
+        for number, (label, groups) in enumerate(curves.items()):
+            values = [np.concatenate([each["frechet"] for each in group]) for group in groups]
+            mean, spread = np.array([v.mean() for v in values]), np.array([v.std(ddof=1) for v in values])
+            style = "-o" if number < 2 else "--"
+            below.plot(STEPS, mean, style, color=f"C{number}", label=label, markersize=4)
+            below.fill_between(STEPS, mean - spread, mean + spread, color=f"C{number}", alpha=0.2, linewidth=0)
+            highest = max(highest, float((mean + spread).max()))
+        below.set(xscale="log", xlabel="steps of the chain", ylabel="Fréchet distance from held-out data")
+        below.set_xticks(STEPS, [str(step) for step in STEPS])
+        below.minorticks_off()
+        below.spines[["top", "right"]].set_visible(False)
+        below.legend(frameon=False)
+    for below in axes[1]:
+        below.set_ylim(0, 1.05 * highest)
+    return canvas.rendered(figure)
+
+
+def _chains(model: LatentModel, x: Float[Tensor, "n *shape"], seed: int) -> np.ndarray:
+    """A row per datum: itself, its chain on level 1 after every number of steps; and an ancestral sample."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.inference_mode():
+        columns, at = [x], x
+        for before, after in pairwise((0, *STEPS)):
+            for _ in range(after - before):
+                at = chain(model, at, levels=(1,), generator=generator)
+            columns.append(at)
+        columns.append(model.sample(len(x), generator).mean)
+    small = panels.to_pictures(torch.cat(columns), model.shape)
+    factor = ceil(48 / max(small.shape[1:3]))
+    tiles = small.repeat(factor, axis=1).repeat(factor, axis=2)
+    order = [column * len(x) + row for row in range(len(x)) for column in range(len(columns))]
+    return canvas.grid(tiles[order], len(columns))
+
+
+def _save(found: Mapping[str, Any], drawn: np.ndarray, folder: Path) -> None:
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    with whole(folder / TABLE) as file:
+        file.write_text(as_text(found) + "\n")
+    with whole(folder / NUMBERS) as file:
+        file.write_text(json.dumps(found, indent=2, allow_nan=False))
+    canvas.save(drawn, folder / FIGURE)

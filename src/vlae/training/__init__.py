@@ -1,0 +1,1 @@
+"""Trains a recipe on data: the function, the loop, the batches, progress."""

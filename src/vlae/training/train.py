@@ -1,0 +1,232 @@
+"""Trains a recipe on data."""
+
+import platform
+import sys
+import warnings
+import zipfile
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vlae import recipes
+from vlae.data import DataError, Images
+from vlae.data import load as load_data
+from vlae.data.images import say_skipped
+from vlae.evaluation.rates import summarise
+from vlae.models.base import LatentModel
+from vlae.recipes import Recipe, build
+from vlae.report import page
+from vlae.runs.layout import CHECKPOINT, MODEL, RunError, new_folder
+from vlae.runs.run import Run, read_recipe, save, write_recipe
+from vlae.training.loop import Batches, Engine, Keeper, leads, quiet, reuse_memory, trainer_of
+
+NUM_EXAMPLES = 64
+
+
+class Stopped(KeyboardInterrupt):
+    """Training was interrupted by the user; what is done is kept."""
+
+    def __init__(self, what: str, advice: str = "go on with the same command and --resume"):
+        """Says what was stopped, and how to go on."""
+        super().__init__(f"{what}; {advice}")
+        self.what = what
+
+
+def train(
+    source: str | Path | np.ndarray | Images,
+    *,
+    out: str | Path | None = None,
+    recipe: str | Recipe = "lean",
+    codes: Sequence[int] | None = None,
+    deep_heads: bool = False,
+    size: int | None = None,
+    crop: int | None = None,
+    channels: int | None = None,
+    layout: Literal["NHW", "NHWC", "NCHW"] | None = None,
+    key: str | None = None,
+    limit: int | None = None,
+    resume: bool = False,
+    accelerator: str = "auto",
+    devices: int | str = "auto",
+    num_nodes: int = 1,
+    progress: bool = True,
+    **settings: Any,
+) -> Run:
+    """Trains a ladder and leaves a run folder with its weights, curves, figures and page.
+
+    Args:
+        source: anything `vlae.data.load` takes.
+        out: the run's folder; None: runs/ and the source's name.
+        recipe: the name of a recipe, or one made before for data of this shape.
+        codes: sizes of the levels' codes, level 1 first; None: the recipe's own.
+        deep_heads: for the paper's recipes, heads that re-encode the level below, as the authors' do.
+        size: side of the images, as in `vlae.data.load`.
+        crop: as in `vlae.data.load`.
+        channels: as in `vlae.data.load`.
+        layout: as in `vlae.data.load`.
+        key: as in `vlae.data.load`.
+        limit: train on at most so many.
+        resume: go on with the unfinished run in `out`, which keeps the recipe it has.
+        accelerator: of the engine: "auto", "cpu", "gpu", "mps".
+        devices: how many, or "auto".
+        num_nodes: how many machines.
+        progress: show a progress bar.
+        settings: any field of `Training`, `Objective` or `Likelihood`: steps, minutes, batch_size, learning_rate,
+            precision, seed, beta, growth, family, scale, …
+
+    Returns:
+        The finished run.
+
+    Raises:
+        DataError: if the source cannot be read, or holds too little.
+        ValueError: if the recipe cannot be had on this data, or the devices not on this machine.
+        RunError: if the folder holds something already, or nothing to resume, or cannot be written.
+        Stopped: after Ctrl-C; the run can be resumed.
+        NotFiniteError: if a term of the loss is not finite; the last good checkpoint stays.
+    """
+    path = Path(out) if out is not None else Path("runs") / source_name(source)
+    reading: dict[str, Any] = {"size": size, "crop": crop, "channels": channels, "layout": layout, "key": key}
+    reading["limit"] = limit
+    if resume:
+        chosen, reading = _unfinished(path, source, reading, codes, settings)
+    with new_folder(path) if not resume and leads() else nullcontext():
+        images = load_data(source, split="train", progress=progress and leads(), **reading)
+        held_out = load_data(source, split="test", **{**reading, "limit": None})
+        if progress and leads():
+            say_skipped(images)
+        if len(images) < 2:
+            raise DataError(f"{images.source}: there is 1 datum to train on; give at least 2, and some to test with")
+        if not resume:
+            chosen = _choose(recipe, images.shape, codes, deep_heads, settings)
+        if chosen.shape != images.shape:
+            raise ValueError(f"the recipe is for data of shape {chosen.shape}; this data has shape {images.shape}")
+
+        torch.manual_seed(chosen.training.seed)
+        mean, stddev = _statistics(images.values) if chosen.mean is None else (None, None)
+        engine = Engine(build(chosen, mean=mean, stddev=stddev), chosen)
+        keeper = Keeper(engine, path, progress=progress)
+        trainer = trainer_of(chosen, keeper, accelerator=accelerator, devices=devices, num_nodes=num_nodes)
+        data = {"source": _say(source), **reading}
+        if not resume and leads():
+            write_recipe(path, chosen, data)
+
+    checkpoint = path / CHECKPOINT
+    with quiet(), keeper.catching_signals():
+        reuse_memory()
+        batches = Batches(images.values, chosen, trainer)
+        trainer.fit(engine, batches, ckpt_path=checkpoint if resume and checkpoint.exists() else None)
+    if keeper.interrupted:
+        raise Stopped(f"stopped at step {trainer.global_step} of {chosen.training.steps}")
+
+    if progress and leads():
+        print("measuring on held-out data, drawing figures", file=sys.stderr, flush=True)
+    model = engine.model.to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
+    summary, examples = summarise(model, held_out.values), np.array(held_out.values[:NUM_EXAMPLES])
+    run = Run(path=path, recipe=chosen, model=model, data=data, summary=summary, examples=examples)
+    if leads():
+        page.write(run)
+        save(run)  # last: a run that has its weights has everything
+        checkpoint.unlink(missing_ok=True)
+    return run
+
+
+def fit(values: np.ndarray, recipe: Recipe) -> LatentModel:
+    """Trains a recipe on data in memory, on one processor; writes nothing, says nothing, leaves the seeds as they were.
+
+    Args:
+        values: uint8 images or floats in [0, 1], (N, C, H, W), or float32 vectors (N, D); N at least 2.
+        recipe: for data of that shape.
+
+    Returns:
+        The model, in eval mode.
+
+    Raises:
+        Stopped: after Ctrl-C.
+        NotFiniteError: if a term of the loss is not finite.
+    """
+    with torch.random.fork_rng(devices=[]), quiet():
+        torch.manual_seed(recipe.training.seed)
+        mean, stddev = _statistics(values) if recipe.mean is None else (None, None)
+        engine = Engine(build(recipe, mean=mean, stddev=stddev), recipe)
+        keeper = Keeper(engine, None, progress=False)
+        trainer = trainer_of(recipe, keeper, accelerator="cpu", devices=1, num_nodes=1)
+        with keeper.catching_signals():
+            trainer.fit(engine, Batches(values, recipe, trainer))
+    if keeper.interrupted:
+        raise Stopped(f"stopped at step {trainer.global_step} of {recipe.training.steps}")
+    model: LatentModel = engine.model.to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
+    return model
+
+
+def source_name(source: Any) -> str:
+    """What a source is called where folders are named after it."""
+    if not isinstance(source, str | Path):
+        return "array"
+    path = Path(source)
+    return path.resolve().stem or "data" if path.exists() else path.name.replace(":", "-")
+
+
+def _say(source: Any) -> str:
+    if isinstance(source, Images):
+        return source.source
+    return str(source).rstrip("/") or "/" if isinstance(source, str | Path) else "an array"
+
+
+def _unfinished(
+    path: Path, source: Any, reading: Mapping[str, Any], codes: Sequence[int] | None, settings: Mapping[str, Any]
+) -> tuple[Recipe, dict[str, Any]]:
+    """The recipe of a run to go on with, and how its data is read; what is asked for may not differ from these."""
+    if not path.is_dir():
+        raise RunError(f"there is no run in {path} to resume; leave --resume out to begin one")
+    recipe, data = read_recipe(path)
+    if (path / MODEL).exists():
+        raise RunError(f"the run in {path} is finished; there is nothing to resume")
+    if (begun_on := data.pop("source")) != _say(source):
+        raise RunError(f"the run in {path} was begun on {begun_on}, not on {_say(source)}; give that, or another --out")
+    changed = [name for name, value in reading.items() if value not in (None, data.get(name))]
+    changed += [name for name, value in settings.items() if recipes.adjust(recipe, **{name: value}) != recipe]
+    if codes is not None and tuple(codes) != recipe.code_sizes:
+        changed.append("codes")
+    if changed:
+        raise RunError(
+            f"the run in {path} was begun with other settings ({', '.join(changed)}) and keeps them; "
+            "leave these out, or choose another --out"
+        )
+    checkpoint = path / CHECKPOINT
+    if checkpoint.exists() and not zipfile.is_zipfile(checkpoint):
+        raise RunError(f"{checkpoint} is damaged; delete it, and --resume begins the run again")
+    return recipe, data
+
+
+def _choose(
+    recipe: str | Recipe,
+    shape: tuple[int, ...],
+    codes: Sequence[int] | None,
+    deep_heads: bool,
+    settings: Mapping[str, Any],
+) -> Recipe:
+    if isinstance(recipe, str):
+        recipe = recipes.make(recipe, shape, codes=codes, deep_heads=deep_heads)
+    elif codes is not None or deep_heads:
+        raise ValueError("codes and deep_heads choose a recipe's levels; a recipe made before has its own")
+    recipe = recipes.adjust(recipe, **settings)
+    if recipe.training.precision == "bf16" and not torch.cuda.is_available() and _lacks_bf16():
+        warnings.warn("this processor has no bf16 arithmetic: bf16 will be many times slower than fp32", stacklevel=3)
+    return recipe
+
+
+def _lacks_bf16() -> bool:
+    has = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return platform.machine() in ("x86_64", "AMD64") and not has
+
+
+def _statistics(values: np.ndarray) -> tuple[Tensor, Tensor]:
+    values = np.asarray(values, np.float64)
+    stddev = values.std(0)
+    stddev[stddev < 1e-12] = 1.0  # a constant column stays what it is
+    return torch.as_tensor(values.mean(0), dtype=torch.float32), torch.as_tensor(stddev, dtype=torch.float32)

@@ -1,0 +1,90 @@
+import pytest
+
+from vlae.evaluation import level_card
+
+
+def level(number, *, size=4, active=3, kl=5.0, statistics=None, factors=None, **more):
+    return {
+        "level": number, "code_size": size, "active_units": active, "kl_nats": kl,
+        "statistics": statistics or {}, "factors": factors or {}, **more,
+    }  # fmt: skip
+
+
+def found(*levels, complexity=None, not_defined=None):
+    return {"levels": list(levels), "complexity": complexity or {}, "not_defined": not_defined or {}}
+
+
+def test_a_level_is_named_by_what_it_tells_best():
+    colours = {"mean red": 0.95, "mean green": 0.91, "mean blue": 0.93, "brightness": 0.9, "size": 0.1}
+    low = level(1, size=5, active=4, statistics=colours)
+    high = level(2, statistics=dict.fromkeys(colours, 0.4) | {"size": 0.8})
+    first, second = level_card.entries(found(low, high))
+    assert (first.title, second.title) == ("colour and light", "size")
+    assert first.sentence == "explains 93% of mean colour, explains 90% of brightness; 4 of 5 units active."
+    assert second.sentence == "explains 80% of size; 3 of 4 units active."
+
+
+def test_labels_are_told_by_their_probe():
+    low = level(1, factors={"label": 0.1}, label_probe_accuracy=0.2)
+    high = level(2, factors={"label": 0.8}, label_probe_accuracy=0.853)
+    entry = level_card.entries(found(low, high))[1]
+    assert entry.title == "content" and "names the class of 85%" in entry.sentence
+
+
+def test_a_level_that_tells_of_nothing_best_says_so():
+    low, high = level(1, statistics={"brightness": 0.9}), level(2, statistics={"brightness": 0.5})
+    assert "though other levels tell more of it" in level_card.entries(found(low, high))[1].sentence
+    nothing = level(3, statistics={"brightness": 0.1})
+    assert level_card.entries(found(low, high, nothing))[2].title == "not named"
+
+
+def test_a_level_with_less_than_a_nat_is_starved_and_one_with_half_its_units_too_large():
+    assert level_card.shortage(level(1, size=4, active=2, kl=1.0)) is None
+    assert level_card.shortage(level(1, size=0, active=0, kl=0.0)) is None
+    assert level_card.shortage(level(2, size=4, active=4, kl=0.9)).startswith(
+        "Level 2 is starved: its code costs 0.90 nats"
+    )
+    assert level_card.shortage(level(3, size=10, active=4, kl=9.0)).startswith(
+        "Level 3 is too large: 4 of its 10 units"
+    )
+    assert level_card.warnings(found(level(1, size=10, active=4, kl=9.0)))[0] == level_card.shortage(
+        level(1, size=10, active=4, kl=9.0)
+    )
+
+
+def test_a_level_without_a_code_has_no_entry_and_a_dead_one_a_warning():
+    alive, empty, dead = level(1, statistics={"size": 0.9}), level(2, size=0, kl=0.0), level(3, active=0, kl=0.03)
+    these = found(alive, empty, dead)
+    assert [(entry.level, entry.title) for entry in level_card.entries(these)] == [(1, "size"), (3, "dead")]
+    assert level_card.warnings(these) == [
+        "Level 3 is dead: its code costs 0.03 nats, so it says next to nothing about a datum."
+    ]
+
+
+def test_a_break_of_order_is_named():
+    complexity = {"brightness": 0.0, "size": 0.3, "label": 0.7}
+    low = level(1, statistics={"brightness": 0.2, "size": 0.4}, factors={"label": 0.9})
+    high = level(2, statistics={"brightness": 0.95, "size": 0.5}, factors={"label": 0.1})
+    these = found(low, high, complexity=complexity)
+    assert level_card.break_of_order(these) == ("brightness", 2, "label", 1)
+    (warning,) = level_card.warnings(these)
+    assert "brightness, which is simple (complexity 0.00), is told best by level 2, above the class (0.70)" in warning
+
+
+@pytest.mark.parametrize("change", ["in order", "alike", "hardly told"])
+def test_no_break_is_made_up(change):
+    complexity = {"brightness": 0.0, "label": 0.1 if change == "alike" else 0.7}
+    strong = 0.25 if change == "hardly told" else 0.9
+    low = level(1, statistics={"brightness": 0.1}, factors={"label": strong})
+    high = level(2, statistics={"brightness": strong}, factors={"label": 0.1})
+    if change == "in order":
+        low, high = (
+            level(1, **{k: high[k] for k in ("statistics", "factors")}),
+            level(2, statistics=low["statistics"], factors=low["factors"]),
+        )
+    assert level_card.warnings(found(low, high, complexity=complexity)) == []
+
+
+def test_scores_that_are_not_defined_are_said():
+    these = found(level(1), not_defined={"level_order": "it takes two levels with a code", "udr": "no matter"})
+    assert level_card.warnings(these) == ["The level order is not defined: it takes two levels with a code."]

@@ -1,0 +1,146 @@
+import numpy as np
+import pytest
+import torch
+from torch.distributions import Independent, Normal
+
+from vlae import recipes
+from vlae.evaluation.rates import ablate, as_input, summarise
+from vlae.models.base import ForwardPass, LatentModel, standard_normal
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    return recipes.build(recipes.lean((1, 8, 8), codes=(1, 3), width=8))
+
+
+@pytest.fixture(scope="module")
+def images():
+    return np.random.default_rng(0).integers(0, 256, (23, 1, 8, 8), dtype=np.uint8)
+
+
+def levels(summary, name):
+    return [level[name] for level in summary["levels"]]
+
+
+def test_agrees_with_the_definitions(model, images):
+    summary = summarise(model, images)
+    model.eval()
+    x = images.astype(np.float64) / 255
+    with torch.no_grad():
+        posteriors = [(q.mean.double().numpy(), q.stddev.double().numpy()) for q in model.infer(as_input(images))]
+        mean = model.generate(tuple(torch.tensor(mean).float() for mean, _ in posteriors)).mean.double().numpy()
+    mse, mae = ((mean - x) ** 2).mean(), np.abs(mean - x).mean()
+    kl = [((m**2 + s**2 - 1) / 2 - np.log(s)).sum(1).mean() for m, s in posteriors]
+
+    assert summary["num_images"] == 23
+    assert summary["reconstruction"] == pytest.approx({"mse": mse, "mae": mae, "psnr": -10 * np.log10(mse)}, rel=1e-4)
+    assert levels(summary, "kl_nats") == pytest.approx(kl, rel=1e-4)
+    assert levels(summary, "active_units") == [(m.var(0, ddof=1) > 0.01).sum() for m, _ in posteriors]
+    assert levels(summary, "level") == [1, 2]
+    assert levels(summary, "code_size") == [1, 3]
+    assert summary["elbo_nats"] == pytest.approx(-summary["distortion_nats"] - sum(kl), rel=1e-4)
+
+
+def test_distortion_is_that_of_sampled_codes(model, images):
+    model.eval()
+    x = images.astype(np.float64).reshape(23, -1) / 255
+    torch.manual_seed(5)
+    with torch.no_grad():
+        mean = model(as_input(images)).likelihood.mean.double().numpy().reshape(23, -1)
+    scale = model.output.scale.item()
+    by_hand = ((x - mean) ** 2 / (2 * scale**2) + np.log(scale) + np.log(2 * np.pi) / 2).sum(1).mean()
+    assert summarise(model, images, seed=5)["distortion_nats"] == pytest.approx(by_hand, rel=1e-4)
+
+
+def test_all_but_the_drawn_codes_is_the_same_in_batches(model, images):
+    whole, parts = summarise(model, images), summarise(model, images, batch_size=5)
+    assert parts["reconstruction"] == pytest.approx(whole["reconstruction"], rel=1e-5)
+    assert levels(parts, "kl_nats") == pytest.approx(levels(whole, "kl_nats"), rel=1e-5)
+    assert parts["distortion_nats"] == pytest.approx(whole["distortion_nats"], rel=0.05)
+
+
+def test_seeded_and_leaves_modes_and_draws_as_they_were(model, images):
+    model.train()
+    model.rungs[0].eval()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    modes = [module.training for module in model.modules()]
+    torch.manual_seed(1)
+    first, drawn = summarise(model, images), torch.rand(3)
+    torch.manual_seed(1)
+    assert torch.equal(torch.rand(3), drawn)
+    assert summarise(model, images) == first
+    assert summarise(model, images, seed=1)["distortion_nats"] != first["distortion_nats"]
+    assert [module.training for module in model.modules()] == modes
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_a_model_that_fails_is_left_as_it_was(model):
+    model.train()
+    with pytest.raises(Exception, match=r"."):
+        summarise(model, np.zeros((3, 2, 8, 8), np.uint8))
+    assert model.training
+
+
+def test_vectors_have_no_psnr_and_their_own_units():
+    x = np.random.default_rng(0).normal(100, 50, (30, 4)).astype(np.float32)
+    recipe = recipes.lean((4,), codes=(2, 1), width=4)
+    model = recipes.build(recipe, mean=torch.tensor(x.mean(0)), stddev=torch.tensor(x.std(0)))
+    reconstruction = summarise(model, x)["reconstruction"]
+    assert set(reconstruction) == {"mse", "mae"}
+    assert 500 < reconstruction["mse"] < 50_000
+
+
+def test_one_datum_has_no_active_units(model, images):
+    assert levels(summarise(model, images[:1]), "active_units") == [0, 0]
+
+
+def test_a_level_without_a_code_costs_nothing(images):
+    model = recipes.build(recipes.lean((1, 8, 8), codes=(0, 3), width=8))
+    summary = summarise(model, images)
+    assert levels(summary, "kl_nats")[0] == 0
+    assert levels(summary, "active_units")[0] == 0
+
+
+def test_input_is_scaled_once_and_never_written_to(images):
+    images = images.copy()
+    images.setflags(write=False)
+    assert torch.equal(as_input(images), torch.tensor(images).float() / 255)
+    assert torch.equal(as_input(torch.tensor(images)), as_input(images))
+    vectors = np.ones((2, 3), np.float32)
+    as_input(vectors).zero_()
+    assert (vectors == 1).all()
+
+
+def test_what_is_lost_without_a_level_by_hand():
+    """Level 1 is the first number, level 2 the other."""
+
+    class Known(LatentModel):
+        def __init__(self):
+            super().__init__()
+            self.shape, self.code_sizes = (2,), (1, 1)
+            self.nothing = torch.nn.Parameter(torch.zeros(1))
+
+        def infer(self, x):
+            return tuple(Normal(x[:, i : i + 1], 1e-4) for i in (0, 1))
+
+        def generate(self, codes):
+            return Independent(Normal(torch.cat(codes, 1), 1.0), 1)
+
+        def prior(self, level, above):
+            return standard_normal(len(above[0]), 1, self.device)
+
+        def forward(self, x, fade=None):
+            posteriors = self.infer(x)
+            codes = tuple(q.sample() for q in posteriors)
+            priors = tuple(standard_normal(len(x), 1, self.device) for _ in posteriors)
+            return ForwardPass(posteriors=posteriors, priors=priors, codes=codes, likelihood=self.generate(codes))
+
+    values = np.column_stack([np.full(20_000, 2.0), np.zeros(20_000)]).astype(np.float32)
+    first, second = ablate(Known(), values)
+    # A fresh z_1 ~ N(0, 1) misses 2 by E(z - 2)² = 5, and a fresh z_2 misses 0 by 1; half of it per dimension.
+    assert first["without_it"]["mse"] == pytest.approx(2.5, rel=0.05)
+    assert second["without_it"]["mse"] == pytest.approx(0.5, rel=0.05)
+    assert first["without_it"]["distortion_nats"] == pytest.approx(2.5, rel=0.05)
+    assert first["kept_upwards"]["mse"] == pytest.approx(0, abs=1e-6)
+    assert second["kept_upwards"]["mse"] == pytest.approx(2.5, rel=0.05)  # level 1 is what lies below

@@ -1,0 +1,288 @@
+"""One contract for every model, whatever it is: the ladder and the systems it is compared with, by every recipe.
+
+The hierarchies are no ladders, and nothing downstream of `LatentModel` may notice.
+"""
+
+import copy
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from vlae import objectives
+from vlae.evaluation.rates import summarise
+from vlae.figures import panels
+from vlae.models.base import LatentModel
+from vlae.models.ladder import VLAE
+from vlae.recipes import Recipe, adjust, build, celeba, hvae, joint, lean, lsun, lvae, mnist, svhn, vae
+
+pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same'")
+
+
+def slim(recipe: Recipe) -> Recipe:
+    """The recipe with a sixteenth of every width, for networks of the same structure."""
+
+    def narrow(convolutions):
+        return tuple((channels // 16, stride) for channels, stride in convolutions)
+
+    levels = (
+        replace(
+            level,
+            convolutions=narrow(level.convolutions),
+            dense=tuple(units // 16 for units in level.dense),
+            head_convolutions=narrow(level.head_convolutions),
+            head_dense=tuple(units // 16 for units in level.head_dense),
+        )
+        for level in recipe.levels
+    )
+    return replace(recipe, levels=tuple(levels))
+
+
+SMALL = (1, 8, 8)
+CASES = {
+    "lean 1x8x8": lambda: build(lean(SMALL, width=4)),
+    "lean 2x9x9": lambda: build(lean((2, 9, 9), width=4)),
+    "lean 3x13x13": lambda: build(lean((3, 13, 13), codes=(2, 3, 4), width=4)),
+    "lean 3x20x28": lambda: build(lean((3, 20, 28), codes=(2, 3, 4), width=4)),
+    "lean 3x32x32": lambda: build(lean((3, 32, 32), width=8)),
+    "lean 4x64x64": lambda: build(lean((4, 64, 64), width=4)),
+    "lean one level": lambda: build(lean(SMALL, codes=(3,), width=4)),
+    "lean six levels": lambda: build(lean((1, 16, 16), codes=(1, 2, 3, 4, 5, 6), width=4)),
+    "lean hole at the bottom": lambda: build(lean(SMALL, codes=(0, 3), width=4)),
+    "lean hole inside": lambda: build(lean(SMALL, codes=(2, 0, 3), width=4)),
+    "lean hole at the top": lambda: build(lean(SMALL, codes=(2, 3, 0), width=4)),
+    "lean holes": lambda: build(lean((1, 16, 16), codes=(0, 2, 0, 3, 0, 0), width=4)),
+    "lean vector": lambda: build(lean((5,), width=4)),
+    "lean number": lambda: build(lean((1,), codes=(1, 0, 2), width=4)),
+    "lean bernoulli learned": lambda: build(adjust(lean(SMALL, width=4), family="bernoulli", scale="learned")),
+    "lean gaussian learned": lambda: build(adjust(lean((5,), width=4), scale="learned")),
+    "lean gaussian fixed": lambda: build(adjust(lean(SMALL, width=4), scale=0.1)),
+    "mnist": lambda: build(slim(mnist((1, 28, 28)))),
+    "mnist deep": lambda: build(slim(mnist((1, 9, 12), deep_heads=True))),
+    "mnist as a VAE": lambda: build(slim(mnist(SMALL, codes=(0, 0, 4), deep_heads=True))),
+    "mnist without its top": lambda: build(slim(mnist(SMALL, codes=(2, 2, 0), deep_heads=True))),
+    "svhn": lambda: build(slim(svhn((3, 25, 25)))),
+    "svhn deep": lambda: build(slim(svhn((3, 32, 32), deep_heads=True))),
+    "celeba": lambda: build(slim(celeba((3, 64, 64)))),
+    "celeba deep": lambda: build(slim(celeba((3, 33, 31), deep_heads=True))),
+    "lsun": lambda: build(slim(lsun((3, 16, 16)))),
+    "lsun deep": lambda: build(slim(lsun((3, 16, 16), codes=(0, 2, 2, 4), deep_heads=True))),
+    **{
+        f"{recipe.__name__} {'x'.join(map(str, shape))}": partial(
+            lambda recipe, shape: build(recipe(shape, width=4)), recipe, shape
+        )
+        for recipe in (joint, vae, hvae, lvae)
+        for shape in (SMALL, (3, 17, 12), (5,))
+    },
+    "hvae of two levels": lambda: build(hvae(SMALL, codes=(4, 3), width=4)),
+    "hvae of five levels": lambda: build(adjust(hvae(SMALL, codes=(5, 4, 3, 2, 1), width=4), family="bernoulli")),
+    "lvae of two levels": lambda: build(lvae(SMALL, codes=(4, 3), width=4)),
+    "lvae of five levels": lambda: build(adjust(lvae((5,), codes=(5, 4, 3, 2, 1), width=4), scale="learned")),
+}
+
+
+def made(case: str) -> LatentModel:
+    torch.manual_seed(0)
+    return CASES[case]()
+
+
+def data(model: LatentModel, num: int) -> Tensor:
+    generator = torch.Generator().manual_seed(1)
+    draw = torch.rand if len(model.shape) == 3 else torch.randn
+    return draw(num, *model.shape, generator=generator)
+
+
+@pytest.fixture(scope="module", params=CASES)
+def case(request):
+    """Its name and a model of it after two training passes, whose running averages are those of the second."""
+    model = made(request.param)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            module.momentum = 1.0
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for _ in range(2):
+            model(data(model, 8))
+    return request.param, model
+
+
+@pytest.fixture
+def model(case):
+    return case[1].eval()
+
+
+def total(model: LatentModel, x: Tensor) -> Tensor:
+    forward = model(x)
+    fade = (1.0,) * model.num_levels
+    return objectives.Objective().loss(forward, x, step=0, progress=0.0, fade=fade)[0]
+
+
+def test_forward_pass_has_a_row_per_datum_and_an_entry_per_level(model):
+    x = data(model, 3)
+    forward = model(x)
+    sizes = [(3, size) for size in model.code_sizes]
+    for parts in (forward.posteriors, forward.priors, model.infer(x)):
+        assert [tuple(part.mean.shape) for part in parts] == [tuple(part.stddev.shape) for part in parts] == sizes
+        assert all(part.mean.dtype == part.stddev.dtype == torch.float32 for part in parts)
+        assert all((part.stddev > 0).all() for part in parts)
+    assert [tuple(code.shape) for code in forward.codes] == sizes
+    assert all(code.dtype == torch.float32 for code in forward.codes)
+    picture = forward.likelihood.mean
+    assert picture.shape == x.shape and picture.dtype == torch.float32
+    assert forward.likelihood.batch_shape == (3,)
+    assert forward.likelihood.event_shape == model.shape
+
+
+def test_codes_are_drawn_from_the_posteriors(model):
+    torch.manual_seed(3)
+    once, again = model(data(model, 2)), model(data(model, 2))
+    for q, code, other, size in zip(once.posteriors, once.codes, again.codes, model.code_sizes, strict=True):
+        assert (((code - q.mean) / q.stddev).abs() < 6).all()
+        assert size == 0 or (code != other).any()
+
+
+def test_every_parameter_has_a_gradient(model):
+    model.train().zero_grad(set_to_none=True)
+    torch.manual_seed(4)
+    total(model, data(model, 4)).backward()
+    assert [name for name, parameter in model.named_parameters() if parameter.grad is None] == []
+    assert [name for name, parameter in model.named_parameters() if not parameter.grad.any()] == []
+    assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
+    model.zero_grad(set_to_none=True)
+
+
+@torch.no_grad()
+def test_a_code_decodes_the_same_in_any_company_and_place(model):
+    codes = model.place(model.draw_noise(5, torch.Generator().manual_seed(5)))
+    together = model.generate(codes).mean
+    order = torch.tensor([3, 0, 4, 2, 1])
+    shuffled = model.generate(tuple(code[order] for code in codes)).mean
+    rounding = 1e-4 * max(1.0, together.abs().max().item())  # batch mates that count would differ by far more
+    torch.testing.assert_close(shuffled, together[order], atol=rounding, rtol=0)
+    for i in range(5):
+        alone = model.generate(tuple(code[i : i + 1] for code in codes)).mean
+        torch.testing.assert_close(alone, together[i : i + 1], atol=rounding, rtol=0)
+
+
+@torch.no_grad()
+def test_a_datum_is_inferred_the_same_in_any_company(model):
+    x = data(model, 4)
+    for all_q, one_q in zip(model.infer(x), model.infer(x[2:3]), strict=True):
+        torch.testing.assert_close(one_q.mean, all_q.mean[2:3], atol=1e-4, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_noise_and_codes_are_each_others_inverse(model):
+    noise = model.draw_noise(3, torch.Generator().manual_seed(6))
+    codes = model.place(noise)
+    for level, (back, forth) in enumerate(zip(model.noise_of(codes), noise, strict=True), start=1):
+        p = model.prior(level, codes[level:]) if level < model.num_levels else None
+        digits_lost = 1 + (p.mean.abs() / p.stddev).max().item() if p is not None and p.mean.numel() else 1
+        torch.testing.assert_close(back, forth, atol=1e-5 * digits_lost, rtol=1e-4)
+    for level in range(1, model.num_levels):
+        p = model.prior(level, codes[level:])
+        torch.testing.assert_close(codes[level - 1], p.mean + p.stddev * noise[level - 1])
+    torch.testing.assert_close(codes[-1], noise[-1])  # the top's prior is N(0, I) in every model
+
+
+@torch.no_grad()
+def test_a_seed_gives_the_same_samples(model):
+    pictures = [model.sample(2, torch.Generator().manual_seed(seed)).mean for seed in (7, 7, 8)]
+    assert pictures[0].shape == (2, *model.shape)
+    assert pictures[0].equal(pictures[1]) and not pictures[0].equal(pictures[2])
+
+
+@torch.no_grad()
+def test_saved_weights_give_the_same_output_to_the_bit(case, model, tmp_path):
+    save_file(model.state_dict(), tmp_path / "model.safetensors")
+    torch.manual_seed(99)
+    other = CASES[case[0]]()
+    other.load_state_dict(load_file(tmp_path / "model.safetensors"))
+    other.eval()
+    x = data(model, 2)
+    passes = []
+    for one in (model, other):
+        torch.manual_seed(9)
+        passes.append(one(x))
+    assert passes[0].likelihood.mean.equal(passes[1].likelihood.mean)
+    assert passes[0].likelihood.log_prob(x).equal(passes[1].likelihood.log_prob(x))
+    assert all(p.mean.equal(q.mean) for p, q in zip(passes[0].posteriors, passes[1].posteriors, strict=True))
+
+
+def test_a_seed_builds_the_same_model_to_the_bit(case):
+    one, two = made(case[0]).state_dict(), made(case[0]).state_dict()
+    assert list(one) == list(two)
+    assert all(one[name].equal(two[name]) for name in one)
+
+
+def test_the_whole_model_moves_to_another_device(model):
+    moved = copy.deepcopy(model).to("meta")
+    codes = tuple(torch.zeros(2, size, device="meta") for size in model.code_sizes)
+    assert moved.generate(codes).mean.device.type == "meta"
+    assert moved.generate(codes).log_prob(torch.zeros(2, *model.shape, device="meta")).device.type == "meta"
+    assert moved.device.type == "meta"
+
+
+def test_repr_names_the_parts(model):
+    assert type(model).__name__ in repr(model) and "Linear" in repr(model)
+
+
+def test_a_level_not_yet_grown_leaves_no_trace_in_the_picture(model):
+    x = data(model, 2)
+    for level in (level for level, size in enumerate(model.code_sizes, start=1) if size):
+        fade = torch.ones(model.num_levels)
+        fade[level - 1] = 0
+        for wanted, forward in ((False, model(x, fade)), (True, model(x))):
+            codes = forward.codes
+            (slope,) = torch.autograd.grad(forward.likelihood.mean.sum(), codes[level - 1], allow_unused=True)
+            moves = slope is not None and bool(slope.any())
+            if not wanted:
+                assert not moves
+            elif isinstance(model, VLAE):  # in a chain of codes, those above act through the prior alone
+                assert moves
+
+
+@torch.no_grad()
+def test_a_grown_level_counts_in_full(model):
+    x, pictures = data(model, 2), []
+    for fade in (None, torch.ones(model.num_levels), torch.full((model.num_levels,), 0.5)):
+        torch.manual_seed(10)
+        pictures.append(model(x, fade).likelihood.mean)
+    assert pictures[0].equal(pictures[1])
+    assert not pictures[0].equal(pictures[2])
+
+
+@torch.no_grad()
+def test_objectives_take_it(model):
+    x = data(model, 3)
+    forward = model(x)
+    assert objectives.distortion(forward, x).shape == objectives.elbo(forward, x).shape == (3,)
+    rates = objectives.rates(forward)
+    assert rates.shape == (model.num_levels, 3) and rates.isfinite().all()
+    assert [not rate.any() for rate in rates] == [size == 0 for size in model.code_sizes]
+
+
+def test_figures_take_it(model):
+    x = data(model, 4)
+    pictures = [
+        panels.levels(model, num=2),
+        panels.levels(model, num=2, start=panels.noise_at(model, x[:1]), others="random"),
+        panels.samples(model, num=2),
+        panels.reconstructions(model, x, num=2),
+        panels.traversal(model, steps=2, max_rows=1),
+        panels.mix(model, x, num=1),
+    ]
+    assert all(picture.dtype == np.uint8 and picture.shape[2] == 3 for picture in pictures)
+
+
+def test_summarise_takes_it(model):
+    x = data(model, 6).numpy()
+    values = (x * 255).astype(np.uint8) if len(model.shape) == 3 else x
+    summary = summarise(model, values, batch_size=4)
+    assert [level["code_size"] for level in summary["levels"]] == list(model.code_sizes)
+    total_rate = sum(level["kl_nats"] for level in summary["levels"])
+    assert summary["elbo_nats"] == pytest.approx(-summary["distortion_nats"] - total_rate)

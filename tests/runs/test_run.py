@@ -1,0 +1,261 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import vlae
+from vlae import atomic
+from vlae.atomic import WriteError
+from vlae.figures import panels as figures
+from vlae.runs import run as runs
+from vlae.runs.run import RunError
+from vlae.training.train import train
+
+
+def quick(out, source, **settings):
+    return train(source, out=out, steps=4, batch_size=8, codes=(1, 2), progress=False, **settings)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    pictures = np.random.default_rng(0).integers(0, 256, (60, 8, 8, 3), dtype=np.uint8)
+    return quick(tmp_path_factory.mktemp("runs") / "run", pictures)
+
+
+@pytest.fixture(scope="module")
+def of_vectors(tmp_path_factory):
+    return quick(tmp_path_factory.mktemp("runs") / "run", np.random.default_rng(0).normal(size=(60, 5)))
+
+
+@pytest.fixture
+def copy(trained, tmp_path):
+    return shutil.copytree(trained.path, tmp_path / "copy")
+
+
+def test_what_is_loaded_is_what_was_saved_to_the_bit(trained):
+    loaded = vlae.load(str(trained.path))
+    assert isinstance(loaded, vlae.Run)
+    for part in ("path", "recipe", "data", "summary"):
+        assert getattr(loaded, part) == getattr(trained, part)
+    assert np.array_equal(loaded.examples, trained.examples)
+    assert not loaded.model.training
+    state = trained.model.state_dict()
+    assert state.keys() == loaded.model.state_dict().keys()
+    assert all(torch.equal(weights, state[name]) for name, weights in loaded.model.state_dict().items())
+    x = trained.examples
+    assert all(np.array_equal(a, b) for a, b in zip(loaded.encode(x), trained.encode(x), strict=True))
+
+
+def test_the_model_infers_and_generates(trained):
+    x = vlae.as_input(trained.examples)
+    posteriors = trained.model.infer(x)
+    assert [tuple(q.mean.shape) for q in posteriors] == [(len(x), 1), (len(x), 2)]
+    assert trained.model.generate(tuple(q.mean for q in posteriors)).mean.shape == x.shape
+
+
+def test_encode_and_decode(trained):
+    x = trained.examples
+    codes = trained.encode(x, batch_size=5)
+    assert [code.shape for code in codes] == [(len(x), 1), (len(x), 2)]
+    assert all(code.dtype == np.float32 for code in codes)
+    for same in (x / 255, torch.tensor(x), (x / 255).astype(np.float32)):
+        for code, again in zip(codes, trained.encode(same), strict=True):
+            np.testing.assert_allclose(code, again, atol=1e-5)
+    np.testing.assert_allclose(trained.encode(x[0])[1], codes[1][:1], atol=1e-5)
+
+    pictures = trained.decode(codes, batch_size=5)
+    assert pictures.shape == x.shape
+    assert pictures.dtype == np.float32
+    assert 0 <= pictures.min() <= pictures.max() <= 1
+    mse = ((pictures - x / 255) ** 2).mean()
+    assert mse == pytest.approx(trained.summary["reconstruction"]["mse"], rel=1e-4)
+    np.testing.assert_allclose(pictures, trained.decode([code.tolist() for code in codes]), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("x", "words"),
+    [
+        (np.zeros((2, 1, 8, 8), np.uint8), r"shape \(2, 1, 8, 8\) is given; this model takes \(N, 3, 8, 8\)"),
+        (np.zeros((0, 3, 8, 8), np.uint8), "this model takes"),
+        (np.full((2, 3, 8, 8), 2.0), "values from 2 to 2 are given; images are uint8, or floats in"),
+        (np.full((2, 3, 8, 8), -0.1), "values from -0.1"),
+        (np.full((2, 3, 8, 8), np.nan), "nothing may be NaN"),
+    ],
+)
+def test_what_cannot_be_encoded_is_named(trained, x, words):
+    with pytest.raises(ValueError, match=words):
+        trained.encode(x)
+
+
+@pytest.mark.parametrize(
+    "codes",
+    [(), (np.zeros((2, 1)),), (np.zeros((2, 2)), np.zeros((2, 1))), (np.zeros((2, 1)), np.zeros((3, 2))), (1, 2)],
+)
+def test_codes_of_another_ladder_are_refused(trained, codes):
+    with pytest.raises(ValueError, match=r"this ladder's are \(N, 1\), \(N, 2\), level 1 first"):
+        trained.decode(codes)
+
+
+def test_vectors_are_encoded_as_they_are(of_vectors):
+    codes = of_vectors.encode(of_vectors.examples)
+    assert of_vectors.decode(codes).shape == of_vectors.examples.shape
+    with pytest.raises(ValueError, match="nothing may be NaN or infinite"):
+        of_vectors.encode(np.full((2, 5), np.inf))
+
+
+# Figures
+
+
+@pytest.mark.parametrize("kind", figures.KINDS)
+def test_every_figure_is_drawn_and_kept(copy, kind):
+    (copy / "figures" / f"{kind}.png").unlink()
+    run = runs.load(copy)
+    picture = run.figure(kind)
+    assert isinstance(picture, Image.Image)
+    assert np.array_equal(np.asarray(picture), np.asarray(Image.open(copy / "figures" / f"{kind}.png")))
+
+
+def test_a_figure_takes_options_and_another_place(trained, tmp_path):
+    before = (trained.path / "figures" / "levels.png").stat().st_mtime_ns
+    small = trained.figure("levels", num=2, seed=1, out=tmp_path / "new" / "a.png")
+    assert Image.open(tmp_path / "new" / "a.png").size == small.size
+    assert trained.figure("levels", num=3, out=tmp_path / "b.png").width > small.width
+    assert (trained.path / "figures" / "levels.png").stat().st_mtime_ns == before
+
+
+def test_a_figure_starts_from_a_picture_of_any_size(trained, tmp_path):
+    pixels = np.random.default_rng(1).integers(0, 256, (50, 70, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "photo.png")
+    Image.fromarray(pixels[:, :, 0]).save(tmp_path / "grey.jpg")
+    for kind in ("levels", "traversal"):
+        held = [
+            trained.figure(kind, from_image=image, out=tmp_path / "a.png")
+            for image in (tmp_path / "photo.png", str(tmp_path / "grey.jpg"), trained.examples[0], None)
+        ]
+        assert len({picture.size for picture in held}) == 1
+        assert len({picture.tobytes() for picture in held}) == 4
+
+
+def test_a_figure_of_vectors_starts_from_one(of_vectors, tmp_path):
+    np.save(tmp_path / "one.npy", of_vectors.examples[:1])
+    for kind in figures.KINDS:
+        assert (of_vectors.path / "figures" / f"{kind}.png").exists()
+    assert of_vectors.figure("levels", from_image=tmp_path / "one.npy") == of_vectors.figure(
+        "levels", from_image=of_vectors.examples[0]
+    )
+
+
+def test_figures_that_cannot_be_had_are_refused(trained, tmp_path):
+    with pytest.raises(ValueError, match="no figure 'lvls'; choose one of levels, samples"):
+        trained.figure("lvls")
+    with pytest.raises(ValueError, match="a 'samples' figure has no option span; it has num, seed"):
+        trained.figure("samples", span=3)
+    with pytest.raises(ValueError, match="a 'progress' figure has no option seed; it has none"):
+        trained.figure("progress", seed=3)
+    with pytest.raises(ValueError, match="does not start from one image"):
+        trained.figure("samples", from_image=trained.examples[0])
+    with pytest.raises(ValueError, match="2 data are given; one is held"):
+        trained.figure("levels", from_image=trained.examples[:2])
+    with pytest.raises(ValueError, match=r"ends in \.png"):
+        trained.figure("levels", out=tmp_path / "a.jpg")
+    with pytest.raises(FileNotFoundError):
+        trained.figure("levels", from_image=tmp_path / "none.png")
+    (tmp_path / "words.png").write_text("words")
+    with pytest.raises(ValueError, match=r"words.png"):
+        trained.figure("levels", from_image=tmp_path / "words.png")
+    with pytest.raises(WriteError, match="cannot be written"):
+        trained.figure("levels", out="/dev/null/a.png")
+
+
+# Folders that are not whole
+
+
+def test_there_is_no_folder(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no run folder .*none; train one with: vlae train DATA --out"):
+        runs.load(tmp_path / "none")
+
+
+def test_the_folder_holds_no_run(tmp_path):
+    with pytest.raises(RunError, match=r"holds no run: there is no recipe\.json in it"):
+        runs.load(tmp_path)
+
+
+def test_the_run_is_not_finished(copy):
+    (copy / "model.safetensors").unlink()
+    with pytest.raises(RunError, match=r"not finished; go on with: vlae train an array --out .*copy --resume"):
+        runs.load(copy)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "summary.json", "examples.npy"])
+@pytest.mark.parametrize("length", [0, 7, 100])
+def test_a_file_is_cut_short(copy, name, length):
+    (copy / name).write_bytes((copy / name).read_bytes()[:length])
+    with pytest.raises(RunError, match=r"the run in .* is damaged \(.*\); train it again into another folder") as error:
+        runs.load(copy)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["summary.json", "examples.npy"])
+def test_a_file_is_missing(copy, name):
+    (copy / name).unlink()
+    with pytest.raises(RunError, match="is damaged"):
+        runs.load(copy)
+
+
+def test_weights_of_another_model(copy, of_vectors):
+    shutil.copy(of_vectors.path / "model.safetensors", copy)
+    with pytest.raises(RunError, match="is damaged") as error:
+        runs.load(copy)
+    assert "\n" not in str(error.value)
+
+
+def spoil(change):
+    def write(copy):
+        record = json.loads((copy / "recipe.json").read_text())
+        change(record)
+        (copy / "recipe.json").write_text(json.dumps(record))
+
+    return write
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda copy: (copy / "recipe.json").write_text("{"),
+        lambda copy: (copy / "recipe.json").write_text("[1]"),
+        spoil(lambda record: record.pop("recipe")),
+        spoil(lambda record: record.pop("data")),
+        spoil(lambda record: record["recipe"].pop("levels")),
+        spoil(lambda record: record["recipe"].update(colour="red")),
+        spoil(lambda record: record["recipe"]["training"].update(steps=0)),
+        spoil(lambda record: record["recipe"]["training"].update(from_a_newer_vlae=1)),
+    ],
+)
+def test_the_recipe_is_damaged(copy, change):
+    change(copy)
+    with pytest.raises(RunError, match=r"recipe.json cannot be read: "):
+        runs.load(copy)
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path):
+    file = tmp_path / "file"
+    file.write_text("old")
+    with pytest.raises(KeyboardInterrupt), atomic.whole(file) as partial:
+        partial.write_text("ne")
+        raise KeyboardInterrupt
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("file", "old")]
+    with atomic.whole(file) as partial:
+        partial.write_text("new")
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("file", "new")]
+
+
+def test_the_record_can_be_trained_again(trained, tmp_path):
+    recipe, data = runs.read_recipe(trained.path)
+    assert recipe == trained.recipe
+    pictures = np.random.default_rng(0).integers(0, 256, (60, 8, 8, 3), dtype=np.uint8)
+    again = train(pictures, out=tmp_path / "again", recipe=recipe, progress=False)
+    assert again.summary == trained.summary
+    assert data["source"] == "an array"

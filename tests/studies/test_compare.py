@@ -1,0 +1,137 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vlae.evaluation import measures as evaluation
+from vlae.evaluation.measures import evaluate
+from vlae.studies import compare as comparison
+from vlae.studies.compare import Comparison, compare
+
+QUICK = {"steps": 80, "batch_size": 16, "progress": False, "codes": (1, 2)}
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    rng = np.random.default_rng(0)
+    bright = rng.integers(20, 200, (2400, 1, 1))
+    file = tmp_path_factory.mktemp("data") / "flat.npy"
+    np.save(file, (bright + rng.integers(0, 50, (2400, 8, 8))).astype(np.uint8))
+    return str(file)
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory):
+    return tmp_path_factory.mktemp("compared")
+
+
+@pytest.fixture(scope="module")
+def compared(source, out) -> Comparison:
+    (found,) = compare(("vae", "lean"), data=[source], out=out, seeds=2, **QUICK)
+    return found
+
+
+def test_leaves_table_figure_and_numbers(compared, out):
+    folder = out / "flat"
+    assert (folder / comparison.TABLE).read_text().strip() == compared.as_text()
+    with Image.open(folder / comparison.FIGURE) as picture:
+        assert picture.width > 600
+    kept = json.loads((folder / comparison.NUMBERS).read_text())
+    assert kept["measures"] == compared.measures() and set(kept["runs"]) == {"vae", "lean"}
+    assert kept["recipes"]["lean"]["training"]["steps"] == 80
+    assert kept["protocol"] == compared.found["lean"][0]["protocol"]
+
+
+def test_numbers_are_those_of_the_evaluation(compared, source):
+    run = compared.systems["lean"][1]
+    found = evaluate(run)
+    measures = {name: values["lean"][1] for name, values in compared.measures().items()}
+    assert measures["squared error"] == found["reconstruction"]["mse"]
+    assert measures["KL (nats), level 2"] == found["levels"][1]["kl_nats"]
+    assert measures["level order"] == found["level_order"]
+    assert measures["parameters"] == sum(p.numel() for p in run.model.parameters())
+
+
+def test_table_gives_median_least_and_most(compared):
+    for value, shown in (
+        ([1.0, 3.0, 2.0], "2 (1 to 3)"),
+        ([0.5, 0.5], "0.50"),
+        ([None, None], "-"),
+        ([0.5, None], "0.50, 1 of 2"),
+        ([1e6], "1,000,000"),
+    ):
+        assert comparison._shown(value) == shown
+    lines = compared.as_text().splitlines()
+    assert "median of 2 runs" in lines[0] and len({len(line) for line in lines}) == 1
+    kl = next(line for line in lines if line.startswith("| KL (nats), level 1"))
+    assert kl.split("|")[2].strip() == "-"  # a VAE has no code there
+    assert any(line.startswith("| squared error") for line in lines)
+
+
+def test_agreement_of_seeds(rng):
+    table = rng.normal(size=(300, 3))
+    assert comparison._agreement([table, -table[:, ::-1]]) == [pytest.approx(1, abs=0.2)] * 2
+    assert comparison._agreement([table]) == [None]
+
+
+def test_nothing_is_measured_twice(compared, source, out, monkeypatch):
+    measured = []
+    monkeypatch.setattr(evaluation, "evaluate", lambda run, *a, **k: measured.append(run))
+    (again,) = compare(("vae", "lean"), data=[source], out=out, seeds=2, **QUICK)
+    assert measured == [] and again.measures() == compared.measures()
+
+
+def test_another_protocol_is_measured_again(compared, source, out, monkeypatch):
+    run = compared.systems["lean"][0]
+    file = run.path / "evaluation.json"
+    kept = json.loads(file.read_text())
+    file.write_text(json.dumps(kept | {"protocol": kept["protocol"] | {"probe_fit_share": 0.5}}))
+    measured = []
+    real = evaluation.evaluate
+    monkeypatch.setattr(evaluation, "evaluate", lambda run, *a, **k: measured.append(run.path) or real(run, *a, **k))
+    compare(("vae", "lean"), data=[source], out=out, seeds=2, **QUICK)
+    assert measured == [run.path]
+
+
+def test_finished_runs_on_other_data(compared, tmp_path, rng):
+    np.save(tmp_path / "other.npy", rng.integers(0, 256, (2400, 8, 8), dtype=np.uint8))
+    paths = [run.path for of_it in compared.systems.values() for run in of_it]
+    (found,) = compare(paths, data=[str(tmp_path / "other.npy")], out=tmp_path, progress=False)
+    assert found.source == "other" and [len(of_it) for of_it in found.systems.values()] == [2, 2]
+    assert found.measures()["squared error"] != compared.measures()["squared error"]
+    assert json.loads((paths[0] / "evaluation.json").read_text())["protocol"]["data"]["source"].endswith("flat.npy")
+
+
+def test_a_perfect_ladder_is_a_rising_diagonal(compared):
+    found = {**compared.found["lean"][0]}
+    found["complexity"] = {"hard": 0.9, "easy": 0.1}
+    for level, told in zip(found["levels"], ({"hard": 0.0, "easy": 1.0}, {"hard": 1.0, "easy": 0.0}), strict=True):
+        level["factors"] = told
+    one = replace(
+        compared, systems={"lean": compared.systems["lean"][:1]}, found={"lean": [found]}, udr={"lean": [None]}
+    )
+    from matplotlib.figure import Figure
+
+    axes = Figure().subplots()
+    one._heat(axes, "lean", last=True)
+    (shown,) = axes.get_images()
+    assert shown.get_array().tolist() == [[1, 0], [0, 1]] and shown.origin == "lower"
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["easy", "hard"]
+
+
+def test_presets(monkeypatch, tmp_path):
+    asked = {}
+    monkeypatch.setattr(comparison, "systems_of", lambda what, **how: asked.update(what=what, **how) or iter(()))
+    compare(preset="hierarchy", data=["streets"], out=tmp_path)
+    assert asked["what"] == ("vae", "hvae", "lvae", "joint", "lean") and asked["data"] == ["streets"]
+    assert asked["codes"][1, 28, 28] == (2, 2, 2)
+    compare(preset="hierarchy")
+    assert asked["data"] == ("streets", "hf:ylecun/mnist") and str(asked["out"]) == "runs/hierarchy"
+    with pytest.raises(ValueError, match="choose one of hierarchy"):
+        compare(preset="hirarchy")
+    with pytest.raises(ValueError, match="no recipes or runs beside"):
+        compare(("lean",), preset="hierarchy")
+    with pytest.raises(ValueError, match="on one data set"):
+        compare(("runs/a",), data=["one", "two"])

@@ -1,0 +1,122 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from vlae.models.ladder import VLAE, Level
+from vlae.recipes import build, hvae, lean, lvae
+from vlae.studies import gibbs
+from vlae.studies.gibbs import Judge, chain, frechet, two_sample
+
+QUICK = {"steps": 3, "batch_size": 8, "progress": False, "codes": (1, 2), "seeds": 1}
+
+
+def test_frechet_by_hand(rng):
+    x = rng.normal(size=(4000, 3))
+    assert frechet(x, x) == pytest.approx(0, abs=1e-9)
+    assert frechet(x, x + np.array([1, 2, 0])) == pytest.approx(5, abs=1e-6)  # the means alone differ
+    scaled = (x - x.mean(0)) @ np.diag([2, 1, 1]) + x.mean(0)
+    a, b = np.cov(x, rowvar=False), np.cov(scaled, rowvar=False)
+    root = np.sqrt(np.linalg.eigvals(a @ b).real)
+    assert frechet(x, scaled) == pytest.approx(np.trace(a + b) - 2 * root.sum(), abs=1e-6)
+    assert frechet(scaled, x) == pytest.approx(frechet(x, scaled))
+    assert frechet(x[:, :1], 3 * x[:, :1]) > 0  # one column
+
+
+def test_two_sample(rng):
+    one, other = rng.normal(size=(2, 500, 4))
+    assert two_sample(one, other) == pytest.approx(0.5, abs=0.08)
+    assert two_sample(one, other + 5) > 0.99
+    assert two_sample(one, 3 * other) > 0.7  # no line tells these apart
+    assert two_sample(one, other, seed=1) == two_sample(one, other, seed=1)
+
+
+def test_judge_ranks(rng):
+    data = rng.integers(0, 256, (1400, 1, 6, 6), dtype=np.uint8)
+    judge = Judge(data[:400], data[400:800])
+    same, other = judge.distances(data[800:] / 255.0), judge.distances(0.5 * data[800:] / 255.0)
+    assert np.mean(same["frechet"]) < 0.5 * np.mean(other["frechet"])
+    assert np.mean(same["two_sample"]) < 0.6 < np.mean(other["two_sample"])
+    assert len(same["frechet"]) == gibbs.GROUPS
+
+
+def test_a_hierarchy_sees_level_1_alone_and_a_ladder_does_not():
+    x = torch.rand(4, 1, 8, 8)
+    for recipe, alone in (
+        (hvae((1, 8, 8), codes=(3, 2), width=4), True),
+        (lean((1, 8, 8), codes=(3, 2), width=4), False),
+    ):
+        torch.manual_seed(0)
+        model = build(recipe).eval()
+        with torch.inference_mode():
+            one, all_levels = (
+                chain(model, x, levels=levels, generator=torch.Generator().manual_seed(0)) for levels in ((1,), (1, 2))
+            )
+        assert torch.equal(one, all_levels) == alone
+
+
+def test_what_a_posterior_depends_on_is_drawn_too():
+    torch.manual_seed(0)
+    model = build(lvae((1, 8, 8), codes=(2, 2), width=4)).eval()
+    x = torch.rand(1, 1, 8, 8).expand(3000, -1, -1, -1)
+    with torch.inference_mode():
+        list(model.priors.parameters())[-2].mul_(20)  # the prior of z_1 hangs on z_2, and by it the posterior
+        seen = []
+        model.generate = lambda codes: seen.append(codes) or torch.distributions.Normal(x, 1.0)
+        chain(model, x, levels=(1,), generator=torch.Generator().manual_seed(0))
+        at_the_mean = model.infer(x)[0].stddev[0]
+        torch.manual_seed(1)
+        truth = model(x).codes[0].std(0)
+    assert seen[0][0].std(0).numpy() == pytest.approx(truth.numpy(), rel=0.1)
+    assert (truth > 1.1 * at_the_mean).any()
+
+
+def test_levels_that_are_not_inferred_come_from_the_prior():
+    torch.manual_seed(0)
+    model = VLAE((5,), [Level(code_size=2, dense=(8,)), Level(code_size=2, dense=(8,))], mean=0.0, stddev=1.0).eval()
+    with torch.inference_mode():
+        one, other = (
+            chain(model, x, levels=(), generator=torch.Generator().manual_seed(0))
+            for x in (torch.zeros(3, 5), torch.ones(3, 5))
+        )
+    assert torch.equal(one, other)
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    file = tmp_path_factory.mktemp("data") / "flat.npy"
+    rng = np.random.default_rng(0)
+    np.save(file, (rng.integers(20, 200, (900, 1, 1)) + rng.integers(0, 50, (900, 8, 8))).astype(np.uint8))
+    return str(file)
+
+
+def test_study(source, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(gibbs, "STEPS", (1, 3))
+    (found,) = gibbs.study(("hvae", "lean"), data=[source], out=tmp_path, **QUICK)
+    json.dumps(found, allow_nan=False)
+    folder = tmp_path / "flat"
+    assert json.loads((folder / "gibbs.json").read_text()) == found
+    with Image.open(folder / "gibbs.png") as picture:
+        assert picture.height > 400
+    text = (folder / "gibbs.md").read_text()
+    assert text.strip() == gibbs.as_text(found) and len(text.splitlines()) == 5
+    for runs_of in found["systems"].values():
+        assert set(runs_of[0]["chains"]["level 1"]) == {"1", "3"}
+        assert runs_of[0]["chains"]["level 1"]["1"]["moved"] > 0
+
+    # What was followed once is not followed again; of another seed it is.
+    followed = []
+    real = gibbs.study_run
+    monkeypatch.setattr(gibbs, "study_run", lambda run, *a, **k: followed.append(run.path.name) or real(run, *a, **k))
+    (again,) = gibbs.study(("hvae", "lean"), data=[source], out=tmp_path, **QUICK)
+    assert followed == [] and again == found
+    gibbs.study(("hvae",), data=[source], out=tmp_path, seed=1, **QUICK)
+    assert followed == ["hvae-0"]
+
+
+def test_too_few_data(tmp_path, rng):
+    np.save(tmp_path / "few.npy", rng.integers(0, 256, (100, 8, 8), dtype=np.uint8))
+    with pytest.raises(ValueError, match="the study needs 200 and 40"):
+        gibbs.study(("lean",), data=[str(tmp_path / "few.npy")], out=tmp_path, **QUICK)

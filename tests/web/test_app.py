@@ -1,0 +1,486 @@
+"""The page in a real browser, as a visitor meets it; and what the server answers to one who is up to no good."""
+
+import base64
+import builtins
+import io
+import json
+import os
+import re
+import shutil
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import vlae
+from vlae.cli import main
+from vlae.training.train import train
+from vlae.web import app
+
+CHROMIUM = shutil.which("chromium")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+TABS = ("Levels", "Mix", "Map", "Neighbours", "Card")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A ladder of bright and dark, red and blue blocks: two classes, three levels, one of them without a code."""
+    folder = tmp_path_factory.mktemp("explorer")
+    rng = np.random.default_rng(0)
+    for name, channel in (("red", 0), ("blue", 2)):
+        (folder / "blocks" / name).mkdir(parents=True)
+        for i in range(60):
+            pixels = np.full((16, 16, 3), rng.integers(0, 120), np.uint8)
+            top, left = rng.integers(0, 8, 2)
+            pixels[top : top + 8, left : left + 8, channel] = 255
+            Image.fromarray(pixels).save(folder / "blocks" / name / f"{i}.png")
+    return train(folder / "blocks", out=folder / "run", codes=(4, 0, 2), steps=60, batch_size=32, progress=False)
+
+
+@pytest.fixture(scope="module")
+def address(run):
+    page = app.explore(run, wait=False)
+    yield page.local_url
+    page.close()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if CHROMIUM is None:
+        pytest.skip("the page is tested in Debian's chromium: apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+
+
+@pytest.fixture(scope="module")
+def screenshots(tmp_path_factory):
+    """Where pictures of the page are left, to be looked at."""
+    folder = Path(os.environ.get("VLAE_SCREENSHOTS") or tmp_path_factory.mktemp("screenshots"))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.fixture
+def visit(browser, address):
+    """Opens the page as a new visitor; in the end nothing may have failed, and nothing been asked of elsewhere."""
+    contexts, amiss = [], []
+
+    def open_page(link=address, **options):
+        context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(30_000)
+        page.on("console", lambda said: said.type in ("error", "warning") and amiss.append(said.text))
+        page.on("pageerror", lambda error: amiss.append(str(error)))
+        page.on("requestfailed", lambda asked: amiss.append(f"failed: {asked.url[:100]}"))
+        page.on("response", lambda got: got.status >= 400 and amiss.append(f"{got.status}: {got.url[:100]}"))
+        page.on("request", lambda asked: _is_near(asked.url) or amiss.append(f"left the machine: {asked.url}"))
+        page.goto(link)
+        page.wait_for_selector("html[data-vlae=ready]")
+        page.wait_for_selector("#live[src]")
+        settle(page)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert amiss == []
+
+
+def _is_near(url):
+    return url.startswith(("http://127.0.0.1:", "data:", "blob:"))
+
+
+def settle(page):
+    """Waits until nothing more is to come."""
+    page.wait_for_function("!document.documentElement.hasAttribute('data-busy')")
+
+
+def pixels(page, selector):
+    source = page.locator(selector).get_attribute("src")
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(source.split(",")[1])))).astype(int)
+
+
+def changed(page, selector, before):
+    """Waits until the picture is another, and says how far from what it was."""
+    page.wait_for_function(
+        "([selector, before]) => document.querySelector(selector).src !== before", arg=[selector, before]
+    )
+    now = page.locator(selector).get_attribute("src")
+    decoded = [np.asarray(Image.open(io.BytesIO(base64.b64decode(url.split(",")[1])))) for url in (before, now)]
+    return np.abs(decoded[0].astype(int) - decoded[1]).max()
+
+
+def source(page, selector="#live"):
+    return page.locator(selector).get_attribute("src")
+
+
+def open_tab(page, name):
+    page.get_by_role("tab", name=name, exact=True).click()
+    settle(page)
+
+
+def png(picture):
+    stream = io.BytesIO()
+    Image.fromarray(picture).save(stream, "PNG")
+    return stream.getvalue()
+
+
+# Levels
+
+
+def test_a_slider_changes_the_picture(visit):
+    page = visit()
+    assert "Level 1" in page.locator("#level-1 h3").inner_text()
+    assert page.locator("#level-2").count() == 0  # it has no code
+    assert page.locator("#level-1 input[type=range]").count() == 4
+    for value in ("3", "-3"):
+        before = source(page)
+        page.locator("#level-1 input[type=range]").first.fill(value)
+        assert changed(page, "#live", before) > 20
+    assert page.locator("#level-1 output").first.inner_text() == "-3.00"
+
+
+def test_the_last_of_many_moves_is_what_is_shown(visit):
+    page = visit()
+    slider = page.locator("#level-1 input[type=range]").first
+    slider.evaluate(
+        """(slider) => { for (let i = 0; i <= 60; i++) {
+            slider.value = -3 + i / 10; slider.dispatchEvent(new Event("input", { bubbles: true })); } }"""
+    )
+    settle(page)
+    shown = source(page)
+    asked = []
+    page.on("request", lambda request: asked.append(request.url.rsplit("/", 1)[-1]))
+    slider.fill("0")
+    changed(page, "#live", shown)
+    before = source(page)
+    slider.fill("3")
+    changed(page, "#live", before)
+    assert source(page) == shown
+    assert asked.count("picture") == 2
+
+
+def test_by_keyboard(visit):
+    page = visit()
+    page.locator("#level-1 input[type=range]").first.focus()
+    before = source(page)
+    page.keyboard.press("End")
+    changed(page, "#live", before)
+    before = source(page)
+    page.keyboard.press("Home")
+    assert changed(page, "#live", before) > 20
+    page.locator("#level-3 .pad").focus()
+    before = page.locator("#level-3 output").all_inner_texts()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowUp")
+    assert page.locator("#level-3 output").all_inner_texts() != before
+    page.get_by_role("tab", name="Levels").focus()
+    page.keyboard.press("ArrowLeft")
+    assert page.get_by_role("tab", name="Card").get_attribute("aria-selected") == "true"
+    settle(page)
+
+
+def test_the_pad_and_the_strip(visit):
+    page = visit()
+    before = source(page)
+    page.locator("#level-3 .pad").click(position={"x": 12, "y": 12})
+    assert changed(page, "#live", before) > 5
+    settle(page)
+    codes = page.locator("#level-1 output").all_inner_texts()
+    before = source(page)
+    page.locator("#level-1 .strip .tile").nth(2).click()
+    changed(page, "#live", before)
+    assert page.locator("#level-1 output").all_inner_texts() != codes
+    page.locator("#level-1").get_by_role("button", name="Reset").click()
+    settle(page)
+    assert page.locator("#level-1 output").all_inner_texts() == codes
+    page.locator("#level-1").get_by_role("button", name="Resample").click()
+    settle(page)
+    assert page.locator("#level-1 output").all_inner_texts() != codes
+
+
+def test_from_the_data_and_back(visit, run):
+    page = visit()
+    page.get_by_role("button", name="From the data…").first.click()
+    page.locator(".chooser .tile").nth(3).click()
+    page.wait_for_function("document.querySelector('#origin').textContent.includes('image 3 of the data')")
+    settle(page)
+    page.wait_for_function("location.hash.includes('from=data:3')")
+    original = pixels(page, ".trio img >> nth=0")
+    assert np.array_equal(original, run.examples[3].transpose(1, 2, 0))
+    page.locator("#level-1").get_by_role("button", name="Copy from an image").click()
+    page.wait_for_selector(".chooser .tile")
+    page.keyboard.press("Escape")
+    page.wait_for_selector(".chooser", state="detached")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save the picture").click()
+    assert download.value.suggested_filename == "run-picture.png"
+    assert Image.open(download.value.path()).size == (16, 16)
+
+
+def test_upload(visit):
+    page = visit()
+    picture = np.zeros((40, 60, 3), np.uint8)
+    picture[:, :, 1] = 200
+    before = source(page)
+    file = {"name": "mine.png", "mimeType": "image/png", "buffer": png(picture)}
+    page.locator("#vlae-levels input[type=file]").set_input_files(file)
+    changed(page, "#live", before)
+    assert "your picture mine.png" in page.locator("#origin").inner_text()
+    assert (pixels(page, ".trio img >> nth=0")[8, 8] == (0, 200, 0)).all()
+
+
+def test_hostile_uploads_get_a_message(visit, tmp_path):
+    page = visit()
+    good = png(np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8))
+    huge = good.replace((40).to_bytes(4, "big") * 2, (60_000).to_bytes(4, "big") * 2, 1)
+    before = source(page)
+    for name, content, words in (
+        ("cut.png", good[:200], "cannot be read as a picture"),
+        ("huge.png", huge, "cannot be read as a picture"),
+        ("words.png", b"not a picture", "it is none of BMP"),
+        ("empty.png", b"", "it is none of BMP"),
+        ("large.png", bytes(app.MAX_BYTES + 1), "larger than 20 MB"),
+    ):
+        (tmp_path / name).write_bytes(content)
+        page.locator("#vlae-levels input[type=file]").set_input_files(tmp_path / name)
+        page.wait_for_function(
+            "words => document.querySelector('.vlae-message').textContent.includes(words)", arg=words
+        )
+        page.locator(".vlae-message").get_by_role("button", name="Close").click()
+    assert source(page) == before
+
+
+# The other tabs
+
+
+def test_mix(visit):
+    page = visit()
+    open_tab(page, "Mix")
+    page.wait_for_selector(".paths .tile")
+    assert page.locator(".swaps .tile").count() == 4
+    assert page.locator(".paths .row").count() == 3
+    page.get_by_role("button", name="all from A").click()
+    settle(page)
+    all_a = source(page, "#mixed")
+    page.locator(".shares input").first.fill("1")
+    assert changed(page, "#mixed", all_a) > 5
+    page.get_by_role("button", name="levels 1, 3 from B").click()
+    settle(page)
+    all_b = source(page, "#mixed")
+    page.get_by_role("button", name="Swap A and B").click()
+    page.get_by_role("button", name="all from A").click()
+    settle(page)
+    assert source(page, "#mixed") == all_b
+    page.get_by_role("button", name="All levels, 50 % of the way to B").or_(
+        page.get_by_role("button", name="all levels, 50 % of the way to B")
+    ).first.click()
+    assert page.locator(".shares input").last.input_value() == "0.5"
+    settle(page)
+
+
+def test_the_map(visit):
+    page = visit()
+    open_tab(page, "Map")
+    page.wait_for_selector("#decoded[src]")
+    before = source(page, "#decoded")
+    page.locator("canvas.map").click(position={"x": 80, "y": 80})
+    assert changed(page, "#decoded", before) > 5
+    assert re.match(r"nearest: image \d+, (red|blue)", page.locator(".pair figcaption").nth(1).inner_text())
+    before = source(page, "#decoded")
+    page.locator("canvas.map").focus()
+    for _ in range(6):
+        page.keyboard.press("ArrowRight")
+    changed(page, "#decoded", before)
+    assert page.locator(".legend").inner_text().split() == ["blue", "red"]
+    page.get_by_label("Coloured by").select_option("brightness")
+    assert "high" in page.locator(".legend").inner_text()
+    page.get_by_label("as pictures").uncheck()
+    page.get_by_label("Placed by").select_option("1")  # four dimensions: two directions of them
+    settle(page)
+    page.get_by_role("button", name="Open the decoded in Levels").click()
+    assert "a point of the map" in page.locator("#origin").inner_text()
+    settle(page)
+
+
+def test_neighbours(visit):
+    page = visit()
+    open_tab(page, "Neighbours")
+    page.wait_for_selector(".nearest .tile")
+    assert page.locator(".nearest .row").count() == 2
+    tile = page.locator(".nearest .row").first.locator(".tile").first
+    name = tile.get_attribute("aria-label").split(",")[0]
+    tile.click()
+    page.wait_for_function(
+        "name => document.querySelector('#vlae-neighbours figcaption').textContent.startsWith(name)", arg=name
+    )
+    settle(page)
+
+
+def test_the_card(visit):
+    page = visit()
+    open_tab(page, "Card")
+    page.wait_for_selector("#vlae-card img")
+    words = page.locator("#vlae-card").inner_text()
+    assert "KL (nats)" in words and "not been measured yet" in words
+
+
+# Sharing, sizes and colours
+
+
+def test_a_link_brings_back_what_was_seen(visit, run):
+    page = visit()
+    page.get_by_role("button", name="New random draw").click()
+    settle(page)
+    before = source(page)
+    page.locator("#level-1 input[type=range]").first.fill("2.5")
+    changed(page, "#live", before)
+    page.wait_for_function("location.hash.includes('2.5') && location.hash.includes('from=seed')")
+    other = visit(page.url)
+    assert source(other) == source(page)
+    assert other.locator("#level-1 output").all_inner_texts() == page.locator("#level-1 output").all_inner_texts()
+    wrong = visit(page.url.replace("run=run", "run=another"))
+    assert "This link is of the run another" in wrong.locator(".vlae-message").inner_text()
+
+
+def test_the_state_can_be_copied(visit, address, run):
+    page = visit(permissions=["clipboard-read", "clipboard-write"])
+    page.get_by_role("button", name="Copy JSON").click()
+    page.get_by_role("button", name="Copied").wait_for()
+    found = json.loads(page.evaluate("navigator.clipboard.readText()"))
+    assert found["run"] == "run" and found["from"] == "data:0"
+    expected = [code[0] for code in run.encode(run.examples[0])]
+    assert all(np.allclose(a, b, atol=1e-3) for a, b in zip(found["codes"], expected, strict=True))
+
+
+def test_two_visitors_do_not_see_each_other(visit):
+    one, two = visit(), visit()
+    shown, codes = source(two), two.locator("#level-1 output").all_inner_texts()
+    before = source(one)
+    one.locator("#level-1 input[type=range]").first.fill("3")
+    changed(one, "#live", before)
+    two.reload()
+    two.wait_for_selector("#live[src]")
+    settle(two)
+    assert source(two) == shown
+    assert two.locator("#level-1 output").all_inner_texts() == codes
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_narrow_and_wide_light_and_dark(visit, screenshots, scheme):
+    page = visit(color_scheme=scheme)
+    for width in (360, 1280):
+        page.set_viewport_size({"width": width, "height": 800})
+        for tab in TABS:
+            open_tab(page, tab)
+            page.screenshot(path=screenshots / f"{tab.lower()}-{width}-{scheme}.png", full_page=True)
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, (tab, width)
+        open_tab(page, "Levels")
+        page.locator("#level-3 .buttons").scroll_into_view_if_needed()
+        assert page.locator("#live").bounding_box()["y"] >= 0  # the picture stays in view
+    background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    light = sum(map(int, re.findall(r"\d+", background)[:3])) / 3
+    assert light < 60 if scheme == "dark" else light > 200
+
+
+def test_the_report_opens_from_disk_without_a_network(browser, run, screenshots):
+    context = browser.new_context(viewport={"width": 360, "height": 800}, color_scheme="dark", offline=True)
+    page = context.new_page()
+    amiss = []
+    page.on("requestfailed", lambda asked: amiss.append(asked.url))
+    page.on("console", lambda said: amiss.append(said.text))
+    page.on("request", lambda asked: asked.url.startswith(("file:", "data:")) or amiss.append(asked.url))
+    page.goto((run.path / "report.html").as_uri())
+    assert page.locator("h1").inner_text() == "run"
+    assert page.evaluate("[...document.images].every((image) => image.naturalWidth > 0)")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    page.screenshot(path=screenshots / "report-360-dark.png", full_page=True)
+    context.close()
+    assert amiss == []
+
+
+# What the server answers
+
+
+def fetch(url, body=None):
+    """Status and content of an answer."""
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=30) as response:
+            return response.status, response.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
+    except (urllib.error.URLError, ConnectionError):  # cut off while it was still sending
+        return 413, b""
+
+
+def ask(address, name, *data):
+    status, content = fetch(f"{address}gradio_api/run/{name}", json.dumps({"data": data}).encode())
+    return json.loads(content)["data"][0] if status == 200 else status
+
+
+def test_no_file_is_served(address, run):
+    for path in ("/etc/passwd", run.path / "recipe.json", Path(vlae.__file__), "../../etc/passwd"):
+        for route in ("gradio_api/file=", "file=", "gradio_api/file/"):
+            status, content = fetch(f"{address}{route}{path}")
+            assert status in (403, 404) and b"root:" not in content, (route, path)
+    assert fetch(f"{address}gradio_api/upload", b"{}")[0] == 404
+
+
+def test_requests_are_limited(address):
+    assert fetch(f"{address}gradio_api/run/upload", b"x" * (app.MAX_BODY + 1))[0] == 413
+    assert ask(address, "describe")["name"] == "run"
+
+
+def test_nonsense_is_answered_with_a_message(address):
+    assert "codes of sizes" in ask(address, "picture", [[0]])["error"]
+    assert "there is no image 10000" in ask(address, "datum", 10_000)["error"]
+    assert "no level 7" in ask(address, "map", 7, "pca")["error"]
+    assert "did not arrive whole" in ask(address, "upload", "data:image/png;base64,###")["error"]
+    assert "no level 2" in ask(address, "strips", [[0] * 4, [], [0, 0]], [2], 0)["error"]
+
+
+def test_a_page_for_others_needs_a_password(run, capsys, monkeypatch):
+    monkeypatch.delenv("VLAE_PASSWORD", raising=False)
+    for words in (["--host", "0.0.0.0"], ["--share"]):
+        with pytest.raises(SystemExit) as stop:
+            main.main(["explore", str(run.path), *words])
+        assert stop.value.code == 2
+        assert "needs a password" in capsys.readouterr().err
+
+
+def test_a_password_is_asked_for(run):
+    page = app.explore(run, wait=False, password="open sesame")
+    try:
+        assert ask(page.local_url, "describe") == 401
+        assert b"lean" not in fetch(page.local_url)[1].split(b"<script", 1)[0]
+    finally:
+        page.close()
+
+
+def test_without_gradio_it_says_what_to_install(run, monkeypatch, capsys):
+    real = builtins.__import__
+
+    def without_gradio(name, *rest):
+        if name.split(".")[0] == "gradio":
+            raise ImportError(name)
+        return real(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", without_gradio)
+    with pytest.raises(SystemExit) as stop:
+        main.main(["explore", str(run.path)])
+    assert stop.value.code == 2
+    assert 'pip install "vlae[web]"' in capsys.readouterr().err
