@@ -10,7 +10,7 @@ import vlae
 from vlae.atomic import WriteError
 from vlae.cli import main as cli
 from vlae.codes import onnx as export
-from vlae.extras import MissingExtraError
+from vlae.errors import MissingExtraError
 from vlae.runs.run import RunError
 from vlae.training.train import train
 

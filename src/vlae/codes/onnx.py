@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from vlae.atomic import whole, writing
 from vlae.evaluation import level_card
 from vlae.evaluation.rates import as_input
-from vlae.extras import MissingExtraError
+from vlae.errors import MissingExtraError
 from vlae.models.base import LatentModel
 from vlae.runs import Run, RunError
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 
 import numpy as np
 
-from vlae.extras import MissingExtraError
+from vlae.errors import MissingExtraError
 from vlae.figures.thumbnails import png, sheet, smaller, webp
 from vlae.models.base import Codes
 from vlae.report import page
