@@ -10,7 +10,7 @@ recipe = replace(
     name="own",
     levels=(
         # Colour and light: statistics of the whole picture, which no level above can see or set.
-        vlae.Level(code_size=6, convolutions=((32, 2),), reads="pooled", acts="modulate"),
+        vlae.MomentsLevel(code_size=6, convolutions=((32, 2),)),
         # Nothing of its own: a step of the networks without a code.
         vlae.Level(code_size=0, convolutions=((64, 2),)),
         # The rest, unrestricted.

@@ -11,44 +11,68 @@ if TYPE_CHECKING:
     from vlae.codes.mix import mix
     from vlae.data.images import Images
     from vlae.estimators import LadderEncoder
-    from vlae.evaluation.measures import evaluate
-    from vlae.evaluation.rates import as_input
     from vlae.models.base import ForwardPass, LatentModel
-    from vlae.models.ladder import VLAE, Level
+    from vlae.models.distributions import CodeDistribution
+    from vlae.models.inference import as_input
+    from vlae.models.ladder import VLAE
+    from vlae.models.levels import LadderLevel, Level, LevelSettings, MomentsLevel
+    from vlae.models.likelihoods import Likelihood, LikelihoodHead
+    from vlae.objectives.base import Batch, Loss, Objective
+    from vlae.objectives.elbo import ELBO
     from vlae.recipes.recipe import Recipe
     from vlae.runs.run import Run, load
     from vlae.search.index import Index
     from vlae.studies.compare import compare
-    from vlae.training.train import train
+    from vlae.workflows import evaluate, train
 
 __version__ = "0.1.0"
 
 _HOME = {
-    "VLAE": "models.ladder",
+    "Batch": "objectives.base",
+    "CodeDistribution": "models.distributions",
+    "ELBO": "objectives.elbo",
     "ForwardPass": "models.base",
     "Images": "data.images",
     "Index": "search.index",
     "LadderEncoder": "estimators",
+    "LadderLevel": "models.levels",
     "LatentModel": "models.base",
-    "Level": "models.ladder",
+    "Level": "models.levels",
+    "LevelSettings": "models.levels",
+    "Likelihood": "models.likelihoods",
+    "LikelihoodHead": "models.likelihoods",
+    "Loss": "objectives.base",
+    "MomentsLevel": "models.levels",
+    "Objective": "objectives.base",
     "Recipe": "recipes.recipe",
     "Run": "runs.run",
-    "as_input": "evaluation.rates",
+    "VLAE": "models.ladder",
+    "as_input": "models.inference",
     "compare": "studies.compare",
-    "evaluate": "evaluation.measures",
+    "evaluate": "workflows",
     "load": "runs.run",
     "mix": "codes.mix",
-    "train": "training.train",
+    "train": "workflows",
 }
 
 __all__ = [
+    "ELBO",
     "VLAE",
+    "Batch",
+    "CodeDistribution",
     "ForwardPass",
     "Images",
     "Index",
     "LadderEncoder",
+    "LadderLevel",
     "LatentModel",
     "Level",
+    "LevelSettings",
+    "Likelihood",
+    "LikelihoodHead",
+    "Loss",
+    "MomentsLevel",
+    "Objective",
     "Recipe",
     "Run",
     "as_input",

@@ -10,12 +10,12 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_feature_names_in, check_array, check_is_fitted, validate_data
 from torch import Tensor
-from torch.distributions import Normal
 
 from vlae import recipes
 from vlae.evaluation.rates import elbos_of
-from vlae.models.base import standard_normal
+from vlae.models.distributions import CodeDistribution
 from vlae.recipes import Recipe
+from vlae.shapes import is_image, levels_with_code
 
 BATCH = 256  # rows encoded or decoded at a time
 
@@ -100,13 +100,13 @@ class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
         values = self._values(X, fitting=True)
         recipe = self._recipe(values.shape[1:])
-        occupied = [level for level, size in enumerate(recipe.code_sizes, start=1) if size]
+        occupied = list(levels_with_code(recipe.code_sizes))
         wanted = occupied if self.levels is None else [int(level) for level in np.atleast_1d(self.levels)]
         if unknown := [level for level in wanted if level not in occupied]:
             raise ValueError(f"levels are {self.levels}, of which {unknown} have no code; choose from {occupied}")
         self.recipe_, self.levels_ = recipe, tuple(wanted)
         self.model_ = fit(values, recipe)
-        if len(recipe.shape) == 1:
+        if not is_image(recipe.shape):
             self.model_.double()  # of a table every row's codes are then the same to the last digit in any batch
         return self
 
@@ -114,7 +114,7 @@ class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """The codes of data: the posterior means of the chosen levels side by side.
 
         Args:
-            X: as for `fit`.
+            X: a table or images, of the kind and shape it was fitted to.
 
         Returns:
             float32 (n_samples, code sizes added up), level 1 first.
@@ -154,7 +154,7 @@ class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         that `vlae odd` lists is minus this. The draws behind it are the same for all data and every call.
 
         Args:
-            X: as for `fit`.
+            X: a table or images, of the kind and shape it was fitted to.
 
         Returns:
             float32 (n_samples,).
@@ -229,7 +229,7 @@ class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             for start in range(0, len(values), BATCH):
                 yield torch.tensor(values[start : start + BATCH], dtype=self._dtype)
 
-    def _chosen(self, posteriors: tuple[Normal, ...]) -> np.ndarray:
+    def _chosen(self, posteriors: tuple[CodeDistribution, ...]) -> np.ndarray:
         means: list[Tensor] = [posteriors[level - 1].mean for level in self.levels_]
         return torch.cat(means, dim=1).float().numpy()
 
@@ -238,14 +238,10 @@ class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         given = dict(zip(self.levels_, chosen, strict=True))
         codes: tuple[Tensor, ...] = ()
         for level in range(self.model_.num_levels, 0, -1):
-            if level in given:
-                code = given[level]
-            elif codes:
-                code = self.model_.prior(level, codes).mean
-            else:
-                code = standard_normal(len(chosen[0]), self.model_.code_sizes[-1], self.model_.device).mean
+            others = self.model_.prior(level, codes).mean.expand(len(chosen[0]), -1)
+            code = given.get(level, others)
             codes = (code.to(self._dtype), *codes)
-        return self.model_.generate(codes).mean.float().numpy()
+        return self.model_.decode(codes).float().numpy()
 
 
 def _finite(table: np.ndarray) -> np.ndarray:

@@ -1,6 +1,7 @@
 """The shape of one datum, an image or a vector; the bounds of images; which levels have a code."""
 
 from collections.abc import Sequence
+from typing import TypeGuard
 
 Shape = tuple[int, ...]
 """``(channels, height, width)`` of an image or a map, ``(dimensions,)`` of a vector."""
@@ -12,7 +13,7 @@ MAX_CHANNELS = 4
 """Grey; grey and alpha; red, green, blue; and these with alpha."""
 
 
-def is_image(shape: Sequence[int]) -> bool:
+def is_image(shape: Sequence[int]) -> TypeGuard[tuple[int, int, int]]:
     """Whether one datum of this shape is an image; otherwise it is a vector.
 
     Examples:
@@ -20,6 +21,16 @@ def is_image(shape: Sequence[int]) -> bool:
         (True, False)
     """
     return len(shape) == 3
+
+
+def named_levels(levels: Sequence[int]) -> str:
+    """What a group of levels is called.
+
+    Examples:
+        >>> named_levels((1,)), named_levels((1, 3))
+        ('level 1', 'levels 1, 3')
+    """
+    return f"level{'s' if len(levels) > 1 else ''} {', '.join(map(str, levels))}"
 
 
 def levels_with_code(code_sizes: Sequence[int]) -> tuple[int, ...]:

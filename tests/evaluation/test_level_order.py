@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from vlae.errors import NotDefinedError
 from vlae.evaluation.level_order import complexity, order, separation
-from vlae.evaluation.metrics import NotDefinedError
 
 LADDER = np.eye(3)
 SIMPLE_TO_COMPLEX = np.array([0.0, 0.4, 0.9])

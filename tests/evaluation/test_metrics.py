@@ -5,8 +5,8 @@ from scipy.stats import norm
 from sklearn.feature_selection import mutual_info_classif
 from sklearn.metrics import mutual_info_score
 
+from vlae.errors import NotDefinedError
 from vlae.evaluation import metrics
-from vlae.evaluation.metrics import NotDefinedError
 
 ROWS = 1_000
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from vlae.evaluation.metrics import NotDefinedError
+from vlae.errors import NotDefinedError
 from vlae.evaluation.probes import FIT_SHARE, MAX_CLASSES, accuracy, predict, split, standardised, targets_of
 
 

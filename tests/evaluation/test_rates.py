@@ -48,7 +48,7 @@ def test_distortion_is_that_of_sampled_codes(model, images):
     torch.manual_seed(5)
     with torch.no_grad():
         mean = model(as_input(images)).likelihood.mean.double().numpy().reshape(23, -1)
-    scale = model.output.scale.item()
+    scale = model.likelihood.scale.item()
     by_hand = ((x - mean) ** 2 / (2 * scale**2) + np.log(scale) + np.log(2 * np.pi) / 2).sum(1).mean()
     assert summarise(model, images, seed=5)["distortion_nats"] == pytest.approx(by_hand, rel=1e-4)
 
@@ -62,7 +62,7 @@ def test_all_but_the_drawn_codes_is_the_same_in_batches(model, images):
 
 def test_seeded_and_leaves_modes_and_draws_as_they_were(model, images):
     model.train()
-    model.rungs[0].eval()
+    model.levels[0].eval()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     modes = [module.training for module in model.modules()]
     torch.manual_seed(1)

@@ -178,11 +178,11 @@ def test_holding_a_level_of_a_conditional_prior_holds_its_noise():
 
 def test_a_level_without_effect_has_equal_tiles():
     model = ladder((1, 12, 12), (3, 3))
-    for parameter in model.rungs[0].merge.parameters():
+    for parameter in model.levels[0].v.parameters():
         nn.init.zeros_(parameter)
     assert [len(np.unique(panel, axis=0)) for panel in ladder_panels(model)] == [1, 16]
     model = ladder((1, 12, 12), (3, 3))
-    for parameter in model.rungs[1].embed.parameters():
+    for parameter in model.levels[1].v.parameters():
         nn.init.zeros_(parameter)
     assert [len(np.unique(panel, axis=0)) for panel in ladder_panels(model)] == [16, 1]
 

@@ -4,12 +4,11 @@ The hierarchies are no ladders, and nothing downstream of `LatentModel` may noti
 """
 
 import copy
-from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pytest
 import torch
+from model_cases import CASES, data, made
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -18,82 +17,8 @@ from vlae.evaluation.rates import summarise
 from vlae.figures import panels
 from vlae.models.base import LatentModel
 from vlae.models.ladder import VLAE
-from vlae.recipes import Recipe, adjust, build, celeba, hvae, joint, lean, lsun, lvae, mnist, svhn, vae
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same'")
-
-
-def slim(recipe: Recipe) -> Recipe:
-    """The recipe with a sixteenth of every width, for networks of the same structure."""
-
-    def narrow(convolutions):
-        return tuple((channels // 16, stride) for channels, stride in convolutions)
-
-    levels = (
-        replace(
-            level,
-            convolutions=narrow(level.convolutions),
-            dense=tuple(units // 16 for units in level.dense),
-            head_convolutions=narrow(level.head_convolutions),
-            head_dense=tuple(units // 16 for units in level.head_dense),
-        )
-        for level in recipe.levels
-    )
-    return replace(recipe, levels=tuple(levels))
-
-
-SMALL = (1, 8, 8)
-CASES = {
-    "lean 1x8x8": lambda: build(lean(SMALL, width=4)),
-    "lean 2x9x9": lambda: build(lean((2, 9, 9), width=4)),
-    "lean 3x13x13": lambda: build(lean((3, 13, 13), codes=(2, 3, 4), width=4)),
-    "lean 3x20x28": lambda: build(lean((3, 20, 28), codes=(2, 3, 4), width=4)),
-    "lean 3x32x32": lambda: build(lean((3, 32, 32), width=8)),
-    "lean 4x64x64": lambda: build(lean((4, 64, 64), width=4)),
-    "lean one level": lambda: build(lean(SMALL, codes=(3,), width=4)),
-    "lean six levels": lambda: build(lean((1, 16, 16), codes=(1, 2, 3, 4, 5, 6), width=4)),
-    "lean hole at the bottom": lambda: build(lean(SMALL, codes=(0, 3), width=4)),
-    "lean hole inside": lambda: build(lean(SMALL, codes=(2, 0, 3), width=4)),
-    "lean hole at the top": lambda: build(lean(SMALL, codes=(2, 3, 0), width=4)),
-    "lean holes": lambda: build(lean((1, 16, 16), codes=(0, 2, 0, 3, 0, 0), width=4)),
-    "lean vector": lambda: build(lean((5,), width=4)),
-    "lean number": lambda: build(lean((1,), codes=(1, 0, 2), width=4)),
-    "lean bernoulli learned": lambda: build(adjust(lean(SMALL, width=4), family="bernoulli", scale="learned")),
-    "lean gaussian learned": lambda: build(adjust(lean((5,), width=4), scale="learned")),
-    "lean gaussian fixed": lambda: build(adjust(lean(SMALL, width=4), scale=0.1)),
-    "mnist": lambda: build(slim(mnist((1, 28, 28)))),
-    "mnist deep": lambda: build(slim(mnist((1, 9, 12), deep_heads=True))),
-    "mnist as a VAE": lambda: build(slim(mnist(SMALL, codes=(0, 0, 4), deep_heads=True))),
-    "mnist without its top": lambda: build(slim(mnist(SMALL, codes=(2, 2, 0), deep_heads=True))),
-    "svhn": lambda: build(slim(svhn((3, 25, 25)))),
-    "svhn deep": lambda: build(slim(svhn((3, 32, 32), deep_heads=True))),
-    "celeba": lambda: build(slim(celeba((3, 64, 64)))),
-    "celeba deep": lambda: build(slim(celeba((3, 33, 31), deep_heads=True))),
-    "lsun": lambda: build(slim(lsun((3, 16, 16)))),
-    "lsun deep": lambda: build(slim(lsun((3, 16, 16), codes=(0, 2, 2, 4), deep_heads=True))),
-    **{
-        f"{recipe.__name__} {'x'.join(map(str, shape))}": partial(
-            lambda recipe, shape: build(recipe(shape, width=4)), recipe, shape
-        )
-        for recipe in (joint, vae, hvae, lvae)
-        for shape in (SMALL, (3, 17, 12), (5,))
-    },
-    "hvae of two levels": lambda: build(hvae(SMALL, codes=(4, 3), width=4)),
-    "hvae of five levels": lambda: build(adjust(hvae(SMALL, codes=(5, 4, 3, 2, 1), width=4), family="bernoulli")),
-    "lvae of two levels": lambda: build(lvae(SMALL, codes=(4, 3), width=4)),
-    "lvae of five levels": lambda: build(adjust(lvae((5,), codes=(5, 4, 3, 2, 1), width=4), scale="learned")),
-}
-
-
-def made(case: str) -> LatentModel:
-    torch.manual_seed(0)
-    return CASES[case]()
-
-
-def data(model: LatentModel, num: int) -> Tensor:
-    generator = torch.Generator().manual_seed(1)
-    draw = torch.rand if len(model.shape) == 3 else torch.randn
-    return draw(num, *model.shape, generator=generator)
 
 
 @pytest.fixture(scope="module", params=CASES)
@@ -118,17 +43,18 @@ def model(case):
 def total(model: LatentModel, x: Tensor) -> Tensor:
     forward = model(x)
     fade = (1.0,) * model.num_levels
-    return objectives.Objective().loss(forward, x, step=0, progress=0.0, fade=fade)[0]
+    return objectives.ELBO().weighed(forward, x, step=0, progress=0.0, fade=fade)[0]
 
 
 def test_forward_pass_has_a_row_per_datum_and_an_entry_per_level(model):
     x = data(model, 3)
     forward = model(x)
     sizes = [(3, size) for size in model.code_sizes]
-    for parts in (forward.posteriors, forward.priors, model.infer(x)):
+    for parts in (forward.posteriors, model.infer(x)):
         assert [tuple(part.mean.shape) for part in parts] == [tuple(part.stddev.shape) for part in parts] == sizes
         assert all(part.mean.dtype == part.stddev.dtype == torch.float32 for part in parts)
         assert all((part.stddev > 0).all() for part in parts)
+    assert all(p.mean.shape in ((3, size), (1, size)) for p, size in zip(forward.priors, model.code_sizes, strict=True))
     assert [tuple(code.shape) for code in forward.codes] == sizes
     assert all(code.dtype == torch.float32 for code in forward.codes)
     picture = forward.likelihood.mean
@@ -158,13 +84,13 @@ def test_every_parameter_has_a_gradient(model):
 @torch.no_grad()
 def test_a_code_decodes_the_same_in_any_company_and_place(model):
     codes = model.place(model.draw_noise(5, torch.Generator().manual_seed(5)))
-    together = model.generate(codes).mean
+    together = model.decode(codes)
     order = torch.tensor([3, 0, 4, 2, 1])
-    shuffled = model.generate(tuple(code[order] for code in codes)).mean
+    shuffled = model.decode(tuple(code[order] for code in codes))
     rounding = 1e-4 * max(1.0, together.abs().max().item())  # batch mates that count would differ by far more
     torch.testing.assert_close(shuffled, together[order], atol=rounding, rtol=0)
     for i in range(5):
-        alone = model.generate(tuple(code[i : i + 1] for code in codes)).mean
+        alone = model.decode(tuple(code[i : i + 1] for code in codes))
         torch.testing.assert_close(alone, together[i : i + 1], atol=rounding, rtol=0)
 
 
@@ -180,8 +106,8 @@ def test_noise_and_codes_are_each_others_inverse(model):
     noise = model.draw_noise(3, torch.Generator().manual_seed(6))
     codes = model.place(noise)
     for level, (back, forth) in enumerate(zip(model.noise_of(codes), noise, strict=True), start=1):
-        p = model.prior(level, codes[level:]) if level < model.num_levels else None
-        digits_lost = 1 + (p.mean.abs() / p.stddev).max().item() if p is not None and p.mean.numel() else 1
+        p = model.prior(level, codes[level:])
+        digits_lost = 1 + (p.mean.abs() / p.stddev).max().item() if p.mean.numel() else 1
         torch.testing.assert_close(back, forth, atol=1e-5 * digits_lost, rtol=1e-4)
     for level in range(1, model.num_levels):
         p = model.prior(level, codes[level:])
@@ -222,7 +148,7 @@ def test_a_seed_builds_the_same_model_to_the_bit(case):
 def test_the_whole_model_moves_to_another_device(model):
     moved = copy.deepcopy(model).to("meta")
     codes = tuple(torch.zeros(2, size, device="meta") for size in model.code_sizes)
-    assert moved.generate(codes).mean.device.type == "meta"
+    assert moved.decode(codes).device.type == "meta"
     assert moved.generate(codes).log_prob(torch.zeros(2, *model.shape, device="meta")).device.type == "meta"
     assert moved.device.type == "meta"
 

@@ -6,6 +6,7 @@ import torch
 from torch.distributions import Normal, kl_divergence
 
 from vlae import objectives
+from vlae.models.distributions import NormalCode
 from vlae.models.hierarchical import HierarchicalVAE, LadderVAE, weighted
 from vlae.models.ladder import Level
 from vlae.recipes import build, hvae, lvae
@@ -21,7 +22,7 @@ def made(model, **settings):
 
 
 def test_weighted_is_the_product_of_two_gaussians():
-    q = weighted(Normal(torch.tensor(1.0), torch.tensor(0.5)), Normal(torch.tensor(-1.0), torch.tensor(2.0)))
+    q = weighted(NormalCode(torch.tensor(1.0), torch.tensor(0.5)), NormalCode(torch.tensor(-1.0), torch.tensor(2.0)))
     grid = torch.linspace(-10, 10, 20001, dtype=torch.float64)
     density = (Normal(1.0, 0.5).log_prob(grid) + Normal(-1.0, 2.0).log_prob(grid)).exp()
     density /= density.sum()
@@ -68,7 +69,9 @@ def test_inference_of_the_ladder_vae_is_the_estimate_weighed_with_the_prior():
     net, x = made(LadderVAE), torch.randn(6, 5)
     forward = net(x)
     for level, estimate in enumerate(net._climb(x), start=1):
-        prior = net.prior(level, forward.codes[level:]) if level < 3 else Normal(torch.zeros(6, 1), torch.ones(6, 1))
+        prior = (
+            net.prior(level, forward.codes[level:]) if level < 3 else NormalCode(torch.zeros(6, 1), torch.ones(6, 1))
+        )
         torch.testing.assert_close(forward.posteriors[level - 1].mean, weighted(estimate, prior).mean)
         torch.testing.assert_close(forward.priors[level - 1].mean, prior.mean)
     assert forward.conditioned_alike

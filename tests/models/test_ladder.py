@@ -3,8 +3,12 @@
 import pytest
 import torch
 
-from vlae.models.ladder import VLAE, Blocks, Level
-from vlae.models.likelihoods import Likelihood
+from vlae.models.ladder import VLAE
+from vlae.models.levels import Level, MomentsLevel
+from vlae.models.likelihoods import Bernoulli
+from vlae.nn.injection import Modulate
+from vlae.nn.layers import Blocks
+from vlae.nn.moments import AdaINOutput, AffineInvariantConv
 from vlae.objectives import rates
 from vlae.recipes import build, celeba, lean, mnist, svhn
 
@@ -28,11 +32,11 @@ def three(**last):
 
 
 def touched(model, value):
-    """The parts, as rung.part, whose parameters move `value`."""
+    """The parts, as level.part, whose parameters move `value`."""
     model.zero_grad(set_to_none=True)
     value.backward()
     names = {name for name, p in model.named_parameters() if p.grad is not None and p.grad.any()}
-    return {".".join(name.split(".")[1:3]) for name in names if name.startswith("rungs")}
+    return {".".join(name.split(".")[1:3]) for name in names if name.startswith("levels")}
 
 
 def test_a_level_is_read_off_at_its_own_depth():
@@ -44,51 +48,50 @@ def test_a_level_is_read_off_at_its_own_depth():
 
 def test_a_deep_head_reads_the_level_below_by_networks_of_its_own():
     model, x = three(head_dense=(8,)), torch.rand(4, *SHAPE)
-    assert touched(model, rates(model(x))[2].sum()) == {"0.g", "1.g", "2.own", "2.head"}
-    assert model.rungs[2].g is None  # nothing would read it
+    assert touched(model, rates(model(x))[2].sum()) == {"0.g", "1.g", "2.encode_again", "2.head"}
+    assert model.levels[2].g is None  # nothing would read it
 
 
-def test_a_code_passes_the_rungs_below_it_on_its_way_to_the_pixels():
+def test_a_code_passes_the_levels_below_it_on_its_way_to_the_pixels():
     model = three()
     passed = []
-    for number, rung in enumerate(model.rungs, start=1):
-        for name, part in rung.named_children():
+    for number, level in enumerate(model.levels, start=1):
+        for name, part in level.named_children():
             part.register_forward_hook(lambda *_, at=f"{name} {number}": passed.append(at))
     model.generate(tuple(torch.randn(3, 2) for _ in range(3)))
-    assert passed == ["embed 3", "u 3", "merge 2", "u 2", "merge 1", "u 1"]
+    assert passed == ["v 3", "u 3", "v 2", "u 2", "v 1", "u 1"]
 
 
-def test_each_code_enters_by_its_own_rung():
+def test_each_code_enters_at_its_own_level():
     codes = tuple(torch.randn(3, 2) for _ in range(3))
     for level in (1, 2, 3):
         model = three()
-        rung = model.rungs[level - 1]
-        for parameter in (rung.embed if level == 3 else rung.merge.embed).parameters():
+        for parameter in model.levels[level - 1].v.embed.parameters():
             parameter.data.zero_()
-        picture = model.generate(codes).mean
+        picture = model.decode(codes)
         for other in (1, 2, 3):
             moved = tuple(code + (number == other) for number, code in enumerate(codes, start=1))
-            assert model.generate(moved).mean.equal(picture) == (other == level)
+            assert model.decode(moved).equal(picture) == (other == level)
 
 
 def test_the_equations():
     model, x = three(), torch.rand(4, *SHAPE)
-    one, two, top = model.rungs
+    one, two, top = model.levels
     h1 = one.g((x - 0.5) / 0.25)
     h2 = two.g(h1)
     h3 = top.g(h2)
-    for rung, h, q in zip(model.rungs, (h1, h2, h3), model.infer(x), strict=True):
-        torch.testing.assert_close(q.mean, rung.head(h.flatten(1))[:, :2])
+    for level, h, q in zip(model.levels, (h1, h2, h3), model.infer(x), strict=True):
+        torch.testing.assert_close(q.mean, level.head.linear(h.flatten(1))[:, :2])
     z1, z2, z3 = (torch.randn(4, 2) for _ in range(3))
-    z = top.u(top.embed(z3))
-    z = two.u(z + 0.1 * two.merge.embed(z2))
-    z = one.u(torch.cat([z, one.merge.embed(z1)], dim=1))
+    z = top.u(top.v.embed(z3))
+    z = two.u(z + 0.1 * two.v.embed(z2))
+    z = one.u(torch.cat([z, one.v.embed(z1)], dim=1))
     torch.testing.assert_close(model.generate((z1, z2, z3)).mean, torch.sigmoid(z))
 
 
-def pooled_below(*, code_size=2):
+def moments_below(*, code_size=2):
     """A ladder whose level 1 keeps the moments of pictures of two colours."""
-    one = Level(code_size=code_size, convolutions=((4, 2),), reads="pooled", acts="modulate")
+    one = MomentsLevel(code_size=code_size, convolutions=((4, 2),))
     two = Level(code_size=2, convolutions=((6, 2),), reads="grid", acts="modulate")
     return ladder(one, two, Level(code_size=3, dense=(8,)), shape=(3, 8, 8))
 
@@ -100,22 +103,22 @@ def painted(ground, ink):
     return torch.lerp(torch.tensor(ground)[:, None, None], torch.tensor(ink)[:, None, None], mask)
 
 
-def test_above_a_pooled_level_pictures_that_differ_in_colour_alone_are_the_same():
+def test_above_a_level_of_moments_pictures_that_differ_in_colour_alone_are_the_same():
     grounds, inks = (
         ((0.1, 0.2, 0.3), (0.9, 0.8, 0.1), (0.2, 0.9, 0.5)),
         ((0.9, 0.9, 0.9), (0.1, 0.2, 0.9), (1.0, 0.0, 0.1)),
     )
     x = torch.stack([painted(*colours) for colours in zip(grounds, inks, strict=True)])
-    one, *above = (q.mean for q in pooled_below().infer(x))
+    one, *above = (q.mean for q in moments_below().infer(x))
     assert torch.pdist(one).min() > 0.01
     for mean in above:
         assert torch.pdist(mean).max() < 0.01 * mean.norm(dim=1).min()
     # but where level 1 has no code, nothing is kept from them
-    assert torch.pdist(pooled_below(code_size=0).infer(x)[2].mean).min() > 0.01
+    assert torch.pdist(moments_below(code_size=0).infer(x)[2].mean).min() > 0.01
 
 
-def test_a_pooled_level_alone_sets_the_mean_of_its_map():
-    model = pooled_below()
+def test_a_level_of_moments_alone_sets_the_mean_of_its_map():
+    model = moments_below()
     z, others = torch.randn(1, 2).expand(16, 2), (torch.randn(16, 2), 300 * torch.randn(16, 3))
     drawn = model.generate((z, *others)).mean.logit()
     assert drawn.std(0).min() > 0.01  # the levels above move every pixel,
@@ -126,20 +129,20 @@ def test_a_pooled_level_alone_sets_the_mean_of_its_map():
 
 def test_a_level_without_a_code_only_lets_pass():
     model = ladder(Level(code_size=0, convolutions=((4, 2),)), Level(code_size=3, dense=(8,)))
-    assert {name for name, _ in model.rungs[0].named_children()} == {"g", "u"}
+    assert {name for name, _ in model.levels[0].named_children()} == {"g", "u"}
     assert [tuple(code.shape) for code in model(torch.rand(2, *SHAPE)).codes] == [(2, 0), (2, 3)]
 
 
 def test_a_plain_vae_is_the_ladder_with_a_code_at_the_top_alone():
     vae = build(mnist(SHAPE, codes=(0, 0, 5)))
-    heads = [name for name, _ in vae.named_modules() if name.endswith(("head", "merge"))]
-    assert heads == ["rungs.2.head"]
+    heads = [name for name, _ in vae.named_modules() if name.endswith((".head", ".v"))]
+    assert heads == ["levels.2.head", "levels.2.v"]
     assert touched(vae, rates(vae(torch.rand(2, *SHAPE))).sum()) == {"0.g", "1.g", "2.g", "2.head"}
 
 
 def test_above_the_highest_code_there_are_no_networks():
     low = Level(code_size=2, convolutions=((4, 2),))
-    assert len(ladder(low, Level(code_size=0, dense=(8,)), Level(code_size=0, dense=(8,))).rungs) == 1
+    assert len(ladder(low, Level(code_size=0, dense=(8,)), Level(code_size=0, dense=(8,))).levels) == 1
 
 
 @pytest.mark.parametrize(
@@ -156,7 +159,7 @@ def test_with_deep_heads_the_nets_are_as_large_as_the_authors(recipe, millions):
 @pytest.mark.parametrize("deep_heads", [False, True])
 def test_the_papers_posteriors_are_never_wider_than_the_prior(deep_heads):
     model = build(mnist(SHAPE, deep_heads=deep_heads))
-    model.rungs[0].head.bias.data.fill_(50.0)
+    model.levels[0].head.linear.bias.data.fill_(50.0)
     assert all(q.stddev.max() <= 1.0011 for q in model.infer(torch.rand(2, *SHAPE)))
 
 
@@ -190,7 +193,7 @@ def test_weights_loaded_after_a_move_are_all_in_force():
 
 def test_what_cannot_be_is_refused_when_a_level_is_made():
     for settings, message in (
-        ({"reads": "glob"}, "reads is 'glob'; choose one of map, grid, pooled"),
+        ({"reads": "glob"}, "reads is 'glob'; choose one of map, grid"),
         ({"acts": "multiply"}, "acts is 'multiply'; choose one of concatenate, add, modulate"),
         ({"grid": 0}, "grid is 0"),
         ({"reads": "pooled"}, "acts by 'modulate'"),
@@ -212,7 +215,7 @@ def test_what_cannot_be_is_refused_when_a_level_is_made():
         ([Level(code_size=2, dense=(8,), reads="grid")], (5,), "cannot be read 'grid'"),
         ([Level(code_size=2, convolutions=((8, 2),))], (5,), "needs a map"),
         ([Level(code_size=2, dense=(8,)), Level(code_size=2, convolutions=((8, 2),))], SHAPE, "needs a map"),
-        ([Level(code_size=2, convolutions=((8, 1),), reads="pooled", acts="modulate")] * 2, (3, 1, 1), "no moments"),
+        ([MomentsLevel(code_size=2, convolutions=((8, 1),))] * 2, (3, 1, 1), "no moments"),
     ],
 )
 def test_what_cannot_be_built_is_refused(levels, shape, message):
@@ -222,13 +225,25 @@ def test_what_cannot_be_built_is_refused(levels, shape, message):
 
 def test_vectors_have_no_bernoulli():
     with pytest.raises(ValueError, match="is for images"):
-        ladder(Level(code_size=2, dense=(8,)), shape=(5,), likelihood=Likelihood(family="bernoulli"))
+        ladder(Level(code_size=2, dense=(8,)), shape=(5,), likelihood=Bernoulli())
 
 
-def test_the_leanest_level_acts_on_the_whole_picture_at_once():
-    model = build(lean((3, 32, 32)))
-    assert [rung.merge and rung.merge.acts for rung in model.rungs] == [None, "modulate", "modulate", None]
-    assert [rung.set is not None for rung in model.rungs] == [True, False, False, False]
-    assert [rung.withholds for rung in model.rungs] == [True, False, False, False]
-    assert [rung.read.grid for rung in model.rungs[1:]] == [2, 4, None]
-    assert [rung.merge.grid for rung in model.rungs[1:3]] == [2, 4]
+def test_the_lower_levels_of_lean_act_on_the_whole_picture_at_once():
+    one, two, three, top = build(lean((3, 32, 32))).levels
+    assert isinstance(one.v, AdaINOutput) and isinstance(one.g[0], AffineInvariantConv)
+    assert [type(level.v) for level in (two, three)] == [Modulate] * 2
+    assert [level.v.grid for level in (two, three)] == [level.features.grid for level in (two, three)] == [2, 4]
+    assert not hasattr(top.features, "grid")
+
+
+def test_the_former_way_to_ask_for_moments_gives_the_level_of_moments():
+    with pytest.deprecated_call(match="MomentsLevel"):
+        former = Level(code_size=2, convolutions=((4, 2),), reads="pooled", acts="modulate")
+    assert former == MomentsLevel(code_size=2, convolutions=((4, 2),))
+
+
+def test_every_level_says_what_it_is():
+    described = [level.describe() for level in lean((3, 32, 32)).levels]
+    assert [level.reads for level in described] == ["moments", "2 × 2 grid", "4 × 4 grid", "map"]
+    assert [level.acts for level in described] == ["sets moments", "modulate", "modulate", "concatenate"]
+    assert all(level.title and level.sentence for level in described)

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from vlae.models.likelihoods import Likelihood, Output, positive
+from vlae.models.likelihoods import Bernoulli, Gaussian, Laplace, likelihood_of, positive
 
 ZERO, ONE = torch.tensor(0.0), torch.tensor(1.0)
 IMAGE, VECTOR = (1, 1, 1), (1,)
 
 
 def output(family, scale="optimal", shape=IMAGE):
-    return Output(Likelihood(family=family, scale=scale), shape)
+    return likelihood_of(family, {"scale": scale}).build(shape)
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -42,7 +42,7 @@ def test_the_bernoulli_sums_to_one():
 
 @pytest.mark.parametrize("family", ["gaussian", "laplace", "bernoulli"])
 def test_a_datum_is_the_sum_of_its_pixels(family):
-    layer = Output(Likelihood(family=family, scale=0.3), (2, 3, 4))
+    layer = output(family, 0.3, (2, 3, 4))
     decoded, x = torch.randn(5, 2, 3, 4), torch.rand(5, 2, 3, 4)
     single = output(family, 0.3)
     by_pixel = single(decoded.reshape(-1, 1, 1, 1), ZERO, ONE).log_prob(x.reshape(-1, 1, 1, 1))
@@ -62,12 +62,12 @@ def test_the_optimal_scale_is_the_one_of_highest_likelihood(family, shape):
     torch.manual_seed(0)
     decoded, x = torch.randn(6, *shape), torch.rand(6, *shape)
     shift, stddev = (torch.randn(4), torch.rand(4) + 0.5) if len(shape) == 1 else (ZERO, ONE)
-    layer = Output(Likelihood(family=family), shape)
+    layer = output(family, shape=shape)
     best = layer(decoded, shift, stddev, x).log_prob(x).sum()
     fitted = layer.scale.item()
 
     def at(scale):
-        return Output(Likelihood(family=family, scale=scale), shape)(decoded, shift, stddev).log_prob(x).sum()
+        return likelihood_of(family, {"scale": scale}).build(shape)(decoded, shift, stddev).log_prob(x).sum()
 
     torch.testing.assert_close(at(fitted), best)
     assert at(0.98 * fitted) < best > at(1.02 * fitted)
@@ -78,7 +78,7 @@ def test_the_optimal_scale_is_the_one_of_highest_likelihood(family, shape):
 )
 def test_the_optimal_scale_is_fitted_in_training_and_averaged_for_later(family, estimate):
     torch.manual_seed(0)
-    layer, fitted = Output(Likelihood(family=family), (1, 4, 4)), []
+    layer, fitted = output(family, shape=(1, 4, 4)), []
     decoded = torch.randn(5, 1, 4, 4)
     for spread in (0.1, 1.0, 3.0):
         x = torch.sigmoid(decoded) + spread * torch.randn(5, 1, 4, 4)
@@ -94,7 +94,7 @@ def test_the_optimal_scale_is_fitted_in_training_and_averaged_for_later(family, 
 
 
 def test_the_average_forgets():
-    layer = Output(Likelihood(), (1, 1, 1))
+    layer = Gaussian().build((1, 1, 1))
     for level in [1.0] * 150 + [0.1] * 700:
         layer(torch.zeros(2, 1, 1, 1), ZERO, ONE, torch.full((2, 1, 1, 1), 0.5 + level))
     assert layer.scale.item() == pytest.approx(0.1, rel=0.02)
@@ -102,7 +102,7 @@ def test_the_average_forgets():
 
 def test_a_perfect_batch_leaves_the_density_finite():
     decoded = torch.zeros(2, 1, 2, 2)
-    likelihood = Output(Likelihood(), (1, 2, 2))(decoded, ZERO, ONE, torch.sigmoid(decoded))
+    likelihood = Gaussian().build((1, 2, 2))(decoded, ZERO, ONE, torch.sigmoid(decoded))
     assert likelihood.log_prob(torch.sigmoid(decoded)).isfinite().all()
 
 
@@ -111,7 +111,7 @@ def test_leaving_out_the_gradient_of_the_optimal_scale_changes_nothing(family):
     torch.manual_seed(0)
     x = torch.rand(6, 2, 3, 3)
     decoded = torch.randn(6, 2, 3, 3, requires_grad=True)
-    Output(Likelihood(family=family), (2, 3, 3))(decoded, ZERO, ONE, x).log_prob(x).mean().backward()
+    output(family, shape=(2, 3, 3))(decoded, ZERO, ONE, x).log_prob(x).mean().backward()
     (ours,), decoded.grad = (decoded.grad,), None
     error = x - torch.sigmoid(decoded)
     if family == "gaussian":
@@ -142,7 +142,7 @@ def test_the_bernoulli_has_no_scale_to_learn():
 def test_the_authors_term_is_a_laplace_up_to_a_constant():
     torch.manual_seed(0)
     decoded, x = torch.randn(4, 1, 5, 5), torch.rand(4, 1, 5, 5)
-    likelihood = Output(Likelihood(family="laplace", scale=1 / 8), (1, 5, 5))(decoded, ZERO, ONE)
+    likelihood = Laplace(scale=1 / 8).build((1, 5, 5))(decoded, ZERO, ONE)
     theirs = 8 * (x - torch.sigmoid(decoded)).abs().sum((1, 2, 3))
     torch.testing.assert_close(-likelihood.log_prob(x), theirs + 25 * math.log(2 / 8))
 
@@ -154,16 +154,26 @@ def test_deviations_are_positive():
     np.testing.assert_allclose(bounded, [0.001, 0.501, 1.001], rtol=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"family": "poisson"}, "'poisson' is unknown; choose one of gaussian, laplace, bernoulli"),
-        ({"scale": "best"}, "'best' is unknown"),
-        ({"scale": 0.0}, "above 0"),
-        ({"scale": float("inf")}, "above 0"),
-        ({"scale": float("nan")}, "above 0"),
-    ],
-)
-def test_what_cannot_be_is_refused(settings, message):
-    with pytest.raises(ValueError, match=message):
-        Likelihood(**settings)
+@pytest.mark.parametrize("scale", ["best", 0.0, float("inf"), float("nan")])
+@pytest.mark.parametrize("family", [Gaussian, Laplace])
+def test_a_scale_that_cannot_be_is_refused(family, scale):
+    with pytest.raises(ValueError, match="is unknown" if scale == "best" else "above 0"):
+        family(scale=scale)
+
+
+def test_a_family_that_is_not_there_is_refused():
+    with pytest.raises(ValueError, match="no likelihood 'poisson'; choose one of gaussian, laplace, bernoulli"):
+        likelihood_of("poisson", {})
+
+
+def test_bits_per_dimension_are_those_of_a_density_or_of_8_bit_values_only():
+    class Pixels(Gaussian):
+        num_values = 256
+
+    image = (3, 4, 4)
+    assert Gaussian().bits_per_dimension(0.0, image) == pytest.approx(8.0)  # density 1 on [0, 1]: all 256 alike
+    assert Gaussian().bits_per_dimension(48 * math.log(256), image) == pytest.approx(0.0)  # one value for sure
+    assert Pixels().bits_per_dimension(-48 * math.log(256), image) == pytest.approx(8.0) and Pixels().discrete
+    assert Pixels().bits_per_dimension(0.0, image) == pytest.approx(0.0)
+    assert Bernoulli().bits_per_dimension(-1.0, image) is None and Bernoulli().discrete
+    assert Gaussian().bits_per_dimension(-1.0, (5,)) is None

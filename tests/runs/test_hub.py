@@ -14,10 +14,10 @@ import vlae
 from vlae.atomic import WriteError
 from vlae.cli import main as cli
 from vlae.evaluation import level_card
-from vlae.runs import run as runs
+from vlae.recipes import build
 from vlae.report import page
 from vlae.runs import hub as sharing
-from vlae.recipes import build
+from vlae.runs import run as runs
 from vlae.runs.run import RunError
 from vlae.training.train import train
 

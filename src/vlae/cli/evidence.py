@@ -70,6 +70,7 @@ def evaluate(
         seed: Of all that is drawn.
         as_json: Print JSON.
     """
+    from vlae import workflows
     from vlae.data import load as load_data
     from vlae.evaluation import measures
     from vlae.runs.run import load
@@ -81,7 +82,7 @@ def evaluate(
     elif limit or split != "test" or reading != Reading():
         raise ValueError("split, limit and how data is read go with a source; give one, or leave them out")
     others = [load(other) for other in beside or ()]
-    found = measures.evaluate(
+    found = workflows.evaluate(
         trained, images, importance_samples=importance_samples, beside=others, seed=seed, progress=True
     )
     print(json.dumps(found, indent=2, allow_nan=False) if as_json else measures.as_text(found))
@@ -94,8 +95,8 @@ def report(run: Path, /, *, out: Path | None = None) -> None:
         run: Folder of the run; or "streets" or "mnist", which ship with vlae; or hf:USER/NAME.
         out: File to write; by default report.html in the run's folder, or below runs/ for a run that is not yours.
     """
+    from vlae import workflows
     from vlae.atomic import writing
-    from vlae.evaluation import measures
     from vlae.report import page as page
     from vlae.runs import load
 
@@ -105,7 +106,7 @@ def report(run: Path, /, *, out: Path | None = None) -> None:
             out.parent.mkdir(parents=True, exist_ok=True)
     if trained.evaluation is None:
         try:
-            measures.evaluate(trained, progress=True)
+            workflows.evaluate(trained, progress=True)
         except (ValueError, OSError) as error:
             print(f"the levels are not measured: {error}", file=sys.stderr)
     print(page.write(trained, out))

@@ -21,7 +21,7 @@ def demo(*, out: Path = Path("runs/demo"), minutes: float = 5.0, seed: int = 0) 
         minutes: Training time at most.
         seed: Of weights, data order and codes.
     """
-    from vlae.training.train import train as train_ladder
+    from vlae.workflows import train as train_ladder
 
     print("reading the built-in street numbers, which are drawn once and then kept", file=sys.stderr)
     run = train_ladder("streets", out=out, minutes=minutes, seed=seed)
@@ -85,7 +85,7 @@ def train(
         devices: How many of them, or auto.
         num_nodes: How many machines.
     """
-    from vlae.training.train import train as train_ladder
+    from vlae.workflows import train as train_ladder
 
     settings: dict[str, Any] = {
         "steps": steps,
@@ -148,13 +148,14 @@ def data(
 
 
 def _say_done(run: "Run") -> None:
-    from vlae.training.loop import leads
+    from vlae.evaluation.rates import number
+    from vlae.training.loop import is_leader
 
-    if not leads():
+    if not is_leader():
         return
-    levels = ", ".join(f"{level['kl_nats']:.1f}" for level in run.summary["levels"])
+    levels = ", ".join(number(level["kl_nats"], ".1f") for level in run.summary["levels"])
     print(
-        f"held-out squared error {run.summary['reconstruction']['mse']:.4f} per dimension; "
+        f"held-out squared error {number(run.summary['reconstruction'].get('mse'), '.4f')} per dimension; "
         f"KL of each level, 1 first: {levels} nats\n"
         f"page      {run.path / 'report.html'}\n"
         f"figures   {run.path / 'figures'}\n"

@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch.distributions import Normal
 
 from vlae.atomic import whole, writing
 from vlae.codes import files
@@ -20,9 +19,12 @@ from vlae.codes.files import CodesError, level_column
 from vlae.data.images import Images
 from vlae.data.readers import check_unchanged, identify
 from vlae.data.source import Settings
-from vlae.evaluation.rates import as_input, rates_of
+from vlae.evaluation.rates import rates_of
 from vlae.models.base import LatentModel
+from vlae.models.distributions import CodeDistribution
+from vlae.models.inference import as_input
 from vlae.runs import Run
+from vlae.shapes import is_image
 
 PART = 8_192  # rows; what a kill can lose of the work done
 DONE = "done.json"
@@ -220,12 +222,13 @@ class Encoder:
         reconstruction: bool = True,
         seed: int = 0,
     ):
+        model.require("encoder")
         self.model = copy.deepcopy(model).eval()
-        if len(model.shape) == 3:
+        if is_image(model.shape):
             self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.stddev, self.sample, self.reconstruction, self.seed = stddev, sample, reconstruction, seed
         # Larger images fill the memory, and the processor's caches, with fewer.
-        self.batch_size = min(256, max(16, 2**20 // prod(model.shape[1:]))) if len(model.shape) == 3 else 1024
+        self.batch_size = min(256, max(16, 2**20 // prod(model.shape[1:]))) if is_image(model.shape) else 1024
 
     def columns(self, values: np.ndarray, number: int = 0, advance: Any = None) -> dict[str, np.ndarray]:
         """Codes, KL and reconstruction error of stored values, by the names of their columns.
@@ -235,7 +238,7 @@ class Encoder:
             number: of the part these are, from which, and the seed, its draws follow.
             advance: called with the size of each batch done.
         """
-        batches: list[tuple[Normal, ...]] = []
+        batches: list[tuple[CodeDistribution, ...]] = []
         errors: list[torch.Tensor] = []
         with torch.inference_mode():
             for start in range(0, len(values), self.batch_size):
@@ -243,21 +246,18 @@ class Encoder:
                 x = x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x
                 batches.append(self.model.infer(x))
                 if self.reconstruction:
-                    again = self.model.generate(tuple(q.mean for q in batches[-1])).mean
+                    again = self.model.decode(tuple(q.mean for q in batches[-1]))
                     errors.append((again - x).square().flatten(1).mean(1))
                 if advance is not None:
                     advance(len(x))
             # What is small is done for all of them at once.
-            posteriors = tuple(
-                Normal(torch.cat([q.mean for q in level]), torch.cat([q.stddev for q in level]), validate_args=False)
-                for level in zip(*batches, strict=True)
-            )
+            posteriors = tuple(type(level[0]).cat(level) for level in zip(*batches, strict=True))
             found = self._named(posteriors, torch.Generator().manual_seed(self.seed * 1_000_003 + number))
             if self.reconstruction:
                 found["reconstruction_error"] = torch.cat(errors)
             return {name: tensor.cpu().numpy() for name, tensor in found.items()}
 
-    def _named(self, posteriors: tuple[Normal, ...], generator: torch.Generator) -> dict[str, torch.Tensor]:
+    def _named(self, posteriors: tuple[CodeDistribution, ...], generator: torch.Generator) -> dict[str, torch.Tensor]:
         """Codes and KL by the names of their columns."""
         rates = rates_of(self.model, posteriors)
         found: dict[str, torch.Tensor] = {}
@@ -270,7 +270,7 @@ class Encoder:
                 found[f"{name}_stddev"] = q.stddev
             if self.sample:
                 noise = torch.randn(q.mean.shape, generator=generator).to(q.mean)
-                found[f"{name}_sample"] = q.mean + q.stddev * noise
+                found[f"{name}_sample"] = q.place(noise)
             found[f"{name}_kl_nats"] = rates[level - 1]
         return {**found, "kl_nats": rates.sum(0)}
 
@@ -300,7 +300,7 @@ def decode(run: Run, file: str | Path, out: str | Path, *, progress: bool = Fals
     opened = files.open_codes(file)
     if out.suffix.lower() not in (".npz", ""):
         raise CodesError(f"{out}: pictures are written to an .npz file, or to a folder (a name without an ending)")
-    if not out.suffix and len(run.recipe.shape) == 1:
+    if not out.suffix and not is_image(run.recipe.shape):
         raise CodesError(f"{out}: vectors are no pictures; give an .npz file")
     _refuse_existing(out)
     _check_codes(run, opened)
@@ -326,7 +326,7 @@ def _check_codes(run: Run, opened: files.CodeFile) -> None:
         raise CodesError(
             f"{opened.path} was made by another run ({opened.about.get('run')}); give that, or encode with this one"
         )
-    wanted = [level_column(level) for level, size in enumerate(run.recipe.code_sizes, start=1) if size]
+    wanted = [level_column(level) for level in run.recipe.levels_with_code]
     if absent := [name for name in wanted if name not in opened.columns]:
         raise CodesError(f"{opened.path} has no column {', '.join(absent)}; it has {', '.join(opened.columns)}")
     if not opened.num:
@@ -336,7 +336,7 @@ def _check_codes(run: Run, opened: files.CodeFile) -> None:
 def _decoded(run: Run, opened: files.CodeFile, advance: Any) -> Iterator[tuple[list[str], np.ndarray]]:
     """Names and what is stored of each batch: uint8 images, or vectors."""
     sizes = run.recipe.code_sizes
-    levels = [level_column(level) for level, size in enumerate(sizes, start=1) if size]
+    levels = [level_column(level) for level in run.recipe.levels_with_code]
     named = ["name"] if "name" in opened.columns else []
     first = 0
     for batch in opened.batches([*levels, *named]):

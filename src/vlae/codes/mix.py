@@ -9,11 +9,12 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from vlae.evaluation.rates import as_input
-from vlae.figures import canvas, panels
+from vlae.figures import canvas
+from vlae.figures.pictures import to_pictures
 from vlae.models.base import Codes
+from vlae.models.inference import as_input, evaluating
 from vlae.runs.run import Run
-from vlae.search.neighbours import named
+from vlae.shapes import named_levels
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -49,9 +50,9 @@ class Mixed:
         """
         originals = [as_input(values)[0] for _, values, _ in self.sources]
         again = [as_input(back)[0] for _, _, back in self.sources]
-        drawn = panels.to_pictures(torch.stack([*originals, *again, as_input(self.picture)]), self.shape)
+        drawn = to_pictures(torch.stack([*originals, *again, as_input(self.picture)]), self.shape)
         num = len(self.sources)
-        titles = [named(levels) if levels else "nothing" for levels, _, _ in self.sources]
+        titles = [named_levels(levels) if levels else "nothing" for levels, _, _ in self.sources]
         rows: list[list[canvas.Picture | str]] = [
             ["", *titles, "", "the mix"],
             [" image ", *drawn[:num], "", ""],
@@ -108,5 +109,5 @@ def _values(run: Run, image: Example) -> np.ndarray:
 
 
 def _codes(run: Run, noise: Codes) -> tuple[np.ndarray, ...]:
-    with panels.drawing(run.model):
+    with evaluating(run.model):
         return tuple(code.cpu().numpy() for code in run.model.place(noise))

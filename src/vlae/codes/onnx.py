@@ -21,11 +21,12 @@ import torch
 from torch import Tensor, nn
 
 from vlae.atomic import whole, writing
-from vlae.evaluation import level_card
-from vlae.evaluation.rates import as_input
 from vlae.errors import MissingExtraError
+from vlae.evaluation import level_card
 from vlae.models.base import LatentModel
+from vlae.models.inference import as_input
 from vlae.runs import Run, RunError
+from vlae.shapes import is_image
 
 OPSET = 18
 """Version of ONNX's operators that is written unless another is asked for."""
@@ -56,7 +57,7 @@ class _Decoder(nn.Module):
     def forward(self, *codes: Tensor) -> Tensor:
         given = iter(codes)
         empty = codes[0].new_zeros(codes[0].shape[0], 0)
-        return self.model.generate(tuple(next(given) if size else empty for size in self.model.code_sizes)).mean
+        return self.model.decode(tuple(next(given) if size else empty for size in self.model.code_sizes))
 
 
 def export(
@@ -91,6 +92,7 @@ def export(
         ValueError: if there is no such quantization or opset.
     """
     _require()
+    run.model.require("encoder")
     if quantize not in (None, "int8"):
         raise ValueError(f"quantize is {quantize!r}; choose 'int8', or leave it out")
     data = run.examples if examples is None else examples
@@ -99,10 +101,10 @@ def export(
     out = run.outputs / "onnx" if out is None else Path(out)
     opset = OPSET if opset is None else opset
     images = as_input(data)
-    occupied = [level for level, size in enumerate(run.recipe.code_sizes, start=1) if size]
+    occupied = run.recipe.levels_with_code
     codes = [f"level{level}_code" for level in occupied]
     moments = [f"level{level}_{moment}" for level in occupied for moment in ("mean", "stddev")]
-    picture = "images" if len(run.recipe.shape) == 3 else "vectors"
+    picture = "images" if is_image(run.recipe.shape) else "vectors"
 
     encoder = _traced(_Encoder(run.model), (images[:3],), [picture], moments, opset)
     with torch.no_grad():
@@ -228,7 +230,7 @@ def _described(run: Run) -> dict[str, Any]:
         "levels": {str(entry.level): entry.title for entry in level_card.entries(found)} if found else {},
         "decoded": "mean of the likelihood",
     }
-    if len(shape) == 1:
+    if not is_image(shape):
         return described | {"preprocessing": {"values": "float32, as in the table", "dimensions": shape[0]}}
     channels, height, width = shape
     square = "the square in the middle" if height == width else "nothing"
@@ -301,7 +303,7 @@ def _loss(run: Run, full: bytes, small: bytes, images: np.ndarray) -> dict[str, 
     sessions = {"fp32": _session(full), "int8": _session(small)}
     name = sessions["fp32"].get_inputs()[0].name
     means = {kind: session.run(None, {name: images})[0::2] for kind, session in sessions.items()}
-    occupied = [level for level, size in enumerate(run.recipe.code_sizes, start=1) if size]
+    occupied = run.recipe.levels_with_code
     codes = {}
     for level, exact, rough in zip(occupied, means["fp32"], means["int8"], strict=True):
         spread = max(float(exact.std(0).mean()), 1e-12)

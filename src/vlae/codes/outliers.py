@@ -12,9 +12,11 @@ from vlae.atomic import whole
 from vlae.codes import files
 from vlae.codes.files import CodesError
 from vlae.data import Images
-from vlae.evaluation.rates import as_input, elbos_of
-from vlae.figures import canvas, panels
+from vlae.evaluation.rates import elbos_of
+from vlae.figures import canvas
+from vlae.figures.panels import rows as rows_of_data
 from vlae.models.base import LatentModel
+from vlae.models.inference import as_input, evaluating
 from vlae.runs import Run
 
 NEIGHBOURS = 10
@@ -61,7 +63,7 @@ class Oddities:
         for by in self.scores:
             values = as_input(np.ascontiguousarray(self.images.values[self.strangest(by, num)]))
             rows.append((by.replace("level", "level "), values))
-        return panels.rows(model, rows)
+        return rows_of_data(model, rows)
 
 
 def find(run: Run, images: Images, *, level: int | None = None, seed: int = 0) -> Oddities:
@@ -88,11 +90,11 @@ def find(run: Run, images: Images, *, level: int | None = None, seed: int = 0) -
         )
     if len(images) < NEIGHBOURS + 2:
         raise ValueError(f"{images.source}: {len(images)} are given; give at least {NEIGHBOURS + 2} to compare")
-    occupied = [number for number, size in enumerate(run.recipe.code_sizes, start=1) if size]
+    occupied = run.recipe.levels_with_code
     if level is not None and level not in occupied:
         raise ValueError(f"level {level} has no code; choose one of {', '.join(map(str, occupied))}")
     read, again, elbos = _look(run.model, images.values, seed)
-    wanted = occupied if level is None else [level]
+    wanted = occupied if level is None else (level,)
     scores = {files.level_column(number): _distances(read[number - 1], again[number - 1], seed) for number in wanted}
     return Oddities(images=images, scores={**scores, WHOLE: -elbos})
 
@@ -100,13 +102,13 @@ def find(run: Run, images: Images, *, level: int | None = None, seed: int = 0) -
 def _look(model: LatentModel, values: np.ndarray, seed: int) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray]:
     """Every level's code of the data, and of their reconstructions; and the data's evidence lower bounds."""
     read, again, elbos = [], [], []
-    with torch.inference_mode():
+    with evaluating(model):
         for start in range(0, len(values), BATCH):
             x = as_input(np.ascontiguousarray(values[start : start + BATCH]), model.device)
             posteriors = model.infer(x)
             means = tuple(q.mean for q in posteriors)
             read.append(means)
-            again.append(tuple(q.mean for q in model.infer(model.generate(means).mean)))
+            again.append(tuple(q.mean for q in model.infer(model.decode(means))))
             elbos.append(elbos_of(model, x, posteriors, seed=seed))
     levels = [[torch.cat(level).cpu().numpy() for level in zip(*batches, strict=True)] for batches in (read, again)]
     return levels[0], levels[1], torch.cat(elbos).cpu().numpy()

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from vlae.evaluation.rates import is_dead, number, shortage
+
 TOPICS: Mapping[str, tuple[str, ...]] = {
     "colour": ("mean red", "mean green", "mean blue", "ink_red", "ink_green", "ink_blue", "background_red",
                "background_green", "background_blue"),
@@ -16,8 +18,6 @@ TOPICS: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 """What the statistics and known factors are about; any other factor is its own topic."""
 
-STARVED_NATS = 1.0  # a level that costs less says little
-DEAD_NATS = 0.1  # a level that costs less says next to nothing about a datum
 TOLD = 0.3  # R², or accuracy above chance, from which a level is said to tell of something
 CLEARLY = 0.15  # difference of complexity from which one factor is said to be more complex than another
 
@@ -68,27 +68,6 @@ def warnings(found: Mapping[str, Any]) -> list[str]:
     return said
 
 
-def is_dead(level: Mapping[str, Any]) -> bool:
-    """Whether a level has a code that says next to nothing."""
-    return bool(level["code_size"]) and level["kl_nats"] < DEAD_NATS
-
-
-def shortage(level: Mapping[str, Any]) -> str | None:
-    """The warning of a level that is dead, starved (of less than a nat) or too large; None of any other.
-
-    Args:
-        level: its level, code_size, kl_nats and active_units.
-    """
-    number, size, nats, active = (level[name] for name in ("level", "code_size", "kl_nats", "active_units"))
-    if is_dead(level):
-        return f"Level {number} is dead: its code costs {nats:.2f} nats, so it says next to nothing about a datum."
-    if size and nats < STARVED_NATS:
-        return f"Level {number} is starved: its code costs {nats:.2f} nats, so it says little about a datum."
-    if 2 * active < size:
-        return f"Level {number} is too large: {active} of its {size} units are active, so a smaller code would do."
-    return None
-
-
 def break_of_order(found: Mapping[str, Any]) -> tuple[str, int, str, int] | None:
     """The worst pair that hangs upside-down: a simple factor, its level, and a more complex one in a level below.
 
@@ -124,7 +103,7 @@ def _told(found: Mapping[str, Any], name: str) -> dict[int, float]:
 
 
 def _entry(found: Mapping[str, Any], level: Mapping[str, Any]) -> Entry:
-    used = f"{level['active_units']} of {level['code_size']} units active"
+    used = f"{number(level['active_units'], 'd')} of {level['code_size']} units active"
     if is_dead(level):
         return Entry(level["level"], "dead", f"costs {level['kl_nats']:.2f} nats and tells of nothing; {used}.")
     names = [*level.get("statistics", {}), *level.get("factors", {})]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
-from vlae.evaluation.metrics import NotDefinedError
+from vlae.errors import NotDefinedError
 
 
 def complexity(scores: Sequence[float], *, least: float = 0.05) -> float:

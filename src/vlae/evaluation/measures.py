@@ -1,27 +1,23 @@
-"""The whole evaluation of a run: what each level costs, what it tells of, and whether the levels are in order."""
+"""The whole evaluation of a model: what each level costs, what it tells of, and whether the levels are in order."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
 from math import ceil
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from torch.nn.functional import adaptive_avg_pool2d
 
-from vlae import recipes
-from vlae.atomic import whole, writing
-from vlae.data import Images
-from vlae.data import load as load_data
+from vlae.data.images import Images
+from vlae.errors import NotDefinedError
 from vlae.evaluation import level_card, level_order, metrics, probes
-from vlae.evaluation.metrics import NotDefinedError
 from vlae.evaluation.rates import ablate, summarise
 from vlae.evaluation.statistics import statistics
-from vlae.objectives import bits_per_dimension, log_likelihood
-from vlae.runs.layout import EVALUATION
-from vlae.runs.run import Run
+from vlae.models.base import LatentModel
+from vlae.models.inference import as_input, encode, evaluating
+from vlae.objectives.bounds import log_likelihood
 
 MAX_IMAGES = 5_000
 MIN_PROBED = 100  # data; with fewer, a probe says nothing
@@ -35,27 +31,29 @@ Scores = Mapping[str, Mapping[str, float]]
 
 
 def evaluate(
-    run: Run,
-    images: Images | None = None,
+    model: LatentModel,
+    images: Images,
     *,
+    codes: Sequence[tuple[np.ndarray, np.ndarray]] | None = None,
     complexity: Scores | None = None,
     importance_samples: int = 0,
-    beside: Sequence[Run] = (),
+    others: Sequence[np.ndarray] = (),
     seed: int = 0,
-    progress: bool = False,
+    say: Callable[[str], None] = lambda what: None,
 ) -> dict[str, Any]:
-    """Measures what every level of a trained model costs and carries.
+    """Measures what every level of a trained model costs and carries; writes no file.
 
     Args:
-        run: of any model.
-        images: what to measure it on, of the run's shape; at most 5,000 of them, chosen at random, are taken. None:
-            the held-out part of what it was trained on; the result is then kept in its folder, as evaluation.json.
-        complexity: what `complexity_of` gave for images of this kind; None: it is found out from these, which takes
+        model: any, in any mode; it is left as it was.
+        images: what to measure it on, of the model's shape; `chosen` takes at most 5,000 of more.
+        codes: mean and standard deviation of every level's posterior of these images, as
+            `vlae.models.inference.encode` gives them; None: they are encoded here.
+        complexity: what `complexity_of` gave for images of this kind; None: it is measured on these, which takes
             longest.
         importance_samples: for the importance-weighted bound on the log-likelihood; 0: not computed.
-        beside: distinct runs of the same recipe and other seeds, for UDR.
+        others: for UDR, the codes (N, D) of the same images by models of the same recipe and other seeds.
         seed: of all that is drawn: codes, splits, probes.
-        progress: say on the error output what is being measured.
+        say: is called with what is being measured.
 
     Returns:
         What JSON can hold. As `vlae.evaluation.rates.summarise`, and further: bits_per_dimension (images);
@@ -68,89 +66,78 @@ def evaluate(
         everything that could not be had; and protocol, what all these depend on.
 
     Raises:
-        ValueError: if the images are not of the run's shape or range, a run beside is not of its recipe, or complexity
-            leaves out what is judged.
-        DataError: if the data the run was trained on cannot be read again.
+        ValueError: if the images are not of the model's shape or range, or complexity leaves out what is judged.
     """
-    if any(other.path.resolve() == run.path.resolve() for other in beside):
-        raise ValueError(f"{run.path} is given beside itself; UDR compares it with runs of other seeds")
-    if any(recipes.adjust(other.recipe, seed=0) != recipes.adjust(run.recipe, seed=0) for other in beside):
-        raise ValueError("UDR compares runs of one recipe and different seeds; a run beside has another recipe")
-    own = images is None
-    images = _chosen(images if images is not None else held_out(run), seed)
-    if images.shape != run.recipe.shape:
+    if images.shape != model.shape:
         raise ValueError(
-            f"{images.source} has data of shape {images.shape}, the run in {run.path} takes {run.recipe.shape}; "
+            f"{images.source} has data of shape {images.shape}, the model takes {model.shape}; "
             "give data of that shape, or read it with --size and --channels as in training"
         )
-    say = _say if progress else _nothing
     say("what every level costs")
     values = np.ascontiguousarray(images.values)
-    _check_range(run, values, images.source)
-    found = summarise(run.model, values, seed=seed)
-    for level, lost in zip(found["levels"], ablate(run.model, values, seed=seed), strict=True):
+    _check_range(model, values, images.source)
+    result = summarise(model, values, seed=seed)
+    not_defined: dict[str, str] = result.pop("not_defined", {})
+    if "encoder" in model.lacks:
+        return _of_a_generator(result, model, images, not_defined, seed)
+    for level, lost in zip(result["levels"], ablate(model, values, seed=seed), strict=True):
         level |= lost
-    if not np.isfinite(found["elbo_nats"]):
-        raise ValueError(
-            f"the ELBO of {images.source} is {found['elbo_nats']}; are these data like those of the training?"
-        )
-    if not images.is_vectors and run.recipe.likelihood.family != "bernoulli":
-        found["bits_per_dimension"] = bits_per_dimension(found["elbo_nats"], run.recipe.shape)
-    if importance_samples:
-        say(f"the log-likelihood, with {importance_samples} samples")
-        found["log_likelihood_nats"] = _log_likelihood(run, values, importance_samples, seed)
-
-    not_defined: dict[str, str] = {}
-    codes = run.encode(values)
-    known = _judge(found, codes, images, complexity, not_defined, seed, say)
+    if "density" not in model.lacks:
+        _bounds(result, model, values, images.source, importance_samples, seed, say)
+    codes = encode(model, values) if codes is None else codes
+    means = [mean for mean, _ in codes]
+    known = _judge(result, means, images, complexity, not_defined, seed, say)
     if any(name in images.factors for name in known):
         say("disentanglement")
         factors = {name: images.factors[name] for name in known if name in images.factors}
-        _disentangle(found, run, codes, factors, values, not_defined, seed)
-    if beside:
-        tables = [np.concatenate(codes, axis=1), *(np.concatenate(other.encode(values), axis=1) for other in beside)]
-        _try(found, not_defined, "udr", lambda: metrics.udr(tables[0], tables[1:]))
-    found["not_defined"] = not_defined
-    found["protocol"] = protocol(images, importance_samples=importance_samples, num_runs=1 + len(beside), seed=seed)
-    if own:
-        with writing(run.outputs):
-            run.outputs.mkdir(parents=True, exist_ok=True)
-        with whole(run.outputs / EVALUATION) as file:
-            file.write_text(json.dumps(found, indent=2, allow_nan=False))
-    return found
+        _disentangle(result, codes, factors, not_defined, seed)
+    if others:
+        _try(result, not_defined, "udr", lambda: metrics.udr(np.concatenate(means, axis=1), others))
+    result["not_defined"] = not_defined
+    result["protocol"] = protocol(images, importance_samples=importance_samples, num_runs=1 + len(others), seed=seed)
+    return result
 
 
-def _check_range(run: Run, values: np.ndarray, source: str) -> None:
-    """Refuses vectors in other units than those the run was trained on; images are always in [0, 1]."""
-    state = run.model.state_dict()
+def _bounds(
+    result: dict[str, Any],
+    model: LatentModel,
+    values: np.ndarray,
+    source: str,
+    importance_samples: int,
+    seed: int,
+    say: Callable[[str], None],
+) -> None:
+    """What follows from the density of the data: bits per dimension, and the importance-weighted bound."""
+    if not np.isfinite(result["elbo_nats"]):
+        raise ValueError(f"the ELBO of {source} is {result['elbo_nats']}; are these data like those of the training?")
+    if (bits := model.bits_per_dimension(result["elbo_nats"])) is not None:
+        result["bits_per_dimension"] = bits
+    if importance_samples:
+        say(f"the log-likelihood, with {importance_samples} samples")
+        result["log_likelihood_nats"] = _log_likelihood(model, values, importance_samples, seed)
+
+
+def _of_a_generator(
+    result: dict[str, Any], model: LatentModel, images: Images, not_defined: dict[str, str], seed: int
+) -> dict[str, Any]:
+    """The evaluation of a model without an encoder: everything that takes codes is not defined."""
+    for level in result["levels"]:
+        level |= {"without_it": None, "kept_upwards": None, "statistics": {}, "factors": {}}
+    result |= {"judged_on": [], "pixel_probes": {}, "complexity": {}, "level_separation": None, "level_order": None}
+    without = dict.fromkeys(("level_separation", "level_order", "statistics"), model.lacks["encoder"])
+    return result | {"not_defined": not_defined | without, "protocol": protocol(images, seed=seed)}
+
+
+def _check_range(model: LatentModel, values: np.ndarray, source: str) -> None:
+    """Refuses vectors in other units than those of the training data; images are always in [0, 1]."""
+    state = model.state_dict()
     if values.ndim == 2 and "stddev" in state:
         far = float(np.abs((values - state["mean"].numpy()) / state["stddev"].numpy()).max())
         if far > FAR:
             raise ValueError(
-                f"{source} has values {far:.3g} standard deviations from the mean of what the run in {run.path} was "
-                "trained on; give data in the same units, column by column"
+                f"{source} has values {far:.3g} standard deviations from the mean of what the model was trained on; "
+                "give data in the same units, column by column"
             )
-
-
-def held_out(run: Run) -> Images:
-    """The held-out part of what a run was trained on.
-
-    Raises:
-        DataError: if it cannot be read again.
-        FileNotFoundError: likewise.
-    """
-    return part(run, "test")
-
-
-def part(run: Run, split: Literal["train", "test", "all"]) -> Images:
-    """A part of what a run was trained on.
-
-    Raises:
-        DataError: if it cannot be read again.
-        FileNotFoundError: likewise.
-    """
-    reading = {name: value for name, value in run.data.items() if name not in ("source", "limit")}
-    return load_data(run.data["source"], split=split, **reading)
 
 
 def complexity_of(images: Images, *, num: int = MAX_IMAGES, seed: int = 0) -> dict[str, dict[str, float]]:
@@ -166,9 +153,9 @@ def complexity_of(images: Images, *, num: int = MAX_IMAGES, seed: int = 0) -> di
         seed: of the choice, the splits and the probes.
 
     Returns:
-        For each factor, the score of every probe, from the smallest to the largest (see `vlae.evaluation.probes.predict`).
+        For each factor, the score of every probe, from the smallest to the largest (`vlae.evaluation.probes.predict`).
     """
-    images = _chosen(images, seed, num)
+    images = chosen(images, seed, num)
     targets, _ = probes.targets_of(_factors(images)[1])
     if len(images) < MIN_PROBED or not targets.names:
         return {}
@@ -185,7 +172,7 @@ def complexity_of(images: Images, *, num: int = MAX_IMAGES, seed: int = 0) -> di
 def protocol(images: Images, *, importance_samples: int = 0, num_runs: int = 1, seed: int = 0) -> dict[str, Any]:
     """Every setting that the numbers depend on, and the versions of what computed them."""
     return {
-        "data": {"source": images.source, "split": images.split, "num_images": len(_chosen(images, seed))},
+        "data": {"source": images.source, "split": images.split, "num_images": len(chosen(images, seed))},
         "seed": seed,
         "codes": "posterior means; drawn codes for distortion, rates, ELBO and ablation",
         "probe_fit_share": probes.FIT_SHARE,
@@ -206,7 +193,8 @@ def protocol(images: Images, *, importance_samples: int = 0, num_runs: int = 1, 
     }
 
 
-def _chosen(images: Images, seed: int, num: int = MAX_IMAGES) -> Images:
+def chosen(images: Images, seed: int = 0, num: int = MAX_IMAGES) -> Images:
+    """At most `num` images, chosen at random by the seed, in their order."""
     if len(images) <= num:
         return images
     return images.take(np.sort(np.random.default_rng(seed).permutation(len(images))[:num]))
@@ -320,15 +308,20 @@ def as_text(found: Mapping[str, Any]) -> str:
     rows = [header]
     for level in found["levels"]:
         lost = level["without_it"]
-        row = [str(level["level"]), str(level["code_size"]), str(level["active_units"]), f"{level['kl_nats']:.2f}"]
-        row += [f"{level['share']:.0%}", f"+{lost['mse']:.4f}" if lost else "-"]
+        row = [
+            str(level["level"]),
+            str(level["code_size"]),
+            _cell(level["active_units"], ""),
+            _cell(level["kl_nats"], ".2f"),
+        ]
+        row += [_cell(level["share"], ".0%"), f"+{lost['mse']:.4f}" if lost else "-"]
         accuracy = level.get("label_probe_accuracy")
         rows.append([*row, *([f"{accuracy:.1%}" if accuracy is not None else "-"] if probed else [])])
     widths = [max(len(row[i]) for row in rows) for i in range(len(header))]
     lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
     lines += ["", *(f"level {entry.level}: {entry.title}: {entry.sentence}" for entry in level_card.entries(found)), ""]
     scores = {"level order": found["level_order"], "level separation": found["level_separation"]}
-    scores |= {"squared error": found["reconstruction"]["mse"], "ELBO (nats)": found["elbo_nats"]}
+    scores |= {"squared error": found["reconstruction"].get("mse"), "ELBO (nats)": found["elbo_nats"]}
     scores |= {
         name: found[key]
         for name, key in (("log-likelihood (nats)", "log_likelihood_nats"), ("UDR", "udr"))
@@ -338,12 +331,14 @@ def as_text(found: Mapping[str, Any]) -> str:
     return "\n".join([*lines, *(f"! {warning}" for warning in level_card.warnings(found))])
 
 
+def _cell(value: float | None, form: str) -> str:
+    return "-" if value is None else f"{value:{form}}"
+
+
 def _disentangle(
     found: dict[str, Any],
-    run: Run,
-    codes: Sequence[np.ndarray],
+    codes: Sequence[tuple[np.ndarray, np.ndarray]],
     factors: Mapping[str, np.ndarray],
-    values: np.ndarray,
     not_defined: dict[str, str],
     seed: int,
 ) -> None:
@@ -351,14 +346,14 @@ def _disentangle(
     rows = slice(0, MAX_TABLE)
     factors = {name: np.asarray(value)[rows] for name, value in factors.items()}
     names = list(factors)
-    tables = [code[rows] for code in codes]
+    tables = [mean[rows] for mean, _ in codes]
+    stddevs = [stddev[rows] for _, stddev in codes]
     _try(
         found,
         not_defined,
         "information",
         lambda: {"factors": names, "levels": _information(tables, factors)},
     )
-    stddevs = run.stddevs(values[rows])
     found["disentanglement"] = _table(
         np.concatenate(tables, axis=1), np.concatenate(stddevs, axis=1), factors, "all levels", not_defined, seed
     )
@@ -400,13 +395,12 @@ def _table(
     return table
 
 
-def _log_likelihood(run: Run, values: np.ndarray, num_samples: int, seed: int) -> float:
-    from vlae.evaluation.rates import as_input
-
+def _log_likelihood(model: LatentModel, values: np.ndarray, num_samples: int, seed: int) -> float:
     total = 0.0
-    for start in range(0, len(values), 100):
-        x = as_input(values[start : start + 100])
-        total += log_likelihood(run.model, x, num_samples=num_samples, seed=seed + start).double().sum().item()
+    with evaluating(model):
+        for start in range(0, len(values), 100):
+            x = as_input(values[start : start + 100], model.device)
+            total += log_likelihood(model, x, num_samples=num_samples, seed=seed + start).double().sum().item()
     return total / len(values)
 
 
@@ -423,13 +417,3 @@ def _try(found: dict[str, Any], not_defined: dict[str, str], name: str, measure:
     if isinstance(value, str):
         not_defined[name], value = value, None
     found[name] = value
-
-
-def _say(what: str) -> None:
-    import sys
-
-    print(f"measuring {what}", file=sys.stderr, flush=True)
-
-
-def _nothing(what: str) -> None:
-    pass

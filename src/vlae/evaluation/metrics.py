@@ -20,16 +20,14 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score, mutual_info_score
 from sklearn.tree import DecisionTreeClassifier
 
+from vlae.errors import NotDefinedError
+
 Codes = Float[np.ndarray, "n d"]
 Factors = Mapping[str, np.ndarray]
 
 MAX_CLASSES = 50  # integers that take more values are taken for numbers
 FACTOR_BINS = 10
 MIN_ROWS = 20
-
-
-class NotDefinedError(ValueError):
-    """A metric that these data do not define; says why, and what would."""
 
 
 class DCI(NamedTuple):
@@ -127,7 +125,7 @@ def dci(codes: Codes, factors: Factors, *, seed: int = 0, trees: int = 30) -> DC
     fit, scored = _halves(len(codes), seed)
     importance, scores = np.zeros((codes.shape[1], len(classes))), []
     for k, name in enumerate(classes):
-        if _is_class(factors[name]):
+        if is_class(factors[name]):
             forest, target = RandomForestClassifier, classes[name]
         else:
             forest, target = RandomForestRegressor, np.asarray(factors[name], float)
@@ -157,7 +155,7 @@ def sap(codes: Codes, factors: Factors, *, seed: int = 0) -> float:
         for j, code in enumerate(codes.T):
             if code.std() < 1e-12:
                 continue
-            if _is_class(factors[name]):
+            if is_class(factors[name]):
                 tree = DecisionTreeClassifier(max_leaf_nodes=max(2, len(np.unique(kinds))), class_weight="balanced")
                 predicted = tree.fit(code[fit, None], kinds[fit]).predict(code[scored, None])
                 known = np.isin(kinds[scored], kinds[fit])
@@ -356,7 +354,8 @@ def _checked(codes: Codes, factors: Factors, *, least: int = 1) -> tuple[Codes, 
     return codes, {name: _classes(name, factor) for name, factor in factors.items()}
 
 
-def _is_class(factor: np.ndarray) -> bool:
+def is_class(factor: np.ndarray) -> bool:
+    """Whether a factor's values are classes: truth values, or integers of up to 50 values; else they are numbers."""
     factor = np.asarray(factor)
     return factor.dtype.kind in "biu" and len(np.unique(factor)) <= MAX_CLASSES
 
@@ -368,7 +367,7 @@ def _classes(name: str, factor: np.ndarray) -> Int[np.ndarray, " n"]:
         raise ValueError(f"the factor {name!r} is not all finite numbers; leave it out, or the rows that lack it")
     if len(np.unique(factor)) < 2:
         raise NotDefinedError(f"the factor {name!r} is the same in all rows; leave it out")
-    if _is_class(factor):
+    if is_class(factor):
         return np.unique(factor, return_inverse=True)[1]
     edges = np.unique(np.quantile(factor, np.linspace(0, 1, FACTOR_BINS + 1)[1:-1]))
     kinds = np.unique(np.digitize(factor, edges), return_inverse=True)[1]

@@ -11,7 +11,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
-from vlae.evaluation.metrics import NotDefinedError
+from vlae.errors import NotDefinedError
+from vlae.evaluation.metrics import is_class
 
 Capacity = Literal["linear", "small", "large"]
 
@@ -25,7 +26,6 @@ FIT_SHARE = 0.6  # of the data; the rest is scored
 LEARNING_RATE = 2e-3
 MAX_PASSES = 60  # of a network over the data
 PATIENCE = 8  # passes without a better prediction of anything, after which it ends
-MAX_CLASSES = 50  # integers that take more values are taken for numbers
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def targets_of(factors: Mapping[str, np.ndarray]) -> tuple[Targets, dict[str, st
         if value.dtype.kind == "f" and not np.isfinite(value).all():
             left_out[name] = "it is not known of all the data (not finite)"
             continue
-        categorical = value.dtype.kind in "biu" and len(kinds) <= MAX_CLASSES
+        categorical = is_class(value)
         block = (value[:, None] == kinds).astype(float) if categorical else value[:, None].astype(float)
         start = sum(part.shape[1] for part in columns)
         names.append(name)

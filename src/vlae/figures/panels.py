@@ -1,34 +1,29 @@
-"""The pictures vlae draws of a model: what each level does, what it samples, how it trained.
+"""Panels of a model: what each level does, what it samples, what comes back of data.
 
 Every figure works in noise space (`LatentModel.place`): to hold a level is to hold its noise, so one code serves flat
-and conditional priors. Each returns a `Picture`, an array that `vlae.figures.canvas.save` writes; nothing here asks which
-model it holds.
+and conditional priors. Each returns a `Picture`, an array that `vlae.figures.canvas.save` writes. Nothing here asks
+which model it holds.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from itertools import groupby, islice
 from math import ceil, sqrt
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vlae.figures.canvas import GAP, LETTERS, TILE, Picture, Pictures, blank, grid, rendered, text
+from vlae.figures.canvas import GAP, LETTERS, TILE, Picture, Pictures, blank, grid, text
+from vlae.figures.pictures import to_pictures
 from vlae.models.base import Codes, LatentModel
-from vlae.nn.layers import Shape
-
-if TYPE_CHECKING:
-    pass
+from vlae.models.inference import evaluating
 
 Others = Literal["hold", "random"]
 
 _WIDE_GAP = 14
 _BATCH = 64
-_BLUE, _GREY, _RED = np.array([[59, 76, 192], [221, 221, 221], [180, 4, 38]], dtype=float)
 
 
 def levels(
@@ -60,7 +55,7 @@ def levels(
     Raises:
         ValueError: if `start` does not fit the model, `num` is below 1 or `others` is unknown.
     """
-    shown = _levels_with_code(model)
+    shown = model.levels_with_code
     drawn = panels(model, start=start, num=num, seed=seed, span=span, others=others)
     # A wide figure is shown reduced, so its letters grow with it.
     letters = max(LETTERS, drawn[0].shape[1] // 22)
@@ -82,14 +77,14 @@ def panels(
 
     Args:
         model: any model.
-        start: as for `levels`.
-        num: as for `levels`.
-        seed: as for `levels`.
-        span: as for `levels`.
-        others: as for `levels`.
+        start: noise of one datum, one row per level (see `noise_at`), at which levels are held; None: drawn.
+        num: pictures on a panel's side.
+        seed: of all that is drawn.
+        span: how far a sweep goes to either side, in standard deviations of the prior.
+        others: "hold" the other levels at `start`, or draw them at "random" for each picture.
 
     Raises:
-        ValueError: as `levels` does.
+        ValueError: if `start` does not fit the model, `num` is below 1 or `others` is unknown.
     """
     if others not in get_args(Others):
         raise ValueError(f"others is {others!r}; choose one of {', '.join(get_args(Others))}")
@@ -97,7 +92,7 @@ def panels(
     generator = torch.Generator().manual_seed(seed)
     held = _held(model, start, num * num, generator)
     changed = []
-    for level in _levels_with_code(model):
+    for level in model.levels_with_code:
         fresh, size = model.draw_noise(num * num, generator), model.code_sizes[level - 1]
         varied = sweep(num, span, size) if size <= 2 else fresh[level - 1]
         changed.append(_with_level(fresh if others == "random" else held, level, varied))
@@ -155,7 +150,7 @@ def traversal(
     if max_rows is not None:
         _check_number("max_rows", max_rows, 1)
     held = _held(model, start, steps, torch.Generator().manual_seed(seed))
-    rows = [(level, d) for level in _levels_with_code(model) for d in range(model.code_sizes[level - 1])[:max_rows]]
+    rows = [(level, d) for level in model.levels_with_code for d in range(model.code_sizes[level - 1])[:max_rows]]
     noises = []
     for level, dimension in rows:
         varied = held[level - 1].clone()
@@ -186,7 +181,7 @@ def mix(model: LatentModel, x: Float[Tensor, "n *shape"], *, num: int = 8) -> Pi
     _check_data(model, x, 2)
     a, b = (x[first : len(x) - len(x) % 2 : 2][:num] for first in (0, 1))
     noise_a, noise_b = noise_at(model, a), noise_at(model, b)
-    splits = _levels_with_code(model)[-2::-1]
+    splits = model.levels_with_code[-2::-1]
     hybrids = [_decoded(model, (*noise_a[:k], *noise_b[k:])) for k in splits]
     titles = ["A", *(f"levels 1-{k}\nof A" if k > 1 else "level 1\nof A" for k in splits), "B"]
     rows = zip(*_pictures(model, a, *hybrids, b, least=2 * TILE), strict=True)
@@ -206,60 +201,6 @@ def rows(model: LatentModel, titled: Sequence[tuple[str, Tensor]]) -> Picture:
     return grid([cell for (title, _), tiles in pairs for cell in (text(f" {title} "), grid(tiles, len(tiles)))], 2)
 
 
-def progress(history: Mapping[str, Sequence[float | None]]) -> Picture:
-    """Training curves: the distortion on the left, the rate of every level on the right, both in nats.
-
-    Args:
-        history: columns of one length: "step", "distortion", "rate_1", "rate_2", …; and, if there, "fade_1", "fade_2",
-            …, where a dashed line marks the step at which a level is fully grown, and "test_distortion",
-            "test_rate_1", …, drawn with dots. A None or NaN is a value not measured at that step.
-
-    Raises:
-        ValueError: if a column is missing or they differ in length.
-    """
-    from matplotlib.figure import Figure
-
-    columns = {name: np.array(values, dtype=float) for name, values in history.items()}
-    absent = [name for name in ("step", "distortion", "rate_1") if name not in columns]
-    if absent:
-        raise ValueError(f"the history has no column {', '.join(absent)}; it has {', '.join(columns) or 'none'}")
-    lengths = {name: len(values) for name, values in columns.items()}
-    if len(set(lengths.values())) > 1:
-        raise ValueError(f"the history's columns differ in length: {lengths}; give each one value per step")
-    rates = [name for name in columns if name.startswith("rate_")]
-    grown = {name: columns[fade] >= 1 for name in rates if (fade := name.replace("rate", "fade")) in columns}
-    grown_at = {name: columns["step"][g.argmax()] for name, g in grown.items() if g.any() and not g[0]}
-
-    figure = Figure(figsize=(11, 4), dpi=100, layout="constrained")
-    left, right = figure.subplots(1, 2)
-    curves = [(left, "distortion", "training", "black")]
-    curves += [(right, name, name.replace("rate_", "level "), f"C{i % 10}") for i, name in enumerate(rates)]
-    for axes, name, label, color in curves:
-        axes.plot(columns["step"], columns[name], color=color, label=label, linewidth=1.2)
-        if f"test_{name}" in columns:
-            there = np.isfinite(columns[f"test_{name}"])
-            test = (columns["step"][there], columns[f"test_{name}"][there])
-            axes.plot(*test, "o:", color=color, markersize=4, label=f"{label}, test".removeprefix("training, "))
-        if name in grown_at:
-            axes.axvline(grown_at[name], color=color, linestyle="--", linewidth=1)
-    # The first steps' distortion is many times the rest; the axis ends where nearly all of the curve fits.
-    finite = columns["distortion"][np.isfinite(columns["distortion"])]
-    if len(finite) > 20 and (high := np.quantile(finite, 0.97)) > (low := finite.min()):
-        left.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
-    dashed = " (dashed: fully grown)" if grown_at else ""
-    for axes, title in ((left, "distortion"), (right, f"rate of each level{dashed}")):
-        axes.set(title=title, xlabel="step", ylabel="nats per datum")
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False)
-    return rendered(figure)
-
-
-KINDS: Mapping[str, Callable[..., Picture]] = MappingProxyType(
-    {figure.__name__: figure for figure in (levels, samples, reconstructions, traversal, mix, progress)}
-)
-"""Every kind of figure by its name."""
-
-
 def noise_at(model: LatentModel, x: Float[Tensor, "n *shape"]) -> Codes:
     """The noise of data at their posterior means, one row per datum: a `start` to hold, or parts to mix.
 
@@ -267,79 +208,16 @@ def noise_at(model: LatentModel, x: Float[Tensor, "n *shape"]) -> Codes:
         ValueError: if `x` is not of the model's shape.
     """
     _check_data(model, x, 1)
-    with drawing(model):
+    with evaluating(model):
         parts = [model.noise_of(tuple(q.mean for q in model.infer(p.to(model.device)))) for p in torch.split(x, _BATCH)]
         return tuple(torch.cat(level) for level in zip(*parts, strict=True))
 
 
-def to_pictures(
-    values: Float[Tensor, "n *shape"],
-    shape: Shape,
-    mean: Tensor | float | None = None,
-    stddev: Tensor | float | None = None,
-) -> Pictures:
-    """Data or a model's means as colours, one small picture each.
-
-    Images in [0, 1]: 1 channel is grey; 2 are grey and opacity, 4 are colour and opacity, both laid on white; of more
-    channels the first three are shown. Vectors become a map of cells, in reading order, as square as can be, from blue
-    (2 standard deviations below the mean) over grey to red (2 above).
-
-    Args:
-        values: the data.
-        shape: of one datum.
-        mean: by which vectors are standardised, one number or one per dimension; None: that of these values.
-        stddev: likewise.
-
-    Raises:
-        ValueError: if `values` are not of this shape.
-    """
-    if tuple(values.shape[1:]) != tuple(shape):
-        raise ValueError(f"the values have shape {tuple(values.shape)}; expected (n, {', '.join(map(str, shape))})")
-    values = values.detach().float().cpu()
-    if len(shape) == 1:
-        centre = values.mean(0) if mean is None else torch.as_tensor(mean).cpu()
-        spread = values.std(0, correction=0) if stddev is None else torch.as_tensor(stddev).cpu()
-        return _cells((values - centre) / spread.clamp_min(1e-12))
-    if shape[0] in (2, 4):
-        opacity = values[:, -1:].clamp(0, 1)
-        values = values[:, :-1] * opacity + (1 - opacity)
-    colours = values.expand(-1, 3, -1, -1) if values.shape[1] == 1 else values[:, :3]
-    return _bytes(colours.permute(0, 2, 3, 1).numpy() * 255)
-
-
-def _cells(standardised: Float[Tensor, "n cells"]) -> Pictures:
-    t = (standardised / 2).clamp(-1, 1).numpy()[..., None]
-    colours = _GREY + np.maximum(t, 0) * (_RED - _GREY) + np.maximum(-t, 0) * (_BLUE - _GREY)
-    num, cells = standardised.shape
-    width = ceil(sqrt(cells))
-    height = ceil(cells / width)
-    folded = np.full((num, height * width, 3), 255.0)
-    folded[:, :cells] = colours
-    return _bytes(folded.reshape(num, height, width, 3))
-
-
-def _bytes(colours: np.ndarray) -> Pictures:
-    return colours.clip(0, 255).round().astype(np.uint8)
-
-
-@contextmanager
-def drawing(model: LatentModel) -> Iterator[None]:
-    """Evaluation mode without gradients; afterwards every module is in the mode it was in."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        with torch.inference_mode():
-            yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
-
-
 def _decoded(model: LatentModel, noise: Codes) -> Float[Tensor, "n *shape"]:
     """What the model makes of noise, a batch at a time."""
-    with drawing(model):
+    with evaluating(model):
         batches = zip(*(torch.split(level.to(model.device), _BATCH) for level in noise), strict=True)
-        return torch.cat([model.generate(model.place(batch)).mean.cpu() for batch in batches])
+        return torch.cat([model.decode(model.place(batch)).cpu() for batch in batches])
 
 
 def _pictures(model: LatentModel, *parts: Tensor, least: int = TILE) -> list[Pictures]:
@@ -367,10 +245,6 @@ def _held(
 
 def _with_level(noise: Codes, level: int, varied: Tensor) -> Codes:
     return (*noise[: level - 1], varied, *noise[level:])
-
-
-def _levels_with_code(model: LatentModel) -> list[int]:
-    return [level for level, size in enumerate(model.code_sizes, start=1) if size]
 
 
 def sweep(num: int, span: float, size: int) -> Float[Tensor, "n size"]:

@@ -12,12 +12,14 @@ from typing import final
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.distributions import Distribution, Normal
+from torch.distributions import Distribution
 
-from vlae.models.base import Codes, ForwardPass, LatentModel, check_code_sizes, standard_normal
-from vlae.models.ladder import Blocks, Level, Rung
-from vlae.models.likelihoods import Likelihood, Output, positive
-from vlae.nn.layers import Shape, block
+from vlae.models.base import Codes, ForwardPass, LatentModel, check_code_sizes
+from vlae.models.distributions import NormalCode, standard_normal
+from vlae.models.levels import Level, Place
+from vlae.models.likelihoods import Gaussian, Likelihood, positive
+from vlae.nn.layers import Blocks, block
+from vlae.shapes import Shape
 
 
 class _Hierarchy(LatentModel):
@@ -32,7 +34,7 @@ class _Hierarchy(LatentModel):
         levels: Sequence[Level],
         *,
         blocks: Blocks = Blocks(),
-        likelihood: Likelihood = Likelihood(),
+        likelihood: Likelihood = Gaussian(),
         mean: Tensor | float = 0.5,
         stddev: Tensor | float = 0.25,
     ):
@@ -47,17 +49,26 @@ class _Hierarchy(LatentModel):
         if any(level.convolutions for level in levels[1:]):
             raise ValueError("levels above the first of a hierarchy see a code, no map: give them dense layers only")
         bottom = replace(levels[0], reads="map", head_convolutions=(), head_dense=())
-        self.rung = Rung(bottom, self.shape, blocks, bottom=True, top=True, climbs=True)
+        place = Place(below=self.shape, drawn=likelihood.parameters_shape(self.shape), bottom=True, top=True)
+        self.bottom = bottom.build(place, blocks)
         self.priors = nn.ModuleList(
             _dense(above.code_size, above.dense, 2 * level.code_size, blocks) for level, above in pairwise(levels)
         )
         self.register_buffer("mean", torch.as_tensor(mean, dtype=torch.float32))
         self.register_buffer("stddev", torch.as_tensor(stddev, dtype=torch.float32))
-        self.output = Output(likelihood, self.shape)
+        self.family = likelihood
+        self.likelihood = likelihood.build(self.shape)
+        self.lacks = likelihood.lacks()
         self.how = blocks.stddev
 
-    def prior(self, level: int, above: Codes) -> Normal:
-        """p(z_level | z_{level+1}), whatever is further up."""
+    def bits_per_dimension(self, nats: float) -> float | None:
+        """As the likelihood's family defines it."""
+        return self.family.bits_per_dimension(nats, self.shape)
+
+    def prior(self, level: int, above: Codes) -> NormalCode:
+        """p(z_level | z_{level+1}), whatever is further up; at the top N(0, I), of batch shape (1, code size)."""
+        if not above:
+            return standard_normal(1, self.code_sizes[level - 1], self.mean.device)
         return self._gaussian(self.priors[level - 1](above[0]))
 
     def generate(self, codes: Codes) -> Distribution:
@@ -65,12 +76,12 @@ class _Hierarchy(LatentModel):
         return self._likelihood(codes[0], None)
 
     def _likelihood(self, code: Tensor, x: Tensor | None) -> Distribution:
-        likelihood: Distribution = self.output(self.rung.descend(None, code, 1.0), self.mean, self.stddev, x)
+        likelihood: Distribution = self.likelihood(self.bottom.descend(None, code, 1.0), self.mean, self.stddev, x)
         return likelihood
 
-    def _gaussian(self, raw: Tensor) -> Normal:
+    def _gaussian(self, raw: Tensor) -> NormalCode:
         mean, spread = raw.float().chunk(2, dim=1)
-        return Normal(mean, positive(spread, self.how), validate_args=False)
+        return NormalCode(mean, positive(spread, self.how))
 
 
 @final
@@ -84,9 +95,9 @@ class HierarchicalVAE(_Hierarchy):
         levels: level 1 holds the networks between x and z_1; the `dense` of each level above are the hidden units
             of q(z_l | z_{l-1}) and of p(z_{l-1} | z_l).
         blocks: what all networks share.
-        likelihood: the density r(x | z_1).
+        likelihood: which r(x | z_1) is.
         mean: of the data, by which the networks' input is standardised: one number, or one per dimension.
-        stddev: likewise.
+        stddev: of the data, by which the networks' input is divided: one number, or one per dimension.
 
     Raises:
         ValueError: if there are not 2 to 5 levels with a code each, or they cannot be built on data of this shape.
@@ -103,7 +114,7 @@ class HierarchicalVAE(_Hierarchy):
         levels: Sequence[Level],
         *,
         blocks: Blocks = Blocks(),
-        likelihood: Likelihood = Likelihood(),
+        likelihood: Likelihood = Gaussian(),
         mean: Tensor | float = 0.5,
         stddev: Tensor | float = 0.25,
     ):
@@ -112,7 +123,7 @@ class HierarchicalVAE(_Hierarchy):
             _dense(below.code_size, level.dense, 2 * level.code_size, blocks) for below, level in pairwise(levels)
         )
 
-    def infer(self, x: Float[Tensor, "n *shape"]) -> tuple[Normal, ...]:
+    def infer(self, x: Float[Tensor, "n *shape"]) -> tuple[NormalCode, ...]:
         """q(z_1 | x), then each q(z_l | z_{l-1}) at the mean of the level below."""
         return self._climb(x, draw=False)[0]
 
@@ -120,18 +131,17 @@ class HierarchicalVAE(_Hierarchy):
         """Climbs from x drawing every code, and sets each against the prior that the code above it gives."""
         posteriors, codes = self._climb(x, draw=True)
         passed = codes if fade is None else tuple(grown * code for grown, code in zip(fade, codes, strict=True))
-        priors = [self.prior(level, passed[level:]) for level in range(1, self.num_levels)]
         return ForwardPass(
             posteriors=posteriors,
-            priors=(*priors, standard_normal(len(x), self.code_sizes[-1], x.device)),
+            priors=tuple(self.prior(level, passed[level:]) for level in range(1, self.num_levels + 1)),
             codes=codes,
             likelihood=self._likelihood(passed[0], x),
             conditioned_alike=False,
         )
 
-    def _climb(self, x: Tensor, *, draw: bool) -> tuple[tuple[Normal, ...], Codes]:
+    def _climb(self, x: Tensor, *, draw: bool) -> tuple[tuple[NormalCode, ...], Codes]:
         h = (x - self.mean) / self.stddev
-        posteriors = [self.rung.posterior(h, self.rung.g(h))]  # type: ignore[misc]
+        posteriors = [self.bottom.posterior(h, self.bottom.climb(h))]
         codes = [posteriors[0].rsample() if draw else posteriors[0].mean]
         for recogniser in self.recognisers:
             posteriors.append(self._gaussian(recogniser(codes[-1])))
@@ -155,9 +165,9 @@ class LadderVAE(_Hierarchy):
         levels: level 1 holds the networks between x and z_1; the `dense` of each level above are the units of g_l
             and the hidden units of p(z_{l-1} | z_l).
         blocks: what all networks share.
-        likelihood: the density r(x | z_1).
+        likelihood: which r(x | z_1) is.
         mean: of the data, by which the networks' input is standardised: one number, or one per dimension.
-        stddev: likewise.
+        stddev: of the data, by which the networks' input is divided: one number, or one per dimension.
 
     Raises:
         ValueError: if there are not 2 to 5 levels with a code each, or they cannot be built on data of this shape.
@@ -174,19 +184,19 @@ class LadderVAE(_Hierarchy):
         levels: Sequence[Level],
         *,
         blocks: Blocks = Blocks(),
-        likelihood: Likelihood = Likelihood(),
+        likelihood: Likelihood = Gaussian(),
         mean: Tensor | float = 0.5,
         stddev: Tensor | float = 0.25,
     ):
         super().__init__(shape, levels, blocks=blocks, likelihood=likelihood, mean=mean, stddev=stddev)
         self.climbs, self.estimates = nn.ModuleList(), nn.ModuleList()
-        units = self.rung.read.num_features
+        units = self.bottom.features.num_features
         for level in levels[1:]:
             self.climbs.append(_dense(units, level.dense[:-1], level.dense[-1], blocks, linear_end=False))
             units = level.dense[-1]
             self.estimates.append(nn.Linear(units, 2 * level.code_size))
 
-    def infer(self, x: Float[Tensor, "n *shape"]) -> tuple[Normal, ...]:
+    def infer(self, x: Float[Tensor, "n *shape"]) -> tuple[NormalCode, ...]:
         """q(z_l | z_{l+1}, x), each at the mean of the level above."""
         return self._descend(x, None, draw=False)[0]
 
@@ -197,25 +207,25 @@ class LadderVAE(_Hierarchy):
 
     def _descend(
         self, x: Tensor, fade: Tensor | None, *, draw: bool
-    ) -> tuple[tuple[Normal, ...], tuple[Normal, ...], Codes, Tensor]:
+    ) -> tuple[tuple[NormalCode, ...], tuple[NormalCode, ...], Codes, Tensor]:
         estimates = self._climb(x)
-        posteriors: list[Normal] = []
-        priors: list[Normal] = []
+        posteriors: list[NormalCode] = []
+        priors: list[NormalCode] = []
         codes: list[Tensor] = []
-        passed = x.new_empty(0)
+        above: Codes = ()
         for level in range(self.num_levels, 0, -1):
-            top = level == self.num_levels
-            prior = standard_normal(x.shape[0], self.code_sizes[-1], x.device) if top else self.prior(level, (passed,))
+            prior = self.prior(level, above)
             posterior = weighted(estimates[level - 1], prior)
             code = posterior.rsample() if draw else posterior.mean
-            passed = code if fade is None else fade[level - 1] * code
+            above = (code if fade is None else fade[level - 1] * code,)
             posteriors, priors, codes = [posterior, *posteriors], [prior, *priors], [code, *codes]
-        return tuple(posteriors), tuple(priors), tuple(codes), passed
+        return tuple(posteriors), tuple(priors), tuple(codes), above[0]
 
-    def _climb(self, x: Tensor) -> list[Normal]:
+    def _climb(self, x: Tensor) -> list[NormalCode]:
         h = (x - self.mean) / self.stddev
-        d = self.rung.g(h)  # type: ignore[misc]
-        estimates = [self.rung.posterior(h, d)]
+        d = self.bottom.climb(h)
+        assert d is not None  # its posterior reads it
+        estimates = [self.bottom.posterior(h, d)]
         d = d.flatten(1)
         for climb, estimate in zip(self.climbs, self.estimates, strict=True):
             d = climb(d)
@@ -223,11 +233,11 @@ class LadderVAE(_Hierarchy):
         return estimates
 
 
-def weighted(estimate: Normal, prior: Normal) -> Normal:
+def weighted(estimate: NormalCode, prior: NormalCode) -> NormalCode:
     """The precision-weighted product of two Gaussians: (μ̂ σ̂⁻² + μ σ⁻²) / (σ̂⁻² + σ⁻²), variance 1 / (σ̂⁻² + σ⁻²)."""
     seen, expected = estimate.stddev**-2, prior.stddev**-2
     mean = (estimate.mean * seen + prior.mean * expected) / (seen + expected)
-    return Normal(mean, (seen + expected) ** -0.5, validate_args=False)
+    return NormalCode(mean, (seen + expected) ** -0.5)
 
 
 def _dense(units: int, hidden: Sequence[int], end: int, blocks: Blocks, *, linear_end: bool = True) -> nn.Sequential:

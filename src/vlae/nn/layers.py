@@ -1,16 +1,33 @@
-"""Blocks of networks: convolutions, fully-connected layers and their mirror images. Knows no word of the model."""
+"""Stacks of layers: convolutions, fully-connected layers and their mirror images."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from math import prod
 from typing import Literal, NamedTuple
 
-import torch
-from jaxtyping import Float
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import nn
 
-Shape = tuple[int, ...]
-"""The shape of one datum: ``(channels, height, width)`` of a map, ``(units,)`` of a vector."""
+from vlae.shapes import Shape, is_image
+
+
+@dataclass(frozen=True, kw_only=True)
+class Blocks:
+    """What all layers of a model share.
+
+    Attributes:
+        kernel: side of the convolutions' kernels.
+        norm: whether layers have a batch norm.
+        slope: negative slope of the leaky ReLU.
+        stddev: how a posterior's σ comes from the head's output: "softplus", or the authors' "sigmoid" (+ 0.001).
+        weights_stddev: weights start as N(0, this²), as the authors' do; None: PyTorch's own scheme.
+    """
+
+    kernel: int = 3
+    norm: bool = True
+    slope: float = 0.1
+    stddev: Literal["softplus", "sigmoid"] = "softplus"
+    weights_stddev: float | None = None
 
 
 class Layer(NamedTuple):
@@ -23,7 +40,7 @@ class Layer(NamedTuple):
         """The shape that comes out when `shape` goes in; a stride of 2 halves a side, rounding up."""
         if self.stride == 0:
             return (self.width,)
-        if len(shape) != 3:
+        if not is_image(shape):
             raise ValueError(f"a convolution needs a map (channels, height, width) below it; what comes is {shape}")
         return (self.width, -(-shape[1] // self.stride), -(-shape[2] // self.stride))
 
@@ -42,8 +59,8 @@ def block(given: Shape, wanted: Shape, *, kernel: int, norm: bool, slope: float 
         slope: negative slope of the leaky ReLU; None leaves the layer linear.
     """
     layers: list[nn.Module] = []
-    if len(given) == len(wanted) == 3:
-        layers.append(_convolution(given, wanted, kernel, bias=not norm))
+    if is_image(given) and is_image(wanted):
+        layers.append(convolution(given, wanted, kernel, bias=not norm))
         if norm:
             layers.append(nn.BatchNorm2d(wanted[0]))
     else:
@@ -56,7 +73,8 @@ def block(given: Shape, wanted: Shape, *, kernel: int, norm: bool, slope: float 
     return nn.Sequential(*layers)
 
 
-def _convolution(given: Shape, wanted: Shape, kernel: int, *, bias: bool) -> nn.Module:
+def convolution(given: Shape, wanted: Shape, kernel: int, *, bias: bool) -> nn.Module:
+    """A convolution from one map to another: strided to a smaller one, transposed to a larger one, of any sides."""
     if given[1:] == wanted[1:]:
         return nn.Conv2d(given[0], wanted[0], kernel, padding=kernel // 2 if kernel % 2 else "same", bias=bias)
     shrink = given[1] > wanted[1] or given[2] > wanted[2]
@@ -67,12 +85,12 @@ def _convolution(given: Shape, wanted: Shape, kernel: int, *, bias: bool) -> nn.
     missing = [stride * (s - 1) + kernel - n - 2 * padding for n, s in zip(large[1:], small[1:], strict=True)]
     far = (0, max(0, missing[1]), 0, max(0, missing[0]))
     if shrink:
-        convolution: nn.Module = nn.Conv2d(given[0], wanted[0], kernel, stride, padding, bias=bias)
-        return nn.Sequential(nn.ZeroPad2d(far), convolution) if any(far) else convolution
+        layer: nn.Module = nn.Conv2d(given[0], wanted[0], kernel, stride, padding, bias=bias)
+        return nn.Sequential(nn.ZeroPad2d(far), layer) if any(far) else layer
     over = (max(0, -missing[0]), max(0, -missing[1]))
-    convolution = nn.ConvTranspose2d(given[0], wanted[0], kernel, stride, padding, output_padding=over, bias=bias)
+    layer = nn.ConvTranspose2d(given[0], wanted[0], kernel, stride, padding, output_padding=over, bias=bias)
     crop = (0, -far[1], 0, -far[3])
-    return nn.Sequential(convolution, nn.ZeroPad2d(crop)) if any(far) else convolution
+    return nn.Sequential(layer, nn.ZeroPad2d(crop)) if any(far) else layer
 
 
 def shapes_of(layers: Sequence[Layer], given: Shape) -> list[Shape]:
@@ -83,170 +101,22 @@ def shapes_of(layers: Sequence[Layer], given: Shape) -> list[Shape]:
     return shapes
 
 
-class Read(nn.Module):
-    """Turns what a level sees into a vector: the full map, or mean and standard deviation per channel and grid cell."""
-
-    def __init__(self, given: Shape, grid: int | None):
-        """`grid` is the side of the grid that is pooled; None reads the full map."""
-        super().__init__()
-        self.grid = grid
-        self.num_features = prod(given) if grid is None else 2 * given[0] * grid * grid
-
-    def forward(self, h: Float[Tensor, "n *shape"]) -> Float[Tensor, "n features"]:
-        """Flattens, or pools and flattens."""
-        if self.grid is None:
-            return h.flatten(1)
-        h = h.float()  # a difference of squares needs all its digits
-        mean = functional.adaptive_avg_pool2d(h, self.grid)
-        variance = functional.adaptive_avg_pool2d(h.square(), self.grid) - mean.square()
-        return torch.cat([mean, variance.clamp_min(1e-6).sqrt()], dim=1).flatten(1)
+def layers_of(convolutions: Sequence[tuple[int, int]], dense: Sequence[int]) -> tuple[Layer, ...]:
+    """Convolutions of (channels, stride), then fully-connected layers of so many units."""
+    return (*(Layer(*each) for each in convolutions), *(Layer(units, 0) for units in dense))
 
 
-FLAT = 0.01
-"""A channel whose variance is well below this counts as flat."""
+def stack(shapes: Sequence[Shape], blocks: Blocks, *, linear_end: bool = False) -> nn.Sequential:
+    """A layer between each shape and the next.
 
-
-class Moments(NamedTuple):
-    """Three numbers of every channel of a map, each (N, channels, 1, 1)."""
-
-    mean: Tensor
-    stddev: Tensor
-    """√(variance + FLAT): of a flat channel, 0.1."""
-    border_contrast: Tensor
-    """How much darker the border is than the whole, in standard deviations; below 0: brighter."""
-
-
-def moments(h: Float[Tensor, "n channels height width"]) -> Moments:
-    """Mean, standard deviation and contrast to the border of every channel, over the whole map."""
-    h = h.float()
-    mean = h.mean((2, 3), keepdim=True)
-    stddev = ((h - mean).square().mean((2, 3), keepdim=True) + FLAT).sqrt()
-    border = torch.cat([h[:, :, 0], h[:, :, -1], h[:, :, :, 0], h[:, :, :, -1]], dim=2).mean(2)[:, :, None, None]
-    return Moments(mean, stddev, (mean - border) / stddev)
-
-
-class WithoutMoments(nn.Module):
-    """A first layer that cannot tell pictures apart that differ per channel by a·h + b alone, be a above or below 0.
-
-    Every channel is brought to mean 0 and standard deviation 1 (instance normalisation) and filtered on its own, by the
-    same filters. Of each response r it gives |r|, which is the same for a picture and its negative, and
-    r · c / √(c² + 0.2²) with the contrast c to the border, which is so too, and tells light from dark where the border
-    is clearly one of them. A channel that is flat is given what the others show on average, by their variance. So
-    pictures in two colours are the same to it whatever the colours, as far as these differ well above √FLAT; and no
-    picture jumps as its colours change.
+    Args:
+        shapes: along the stack; one shape alone gives no layer.
+        blocks: kernel, norm and slope of all layers.
+        linear_end: whether the last layer has neither norm nor leaky ReLU.
     """
-
-    def __init__(self, given: Shape, wanted: Shape, *, kernel: int, norm: bool, slope: float, filters: int = 16):
-        super().__init__()
-        _, *sides = wanted
-        self.filters = _convolution((1, *given[1:]), (filters, *sides), kernel, bias=False)
-        self.mix = block((2 * filters * given[0], *sides), wanted, kernel=1, norm=norm, slope=slope)
-
-    def forward(self, h: Float[Tensor, "n *given"]) -> Float[Tensor, "n *wanted"]:
-        """Normalises, filters, and mixes what the filters say of all channels."""
-        mean, stddev, contrast = moments(h)
-        response = self.filters(((h - mean) / stddev).flatten(0, 1)[:, None])
-        sign = (contrast / (contrast.square() + 0.04).sqrt()).flatten()[:, None, None, None]
-        both = torch.cat([response.abs(), response * sign], dim=1).unflatten(0, (-1, h.shape[1]))
-        variance = (stddev.square() - FLAT).clamp_min(0)[:, :, None]
-        average = (variance * both).sum(1, keepdim=True) / (variance.sum(1, keepdim=True) + 1e-4)
-        both = torch.lerp(average.expand_as(both), both, variance / (variance + FLAT))
-        mixed: Tensor = self.mix(both.flatten(1, 2))
-        return mixed
-
-
-class ReadMoments(nn.Module):
-    """Turns the moments of a map into a vector, by two small layers."""
-
-    def __init__(self, channels: int, *, slope: float, units: int = 64):
-        super().__init__()
-        self.num_features = units
-        self.layers = nn.Sequential(
-            nn.Linear(3 * channels, units), nn.LeakyReLU(slope), nn.Linear(units, units), nn.LeakyReLU(slope)
-        )
-
-    def forward(self, h: Float[Tensor, "n channels height width"]) -> Float[Tensor, "n features"]:
-        """Takes the moments, and all three of every channel into account together."""
-        read: Tensor = self.layers(torch.cat(moments(h), dim=1).flatten(1))
-        return read
-
-
-class SetMoments(nn.Module):
-    """The last step down to a map: a code alone sets mean and standard deviation of the maps it is mixed from.
-
-    What comes is enlarged (bilinearly, which leaves no grid) and filtered into feature maps of full size: 16, or as
-    many as there are channels. Each is brought to mean 0 and standard deviation 1, is given others by the code
-    (adaptive instance normalisation), and all are mixed linearly into the channels, as paints are. So the means of the
-    channels are the code's alone; their deviations depend on how the feature maps lie over each other, too. A scale may
-    fall below 0, and then turns light into dark.
-
-    Reference: Huang and Belongie 2017, "Arbitrary Style Transfer in Real-Time", equation 8.
-    """
-
-    def __init__(self, code_size: int, given: Shape, wanted: Shape, *, kernel: int):
-        super().__init__()
-        self.sides = wanted[1:]
-        features = max(16, wanted[0])
-        self.filters = _convolution((given[0], *self.sides), (features, *self.sides), kernel, bias=False)
-        self.embed = nn.Linear(code_size, 2 * features)
-        self.mix = nn.Conv2d(features, wanted[0], 1)
-
-    def forward(
-        self, h: Float[Tensor, "n *given"], code: Float[Tensor, "n size"], fade: Float[Tensor, ""] | float
-    ) -> Float[Tensor, "n *wanted"]:
-        """Draws with the code, scaled by `fade` in [0, 1]."""
-        large = functional.interpolate(h, size=self.sides, mode="bilinear", align_corners=False)
-        feature = self.filters(large).float()  # a difference of squares needs all its digits
-        mean = feature.mean((2, 3), keepdim=True)
-        variance = (feature.square().mean((2, 3), keepdim=True) - mean.square()).clamp_min(0)
-        scale, shift = (self.embed(code).float() * fade)[:, :, None, None].chunk(2, dim=1)
-        scale = (1 + scale) * (variance + 1e-5).rsqrt()
-        drawn: Tensor = self.mix(feature * scale + (shift - mean * scale))
-        return drawn
-
-
-class Merge(nn.Module):
-    """Lets a code act on what comes from above: ``[z̃ ; v(z)]``, ``z̃ + gate ⊙ v(z)``, or ``z̃ ⊙ (1 + a(z)) + b(z)``.
-
-    Concatenation and gated add embed the code in the full map, so they can place anything anywhere; modulation has
-    only a scale and a shift per channel on a coarse grid.
-    """
-
-    def __init__(
-        self,
-        code_size: int,
-        shape: Shape,
-        acts: Literal["concatenate", "add", "modulate"],
-        *,
-        grid: int,
-        norm: bool,
-        slope: float,
-    ):
-        super().__init__()
-        self.acts = acts
-        self.shape = shape
-        self.grid = grid
-        if acts == "modulate":
-            cells = grid * grid if len(shape) == 3 else 1
-            self.embed: nn.Module = nn.Linear(code_size, 2 * shape[0] * cells)
-        else:
-            self.embed = block((code_size,), shape, kernel=1, norm=norm, slope=slope)
-        if acts == "add":
-            self.gate = nn.Parameter(torch.full((shape[0], *[1] * (len(shape) - 1)), 0.1))
-        self.output_shape = (2 * shape[0], *shape[1:]) if acts == "concatenate" else shape
-
-    def forward(
-        self, above: Float[Tensor, "n *shape"], code: Float[Tensor, "n size"], fade: Float[Tensor, ""] | float
-    ) -> Float[Tensor, "n *merged"]:
-        """Merges the code, scaled by `fade` in [0, 1], into what comes from above."""
-        v: Tensor = self.embed(code) * fade
-        if self.acts == "concatenate":
-            return torch.cat([above, v], dim=1)
-        if self.acts == "add":
-            return above + self.gate * v
-        if above.ndim == 4:
-            v = v.unflatten(1, (-1, self.grid, self.grid))
-            if self.grid > 1:
-                v = functional.interpolate(v, size=above.shape[2:], mode="bilinear", align_corners=False)
-        scale, shift = v.chunk(2, dim=1)
-        return above * (1 + scale) + shift
+    layers = []
+    for i, (given, wanted) in enumerate(pairwise(shapes), start=1):
+        end = linear_end and i == len(shapes) - 1
+        norm, slope = (False, None) if end else (blocks.norm, blocks.slope)
+        layers.append(block(given, wanted, kernel=blocks.kernel, norm=norm, slope=slope))
+    return nn.Sequential(*layers)

@@ -1,21 +1,51 @@
-"""Package."""
+"""Recipes: complete settings as functions of the data's shape, found by name."""
 
+from collections.abc import Callable, Mapping, Sequence
+
+from vlae.recipes.lean import lean as lean
+from vlae.recipes.paper import celeba as celeba
+from vlae.recipes.paper import lsun as lsun
+from vlae.recipes.paper import mnist as mnist
+from vlae.recipes.paper import svhn as svhn
 from vlae.recipes.recipe import MODELS as MODELS
-from vlae.recipes.recipe import RECIPES as RECIPES
-from vlae.recipes.recipe import Precision as Precision
 from vlae.recipes.recipe import Recipe as Recipe
-from vlae.recipes.recipe import Schedule as Schedule
 from vlae.recipes.recipe import Training as Training
 from vlae.recipes.recipe import adjust as adjust
 from vlae.recipes.recipe import build as build
-from vlae.recipes.recipe import celeba as celeba
-from vlae.recipes.recipe import hvae as hvae
-from vlae.recipes.recipe import joint as joint
-from vlae.recipes.recipe import lean as lean
-from vlae.recipes.recipe import lsun as lsun
-from vlae.recipes.recipe import lvae as lvae
-from vlae.recipes.recipe import make as make
-from vlae.recipes.recipe import mnist as mnist
-from vlae.recipes.recipe import rival_codes as rival_codes
-from vlae.recipes.recipe import svhn as svhn
-from vlae.recipes.recipe import vae as vae
+from vlae.recipes.rivals import hvae as hvae
+from vlae.recipes.rivals import joint as joint
+from vlae.recipes.rivals import lvae as lvae
+from vlae.recipes.rivals import rival_codes as rival_codes
+from vlae.recipes.rivals import vae as vae
+from vlae.shapes import Shape, is_image
+
+_PAPER: Mapping[str, Callable[..., Recipe]] = {recipe.__name__: recipe for recipe in (mnist, svhn, celeba, lsun)}
+
+RECIPES: Mapping[str, Callable[..., Recipe]] = {
+    **{recipe.__name__: recipe for recipe in (lean, joint, vae, hvae, lvae)},
+    **_PAPER,
+}
+"""Every recipe by its name."""
+
+
+def make(name: str, shape: Shape, *, codes: Sequence[int] | None = None, deep_heads: bool = False) -> Recipe:
+    """The recipe of that name for data of that shape.
+
+    Args:
+        name: one of `RECIPES`.
+        shape: of one datum, (channels, height, width) or (dimensions,).
+        codes: sizes of the levels' codes, level 1 first; None: the recipe's own.
+        deep_heads: for the paper's recipes, heads that encode the level below again, as the authors' do.
+
+    Raises:
+        ValueError: if there is no such recipe, or it cannot be had with these settings.
+    """
+    if name not in RECIPES:
+        raise ValueError(f"there is no recipe {name!r}; choose one of {', '.join(RECIPES)}")
+    if name not in _PAPER:
+        if deep_heads:
+            raise ValueError(f"deep heads belong to the paper's recipes; {name!r} has none")
+        return RECIPES[name](shape, codes=codes)
+    if not is_image(shape):
+        raise ValueError(f"the recipe {name!r} is for images; for vectors of {shape[0]} dimensions choose 'lean'")
+    return RECIPES[name](shape, codes=codes, deep_heads=deep_heads)

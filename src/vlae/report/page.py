@@ -16,7 +16,8 @@ from PIL import Image
 
 from vlae.atomic import whole, writing
 from vlae.evaluation import level_card
-from vlae.figures import panels
+from vlae.evaluation.rates import number, shortage
+from vlae.figures.panels import panels
 from vlae.runs import layout
 from vlae.runs.run import Run
 
@@ -73,6 +74,8 @@ def write(run: Run, path: str | Path | None = None) -> Path:
     path = Path(path) if path is not None else run.outputs / "report.html"
     needed = {"mix": 2, "reconstructions": 1}  # examples; a run may have been shared without
     for kind in CAPTIONS:
+        if kind in needed and "encoder" in run.model.lacks:
+            continue
         if len(run.examples) >= needed.get(kind, 0):
             run.figure(kind)
     page = _page(run, content(run))
@@ -127,15 +130,15 @@ def _warnings(run: Run, found: Mapping[str, Any] | None) -> str:
     if found:
         said = level_card.warnings(found)
     else:
-        said = [warning for level in run.summary["levels"] if (warning := level_card.shortage(level))]
+        said = [warning for level in run.summary["levels"] if (warning := shortage(level))]
         said.append(f"What the levels carry has not been measured yet; do it with: vlae evaluate {run.path}")
     return "".join(f'<p class="warning">{escape(warning)}</p>' for warning in said)
 
 
 def _card(run: Run, found: Mapping[str, Any]) -> str:
     """The level card: for every level its picture, what it carries in words, and its numbers."""
-    start = run.noise_of(run.examples[0]) if len(run.examples) else None
-    pictures = panels.panels(run.model, num=4, start=start)
+    start = run.noise_of(run.examples[0]) if len(run.examples) and "encoder" not in run.model.lacks else None
+    pictures = panels(run.model, num=4, start=start)
     return "".join(
         f'<section class="card"><img alt="level {entry.level} changes, the others hold" src="{_embedded(picture)}">'
         f"<div><h2>Level {entry.level} · {escape(entry.title)}</h2>"
@@ -145,8 +148,10 @@ def _card(run: Run, found: Mapping[str, Any]) -> str:
     )
 
 
-def _facts(found: Mapping[str, Any], number: int) -> str:
-    level = found["levels"][number - 1]
+def _facts(found: Mapping[str, Any], place: int) -> str:
+    level = found["levels"][place - 1]
+    if level["kl_nats"] is None:
+        return ""
     rows = [("KL", f"{level['kl_nats']:.2f} nats, {level['share']:.0%} of all")]
     rows.append(("squared error without it", f"+{level['without_it']['mse']:.4f}"))
     if "label_probe_accuracy" in level:
@@ -170,20 +175,19 @@ def _embedded(picture: np.ndarray) -> str:
 
 
 def _levels(run: Run) -> str:
-    total = sum(level["kl_nats"] for level in run.summary["levels"]) or 1.0
     rows = []
     for level, measured in zip(run.recipe.levels, run.summary["levels"], strict=True):
         top = measured["level"] == len(run.recipe.levels)
-        reads = f"{level.grid} × {level.grid} grid" if level.reads == "grid" else level.reads
+        described = level.describe()
         rows.append(
             (
                 measured["level"],
                 level.code_size,
-                measured["active_units"],
-                f"{measured['kl_nats']:.2f}",
-                f"{measured['kl_nats'] / total:.0%}",
-                reads,
-                "starts the decoder" if top else level.acts,
+                number(measured["active_units"], "d"),
+                number(measured["kl_nats"], ".2f"),
+                number(measured["share"], ".0%"),
+                described.reads,
+                "starts the decoder" if top else described.acts,
             )
         )
     header = ("level", "code size", "active", "KL (nats)", "share", "reads", "acts")
@@ -194,15 +198,14 @@ def _numbers(run: Run, found: Mapping[str, Any] | None) -> str:
     summary = found or run.summary
     rows = [(f"reconstruction {name}", f"{value:.5g}") for name, value in summary["reconstruction"].items()]
     rows += [
-        ("distortion (nats per datum)", f"{summary['distortion_nats']:.2f}"),
-        ("ELBO (nats per datum)", f"{summary['elbo_nats']:.2f}"),
+        ("distortion (nats per datum)", number(summary["distortion_nats"], ".2f")),
+        ("ELBO (nats per datum)", number(summary["elbo_nats"], ".2f")),
         ("held-out data", f"{summary['num_images']:,}"),
     ]
     if found:
         meanings = {"level_order": "1 a perfect ladder, 0 none, -1 upside-down", "level_separation": "1 clean, 0 none"}
         for name, meaning in meanings.items():
-            value = "not defined" if found[name] is None else f"{found[name]:.2f}"
-            rows.insert(0, (f"{name.replace('_', ' ')} ({meaning})", value))
+            rows.insert(0, (f"{name.replace('_', ' ')} ({meaning})", number(found[name], ".2f")))
     return _table(("held-out", "value"), rows)
 
 
@@ -212,6 +215,8 @@ def _evidence(found: Mapping[str, Any] | None) -> str:
         return ""
     levels = [level for level in found["levels"] if level["code_size"]]
     told = [level.get("statistics", {}) | level.get("factors", {}) for level in levels]
+    if "protocol" in found and not told[0]:
+        return _folded("Protocol", json.dumps(found["protocol"], indent=2))
     names = sorted(told[0], key=lambda name: found["complexity"].get(name, 2.0))
     rows = [
         (

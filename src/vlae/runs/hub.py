@@ -12,8 +12,10 @@ from huggingface_hub import ModelCard, ModelCardData, ModelHubMixin, snapshot_do
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
 from vlae.evaluation import level_card
+from vlae.evaluation.rates import number
 from vlae.runs import safe_load
 from vlae.atomic import whole
+from vlae.shapes import is_image
 from vlae.runs.layout import EVALUATION, EXAMPLES, METRICS, MODEL, RECIPE, SUMMARY, RunError
 
 MANIFEST = "config.json"  # what the hub looks for in a repository of a model
@@ -90,7 +92,7 @@ class Parcel(ModelHubMixin, library_name="vlae", tags=["vlae", "variational-ladd
         """The level card in the hub's form."""
         record = safe_load.read_json(self.path / RECIPE, limit=safe_load.MAX_RECIPE)
         summary = safe_load.read_json(self.path / SUMMARY)
-        images = len(record["recipe"]["shape"]) == 3
+        images = is_image(record["recipe"]["shape"])
         data = ModelCardData(
             library_name="vlae",
             license=self.license,
@@ -237,16 +239,16 @@ def _levels(summary: Mapping[str, Any], found: Mapping[str, Any] | None) -> str:
     titles = {entry.level: f"{entry.title}: {entry.sentence}" for entry in level_card.entries(found)} if found else {}
     rows = ["| level | code size | KL, nats | holds |", "| --- | --- | --- | --- |"]
     for level in summary["levels"]:
-        number = level["level"]
+        place = level["level"]
         rows.append(
-            f"| {number} | {level['code_size']} | {level['kl_nats']:.1f} | {titles.get(number, 'not measured')} |"
+            f"| {place} | {level['code_size']} | {number(level['kl_nats'], '.1f')} | {titles.get(place, 'not measured')} |"
         )
     return "\n".join(rows)
 
 
 def _numbers(summary: Mapping[str, Any]) -> str:
     rows = [(f"reconstruction, {name}", f"{value:.5g}") for name, value in summary["reconstruction"].items()]
-    rows.append(("ELBO, nats per datum", f"{summary['elbo_nats']:.1f}"))
+    rows.append(("ELBO, nats per datum", number(summary["elbo_nats"], ".1f")))
     for name in ("level_order", "level_separation"):
         if summary.get(name) is not None:
             rows.append((name.replace("_", " "), f"{summary[name]:.2f}"))

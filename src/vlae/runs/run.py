@@ -1,13 +1,13 @@
 """A trained model with all that belongs to it: open, save and use a run's folder (its files: `vlae.runs.layout`)."""
 
 import csv
-import hashlib
 import inspect
 import json
 import platform
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,15 +15,17 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import torch
 
-from vlae.figures import canvas
-from vlae.figures import panels
-from vlae.runs import safe_load
-from vlae.runs import hub
 from vlae.atomic import whole, writing
-from vlae.evaluation.rates import as_input
+from vlae.figures import canvas
+from vlae.figures.kinds import KINDS
+from vlae.figures.panels import noise_at
+from vlae.models import inference
 from vlae.models.base import Codes, LatentModel
-from vlae.recipes import Recipe
+from vlae.models.inference import as_input
+from vlae.recipes.recipe import Recipe
+from vlae.runs import hub, safe_load
 from vlae.runs.layout import EVALUATION, EXAMPLES, FIGURES, METRICS, MODEL, RECIPE, SUMMARY, RunError, new_folder
+from vlae.shapes import is_image
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -78,36 +80,28 @@ class Run:
 
         Raises:
             ValueError: if x is not of the shape the model was trained on.
+            NotDefinedError: if the model has no encoder.
         """
-        return tuple(mean for mean, _ in self._infer(x, batch_size))
+        return tuple(mean for mean, _ in inference.encode(self.model, self._checked(x), batch_size=batch_size))
 
     def stddevs(self, x: np.ndarray | torch.Tensor, *, batch_size: int = 500) -> tuple[np.ndarray, ...]:
-        """How sure the codes are: the posterior standard deviation of every level, shaped as `encode` gives them.
+        """How sure the codes are: the posterior standard deviation of every level.
 
         Args:
-            x: as for `encode`.
+            x: uint8 images, or floats in [0, 1], (N, C, H, W), or one image without N; or vectors (N, D).
             batch_size: how many at a time.
+
+        Returns:
+            One float32 array (N, code size) per level, level 1 first.
 
         Raises:
             ValueError: if x is not of the shape the model was trained on.
+            NotDefinedError: if the model has no encoder.
         """
-        return tuple(stddev for _, stddev in self._infer(x, batch_size))
-
-    def _infer(self, x: np.ndarray | torch.Tensor, batch_size: int) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Mean and standard deviation of every level's posterior."""
-        values = self._checked(x)
-        batches = []
-        with torch.inference_mode():
-            for start in range(0, len(values), batch_size):
-                batch = as_input(values[start : start + batch_size], self.model.device)
-                batches.append([(q.mean.cpu().numpy(), q.stddev.cpu().numpy()) for q in self.model.infer(batch)])
-        return [
-            (np.concatenate([mean for mean, _ in level]), np.concatenate([stddev for _, stddev in level]))
-            for level in zip(*batches, strict=True)
-        ]
+        return tuple(stddev for _, stddev in inference.encode(self.model, self._checked(x), batch_size=batch_size))
 
     def decode(self, codes: Sequence[np.ndarray], *, batch_size: int = 500) -> np.ndarray:
-        """Pictures of codes: the mean of r(x | z), float32 (N, C, H, W) in [0, 1], or vectors (N, D).
+        """Pictures of codes: float32 (N, C, H, W) in [0, 1], or vectors (N, D).
 
         Args:
             codes: one array (N, code size) per level, level 1 first, as `encode` gives them.
@@ -121,11 +115,7 @@ class Run:
         if not num or shapes != [(num, size) for size in self.recipe.code_sizes]:
             wanted = ", ".join(f"(N, {size})" for size in self.recipe.code_sizes)
             raise ValueError(f"codes of shapes {shapes} are given; this ladder's are {wanted}, level 1 first")
-        tensors = [torch.tensor(array, device=self.model.device) for array in arrays]
-        with torch.inference_mode():
-            starts = range(0, num, batch_size)
-            batches = (tuple(t[start : start + batch_size] for t in tensors) for start in starts)
-            return np.concatenate([self.model.generate(batch).mean.cpu().numpy() for batch in batches])
+        return inference.decode(self.model, arrays, batch_size=batch_size)
 
     def figure(
         self,
@@ -146,17 +136,20 @@ class Run:
 
         Raises:
             ValueError: if there is no such figure, or it has no such option, or the picture is not of the run's kind.
-            RunError: if the file cannot be written.
+            RunError: if the figure is drawn of examples and there are none.
+            WriteError: if the file cannot be written.
         """
-        if kind not in panels.KINDS:
-            raise ValueError(f"there is no figure {kind!r}; choose one of {', '.join(panels.KINDS)}")
+        if kind not in KINDS:
+            raise ValueError(f"there is no figure {kind!r}; choose one of {', '.join(KINDS)}")
         if from_image is not None and kind not in ("levels", "traversal"):
             raise ValueError(f"a {kind!r} figure does not start from one image; 'levels' and 'traversal' do")
-        out = self.outputs / "figures" / f"{kind}.png" if out is None else Path(out)
+        out = self.outputs / FIGURES / f"{kind}.png" if out is None else Path(out)
         canvas.check_png(out)
-        draw = panels.KINDS[kind]
+        draw = KINDS[kind]
         parameters = inspect.signature(draw).parameters
         given = {"model": self.model, "x": as_input(self.examples), "history": self.history}
+        if "x" in parameters or from_image is not None:
+            self.model.require("encoder")
         if "x" in parameters and not len(self.examples):
             raise RunError(f"{self.name} was shared without examples, and a {kind!r} figure is drawn of them")
         known = [name for name in parameters if name not in given]
@@ -176,7 +169,7 @@ class Run:
         values = self._checked(image)
         if len(values) != 1:
             raise ValueError(f"{len(values)} data are given; one is held: give one")
-        return panels.noise_at(self.model, as_input(values))
+        return noise_at(self.model, as_input(values))
 
     def read(
         self,
@@ -229,21 +222,32 @@ class Run:
         reading = {
             name: given or (self.data.get(name) if own else None) for name, given in (("layout", layout), ("key", key))
         }
-        if len(self.recipe.shape) == 1:
+        if not is_image(self.recipe.shape):
             return reading
         channels, height, width = self.recipe.shape
         # Pictures that are not square were all of one size, and must be now.
         size = height if height == width else None
         return {**reading, "size": size, "crop": self.data.get("crop"), "channels": channels}
 
-    @property
+    def part(self, split: Literal["train", "test", "all"]) -> "Images":
+        """A part of the data that the model was trained on; "test" is the part held out of the training.
+
+        Raises:
+            DataError: if the data cannot be read again.
+            FileNotFoundError: if they are no longer there.
+        """
+        from vlae.data import load as load_data
+
+        reading = {name: value for name, value in self.data.items() if name not in ("source", "limit")}
+        return load_data(self.data["source"], split=split, **reading)
+
+    @cached_property
     def identity(self) -> str:
-        """SHA-256 of the weights, in hex: by it, what was made with this model is told from what was not."""
-        digest = hashlib.sha256()
-        for name, tensor in sorted(self.model.state_dict().items()):
-            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-        return digest.hexdigest()
+        """SHA-256 of the weights as they are stored, in hex.
+
+        By it, what was made with this model is told from what was not.
+        """
+        return safe_load.hash_weights(self.path / MODEL)
 
     @property
     def history(self) -> dict[str, list[float]]:
@@ -254,7 +258,7 @@ class Run:
 
     @property
     def evaluation(self) -> dict[str, Any] | None:
-        """What `vlae.evaluation.measures.evaluate` found on held-out data, if it was asked; else None."""
+        """What `vlae.evaluate` found on held-out data, if it was asked; else None."""
         file = next((place / EVALUATION for place in (self.outputs, self.path) if (place / EVALUATION).exists()), None)
         if file is None:
             return None
@@ -342,7 +346,7 @@ class Run:
             )
         if values.dtype != np.uint8:
             values = values.astype(np.float32)
-            outside = len(self.recipe.shape) == 3 and not (values.min() >= 0 and values.max() <= 1)
+            outside = is_image(self.recipe.shape) and not (values.min() >= 0 and values.max() <= 1)
             if outside or not np.isfinite(values).all():
                 raise ValueError(
                     f"values from {values.min():g} to {values.max():g} are given; "
@@ -412,7 +416,7 @@ def read_recipe(path: Path) -> tuple[Recipe, dict[str, Any]]:
     """
     try:
         record = safe_load.read_json(path / RECIPE, limit=safe_load.MAX_RECIPE)
-        recipe, data = Recipe.from_json(json.dumps(record["recipe"])), record["data"]
+        recipe, data = Recipe.from_dict(record), record["data"]
         if not isinstance(data, dict) or not isinstance(data.get("source"), str):
             raise ValueError("it does not say what the data is")
         return recipe, data
@@ -426,7 +430,7 @@ def read_recipe(path: Path) -> tuple[Recipe, dict[str, Any]]:
 def write_recipe(path: Path, recipe: Recipe, data: dict[str, Any]) -> None:
     """Begins a run's folder, with all that is needed to run it again."""
     record = {
-        "recipe": json.loads(recipe.to_json()),
+        **recipe.as_dict(),
         "data": data,
         "versions": {name: version(name) for name in VERSIONS},
         "machine": {

@@ -28,6 +28,7 @@ from vlae.runs.run import Run
 from vlae.search import rows
 from vlae.search.neighbours import Neighbours, decoded
 from vlae.search.rows import ALL, RUN, SPREAD, SearchError
+from vlae.shapes import is_image
 
 FOLDER = "index"  # in the run's folder, where nothing else is said
 TABLE = "images"
@@ -197,8 +198,7 @@ class Index:
         return Neighbours(query=query.picture, by=by)
 
     def _levels(self, levels: int | Sequence[int] | None) -> tuple[int, ...]:
-        sizes = self.run.recipe.code_sizes
-        known = [level for level, size in enumerate(sizes, start=1) if size]
+        known = self.run.recipe.levels_with_code
         asked = known if levels is None else [levels] if isinstance(levels, int) else list(levels)
         if wrong := [level for level in asked if level not in known]:
             raise SearchError(f"there is no level {wrong[0]} with a code; choose of {', '.join(map(str, known))}")
@@ -214,7 +214,7 @@ class Index:
         if len(values) > 1:
             raise SearchError(f"{len(values)} data are given; one is asked about: give one")
         codes = self.run.encode(values)
-        if len(self.run.recipe.shape) == 3 and values.dtype != np.uint8:
+        if is_image(self.run.recipe.shape) and values.dtype != np.uint8:
             values = (values * 255).round().astype(np.uint8)
         return _Query(
             codes=[code[0] for code in codes],

@@ -14,6 +14,7 @@ from pyarrow import csv
 from vlae.atomic import WriteError, whole
 from vlae.figures import canvas
 from vlae.figures.canvas import Picture
+from vlae.shapes import named_levels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +38,7 @@ class Neighbours:
         for levels, rows in self.by.items():
             told = rows.drop_columns(["picture"])
             told = told.add_column(0, "rank", pa.array(range(1, len(rows) + 1), pa.int64()))
-            parts.append(told.add_column(0, "by", pa.array([named(levels)] * len(rows), pa.string())))
+            parts.append(told.add_column(0, "by", pa.array([named_levels(levels)] * len(rows), pa.string())))
         return pa.concat_tables(parts)
 
     def __str__(self) -> str:
@@ -63,7 +64,7 @@ class Neighbours:
         cells: list[list[Picture | str]] = []
         for levels, rows in self.by.items():
             near = [decoded(png) for png in rows["picture"].to_pylist()]
-            cells.append([f" {named(levels)} ", self.query, "    ", *near, *[""] * (width - len(near))])
+            cells.append([f" {named_levels(levels)} ", self.query, "    ", *near, *[""] * (width - len(near))])
         return canvas.keep(canvas.sheet(cells, least=64), out)
 
     def save_table(self, out: str | Path) -> None:
@@ -77,16 +78,6 @@ class Neighbours:
             raise WriteError(f"{out} exists already; choose another name for the table")
         with whole(out) as file:
             csv.write_csv(self.table, file)
-
-
-def named(levels: tuple[int, ...]) -> str:
-    """What a group of levels is called.
-
-    Examples:
-        >>> named((1,)), named((1, 3))
-        ('level 1', 'levels 1, 3')
-    """
-    return f"level{'s' if len(levels) > 1 else ''} {', '.join(map(str, levels))}"
 
 
 def _word(value: Any) -> str:

@@ -19,9 +19,11 @@ import pyarrow as pa
 from PIL import Image
 
 from vlae.data.images import Images
-from vlae.evaluation.rates import as_input
-from vlae.figures import canvas, panels
+from vlae.figures import canvas
+from vlae.figures.pictures import to_pictures
+from vlae.models.inference import as_input
 from vlae.runs.run import Run
+from vlae.shapes import is_image
 
 ALL = "levels"
 RUN, SPREAD = b"vlae_run", b"vlae_spread"  # in the table's metadata
@@ -55,7 +57,7 @@ def schema(run: Run, images: Images) -> pa.Schema:
     sizes = run.recipe.code_sizes
     fields = [("name", pa.string()), ("source", pa.string())]
     fields += [(name, pa.array(values[:1]).type) for name, values in known_columns(images).items()]
-    fields += [(f"level{level}", pa.list_(pa.float32(), size)) for level, size in enumerate(sizes, 1) if size]
+    fields += [(f"level{level}", pa.list_(pa.float32(), sizes[level - 1])) for level in run.recipe.levels_with_code]
     fields += [(ALL, pa.list_(pa.float32(), sum(sizes) + len(sizes)))]
     fields += [("picture", pa.binary()), ("hash", pa.int64())]
     about = {RUN: run.identity.encode(), SPREAD: json.dumps(_spread(run, images)).encode()}
@@ -103,15 +105,15 @@ def _column(columns: Mapping[str, Any], field: Any, images: Images) -> pa.Array:
 
 def drawn(run: Run, values: np.ndarray) -> canvas.Pictures:
     """Data as pictures; vectors as maps of cells, in colours by the run's examples."""
-    if len(run.recipe.shape) == 3:
-        return panels.to_pictures(as_input(values), run.recipe.shape)
+    if is_image(run.recipe.shape):
+        return to_pictures(as_input(values), run.recipe.shape)
     examples = as_input(run.examples)
-    return panels.to_pictures(as_input(values), run.recipe.shape, examples.mean(0), examples.std(0, correction=0))
+    return to_pictures(as_input(values), run.recipe.shape, examples.mean(0), examples.std(0, correction=0))
 
 
 def _png(run: Run, picture: canvas.Picture) -> bytes:
     image, file = Image.fromarray(picture), io.BytesIO()
-    (image.convert("L") if run.recipe.shape[0] == 1 and len(run.recipe.shape) == 3 else image).save(file, "PNG")
+    (image.convert("L") if run.recipe.shape[0] == 1 and is_image(run.recipe.shape) else image).save(file, "PNG")
     return file.getvalue()
 
 

@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from vlae import workflows
 from vlae.atomic import whole, writing
 from vlae.data import Images
 from vlae.data import load as load_data
+from vlae.errors import NotDefinedError
 from vlae.evaluation import measures, metrics
-from vlae.evaluation.metrics import NotDefinedError
-from vlae.figures import canvas, panels
+from vlae.figures import canvas
+from vlae.figures.panels import levels
 from vlae.runs.run import Run
 from vlae.studies.train_alike import PRESETS, Codes, Systems, are_recipes, say, systems_of
 from vlae.training.train import source_name
@@ -30,7 +32,8 @@ class Comparison:
         source: the data's name.
         systems: of every system its runs.
         found: of every system what `vlae.evaluation.measures.evaluate` says of each run.
-        udr: of every system how far its seeds agree (`vlae.evaluation.metrics.udr`), for each run; None where not defined.
+        udr: of every system how far its seeds agree (`vlae.evaluation.metrics.udr`), for each run; None where it is
+            not defined.
     """
 
     source: str
@@ -90,7 +93,7 @@ class Comparison:
         figure = Figure(figsize=(13, 2.6 * rows + 0.8), dpi=100, layout="constrained")
         axes = figure.subplots(rows, 2, squeeze=False, width_ratios=[1.5, 1])
         for (left, right), (system, of_it) in zip(axes, self.systems.items(), strict=True):
-            left.imshow(panels.levels(of_it[0].model, num=6))
+            left.imshow(levels(of_it[0].model, num=6))
             left.set_axis_off()
             left.set_title(system, loc="left", fontweight="bold")
             self._heat(right, system, last=system == list(self.systems)[-1])
@@ -198,7 +201,7 @@ def measured(systems: Systems, images: Images | None = None, *, progress: bool =
     """
     own = images is None
     first = next(iter(systems.values()))[0]
-    images = measures.held_out(first) if images is None else images
+    images = first.part("test") if images is None else images
     protocol, complexity = measures.protocol(images), None
     found: dict[str, list[Mapping[str, Any]]] = {}
     for system, of_it in systems.items():
@@ -207,7 +210,7 @@ def measured(systems: Systems, images: Images | None = None, *, progress: bool =
             kept = run.evaluation if own else None
             if kept is None or not _same(kept["protocol"], protocol):
                 say(f"measuring {run.path}", progress)
-                kept = measures.evaluate(run, None if own else images, complexity=complexity)
+                kept = workflows.evaluate(run, None if own else images, complexity=complexity)
             complexity = kept["pixel_probes"]
             found[system].append(kept)
     udr = {system: _agreement([_codes(run, images) for run in of_it]) for system, of_it in systems.items()}
@@ -247,7 +250,7 @@ def _measures(found: Mapping[str, Any]) -> dict[str, float | None]:
         return value[part] if part and value else value
 
     return {
-        "squared error": found["reconstruction"]["mse"],
+        "squared error": found["reconstruction"].get("mse"),
         "ELBO (nats)": found["elbo_nats"],
         "bits per dimension": found.get("bits_per_dimension"),
         **each("KL (nats)", "kl_nats"),

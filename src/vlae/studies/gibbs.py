@@ -23,10 +23,10 @@ from torch import Tensor
 
 from vlae.atomic import whole, writing
 from vlae.data import Images
-from vlae.evaluation import measures
-from vlae.evaluation.rates import as_input
-from vlae.figures import canvas, panels
+from vlae.figures import canvas
+from vlae.figures.pictures import to_pictures
 from vlae.models.base import LatentModel
+from vlae.models.inference import as_input, evaluating
 from vlae.runs.run import Run
 from vlae.studies.train_alike import PAPER_CODES, Codes, Systems, are_recipes, say, systems_of
 from vlae.training.train import source_name
@@ -64,7 +64,7 @@ def chain(
         inferred = model(x).codes
     pairs = zip(inferred, ancestral, strict=True)
     codes = tuple(drawn if level in levels else z for level, (drawn, z) in enumerate(pairs, start=1))
-    return model.generate(codes).mean
+    return model.decode(codes)
 
 
 def frechet(one: Float[np.ndarray, "n d"], other: Float[np.ndarray, "m d"]) -> float:
@@ -137,10 +137,12 @@ def study_run(run: Run, judge: Judge, start: np.ndarray, *, seed: int = 0) -> di
         "all levels", for every number of steps the distances, and moved, the mean squared difference from where the
         chain began, per dimension.
     """
-    model, generator = run.model.eval(), torch.Generator().manual_seed(seed)
+    model, generator = run.model, torch.Generator().manual_seed(seed)
     x = as_input(start)
-    with torch.inference_mode():
-        ancestral = torch.cat([model.sample(len(part), generator).mean for part in torch.split(x, BATCH)])
+    with evaluating(model):
+        ancestral = torch.cat(
+            [model.decode(model.place(model.draw_noise(len(part), generator))) for part in torch.split(x, BATCH)]
+        )
         found: dict[str, Any] = {"ancestral": judge.distances(ancestral.numpy()), "chains": {}}
         for name, levels in zip(CHAINS, ((1,), range(1, model.num_levels + 1)), strict=True):
             at, looked = x, dict[str, Any]()
@@ -170,8 +172,8 @@ def study(
 ) -> list[dict[str, Any]]:
     """Measures how redundant the upper levels of several systems are; leaves gibbs.md, gibbs.png and gibbs.json.
 
-    Runs are trained, found and kept as by `vlae.studies.compare.compare`, whose folder can be given again. What was measured
-    of a run stays in its folder too, so that the same call goes on where an earlier one was stopped.
+    Runs are trained and kept as `vlae.compare` does it, whose folder can be given again. What was measured of a run
+    stays in its folder too, so that the same call goes on where an earlier one was stopped.
 
     Args:
         what: names of recipes, or folders of finished runs on the same data.
@@ -227,7 +229,7 @@ def _kept(
 
 def _parts(run: Run, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Training data to start from, as many others, and held-out data."""
-    known, held_out = measures.part(run, "train"), measures.part(run, "test")
+    known, held_out = run.part("train"), run.part("test")
     num = min(GROUPS * GROUP, len(known) // 2)
     if num < 20 * GROUPS or len(held_out) < 40:
         raise ValueError(
@@ -344,14 +346,14 @@ def picture(found: Mapping[str, Any], systems: Systems, start: np.ndarray, *, se
 def _chains(model: LatentModel, x: Float[Tensor, "n *shape"], seed: int) -> np.ndarray:
     """A row per datum: itself, its chain on level 1 after every number of steps; and an ancestral sample."""
     generator = torch.Generator().manual_seed(seed)
-    with torch.inference_mode():
+    with evaluating(model):
         columns, at = [x], x
         for before, after in pairwise((0, *STEPS)):
             for _ in range(after - before):
                 at = chain(model, at, levels=(1,), generator=generator)
             columns.append(at)
-        columns.append(model.sample(len(x), generator).mean)
-    small = panels.to_pictures(torch.cat(columns), model.shape)
+        columns.append(model.decode(model.place(model.draw_noise(len(x), generator))))
+    small = to_pictures(torch.cat(columns), model.shape)
     factor = ceil(48 / max(small.shape[1:3]))
     tiles = small.repeat(factor, axis=1).repeat(factor, axis=2)
     order = [column * len(x) + row for row in range(len(x)) for column in range(len(columns))]

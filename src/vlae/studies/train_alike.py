@@ -9,12 +9,12 @@ from typing import Any
 
 from vlae import recipes
 from vlae.data import load as load_data
-from vlae.nn.layers import Shape
 from vlae.recipes import RECIPES, Recipe, rival_codes
-from vlae.runs import layout
-from vlae.runs.layout import RunError
+from vlae.runs.layout import MODEL, RECIPE, RunError
 from vlae.runs.run import Run, load, read_recipe
-from vlae.training.train import Stopped, source_name, train
+from vlae.shapes import Shape
+from vlae.training.train import Stopped, source_name
+from vlae.workflows import train
 
 Codes = Sequence[int] | Mapping[Shape, Sequence[int]] | None
 """Sizes of a ladder's codes, level 1 first, perhaps by the shape of the data; None or not named: the recipe's own."""
@@ -119,13 +119,13 @@ def _recipe(name: str, shape: Shape, codes: Codes, settings: Mapping[str, Any]) 
 
 
 def _run(recipe: Recipe, source: str, path: Path, reading: Mapping[str, Any], progress: bool) -> Run:
-    begun = (path / layout.RECIPE).exists()
+    begun = (path / RECIPE).exists()
     if begun:
         kept, data = read_recipe(path)
         known = {name: value for name, value in data.items() if value is not None}
         if kept != recipe or known != {"source": source.rstrip("/"), **reading}:
             raise RunError(f"{path} holds a run with other settings or data; choose another --out, or ask for the same")
-    if (path / layout.MODEL).exists():
+    if (path / MODEL).exists():
         return load(path)
     try:
         return train(source, out=path, recipe=recipe, resume=begun, progress=progress, **reading)

@@ -1,11 +1,8 @@
-"""The training engine, and the only file that knows it: the loop, its batches, and what is kept and told along it."""
+"""The training loop: a step, its optimiser, and what goes on along it. The only file that knows Lightning."""
 
-import csv
 import ctypes
 import logging
 import platform
-import signal
-import threading
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,12 +19,17 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
-from vlae.atomic import whole, writing
-from vlae.evaluation import level_card
-from vlae.evaluation.rates import as_input, count_active
+from vlae.atomic import whole
+from vlae.evaluation.rates import count_active, shortage
 from vlae.models.base import LatentModel
-from vlae.recipes import Recipe
-from vlae.runs import layout
+from vlae.models.inference import as_input
+from vlae.objectives.base import Batch, title_of
+from vlae.recipes.formats import tensor_names
+from vlae.recipes.recipe import Recipe
+from vlae.runs.layout import CHECKPOINT, METRICS
+from vlae.shapes import is_image
+from vlae.training.curves import Curves
+from vlae.training.interrupts import Interrupts
 from vlae.training.progress import ProgressLine
 
 LOG_EVERY = 50  # steps between two rows of metrics.csv, and between two looks at the device
@@ -39,13 +41,13 @@ class NotFiniteError(ArithmeticError):
     """A term of the loss, or a weight, is NaN or infinite."""
 
 
-def leads() -> bool:
+def is_leader() -> bool:
     """Whether this process is the only one, or the one of several that writes and speaks."""
     return bool(getattr(rank_zero_only, "rank", 0) == 0)
 
 
 class Engine(lightning.LightningModule):
-    """The model, its loss and its optimiser, as the engine wants them."""
+    """The model, the objective with its own networks, and their one optimiser, as the engine wants them."""
 
     recent: Tensor
     """The terms of the loss in the last LOG_EVERY steps, kept on the device until they are looked at."""
@@ -53,6 +55,7 @@ class Engine(lightning.LightningModule):
     def __init__(self, model: LatentModel, recipe: Recipe):
         super().__init__()
         self.model, self.recipe = model, recipe
+        self.networks = recipe.objective.networks(model)
         self.terms = recipe.objective.terms(model.num_levels)
         self.seconds = 0.0  # of training, over all sittings
         self.means: list[Tensor] = []  # of the posteriors of every level, for the last batch that was looked at
@@ -66,40 +69,53 @@ class Engine(lightning.LightningModule):
 
     def setup(self, stage: str) -> None:
         """Lays images out with channels last, which convolutions are faster on."""
-        if len(self.model.shape) == 3:
+        if is_image(self.model.shape):
             self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Adam, in one kernel where there is one."""
-        fused = self.device.type in ("cpu", "cuda")
-        return torch.optim.Adam(self.parameters(), lr=self.recipe.training.learning_rate, fused=fused)
+        """One Adam, in one kernel where there is one: a group for the model, one for the objective's networks.
 
-    def training_step(self, batch: Tensor, batch_index: int) -> Tensor:
+        With two optimisers the engine would count a step for each; seeds and batches after a resume would be wrong.
+        """
+        groups = [{"params": list(self.model.parameters())}]
+        if self.networks is not None:
+            groups.append({"params": list(self.networks.parameters())})
+        fused = self.device.type in ("cpu", "cuda")
+        return torch.optim.Adam(groups, lr=self.recipe.training.learning_rate, fused=fused)
+
+    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """The loss of a batch of stored values; its noise, rate and weights depend on nothing but the step's number."""
         step, training, objective = self.global_step, self.recipe.training, self.recipe.objective
-        for group in self.trainer.optimizers[0].param_groups:
-            group["lr"] = training.learning_rate * rise_and_fall(self.progress(), training.schedule)
+        factors = objective.rate_factors()
+        rate = training.learning_rate * rise_and_fall(self.progress(), training.schedule)
+        for name, group in zip(("model", "networks"), self.trainer.optimizers[0].param_groups, strict=False):
+            group["lr"] = rate * factors.get(name, 1.0)
         seed = training.seed * 1_000_003 + step * 1009 + self.global_rank
         torch.default_generator.manual_seed(seed)  # torch.manual_seed asks every kind of device, which takes longer
         if self.device.type == "cuda":
             torch.cuda.manual_seed(seed)
-        x = as_input(batch)
+        x = as_input(batch.x)
         x = x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x
-        fade = objective.fade(self.progress(), self.model.code_sizes)
-        forward = self.model(x, torch.tensor(fade, device=x.device))
-        loss, terms = objective.loss(forward, x, step=step, progress=self.progress(), fade=fade)
-        self.recent[step % LOG_EVERY] = terms.detach()
-        if (step + 1) % LOG_EVERY == 0:
-            self.means = [posterior.mean.detach() for posterior in forward.posteriors]
-        return loss
+        loss = objective.loss(
+            self.model, batch._replace(x=x), step=step, progress=self.progress(), networks=self.networks
+        )
+        self.recent[step % LOG_EVERY] = loss.terms.detach()
+        if (step + 1) % LOG_EVERY == 0 and loss.forward is not None:
+            self.means = [posterior.mean.detach() for posterior in loss.forward.posteriors]
+        return loss.total
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keeps the time spent."""
         checkpoint["seconds"] = self.seconds
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Takes the time spent up again."""
+        """Takes the time spent up again; tensors of an earlier format get today's names."""
         self.seconds = checkpoint["seconds"]
+        stored, prefix = checkpoint["state_dict"], "model."
+        own = {name.removeprefix(prefix) for name in stored if name.startswith(prefix)}
+        names = tensor_names(own, set(self.model.state_dict()))
+        others = {name: value for name, value in stored.items() if not name.startswith(prefix)}
+        checkpoint["state_dict"] = {prefix + now: stored[prefix + then] for then, now in names.items()} | others
 
 
 def rise_and_fall(progress: float, schedule: str) -> float:
@@ -109,33 +125,8 @@ def rise_and_fall(progress: float, schedule: str) -> float:
     return min(1.0, progress / 0.01 + 0.01) * 0.5 * (1 + cos(pi * progress))
 
 
-class Batches:
-    """An endless stream of batches of stored values; batch number t is the same whenever it is asked for.
-
-    Each epoch is a permutation of its own, of which every device takes its own part.
-    """
-
-    def __init__(self, values: np.ndarray, recipe: Recipe, trainer: lightning.Trainer):
-        self.values, self.training, self.trainer = values, recipe.training, trainer
-
-    def __iter__(self) -> Iterator[Tensor]:
-        world = self.trainer.world_size
-        size = min(self.training.batch_size, max(2, len(self.values) // world))
-        per_epoch = max(1, len(self.values) // (size * world))
-        step = self.trainer.global_step  # known once a checkpoint is restored, which is before the first batch
-        while True:
-            epoch, first = divmod(step, per_epoch)
-            order = np.random.default_rng([self.training.seed, epoch]).permutation(len(self.values))
-            for batch in range(first, per_epoch):
-                start = (batch * world + self.trainer.global_rank) * size
-                # Rows in order of place are read faster from a file, and their order within a batch means nothing.
-                rows = np.sort(order[start : start + size])
-                yield torch.from_numpy(self.values[rows])
-                step += 1
-
-
 def trainer_of(
-    recipe: Recipe, keeper: "Keeper", *, accelerator: str, devices: int | str, num_nodes: int
+    recipe: Recipe, recorder: "Recorder", *, accelerator: str, devices: int | str, num_nodes: int
 ) -> lightning.Trainer:
     """The loop for a recipe on these devices.
 
@@ -151,13 +142,13 @@ def trainer_of(
                 accelerator=accelerator,
                 devices=devices,
                 num_nodes=num_nodes,
-                callbacks=[keeper],
+                callbacks=[recorder],
                 use_distributed_sampler=False,
                 logger=False,
                 enable_checkpointing=False,
                 enable_progress_bar=False,
                 enable_model_summary=False,
-                default_root_dir=keeper.path,
+                default_root_dir=recorder.path,
             )
         except (MisconfigurationException, ValueError, TypeError) as error:
             raise ValueError(
@@ -195,48 +186,41 @@ def reuse_memory() -> None:
         libc.mallopt(m_trim_threshold, 2**31 - 1)
 
 
-class Keeper(Callback):
-    """Keeps curves and checkpoints, shows progress, stops on Ctrl-C and on a loss that is not finite.
+class Recorder(Callback):
+    """Records curves and checkpoints, shows progress, stops when asked and on a loss that is not finite.
 
-    Without a path nothing is kept.
+    Args:
+        engine: which is trained.
+        path: of the run's folder; None: nothing is written.
+        progress: whether to show a line.
     """
 
     def __init__(self, engine: Engine, path: Path | None, *, progress: bool):
         self.engine, self.path, self.progress = engine, path, progress
-        self.interrupted = False
-        numbers = range(1, engine.model.num_levels + 1)
-        self.columns = ["step", "seconds", "images_per_second", "learning_rate", *engine.terms]
-        self.columns += [f"fade_{level}" for level in numbers]
+        self.interrupts = Interrupts()
+        columns = ["step", "seconds", "images_per_second", "learning_rate", *engine.terms]
+        columns += [f"fade_{level}" for level in range(1, engine.model.num_levels + 1)]
+        self.curves = Curves(None if path is None else path / METRICS, columns)
         self.line: ProgressLine | None = None
         self.told_of: set[int] = set()  # levels
 
     @contextmanager
-    def catching_signals(self) -> Iterator[None]:
-        """Has Ctrl-C, and the signal with which machines are shut down, stop the training after the step at hand."""
-        before = self._catch_signals()
-        try:
-            yield
-        finally:
-            if self.line:
-                self.line.stop()
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def _catch_signals(self) -> dict[int, Any]:
-        if threading.current_thread() is not threading.main_thread():
-            return {}
-        return {number: signal.signal(number, self._interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def _interrupt(self, number: int, frame: Any) -> None:
-        self.interrupted = True
+    def watching(self) -> Iterator[None]:
+        """Has a signal stop the training after the step at hand, and ends the line at last."""
+        with self.interrupts.caught():
+            try:
+                yield
+            finally:
+                if self.line:
+                    self.line.stop()
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Starts the clock, and takes the curves up where the checkpoint left them."""
-        self._catch_signals()  # again: the engine has put its own in their place, and removes them itself
+        self.interrupts.catch()  # again: the engine has put its own in their place, and removes them itself
         self.at = self.saved_at = self.logged_at = time.monotonic()
         self.logged_step = trainer.global_step
         if trainer.is_global_zero:
-            self._keep_rows_until(trainer.global_step)
+            self.curves.keep_until(trainer.global_step)
             self.line = ProgressLine() if self.progress else None
         trainer.should_stop = self.engine.progress() >= 1  # all was done, but for what comes after the training
 
@@ -245,7 +229,7 @@ class Keeper(Callback):
         trainer: lightning.Trainer,
         pl_module: lightning.LightningModule,
         outputs: Any,
-        batch: Tensor,
+        batch: Batch,
         batch_idx: int,
     ) -> None:
         """Now and then logs, saves, and decides whether to go on."""
@@ -255,9 +239,9 @@ class Keeper(Callback):
         step, done = trainer.global_step, self.engine.progress() >= 1
         if trainer.world_size > 1 and step % LOG_EVERY and not done:
             return  # several devices agree on stopping and saving, which costs a message, only now and then
-        stop = _any(trainer, self.interrupted)
+        stop = _any(trainer, self.interrupts.asked)
         if step % LOG_EVERY == 0 or done or stop:
-            self._log(trainer, step, now, len(batch))
+            self._log(trainer, step, now, len(batch.x))
             trainer.should_stop = done or stop
             if done or stop or _any(trainer, now - self.saved_at > CHECKPOINT_EVERY):
                 self._save(trainer, step)
@@ -274,54 +258,39 @@ class Keeper(Callback):
             return
         fade = self.engine.recipe.objective.fade(self.engine.progress(), self.engine.model.code_sizes)
         rate = trainer.optimizers[0].param_groups[0]["lr"]
-        row = [step, round(self.engine.seconds, 3), round(speed, 1), rate, *means, *fade]
-        if self.path is not None:
-            file = self.path / layout.METRICS
-            with writing(file), file.open("a", newline="") as stream:
-                csv.writer(stream).writerow(row)
+        self.curves.add([step, round(self.engine.seconds, 3), round(speed, 1), rate, *means, *fade])
+        named = dict(zip(self.engine.terms, means, strict=True))
         if self.line:
-            self.line.show(step, self.engine.progress(), self.engine.seconds, speed, means[: 1 + len(fade)])
+            self.line.show(step, self.engine.progress(), self.engine.seconds, speed, named)
         settled = step >= 10 * LOG_EVERY and step % LOG_EVERY == 0 and self.engine.progress() >= SETTLED
         if settled and min(fade) == 1 and self.path is not None:
-            self._tell_of_shortages(means[1 : 1 + len(fade)])
+            self._tell_of_shortages([named.get(f"rate_{number}") for number in range(1, len(fade) + 1)])
 
-    def _tell_of_shortages(self, nats: Sequence[float]) -> None:
+    def _tell_of_shortages(self, nats: Sequence[float | None]) -> None:
         """Says once a sitting of every level that it is dead, starved or too large."""
-        for number, (rate, mean) in enumerate(zip(nats, self.engine.means, strict=True), start=1):
-            found = {"level": number, "code_size": mean.shape[1], "kl_nats": rate, "active_units": count_active(mean)}
-            said = level_card.shortage(found)
-            if said and number not in self.told_of:
+        for number, (rate, mean) in enumerate(zip(nats, self.engine.means, strict=False), start=1):
+            level = {"level": number, "code_size": mean.shape[1], "kl_nats": rate, "active_units": count_active(mean)}
+            warning = shortage(level)
+            if warning and number not in self.told_of:
                 self.told_of.add(number)
                 if self.line:
-                    self.line.say(said)
+                    self.line.say(warning)
                 else:
-                    warnings.warn(said, stacklevel=2)
+                    warnings.warn(warning, stacklevel=2)
 
     def _save(self, trainer: lightning.Trainer, step: int) -> None:
-        for name, weights in self.engine.model.state_dict().items():
+        for name, weights in self.engine.state_dict().items():
             if not weights.isfinite().all():
+                name = name.removeprefix("model.")
                 raise NotFiniteError(f"after step {step} {name} is not finite; try a lower learning rate")
         self.saved_at = time.monotonic()
         if self.path is None:
             return
         if trainer.is_global_zero:
-            with whole(self.path / layout.CHECKPOINT) as file:
+            with whole(self.path / CHECKPOINT) as file:
                 trainer.save_checkpoint(file)
         else:
-            trainer.save_checkpoint(self.path / layout.CHECKPOINT)  # writes nothing, but the first device waits for it
-
-    def _keep_rows_until(self, step: int) -> None:
-        """Begins metrics.csv, or drops what was logged after the checkpoint, which is now done again."""
-        if self.path is None:
-            return
-        file = self.path / layout.METRICS
-        kept: list[list[str]] = []
-        if file.exists():
-            with file.open(newline="") as stream:
-                rows = list(csv.reader(stream))[1:]
-            kept = [row for row in rows if len(row) == len(self.columns) and int(row[0]) <= step]
-        with whole(file) as partial, partial.open("w", newline="") as stream:
-            csv.writer(stream).writerows([self.columns, *kept])
+            trainer.save_checkpoint(self.path / CHECKPOINT)  # writes nothing, but the first device waits for it
 
 
 def _any(trainer: lightning.Trainer, decision: bool) -> bool:
@@ -331,10 +300,9 @@ def _any(trainer: lightning.Trainer, decision: bool) -> bool:
 
 
 def _check_finite(step: int, terms: Mapping[str, float]) -> None:
-    for term_name, term in terms.items():
-        if not isfinite(term):
-            kind, _, level = term_name.partition("_")
-            name = f"the {'KL' if kind == 'rate' else 'MMD'} of level {level}" if level else "the distortion"
+    for name, value in terms.items():
+        if not isfinite(value):
             raise NotFiniteError(
-                f"at step {step} {name} is {term}; try a lower learning rate, or a likelihood with a fixed scale"
+                f"at step {step} the {title_of(name)} is {value}; "
+                "try a lower learning rate, or a likelihood with a fixed scale"
             )

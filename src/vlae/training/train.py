@@ -1,4 +1,4 @@
-"""Trains a recipe on data."""
+"""Trains a recipe on data: `train` into a run's folder, `fit` in memory."""
 
 import platform
 import sys
@@ -20,10 +20,10 @@ from vlae.data.images import say_skipped
 from vlae.evaluation.rates import summarise
 from vlae.models.base import LatentModel
 from vlae.recipes import Recipe, build
-from vlae.report import page
 from vlae.runs.layout import CHECKPOINT, MODEL, RunError, new_folder
 from vlae.runs.run import Run, read_recipe, save, write_recipe
-from vlae.training.loop import Batches, Engine, Keeper, leads, quiet, reuse_memory, trainer_of
+from vlae.training.batches import Batches
+from vlae.training.loop import Engine, Recorder, is_leader, quiet, reuse_memory, trainer_of
 
 NUM_EXAMPLES = 64
 
@@ -57,7 +57,7 @@ def train(
     progress: bool = True,
     **settings: Any,
 ) -> Run:
-    """Trains a ladder and leaves a run folder with its weights, curves, figures and page.
+    """Trains a ladder and leaves a run folder with its weights and curves (`vlae.train`: and its figures and page).
 
     Args:
         source: anything `vlae.data.load` takes.
@@ -65,11 +65,12 @@ def train(
         recipe: the name of a recipe, or one made before for data of this shape.
         codes: sizes of the levels' codes, level 1 first; None: the recipe's own.
         deep_heads: for the paper's recipes, heads that re-encode the level below, as the authors' do.
-        size: side of the images, as in `vlae.data.load`.
-        crop: as in `vlae.data.load`.
-        channels: as in `vlae.data.load`.
-        layout: as in `vlae.data.load`.
-        key: as in `vlae.data.load`.
+        size: side of the square images, 8 to 256 pixels; None: pictures of one size up to 64 pixels keep it, others
+            become 64 × 64.
+        crop: side in pixels of the square cut from the middle of each picture before it is resized; None: all of it.
+        channels: 1 (grey), 2 (grey, alpha), 3 (colour) or 4 (colour, alpha); None: 1 if all pictures are grey, else 3.
+        layout: how an array is laid out, where its shape does not tell: "NHW", "NHWC" or "NCHW".
+        key: the array of an .npz file, or the column of a table, that holds the data.
         limit: train on at most so many.
         resume: go on with the unfinished run in `out`, which keeps the recipe it has.
         accelerator: of the engine: "auto", "cpu", "gpu", "mps".
@@ -94,10 +95,10 @@ def train(
     reading["limit"] = limit
     if resume:
         chosen, reading = _unfinished(path, source, reading, codes, settings)
-    with new_folder(path) if not resume and leads() else nullcontext():
-        images = load_data(source, split="train", progress=progress and leads(), **reading)
+    with new_folder(path) if not resume and is_leader() else nullcontext():
+        images = load_data(source, split="train", progress=progress and is_leader(), **reading)
         held_out = load_data(source, split="test", **{**reading, "limit": None})
-        if progress and leads():
+        if progress and is_leader():
             say_skipped(images)
         if len(images) < 2:
             raise DataError(f"{images.source}: there is 1 datum to train on; give at least 2, and some to test with")
@@ -109,38 +110,38 @@ def train(
         torch.manual_seed(chosen.training.seed)
         mean, stddev = _statistics(images.values) if chosen.mean is None else (None, None)
         engine = Engine(build(chosen, mean=mean, stddev=stddev), chosen)
-        keeper = Keeper(engine, path, progress=progress)
-        trainer = trainer_of(chosen, keeper, accelerator=accelerator, devices=devices, num_nodes=num_nodes)
+        recorder = Recorder(engine, path, progress=progress)
+        trainer = trainer_of(chosen, recorder, accelerator=accelerator, devices=devices, num_nodes=num_nodes)
         data = {"source": _say(source), **reading}
-        if not resume and leads():
+        if not resume and is_leader():
             write_recipe(path, chosen, data)
 
     checkpoint = path / CHECKPOINT
-    with quiet(), keeper.catching_signals():
+    with quiet(), recorder.watching():
         reuse_memory()
-        batches = Batches(images.values, chosen, trainer)
+        batches = Batches(images.values, images.labels, chosen.training, trainer)
         trainer.fit(engine, batches, ckpt_path=checkpoint if resume and checkpoint.exists() else None)
-    if keeper.interrupted:
+    if recorder.interrupts.asked:
         raise Stopped(f"stopped at step {trainer.global_step} of {chosen.training.steps}")
 
-    if progress and leads():
-        print("measuring on held-out data, drawing figures", file=sys.stderr, flush=True)
+    if progress and is_leader():
+        print("measuring on held-out data", file=sys.stderr, flush=True)
     model = engine.model.to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
     summary, examples = summarise(model, held_out.values), np.array(held_out.values[:NUM_EXAMPLES])
     run = Run(path=path, recipe=chosen, model=model, data=data, summary=summary, examples=examples)
-    if leads():
-        page.write(run)
-        save(run)  # last: a run that has its weights has everything
+    if is_leader():
+        save(run)
         checkpoint.unlink(missing_ok=True)
     return run
 
 
-def fit(values: np.ndarray, recipe: Recipe) -> LatentModel:
+def fit(values: np.ndarray, recipe: Recipe, *, labels: np.ndarray | None = None) -> LatentModel:
     """Trains a recipe on data in memory, on one processor; writes nothing, says nothing, leaves the seeds as they were.
 
     Args:
         values: uint8 images or floats in [0, 1], (N, C, H, W), or float32 vectors (N, D); N at least 2.
         recipe: for data of that shape.
+        labels: int64 (N,), -1 where the class is not known, for an objective that looks at them.
 
     Returns:
         The model, in eval mode.
@@ -153,11 +154,11 @@ def fit(values: np.ndarray, recipe: Recipe) -> LatentModel:
         torch.manual_seed(recipe.training.seed)
         mean, stddev = _statistics(values) if recipe.mean is None else (None, None)
         engine = Engine(build(recipe, mean=mean, stddev=stddev), recipe)
-        keeper = Keeper(engine, None, progress=False)
-        trainer = trainer_of(recipe, keeper, accelerator="cpu", devices=1, num_nodes=1)
-        with keeper.catching_signals():
-            trainer.fit(engine, Batches(values, recipe, trainer))
-    if keeper.interrupted:
+        recorder = Recorder(engine, None, progress=False)
+        trainer = trainer_of(recipe, recorder, accelerator="cpu", devices=1, num_nodes=1)
+        with recorder.watching():
+            trainer.fit(engine, Batches(values, labels, recipe.training, trainer))
+    if recorder.interrupts.asked:
         raise Stopped(f"stopped at step {trainer.global_step} of {recipe.training.steps}")
     model: LatentModel = engine.model.to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
     return model

@@ -18,12 +18,15 @@ import torch
 
 from vlae.data.images import Images
 from vlae.evaluation import level_card
-from vlae.evaluation.rates import as_input
+from vlae.evaluation.rates import is_dead
 from vlae.evaluation.statistics import statistics
 from vlae.figures.canvas import Pictures
-from vlae.figures.panels import drawing, noise_at, sweep, to_pictures
+from vlae.figures.panels import noise_at, sweep
+from vlae.figures.pictures import to_pictures
 from vlae.models.base import Codes
+from vlae.models.inference import as_input, evaluating
 from vlae.runs.run import Run
+from vlae.shapes import is_image
 from vlae.web.uploads import read_picture
 
 Method = Literal["code", "pca", "umap"]
@@ -36,13 +39,6 @@ SPAN = 2.5  # how far codes are swept, in standard deviations
 FAR = 100.0  # standard deviations; a code beyond is a mistake
 MAX_SUBSETS = 5  # levels up to which all choices of levels are swapped
 _BATCH = 32  # pictures made at a time, so that nobody waits long for a turn
-
-READS = {
-    "pooled": ("colour and light", "It sees and sets only statistics of the whole picture, which no level above can."),
-    "grid": ("large patches", "It sees and sets averages over the cells of a coarse grid."),
-    "map": ("form and content", "It sees the whole picture in full, and may hold anything."),
-}
-"""What a level can hold, by how it reads, for levels that have not been measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +76,7 @@ class Exploration:
     @cached_property
     def levels(self) -> list[int]:
         """The levels that have a code."""
-        return [level for level, size in enumerate(self.model.code_sizes, start=1) if size]
+        return list(self.model.levels_with_code)
 
     def draw(self, seed: int) -> Codes:
         """A random draw from the prior, one row per level."""
@@ -98,14 +94,14 @@ class Exploration:
         """What the model makes of noise, one small picture for each row."""
         parts = []
         for batch in zip(*(torch.split(level, _BATCH) for level in noise), strict=True):
-            with self._turn, drawing(self.model):
+            with self._turn, evaluating(self.model):
                 placed = self.model.place(tuple(level.to(self.model.device) for level in batch))
-                parts.append(self.model.generate(placed).mean.cpu())
+                parts.append(self.model.decode(placed).cpu())
         return self._shown(torch.cat(parts))
 
     def codes(self, noise: Codes) -> Codes:
         """The codes that noise stands for, as `Run.decode` takes them."""
-        with self._turn, drawing(self.model):
+        with self._turn, evaluating(self.model):
             return tuple(code.cpu() for code in self.model.place(noise))
 
     def noise(self, row: Row) -> Codes:
@@ -130,7 +126,7 @@ class Exploration:
         return tuple(self.model.code_sizes)
 
     def _shown(self, values: torch.Tensor) -> Pictures:
-        if len(self.run.recipe.shape) == 3:
+        if is_image(self.run.recipe.shape):
             return to_pictures(values, self.run.recipe.shape)
         return to_pictures(values, self.run.recipe.shape, *self._spread)
 
@@ -150,11 +146,9 @@ class Exploration:
 
     @cached_property
     def _images(self) -> Images:
-        from vlae.evaluation.measures import held_out
-
         examples = Images(values=self.run.examples, source=str(self.run.data["source"]), split="test")
         try:
-            images = held_out(self.run)
+            images = self.run.part("test")
         except (ValueError, OSError):
             return examples
         first = examples.values
@@ -204,7 +198,7 @@ class Exploration:
         Raises:
             ValueError: if it is too large, or cannot be read, or the run is not one of pictures.
         """
-        if len(self.run.recipe.shape) != 3:
+        if not is_image(self.run.recipe.shape):
             raise ValueError("this run was trained on vectors; a picture cannot be read into it")
         return read_picture(content, self.run.recipe.shape, crop=self.run.data.get("crop"))
 
@@ -367,7 +361,7 @@ class Exploration:
                     "level": level,
                     "title": title,
                     "sentence": sentence,
-                    "dead": level_card.is_dead(measured),
+                    "dead": is_dead(measured),
                     "nats": measured["kl_nats"],
                     "dimensions": [{"number": i, "nats": nats[i], "dead": nats[i] < DEAD_DIMENSION} for i in order],
                 }
@@ -376,9 +370,10 @@ class Exploration:
 
     def _plainly(self, level: int) -> tuple[str, str]:
         """Title and sentence of a level that has not been measured."""
-        if len(self.run.recipe.shape) != 3:
+        if not is_image(self.run.recipe.shape):
             return "not measured yet", ""
-        return READS[self.run.recipe.levels[level - 1].reads]
+        described = self.run.recipe.levels[level - 1].describe()
+        return described.title, described.sentence
 
 
 def has_umap() -> bool:

@@ -1,0 +1,77 @@
+"""Training curves."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from vlae.figures.canvas import Picture, rendered
+from vlae.objectives.base import split_term, title_of
+
+
+def progress(history: Mapping[str, Sequence[float | None]]) -> Picture:
+    """Training curves by the terms of the objective: on the left those of the whole, on the right those of each level.
+
+    Args:
+        history: columns of one length: "step"; the terms of the objective by their names, as "distortion", "rate_1",
+            "rate_2", …; and, if there, "fade_1", "fade_2", …, where a dashed line marks the step at which a level is
+            fully grown, and "test_distortion", "test_rate_1", …, drawn with dots. "seconds", "images_per_second" and
+            "learning_rate" are not drawn. A None or NaN is a value not measured at that step.
+
+    Raises:
+        ValueError: if there is no step, no term, or the columns differ in length.
+    """
+    from matplotlib.figure import Figure
+
+    columns = {name: np.array(values, dtype=float) for name, values in history.items()}
+    if "step" not in columns or not (terms := terms_of(columns)):
+        raise ValueError(
+            f"the history has the columns {', '.join(columns) or 'none'}; give step and the terms of an objective"
+        )
+    lengths = {name: len(values) for name, values in columns.items()}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"the history's columns differ in length: {lengths}; give each one value per step")
+    grown = {name: columns[fade] >= 1 for name in terms if (fade := _fade_of(name)) in columns}
+    grown_at = {name: columns["step"][g.argmax()] for name, g in grown.items() if g.any() and not g[0]}
+    whole = [name for name in terms if split_term(name)[1] is None]
+    by_level = [name for name in terms if name not in whole]
+    several = len({split_term(name)[0] for name in by_level}) > 1  # kinds of terms, so a curve needs both words
+
+    figure = Figure(figsize=(11, 4), dpi=100, layout="constrained")
+    left, right = figure.subplots(1, 2)
+    colors = ["black", *(f"C{i}" for i in range(10))]
+    curves = [(left, name, "training" if whole == ["distortion"] else title_of(name), colors[i % 11])
+              for i, name in enumerate(whole)]  # fmt: skip
+    curves += [
+        (right, name, title_of(name) if several else f"level {split_term(name)[1]}", f"C{i % 10}")
+        for i, name in enumerate(by_level)
+    ]
+    for axes, name, label, color in curves:
+        axes.plot(columns["step"], columns[name], color=color, label=label, linewidth=1.2)
+        if f"test_{name}" in columns:
+            there = np.isfinite(columns[f"test_{name}"])
+            test = (columns["step"][there], columns[f"test_{name}"][there])
+            axes.plot(*test, "o:", color=color, markersize=4, label=f"{label}, test".removeprefix("training, "))
+        if name in grown_at:
+            axes.axvline(grown_at[name], color=color, linestyle="--", linewidth=1)
+    # The first steps' distortion is many times the rest; the axis ends where nearly all of the curve fits.
+    shown = np.concatenate([columns[name][np.isfinite(columns[name])] for name in whole]) if whole else np.empty(0)
+    if len(shown) > 20 and (high := np.quantile(shown, 0.97)) > (low := shown.min()):
+        left.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
+    dashed = " (dashed: fully grown)" if grown_at else ""
+    kinds = "rate" if not several else "terms"
+    for axes, title in ((left, whole[0] if len(whole) == 1 else "terms"), (right, f"{kinds} of each level{dashed}")):
+        axes.set(title=title.replace("_", " "), xlabel="step", ylabel="nats per datum")
+        axes.spines[["top", "right"]].set_visible(False)
+        if axes.lines:
+            axes.legend(frameon=False)
+    return rendered(figure)
+
+
+def terms_of(columns: Iterable[str]) -> list[str]:
+    """The columns of a history that are terms of an objective."""
+    others = ("step", "seconds", "images_per_second", "learning_rate")
+    return [name for name in columns if name not in others and not name.startswith(("fade_", "test_"))]
+
+
+def _fade_of(name: str) -> str:
+    return f"fade_{split_term(name)[1]}"

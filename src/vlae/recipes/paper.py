@@ -1,0 +1,101 @@
+"""The networks of the paper, as the authors' code has them.
+
+Reference: Zhao, Song and Ermon, "Learning Hierarchical Features from Generative Models", ICML 2017, section 6.2.
+"""
+
+from collections.abc import Sequence
+
+from vlae.models.base import check_code_sizes
+from vlae.models.levels import Level
+from vlae.models.likelihoods import Laplace, Likelihood
+from vlae.nn.layers import Blocks
+from vlae.objectives.elbo import ELBO
+from vlae.recipes.lean import check_image
+from vlae.recipes.recipe import Recipe, Training
+from vlae.shapes import Shape
+
+
+def mnist(shape: Shape = (1, 28, 28), *, codes: Sequence[int] | None = None, deep_heads: bool = False) -> Recipe:
+    """The paper's network for MNIST, 3 levels of 2 dimensions (Reference: section 6.2 and the authors' code)."""
+    check_image(shape)
+    sizes = _paper_codes("mnist", codes, (2, 2, 2))
+    convolutions = ((64, 2), (128, 2))
+    levels = (
+        Level(
+            code_size=sizes[0],
+            convolutions=convolutions,
+            dense=(1024,),
+            acts="add",
+            head_convolutions=convolutions if deep_heads else (),
+        ),
+        Level(
+            code_size=sizes[1],
+            dense=(1024, 1024, 1024),
+            acts="add",
+            head_dense=(1024, 1024) if deep_heads else (),
+        ),
+        Level(code_size=sizes[2], dense=(1024, 1024), head_dense=(1024, 1024) if deep_heads else ()),
+    )
+    # Their term is 8 Σ|x - x̂| of images in [0, 1].
+    return _paper("mnist", shape, levels, Laplace(scale=1 / 8), mean=0.0, stddev=1.0)
+
+
+def svhn(shape: Shape = (3, 32, 32), *, codes: Sequence[int] | None = None, deep_heads: bool = False) -> Recipe:
+    """The paper's network for SVHN, 4 levels (Reference: section 6.2 and the authors' code)."""
+    check_image(shape)
+    sizes = _paper_codes("svhn", codes, (5, 5, 5, 10))
+    stacks = [((64, 2), (64, 1)), ((128, 2), (128, 1)), ((256, 2), (256, 1))]
+    levels = _paper_levels(sizes, stacks, deep_heads)
+    return _paper("svhn", shape, levels, Laplace(scale=1 / 8), mean=0.0, stddev=1.0)
+
+
+def celeba(shape: Shape = (3, 64, 64), *, codes: Sequence[int] | None = None, deep_heads: bool = False) -> Recipe:
+    """The paper's network for CelebA, 4 levels of 10 (Reference: section 6.2 and the authors' code)."""
+    return _sixty_four("celeba", shape, _paper_codes("celeba", codes, (10, 10, 10, 10)), deep_heads)
+
+
+def lsun(shape: Shape = (3, 64, 64), *, codes: Sequence[int] | None = None, deep_heads: bool = False) -> Recipe:
+    """The authors' network for LSUN bedrooms: that of CelebA with larger codes."""
+    return _sixty_four("lsun", shape, _paper_codes("lsun", codes, (20, 20, 20, 40)), deep_heads)
+
+
+def _sixty_four(name: str, shape: Shape, sizes: tuple[int, ...], deep_heads: bool) -> Recipe:
+    check_image(shape)
+    stacks = [((64, 2), (64, 1)), ((128, 2), (128, 1), (256, 2)), ((256, 1), (512, 2), (512, 1))]
+    levels = _paper_levels(sizes, stacks, deep_heads)
+    # Their term is 0.5 Σ|x - x̂| of images in [-1, 1]; the same images in [0, 1] make it Σ|x - x̂|, a scale of 1.
+    return _paper(name, shape, levels, Laplace(scale=1.0), mean=0.5, stddev=0.5)
+
+
+def _paper_levels(
+    sizes: tuple[int, ...], stacks: Sequence[tuple[tuple[int, int], ...]], deep_heads: bool
+) -> tuple[Level, ...]:
+    dense = (1024, 1024)
+    lower = [
+        Level(code_size=size, convolutions=stack, head_convolutions=stack if deep_heads else ())
+        for size, stack in zip(sizes[:-1], stacks, strict=True)
+    ]
+    return (*lower, Level(code_size=sizes[-1], dense=dense, head_dense=dense if deep_heads else ()))
+
+
+def _paper_codes(name: str, codes: Sequence[int] | None, default: tuple[int, ...]) -> tuple[int, ...]:
+    sizes = check_code_sizes(default if codes is None else codes)
+    if len(sizes) != len(default):
+        raise ValueError(f"the recipe {name!r} has {len(default)} levels, {len(sizes)} code sizes are given: {sizes}")
+    return sizes
+
+
+def _paper(
+    name: str, shape: Shape, levels: tuple[Level, ...], likelihood: Likelihood, *, mean: float, stddev: float
+) -> Recipe:
+    return Recipe(
+        name=name,
+        shape=tuple(shape),
+        levels=levels,
+        blocks=Blocks(kernel=4, stddev="sigmoid", weights_stddev=0.02),
+        likelihood=likelihood,
+        mean=mean,
+        stddev=stddev,
+        objective=ELBO(warmup=2000),
+        training=Training(steps=20_000, batch_size=100, learning_rate=2e-4, schedule="constant"),
+    )

@@ -1,0 +1,93 @@
+"""Moments of maps: read alone, hidden, and set by a code alone."""
+
+import pytest
+import torch
+
+from vlae.nn.moments import AdaINOutput, AffineInvariantConv, MomentFeatures, moments
+
+
+def mixed_map(num=3):
+    """Maps whose border is darker than the whole in some channels and brighter in others."""
+    h = torch.rand(num, 3, 9, 8)
+    h[:, 0, 2:6, 2:6] += 1
+    h[:, 1, 2:6, 2:6] -= 1
+    return h
+
+
+def test_moments_are_mean_deviation_and_contrast_to_the_border():
+    h = mixed_map()
+    found = moments(h)
+    torch.testing.assert_close(found.mean[..., 0, 0], h.mean((2, 3)))
+    torch.testing.assert_close(found.stddev[..., 0, 0], (h.var((2, 3), correction=0) + 0.01).sqrt())
+    border = torch.stack([channel[border_of(h)] for channel in h[0]]).mean(1)
+    torch.testing.assert_close(found.border_contrast[0, :, 0, 0] * found.stddev[0, :, 0, 0], h[0].mean((1, 2)) - border)
+    assert (found.border_contrast[:, 0] > 0.1).all() and (found.border_contrast[:, 1] < -0.1).all()
+
+
+def border_of(h):
+    """Rows and columns of the border; a corner belongs to two sides, and counts twice."""
+    _, _, height, width = h.shape
+    sides = [(0, j) for j in range(width)] + [(height - 1, j) for j in range(width)]
+    sides += [(i, 0) for i in range(height)] + [(i, width - 1) for i in range(height)]
+    return tuple(torch.tensor(sides).T)
+
+
+@pytest.mark.parametrize("wanted", [(5, 5, 4), (5, 9, 8)])
+def test_a_layer_without_moments_sees_neither_colours_nor_which_is_lighter(wanted):
+    torch.manual_seed(0)
+    layer = AffineInvariantConv((3, 9, 8), wanted, kernel=3, norm=False, slope=0.1)
+    h = 3 * mixed_map()  # as pictures of strong contrast are, once standardised
+    seen = layer(h)
+    assert seen.shape == (3, *wanted)
+    scale, shift = torch.tensor([2.0, -3.0, 0.7])[:, None, None], torch.tensor([5.0, 0.0, -40.0])[:, None, None]
+    different = (layer(scale * h + shift) - seen).norm() / seen.norm()
+    assert different < 0.02
+    assert (layer(h.flip(2)) - seen).norm() / seen.norm() > 0.1  # but it sees where things are
+    for name, p in layer.named_parameters():
+        assert torch.autograd.grad(layer(h).square().sum(), p)[0].any(), name
+
+
+def test_a_colour_that_ink_and_ground_share_gives_nothing_away():
+    torch.manual_seed(0)
+    layer = AffineInvariantConv((3, 9, 8), (5, 9, 8), kernel=3, norm=False, slope=0.1)
+    mask = torch.zeros(1, 9, 8)
+    mask[:, 3:6, 2:5] = mask[:, 4, 6] = 4
+    inks = torch.tensor([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0], [0, -1, 1], [1, 1, 1.0]])[:, :, None, None]
+    seen = layer(inks * mask).flatten(1)
+    assert torch.pdist(seen).max() < 0.1 * seen.norm(dim=1).min()
+
+
+def test_no_picture_jumps_where_its_contrast_changes_sign():
+    torch.manual_seed(0)
+    layer = AffineInvariantConv((1, 9, 8), (5, 9, 8), kernel=3, norm=False, slope=0.1)
+    texture, disc = torch.rand(1, 1, 9, 8), torch.zeros(1, 1, 9, 8)
+    disc[:, :, 2:6, 2:6] = 1
+    seen = torch.cat([layer(texture + a * disc) for a in torch.linspace(-1, 1, 401)])
+    steps = (seen[1:] - seen[:-1]).flatten(1).norm(dim=1)
+    assert steps.max() < 0.05 * (seen[-1] - seen[200]).norm()
+
+
+def test_reading_moments_takes_nothing_else():
+    read = MomentFeatures(1, slope=0.1)
+    inside = torch.tensor([[1.0, -1.0, 1.0, -1.0, 1.0, -1.0], [2**0.5, -(2**0.5), 0, 0, 2**0.5, -(2**0.5)]])
+    h = torch.zeros(2, 1, 5, 4)  # alike in mean, deviation and border, and in nothing else
+    h[:, 0, 1:4, 1:3] = (inside / inside.norm(dim=1, keepdim=True)).reshape(2, 3, 2)
+    assert read(h).shape == (2, read.num_features)
+    torch.testing.assert_close(read(h[:1]), read(h[1:]))
+    assert (read(1 - h) - read(h)).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("fade", [0.0, 0.5, 1.0])
+def test_a_code_alone_sets_mean_and_deviation_of_the_maps_that_are_mixed(fade):
+    torch.manual_seed(0)
+    layer, given = AdaINOutput(2, (6, 4, 3), (3, 8, 5), kernel=3), []
+    layer.mix.register_forward_pre_hook(lambda _, args: given.append(args[0]))
+    h, code = torch.randn(2, 6, 4, 3), torch.randn(1, 2).expand(4, 2)
+    drawn = layer(torch.cat([h, 100 * h]), code, fade)
+    assert drawn.shape == (4, 3, 8, 5)
+    scale, shift = (fade * layer.embed(code)).chunk(2, dim=1)
+    torch.testing.assert_close(given[0].mean((2, 3)), shift)
+    torch.testing.assert_close(given[0].std((2, 3), correction=0), (1 + scale).abs(), rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(drawn.mean((2, 3)), layer.mix(shift[:, :, None, None])[:, :, 0, 0])
+    torch.testing.assert_close(drawn[:2], drawn[2:], rtol=1e-3, atol=1e-3)  # how strongly does not count,
+    assert (drawn[0] - drawn[1]).abs().max() > 0.1  # what does

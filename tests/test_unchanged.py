@@ -1,0 +1,111 @@
+"""The numbers of the layout before, and the runs it left: both must be as they were (tests/golden/README.md)."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from model_cases import CASES, data, made
+
+import vlae
+from vlae import recipes
+from vlae.objectives import ELBO, Batch
+from vlae.runs import layout
+from vlae.training.train import fit
+
+pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same'")
+
+GOLDEN = Path(__file__).parent / "golden"
+VALUES = json.loads((GOLDEN / "values.json").read_text())
+OBJECTIVES = {
+    "plain": ELBO(),
+    "grown": ELBO(growth="ladder", beta=2.0, warmup=10.0, mmd=3.0, free_bits=0.1),
+    "cap": ELBO(capacity=4.0),
+}
+
+
+def near(golden):
+    return pytest.approx(golden, rel=1e-4, abs=1e-4)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_seeded_losses_and_pictures(case):
+    model, golden = made(case), VALUES["cases"][case]
+    x = data(model, 8)
+    for name, objective in OBJECTIVES.items():
+        torch.manual_seed(1)
+        loss = objective.loss(model, Batch(x=x), step=5, progress=0.3)
+        assert [float(loss.total), *map(float, loss.terms)] == near(golden[name])
+    model.eval()
+    with torch.no_grad():
+        codes = model.place(model.draw_noise(3, torch.Generator().manual_seed(2)))
+        assert float(model.decode(codes).double().sum()) == near(golden["decoded"])
+        assert float(sum(code.double().sum() for code in codes)) == near(golden["codes"])
+        assert [float(q.mean.double().sum()) for q in model.infer(x)] == near(golden["inferred"])
+        assert [float(noise.double().sum()) for noise in model.noise_of(codes)] == near(golden["noise"])
+
+
+@pytest.mark.parametrize("case", VALUES["trained"])
+def test_seeded_trainings(case):
+    name, kind = case.split()
+    rng = np.random.default_rng(0)
+    images, vectors = rng.integers(0, 256, (60, 1, 8, 8), dtype=np.uint8), rng.normal(size=(60, 5)).astype(np.float32)
+    values = images if kind == "images" else vectors
+    recipe = recipes.adjust(
+        recipes.RECIPES[name](values.shape[1:], width=4), steps=12, batch_size=8, learning_rate=1e-3
+    )
+    model = fit(values, recipe)
+    sums = [
+        sum(p.double().sum() for p in model.parameters()),
+        sum(p.double().abs().sum() for p in model.state_dict().values()),
+    ]
+    assert list(map(float, sums)) == pytest.approx(VALUES["trained"][case], rel=1e-3, abs=1e-2)
+
+
+@pytest.mark.parametrize("name", VALUES["shipped"])
+def test_shipped_ladders(name):
+    run, golden = vlae.load(name), VALUES["shipped"][name]
+    assert run.identity == golden["identity"]
+    codes = run.encode(run.examples[:6])
+    assert [[float(code.sum()), float(np.abs(code).sum())] for code in codes] == [
+        near(code) for code in golden["codes"]
+    ]
+    assert float(run.decode(codes).astype(float).sum()) == near(golden["decoded"])
+
+
+@pytest.fixture
+def golden(tmp_path, monkeypatch):
+    """A copy of the folder, in which the runs' data are found again."""
+    shutil.copytree(GOLDEN, tmp_path / "golden")
+    monkeypatch.chdir(tmp_path / "golden")
+    return tmp_path / "golden"
+
+
+@pytest.mark.parametrize("name", ["lean", "vectors", "hvae", "lvae", "deep"])
+def test_a_run_of_the_first_format_opens(golden, name):
+    run = vlae.load(golden / "runs" / name)
+    assert "format" not in json.loads((run.path / layout.RECIPE).read_text())
+    held_out = run.part("test").values
+    assert np.array_equal(held_out[:64], run.examples)
+    again = run.decode(run.encode(held_out))
+    x = vlae.as_input(held_out).numpy()
+    assert float(np.square(again - x).mean()) == near(run.summary["reconstruction"]["mse"])
+    assert recipes.Recipe.from_json(run.recipe.to_json()) == run.recipe
+    run.save_pretrained(golden / "shared")
+    assert vlae.load(golden / "shared").recipe == run.recipe
+
+
+def test_a_run_of_the_first_format_goes_on_to_the_same_weights(golden):
+    whole = vlae.load(golden / "runs/lean")
+    run = vlae.train("pictures.npy", out=golden / "runs/unfinished", resume=True, progress=False)
+    for name, value in whole.model.state_dict().items():
+        torch.testing.assert_close(run.model.state_dict()[name], value, rtol=1e-4, atol=1e-4)
+    assert vlae.load(run.path).summary == run.summary
+
+
+def test_a_format_of_a_newer_vlae_is_named(golden):
+    record = vlae.load(golden / "runs/lean").recipe.as_dict() | {"format": 99}
+    with pytest.raises(ValueError, match="of format 99; this vlae reads 1 to 2: install a newer one"):
+        recipes.Recipe.from_dict(record)
