@@ -16,7 +16,7 @@ from PIL import Image
 
 import vlae
 from vlae.cli import main
-from vlae.figures import panels
+from vlae.figures.kinds import KINDS
 
 VLAE = Path(sys.executable).parent / "vlae"
 COMMANDS = (
@@ -167,7 +167,7 @@ def test_trains_on_anything(tmp_path, capsys, name, write, shape):
     run = vlae.load(tmp_path / "run")
     assert run.recipe.shape == shape
     assert run.data["source"] == str(tmp_path / name)
-    assert {file.stem for file in (run.path / "figures").iterdir()} == set(panels.KINDS)
+    assert {file.stem for file in (run.path / "figures").iterdir()} == set(KINDS)
     assert (run.path / "report.html").stat().st_size > 10_000
     assert not (run.path / "checkpoint.ckpt").exists()
 
@@ -198,13 +198,13 @@ def test_training_lists_what_it_skips(tmp_path, capsys):
 
 def test_demo(tmp_path, monkeypatch):
     given = {}
-    monkeypatch.setattr("vlae.training.train.train", lambda source, **settings: given.update(settings, source=source))
+    monkeypatch.setattr("vlae.workflows.train", lambda source, **settings: given.update(settings, source=source))
     monkeypatch.setattr("vlae.cli.training._say_done", lambda run: None)
     assert cli_exit("demo", "--minutes", "0.1", "--seed", "2") == 0
     assert given == {"source": "streets", "out": Path("runs/demo"), "minutes": 0.1, "seed": 2}
 
 
-@pytest.mark.parametrize("kind", panels.KINDS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_figure(trained, tmp_path, capsys, kind):
     assert cli_exit("figure", trained, kind, "--out", tmp_path / "a.png") == 0
     assert capsys.readouterr().out.strip() == str(tmp_path / "a.png")

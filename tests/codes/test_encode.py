@@ -14,7 +14,7 @@ from vlae.codes.encode import decode, encode, identity
 from vlae.codes.files import CodesError
 from vlae.data.source import DataError
 from vlae.runs.run import load
-from vlae.training.train import train
+from vlae.workflows import train
 
 RNG = np.random.default_rng(0)
 

@@ -6,7 +6,7 @@ from command_line import cli_exit, refusal
 from PIL import Image
 
 import vlae
-from vlae.training.train import train
+from vlae.workflows import train
 
 
 @pytest.fixture(scope="module")

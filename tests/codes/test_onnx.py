@@ -12,7 +12,7 @@ from vlae.cli import main as cli
 from vlae.codes import onnx as export
 from vlae.errors import MissingExtraError
 from vlae.runs.run import RunError
-from vlae.training.train import train
+from vlae.workflows import train
 
 ort = pytest.importorskip("onnxruntime")
 onnx = pytest.importorskip("onnx")

@@ -9,7 +9,7 @@ from vlae.codes import outliers
 from vlae.codes.files import CodesError
 from vlae.data import load
 from vlae.data.streets import draw
-from vlae.training.train import train
+from vlae.workflows import train
 
 
 @pytest.fixture(scope="module")

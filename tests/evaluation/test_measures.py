@@ -7,12 +7,14 @@ import torch
 
 from vlae import recipes
 from vlae.data import Images, load
+from vlae.evaluation import level_card, level_order
 from vlae.evaluation import measures as evaluation
-from vlae.evaluation.measures import complexity_of, evaluate, held, level_card, level_order
+from vlae.evaluation.measures import complexity_of, held
 from vlae.evaluation.rates import summarise
 from vlae.runs import layout
 from vlae.runs import run as runs
 from vlae.training.train import train
+from vlae.workflows import evaluate
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from vlae.errors import NotDefinedError
-from vlae.evaluation.probes import FIT_SHARE, MAX_CLASSES, accuracy, predict, split, standardised, targets_of
+from vlae.evaluation.metrics import MAX_CLASSES
+from vlae.evaluation.probes import FIT_SHARE, accuracy, predict, split, standardised, targets_of
 
 
 def factors(rng, num=600):

@@ -5,7 +5,8 @@ from torch.distributions import Independent, Normal
 
 from vlae import recipes
 from vlae.evaluation.rates import ablate, as_input, summarise
-from vlae.models.base import ForwardPass, LatentModel, standard_normal
+from vlae.models.base import ForwardPass, LatentModel
+from vlae.models.distributions import NormalCode, standard_normal
 
 
 @pytest.fixture(scope="module")
@@ -122,13 +123,13 @@ def test_what_is_lost_without_a_level_by_hand():
             self.nothing = torch.nn.Parameter(torch.zeros(1))
 
         def infer(self, x):
-            return tuple(Normal(x[:, i : i + 1], 1e-4) for i in (0, 1))
+            return tuple(NormalCode(x[:, i : i + 1], torch.full((len(x), 1), 1e-4)) for i in (0, 1))
 
         def generate(self, codes):
             return Independent(Normal(torch.cat(codes, 1), 1.0), 1)
 
         def prior(self, level, above):
-            return standard_normal(len(above[0]), 1, self.device)
+            return standard_normal(1, 1, self.device)
 
         def forward(self, x, fade=None):
             posteriors = self.infer(x)

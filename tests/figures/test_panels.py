@@ -13,7 +13,11 @@ from torch.distributions import Distribution, Independent, Normal
 
 from vlae.figures import canvas
 from vlae.figures import panels as figures
+from vlae.figures.curves import progress
+from vlae.figures.kinds import KINDS
+from vlae.figures.pictures import to_pictures
 from vlae.models.base import Codes, ForwardPass, LatentModel, standard_normal
+from vlae.models.inference import evaluating
 from vlae.models.ladder import VLAE, Level
 
 SIDE = 4  # of the painter's pictures; they are enlarged to 48 pixels (96 in a mix)
@@ -107,7 +111,7 @@ def test_every_kind_draws_every_shape(shape, tmp_path):
         "traversal": lambda: figures.traversal(model, steps=3),
         "mix": lambda: figures.mix(model, x),
     }
-    assert [*calls, "progress"] == list(figures.KINDS)
+    assert [*calls, "progress"] == list(KINDS)
     for kind, call in calls.items():
         picture = call()
         assert picture.dtype == np.uint8 and picture.ndim == 3 and picture.shape[2] == 3, kind
@@ -293,7 +297,7 @@ def test_modes_are_restored_and_evaluation_is_used(training):
 
 def test_modes_are_restored_after_an_error():
     model = Painter((2, 3)).train()
-    with pytest.raises(RuntimeError), figures.drawing(model):
+    with pytest.raises(RuntimeError), evaluating(model):
         raise RuntimeError
     assert model.training and model.norm.training and not torch.is_inference_mode_enabled()
 
@@ -330,12 +334,12 @@ def drawn_lines(monkeypatch, columns):
         return made
 
     monkeypatch.setattr(figure.Figure, "subplots", subplots)
-    figures.progress(columns)
+    progress(columns)
     return made
 
 
 def test_progress_is_a_picture():
-    picture = figures.progress({"step": [1, 2], "distortion": [3.0, 2.0], "rate_1": [0.1, 0.2]})
+    picture = progress({"step": [1, 2], "distortion": [3.0, 2.0], "rate_1": [0.1, 0.2]})
     assert picture.dtype == np.uint8 and picture.shape == (400, 1100, 3)
 
 
@@ -365,32 +369,32 @@ def test_progress_draws_test_columns_where_they_were_measured(monkeypatch):
 
 
 def test_colours_of_images():
-    assert (figures.to_pictures(torch.full((1, 1, 2, 3), 0.2), (1, 2, 3)) == 51).all()
+    assert (to_pictures(torch.full((1, 1, 2, 3), 0.2), (1, 2, 3)) == 51).all()
     colour = torch.tensor([0.0, 0.2, 1.4])[None, :, None, None].expand(2, 3, 4, 5)
-    assert (figures.to_pictures(colour, (3, 4, 5)) == [0, 51, 255]).all(), "values are cut to [0, 1]"
+    assert (to_pictures(colour, (3, 4, 5)) == [0, 51, 255]).all(), "values are cut to [0, 1]"
     half = torch.tensor([0.0, 0.2, 1.0, 0.5])[None, :, None, None]
-    assert figures.to_pictures(half, (4, 1, 1)).ravel().tolist() == [128, 153, 255], "laid on white"
-    assert figures.to_pictures(half[:, [1, 3]], (2, 1, 1)).ravel().tolist() == [153, 153, 153]
-    assert figures.to_pictures(half[:, [0, 1, 2, 3, 3]], (5, 1, 1)).ravel().tolist() == [0, 51, 255]
+    assert to_pictures(half, (4, 1, 1)).ravel().tolist() == [128, 153, 255], "laid on white"
+    assert to_pictures(half[:, [1, 3]], (2, 1, 1)).ravel().tolist() == [153, 153, 153]
+    assert to_pictures(half[:, [0, 1, 2, 3, 3]], (5, 1, 1)).ravel().tolist() == [0, 51, 255]
 
 
 def test_colours_of_vectors():
     values = torch.tensor([[-1.0, 0.0, 7.0, 0.0, 10.0], [1.0, 0.0, 7.0, 2.0, 10.0]])
-    pictures = figures.to_pictures(values, (5,))
+    pictures = to_pictures(values, (5,))
     assert pictures.shape == (2, 2, 3, 3)
     assert (pictures[:, 1, 2] == 255).all(), "the last cell stays empty"
     assert (pictures[:, 0, 1] == 221).all() and (pictures[:, 0, 2] == 221).all(), "a constant is at its mean"
     assert pictures[0, 0, 0, 2] > pictures[0, 0, 0, 0] and pictures[1, 0, 0, 0] > pictures[1, 0, 0, 2]
-    own = figures.to_pictures(torch.tensor([[5.0], [9.0]]), (1,), mean=torch.tensor([5.0]), stddev=2.0)
+    own = to_pictures(torch.tensor([[5.0], [9.0]]), (1,), mean=torch.tensor([5.0]), stddev=2.0)
     assert own[:, 0, 0].tolist() == [[221, 221, 221], [180, 4, 38]]
 
 
 def test_vectors_of_originals_and_reconstructions_share_their_colours():
     model = ladder((4,), (2, 2))
     x = 100 * data(model, 1)
-    with figures.drawing(model):
+    with evaluating(model):
         again = model.generate(tuple(q.mean for q in model.infer(x))).mean
-    first, second = figures.to_pictures(torch.cat([x, again]), (4,))
+    first, second = to_pictures(torch.cat([x, again]), (4,))
     picture = figures.reconstructions(model, x)
     left = (picture.shape[1] - 48) // 2  # under the wider title
     assert (picture[-98:-50:24, left : left + 48 : 24] == first).all()
@@ -417,9 +421,9 @@ def test_vectors_of_originals_and_reconstructions_share_their_colours():
         (lambda m: figures.traversal(m, max_rows=0), "max_rows is 0"),
         (lambda m: figures.mix(m, torch.rand(1, 1, 4, 4)), "from 2 up"),
         (lambda m: figures.mix(m, torch.rand(2, 1, 4, 4), num=0), "num is 0"),
-        (lambda m: figures.to_pictures(torch.rand(2, 3), (1, 4, 4)), r"expected \(n, 1, 4, 4\)"),
-        (lambda m: figures.progress({}), "no column step, distortion, rate_1"),
-        (lambda m: figures.progress({"step": [1], "distortion": [1.0], "rate_1": []}), "differ in length"),
+        (lambda m: to_pictures(torch.rand(2, 3), (1, 4, 4)), r"expected \(n, 1, 4, 4\)"),
+        (lambda m: progress({}), "columns none; give step and the terms"),
+        (lambda m: progress({"step": [1], "distortion": [1.0], "rate_1": []}), "differ in length"),
     ],
 )
 def test_errors_say_what_to_do(call, message):

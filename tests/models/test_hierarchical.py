@@ -10,7 +10,7 @@ from vlae.models.distributions import NormalCode
 from vlae.models.hierarchical import HierarchicalVAE, LadderVAE, weighted
 from vlae.models.ladder import Level
 from vlae.recipes import build, hvae, lvae
-from vlae.training.train import train
+from vlae.workflows import train
 
 BOTH = (HierarchicalVAE, LadderVAE)
 LEVELS = (Level(code_size=3, dense=(8,)), Level(code_size=2, dense=(8, 8)), Level(code_size=1, dense=(8,)))

@@ -10,7 +10,7 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 
 from vlae import recipes
 from vlae.data import load
-from vlae.evaluation.rates import as_input
+from vlae.models.inference import as_input
 from vlae.models.levels import MomentsLevel
 from vlae.models.likelihoods import Laplace
 from vlae.objectives import ELBO

@@ -13,7 +13,7 @@ from vlae.data import load
 from vlae.evaluation.measures import evaluate, level_card
 from vlae.report import page as report
 from vlae.runs.run import EVALUATION
-from vlae.training.train import train
+from vlae.workflows import train
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from vlae.report import page
 from vlae.runs import hub as sharing
 from vlae.runs import run as runs
 from vlae.runs.run import RunError
-from vlae.training.train import train
+from vlae.workflows import train
 
 
 @pytest.fixture(scope="module")

@@ -9,10 +9,10 @@ from PIL import Image
 import vlae
 from vlae import atomic
 from vlae.atomic import WriteError
-from vlae.figures import panels as figures
+from vlae.figures.kinds import KINDS
 from vlae.runs import run as runs
 from vlae.runs.run import RunError
-from vlae.training.train import train
+from vlae.workflows import train
 
 
 def quick(out, source, **settings):
@@ -109,7 +109,7 @@ def test_vectors_are_encoded_as_they_are(of_vectors):
 # Figures
 
 
-@pytest.mark.parametrize("kind", figures.KINDS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_every_figure_is_drawn_and_kept(copy, kind):
     (copy / "figures" / f"{kind}.png").unlink()
     run = runs.load(copy)
@@ -141,7 +141,7 @@ def test_a_figure_starts_from_a_picture_of_any_size(trained, tmp_path):
 
 def test_a_figure_of_vectors_starts_from_one(of_vectors, tmp_path):
     np.save(tmp_path / "one.npy", of_vectors.examples[:1])
-    for kind in figures.KINDS:
+    for kind in KINDS:
         assert (of_vectors.path / "figures" / f"{kind}.png").exists()
     assert of_vectors.figure("levels", from_image=tmp_path / "one.npy") == of_vectors.figure(
         "levels", from_image=of_vectors.examples[0]

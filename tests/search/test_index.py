@@ -17,7 +17,7 @@ from vlae.runs.run import Run
 from vlae.search import index as search
 from vlae.search.index import Index, SearchError
 from vlae.search.neighbours import decoded
-from vlae.training.train import train
+from vlae.workflows import train
 
 KINDS = ("dark", "light")
 

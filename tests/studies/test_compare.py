@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vlae.evaluation import measures as evaluation
-from vlae.evaluation.measures import evaluate
+from vlae import workflows
 from vlae.studies import compare as comparison
 from vlae.studies.compare import Comparison, compare
 
@@ -46,7 +45,7 @@ def test_leaves_table_figure_and_numbers(compared, out):
 
 def test_numbers_are_those_of_the_evaluation(compared, source):
     run = compared.systems["lean"][1]
-    found = evaluate(run)
+    found = workflows.evaluate(run)
     measures = {name: values["lean"][1] for name, values in compared.measures().items()}
     assert measures["squared error"] == found["reconstruction"]["mse"]
     assert measures["KL (nats), level 2"] == found["levels"][1]["kl_nats"]
@@ -78,7 +77,7 @@ def test_agreement_of_seeds(rng):
 
 def test_nothing_is_measured_twice(compared, source, out, monkeypatch):
     measured = []
-    monkeypatch.setattr(evaluation, "evaluate", lambda run, *a, **k: measured.append(run))
+    monkeypatch.setattr(workflows, "evaluate", lambda run, *a, **k: measured.append(run))
     (again,) = compare(("vae", "lean"), data=[source], out=out, seeds=2, **QUICK)
     assert measured == [] and again.measures() == compared.measures()
 
@@ -89,8 +88,8 @@ def test_another_protocol_is_measured_again(compared, source, out, monkeypatch):
     kept = json.loads(file.read_text())
     file.write_text(json.dumps(kept | {"protocol": kept["protocol"] | {"probe_fit_share": 0.5}}))
     measured = []
-    real = evaluation.evaluate
-    monkeypatch.setattr(evaluation, "evaluate", lambda run, *a, **k: measured.append(run.path) or real(run, *a, **k))
+    real = workflows.evaluate
+    monkeypatch.setattr(workflows, "evaluate", lambda run, *a, **k: measured.append(run.path) or real(run, *a, **k))
     compare(("vae", "lean"), data=[source], out=out, seeds=2, **QUICK)
     assert measured == [run.path]
 

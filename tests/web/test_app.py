@@ -17,8 +17,8 @@ from PIL import Image
 
 import vlae
 from vlae.cli import main
-from vlae.training.train import train
 from vlae.web import app
+from vlae.workflows import train
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = [

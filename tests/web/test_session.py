@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 
 import vlae
-from vlae.training.train import train
 from vlae.web import session
 from vlae.web.session import Exploration
+from vlae.workflows import train
 
 
 def pictures(num=120, size=12, channels=3):
