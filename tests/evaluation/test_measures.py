@@ -14,6 +14,8 @@ from vlae.runs import layout
 from vlae.runs import run as runs
 from vlae.training.train import train
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):

@@ -10,6 +10,8 @@ from vlae.evaluation.measures import evaluate
 from vlae.studies import compare as comparison
 from vlae.studies.compare import Comparison, compare
 
+pytestmark = pytest.mark.slow
+
 QUICK = {"steps": 80, "batch_size": 16, "progress": False, "codes": (1, 2)}
 
 

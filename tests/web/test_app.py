@@ -20,6 +20,8 @@ from vlae.cli import main
 from vlae.training.train import train
 from vlae.web import app
 
+pytestmark = pytest.mark.slow
+
 CHROMIUM = shutil.which("chromium")
 FLAGS = [
     "--no-sandbox",
