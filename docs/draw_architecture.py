@@ -236,7 +236,8 @@ def page(text: str) -> str:
     """The page with the list of folders, between its two marks, as it is now."""
     there = [name for row in layers() for name in row]
     signs = {name: f"{name}/" if (SOURCE / name).is_dir() else f"{name}.py" for name in there}
-    listed = "\n".join(f"- `{signs[name]}`: {summary(name)}" for name in there)
+    lines = [f"- `{signs[name]}`: {summary(name)}" for name in there]
+    listed = "\n".join(textwrap.fill(line, 118, subsequent_indent="  ", break_on_hyphens=False) for line in lines)
     return re.sub(r"(<!-- folders -->\n).*(<!-- end -->)", lambda m: f"{m[1]}\n{listed}\n\n{m[2]}", text, flags=re.S)
 
 
