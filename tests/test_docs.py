@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("example", list(find_examples(*PAGES)), ids=str)
 def test_python_runs(example: CodeExample, eval_example: EvalExample, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -42,6 +43,7 @@ def test_readme_python_is_short():
 TRAINS = [path for path in sorted((ROOT / "examples").glob("*.py")) if "vlae.train(" in path.read_text()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("example", TRAINS, ids=lambda path: path.stem)
 def test_example_runs(example: Path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

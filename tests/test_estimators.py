@@ -31,11 +31,13 @@ def checks():
     return [check for _, check in estimator_checks_generator(QUICK) if name_of(check) != "check_array_api_input"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("check", checks(), ids=name_of)
 def test_keeps_every_convention_of_scikit_learn(check):
     check(clone(QUICK))
 
 
+@pytest.mark.slow
 def test_array_api():
     code = """
 from sklearn.utils.estimator_checks import estimator_checks_generator as checks
@@ -58,6 +60,7 @@ def fitted(digits):
     return LadderEncoder(codes=(1, 2), image_shape=(8, 8), steps=40, random_state=0).fit(digits)
 
 
+@pytest.mark.slow
 def test_it_learns_to_give_digits_back(digits):
     encoder = LadderEncoder(codes=(4, 8), image_shape=(8, 8), steps=150, random_state=0).fit(digits)
     again = encoder.inverse_transform(encoder.transform(digits))
@@ -160,6 +163,7 @@ def test_hierarchical_models_have_the_same_face(digits):
 # In scikit-learn's company
 
 
+@pytest.mark.slow
 def test_pipeline_grid_search_clone_pickle_and_joblib(digits, fitted, tmp_path):
     labels = load_digits().target[:200]
     encoder = LadderEncoder(codes=(2, 4), image_shape=(8, 8), steps=5, random_state=0)

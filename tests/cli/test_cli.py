@@ -149,6 +149,7 @@ def test_public_names_are_sorted_and_there():
         _ = vlae.leran
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "write", "shape"),
     [
@@ -331,6 +332,7 @@ def test_a_damaged_run_is_refused(trained, tmp_path, capsys):
 # The real thing, from another process
 
 
+@pytest.mark.slow
 def test_ctrl_c_and_resume(tmp_path, capsys):
     write_folder(tmp_path / "photos")
     words = ["train", str(tmp_path / "photos"), "--out", str(tmp_path / "run"), "--codes", "1,2", "--steps", "100"]

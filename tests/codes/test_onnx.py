@@ -14,6 +14,8 @@ from vlae.errors import MissingExtraError
 from vlae.runs.run import RunError
 from vlae.workflows import train
 
+pytestmark = pytest.mark.slow
+
 ort = pytest.importorskip("onnxruntime")
 onnx = pytest.importorskip("onnx")
 

@@ -11,6 +11,8 @@ from vlae.data import load
 from vlae.data.streets import draw
 from vlae.workflows import train
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):

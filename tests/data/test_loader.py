@@ -435,6 +435,7 @@ def test_a_damaged_entry_is_made_anew(folder, cache):
         assert (load(folder, split="all").values == expected).all()
 
 
+@pytest.mark.slow
 def test_a_killed_process_leaves_nothing_that_looks_whole(folder, cache):
     code = f"""
         import os, vlae.data

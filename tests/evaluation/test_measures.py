@@ -16,6 +16,8 @@ from vlae.runs import run as runs
 from vlae.training.train import train
 from vlae.workflows import evaluate
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):

@@ -115,6 +115,7 @@ def test_levels_that_are_no_hierarchy(model):
         model((1, 8, 8), (Level(code_size=2, convolutions=((4, 2),)), Level(code_size=1, convolutions=((4, 2),))))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", [hvae, lvae])
 def test_learns(recipe, tmp_path):
     """A short training beats the mean image, which no untrained model does."""

@@ -273,11 +273,13 @@ def told_of_colour(recipe, seed):
     return [trees.fit(code[:1500], red[:1500]).score(code[1500:], red[1500:]) for code in codes]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1])
 def test_colour_is_in_level_1_alone_from_the_start(seed):
     lowest, *above = told_of_colour(lean, seed)
     assert lowest > 0.95 and max(above) < 0.2
 
 
+@pytest.mark.slow
 def test_in_the_ladder_of_the_paper_it_is_above_as_well():
     assert max(told_of_colour(joint, 0)[1:]) > 0.4

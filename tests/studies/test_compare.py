@@ -9,6 +9,8 @@ from vlae import workflows
 from vlae.studies import compare as comparison
 from vlae.studies.compare import Comparison, compare
 
+pytestmark = pytest.mark.slow
+
 QUICK = {"steps": 80, "batch_size": 16, "progress": False, "codes": (1, 2)}
 
 

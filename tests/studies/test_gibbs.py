@@ -92,6 +92,7 @@ def source(tmp_path_factory):
     return str(file)
 
 
+@pytest.mark.slow
 def test_study(source, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(gibbs, "STEPS", (1, 3))
     (found,) = gibbs.study(("hvae", "lean"), data=[source], out=tmp_path, **QUICK)

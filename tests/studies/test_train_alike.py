@@ -24,6 +24,7 @@ def trained(source, out, what=("vae", "lean"), *, seeds=2, codes=(1, 2), **more)
     return folder, found
 
 
+@pytest.mark.slow
 def test_all_are_trained_alike(source, tmp_path):
     folder, found = trained(source, tmp_path / "out", ("vae", "hvae", "lvae", "joint", "lean"))
     assert folder == tmp_path / "out" / "noise" and list(found) == ["vae", "hvae", "lvae", "joint", "lean"]

@@ -114,6 +114,7 @@ def test_a_name_is_found_for_the_run(tmp_path, monkeypatch):
     assert training.source_name("hf:user/name") == "name"
 
 
+@pytest.mark.slow
 def test_learns_what_neither_the_mean_nor_chance_nor_shuffled_pixels_teach(tmp_path):
     digits = Images(values=(load_digits().images[:, None] / 16 * 255).astype(np.uint8))
     run = train(digits, out=tmp_path / "run", steps=150, progress=False)
@@ -189,6 +190,7 @@ def test_after_ctrl_c_the_run_goes_on_to_the_very_same_weights(tmp_path, monkeyp
         quick(path, resume=True)
 
 
+@pytest.mark.slow
 def test_after_a_kill_the_run_goes_on_from_its_last_checkpoint(tmp_path, uninterrupted):
     np.save(tmp_path / "a.npy", pictures())
     killed = f"""
@@ -263,6 +265,7 @@ def test_a_resumed_run_keeps_its_settings(tmp_path, monkeypatch):
 # Time
 
 
+@pytest.mark.slow
 def test_minutes_are_kept_and_every_level_is_grown(tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "LOG_EVERY", 5)
     run = quick(tmp_path / "run", steps=10**6, minutes=2 / 60, codes=(1, 1, 2))
@@ -283,6 +286,7 @@ def test_a_line_says_how_it_goes(tmp_path, monkeypatch, capsys):
     assert len(lines[0].split("KL ")[1].split(" nats")[0].split()) == 2
 
 
+@pytest.mark.slow
 def test_a_level_that_says_little_is_told_of_once_while_training(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(loop, "LOG_EVERY", 5)  # settled after 50 steps
     quick(tmp_path / "run", progress=True, steps=120, beta=(100.0, 0.1))
@@ -381,6 +385,7 @@ def full(*arguments, **options):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("write", ["save_checkpoint", "writerow", "write_bytes", "save_png", "write_text"])
 def test_a_full_disk_says_so_and_the_run_goes_on_when_there_is_room(tmp_path, monkeypatch, uninterrupted, drawn, write):
     owner, name = {
@@ -427,6 +432,7 @@ def test_a_disk_that_is_really_full(tmp_path, capsys):
         subprocess.run(["umount", disk], check=True)
 
 
+@pytest.mark.slow
 def test_two_processes_train_one_run(tmp_path):
     np.save(tmp_path / "a.npy", pictures())
     words = f"train {tmp_path}/a.npy --out {tmp_path}/run --codes 1,2 --batch-size 8 --steps 20 --devices 2"

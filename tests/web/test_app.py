@@ -20,6 +20,8 @@ from vlae.cli import main
 from vlae.web import app
 from vlae.workflows import train
 
+pytestmark = pytest.mark.slow
+
 CHROMIUM = shutil.which("chromium")
 FLAGS = [
     "--no-sandbox",
