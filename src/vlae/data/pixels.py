@@ -161,7 +161,7 @@ def fit_picture(image: Any, frame: Frame, what: str) -> Array:
 
 
 def _draft(image: Any, side: int) -> None:
-    """Decode a JPEG at 1/2, 1/4 or 1/8 of its size if that is still at least twice the side that is needed."""
+    """Decode a JPEG at 1/2, 1/4 or 1/8 of its size if that is at least twice the side needed."""
     scale = 2 * side / min(image.size)
     if scale < 1:
         image.draft(None, (round(image.width * scale), round(image.height * scale)))

@@ -42,10 +42,10 @@ def draw(
 ) -> tuple[UInt8[np.ndarray, "num 3 size size"], dict[str, Shaped[np.ndarray, "num"]]]:
     """Draw street numbers, and return their true factors.
 
-    Image i depends only on the seed, the size and i, so a longer draw begins with the same bytes as a shorter one. Its
-    factors depend only on the seed and i. The factors are independent of one another, with one exception: an ink too
-    close to its background is drawn again. Each factor is an array of shape (num,), of integers for a choice and of
-    float32 otherwise:
+    Image i depends only on the seed, the size and i. A longer draw therefore begins with the same bytes as a shorter
+    one. The factors of an image depend only on the seed and i. They are independent of one another, with one
+    exception: an ink too close to its background is drawn again. Each factor is an array of shape (num,), of integers
+    for a choice and of float32 otherwise:
 
     - `digit`: the digit in the middle, 0 to 9; `font`: its index in `FONTS`;
     - `slant`: shear, -0.3 to 0.3; positive leans to the right;
