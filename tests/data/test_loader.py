@@ -13,6 +13,7 @@ import pytest
 from PIL import ExifTags, Image, ImageFile
 
 from vlae.data import DataError, Images, load, loader
+from vlae.data.source import ReadSettings
 
 pytestmark = pytest.mark.usefixtures("cache")
 
@@ -406,6 +407,13 @@ def test_a_source_is_decoded_once(folder, num_decoded):
     assert isinstance(whole.values, np.memmap)
     with pytest.raises(ValueError, match="read-only"):
         whole.values[0] = 0
+
+
+def test_the_name_of_a_cache_entry_stays():
+    """A new name would decode every source again."""
+    settings = ReadSettings(size=16, layout="NHW")
+    asked = "Settings(size=16, crop=None, channels=None, layout='NHW', key=None)"
+    assert loader._entry_name(settings, "print") == loader.hash_bytes(f"2\n{asked}\nprint".encode())
 
 
 @pytest.mark.parametrize("change", ["content", "new", "gone", "size"])

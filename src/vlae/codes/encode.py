@@ -18,7 +18,7 @@ from vlae.codes import files
 from vlae.codes.files import CodesError, level_column
 from vlae.data.images import Images
 from vlae.data.readers import check_unchanged, identify
-from vlae.data.source import Settings
+from vlae.data.source import ReadSettings
 from vlae.evaluation.rates import rates_of
 from vlae.models.base import LatentModel
 from vlae.models.distributions import CodeDistribution
@@ -82,7 +82,7 @@ def encode(
     out = Path(out)
     kind = files.kind_of(out)
     _refuse_existing(out)
-    settings = Settings(**run.reading(source, layout=layout, key=key))
+    settings = ReadSettings(**run.reading(source, layout=layout, key=key))
     fingerprint = identify(source, settings)[0] if isinstance(source, str | Path) else None
     images = run.read(source, split=split, limit=limit, layout=layout, key=key, seed=seed, progress=progress)
     about = {**identity(run), "source": images.source, "split": split, "num": len(images)}
@@ -117,7 +117,7 @@ def _refuse_existing(out: Path) -> None:
         raise CodesError(f"{out} exists already, and is not written over; choose another --out, or remove it")
 
 
-def _check_source(source: Any, settings: Settings, fingerprint: str, folder: Path) -> None:
+def _check_source(source: Any, settings: ReadSettings, fingerprint: str, folder: Path) -> None:
     """Refuses what was encoded while the source changed, and forgets it."""
     try:
         check_unchanged(source, settings, fingerprint)

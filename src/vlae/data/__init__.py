@@ -1,4 +1,4 @@
-"""Data of any source → one `Images`: `load` finds the reader, brings every picture to one shape and keeps a cache."""
+"""Data from any source → one `Images`: `load` finds the reader, brings all pictures to one shape and caches them."""
 
 from vlae.data.images import Images as Images
 from vlae.data.loader import load as load

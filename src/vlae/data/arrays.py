@@ -1,13 +1,9 @@
-"""Arrays of numbers → images or vectors, and the files that hold arrays: numpy's, IDX (MNIST's format) and SVHN's."""
+"""Arrays of numbers → images or vectors, and numpy's files, .npy and .npz."""
 
-import gzip
-import os
-import re
 import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -16,31 +12,34 @@ from vlae.data.source import (
     LABEL_NAMES,
     Array,
     DataError,
-    Found,
-    Settings,
+    ReadSettings,
+    SourceData,
     as_classes,
     first_present,
-    parts_by_name,
     train_and_test,
 )
+from vlae.shapes import MAX_CHANNELS
 
 IMAGE_ARRAYS = ("images", "x", "data", "imgs")
-"""What the array of images in an .npz file is called, in either case; the first that is there."""
+"""The usual names of the array of images in an .npz file, in upper or lower case. The first that is present is used."""
 
 
 def read_array(array: Array, *, layout: str | None, what: str) -> Array:
-    """Bring an array to uint8 (N, C, H, W), or, if it has two dimensions, to float32 (N, D).
+    """Turn an array into images or vectors.
 
-    Whole numbers 0 to 255 are pixels as they stand; booleans, and whole numbers that never pass 1, become 0 and 255;
-    floats in [0, 1] become round(255x).
+    Whole numbers from 0 to 255 stay as they are. Booleans become 0 and 255, and so do whole numbers if the largest
+    is 1. Floats x in [0, 1] become round(255 x). Vectors become float32, in any range.
 
     Args:
-        array: (N, H, W), (N, H, W, C), (N, C, H, W) or (N, D).
-        layout: "NHW", "NHWC", "NCHW" or None, which is to infer it: the channels are the dimension of 1 to 4.
-        what: the array's name, for messages.
+        array: (N, H, W), (N, H, W, C) or (N, C, H, W) of images with 1 to 4 channels, or (N, D) of vectors.
+        layout: "NHW", "NHWC" or "NCHW". None: the dimension of 1 to 4 is the channels.
+        what: the name of the array, for messages.
+
+    Returns:
+        uint8 (N, C, H, W), or float32 (N, D) if the array has two dimensions.
 
     Raises:
-        DataError: if the shape, the type or the range of the array is none of these.
+        DataError: if the shape, the type or the range of the array is another.
 
     Examples:
         >>> read_array(np.ones((2, 8, 9, 3)), layout=None, what="x").shape
@@ -60,10 +59,10 @@ def read_array(array: Array, *, layout: str | None, what: str) -> Array:
 
 
 def _channels_second(array: Array, layout: str | None, what: str) -> Array:
-    """Move the channels to where torch wants them, N C H W, without a copy."""
+    """Bring images to (N, C, H, W) without a copy."""
     inferred = {3: "NHW"}.get(array.ndim, layout)
     if array.ndim == 4 and layout is None:
-        second, last = 1 <= array.shape[1] <= 4, 1 <= array.shape[3] <= 4
+        second, last = (1 <= array.shape[axis] <= MAX_CHANNELS for axis in (1, 3))
         if second == last:
             raise DataError(f"{what}: shape {array.shape} does not tell the channels; say layout='NHWC' or 'NCHW'")
         inferred = "NCHW" if second else "NHWC"
@@ -72,13 +71,15 @@ def _channels_second(array: Array, layout: str | None, what: str) -> Array:
         raise DataError(f"{what}: shape {array.shape} does not fit; expected {expected}; reshape the array")
     images = array[:, None] if inferred == "NHW" else array
     images = np.moveaxis(images, 3, 1) if inferred == "NHWC" else images
-    if not 1 <= images.shape[1] <= 4:
-        raise DataError(f"{what}: {images.shape[1]} channels in shape {array.shape}; expected 1 to 4; check layout=")
+    if not 1 <= images.shape[1] <= MAX_CHANNELS:
+        raise DataError(
+            f"{what}: {images.shape[1]} channels in shape {array.shape}; expected 1 to {MAX_CHANNELS}; check layout="
+        )
     return images
 
 
 def _pixels(images: Array, what: str) -> Array:
-    """Bring numbers of any type to uint8, 0 to 255."""
+    """Turn numbers of any type into uint8, 0 to 255."""
     low, high = images.min(), images.max()
     if images.dtype.kind == "f":
         if low < 0 or high > 1:
@@ -97,7 +98,7 @@ def _pixels(images: Array, what: str) -> Array:
 
 
 def _check_finite(array: Array, what: str) -> None:
-    """Refuse NaN and infinity (the extremes, which are cheap to find, show whether there is any)."""
+    """Check that no value is NaN or infinite; the least and the largest value show it."""
     if array.dtype.kind == "f" and not np.isfinite([array.min(), array.max()]).all():
         bad = ~np.isfinite(array)
         first = tuple(int(i) for i in np.unravel_index(int(bad.argmax()), bad.shape))
@@ -110,7 +111,11 @@ def _check_finite(array: Array, what: str) -> None:
 
 
 def find_numpy(path: Path) -> list[Path]:
-    """Find an .npy or .npz file, by its content."""
+    """Find an .npy or .npz file by its content.
+
+    Raises:
+        DataError: if it is a zip file without arrays.
+    """
     if begins_with(path, b"\x93NUMPY"):
         return [path]
     if begins_with(path, b"PK") and zipfile.is_zipfile(path):
@@ -121,8 +126,17 @@ def find_numpy(path: Path) -> list[Path]:
     return []
 
 
-def read_numpy(path: Path, files: list[Path], settings: Settings) -> Found:
-    """Read an .npy file, or the arrays of an .npz file."""
+def read_numpy(path: Path, files: list[Path], settings: ReadSettings) -> SourceData:
+    """Read an .npy file, or the arrays of an .npz file.
+
+    Args:
+        path: the file.
+        files: the same file.
+        settings: of which `layout` says the order of the dimensions, and `key` the array of images.
+
+    Raises:
+        DataError: if the file is damaged, or if no array can be used.
+    """
     try:
         loaded = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
@@ -130,13 +144,13 @@ def read_numpy(path: Path, files: list[Path], settings: Settings) -> Found:
             raise DataError(f"{path}: an array of Python objects; save it again as numbers, of one shape") from error
         raise DataError(f"{path}: cannot be read ({error}); the file is damaged, get it again") from error
     if isinstance(loaded, np.ndarray):
-        return Found(values=read_array(loaded, layout=settings.layout, what=str(path)))
+        return SourceData(values=read_array(loaded, layout=settings.layout, what=str(path)))
     with loaded:
         return _read_npz(path, loaded, settings)
 
 
-def _read_npz(path: Path, archive: Mapping[str, Array], settings: Settings) -> Found:
-    """Find the images among an archive's arrays, and what else is known of each row."""
+def _read_npz(path: Path, archive: Mapping[str, Array], settings: ReadSettings) -> SourceData:
+    """Choose the images among the arrays of an .npz file, and read its labels and factors."""
     arrays, unreadable = {}, {}
     for name in archive:
         try:
@@ -155,11 +169,11 @@ def _read_npz(path: Path, archive: Mapping[str, Array], settings: Settings) -> F
     label = first_present(LABEL_NAMES, [name for name in columns if columns[name].dtype.kind in "iubU"])
     labels, label_names = as_classes(columns.pop(label)) if label else (None, ())
     factors = {name: array.astype(np.int64) for name, array in columns.items() if array.dtype.kind in "iub"}
-    return Found(values=values, labels=labels, label_names=label_names, factors=factors)
+    return SourceData(values=values, labels=labels, label_names=label_names, factors=factors)
 
 
 def _columns(arrays: Mapping[str, Array]) -> dict[str, Array]:
-    """Take arrays of one value per row, and split those of a few whole numbers per row (dSprites' latents_classes)."""
+    """Take the arrays of one value a row, and split those of a few whole numbers a row (dSprites' latents_classes)."""
     columns = {name: array for name, array in arrays.items() if array.ndim == 1}
     for name, array in arrays.items():
         if array.ndim == 2 and array.dtype.kind in "iub" and array.shape[1] <= 32:
@@ -168,7 +182,7 @@ def _columns(arrays: Mapping[str, Array]) -> dict[str, Array]:
 
 
 def _image_array(path: Path, arrays: Mapping[str, Array], key: str | None) -> str:
-    """Choose the array of images: the one asked for, or named like images, or the only one that can be."""
+    """Choose the array of images: `key`, or the first of `IMAGE_ARRAYS`, or the only array that can be images."""
     shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
     if key is not None and key not in arrays:
         raise DataError(f"{path}: no array {key!r}; it holds {shapes}")
@@ -179,8 +193,8 @@ def _image_array(path: Path, arrays: Mapping[str, Array], key: str | None) -> st
     return chosen
 
 
-def _read_keras(path: Path, arrays: Mapping[str, Array], settings: Settings) -> Found:
-    """Read x_train, y_train, x_test, y_test, as Keras publishes MNIST."""
+def _read_keras(path: Path, arrays: Mapping[str, Array], settings: ReadSettings) -> SourceData:
+    """Read x_train, y_train, x_test and y_test, the arrays of Keras' mnist.npz."""
     train, test = arrays["x_train"], arrays["x_test"]
     if train.shape[1:] != test.shape[1:]:
         raise DataError(f"{path}: x_train {train.shape} and x_test {test.shape} differ in shape; say key='x_train'")
@@ -188,133 +202,9 @@ def _read_keras(path: Path, arrays: Mapping[str, Array], settings: Settings) -> 
     label_names: tuple[str, ...] = ()
     if {"y_train", "y_test"} <= arrays.keys():
         labels, label_names = as_classes(np.concatenate([arrays["y_train"].ravel(), arrays["y_test"].ravel()]))
-    return Found(
+    return SourceData(
         values=read_array(np.concatenate([train, test]), layout=settings.layout, what=str(path)),
         labels=labels,
         label_names=label_names,
         parts=train_and_test(len(train), len(test)),
     )
-
-
-# IDX, the format of MNIST --------------------------------------------------------------------------------------------
-
-IDX_NAME = re.compile(r"(?P<set>.*?)(?P<part>train|t10k|test)[-.](?P<kind>images|labels)[-.]idx[134]-ubyte(\.gz)?")
-
-
-def find_idx(path: Path) -> list[Path]:
-    """Find the IDX files of a folder, or an IDX file and those of the same set beside it."""
-    if path.is_dir():
-        files = _idx_files(path)
-        sets = sorted({match["set"] for match, file in files if match["kind"] == "images"})
-        if len(sets) > 1:
-            raise DataError(
-                f"{path}: several sets of IDX files ({', '.join(sets)}); give one of the image files itself"
-            )
-        return [file for _, file in files] if sets else []
-    if not begins_with(path, b"\x00\x00\x08", b"\x1f\x8b") or _idx_head(path)[:3] != b"\x00\x00\x08":
-        return []
-    match = IDX_NAME.fullmatch(path.name)
-    return [file for beside, file in _idx_files(path.parent) if beside["set"] == match["set"]] if match else [path]
-
-
-def _idx_files(folder: Path) -> list[tuple[re.Match[str], Path]]:
-    """List a folder's IDX files; of a file that is there both packed and unpacked, the unpacked one."""
-    found: dict[str, tuple[re.Match[str], Path]] = {}
-    with os.scandir(folder) as entries:
-        matches = [match for entry in entries if (match := IDX_NAME.fullmatch(entry.name))]
-    for match in sorted(matches, key=lambda match: match.string):
-        found.setdefault(match.string.removesuffix(".gz"), (match, folder / match.string))
-    return list(found.values())
-
-
-def _idx_head(path: Path) -> bytes:
-    """Read an IDX file's first 4 bytes; none if it cannot be unpacked."""
-    try:
-        with _open_idx(path) as file:
-            return bytes(file.read(4))
-    except (OSError, EOFError):
-        return b""
-
-
-def _open_idx(path: Path) -> Any:
-    return gzip.open(path) if begins_with(path, b"\x1f\x8b") else path.open("rb")
-
-
-def read_idx(path: Path, files: list[Path], settings: Settings) -> Found:
-    """Read MNIST and all that is stored as MNIST is; t10k is the test part."""
-    named = {(match["kind"], match["part"]): file for file in files if (match := IDX_NAME.fullmatch(file.name))}
-    images = {part: _idx_array(file) for (kind, part), file in named.items() if kind == "images"} or {
-        "all": _idx_array(path)
-    }
-    labels = {part: _idx_array(named["labels", part]) for part in images if ("labels", part) in named}
-    for part in labels:
-        if len(labels[part]) != len(images[part]):
-            raise DataError(f"{path}: {len(images[part])} {part} images but {len(labels[part])} labels; get it again")
-    return Found(
-        values=read_array(np.concatenate(list(images.values())), layout=settings.layout, what=str(path)),
-        labels=np.concatenate([labels[part] for part in images]).astype(np.int64)
-        if len(labels) == len(images)
-        else None,
-        parts=parts_by_name(np.repeat(list(images), [len(array) for array in images.values()]).tolist()),
-    )
-
-
-def _idx_array(path: Path) -> Array:
-    """Read one IDX file of bytes: two zeros, the type (8), the rank, big-endian sizes, then the values."""
-    try:
-        with _open_idx(path) as file:
-            content = file.read()
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path}: cannot be unpacked ({error}); the file is damaged, get it again") from error
-    rank = content[3] if len(content) > 3 and content[:3] == b"\x00\x00\x08" else 0
-    shape = tuple(np.frombuffer(content, ">u4", rank, 4).tolist()) if len(content) >= 4 + 4 * rank else ()
-    values = content[4 + 4 * rank :]
-    if rank == 0 or len(values) != np.prod(shape, dtype=np.int64):
-        raise DataError(f"{path}: {len(values)} bytes do not fill the shape {shape}; the file is damaged, get it again")
-    return np.frombuffer(values, np.uint8).reshape(shape)
-
-
-# SVHN ----------------------------------------------------------------------------------------------------------------
-
-SVHN_NAME = re.compile(r"(train|extra|test)_32x32\.mat")
-
-
-def find_svhn(path: Path) -> list[Path]:
-    """Find SVHN's cropped digits: of a folder the train and test file, or a file and the test file beside it."""
-    if path.is_dir():
-        files = [path / f"{part}_32x32.mat" for part in ("train", "test")]
-        files = files if files[0].is_file() else [path / "extra_32x32.mat", files[1]]
-        return [file for file in files if file.is_file()]
-    if not (SVHN_NAME.fullmatch(path.name) or begins_with(path, b"MATLAB")):
-        return []
-    test = path.with_name("test_32x32.mat")
-    return [path, test] if SVHN_NAME.fullmatch(path.name) and path != test and test.is_file() else [path]
-
-
-def read_svhn(path: Path, files: list[Path], settings: Settings) -> Found:
-    """Read SVHN (Netzer et al. 2011): X is H W C N, and label 10 is the digit 0."""
-    loaded = [_svhn_arrays(file) for file in files]
-    return Found(
-        values=np.concatenate([images for images, _ in loaded]),
-        labels=np.concatenate([labels for _, labels in loaded]),
-        label_names=tuple("0123456789"),
-        parts=train_and_test(*(len(labels) for _, labels in loaded)) if len(files) == 2 else None,
-    )
-
-
-def _svhn_arrays(path: Path) -> tuple[Array, Array]:
-    """Read one file's images, N C H W, and labels."""
-    from scipy.io import loadmat
-
-    if not begins_with(path, b"MATLAB 5.0"):
-        raise DataError(f"{path}: not a Matlab 5 file (7.3 is not read); save it in Matlab with -v7, or as .npz")
-    try:
-        variables = loadmat(path)
-    except Exception as error:  # a damaged file raises almost anything
-        raise DataError(f"{path}: cannot be read ({error}); the file is damaged, get it again") from error
-    images, labels = variables.get("X"), variables.get("y")
-    if images is None or labels is None or images.ndim != 4 or images.shape[3] != labels.size:
-        names = ", ".join(name for name in variables if not name.startswith("__"))
-        raise DataError(f"{path}: expected SVHN's X (H W C N) and y (N), found {names}; save other arrays as .npz")
-    values = read_array(images.transpose(3, 2, 0, 1), layout="NCHW", what=f"{path}, X")
-    return values, labels.ravel().astype(np.int64) % 10

@@ -1,4 +1,4 @@
-"""The cache of decoded sources: where it is, and entries that are whole or not there, whatever happens to the disk."""
+"""The cache of decoded sources. An entry is complete or absent, even after a crash or a full disk."""
 
 import json
 import os
@@ -13,21 +13,31 @@ from typing import Any
 
 import numpy as np
 
+from vlae.atomic import replacing
 from vlae.data.images import Images
 from vlae.data.source import Array, DataError
 
-FORMAT = 2  # of the cache; raise it when the same source and settings come to give other values, or more is kept
+FORMAT = 2
+"""The format of the cache. Raise it if the same source and settings give other values, or if more is kept."""
 
 
 def cache_folder() -> Path:
-    """Return the folder where decoded sources are kept: $VLAE_CACHE, or vlae in $XDG_CACHE_HOME or ~/.cache."""
+    """Return the folder of the cache: $VLAE_CACHE, or vlae in $XDG_CACHE_HOME or in ~/.cache."""
     if folder := os.environ.get("VLAE_CACHE"):
         return Path(folder).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vlae"
 
 
 def open_entry(entry: Path, source: str) -> tuple[Images, Array | None] | None:
-    """Open a source that was decoded before; None if it was not, or is damaged."""
+    """Open a source that was decoded before.
+
+    Args:
+        entry: the folder of the decoded source.
+        source: the name of the source, which the images get.
+
+    Returns:
+        All its images and the part of each row, int8 (N,); None if the entry is absent or damaged.
+    """
     try:
         about = json.loads((entry / "about.json").read_text(encoding="utf-8"))
         with np.load(entry / "rows.npz") as archive:
@@ -50,7 +60,13 @@ def open_entry(entry: Path, source: str) -> tuple[Images, Array | None] | None:
 
 
 def write_rows(folder: Path, whole: Images, parts: Array | None) -> None:
-    """Write what is known of each row beside its values."""
+    """Write the labels, factors, names and parts of the rows beside their values.
+
+    Args:
+        folder: where to write.
+        whole: all images of the source.
+        parts: int8 (N,), TRAIN, TEST or OTHER of each row; None if the source has no parts.
+    """
     rows: dict[str, Any] = {f"factor_{i}": factor for i, factor in enumerate(whole.factors.values())}
     rows |= {} if whole.labels is None else {"labels": whole.labels}
     rows |= {} if parts is None else {"parts": parts}
@@ -69,7 +85,14 @@ def write_rows(folder: Path, whole: Images, parts: Array | None) -> None:
 
 @contextmanager
 def new_entry(entry: Path) -> Iterator[Path]:
-    """Give a folder to write in, which takes its place in the cache only when all is written, and else is removed."""
+    """Give a folder to write in, which becomes the entry when the block ends. It is removed if the block fails.
+
+    Args:
+        entry: the folder that the entry is to have.
+
+    Raises:
+        DataError: if it cannot be written.
+    """
     with _disk_errors(entry.parent):
         entry.parent.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(entry.parent)
@@ -87,7 +110,7 @@ def new_entry(entry: Path) -> Iterator[Path]:
 
 
 def _remove_abandoned(cache: Path) -> None:
-    """Remove what a killed process left behind two days ago or before."""
+    """Remove the unfinished folders of killed processes if they are older than two days."""
     for folder in cache.glob(".unfinished-*"):
         if time.time() - folder.stat().st_mtime > 2 * 24 * 3600:
             shutil.rmtree(folder, ignore_errors=True)
@@ -95,19 +118,18 @@ def _remove_abandoned(cache: Path) -> None:
 
 @contextmanager
 def new_file(file: Path) -> Iterator[Path]:
-    """Give a file to write, which takes its place only when all is written, and else is removed."""
-    unfinished = file.with_name(f".{os.getpid()}-{file.name}")
-    with _disk_errors(file.parent):
-        try:
-            yield unfinished
-            unfinished.replace(file)
-        finally:
-            unfinished.unlink(missing_ok=True)
+    """Give a file to write, which becomes `file` when the block ends. It is removed if the block fails.
+
+    Raises:
+        DataError: if it cannot be written.
+    """
+    with _disk_errors(file.parent), replacing(file) as unfinished:
+        yield unfinished
 
 
 @contextmanager
 def _disk_errors(folder: Path) -> Iterator[None]:
-    """Say where there is no room, or no right, to write."""
+    """Turn an error of the disk into a DataError that says what to do."""
     try:
         yield
     except OSError as error:
@@ -118,7 +140,18 @@ def _disk_errors(folder: Path) -> Iterator[None]:
 
 
 def new_array(file: Path | None, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """Make an array in memory, or in a file whose room on the disk is made sure of (writing to a full disk kills)."""
+    """Make an array in memory, or in a file whose room on the disk is reserved.
+
+    Without reserved room, a full disk would kill the process when it writes to the mapped file.
+
+    Args:
+        file: the .npy file to make; None: make the array in memory.
+        shape: of the array.
+        dtype: of the array.
+
+    Raises:
+        OSError: if the disk has no room.
+    """
     if file is None:
         return np.empty(shape, dtype)
     array = np.lib.format.open_memmap(file, mode="w+", dtype=dtype, shape=shape)

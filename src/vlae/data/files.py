@@ -1,4 +1,4 @@
-"""Which files there are, how they begin, and which of them are pictures."""
+"""Which files a folder has, how they begin, and which of them are pictures."""
 
 import os
 from collections.abc import Iterator
@@ -6,14 +6,21 @@ from pathlib import Path
 from typing import Any
 
 PICTURE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-"""The endings, in either case, of the files that count as pictures."""
+"""The endings of picture files, in upper or lower case."""
 
 PICTURE_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
-"""The formats that a picture may really have; no other decoder of Pillow's is let near a file."""
+"""The picture formats that are decoded. Pillow's other decoders are never used."""
 
 
 def walk(folder: str | Path, seen: set[tuple[int, int]] | None = None) -> Iterator[Path]:
-    """Yield the regular files below a folder, links followed, hidden ones left out, in a fixed order."""
+    """Yield the regular files below a folder in a fixed order.
+
+    Links are followed. Hidden files and folders are left out.
+
+    Args:
+        folder: the folder to start from.
+        seen: the folders (device, inode) that were visited, which are not visited again.
+    """
     seen = set() if seen is None else seen
     identity = Path(folder).stat()
     if (identity.st_dev, identity.st_ino) in seen:  # a link back up
@@ -29,19 +36,29 @@ def walk(folder: str | Path, seen: set[tuple[int, int]] | None = None) -> Iterat
 
 
 def is_picture(file: Path) -> bool:
-    """Tell a picture by its ending."""
+    """Tell whether a file is a picture, by its ending."""
     return file.suffix.lower() in PICTURE_SUFFIXES
 
 
 def open_picture(file: Any) -> Any:
-    """Open a picture, which is decoded only when its pixels are asked for."""
+    """Open a picture; its pixels are decoded later, when they are used.
+
+    Args:
+        file: a path, or an open binary file.
+
+    Returns:
+        A PIL.Image.Image, which the caller closes.
+
+    Raises:
+        PIL.UnidentifiedImageError: if it is none of `PICTURE_FORMATS`.
+    """
     from PIL import Image
 
     return Image.open(file, formats=PICTURE_FORMATS)
 
 
 def begins_with(path: Path, *magic: bytes) -> bool:
-    """Tell whether a file begins with one of these bytes."""
+    """Tell whether a path is a file that begins with one of these byte strings."""
     if not path.is_file():
         return False
     with path.open("rb") as file:

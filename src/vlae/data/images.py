@@ -1,4 +1,4 @@
-"""The one form of all images, `Images`: uint8, N C H W (or vectors: float32, N D), with all that is known of each."""
+"""`Images`: images, uint8 (N, C, H, W), or vectors, float32 (N, D), with their labels, factors and names."""
 
 import sys
 from collections.abc import Mapping
@@ -10,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from vlae.data.source import Array
+from vlae.shapes import is_image
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Images:
-    """Images, or vectors, ready to be sliced into batches.
+    """Images, or vectors, with what the source says of each.
 
     Examples:
         >>> from vlae.data import load
@@ -26,25 +27,25 @@ class Images:
     """
 
     values: Array
-    """uint8 (N, C, H, W), read-only and memory-mapped where it comes from the cache, or float32 (N, D)."""
+    """uint8 (N, C, H, W), or float32 (N, D). Values from the cache are memory-mapped and read-only."""
     labels: Array | None = None
-    """int64 (N,): the class of each, where the source says it."""
+    """int64 (N,): the class of each. None if the source has no labels."""
     label_names: tuple[str, ...] = ()
-    """What the classes are called, where the source says it."""
+    """The names of the classes, class 0 first. Empty if the source does not name them."""
     factors: Mapping[str, Array] = field(default_factory=dict)
-    """What else is known of each, by name, arrays of shape (N,): true factors, or attributes."""
+    """Other numbers of each, by name: true factors or attributes, arrays of shape (N,)."""
     names: tuple[str, ...] | None = None
-    """File names relative to the folder, or what the table calls its rows."""
+    """The name of each: the file relative to the folder, or the row's name in a table."""
     source: str = "an array"
-    """Where they come from, as given."""
+    """The path or name that was read."""
     split: str = "all"
     """Which part of the source this is: "train", "test" or "all"."""
     skipped: tuple[tuple[str, str], ...] = ()
-    """The files (or columns) of the whole source that could not be read, each with the reason."""
+    """The files or columns of the whole source that could not be read, each with the reason."""
     resized: bool = False
-    """Whether any picture was of another size, and was cut and resized."""
+    """Whether any picture had another size, and was cut or resized."""
     cache: Path | None = None
-    """The folder where the decoded source lies."""
+    """The cache folder of the decoded source. None if it is not in the cache."""
 
     def __len__(self) -> int:
         return len(self.values)
@@ -54,22 +55,22 @@ class Images:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of one: (C, H, W), or (D,)."""
+        """The shape of one image, (C, H, W), or of one vector, (D,)."""
         return tuple(self.values.shape[1:])
 
     @property
     def is_vectors(self) -> bool:
-        """Whether these are vectors, (N, D), not images."""
-        return len(self.shape) == 1
+        """Whether these are vectors, not images."""
+        return not is_image(self.shape)
 
     def take(self, indices: slice | npt.ArrayLike) -> Self:
-        """Select some, with all that is known of them.
+        """Select rows, with their labels, factors and names.
 
         Args:
-            indices: positions, or a slice, which copies nothing.
+            indices: positions from 0 to N - 1, or a slice. A slice does not copy the values.
 
         Returns:
-            The selected images, in the order of the indices.
+            The selected rows, in the order of the indices.
 
         Examples:
             >>> from vlae.data import load
@@ -81,7 +82,7 @@ class Images:
         return self._with_rows(self.values[chosen], chosen)
 
     def _with_rows(self, values: Array, rows: slice | Array) -> Self:
-        """Replace the values by those of some rows, and select the rest to match."""
+        """Replace the values by those of some rows, and select the labels, factors and names of these rows."""
         positions = np.arange(len(self))[rows]
         return replace(
             self,
@@ -92,11 +93,11 @@ class Images:
         )
 
     def describe(self) -> dict[str, Any]:
-        """Say what these are, in words and numbers that JSON can hold.
+        """Describe the images in words and numbers that JSON can hold.
 
         Returns:
-            The count, the shape, the kind ("images" or "vectors"), the range of values, the count of each label, the
-            range of each factor, how many files were skipped (and the first ten of them), the source, part and cache.
+            The source, part, count, shape, kind ("images" or "vectors") and cache folder; the range of values; the
+            count of each label and the range of each factor; the number of skipped files and the first ten of them.
 
         Examples:
             >>> from vlae.data import load
@@ -121,7 +122,7 @@ class Images:
         }
 
     def _label_counts(self) -> dict[str, int]:
-        """Count each class, by its name where it has one."""
+        """Count the rows of each class, by its name if it has one."""
         if self.labels is None:
             return {}
         labels, counts = np.unique(self.labels, return_counts=True)
@@ -134,7 +135,7 @@ def _range(values: Array) -> list[Any]:
 
 
 def say_skipped(images: Images) -> None:
-    """List on the error output the files of a source that could not be read; at most twenty of them."""
+    """Print to the error output the files that could not be read, at most twenty of them."""
     if images.skipped:
         print(f"skipped {len(images.skipped)} of {images.source}:", file=sys.stderr)
     for file, reason in images.skipped[:20]:

@@ -1,10 +1,10 @@
-"""Any source of images → one `Images`: uint8, decoded once, memory-mapped, N C H W (or vectors: float32, N D).
+"""Any source → one `Images`: uint8 (N, C, H, W) images or float32 (N, D) vectors, decoded once and memory-mapped.
 
-What kinds of source there are, and how each is read, stands in `sources.py`. Here are the three things done with every
-one of them: its pictures are brought to one shape, the result is kept in a cache, and a part is held out for testing.
+`readers.py` has the kinds of source. Three things are done with every source here. Its pictures are brought to one
+shape. The result is kept in a cache. A part is held out for testing.
 """
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Literal
 
@@ -15,12 +15,16 @@ from vlae.data.cache import FORMAT, cache_folder, new_array, new_entry, new_file
 from vlae.data.images import Images
 from vlae.data.pixels import array_frame, array_pictures, fit_picture, for_each, look_at_all, picture_frame
 from vlae.data.readers import check_unchanged, hash_bytes, identify
-from vlae.data.source import TEST, TRAIN, Array, DataError, Found, Pictures, Settings
+from vlae.data.source import TEST, TRAIN, Array, DataError, EncodedPictures, ReadSettings, SourceData
+from vlae.shapes import is_image
 
 __all__ = ["DataError", "Images", "load"]
 
-IN_MEMORY = 2**30  # bytes; a larger selection of scattered rows is kept in the cache, not in memory
-MAX_HELD_OUT = 5_000  # images; enough to know a mean by, however large the source
+IN_MEMORY = 2**30
+"""The largest selection of scattered rows that is copied to memory, in bytes. A larger one is kept in the cache."""
+
+MAX_HELD_OUT = 5_000
+"""The most images that are held out for testing: enough to estimate a mean, for a source of any size."""
 
 
 def load(
@@ -37,50 +41,53 @@ def load(
     seed: int = 0,
     progress: bool = False,
 ) -> Images:
-    """Load images, or vectors, from almost anything.
+    """Load images or vectors from a file, a folder, an array or a data set of the Hugging Face hub.
 
-    A source is known by its content:
+    The content of a source tells its kind:
 
-    - `"streets"`, or `"streets:NUM"`: the built-in street numbers, 50,000 or NUM to train with;
-    - a folder of pictures (BMP, GIF, JPEG, PNG, TIFF, WebP; any depth, size and mode). Subfolders called train and
-      test (or val) are its parts, and subfolders that hold all the pictures are their classes. Broken files are left
-      out and listed in `skipped`;
-    - CelebA's folder, with its 108-pixel crop, and its attributes and parts where their lists lie with it;
-    - a picture file (with split="all");
+    - `"streets"` or `"streets:NUM"`: the built-in street numbers, 50,000 or NUM to train with;
+    - a folder of pictures (BMP, GIF, JPEG, PNG, TIFF, WebP) of any depth, size and mode. Subfolders called train and
+      test (or val) are its parts. If every picture is in a subfolder, the subfolders are the classes. Broken files are
+      left out and listed in `skipped`;
+    - the folder of CelebA, with the usual 108-pixel crop, and with attributes and parts if their lists are there;
+    - one picture file, with split="all";
     - an .npy or .npz file, or a numpy array;
-    - a folder of MNIST's IDX files or of SVHN's .mat files, or one of them;
-    - a .csv, .tsv or .parquet table, whose numbers are vectors;
-    - a folder that Hugging Face's `datasets` has saved, or the name of a data set on their hub ("hf:NAME" if a folder
-      has the same name). The hub is asked once; delete the cache to ask again.
+    - a folder of IDX files (MNIST) or of SVHN's .mat files, or one of these files;
+    - a .csv, .tsv or .parquet table, whose rows of numbers are vectors;
+    - a folder that Hugging Face's `datasets` has saved;
+    - a data set of the Hugging Face hub: "USER/NAME", or "hf:USER/NAME" if a folder has the same name. A name without
+      an owner is "hf:NAME". It is downloaded once; delete the cache to download it again.
 
-    A picture is cut to the square in its middle and resized. Arrays keep their shape unless `size` or `crop` is given.
-    Vectors stay as they are. What was read is kept in a cache ($VLAE_CACHE, or vlae in $XDG_CACHE_HOME or ~/.cache)
-    until the files change, and is memory-mapped from there.
+    A picture is cut to the square in its middle and resized. An array keeps its shape unless `size` or `crop` is given.
+    Vectors stay as they are. The result is kept in a cache ($VLAE_CACHE, or vlae in $XDG_CACHE_HOME or ~/.cache) until
+    the files change. It is memory-mapped from there.
 
-    A source that has no test part of its own gives up a random one: `holdout` of it, at least 16 where that is not
-    more than a quarter, at most 5,000. The order of the source is kept.
+    If a source has no test part, random rows are held out: the fraction `holdout` of it, at most 5,000. At least 16
+    are held out, or a quarter of the source if that is less. The order of the source is kept.
 
     Args:
-        source: where the images are. An `Images` gives the part of it that is asked for.
-        split: "train" or "test" part, or "all".
-        size: side of the square images, 8 to 256 pixels. If None, pictures that are all of one size up to 64 pixels
-            keep it, and others become 64 × 64.
-        crop: side of the square cut from the middle of each picture before it is resized, in pixels.
-        channels: 1 (grey), 2 (grey, alpha), 3 (colour) or 4 (colour, alpha). If None, 1 if all pictures are grey and
-            else 3. Where alpha goes, the background becomes white.
-        layout: how an array is laid out, where its shape does not tell.
+        source: a path; a name; `Images`; or an array of (N, H, W), (N, H, W, C), (N, C, H, W) images, uint8 or floats
+            in [0, 1], or of (N, D) vectors.
+        split: the part to return: "train", "test" or "all".
+        size: side of the square images, 8 to 256 pixels. None: pictures of one size, at most 64 pixels a side, keep
+            it; others become 64 × 64.
+        crop: side of the square that is cut from the middle of each picture before resizing, 8 pixels or more.
+        channels: 1 (grey), 2 (grey, alpha), 3 (colour) or 4 (colour, alpha). None: 1 if all pictures are grey, else 3.
+            Without alpha, transparent parts become white.
+        layout: the order of an array's dimensions, if its shape does not tell: "NHW", "NHWC" or "NCHW".
         key: the array of an .npz file, or the column of a table, that holds the images.
-        holdout: fraction of the source to hold out, 0 to less than 1.
-        limit: if given, at most so many of the part: a random choice, the same for a seed, its order kept.
-        seed: of the choices above.
+        holdout: fraction of the source to hold out, 0 or more and less than 1.
+        limit: the most images to return, chosen at random, in the order of the source. None: all of the part.
+        seed: of the random choices of rows, 0 or more.
         progress: whether to show a progress bar while pictures are decoded.
 
     Returns:
-        The images.
+        Images of uint8 (N, C, H, W), 0 to 255, or vectors of float32 (N, D).
 
     Raises:
-        DataError: if the source cannot be used as asked.
+        DataError: if the source cannot be read, or if an argument is out of range.
         FileNotFoundError: if there is no such path.
+        TypeError: if the source is of another type.
 
     Examples:
         >>> load(np.random.default_rng(0).random((200, 32, 32, 3)), split="test").values.shape
@@ -92,7 +99,8 @@ def load(
         raise DataError(f"holdout is {holdout}: choose a fraction from 0 to less than 1")
     if limit is not None and limit < 1:
         raise DataError(f"limit is {limit}: choose 1 or more")
-    whole, parts = _whole(source, Settings(size=size, crop=crop, channels=channels, layout=layout, key=key), progress)
+    settings = ReadSettings(size=size, crop=crop, channels=channels, layout=layout, key=key)
+    whole, parts = _whole(source, settings, progress)
     if split != "all" and parts is None and len(whole) < 2:
         raise DataError(
             f"{whole.source}: one picture is not enough to train and test with; give more (split='all' takes it)"
@@ -112,7 +120,7 @@ def load(
 
 
 def _rows(num: int, parts: Array | None, split: str, holdout: float, rng: np.random.Generator) -> Array:
-    """Find the rows of a part, in order."""
+    """Return the numbers of the rows of a part, in order."""
     if split == "all":
         return np.arange(num)
     if parts is None:
@@ -121,7 +129,10 @@ def _rows(num: int, parts: Array | None, split: str, holdout: float, rng: np.ran
 
 
 def _hold_out(num: int, holdout: float, rng: np.random.Generator) -> Array:
-    """Choose the rows to test with.
+    """Choose random rows to test with.
+
+    Returns:
+        int8 (num,), TRAIN or TEST of each row.
 
     Examples:
         >>> [int(_hold_out(num, 0.05, np.random.default_rng(0)).sum()) for num in (2, 20, 100, 1_000, 1_000_000)]
@@ -134,7 +145,10 @@ def _hold_out(num: int, holdout: float, rng: np.random.Generator) -> Array:
 
 
 def _select(whole: Images, rows: Array, folder: Path | None) -> Images:
-    """Select rows: without a copy if they follow each other, else in memory, or, if too many, in the folder."""
+    """Select rows.
+
+    Rows that follow each other are not copied. Others are copied to memory, or to the folder if they are too many.
+    """
     first, last = int(rows[0]), int(rows[-1]) + 1
     if last - first == len(rows):
         return whole.take(slice(first, last))
@@ -148,22 +162,26 @@ def _select(whole: Images, rows: Array, folder: Path | None) -> Images:
 
 
 def _copy_rows(values: Array, rows: Array, out: Array) -> None:
-    """Copy the chosen rows, some at a time."""
+    """Copy the chosen rows, 1024 at a time."""
     for start in range(0, len(rows), 1024):
         out[start : start + 1024] = values[rows[start : start + 1024]]
 
 
-# The whole of a source, decoded --------------------------------------------------------------------------------------
+# A whole source, decoded ---------------------------------------------------------------------------------------------
 
 
-def _whole(source: str | Path | Array | Images, settings: Settings, progress: bool) -> tuple[Images, Array | None]:
-    """Decode a source, or find it decoded; with it the part that each row belongs to, if the source says."""
+def _whole(source: str | Path | Array | Images, settings: ReadSettings, progress: bool) -> tuple[Images, Array | None]:
+    """Decode a source, or open it in the cache.
+
+    Returns:
+        All its images, and the part of each row, int8 (N,); None if the source has no parts.
+    """
     if isinstance(source, Images):
         part = {"train": TRAIN, "test": TEST}.get(source.split)
         parts = None if part is None else np.full(len(source), part, np.int8)
-        if settings == Settings():
+        if settings == ReadSettings():
             return source, parts
-        found = Found(
+        data = SourceData(
             values=source.values,
             labels=source.labels,
             label_names=source.label_names,
@@ -172,18 +190,18 @@ def _whole(source: str | Path | Array | Images, settings: Settings, progress: bo
             parts=parts,
             skipped=source.skipped,
         )
-        return _decode(found, settings, source.source, progress, None)
+        return _decode(data, settings, source.source, progress, None)
     if isinstance(source, np.ndarray):
-        found = Found(values=read_array(source, layout=settings.layout, what="the array"))
-        return _decode(found, settings, "an array", progress, None)
+        data = SourceData(values=read_array(source, layout=settings.layout, what="the array"))
+        return _decode(data, settings, "an array", progress, None)
     if not isinstance(source, str | Path):
         raise TypeError(f"{type(source).__name__} is no source of images; give a path, a name, a numpy array or Images")
     fingerprint, read = identify(source, settings)
-    entry = cache_folder() / hash_bytes(f"{FORMAT}\n{settings}\n{fingerprint}".encode(errors="surrogateescape"))
+    entry = cache_folder() / _entry_name(settings, fingerprint)
     if (cached := open_entry(entry, str(source))) is None:
-        found = read()
+        data = read()
         with new_entry(entry) as folder:
-            whole, parts = _decode(found, settings, str(source), progress, folder)
+            whole, parts = _decode(data, settings, str(source), progress, folder)
             check_unchanged(source, settings, fingerprint)
             write_rows(folder, whole, parts)
         cached = open_entry(entry, str(source))
@@ -191,80 +209,101 @@ def _whole(source: str | Path | Array | Images, settings: Settings, progress: bo
     return cached
 
 
+def _entry_name(settings: ReadSettings, fingerprint: str) -> str:
+    """Return the name of the cache folder of a source: a hash of the format, the settings and the fingerprint."""
+    asked = ", ".join(f"{field.name}={getattr(settings, field.name)!r}" for field in fields(settings))
+    return hash_bytes(f"{FORMAT}\nSettings({asked})\n{fingerprint}".encode(errors="surrogateescape"))
+
+
 def _decode(
-    found: Found, settings: Settings, source: str, progress: bool, folder: Path | None
+    data: SourceData, settings: ReadSettings, source: str, progress: bool, folder: Path | None
 ) -> tuple[Images, Array | None]:
-    """Bring all rows to one shape, in memory or in a file of the folder, and leave out what cannot be read."""
-    values, broken, resized = _fit_all(found, settings, source, progress, folder)
+    """Bring all rows to one shape, and leave out those that cannot be read.
+
+    Args:
+        data: the source.
+        settings: the shape that was asked for.
+        source: the name of the source, for messages.
+        progress: whether to show a progress bar.
+        folder: where to write values.npy; None: keep the values in memory.
+
+    Returns:
+        The images, and the part of each.
+    """
+    values, broken, resized = _fit_all(data, settings, source, progress, folder)
     whole = Images(
         values=values,
-        labels=found.labels,
-        label_names=found.label_names,
-        factors=found.factors,
-        names=found.names,
+        labels=data.labels,
+        label_names=data.label_names,
+        factors=data.factors,
+        names=data.names,
         source=source,
-        skipped=found.skipped,
+        skipped=data.skipped,
         resized=resized,
     )
     if not broken:
-        return whole, found.parts
-    good = np.setdiff1d(np.arange(len(found)), list(broken))
+        return whole, data.parts
+    good = np.setdiff1d(np.arange(len(data)), list(broken))
     if len(good) == 0:
-        raise _all_broken(found, broken, source)
-    skipped = tuple((_name(found, i), broken[i]) for i in sorted(broken))
+        raise _all_broken(data, broken, source)
+    skipped = tuple((_name(data, i), broken[i]) for i in sorted(broken))
     if folder is None:
         whole = whole.take(good)
     else:
         _copy_rows(values, good, new_array(folder / "good.npy", (len(good), *values.shape[1:]), values.dtype))
         (folder / "good.npy").replace(folder / "values.npy")
         whole = whole._with_rows(np.load(folder / "values.npy", mmap_mode="r"), good)
-    return replace(whole, skipped=found.skipped + skipped), None if found.parts is None else found.parts[good]
+    return replace(whole, skipped=data.skipped + skipped), None if data.parts is None else data.parts[good]
 
 
-def _name(found: Found, i: int) -> str:
-    return found.names[i] if found.names else f"row {i}"
+def _name(data: SourceData, i: int) -> str:
+    return data.names[i] if data.names else f"row {i}"
 
 
-def _all_broken(found: Found, broken: dict[int, str], source: str) -> DataError:
+def _all_broken(data: SourceData, broken: dict[int, str], source: str) -> DataError:
     first = min(broken)
-    example = f"{_name(found, first)}: {broken[first]}"
-    return DataError(f"{source}: none of its {len(found)} pictures can be read ({example}); get them again")
+    example = f"{_name(data, first)}: {broken[first]}"
+    return DataError(f"{source}: none of its {len(data)} pictures can be read ({example}); get them again")
 
 
 def _fit_all(
-    found: Found, settings: Settings, source: str, progress: bool, folder: Path | None
+    data: SourceData, settings: ReadSettings, source: str, progress: bool, folder: Path | None
 ) -> tuple[Array, dict[int, str], bool]:
-    """Bring every row to the frame; return also why rows could not be read, by their number, and if any was resized."""
-    if not isinstance(found.values, Pictures) and found.values.ndim == 2:
+    """Bring every row to one frame.
+
+    Returns:
+        The values; why a row could not be read, by its number; and whether any picture was resized.
+    """
+    if not isinstance(data.values, EncodedPictures) and not is_image(data.values.shape[1:]):
         if settings.size or settings.crop or settings.channels:
             raise DataError(f"{source}: these are vectors; size, crop and channels are for images")
-        return _store(found.values, folder), {}, False
-    if isinstance(found.values, Pictures):
-        looks, broken = look_at_all(found.values, progress)
+        return _store(data.values, folder), {}, False
+    if isinstance(data.values, EncodedPictures):
+        looks, broken = look_at_all(data.values, progress)
         if not looks:
-            raise _all_broken(found, broken, source)
-        frame = picture_frame(looks, found, settings, source)
+            raise _all_broken(data, broken, source)
+        frame = picture_frame(looks, data, settings, source)
         resized = any((height, width) != frame.shape[1:] for (width, height), _ in looks)
-        pictures = found.values
+        pictures = data.values
     else:
         broken = {}
-        frame = array_frame(found.values.shape, settings, source)
-        if frame.shape == found.values.shape[1:] and frame.crop is None:
-            return _store(found.values, folder), {}, False
-        resized = frame.shape[1:] != found.values.shape[2:]
-        pictures = array_pictures(found.values)
+        frame = array_frame(data.values.shape, settings, source)
+        if frame.shape == data.values.shape[1:] and frame.crop is None:
+            return _store(data.values, folder), {}, False
+        resized = frame.shape[1:] != data.values.shape[2:]
+        pictures = array_pictures(data.values)
     out = new_array(folder and folder / "values.npy", (pictures.num, *frame.shape), np.dtype(np.uint8))
 
     def fit(i: int) -> None:
         with pictures.open(i) as image:
-            out[i] = fit_picture(image, frame, f"{source}, {_name(found, i)}")
+            out[i] = fit_picture(image, frame, f"{source}, {_name(data, i)}")
 
     _, more_broken = for_each(fit, [i for i in range(pictures.num) if i not in broken], "Decoding", progress)
     return out, broken | more_broken, resized
 
 
 def _store(values: Array, folder: Path | None) -> Array:
-    """Write an array as it is into the folder, if there is one."""
+    """Write an array into the folder; without a folder, keep it in memory."""
     if folder is None:
         return np.ascontiguousarray(values)
     out = new_array(folder / "values.npy", values.shape, values.dtype)

@@ -1,4 +1,4 @@
-"""From a picture to pixels: all pictures of a source are brought to one frame, of one size and mode."""
+"""Pictures → pixels: all pictures of a source are brought to one frame, which has one size and one mode."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -6,21 +6,33 @@ from typing import Any
 
 import numpy as np
 
-from vlae.data.source import Array, DataError, Found, Pictures, Settings
+from vlae.data.source import Array, DataError, EncodedPictures, ReadSettings, SourceData
+from vlae.shapes import MAX_SIDE, MIN_SIDE
 
-SMALL = 64  # pictures of one size up to this stay as they are; others become squares of this side
+SMALL = 64
+"""Pictures of one size, at most so many pixels a side, keep it. Others become squares of this side."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Frame:
-    """What every picture is brought to."""
+    """The form that every picture is brought to."""
 
-    shape: tuple[int, int, int]  # C, H, W
-    crop: int | None  # pixels, before resizing
+    shape: tuple[int, int, int]
+    """(channels, height, width), in pixels."""
+    crop: int | None
+    """Side of the square that is cut from the middle before resizing, in pixels. None: no crop."""
 
 
-def look_at_all(pictures: Pictures, progress: bool) -> tuple[set[tuple[tuple[int, int], bool]], dict[int, str]]:
-    """Read only the heads of all pictures: every (width, height) and whether grey; and what cannot be read."""
+def look_at_all(pictures: EncodedPictures, progress: bool) -> tuple[set[tuple[tuple[int, int], bool]], dict[int, str]]:
+    """Read the headers of all pictures.
+
+    Args:
+        pictures: the pictures.
+        progress: whether to show a progress bar.
+
+    Returns:
+        Every ((width, height), is grey) that occurs, and why a picture cannot be read, by its number.
+    """
 
     def look(i: int) -> tuple[tuple[int, int], bool]:
         with pictures.open(i) as image:
@@ -33,7 +45,7 @@ def look_at_all(pictures: Pictures, progress: bool) -> tuple[set[tuple[tuple[int
 
 
 def _check_bomb(size: tuple[int, int]) -> None:
-    """Refuse pictures that would fill the memory (Pillow itself only warns of those up to twice its limit)."""
+    """Refuse pictures that would fill the memory; up to twice its limit, Pillow itself only warns."""
     from PIL import Image
 
     limit = Image.MAX_IMAGE_PIXELS
@@ -42,15 +54,29 @@ def _check_bomb(size: tuple[int, int]) -> None:
 
 
 def _is_turned(image: Any) -> bool:
-    """Tell whether EXIF says that width and height change places."""
+    """Tell whether EXIF says to exchange width and height."""
     from PIL import ExifTags
 
     return bool(image.getexif().get(ExifTags.Base.Orientation, 1) >= 5)
 
 
-def picture_frame(looks: set[tuple[tuple[int, int], bool]], found: Found, settings: Settings, source: str) -> Frame:
-    """Choose the frame of pictures: one small size stays, else 64 × 64; grey if all are."""
-    crop, size = settings.crop or found.crop, settings.size or found.size
+def picture_frame(
+    looks: set[tuple[tuple[int, int], bool]], data: SourceData, settings: ReadSettings, source: str
+) -> Frame:
+    """Choose the frame of pictures.
+
+    Without settings, pictures of one small size keep it, and others become 64 × 64. They are grey if all are.
+
+    Args:
+        looks: every ((width, height), is grey) that occurs.
+        data: the source, which may have a usual crop and size.
+        settings: the size, crop and channels that were asked for.
+        source: the name of the source, for messages.
+
+    Raises:
+        DataError: if a side is not 8 to 256 pixels.
+    """
+    crop, size = settings.crop or data.crop, settings.size or data.size
     sizes = {(crop, crop)} if crop else {size for size, _ in looks}
     width, height = next(iter(sizes)) if len(sizes) == 1 else (SMALL, SMALL)
     if size or max(width, height) > SMALL:
@@ -59,34 +85,61 @@ def picture_frame(looks: set[tuple[tuple[int, int], bool]], found: Found, settin
     return _checked(Frame(shape=(channels, height, width), crop=crop), source)
 
 
-def array_frame(shape: tuple[int, ...], settings: Settings, source: str) -> Frame:
-    """Choose the frame of an array's images: as they are, but for what is asked."""
+def array_frame(shape: tuple[int, ...], settings: ReadSettings, source: str) -> Frame:
+    """Choose the frame of an array's images, which keep their shape without settings.
+
+    Args:
+        shape: (N, C, H, W) of the array.
+        settings: the size, crop and channels that were asked for.
+        source: the name of the source, for messages.
+
+    Raises:
+        DataError: if a side is not 8 to 256 pixels.
+    """
     side = settings.size or settings.crop
     height, width = (side, side) if side else shape[2:]
     return _checked(Frame(shape=(settings.channels or shape[1], height, width), crop=settings.crop), source)
 
 
 def _checked(frame: Frame, source: str) -> Frame:
-    """Refuse images that no model here is made for."""
+    """Check that the sides are in the range that the models take."""
     _, height, width = frame.shape
-    if min(height, width) < 8 or max(height, width) > 256:
-        raise DataError(f"{source}: images of {width}×{height} pixels; sides must be 8 to 256; say size=64, for one")
+    if min(height, width) < MIN_SIDE or max(height, width) > MAX_SIDE:
+        raise DataError(
+            f"{source}: images of {width}×{height} pixels; sides must be {MIN_SIDE} to {MAX_SIDE}; choose a size, such"
+            " as size=64"
+        )
     return frame
 
 
-def array_pictures(images: Array) -> Pictures:
-    """Make pictures of an array again, to resize them or change their channels."""
+def array_pictures(images: Array) -> EncodedPictures:
+    """Make pictures from uint8 (N, C, H, W), to resize them or to change their channels."""
     from PIL import Image
 
     def picture(i: int) -> Any:
         pixels = np.ascontiguousarray(images[i].transpose(1, 2, 0))
         return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
 
-    return Pictures(num=len(images), open=picture)
+    return EncodedPictures(num=len(images), open=picture)
 
 
 def fit_picture(image: Any, frame: Frame, what: str) -> Array:
-    """Bring one picture to the frame: uint8 (C, H, W)."""
+    """Bring one picture to the frame.
+
+    The steps: turn it as EXIF says; cut the square from its middle; convert it to 8 bits; resize it; remove alpha.
+
+    Args:
+        image: a PIL.Image.Image.
+        frame: the shape, and the crop.
+        what: the name of the picture, for messages.
+
+    Returns:
+        uint8 (C, H, W), 0 to 255.
+
+    Raises:
+        DataError: if the picture is smaller than the crop.
+        ValueError: if it has too many pixels, or values that are out of range.
+    """
     from PIL import Image, ImageOps
 
     _check_bomb(image.size)
@@ -108,14 +161,14 @@ def fit_picture(image: Any, frame: Frame, what: str) -> Array:
 
 
 def _draft(image: Any, side: int) -> None:
-    """Let a JPEG be decoded at a half, a quarter or an eighth of its size where that is still twice what is needed."""
+    """Decode a JPEG at 1/2, 1/4 or 1/8 of its size if that is at least twice the side needed."""
     scale = 2 * side / min(image.size)
     if scale < 1:
         image.draft(None, (round(image.width * scale), round(image.height * scale)))
 
 
 def _in_mode(image: Any, channels: int) -> Any:
-    """Bring a picture to 8 bits, grey or colour, with alpha where it has any or is to have it."""
+    """Convert a picture to 8 bits, grey or colour, with alpha if it has any or is to have it."""
     from PIL import Image
 
     if image.mode.startswith(("I", "F")):
@@ -128,7 +181,10 @@ def _in_mode(image: Any, channels: int) -> Any:
 
 
 def _eight_bits(values: Array) -> Array:
-    """Scale 16-bit grey to 8 bits, and floats from [0, 1]."""
+    """Scale grey values to 8 bits: whole numbers from 0 to 65,535, or floats from 0 to 1.
+
+    Whole numbers out of range are clipped. Floats out of range raise a ValueError.
+    """
     if values.dtype.kind != "f":
         scaled = np.clip(values, 0, 65_535) / 257
         return scaled.round().astype(np.uint8)
@@ -138,7 +194,7 @@ def _eight_bits(values: Array) -> Array:
 
 
 def _on_white(image: Any, channels: int) -> Any:
-    """Lay a picture whose alpha is not wanted on white."""
+    """Lay a picture with alpha on white, unless the alpha is kept."""
     from PIL import Image
 
     if channels in (2, 4) or image.mode in ("L", "RGB"):
@@ -149,7 +205,20 @@ def _on_white(image: Any, channels: int) -> Any:
 
 
 def for_each(do: Any, indices: list[int], title: str, progress: bool) -> tuple[dict[int, Any], dict[int, str]]:
-    """Do something with every picture, in threads (Pillow decodes without the lock); collect results, and failures."""
+    """Call a function for every row, in threads; Pillow decodes without Python's lock.
+
+    Args:
+        do: the function, which takes the number of a row.
+        indices: the numbers of the rows.
+        title: of the progress bar.
+        progress: whether to show a progress bar, if the error output is a terminal.
+
+    Returns:
+        What the function returns, by row; and why it failed, by row.
+
+    Raises:
+        DataError: if the function raises it; every other exception is a failure of its row.
+    """
     from rich.console import Console
     from rich.progress import track
 
@@ -181,7 +250,7 @@ def for_each(do: Any, indices: list[int], title: str, progress: bool) -> tuple[d
 
 
 def _reason(error: Exception) -> str:
-    """Say in one line why a picture cannot be read."""
+    """Return in one line why a picture cannot be read."""
     from PIL import UnidentifiedImageError
 
     if isinstance(error, UnidentifiedImageError):

@@ -1,7 +1,7 @@
-"""The kinds of source that `vlae.data.load` reads, each by one `find` and one `read` function, in the table `READERS`.
+"""The kinds of source that `vlae.data.load` reads. Each kind has one `find` and one `read` function in `READERS`.
 
-`find` says which files of a path make up a source of its kind (none: another reader's turn), from names and first
-bytes alone; `read` turns them into a `Found`: every row, with all that is known about it, nothing yet resized or split.
+`find(path)` returns the files that make up a source of its kind, or none. It looks only at names and first bytes.
+`read(path, files, settings)` turns these files into a `SourceData`. It does not resize or split anything.
 """
 
 import re
@@ -11,22 +11,40 @@ from pathlib import Path
 
 import numpy as np
 
-from vlae.data.arrays import find_idx, find_numpy, find_svhn, read_idx, read_numpy, read_svhn
+from vlae.data.arrays import find_numpy, read_numpy
+from vlae.data.celeba import find_celeba, read_celeba
 from vlae.data.files import PICTURE_SUFFIXES
-from vlae.data.folders import find_celeba, find_pictures, read_celeba, read_pictures
-from vlae.data.source import DataError, Found, Settings, train_and_test
-from vlae.data.tables import find_saved_dataset, find_table, read_hub, read_saved_dataset, read_table
+from vlae.data.folders import find_pictures, read_pictures
+from vlae.data.huggingface import find_saved_dataset, read_hub, read_saved_dataset
+from vlae.data.idx import find_idx, read_idx
+from vlae.data.mat import find_svhn, read_svhn
+from vlae.data.source import DataError, ReadSettings, SourceData, train_and_test
+from vlae.data.tables import find_table, read_table
+
+READERS: tuple[tuple[Callable[[Path], list[Path]], Callable[[Path, list[Path], ReadSettings], SourceData]], ...] = (
+    (find_numpy, read_numpy),
+    (find_idx, read_idx),
+    (find_svhn, read_svhn),
+    (find_table, read_table),
+    (find_saved_dataset, read_saved_dataset),
+    (find_celeba, read_celeba),
+    (find_pictures, read_pictures),
+)
+"""A (find, read) pair for every kind of source. The first `find` that returns any file decides."""
+
+FILE_SUFFIXES = (*PICTURE_SUFFIXES, ".npy", ".npz", ".mat", ".csv", ".tsv", ".parquet", ".gz", ".zip")
+"""The endings of data files. A name with such an ending is a file, never a data set of the hub."""
 
 
-def identify(source: str | Path, settings: Settings) -> tuple[str, Callable[[], Found]]:
-    """Say what a source is, without reading more of it than its beginning.
+def identify(source: str | Path, settings: ReadSettings) -> tuple[str, Callable[[], SourceData]]:
+    """Find the reader of a source from its name and first bytes.
 
     Args:
-        source: a path, "streets", "streets:NUM", "hf:NAME", or the name of a data set on the Hugging Face hub.
-        settings: which may name an array or a column (`key`) or say how an array is laid out (`layout`).
+        source: a path, "streets", "streets:NUM", "hf:NAME", or "USER/NAME" of a data set on the Hugging Face hub.
+        settings: how to read the source.
 
     Returns:
-        A fingerprint that changes when the content does, and the function that reads the source.
+        A fingerprint that changes when the content changes, and a function that reads the source.
 
     Raises:
         DataError: if the path holds nothing that can be read.
@@ -36,16 +54,16 @@ def identify(source: str | Path, settings: Settings) -> tuple[str, Callable[[], 
     if match := re.fullmatch(r"streets(?::(\d+))?", text):
         return _identify_streets(int(match[1] or 50_000), settings.size or 32)
     if text.startswith("hf:"):
-        return f"hub {text[3:]}", partial(read_hub, text[3:], settings)
+        return _identify_hub(text.removeprefix("hf:"), settings)
     path = Path(source).expanduser()
     if not path.exists():
-        if (
-            isinstance(source, str)
-            and re.fullmatch(r"[\w.-]+(/[\w.-]+)?", text)
-            and Path(text).suffix not in FILE_SUFFIXES
-        ):
-            return f"hub {text}", partial(read_hub, text, settings)
-        raise FileNotFoundError(f"{text}: no such file or folder; check the path")
+        may_be_on_hub = isinstance(source, str) and Path(text).suffix.lower() not in FILE_SUFFIXES
+        if may_be_on_hub and re.fullmatch(r"[\w.-]+/[\w.-]+", text):
+            return _identify_hub(text, settings)
+        advice = "check the path"
+        if may_be_on_hub and re.fullmatch(r"[\w.-]+", text):
+            advice += f", or say hf:{text} for a data set of the Hugging Face hub"
+        raise FileNotFoundError(f"{text}: no such file or folder; {advice}")
     for find, read in READERS:
         if files := find(path):
             return _fingerprint(path, files), partial(read, path, files, settings)
@@ -55,11 +73,16 @@ def identify(source: str | Path, settings: Settings) -> tuple[str, Callable[[], 
     )
 
 
-def check_unchanged(source: str | Path, settings: Settings, fingerprint: str) -> None:
-    """Refuse a source that is no longer what it was when it was identified.
+def check_unchanged(source: str | Path, settings: ReadSettings, fingerprint: str) -> None:
+    """Check that a source has not changed since it was identified.
+
+    Args:
+        source: a path or name that `identify` takes.
+        settings: how the source was read.
+        fingerprint: the fingerprint that `identify` returned before.
 
     Raises:
-        DataError: if its files are others, or were written to.
+        DataError: if there are other files now, or if a file was written to.
     """
     try:
         unchanged = identify(source, settings)[0] == fingerprint
@@ -70,7 +93,10 @@ def check_unchanged(source: str | Path, settings: Settings, fingerprint: str) ->
 
 
 def _fingerprint(path: Path, files: Sequence[Path]) -> str:
-    """List the files with their sizes and times: relative to a folder, so that it may be moved, or in full."""
+    """List the files with their sizes and times.
+
+    The files of a folder are listed relative to it, so that the folder may be moved.
+    """
     lines = [] if path.is_dir() else [str(path.resolve())]
     for file in files:
         status = file.stat()
@@ -78,15 +104,8 @@ def _fingerprint(path: Path, files: Sequence[Path]) -> str:
     return "\n".join(lines)
 
 
-# Street numbers ------------------------------------------------------------------------------------------------------
-
-
-def _identify_streets(num: int, size: int) -> tuple[str, Callable[[], Found]]:
-    """Fingerprint the code that draws, so that a changed drawing is drawn again."""
-    from vlae.data import streets
-
-    code = Path(streets.__file__).read_bytes()
-    return f"streets {num} {size} {hash_bytes(code)}", partial(read_streets, num, size)
+def _identify_hub(name: str, settings: ReadSettings) -> tuple[str, Callable[[], SourceData]]:
+    return f"hub {name}", partial(read_hub, name, settings)
 
 
 def hash_bytes(content: bytes) -> str:
@@ -96,8 +115,27 @@ def hash_bytes(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:32]
 
 
-def read_streets(num: int, size: int) -> Found:
-    """Draw `num` street numbers to train with and a tenth as many, at most 5,000, to test with."""
+# Street numbers ------------------------------------------------------------------------------------------------------
+
+
+def _identify_streets(num: int, size: int) -> tuple[str, Callable[[], SourceData]]:
+    """Use the code that draws as the fingerprint, so that new code draws again."""
+    from vlae.data import streets
+
+    code = Path(streets.__file__).read_bytes()
+    return f"streets {num} {size} {hash_bytes(code)}", partial(read_streets, num, size)
+
+
+def read_streets(num: int, size: int) -> SourceData:
+    """Draw street numbers with their factors.
+
+    Args:
+        num: how many to train with, 1 or more. A tenth as many, 1 to 5,000, are drawn to test with.
+        size: height and width in pixels, 8 to 256.
+
+    Raises:
+        DataError: if num or size is out of range.
+    """
     from vlae.data import streets
 
     num_test = min(5_000, max(1, num // 10))
@@ -106,25 +144,10 @@ def read_streets(num: int, size: int) -> Found:
     except ValueError as error:
         raise DataError(f"streets:{num}: {error}") from error
     factors = {name: np.concatenate([drawn[0][1][name], drawn[1][1][name]]) for name in drawn[0][1]}
-    return Found(
+    return SourceData(
         values=np.concatenate([images for images, _ in drawn]),
         labels=factors["digit"].astype(np.int64),
         label_names=tuple("0123456789"),
         factors=factors,
         parts=train_and_test(num, num_test),
     )
-
-
-READERS: tuple[tuple[Callable[[Path], list[Path]], Callable[[Path, list[Path], Settings], Found]], ...] = (
-    (find_numpy, read_numpy),
-    (find_idx, read_idx),
-    (find_svhn, read_svhn),
-    (find_table, read_table),
-    (find_saved_dataset, read_saved_dataset),
-    (find_celeba, read_celeba),
-    (find_pictures, read_pictures),
-)
-"""Every kind of source, by what finds it and what reads it; the first that finds anything is the one."""
-
-FILE_SUFFIXES = (*PICTURE_SUFFIXES, ".npy", ".npz", ".mat", ".csv", ".tsv", ".parquet", ".gz", ".zip")
-"""The endings that no data set of the hub has: what ends so and is not there is a missing file."""

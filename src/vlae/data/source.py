@@ -1,4 +1,4 @@
-"""What is asked of a source, `Settings`, and what a reader finds there, `Found`, with its parts and labels."""
+"""What a caller asks of a source (`ReadSettings`), and what a reader returns (`SourceData`)."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,13 +7,15 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from vlae.shapes import MAX_CHANNELS, MAX_SIDE, MIN_SIDE
+
 Array = npt.NDArray[Any]
 
 LABEL_NAMES = ("label", "labels", "target", "targets", "class", "y")
-"""What a column or array of labels is called, in either case; the first that is there."""
+"""The usual names of a column or array of labels, in upper or lower case. The first that is present is used."""
 
 TRAIN, TEST, OTHER = 0, 1, 2
-"""The values of `Found.parts`."""
+"""The values of `SourceData.parts`."""
 
 SPLIT_NAMES = {
     "train": "train",
@@ -22,29 +24,38 @@ SPLIT_NAMES = {
     "testing": "test",
     "t10k": "test",
 } | dict.fromkeys(("val", "valid", "validation", "dev"), "validation")
-"""What the parts of a source are called by those who publish it, and what they are."""
+"""The usual names of the parts of a source, and what each name means."""
 
 
 class DataError(ValueError):
-    """A source cannot be used; one line says what was given, what was expected and what to do."""
+    """A source cannot be used. One line says what was given, what was expected and what to do."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
-    """How a source becomes images; the arguments of `vlae.data.load` that a cached copy depends on."""
+class ReadSettings:
+    """How a source becomes images: the arguments of `vlae.data.load` that change the decoded values.
+
+    Raises:
+        DataError: if a setting is out of range.
+    """
 
     size: int | None = None
+    """Side of the square images, 8 to 256 pixels. None: the reader chooses."""
     crop: int | None = None
+    """Side of the square that is cut from the middle before resizing, 8 pixels or more. None: no crop."""
     channels: int | None = None
+    """1 (grey), 2 (grey, alpha), 3 (colour) or 4 (colour, alpha). None: the reader chooses."""
     layout: Literal["NHW", "NHWC", "NCHW"] | None = None
+    """The order of an array's dimensions. None: it is inferred from the shape."""
     key: str | None = None
+    """The array of an .npz file, or the column of a table, that holds the images. None: the reader chooses."""
 
     def __post_init__(self) -> None:
-        if self.size is not None and not 8 <= self.size <= 256:
-            raise DataError(f"size is {self.size}: choose an image side of 8 to 256 pixels")
-        if self.crop is not None and self.crop < 8:
-            raise DataError(f"crop is {self.crop}: choose 8 pixels or more")
-        if self.channels not in (None, 1, 2, 3, 4):
+        if self.size is not None and not MIN_SIDE <= self.size <= MAX_SIDE:
+            raise DataError(f"size is {self.size}: choose an image side of {MIN_SIDE} to {MAX_SIDE} pixels")
+        if self.crop is not None and self.crop < MIN_SIDE:
+            raise DataError(f"crop is {self.crop}: choose {MIN_SIDE} pixels or more")
+        if self.channels is not None and not 1 <= self.channels <= MAX_CHANNELS:
             raise DataError(
                 f"channels is {self.channels}: choose 1 (grey), 2 (grey, alpha), 3 (colour) or 4 (colour, alpha)"
             )
@@ -53,38 +64,55 @@ class Settings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pictures:
-    """Pictures still to be decoded: how many, and what opens one of them (a PIL.Image.Image to be closed after use)."""
+class EncodedPictures:
+    """Pictures that are not decoded yet."""
 
     num: int
+    """How many there are."""
     open: Callable[[int], Any]
+    """Opens the picture of one row: a PIL.Image.Image, which the caller closes."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
-    """All rows of a source, in its own order."""
+class SourceData:
+    """All rows of a source, in the order of the source."""
 
-    values: Pictures | Array  # uint8 (N, C, H, W), float32 (N, D), or pictures still to be decoded
-    labels: Array | None = None  # int64 (N,)
+    values: EncodedPictures | Array
+    """uint8 (N, C, H, W), float32 (N, D), or pictures that are not decoded yet."""
+    labels: Array | None = None
+    """int64 (N,): the class of each row. None if the source has no labels."""
     label_names: tuple[str, ...] = ()
-    factors: Mapping[str, Array] = field(default_factory=dict)  # each (N,)
+    """The names of the classes, class 0 first."""
+    factors: Mapping[str, Array] = field(default_factory=dict)
+    """Other numbers of each row, by name; each an array of shape (N,)."""
     names: tuple[str, ...] | None = None
-    parts: Array | None = None  # int8 (N,), TRAIN, TEST or OTHER; None if the source has no test part of its own
+    """The name of each row."""
+    parts: Array | None = None
+    """int8 (N,): TRAIN, TEST or OTHER. None if the source has no test part of its own."""
     skipped: tuple[tuple[str, str], ...] = ()
-    crop: int | None = None  # the crop and the size that the field uses for this source
+    """The files or columns that are not read, each with the reason."""
+    crop: int | None = None
+    """The usual crop of this source, in pixels."""
     size: int | None = None
+    """The usual image side of this source, in pixels."""
 
     def __len__(self) -> int:
-        return self.values.num if isinstance(self.values, Pictures) else len(self.values)
+        return self.values.num if isinstance(self.values, EncodedPictures) else len(self.values)
 
 
 # Parts and labels ----------------------------------------------------------------------------------------------------
 
 
 def parts_by_name(names: Sequence[str]) -> Array | None:
-    """Tell train from test rows by the name of the part each is in; None unless there are both.
+    """Turn the name of each row's part into TRAIN, TEST or OTHER.
 
-    A validation part is the test part of a source that has no other, and else belongs to neither.
+    A validation part is the test part if there is no other. Otherwise its rows are OTHER.
+
+    Args:
+        names: the name of the part of each row: "train", "val", "t10k".
+
+    Returns:
+        int8 (N,), or None unless there are both a train part and a test part.
 
     Examples:
         >>> parts_by_name(["train", "val", "train"]).tolist()
@@ -99,12 +127,19 @@ def parts_by_name(names: Sequence[str]) -> Array | None:
 
 
 def train_and_test(num_train: int, num_test: int) -> Array:
-    """Return the parts of rows to train with, followed by rows to test with."""
+    """Return the parts of `num_train` rows to train with, followed by `num_test` rows to test with."""
     return np.repeat(np.array([TRAIN, TEST], np.int8), [num_train, num_test])
 
 
 def as_classes(values: npt.ArrayLike) -> tuple[Array, tuple[str, ...]]:
-    """Turn class names, or whole numbers, into int64 labels and the names of the classes."""
+    """Turn class names, or whole numbers, into labels.
+
+    Args:
+        values: (N,) names or whole numbers.
+
+    Returns:
+        int64 (N,) labels, and the names of the classes; no names if the values are numbers.
+    """
     array = np.asarray(values).reshape(-1)
     if array.dtype.kind in "iub":
         return array.astype(np.int64), ()
@@ -113,6 +148,6 @@ def as_classes(values: npt.ArrayLike) -> tuple[Array, tuple[str, ...]]:
 
 
 def first_present(wanted: Sequence[str], present: Sequence[str]) -> str | None:
-    """Return the first of the wanted names that is present, in either case."""
+    """Return the first wanted name that is present, in upper or lower case; None if none is."""
     lower = {name.lower(): name for name in reversed(present)}
     return next((lower[name] for name in wanted if name in lower), None)

@@ -1,11 +1,11 @@
 """The built-in data set: street numbers drawn on the fly, with their true factors.
 
-It plays the part of SVHN (Netzer et al. 2011, 32×32 colour crops of house numbers, a digit in the middle and others
-beside it) where SVHN cannot be downloaded, and unlike SVHN it tells the truth about everything in the picture. It reads
-no file but the fonts that matplotlib ships.
+It replaces SVHN where SVHN cannot be downloaded: 32×32 colour crops of house numbers, with a digit in the middle and
+others beside it (Netzer et al. 2011). Unlike SVHN, every factor of a picture is known. The only files it reads are the
+fonts of matplotlib.
 
-A picture is made in four steps, each a function below: choose the factors, lay the digits' ink over a fine grid, blur
-and shrink that to pixels, then paint, light and add noise.
+A picture is made in four steps, each a function below. Choose the factors. Draw the digits' ink on a fine grid. Blur
+it and shrink it to pixels. Then paint it, light it and add noise.
 """
 
 from functools import cache
@@ -19,12 +19,14 @@ from matplotlib.colors import hsv_to_rgb
 from PIL import Image, ImageDraw, ImageFont
 from torch.nn.functional import grid_sample
 
+from vlae.shapes import MAX_SIDE, MIN_SIDE
+
 FONTS = ("DejaVuSans", "DejaVuSans-Bold", "DejaVuSansMono", "DejaVuSerif", "DejaVuSerif-Bold",
          "STIXGeneral", "STIXGeneralBol", "cmb10", "cmss10", "cmtt10")  # fmt: skip
-"""The faces and weights of the digits: the files of matplotlib's fonts/ttf, all upright, without their ending."""
+"""The fonts of the digits, all upright: names of files in matplotlib's fonts/ttf, without their ending."""
 
 LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
-"""What red, green and blue add to luminance (ITU-R BT.601)."""
+"""The weights of red, green and blue in luminance (ITU-R BT.601)."""
 
 CONTRAST = 0.25
 """The least difference of luminance between ink and background."""
@@ -38,32 +40,33 @@ Factors = dict[str, Shaped[np.ndarray, "num"]]
 def draw(
     num: int, *, seed: int = 0, size: int = 32
 ) -> tuple[UInt8[np.ndarray, "num 3 size size"], dict[str, Shaped[np.ndarray, "num"]]]:
-    """Draw street numbers, and say what is in each.
+    """Draw street numbers, and return their true factors.
 
-    Image i depends only on the seed, the size and i, so a longer draw begins with the shorter one, byte for byte. Its
-    factors depend only on the seed and i. The factors are independent of one another, except that an ink too close to
-    its background is redrawn. Each is an array of shape (num,), integers where it is a choice and float32 elsewhere:
+    Image i depends only on the seed, the size and i. A longer draw therefore begins with the same bytes as a shorter
+    one. The factors of an image depend only on the seed and i. They are independent of one another, with one
+    exception: an ink too close to its background is drawn again. Each factor is an array of shape (num,), of integers
+    for a choice and of float32 otherwise:
 
-    - `digit`: the one in the middle, 0 to 9; `font`: its index in `FONTS`;
-    - `slant`: shear, -0.3 to 0.3, to the right of upright when positive;
-    - `scale`: height of the digit, 0.55 to 0.85 of the image;
-    - `x_offset`, `y_offset`: its middle less the image's, -0.07 to 0.07 of the image, right and down when positive;
+    - `digit`: the digit in the middle, 0 to 9; `font`: its index in `FONTS`;
+    - `slant`: shear, -0.3 to 0.3; positive leans to the right;
+    - `scale`: height of the digit, 0.55 to 0.85 of the image height;
+    - `x_offset`, `y_offset`: offset of the digit from the middle, -0.07 to 0.07 of the image; positive is right, down;
     - `ink_red`, `ink_green`, `ink_blue`, `background_red`, `background_green`, `background_blue`: 0 to 1, with
       luminances at least `CONTRAST` apart;
-    - `light_strength`: 0 to 0.35, how much brighter (and darker) than its paint the brightest (darkest) corner can be;
-      `light_angle`: where the light comes from, 0 to 2π, clockwise from the right;
-    - `blur`: standard deviation, 0.3 to 1.1 in pixels of an image 32 wide;
-    - `left_digit`, `right_digit`: the neighbours, in the same font, ink, slant and scale, or -1 (half of the time) for
-      none; the border cuts them;
-    - `noise`: standard deviation, 0 to 0.04, independent in each pixel and colour.
+    - `light_strength`: 0 to 0.35, the greatest relative change of brightness, at the corners;
+      `light_angle`: the direction of the light, 0 to 2π, clockwise from the right;
+    - `blur`: standard deviation, 0.3 to 1.1 pixels of an image 32 wide;
+    - `left_digit`, `right_digit`: the neighbours, in the same font, ink, slant and scale, cut by the border; 0 to 9,
+      or -1 for none (half of the time);
+    - `noise`: standard deviation, 0 to 0.04, independent for each pixel and colour.
 
     Args:
         num: how many, 1 or more.
-        seed: 0 or more; different seeds give unrelated images.
+        seed: of the random numbers, 0 or more; different seeds give unrelated images.
         size: height and width in pixels, 8 to 256.
 
     Returns:
-        The images, and the factors by name.
+        uint8 (num, 3, size, size) images, and the factors by name.
 
     Raises:
         ValueError: if num, seed or size is out of range.
@@ -80,13 +83,13 @@ def draw(
         raise ValueError(f"num is {num}: ask for at least 1 image")
     if seed < 0:
         raise ValueError(f"seed is {seed}: choose 0 or more")
-    if not 8 <= size <= 256:
-        raise ValueError(f"size is {size}: choose 8 to 256 pixels (SVHN has 32)")
+    if not MIN_SIDE <= size <= MAX_SIDE:
+        raise ValueError(f"size is {size}: choose {MIN_SIDE} to {MAX_SIDE} pixels (SVHN has 32)")
 
     images = np.empty((num, 3, size, size), np.uint8)
     chunks = []
     for start in range(0, num, CHUNK):
-        # Always a whole chunk, even if only its beginning is wanted: that is what makes a prefix exact.
+        # Always draw a whole chunk, even if only its beginning is needed, so that a shorter draw is an exact prefix.
         rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(start // CHUNK,)))
         factors = _choose(rng)
         pixels = _paint(_shrink(_lay_ink(factors, size), factors, size), factors, rng)
@@ -96,7 +99,7 @@ def draw(
 
 
 def _choose(rng: np.random.Generator) -> Factors:
-    """Choose one chunk's factors."""
+    """Choose the factors of one chunk."""
 
     def uniform(low: float, high: float) -> Float[np.ndarray, "num"]:
         return rng.uniform(low, high, CHUNK).astype(np.float32)
@@ -127,17 +130,17 @@ def _choose(rng: np.random.Generator) -> Factors:
 
 
 def _choose_colours(rng: np.random.Generator, num: int) -> Float[np.ndarray, "num 3"]:
-    """Choose colours as walls and plates have them: any hue, mostly dull, some vivid, seldom black or white."""
+    """Choose colours like those of walls and plates: any hue, mostly dull, some vivid, rarely black or white."""
     hue, saturation, value = rng.random(num), 0.9 * rng.beta(0.9, 1.6, num), rng.uniform(0.08, 0.97, num)
     return np.asarray(hsv_to_rgb(np.stack([hue, saturation, value], axis=1)), np.float32)
 
 
 @cache
 def _glyphs(height: int) -> tuple[Float[np.ndarray, "fonts 11 high wide"], Float[np.ndarray, "fonts 11"]]:
-    """Render each digit of each font, its ink `height` pixels high, in the middle of a cell with an empty border.
+    """Render each digit of each font, `height` pixels high, in the middle of a cell with an empty border.
 
     Returns:
-        The cells, ink 1 on 0, and the widths of the ink in heights. The eleventh digit is blank: index -1 means none.
+        The cells, ink 1 on 0, and the widths of the ink in units of its height. The eleventh digit, index -1, is blank.
     """
     rendered = []
     for name in FONTS:
@@ -161,7 +164,7 @@ def _glyphs(height: int) -> tuple[Float[np.ndarray, "fonts 11 high wide"], Float
 
 
 def _lay_ink(factors: Factors, size: int) -> Float[np.ndarray, "num fine fine"]:
-    """Lay the digits over a grid fine enough (64 points across, or more) to be sampled without jagged edges."""
+    """Draw the ink of the digits on a fine grid, at least 64 points across, so that edges are smooth."""
     fine = size * -(-64 // size)
     height = 3 * fine // 4  # about that of the digits on the grid
     cells, widths = _glyphs(height)
@@ -173,7 +176,7 @@ def _lay_ink(factors: Factors, size: int) -> Float[np.ndarray, "num fine fine"]:
     )
     points = (np.arange(fine, dtype=np.float32) + 0.5) / fine - 0.5
 
-    # From the image, in its heights from its middle, to the middle digit's cell, [-1, 1] across as torch wants it.
+    # From positions in the image, in heights from its middle, to positions in the middle digit's cell, in [-1, 1].
     down = (points[:, None] - y_offset) / scale
     grid = np.empty((CHUNK, fine, fine, 2), np.float32)
     grid[..., 0] = ((points - x_offset) / scale + slant * down) / half_width
@@ -191,7 +194,7 @@ def _lay_ink(factors: Factors, size: int) -> Float[np.ndarray, "num fine fine"]:
 
 
 def _shrink(ink: Float[np.ndarray, "num fine fine"], factors: Factors, size: int) -> Float[np.ndarray, "num size size"]:
-    """Blur the ink and average it over pixels: one matrix per image, from the left for rows and right for columns."""
+    """Blur the ink and average it over pixels: one matrix for each image, from the left for rows, right for columns."""
     fine = ink.shape[1]
     pixels, points = (np.arange(size) + 0.5) / size, (np.arange(fine) + 0.5) / fine
     variance = (factors["blur"] / 32) ** 2 + 1 / (12 * size**2)  # of the blur, and of a pixel's own extent
@@ -205,13 +208,13 @@ def _shrink(ink: Float[np.ndarray, "num fine fine"], factors: Factors, size: int
 def _paint(
     ink: Float[np.ndarray, "num size size"], factors: Factors, rng: np.random.Generator
 ) -> UInt8[np.ndarray, "num 3 size size"]:
-    """Paint ink and background, light them from one side, and add noise."""
+    """Paint the ink and the background, light them from one side, and add noise."""
 
     def of_image(name: str) -> Float[np.ndarray, "num 1 1"]:
         return factors[name][:, None, None]
 
     size = ink.shape[1]
-    across = np.linspace(-1, 1, size, dtype=np.float32) / np.sqrt(np.float32(2))  # so that corners are at distance 1
+    across = np.linspace(-1, 1, size, dtype=np.float32) / np.sqrt(np.float32(2))  # corners are at distance 1
     angle = of_image("light_angle")
     light = 1 + of_image("light_strength") * (across * np.cos(angle) + across[:, None] * np.sin(angle))
     images = rng.standard_normal((len(ink), 3, size, size), np.float32)

@@ -11,12 +11,12 @@ from typing import Any
 from huggingface_hub import ModelCard, ModelCardData, ModelHubMixin, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
+from vlae.atomic import whole
 from vlae.evaluation import level_card
 from vlae.evaluation.rates import number
 from vlae.runs import safe_load
-from vlae.atomic import whole
-from vlae.shapes import is_image
 from vlae.runs.layout import EVALUATION, EXAMPLES, METRICS, MODEL, RECIPE, SUMMARY, RunError
+from vlae.shapes import is_image
 
 MANIFEST = "config.json"  # what the hub looks for in a repository of a model
 FILES = (RECIPE, MODEL, SUMMARY, EVALUATION, EXAMPLES, METRICS)

@@ -1,36 +1,37 @@
-"""A picture file from a stranger → one datum: limited in bytes and pixels, decoded in memory, never written to disk."""
+"""An uploaded picture file → one image: limited in bytes and pixels, decoded in memory, never written to disk."""
 
 from io import BytesIO
 
 import numpy as np
 
+from vlae.data.files import PICTURE_FORMATS, open_picture
 from vlae.data.pixels import Frame, fit_picture
 
-MAX_BYTES = 20 * 2**20  # of a file
+MAX_BYTES = 20 * 2**20
+"""The largest file."""
+
 MAX_PIXELS = 40_000_000
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
+"""The largest picture, width × height."""
 
 
 def read_picture(content: bytes, shape: tuple[int, int, int], *, crop: int | None = None) -> np.ndarray:
-    """A picture file as one datum, cut and resized as in training.
+    """Read a picture file as one image, cut and resized in the same way as for training.
 
     Args:
-        content: of the file.
-        shape: (channels, height, width) to bring it to.
-        crop: side of the square cut from its middle first, in pixels.
+        content: the bytes of the file, at most `MAX_BYTES`.
+        shape: (channels, height, width) of the image.
+        crop: side of the square that is cut from the middle before resizing, in pixels. None: no crop.
 
     Returns:
-        uint8 (1, channels, height, width).
+        uint8 (1, channels, height, width), 0 to 255.
 
     Raises:
-        ValueError: if it is too large, or is no picture that can be read.
+        ValueError: if the file is too large, or cannot be read as a picture.
     """
-    from PIL import Image
-
     if len(content) > MAX_BYTES:
         raise ValueError(f"the file is larger than {MAX_BYTES // 2**20} MB; give a smaller one")
     try:
-        with Image.open(BytesIO(content), formats=FORMATS) as picture:
+        with open_picture(BytesIO(content)) as picture:
             if picture.width * picture.height > MAX_PIXELS:
                 raise ValueError(f"{picture.width} × {picture.height} pixels are more than {MAX_PIXELS:,}")
             return fit_picture(picture, Frame(shape=shape, crop=crop), "the picture")[None]
@@ -42,5 +43,5 @@ def _reason(error: Exception) -> str:
     from PIL import UnidentifiedImageError
 
     if isinstance(error, UnidentifiedImageError):
-        return f"it is none of {', '.join(FORMATS)}"
+        return f"it is none of {', '.join(PICTURE_FORMATS)}"
     return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -1,0 +1,190 @@
+"""Hugging Face's data sets, saved in a folder or on the hub → pictures or vectors."""
+
+import io
+from collections.abc import Mapping
+from concurrent.futures import Future
+from dataclasses import replace
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import numpy as np
+
+from vlae.data.arrow import from_table
+from vlae.data.files import open_picture, walk
+from vlae.data.source import (
+    LABEL_NAMES,
+    Array,
+    DataError,
+    EncodedPictures,
+    ReadSettings,
+    SourceData,
+    first_present,
+    parts_by_name,
+)
+
+HUB_SECONDS = 7
+"""How long the hub may take to say whether it has a data set."""
+
+WHOLE_NUMBERS = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32")
+"""The column types whose values become factors or labels."""
+
+
+def find_saved_dataset(path: Path) -> list[Path]:
+    """Find a folder that `datasets.Dataset.save_to_disk` or `DatasetDict.save_to_disk` has written."""
+    marks = [(path / name).is_file() for name in ("dataset_dict.json", "dataset_info.json", "state.json")]
+    return list(walk(path)) if marks[0] or all(marks[1:]) else []
+
+
+def read_saved_dataset(path: Path, files: list[Path], settings: ReadSettings) -> SourceData:
+    """Read a saved Dataset or DatasetDict.
+
+    Args:
+        path: the folder.
+        files: the files in it.
+        settings: of which `key` chooses the column.
+
+    Raises:
+        DataError: if the folder is damaged, or if no column can be used.
+    """
+    import datasets
+
+    try:
+        loaded = datasets.load_from_disk(str(path))
+    except Exception as error:  # a damaged folder raises almost anything
+        raise DataError(f"{path}: datasets cannot read it ({_first_line(error)}); save it again") from error
+    return _join_parts(loaded, str(path), settings)
+
+
+def read_hub(name: str, settings: ReadSettings) -> SourceData:
+    """Read a data set of the Hugging Face hub, and download it if necessary.
+
+    Args:
+        name: "USER/NAME", or "NAME" for a data set without an owner.
+        settings: of which `key` chooses the column.
+
+    Raises:
+        DataError: if the hub cannot be reached, or has no such data set, or if no column can be used.
+    """
+    from huggingface_hub import constants
+
+    if not constants.HF_HUB_OFFLINE:
+        _ask_hub(name)
+    import datasets
+
+    try:
+        loaded = datasets.load_dataset(name)
+    except Exception as error:  # the network, the hub, the files of the data set: anything
+        raise DataError(
+            f"{name}: the data set of the Hugging Face hub cannot be loaded ({_first_line(error)}); check the network,"
+            " and that it is of a form that the datasets library reads"
+        ) from error
+    return _join_parts(loaded, name, settings)
+
+
+def _ask_hub(name: str) -> None:
+    """Check within `HUB_SECONDS` that the hub has a data set; `datasets.load_dataset` alone retries for minutes.
+
+    A thread asks, because no timeout of the client limits the look-up of the address or a slow answer.
+
+    Raises:
+        DataError: if it has not, or if the hub cannot be reached.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    answer: Future[None] = Future()
+
+    def ask() -> None:
+        try:
+            HfApi().dataset_info(name, timeout=HUB_SECONDS)
+            answer.set_result(None)
+        except BaseException as error:
+            answer.set_exception(error)
+
+    Thread(target=ask, daemon=True).start()
+    try:
+        answer.result(timeout=HUB_SECONDS)
+    except (HfHubHTTPError, HFValidationError) as error:
+        raise DataError(
+            f"{name}: no such file or folder, and the Hugging Face hub does not give such a data set"
+            f" ({_first_line(error)}); check the spelling, and log in if it is private (hf auth login)"
+        ) from error
+    except Exception as error:
+        reason = _first_line(error) if answer.done() else f"no answer in {HUB_SECONDS} seconds"
+        raise DataError(
+            f"{name}: no such file or folder, and the Hugging Face hub cannot be reached ({reason}); check the path or"
+            " the network (HF_HUB_OFFLINE=1 uses what was downloaded before)"
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    """Return the first line of an error's message, or its type if the message is empty."""
+    return (str(error).splitlines() or [""])[0] or type(error).__name__
+
+
+def _join_parts(loaded: Any, source: str, settings: ReadSettings) -> SourceData:
+    """Read a Dataset, or the joined parts of a DatasetDict."""
+    import datasets
+
+    if not isinstance(loaded, datasets.DatasetDict):
+        return from_dataset(loaded, None, source, settings)
+    parts = parts_by_name(np.repeat(list(loaded), [len(part) for part in loaded.values()]).tolist())
+    try:
+        joined = datasets.concatenate_datasets(list(loaded.values()))
+    except ValueError as error:
+        raise DataError(f"{source}: its parts {', '.join(loaded)} have different columns; save them apart") from error
+    return from_dataset(joined, parts, source, settings)
+
+
+def from_dataset(dataset: Any, parts: Array | None, source: str, settings: ReadSettings) -> SourceData:
+    """Read the column of pictures of a Dataset, or, if there is none, its numbers as vectors.
+
+    Args:
+        dataset: a datasets.Dataset of N rows.
+        parts: int8 (N,), TRAIN, TEST or OTHER of each row; None if the rows have no parts.
+        source: the name of the data set, for messages.
+        settings: of which `key` chooses the column.
+
+    Raises:
+        DataError: if there is no such column, or if no column can be used.
+    """
+    from datasets import ClassLabel, Image
+
+    classes = {name: feature for name, feature in dataset.features.items() if isinstance(feature, ClassLabel)}
+    images = [name for name, feature in dataset.features.items() if _holds_pictures(feature)]
+    if not images:
+        data = from_table(dataset.with_format("arrow")[:], source, settings.key)
+        label = first_present(LABEL_NAMES, list(classes))
+        return replace(data, parts=parts, label_names=tuple(classes[label].names) if label else data.label_names)
+    if settings.key is not None and settings.key not in images:
+        raise DataError(f"{source}: no column {settings.key!r} of pictures; it has {', '.join(images)}")
+    column = settings.key or images[0]
+    pictures = dataset.select_columns([column]).with_format(None).cast_column(column, Image(decode=False))
+    others = dataset.remove_columns(images).with_format("numpy")
+    numbers = [
+        name
+        for name, feature in others.features.items()
+        if getattr(feature, "dtype", "") in WHOLE_NUMBERS or name in classes
+    ]
+    factors = {name: np.asarray(others[name][:]).astype(np.int64) for name in numbers}
+    label = next(iter(classes), None) or first_present(LABEL_NAMES, numbers)
+    return SourceData(
+        values=EncodedPictures(num=len(dataset), open=lambda i: _open_cell(pictures[i][column])),
+        labels=factors.pop(label) if label else None,
+        label_names=tuple(classes[label].names) if label in classes else (),
+        factors=factors,
+        parts=parts,
+    )
+
+
+def _holds_pictures(feature: Any) -> bool:
+    """Tell a column of pictures: declared as one, or stored as one (a struct of bytes and path)."""
+    from datasets import Image
+
+    return isinstance(feature, Image) or (isinstance(feature, dict) and {"bytes", "path"} <= feature.keys())
+
+
+def _open_cell(cell: Mapping[str, Any]) -> Any:
+    """Open the picture of one cell, from its bytes or from its path."""
+    return open_picture(io.BytesIO(cell["bytes"]) if cell["bytes"] is not None else cell["path"])

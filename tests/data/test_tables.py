@@ -1,0 +1,69 @@
+"""Tables, written small and read back."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from vlae.data import DataError, load
+
+pytestmark = pytest.mark.usefixtures("cache")
+
+
+def test_csv_with_labels_names_and_a_text_column(tmp_path):
+    lines = ["id,height,width,Label,remark"] + [f"r{i},{i},{i / 2},{'cat' if i % 2 else 'dog'},nice" for i in range(30)]
+    (tmp_path / "a.csv").write_text("\n".join(lines))
+    (tmp_path / "a.tsv").write_text("\n".join(lines).replace(",", "\t"))
+    for source in (tmp_path / "a.csv", tmp_path / "a.tsv"):
+        rows = load(source, split="all")
+        assert rows.is_vectors
+        assert rows.values.dtype == np.float32
+        assert rows.values[3].tolist() == [3, 1.5]
+        assert rows.label_names == ("cat", "dog")
+        assert rows.labels[:3].tolist() == [1, 0, 1]
+        assert rows.names[:2] == ("r0", "r1")
+        assert rows.skipped == (("column remark", "string, not numbers"),)
+
+
+def test_csv_without_a_line_of_names(tmp_path):
+    (tmp_path / "a.csv").write_text("\n".join(f"{i},1.5,-2e-3" for i in range(30)))
+    assert load(tmp_path / "a.csv", split="all").values.shape == (30, 3)
+
+
+@pytest.mark.parametrize("hole", ["", "nan", "inf"])
+def test_missing_numbers_are_refused(tmp_path, hole):
+    (tmp_path / "a.csv").write_text("a,b\n1,2\n" + f"1,{hole}\n" + "3,4\n" * 9)
+    with pytest.raises(DataError, match="column 'b': 1 of 11 values are"):
+        load(tmp_path / "a.csv")
+
+
+def test_parquet_of_numbers_of_lists_and_of_pictures(tmp_path, rng, save_picture):
+    table = pa.table({"a": np.arange(30), "b": rng.random(30), "y": np.arange(30) % 3})
+    parquet.write_table(table, tmp_path / "a.parquet")
+    rows = load(tmp_path / "a.parquet", split="all")
+    assert rows.shape == (2,)
+    assert rows.labels.tolist() == (np.arange(30) % 3).tolist()
+
+    vectors = rng.random((30, 5)).astype(np.float32)
+    parquet.write_table(pa.table({"v": list(vectors)}), tmp_path / "b.parquet")
+    assert (load(tmp_path / "b.parquet", split="all").values == vectors).all()
+    parquet.write_table(pa.table({"v": [[1.0], [1.0, 2.0]] * 9}), tmp_path / "c.parquet")
+    with pytest.raises(DataError, match="different lengths"):
+        load(tmp_path / "c.parquet")
+
+    save_picture(tmp_path / "p.png", np.full((16, 16, 3), 9))
+    cell = {"bytes": (tmp_path / "p.png").read_bytes(), "path": None}
+    parquet.write_table(pa.table({"image": [cell] * 20, "label": np.arange(20)}), tmp_path / "d.parquet")
+    images = load(tmp_path / "d.parquet", split="all")
+    assert (images.values == 9).all()
+    assert images.shape == (3, 16, 16)
+    assert images.labels.tolist() == list(range(20))
+
+
+def test_tables_without_numbers_and_damaged_ones(tmp_path):
+    (tmp_path / "a.csv").write_text("a,b\n" + "x,y\n" * 9)
+    with pytest.raises(DataError, match="no numeric column"):
+        load(tmp_path / "a.csv")
+    (tmp_path / "b.parquet").write_bytes(b"PAR1 and nothing else")
+    with pytest.raises(DataError, match="cannot be read"):
+        load(tmp_path / "b.parquet")
