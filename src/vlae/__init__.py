@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from vlae.data.images import Images
     from vlae.estimators import LadderEncoder
     from vlae.models.base import ForwardPass, LatentModel
-    from vlae.models.distributions import CodeDistribution
+    from vlae.models.distributions import CodeDistribution, NormalCode
     from vlae.models.inference import as_input
     from vlae.models.ladder import VLAE
     from vlae.models.levels import LadderLevel, Level, LevelSettings, MomentsLevel
@@ -43,6 +43,7 @@ _HOME = {
     "LikelihoodHead": "models.likelihoods",
     "Loss": "objectives.base",
     "MomentsLevel": "models.levels",
+    "NormalCode": "models.distributions",
     "Objective": "objectives.base",
     "Recipe": "recipes.recipe",
     "Run": "runs.run",
@@ -72,6 +73,7 @@ __all__ = [
     "LikelihoodHead",
     "Loss",
     "MomentsLevel",
+    "NormalCode",
     "Objective",
     "Recipe",
     "Run",

@@ -30,14 +30,13 @@ def _with_report(training: Callable[P, Run]) -> Callable[P, Run]:
         if is_leader():
             if settings.get("progress", True):
                 print("drawing figures", file=sys.stderr, flush=True)
+            later = f"the run in {run.path} is finished; draw its figures and page with: vlae report {run.path}"
             try:
                 page.write(run)
             except WriteError as error:
-                print(
-                    f"the run in {run.path} is finished, but its page and figures are not drawn: {error}; then draw "
-                    f"them with: vlae report {run.path}",
-                    file=sys.stderr,
-                )
+                print(f"{error}\n{later}", file=sys.stderr)
+            except KeyboardInterrupt:
+                raise KeyboardInterrupt(later) from None
         return run
 
     return train

@@ -7,8 +7,7 @@ import torch
 
 from vlae import recipes
 from vlae.data import Images, load
-from vlae.evaluation import level_card, level_order
-from vlae.evaluation import measures as evaluation
+from vlae.evaluation import level_card, level_order, measures
 from vlae.evaluation.measures import complexity_of, held
 from vlae.evaluation.rates import summarise
 from vlae.runs import layout
@@ -79,7 +78,7 @@ def test_agrees_with_its_parts(found, trained, images):
 
 
 @pytest.mark.parametrize("upside_down", [False, True])
-def test_finds_in_each_level_what_was_put_there(tmp_path, rng, monkeypatch, upside_down):
+def test_finds_in_each_level_what_was_put_there(tmp_path, rng, upside_down):
     """Pictures of a shade, which a mean can tell, and a place, which it cannot, each planted in a level of its own."""
     shade, place = rng.integers(0, 200, 1000), rng.integers(0, 4, 1000)
     values = np.full((1000, 1, 8, 8), 20, np.uint8)
@@ -90,8 +89,8 @@ def test_finds_in_each_level_what_was_put_there(tmp_path, rng, monkeypatch, upsi
         np.column_stack([shade, rng.normal(size=1000)]),
         np.column_stack([place // 2, place % 2]) + 0.1 * rng.normal(size=(1000, 2)),
     ]
-    monkeypatch.setattr(runs.Run, "encode", lambda self, x: tuple(planted[::-1] if upside_down else planted))
-    found = evaluate(run, images)
+    codes = [(code, np.ones_like(code)) for code in (planted[::-1] if upside_down else planted)]
+    found = measures.evaluate(run.model, images, codes=codes)
     simple, difficult = found["levels"][::-1] if upside_down else found["levels"]
     assert simple["statistics"]["brightness"] > 0.95 and simple["label_probe_accuracy"] < 0.4
     assert difficult["label_probe_accuracy"] > 0.95 and difficult["statistics"]["brightness"] < 0.1
@@ -196,7 +195,7 @@ def test_every_model(recipe, tmp_path, rng):
     if recipe is recipes.vae:
         assert "two levels" in found["not_defined"]["level_order"]
         assert found["levels"][0]["without_it"] is None
-    assert evaluation.as_text(found)
+    assert measures.as_text(found)
 
 
 def test_one_datum(tmp_path, rng):
@@ -207,7 +206,7 @@ def test_one_datum(tmp_path, rng):
 
 def test_pictures_are_made_smaller_for_the_probes(rng):
     big = Images(values=rng.integers(0, 256, (100, 1, 70, 40), dtype=np.uint8), labels=rng.integers(0, 2, 100))
-    assert evaluation._small(np.asarray(big.values, np.float32)).shape == (100, 1, 24, 14)
+    assert measures._small(np.asarray(big.values, np.float32)).shape == (100, 1, 24, 14)
 
 
 def test_data_of_another_shape(trained, rng):
@@ -216,7 +215,7 @@ def test_data_of_another_shape(trained, rng):
 
 
 def test_text(found):
-    text = evaluation.as_text(found)
+    text = measures.as_text(found)
     assert "level 1: " in text and "level order" in text and "units active" in text
 
 

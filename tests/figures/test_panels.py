@@ -16,7 +16,8 @@ from vlae.figures import panels as figures
 from vlae.figures.curves import progress
 from vlae.figures.kinds import KINDS
 from vlae.figures.pictures import to_pictures
-from vlae.models.base import Codes, ForwardPass, LatentModel, standard_normal
+from vlae.models.base import Codes, ForwardPass, LatentModel
+from vlae.models.distributions import NormalCode, standard_normal
 from vlae.models.inference import evaluating
 from vlae.models.ladder import VLAE, Level
 
@@ -40,7 +41,7 @@ class Painter(LatentModel):
         self.seen_training.append(self.norm.training)
         ones = torch.ones(())
         means = [(x[:, 0, level, :size] - 0.5) * 20 for level, size in enumerate(self.code_sizes)]
-        return tuple(Normal(mean, ones.expand_as(mean)) for mean in means)
+        return tuple(NormalCode(mean, ones.expand_as(mean)) for mean in means)
 
     def generate(self, codes: Codes) -> Distribution:
         self.seen_training.append(self.norm.training)
@@ -50,9 +51,9 @@ class Painter(LatentModel):
         return Independent(Normal(mean, torch.ones(())), 3)
 
     def prior(self, level, above):
-        prior = standard_normal(len(above[0]), self.code_sizes[level - 1], self.device)
-        shift = 0.5 * above[0].sum(1, keepdim=True) if self.conditional else 0.0
-        return Normal(prior.mean + shift, prior.stddev)
+        prior = standard_normal(len(above[0]) if above else 1, self.code_sizes[level - 1], self.device)
+        shift = 0.5 * above[0].sum(1, keepdim=True) if self.conditional and above else 0.0
+        return NormalCode(prior.mean + shift, prior.stddev)
 
     def forward(self, x, fade=None) -> ForwardPass:
         raise NotImplementedError

@@ -12,7 +12,9 @@ from vlae import objectives
 from vlae.models.base import ForwardPass, LatentModel
 from vlae.models.distributions import NormalCode
 from vlae.models.ladder import VLAE, Level
-from vlae.objectives import ELBO, distortion, elbo, rates
+from vlae.models.likelihoods import Laplace
+from vlae.objectives import ELBO, distortion, rates
+from vlae.objectives.elbo import elbo
 from vlae.objectives.schedules import growth_order
 from vlae.recipes import build, lean
 

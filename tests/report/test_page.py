@@ -10,10 +10,10 @@ from PIL import Image
 
 from vlae.atomic import WriteError
 from vlae.data import load
-from vlae.evaluation.measures import evaluate, level_card
+from vlae.evaluation import level_card
 from vlae.report import page as report
 from vlae.runs.run import EVALUATION
-from vlae.workflows import train
+from vlae.workflows import evaluate, train
 
 
 @pytest.fixture(scope="module")

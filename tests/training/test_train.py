@@ -15,17 +15,19 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 import vlae
-from vlae import objectives, recipes
+from vlae import recipes, workflows
 from vlae.atomic import WriteError
 from vlae.cli import main as cli
 from vlae.data import DataError, Images
 from vlae.evaluation.rates import summarise
+from vlae.objectives import elbo
 from vlae.runs import run as runs
 from vlae.runs.run import RunError
 from vlae.training import loop
 from vlae.training import train as training
 from vlae.training.loop import NotFiniteError
-from vlae.training.train import Stopped, train
+from vlae.training.train import Stopped
+from vlae.workflows import train
 
 ROOT = Path(__file__).parents[2]
 
@@ -63,8 +65,8 @@ def at_step(monkeypatch, step, action):
         calls.append(1)
         return action(original(forward)) if len(calls) == step else original(forward)
 
-    original = objectives.rates
-    monkeypatch.setattr(objectives, "rates", rates)
+    original = elbo.rates
+    monkeypatch.setattr(elbo, "rates", rates)
 
 
 def raising(signal_number):
@@ -83,7 +85,7 @@ def drawn():
 @pytest.fixture(autouse=True)
 def _quick(request, monkeypatch):
     if "drawn" not in request.fixturenames:
-        monkeypatch.setattr(training.page, "write", lambda run: None)
+        monkeypatch.setattr(workflows.page, "write", lambda run: None)
 
 
 @pytest.fixture(scope="module")
@@ -99,8 +101,8 @@ def test_a_run_holds_everything_and_no_checkpoint(uninterrupted):
         *("recipe.json", "model.safetensors", "summary.json", "examples.npy", "metrics.csv", "figures", "report.html")
     }
     record = json.loads((uninterrupted.path / "recipe.json").read_text())
-    assert set(record) == {"recipe", "data", "versions", "machine"}
-    assert recipes.Recipe.from_json(json.dumps(record["recipe"])) == uninterrupted.recipe
+    assert set(record) == {"format", "recipe", "data", "versions", "machine"} and record["format"] == 2
+    assert recipes.Recipe.from_dict(record) == uninterrupted.recipe
     assert [float(row["step"]) for row in rows(uninterrupted.path)] == [20]
     assert uninterrupted.history["fade_2"] == [1.0]
 
@@ -195,22 +197,22 @@ def test_after_a_kill_the_run_goes_on_from_its_last_checkpoint(tmp_path, uninter
     np.save(tmp_path / "a.npy", pictures())
     killed = f"""
         import os, signal, sys
-        from vlae import objectives
+        from vlae.objectives import elbo
         from vlae.training import loop
-        from vlae.training import train as training
-        loop.CHECKPOINT_EVERY, loop.LOG_EVERY, rates, calls = 0, 5, objectives.rates, []
+        from vlae.workflows import train
+        loop.CHECKPOINT_EVERY, loop.LOG_EVERY, rates, calls = 0, 5, elbo.rates, []
         def rates_until_killed(forward):
             calls.append(1)
             if len(calls) == 13:
                 os.kill(os.getpid(), signal.SIGKILL)
             return rates(forward)
-        objectives.rates = rates_until_killed
-        keep = loop.Keeper._save
+        elbo.rates = rates_until_killed
+        keep = loop.Recorder._save
         def save_once(self, trainer, step):
             if step == 5:
                 keep(self, trainer, step)
-        loop.Keeper._save = save_once
-        training.train({str(tmp_path / "a.npy")!r}, out={str(tmp_path / "run")!r}, steps=20, batch_size=8, codes=(1, 2))
+        loop.Recorder._save = save_once
+        train({str(tmp_path / "a.npy")!r}, out={str(tmp_path / "run")!r}, steps=20, batch_size=8, codes=(1, 2))
     """
     code = "\n".join(line.removeprefix("        ") for line in killed.splitlines())
     done = subprocess.run([sys.executable, "-c", code], env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False)
@@ -229,7 +231,7 @@ def test_after_a_kill_the_run_goes_on_from_its_last_checkpoint(tmp_path, uninter
 
 def test_a_run_killed_before_its_first_checkpoint_begins_again(tmp_path, monkeypatch, uninterrupted):
     with monkeypatch.context() as patch:
-        patch.setattr(loop.Keeper, "on_train_start", lambda *_: (_ for _ in ()).throw(MemoryError()))
+        patch.setattr(loop.Recorder, "on_train_start", lambda *_: (_ for _ in ()).throw(MemoryError()))
         with pytest.raises(MemoryError):
             quick(tmp_path / "run")
     assert [file.name for file in (tmp_path / "run").iterdir()] == ["recipe.json"]
@@ -238,11 +240,19 @@ def test_a_run_killed_before_its_first_checkpoint_begins_again(tmp_path, monkeyp
 
 def test_an_error_after_the_training_loses_none_of_it(tmp_path, monkeypatch, uninterrupted):
     with monkeypatch.context() as patch:
-        patch.setattr(training.page, "write", lambda run: (_ for _ in ()).throw(KeyboardInterrupt))
-        with pytest.raises(KeyboardInterrupt):
+        patch.setattr(training, "summarise", lambda *_: (_ for _ in ()).throw(MemoryError()))
+        with pytest.raises(MemoryError):
             quick(tmp_path / "run")
     at_step(monkeypatch, 1, lambda terms: pytest.fail("a step was done again"))
     assert_same(quick(tmp_path / "run", resume=True), uninterrupted)
+
+
+def test_a_run_is_finished_before_its_page_is_drawn(tmp_path, monkeypatch, uninterrupted):
+    with monkeypatch.context() as patch:
+        patch.setattr(workflows.page, "write", lambda run: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt, match="is finished; draw its figures and page with: vlae report"):
+            quick(tmp_path / "run")
+    assert_same(runs.load(tmp_path / "run"), uninterrupted)
 
 
 def test_a_resumed_run_keeps_its_settings(tmp_path, monkeypatch):
@@ -281,7 +291,7 @@ def test_a_line_says_how_it_goes(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(loop, "LOG_EVERY", 10)
     quick(tmp_path / "run", progress=True)
     lines = capsys.readouterr().err.splitlines()
-    assert lines[2:] == ["measuring on held-out data, drawing figures"]
+    assert lines[2:] == ["measuring on held-out data", "drawing figures"]
     assert all(part in lines[0] for part in ("step 10 (50%)", "images/s", "distortion", "KL", "nats", "0:0", " left"))
     assert len(lines[0].split("KL ")[1].split(" nats")[0].split()) == 2
 
@@ -386,13 +396,12 @@ def full(*arguments, **options):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("write", ["save_checkpoint", "writerow", "write_bytes", "save_png", "write_text"])
+@pytest.mark.parametrize("write", ["save_checkpoint", "writerow", "write_bytes", "write_text"])
 def test_a_full_disk_says_so_and_the_run_goes_on_when_there_is_room(tmp_path, monkeypatch, uninterrupted, drawn, write):
     owner, name = {
         "save_checkpoint": (loop.lightning.Trainer, "save_checkpoint"),
-        "writerow": (loop.Keeper, "_log"),
+        "writerow": (loop.Recorder, "_log"),
         "write_bytes": (Path, "write_bytes"),
-        "save_png": (Image.Image, "save"),
         "write_text": (Path, "write_text"),
     }[write]
     original = getattr(owner, name)
@@ -413,6 +422,15 @@ def test_a_full_disk_says_so_and_the_run_goes_on_when_there_is_room(tmp_path, mo
     with pytest.raises(RunError, match="not finished"):
         runs.load(tmp_path / "run")
     assert_same(quick(tmp_path / "run", resume=True), uninterrupted)
+
+
+def test_a_picture_that_cannot_be_written_is_no_error_of_the_run(tmp_path, monkeypatch, uninterrupted, drawn, capsys):
+    monkeypatch.setattr(Image.Image, "save", full)
+    run = quick(tmp_path / "run")
+    said = capsys.readouterr().err
+    assert "levels.png cannot be written (No space left on device); make room" in said
+    assert f"the run in {run.path} is finished; draw its figures and page with: vlae report {run.path}" in said
+    assert_same(runs.load(run.path), uninterrupted)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux") or os.geteuid() != 0, reason="mounting takes root")

@@ -184,7 +184,7 @@ def elbos_of(
     distortions = torch.zeros(len(x), device=x.device)
     for noise in zip(*half, strict=True):
         for sign in (1, -1):
-            codes = tuple(q.place(sign * e.to(q.mean)) for q, e in zip(posteriors, noise, strict=True))
+            codes = tuple(q.place(sign * e.to(q.mean)[None]) for q, e in zip(posteriors, noise, strict=True))
             distortions -= model.generate(tuple(code.to(x.dtype) for code in codes)).log_prob(x)
     return -distortions / (2 * len(half[0])) - rates_of(model, posteriors).sum(0)
 

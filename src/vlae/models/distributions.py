@@ -22,11 +22,11 @@ class CodeDistribution(Distribution, ABC):
     """
 
     @abstractmethod
-    def place(self, noise: Float[Tensor, "n size"]) -> Float[Tensor, "n size"]:
+    def place(self, noise: Float[Tensor, "_ size"]) -> Float[Tensor, "_ size"]:
         """The code that standard normal noise stands for."""
 
     @abstractmethod
-    def noise_of(self, code: Float[Tensor, "n size"]) -> Float[Tensor, "n size"]:
+    def noise_of(self, code: Float[Tensor, "_ size"]) -> Float[Tensor, "_ size"]:
         """Noise that `place` would turn into this code."""
 
     @classmethod
@@ -41,12 +41,12 @@ class NormalCode(Normal, CodeDistribution):
     def __init__(self, mean: Float[Tensor, "n size"], stddev: Float[Tensor, "n size"]):
         super().__init__(mean, stddev, validate_args=False)
 
-    def place(self, noise: Float[Tensor, "n size"]) -> Float[Tensor, "n size"]:
+    def place(self, noise: Float[Tensor, "_ size"]) -> Float[Tensor, "_ size"]:
         """Mean + stddev · ε."""
         placed: Tensor = self.mean + self.stddev * noise
         return placed
 
-    def noise_of(self, code: Float[Tensor, "n size"]) -> Float[Tensor, "n size"]:
+    def noise_of(self, code: Float[Tensor, "_ size"]) -> Float[Tensor, "_ size"]:
         """(z - mean) / stddev."""
         noise: Tensor = (code - self.mean) / self.stddev
         return noise

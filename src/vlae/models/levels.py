@@ -73,9 +73,9 @@ class LevelSettings(Kind, ABC):
             ValueError: if they cannot be built at this place.
         """
 
-    @abstractmethod
     def describe(self) -> Description:
-        """The level in words."""
+        """The level in words; a kind that says nothing is called by its name."""
+        return Description(reads=self.kind, acts=self.kind, title=f"a level of kind {self.kind}", sentence="")
 
 
 class LadderLevel(nn.Module, ABC):

@@ -1,5 +1,6 @@
 """What training minimises: the objective's protocol, the ELBO, bounds, schedules, discrepancies, critics."""
 
+from vlae.objectives.adversarial import frozen as frozen
 from vlae.objectives.base import Batch as Batch
 from vlae.objectives.base import Loss as Loss
 from vlae.objectives.base import Objective as Objective
@@ -8,7 +9,6 @@ from vlae.objectives.bounds import log_likelihood as log_likelihood
 from vlae.objectives.discrepancies import mmd as mmd
 from vlae.objectives.elbo import ELBO as ELBO
 from vlae.objectives.elbo import distortion as distortion
-from vlae.objectives.elbo import elbo as elbo
 from vlae.objectives.elbo import noise as noise
 from vlae.objectives.elbo import rates as rates
 from vlae.objectives.elbo import rates_per_dimension as rates_per_dimension

@@ -72,7 +72,7 @@ def tensor_names(stored: set[str], wanted: set[str]) -> dict[str, str]:
         stored: the names in the file.
         wanted: the names that the model has.
     """
-    names = {name: _today(name) for name in stored}
+    names = {name: name if name in wanted else _today(name) for name in stored}
     return {name: now for name, now in names.items() if now in wanted or now not in _DROPPED}
 
 

@@ -241,7 +241,8 @@ def _levels(summary: Mapping[str, Any], found: Mapping[str, Any] | None) -> str:
     for level in summary["levels"]:
         place = level["level"]
         rows.append(
-            f"| {place} | {level['code_size']} | {number(level['kl_nats'], '.1f')} | {titles.get(place, 'not measured')} |"
+            f"| {place} | {level['code_size']} | {number(level['kl_nats'], '.1f')} "
+            f"| {titles.get(place, 'not measured')} |"
         )
     return "\n".join(rows)
 

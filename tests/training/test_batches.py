@@ -1,0 +1,45 @@
+"""The stream of batches: the same whenever it begins, each datum once an epoch, labels beside their data."""
+
+import numpy as np
+import torch
+
+from vlae.recipes import Training
+from vlae.training.batches import Batches
+
+
+class StubTrainer:
+    def __init__(self, step=0, rank=0, world=1):
+        self.global_step, self.global_rank, self.world_size = step, rank, world
+
+
+def batches(num, *, labels=None, **stub):
+    stream = Batches(np.arange(22), labels, Training(batch_size=4), StubTrainer(**stub))
+    return [batch for _, batch in zip(range(num), stream, strict=False)]
+
+
+def values(num, **stub):
+    return [batch.x.tolist() for batch in batches(num, **stub)]
+
+
+def test_a_batch_is_the_same_whenever_the_stream_begins():
+    assert values(14)[5:] == values(9, step=5)
+
+
+def test_an_epoch_shows_each_datum_once_and_epochs_differ():
+    seen = values(10)
+    for epoch in (seen[:5], seen[5:]):
+        assert len({row for batch in epoch for row in batch}) == 20
+    assert seen[:5] != seen[5:]
+
+
+def test_devices_share_an_epoch():
+    rows = [row for rank in (0, 1) for batch in values(2, rank=rank, world=2) for row in batch]
+    assert len(rows) == len(set(rows)) == 16
+
+
+def test_labels_and_row_numbers_go_with_their_data():
+    labels = np.where(np.arange(22) % 3, -1, np.arange(22))
+    for batch in batches(10, labels=labels):
+        assert batch.rows.equal(batch.x)
+        assert batch.labels.dtype == torch.int64 and batch.labels.equal(torch.from_numpy(labels)[batch.rows])
+    assert batches(1)[0].labels is None
