@@ -183,7 +183,7 @@ def test_every_setting_reaches_the_recipe(tmp_path):
     assert (training.steps, training.minutes, training.batch_size, training.seed) == (4, 5, 8, 3)
     assert (training.learning_rate, training.precision) == (0.001, "fp32")
     assert (objective.beta, objective.growth) == (0.5, "joint")
-    assert (likelihood.family, likelihood.scale) == ("laplace", 0.125)
+    assert (likelihood.kind, likelihood.scale) == ("laplace", 0.125)
     assert run.recipe.shape == (3, 9, 9)
     assert run.data["limit"] == 20
 

@@ -74,7 +74,7 @@ class Comparison:
         record = {
             "source": self.source,
             "runs": {system: [str(run.path) for run in of_it] for system, of_it in self.systems.items()},
-            "recipes": {system: json.loads(of_it[0].recipe.to_json()) for system, of_it in self.systems.items()},
+            "recipes": {system: of_it[0].recipe.as_dict()["recipe"] for system, of_it in self.systems.items()},
             "measures": self.measures(),
             "not_defined": {system: [found["not_defined"] for found in of_it] for system, of_it in self.found.items()},
             "protocol": next(iter(self.found.values()))[0]["protocol"],
