@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=50, help="of each kind")
     args = parser.parse_args()
     np.random.seed(0)
-    recipe = recipes.lean(SHAPE, codes=CODES)
+    recipe = recipes.lean(SHAPE, code_sizes=CODES)
     values = np.random.randint(0, 256, (args.num, *SHAPE), dtype=np.uint8)
     with TemporaryDirectory() as folder:
         model = recipes.build(recipe, mean=torch.tensor(0.5), stddev=torch.tensor(0.5)).eval()

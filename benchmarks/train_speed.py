@@ -28,7 +28,7 @@ from vlae.training import loop
 from vlae.training.train import train
 
 RECIPES: dict[str, Callable[[], recipes.Recipe]] = {
-    "lean28": lambda: recipes.lean((1, 28, 28), codes=(2, 2, 2)),
+    "lean28": lambda: recipes.lean((1, 28, 28), code_sizes=(2, 2, 2)),
     "lean32": lambda: recipes.lean((3, 32, 32)),
     "lean64": lambda: recipes.lean((3, 64, 64)),
     "mnist": recipes.mnist,

@@ -57,7 +57,7 @@ if args.run:
     pairs = zip(run.encode(train), run.encode(test), strict=True)
     features = {f"level {level}": pair for level, pair in enumerate(pairs, start=1)}
 else:
-    encoder = vlae.LadderEncoder(codes=(4, 4, 8), steps=3000, random_state=0).fit(train)
+    encoder = vlae.LadderEncoder(code_sizes=(4, 4, 8), steps=3000, random_state=0).fit(train)
     codes = encoder.transform(train), encoder.transform(test)
     features = {}
     for level in encoder.levels_:

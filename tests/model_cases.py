@@ -33,31 +33,31 @@ SMALL = (1, 8, 8)
 CASES = {
     "lean 1x8x8": lambda: build(lean(SMALL, width=4)),
     "lean 2x9x9": lambda: build(lean((2, 9, 9), width=4)),
-    "lean 3x13x13": lambda: build(lean((3, 13, 13), codes=(2, 3, 4), width=4)),
-    "lean 3x20x28": lambda: build(lean((3, 20, 28), codes=(2, 3, 4), width=4)),
+    "lean 3x13x13": lambda: build(lean((3, 13, 13), code_sizes=(2, 3, 4), width=4)),
+    "lean 3x20x28": lambda: build(lean((3, 20, 28), code_sizes=(2, 3, 4), width=4)),
     "lean 3x32x32": lambda: build(lean((3, 32, 32), width=8)),
     "lean 4x64x64": lambda: build(lean((4, 64, 64), width=4)),
-    "lean one level": lambda: build(lean(SMALL, codes=(3,), width=4)),
-    "lean six levels": lambda: build(lean((1, 16, 16), codes=(1, 2, 3, 4, 5, 6), width=4)),
-    "lean hole at the bottom": lambda: build(lean(SMALL, codes=(0, 3), width=4)),
-    "lean hole inside": lambda: build(lean(SMALL, codes=(2, 0, 3), width=4)),
-    "lean hole at the top": lambda: build(lean(SMALL, codes=(2, 3, 0), width=4)),
-    "lean holes": lambda: build(lean((1, 16, 16), codes=(0, 2, 0, 3, 0, 0), width=4)),
+    "lean one level": lambda: build(lean(SMALL, code_sizes=(3,), width=4)),
+    "lean six levels": lambda: build(lean((1, 16, 16), code_sizes=(1, 2, 3, 4, 5, 6), width=4)),
+    "lean hole at the bottom": lambda: build(lean(SMALL, code_sizes=(0, 3), width=4)),
+    "lean hole inside": lambda: build(lean(SMALL, code_sizes=(2, 0, 3), width=4)),
+    "lean hole at the top": lambda: build(lean(SMALL, code_sizes=(2, 3, 0), width=4)),
+    "lean holes": lambda: build(lean((1, 16, 16), code_sizes=(0, 2, 0, 3, 0, 0), width=4)),
     "lean vector": lambda: build(lean((5,), width=4)),
-    "lean number": lambda: build(lean((1,), codes=(1, 0, 2), width=4)),
+    "lean number": lambda: build(lean((1,), code_sizes=(1, 0, 2), width=4)),
     "lean bernoulli learned": lambda: build(adjust(lean(SMALL, width=4), family="bernoulli", scale="learned")),
     "lean gaussian learned": lambda: build(adjust(lean((5,), width=4), scale="learned")),
     "lean gaussian fixed": lambda: build(adjust(lean(SMALL, width=4), scale=0.1)),
     "mnist": lambda: build(slim(mnist((1, 28, 28)))),
     "mnist deep": lambda: build(slim(mnist((1, 9, 12), deep_heads=True))),
-    "mnist as a VAE": lambda: build(slim(mnist(SMALL, codes=(0, 0, 4), deep_heads=True))),
-    "mnist without its top": lambda: build(slim(mnist(SMALL, codes=(2, 2, 0), deep_heads=True))),
+    "mnist as a VAE": lambda: build(slim(mnist(SMALL, code_sizes=(0, 0, 4), deep_heads=True))),
+    "mnist without its top": lambda: build(slim(mnist(SMALL, code_sizes=(2, 2, 0), deep_heads=True))),
     "svhn": lambda: build(slim(svhn((3, 25, 25)))),
     "svhn deep": lambda: build(slim(svhn((3, 32, 32), deep_heads=True))),
     "celeba": lambda: build(slim(celeba((3, 64, 64)))),
     "celeba deep": lambda: build(slim(celeba((3, 33, 31), deep_heads=True))),
     "lsun": lambda: build(slim(lsun((3, 16, 16)))),
-    "lsun deep": lambda: build(slim(lsun((3, 16, 16), codes=(0, 2, 2, 4), deep_heads=True))),
+    "lsun deep": lambda: build(slim(lsun((3, 16, 16), code_sizes=(0, 2, 2, 4), deep_heads=True))),
     **{
         f"{recipe.__name__} {'x'.join(map(str, shape))}": partial(
             lambda recipe, shape: build(recipe(shape, width=4)), recipe, shape
@@ -65,10 +65,10 @@ CASES = {
         for recipe in (joint, vae, hvae, lvae)
         for shape in (SMALL, (3, 17, 12), (5,))
     },
-    "hvae of two levels": lambda: build(hvae(SMALL, codes=(4, 3), width=4)),
-    "hvae of five levels": lambda: build(adjust(hvae(SMALL, codes=(5, 4, 3, 2, 1), width=4), family="bernoulli")),
-    "lvae of two levels": lambda: build(lvae(SMALL, codes=(4, 3), width=4)),
-    "lvae of five levels": lambda: build(adjust(lvae((5,), codes=(5, 4, 3, 2, 1), width=4), scale="learned")),
+    "hvae of two levels": lambda: build(hvae(SMALL, code_sizes=(4, 3), width=4)),
+    "hvae of five levels": lambda: build(adjust(hvae(SMALL, code_sizes=(5, 4, 3, 2, 1), width=4), family="bernoulli")),
+    "lvae of two levels": lambda: build(lvae(SMALL, code_sizes=(4, 3), width=4)),
+    "lvae of five levels": lambda: build(adjust(lvae((5,), code_sizes=(5, 4, 3, 2, 1), width=4), scale="learned")),
 }
 
 

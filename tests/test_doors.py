@@ -248,7 +248,7 @@ class Squares(vlae.Objective, kind="squares"):
 
 @pytest.fixture(scope="module")
 def without_density(tmp_path_factory):
-    recipe = replace(recipes.lean((1, 8, 8), codes=(2, 3), width=4), likelihood=NoDensity(), objective=Squares())
+    recipe = replace(recipes.lean((1, 8, 8), code_sizes=(2, 3), width=4), likelihood=NoDensity(), objective=Squares())
     out = tmp_path_factory.mktemp("lacking") / "run"
     return vlae.train(images(), out=out, recipe=recipes.adjust(recipe, steps=10, batch_size=8), progress=False)
 
@@ -290,7 +290,7 @@ def test_a_generator_without_encoder_says_not_defined_and_why(tmp_path, monkeypa
             error = (drawn.mean() - batch.x.mean()).square()
             return vlae.Loss(error, error.detach()[None])
 
-    recipe = replace(recipes.lean((1, 8, 8), codes=(2, 3), width=4), model="OnlyGenerates", objective=Draws())
+    recipe = replace(recipes.lean((1, 8, 8), code_sizes=(2, 3), width=4), model="OnlyGenerates", objective=Draws())
     run = vlae.train(images(), out=tmp_path / "run", recipe=recipes.adjust(recipe, steps=5), progress=False)
     result = vlae.evaluate(run, images())
     assert result["level_order"] is None and result["not_defined"]["level_order"] == "it only generates"
@@ -303,3 +303,13 @@ def test_a_generator_without_encoder_says_not_defined_and_why(tmp_path, monkeypa
     from vlae.evaluation import measures
 
     assert "not defined" in measures.as_text(result)
+
+
+def test_earlier_names_of_arguments_still_work(tmp_path):
+    with pytest.deprecated_call(match="codes= is deprecated; write code_sizes="):
+        recipe = recipes.make("lean", (1, 8, 8), codes=(2, 3))
+    assert recipe == recipes.make("lean", (1, 8, 8), code_sizes=(2, 3))
+    with pytest.raises(TypeError, match="the same argument; give code_sizes"):
+        recipes.lean((1, 8, 8), codes=(2, 3), code_sizes=(2, 3))
+    with pytest.deprecated_call(match="codes is deprecated"):
+        vlae.LadderEncoder(codes=(1, 2), steps=2, random_state=0).fit(np.random.default_rng(0).random((20, 3)))

@@ -57,12 +57,12 @@ def digits():
 
 @pytest.fixture(scope="module")
 def fitted(digits):
-    return LadderEncoder(codes=(1, 2), image_shape=(8, 8), steps=40, random_state=0).fit(digits)
+    return LadderEncoder(code_sizes=(1, 2), image_shape=(8, 8), steps=40, random_state=0).fit(digits)
 
 
 @pytest.mark.slow
 def test_it_learns_to_give_digits_back(digits):
-    encoder = LadderEncoder(codes=(4, 8), image_shape=(8, 8), steps=150, random_state=0).fit(digits)
+    encoder = LadderEncoder(code_sizes=(4, 8), image_shape=(8, 8), steps=150, random_state=0).fit(digits)
     again = encoder.inverse_transform(encoder.transform(digits))
     assert again.shape == digits.shape
     assert np.square(again - digits).mean() < 0.6 * digits.var(0).mean()  # what the mean digit gives
@@ -80,7 +80,7 @@ def test_what_it_gives_does_not_depend_on_the_batch(fitted, digits):
 
 def test_seeds(digits):
     def codes(seed):
-        return LadderEncoder(codes=(2,), steps=5, random_state=seed).fit_transform(digits)
+        return LadderEncoder(code_sizes=(2,), steps=5, random_state=seed).fit_transform(digits)
 
     state = torch.get_rng_state()
     first = codes(0)
@@ -105,7 +105,7 @@ def test_it_is_quiet_and_leaves_nothing(digits, tmp_path, monkeypatch, capfd, re
 @pytest.mark.parametrize("shape", [(8, 8), (8, 8, 3), (3, 8, 8)])
 def test_images_are_arrays_or_flattened(shape):
     images = np.random.default_rng(0).random((30, *shape), dtype=np.float32)
-    settings = {"codes": (1, 2), "steps": 3, "random_state": 0}
+    settings = {"code_sizes": (1, 2), "steps": 3, "random_state": 0}
     of_arrays = LadderEncoder(**settings).fit(images)
     of_rows = LadderEncoder(image_shape=shape, **settings).fit(images.reshape(30, -1))
     codes = of_arrays.transform(images)
@@ -119,7 +119,7 @@ def test_images_are_arrays_or_flattened(shape):
 
 def test_whole_numbers_are_grey_values(digits):
     whole = (digits * 255).round().astype(np.uint8)
-    encoder = LadderEncoder(codes=(2,), image_shape=(8, 8), steps=3, random_state=0).fit(whole)
+    encoder = LadderEncoder(code_sizes=(2,), image_shape=(8, 8), steps=3, random_state=0).fit(whole)
     np.testing.assert_allclose(encoder.transform(whole), encoder.transform(whole / 255), atol=1e-5)
     np.testing.assert_array_equal(encoder.transform(whole), encoder.transform(pd.DataFrame(whole.astype(int))))
 
@@ -143,7 +143,7 @@ def test_levels_choose_the_columns(fitted, digits):
 
 def test_data_frames(fitted):
     iris = load_iris(as_frame=True).data
-    encoder = LadderEncoder(codes=(1, 2), steps=3, random_state=0).set_output(transform="pandas")
+    encoder = LadderEncoder(code_sizes=(1, 2), steps=3, random_state=0).set_output(transform="pandas")
     codes = encoder.fit_transform(iris)
     assert codes.columns.tolist() == ["level1_0", "level2_0", "level2_1"]
     assert codes.index.equals(iris.index)
@@ -153,7 +153,7 @@ def test_data_frames(fitted):
 
 
 def test_hierarchical_models_have_the_same_face(digits):
-    encoder = LadderEncoder(recipe="hvae", codes=(4, 2), image_shape=(8, 8), levels=1, steps=3, random_state=0)
+    encoder = LadderEncoder(recipe="hvae", code_sizes=(4, 2), image_shape=(8, 8), levels=1, steps=3, random_state=0)
     codes = encoder.fit_transform(digits)
     assert codes.shape == (200, 4)
     assert encoder.inverse_transform(codes).shape == digits.shape
@@ -166,7 +166,7 @@ def test_hierarchical_models_have_the_same_face(digits):
 @pytest.mark.slow
 def test_pipeline_grid_search_clone_pickle_and_joblib(digits, fitted, tmp_path):
     labels = load_digits().target[:200]
-    encoder = LadderEncoder(codes=(2, 4), image_shape=(8, 8), steps=5, random_state=0)
+    encoder = LadderEncoder(code_sizes=(2, 4), image_shape=(8, 8), steps=5, random_state=0)
     pipeline = make_pipeline(encoder, LogisticRegression())
     grid = {"ladderencoder__levels": [1, None], "ladderencoder__settings": [None, {"beta": 2.0}]}
     search = GridSearchCV(pipeline, grid, cv=2, error_score="raise").fit(digits, labels)
@@ -196,7 +196,7 @@ def test_pipeline_grid_search_clone_pickle_and_joblib(digits, fitted, tmp_path):
         ({"levels": 3}, np.zeros((4, 5)), r"levels are 3, of which \[3\] have no code; choose from \[1, 2\]"),
         ({"recipe": "learn"}, np.zeros((4, 5)), "no recipe 'learn'; choose one of lean"),
         ({"recipe": lean((6,))}, np.zeros((4, 5)), r"recipe is for data of shape \(6,\)"),
-        ({"recipe": lean((5,)), "codes": (1,)}, np.zeros((4, 5)), "a recipe made before has its own"),
+        ({"recipe": lean((5,)), "code_sizes": (1,)}, np.zeros((4, 5)), "a recipe made before has its own"),
         ({"settings": {"stepps": 1}}, np.zeros((4, 5)), "no recipe has a setting stepps"),
         ({"steps": 0}, np.zeros((4, 5)), "steps is 0"),
         ({}, np.full((4, 5), 1e300), "too large for dtype"),

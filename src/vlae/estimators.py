@@ -1,5 +1,6 @@
 """The scikit-learn face of a ladder: fit, transform and inverse_transform, one column per dimension of the codes."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any, Self
@@ -31,7 +32,7 @@ class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     same machine and number of threads.
 
     Args:
-        codes: sizes of the levels' codes, level 1 first; None: the recipe's own choice for this shape.
+        code_sizes: of every level, level 1 first; None: the recipe's own choice for this shape.
         levels: the level, or levels, whose codes `transform` returns; None: all.
         image_shape: of one flattened image: (height, width), (height, width, channels) or (channels, height, width);
             None: X is a table, or its images are not flattened.
@@ -41,6 +42,7 @@ class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         settings: further fields of `Training`, `Objective` or `Likelihood`, as {"batch_size": 32, "beta": 2.0}.
         random_state: seed of weights, batches and draws: a whole number, a RandomState, or None, which is another one
             each time.
+        codes: deprecated, the earlier name of `code_sizes`.
 
     Attributes:
         model_: the trained ladder.
@@ -53,7 +55,7 @@ class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     Examples:
         >>> from sklearn.datasets import load_iris
         >>> X = load_iris().data
-        >>> encoder = LadderEncoder(codes=(1, 2), steps=5, random_state=0)
+        >>> encoder = LadderEncoder(code_sizes=(1, 2), steps=5, random_state=0)
         >>> encoder.fit_transform(X).shape
         (150, 3)
         >>> encoder.get_feature_names_out().tolist()
@@ -63,14 +65,16 @@ class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def __init__(
         self,
         *,
-        codes: Sequence[int] | None = None,
+        code_sizes: Sequence[int] | None = None,
         levels: int | Sequence[int] | None = None,
         image_shape: Sequence[int] | None = None,
         recipe: str | Recipe = "lean",
         steps: int | None = 2_000,
         settings: Mapping[str, Any] | None = None,
         random_state: int | np.random.RandomState | None = None,
+        codes: Sequence[int] | None = None,
     ):
+        self.code_sizes = code_sizes
         self.codes = codes
         self.levels = levels
         self.image_shape = image_shape
@@ -208,11 +212,14 @@ class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return np.ascontiguousarray(values).reshape(len(values), *((-1,) if self._flat else self.image_shape_))
 
     def _recipe(self, shape: tuple[int, ...]) -> Recipe:
+        sizes = self.code_sizes if self.codes is None else self.codes
+        if self.codes is not None:
+            warnings.warn("codes is deprecated; write code_sizes", DeprecationWarning, stacklevel=3)
         recipe = self.recipe
         if isinstance(recipe, str):
-            recipe = recipes.make(recipe, shape, codes=self.codes)
-        elif self.codes is not None:
-            raise ValueError("codes choose a recipe's levels; a recipe made before has its own")
+            recipe = recipes.make(recipe, shape, code_sizes=sizes)
+        elif sizes is not None:
+            raise ValueError("code_sizes choose a recipe's levels; a recipe made before has its own")
         if recipe.shape != shape:
             raise ValueError(f"the recipe is for data of shape {recipe.shape}; this data has shape {shape}")
         seed = check_random_state(self.random_state).randint(2**31 - 1)

@@ -38,7 +38,7 @@ COMMANDS = (
     "study gibbs",
     "train",
 )
-QUICK = ("--steps", "4", "--batch-size", "8", "--codes", "1,2")
+QUICK = ("--steps", "4", "--batch-size", "8", "--code-sizes", "1,2")
 
 
 def environment():
@@ -277,9 +277,9 @@ def test_bad_settings_are_refused_and_leave_nothing(tmp_path, capsys, monkeypatc
     write_npy("a.npy")
     for options, *words in (
         ("--recipe leen", "no recipe 'leen'", "lean, joint, vae, hvae, lvae, mnist, svhn, celeba, lsun"),
-        ("--recipe mnist --codes 2,2", "3 levels, 2 code sizes"),
-        ("--codes 2;2", "codes are '2;2'", "2,2,2"),
-        ("--codes 2,-1", "(2, -1)"),
+        ("--recipe mnist --code-sizes 2,2", "3 levels, 2 code sizes"),
+        ("--code-sizes 2;2", "code sizes are '2;2'", "2,2,2"),
+        ("--code-sizes 2,-1", "(2, -1)"),
         ("--steps 0", "steps is 0"),
         ("--steps many", "--steps", "many"),
         ("--batch-size 1", "batch_size is 1"),
@@ -335,7 +335,7 @@ def test_a_damaged_run_is_refused(trained, tmp_path, capsys):
 @pytest.mark.slow
 def test_ctrl_c_and_resume(tmp_path, capsys):
     write_folder(tmp_path / "photos")
-    words = ["train", str(tmp_path / "photos"), "--out", str(tmp_path / "run"), "--codes", "1,2", "--steps", "100"]
+    words = ["train", str(tmp_path / "photos"), "--out", str(tmp_path / "run"), "--code-sizes", "1,2", "--steps", "100"]
     process = subprocess.Popen(
         [VLAE, *words], env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

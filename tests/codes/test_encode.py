@@ -35,19 +35,19 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def run(folder, tmp_path_factory):
     return train(
-        folder, out=tmp_path_factory.mktemp("runs") / "a", codes=(1, 0, 2), steps=4, batch_size=8, progress=False
+        folder, out=tmp_path_factory.mktemp("runs") / "a", code_sizes=(1, 0, 2), steps=4, batch_size=8, progress=False
     )
 
 
 @pytest.fixture(scope="module")
 def other(folder, tmp_path_factory):
-    return train(folder, out=tmp_path_factory.mktemp("runs") / "b", codes=(1, 0, 2), steps=5, progress=False)
+    return train(folder, out=tmp_path_factory.mktemp("runs") / "b", code_sizes=(1, 0, 2), steps=5, progress=False)
 
 
 @pytest.fixture(scope="module")
 def of_vectors(tmp_path_factory):
     vectors = np.random.default_rng(0).normal(size=(60, 5))
-    return train(vectors, out=tmp_path_factory.mktemp("runs") / "v", codes=(1, 2), steps=4, progress=False)
+    return train(vectors, out=tmp_path_factory.mktemp("runs") / "v", code_sizes=(1, 2), steps=4, progress=False)
 
 
 @pytest.fixture
@@ -136,7 +136,7 @@ def test_vectors(of_vectors, tmp_path):
 
 
 def test_a_conditional_prior_is_no_matter(folder, tmp_path):
-    run = train(folder, out=tmp_path / "run", recipe="hvae", codes=(3, 2), steps=3, batch_size=8, progress=False)
+    run = train(folder, out=tmp_path / "run", recipe="hvae", code_sizes=(3, 2), steps=3, batch_size=8, progress=False)
     found = columns_of(encode(run, folder, tmp_path / "codes.parquet"))
     assert (found["level1_kl_nats"] > 0).all()
     assert found["level1"].shape == (20, 3)

@@ -17,7 +17,7 @@ def pixels():
 @pytest.fixture(scope="module")
 def run(pixels, tmp_path_factory):
     out = tmp_path_factory.mktemp("mixing") / "run"
-    return train(pixels, out=out, steps=4, batch_size=8, codes=(2, 3, 4), progress=False)
+    return train(pixels, out=out, steps=4, batch_size=8, code_sizes=(2, 3, 4), progress=False)
 
 
 def given(run, mixed, *images):
@@ -41,7 +41,7 @@ def test_each_level_is_its_examples(run, pixels):
 
 
 def test_a_hierarchical_model_mixes_noise(pixels, tmp_path):
-    deep = train(pixels, out=tmp_path / "run", recipe="hvae", steps=4, batch_size=8, codes=(2, 3), progress=False)
+    deep = train(pixels, out=tmp_path / "run", recipe="hvae", steps=4, batch_size=8, code_sizes=(2, 3), progress=False)
     mixed = vlae.mix(deep, {1: pixels[0], 2: pixels[1]})
     noise = deep.noise_of(mixed.picture)
     assert [level.shape for level in noise] == [(1, 2), (1, 3)]

@@ -27,7 +27,7 @@ def quick(out, source, **settings):
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     pictures = np.random.default_rng(0).integers(0, 256, (120, 16, 16, 3), dtype=np.uint8)
-    return quick(tmp_path_factory.mktemp("runs") / "run", pictures, codes=(2, 0, 3))
+    return quick(tmp_path_factory.mktemp("runs") / "run", pictures, code_sizes=(2, 0, 3))
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +105,7 @@ def test_int8_and_its_loss(trained, found):
 
 @pytest.mark.parametrize("recipe", ["hvae", "lvae"])
 def test_the_hierarchies_are_exported_too(tmp_path, recipe, rng):
-    run = quick(tmp_path / "run", rng.integers(0, 256, (60, 8, 8), dtype=np.uint8), recipe=recipe, codes=(3, 2))
+    run = quick(tmp_path / "run", rng.integers(0, 256, (60, 8, 8), dtype=np.uint8), recipe=recipe, code_sizes=(3, 2))
     found = export.export(run)
     assert max(found["differences"].values()) < 1e-4
     assert list(found["differences"]) == [
@@ -116,7 +116,7 @@ def test_the_hierarchies_are_exported_too(tmp_path, recipe, rng):
 
 def test_vectors(tmp_path, rng, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    quick(tmp_path / "run", rng.normal(size=(60, 5)), codes=(1, 2))
+    quick(tmp_path / "run", rng.normal(size=(60, 5)), code_sizes=(1, 2))
     with pytest.raises(SystemExit) as stop:
         cli.main(["export", str(tmp_path / "run"), "--out", "out"])
     assert not stop.value.code

@@ -73,7 +73,7 @@ def test_table_and_figure(run, found, tmp_path):
 
 def test_vectors(tmp_path):
     vectors = np.random.default_rng(0).normal(size=(60, 5)).astype(np.float32)
-    run = train(vectors, out=tmp_path / "run", codes=(1, 2), steps=4, progress=False)
+    run = train(vectors, out=tmp_path / "run", code_sizes=(1, 2), steps=4, progress=False)
     vectors[7] = 50
     found = outliers.find(run, load(vectors, split="all"))
     assert found.strangest("whole", 1).tolist() == [7]

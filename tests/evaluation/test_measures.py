@@ -84,7 +84,7 @@ def test_finds_in_each_level_what_was_put_there(tmp_path, rng, upside_down):
     values = np.full((1000, 1, 8, 8), 20, np.uint8)
     for image, s, p in zip(values, shade, place, strict=True):
         image[0, 4 * (p // 2) : 4 * (p // 2) + 4, 4 * (p % 2) : 4 * (p % 2) + 4] += s.astype(np.uint8)
-    run, images = run_of(recipes.lean((1, 8, 8), codes=(2, 2), width=4), tmp_path, values, labels=place)
+    run, images = run_of(recipes.lean((1, 8, 8), code_sizes=(2, 2), width=4), tmp_path, values, labels=place)
     planted = [
         np.column_stack([shade, rng.normal(size=1000)]),
         np.column_stack([place // 2, place % 2]) + 0.1 * rng.normal(size=(1000, 2)),
@@ -140,7 +140,7 @@ def test_seeded_and_leaves_the_model_as_it_was(trained):
 def test_labels_alone(tmp_path, rng):
     labels = rng.integers(0, 2, 300)
     values = (rng.integers(0, 100, (300, 1, 8, 8)) + 150 * labels[:, None, None, None]).astype(np.uint8)
-    run, images = run_of(recipes.lean((1, 8, 8), codes=(2, 2), width=4), tmp_path, values, labels=labels)
+    run, images = run_of(recipes.lean((1, 8, 8), code_sizes=(2, 2), width=4), tmp_path, values, labels=labels)
     found = evaluate(run, images)
     assert found["judged_on"][-1] == "label" and "brightness" in found["judged_on"]
     assert found["levels"][0]["label_probe_accuracy"] > 0.9  # brightness is the label
@@ -149,7 +149,7 @@ def test_labels_alone(tmp_path, rng):
 
 def test_a_label_is_judged_beside_factors_unless_it_is_one_of_them(tmp_path, rng):
     values = rng.integers(0, 256, (200, 1, 8, 8), dtype=np.uint8)
-    recipe, kind = recipes.lean((1, 8, 8), codes=(2, 2), width=4), rng.integers(0, 3, 200)
+    recipe, kind = recipes.lean((1, 8, 8), code_sizes=(2, 2), width=4), rng.integers(0, 3, 200)
     for labels, judged in ((rng.integers(0, 3, 200), ["kind", "label"]), (kind, ["kind"])):
         run, images = run_of(recipe, tmp_path, values, labels=labels, factors={"kind": kind})
         found = evaluate(run, images)
@@ -159,7 +159,7 @@ def test_a_label_is_judged_beside_factors_unless_it_is_one_of_them(tmp_path, rng
 def test_one_label_class_and_constant_factors(tmp_path, rng):
     values = rng.integers(0, 256, (200, 1, 8, 8), dtype=np.uint8)
     run, images = run_of(
-        recipes.lean((1, 8, 8), codes=(2, 2), width=4), tmp_path, values,
+        recipes.lean((1, 8, 8), code_sizes=(2, 2), width=4), tmp_path, values,
         labels=np.zeros(200, int), factors={"same": np.ones(200), "other": rng.normal(size=200)},
     )  # fmt: skip
     found = evaluate(run, images)
@@ -170,7 +170,7 @@ def test_one_label_class_and_constant_factors(tmp_path, rng):
 
 
 def test_nothing_known_of_vectors(tmp_path, rng):
-    recipe = replace(recipes.lean((5,), codes=(2, 3), width=4), mean=0.0, stddev=1.0)
+    recipe = replace(recipes.lean((5,), code_sizes=(2, 3), width=4), mean=0.0, stddev=1.0)
     run, images = run_of(recipe, tmp_path, rng.normal(size=(200, 5)).astype(np.float32))
     found = evaluate(run, images)
     assert found["level_order"] is None and "give labels or factors" in found["not_defined"]["level_order"]
@@ -179,7 +179,7 @@ def test_nothing_known_of_vectors(tmp_path, rng):
 
 def test_vectors_with_factors(tmp_path, rng):
     values = rng.normal(size=(300, 5)).astype(np.float32)
-    recipe = replace(recipes.lean((5,), codes=(2, 3), width=4), mean=0.0, stddev=1.0)
+    recipe = replace(recipes.lean((5,), code_sizes=(2, 3), width=4), mean=0.0, stddev=1.0)
     run, images = run_of(recipe, tmp_path, values, factors={"first": values[:, 0], "kind": rng.integers(0, 3, 300)})
     found = evaluate(run, images)
     assert list(found["pixel_probes"]["first"]) == ["linear", "small", "large"]  # there is no mean over a picture
@@ -221,7 +221,7 @@ def test_text(found):
 
 def test_vectors_in_other_units(tmp_path, rng):
     values = rng.normal(size=(200, 5)).astype(np.float32)
-    recipe = replace(recipes.lean((5,), codes=(2, 3), width=4), mean=0.0, stddev=1.0)
+    recipe = replace(recipes.lean((5,), code_sizes=(2, 3), width=4), mean=0.0, stddev=1.0)
     run, _ = run_of(recipe, tmp_path, values)
     with pytest.raises(ValueError, match=r"standard deviations from the mean.*same units"):
         evaluate(run, Images(values=1e6 * values))

@@ -12,7 +12,7 @@ from vlae.models.distributions import NormalCode, standard_normal
 @pytest.fixture(scope="module")
 def model():
     torch.manual_seed(0)
-    return recipes.build(recipes.lean((1, 8, 8), codes=(1, 3), width=8))
+    return recipes.build(recipes.lean((1, 8, 8), code_sizes=(1, 3), width=8))
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,7 @@ def test_a_model_that_fails_is_left_as_it_was(model):
 
 def test_vectors_have_no_psnr_and_their_own_units():
     x = np.random.default_rng(0).normal(100, 50, (30, 4)).astype(np.float32)
-    recipe = recipes.lean((4,), codes=(2, 1), width=4)
+    recipe = recipes.lean((4,), code_sizes=(2, 1), width=4)
     model = recipes.build(recipe, mean=torch.tensor(x.mean(0)), stddev=torch.tensor(x.std(0)))
     reconstruction = summarise(model, x)["reconstruction"]
     assert set(reconstruction) == {"mse", "mae"}
@@ -97,7 +97,7 @@ def test_one_datum_has_no_active_units(model, images):
 
 
 def test_a_level_without_a_code_costs_nothing(images):
-    model = recipes.build(recipes.lean((1, 8, 8), codes=(0, 3), width=8))
+    model = recipes.build(recipes.lean((1, 8, 8), code_sizes=(0, 3), width=8))
     summary = summarise(model, images)
     assert levels(summary, "kl_nats")[0] == 0
     assert levels(summary, "active_units")[0] == 0

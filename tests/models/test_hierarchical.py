@@ -129,7 +129,7 @@ def test_learns(recipe, tmp_path):
     for i in range(2000):
         images[i, 0, :, 4 * side[i] : 4 * side[i] + 4] = 20 + shade[i]
     run = train(
-        images, out=tmp_path / "run", recipe=recipe((1, 8, 8), codes=(4, 2), width=8), steps=200, progress=False
+        images, out=tmp_path / "run", recipe=recipe((1, 8, 8), code_sizes=(4, 2), width=8), steps=200, progress=False
     )
     of_mean = ((images / 255 - (images / 255).mean(0)) ** 2).mean()
     assert run.summary["reconstruction"]["mse"] < 0.2 * of_mean

@@ -134,7 +134,7 @@ def test_a_level_without_a_code_only_lets_pass():
 
 
 def test_a_plain_vae_is_the_ladder_with_a_code_at_the_top_alone():
-    vae = build(mnist(SHAPE, codes=(0, 0, 5)))
+    vae = build(mnist(SHAPE, code_sizes=(0, 0, 5)))
     heads = [name for name, _ in vae.named_modules() if name.endswith((".head", ".v"))]
     assert heads == ["levels.2.head", "levels.2.v"]
     assert touched(vae, rates(vae(torch.rand(2, *SHAPE))).sum()) == {"0.g", "1.g", "2.g", "2.head"}

@@ -57,7 +57,7 @@ def test_every_level_is_paid_for_the_top_too():
 
 def test_the_bound_is_minus_distortion_and_rates():
     torch.manual_seed(0)
-    model, x = build(lean((1, 8, 8), codes=(2, 0, 3), width=4)), torch.rand(5, 1, 8, 8)
+    model, x = build(lean((1, 8, 8), code_sizes=(2, 0, 3), width=4)), torch.rand(5, 1, 8, 8)
     forward = model(x)
     assert distortion(forward, x).equal(-forward.likelihood.log_prob(x))
     torch.testing.assert_close(elbo(forward, x), -distortion(forward, x) - rates(forward).sum(0))

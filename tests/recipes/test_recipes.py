@@ -85,7 +85,7 @@ def test_json_of_something_else_is_refused(broken):
 
 
 def test_a_recipe_is_found_by_name_for_a_shape():
-    assert make("lean", (1, 8, 8), codes=(2, 3)) == lean((1, 8, 8), codes=(2, 3))
+    assert make("lean", (1, 8, 8), code_sizes=(2, 3)) == lean((1, 8, 8), code_sizes=(2, 3))
     assert make("svhn", (3, 32, 32), deep_heads=True) == svhn(deep_heads=True)
     assert all(make(name, (3, 32, 32)).name == name for name in RECIPES)
 
@@ -94,13 +94,13 @@ def test_a_recipe_is_found_by_name_for_a_shape():
     ("name", "shape", "settings", "message"),
     [
         ("gan", (1, 28, 28), {}, "choose one of lean, joint, vae, hvae, lvae, mnist, svhn, celeba, lsun"),
-        ("mnist", (1, 28, 28), {"codes": (2, 2)}, "has 3 levels, 2 code sizes"),
-        ("celeba", (3, 64, 64), {"codes": (2, 2, 2, 2, 2)}, "has 4 levels, 5 code sizes"),
+        ("mnist", (1, 28, 28), {"code_sizes": (2, 2)}, "has 3 levels, 2 code sizes"),
+        ("celeba", (3, 64, 64), {"code_sizes": (2, 2, 2, 2, 2)}, "has 4 levels, 5 code sizes"),
         ("mnist", (5,), {}, "choose 'lean'"),
         ("lean", (1, 28, 28), {"deep_heads": True}, "'lean' has none"),
-        ("lean", (1, 28, 28), {"codes": ()}, "at least one above 0"),
-        ("lean", (1, 28, 28), {"codes": (0, 0)}, "at least one above 0"),
-        ("svhn", (3, 32, 32), {"codes": (1, 2, -3, 4)}, "from 0 up"),
+        ("lean", (1, 28, 28), {"code_sizes": ()}, "at least one above 0"),
+        ("lean", (1, 28, 28), {"code_sizes": (0, 0)}, "at least one above 0"),
+        ("svhn", (3, 32, 32), {"code_sizes": (1, 2, -3, 4)}, "from 0 up"),
         ("lean", (1, 7, 28), {}, "sides from 8 to 256"),
         ("svhn", (1, 28, 257), {}, "sides from 8 to 256"),
         ("lean", (5, 28, 28), {}, "1 to 4 channels"),
@@ -200,7 +200,7 @@ def test_vectors_are_standardised_by_their_own_statistics():
 
 
 def test_lean_leaves_the_highest_code_unrestricted():
-    highest = lean((1, 28, 28), codes=(2, 4, 0)).levels[1]
+    highest = lean((1, 28, 28), code_sizes=(2, 4, 0)).levels[1]
     assert (highest.reads, highest.acts) == ("map", "concatenate")
 
 
@@ -248,7 +248,7 @@ def test_rival_codes(name, codes, wanted):
 
 def test_rivals_refuse_what_they_cannot_be():
     with pytest.raises(ValueError, match="a VAE has one code"):
-        recipes.vae((1, 28, 28), codes=(2, 2))
+        recipes.vae((1, 28, 28), code_sizes=(2, 2))
     for codes in ((3,), (3, 0, 1), (6, 5, 4, 3, 2, 1)):
         with pytest.raises(ValueError, match="2 to 5 levels"):
             recipes.build(recipes.hvae((1, 28, 28), codes=codes))

@@ -20,7 +20,7 @@ from vlae.workflows import evaluate, train
 def trained(tmp_path_factory):
     pictures = np.random.default_rng(0).integers(0, 256, (60, 8, 8), dtype=np.uint8)
     path = tmp_path_factory.mktemp("runs") / "<b> & co"
-    return train(pictures, out=path, steps=4, codes=(1, 0, 2), progress=False)
+    return train(pictures, out=path, steps=4, code_sizes=(1, 0, 2), progress=False)
 
 
 class Page(HTMLParser):
@@ -93,7 +93,7 @@ def evaluated(tmp_path_factory):
     pictures = np.random.default_rng(0).integers(0, 256, (2400, 3, 8, 8), dtype=np.uint8)
     pictures[:1200] //= 3
     path = tmp_path_factory.mktemp("runs") / "evaluated"
-    run = train(pictures, out=path, steps=30, codes=(1, 0, 2), progress=False)
+    run = train(pictures, out=path, steps=30, code_sizes=(1, 0, 2), progress=False)
     found = evaluate(run, load(pictures, split="test"))
     (path / EVALUATION).write_text(json.dumps(found))
     report.write(run)

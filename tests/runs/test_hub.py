@@ -27,7 +27,7 @@ def trained(tmp_path_factory):
     pictures = np.random.default_rng(0).integers(0, 256, (60, 8, 8, 3), dtype=np.uint8)
     folder = tmp_path_factory.mktemp("secret")
     np.save(folder / "photos.npy", pictures)
-    run = train(folder / "photos.npy", out=folder / "run", steps=4, batch_size=8, codes=(1, 2), progress=False)
+    run = train(folder / "photos.npy", out=folder / "run", steps=4, batch_size=8, code_sizes=(1, 2), progress=False)
     vlae.evaluate(run)
     return run
 

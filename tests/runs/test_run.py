@@ -16,7 +16,7 @@ from vlae.workflows import train
 
 
 def quick(out, source, **settings):
-    return train(source, out=out, steps=4, batch_size=8, codes=(1, 2), progress=False, **settings)
+    return train(source, out=out, steps=4, batch_size=8, code_sizes=(1, 2), progress=False, **settings)
 
 
 @pytest.fixture(scope="module")

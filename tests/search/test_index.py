@@ -23,7 +23,7 @@ KINDS = ("dark", "light")
 
 
 def quick(source, out, **settings):
-    return train(source, out=out, steps=4, batch_size=8, progress=False, **{"codes": (2, 3, 4), **settings})
+    return train(source, out=out, steps=4, batch_size=8, progress=False, **{"code_sizes": (2, 3, 4), **settings})
 
 
 @pytest.fixture(scope="module")
@@ -306,7 +306,7 @@ def test_missing_extra(run, photos, monkeypatch, capsys):
 
 def test_vectors_and_levels_without_code(tmp_path):
     rows = np.random.default_rng(0).normal(size=(60, 5)).astype(np.float32)
-    of_vectors = quick(rows, tmp_path / "run", codes=(2, 0, 1))
+    of_vectors = quick(rows, tmp_path / "run", code_sizes=(2, 0, 1))
     made = Index.build(of_vectors, rows)
     found = made.similar(rows[3], num=5)
     assert list(found.by) == [(1,), (3,), (1, 3)]
@@ -320,7 +320,7 @@ def test_vectors_and_levels_without_code(tmp_path):
 
 def test_grey_pictures(tmp_path):
     grey = np.random.default_rng(0).integers(0, 256, (30, 16, 16), dtype=np.uint8)
-    made = Index.build(quick(grey, tmp_path / "run", codes=(1, 2)), grey)
+    made = Index.build(quick(grey, tmp_path / "run", code_sizes=(1, 2)), grey)
     png = made.similar("4").by[(1,)]["picture"][0].as_py()
     assert Image.open(io.BytesIO(png)).mode == "L"
 

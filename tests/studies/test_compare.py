@@ -11,7 +11,7 @@ from vlae.studies.compare import Comparison, compare
 
 pytestmark = pytest.mark.slow
 
-QUICK = {"steps": 80, "batch_size": 16, "progress": False, "codes": (1, 2)}
+QUICK = {"steps": 80, "batch_size": 16, "progress": False, "code_sizes": (1, 2)}
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +127,7 @@ def test_presets(monkeypatch, tmp_path):
     monkeypatch.setattr(comparison, "systems_of", lambda what, **how: asked.update(what=what, **how) or iter(()))
     compare(preset="hierarchy", data=["streets"], out=tmp_path)
     assert asked["what"] == ("vae", "hvae", "lvae", "joint", "lean") and asked["data"] == ["streets"]
-    assert asked["codes"][1, 28, 28] == (2, 2, 2)
+    assert asked["code_sizes"][1, 28, 28] == (2, 2, 2)
     compare(preset="hierarchy")
     assert asked["data"] == ("streets", "hf:ylecun/mnist") and str(asked["out"]) == "runs/hierarchy"
     with pytest.raises(ValueError, match="choose one of hierarchy"):

@@ -10,7 +10,7 @@ from vlae.recipes import build, hvae, lean, lvae
 from vlae.studies import gibbs
 from vlae.studies.gibbs import Judge, chain, frechet, two_sample
 
-QUICK = {"steps": 3, "batch_size": 8, "progress": False, "codes": (1, 2), "seeds": 1}
+QUICK = {"steps": 3, "batch_size": 8, "progress": False, "code_sizes": (1, 2), "seeds": 1}
 
 
 def test_frechet_by_hand(rng):
@@ -45,8 +45,8 @@ def test_judge_ranks(rng):
 def test_a_hierarchy_sees_level_1_alone_and_a_ladder_does_not():
     x = torch.rand(4, 1, 8, 8)
     for recipe, alone in (
-        (hvae((1, 8, 8), codes=(3, 2), width=4), True),
-        (lean((1, 8, 8), codes=(3, 2), width=4), False),
+        (hvae((1, 8, 8), code_sizes=(3, 2), width=4), True),
+        (lean((1, 8, 8), code_sizes=(3, 2), width=4), False),
     ):
         torch.manual_seed(0)
         model = build(recipe).eval()
@@ -59,7 +59,7 @@ def test_a_hierarchy_sees_level_1_alone_and_a_ladder_does_not():
 
 def test_what_a_posterior_depends_on_is_drawn_too():
     torch.manual_seed(0)
-    model = build(lvae((1, 8, 8), codes=(2, 2), width=4)).eval()
+    model = build(lvae((1, 8, 8), code_sizes=(2, 2), width=4)).eval()
     x = torch.rand(1, 1, 8, 8).expand(3000, -1, -1, -1)
     with torch.inference_mode():
         list(model.priors.parameters())[-2].mul_(20)  # the prior of z_1 hangs on z_2, and by it the posterior

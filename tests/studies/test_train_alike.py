@@ -19,8 +19,8 @@ def source(tmp_path, rng):
     return str(tmp_path / "noise.npy")
 
 
-def trained(source, out, what=("vae", "lean"), *, seeds=2, codes=(1, 2), **more):
-    ((folder, found),) = systems_of(what, data=[source], out=out, seeds=seeds, codes=codes, **QUICK | more)
+def trained(source, out, what=("vae", "lean"), *, seeds=2, code_sizes=(1, 2), **more):
+    ((folder, found),) = systems_of(what, data=[source], out=out, seeds=seeds, code_sizes=code_sizes, **QUICK | more)
     return folder, found
 
 
@@ -73,9 +73,9 @@ def test_other_settings_need_another_folder(source, tmp_path):
 
 
 def test_codes_by_shape(source, tmp_path):
-    _, found = trained(source, tmp_path, ("lean",), seeds=1, codes={(1, 8, 8): (2, 1), (1, 28, 28): (2, 2, 2)})
+    _, found = trained(source, tmp_path, ("lean",), seeds=1, code_sizes={(1, 8, 8): (2, 1), (1, 28, 28): (2, 2, 2)})
     assert found["lean"][0].recipe.code_sizes == (2, 1)
-    _, found = trained(source, tmp_path / "own", ("lean",), seeds=1, codes={(1, 28, 28): (2, 2, 2)})
+    _, found = trained(source, tmp_path / "own", ("lean",), seeds=1, code_sizes={(1, 28, 28): (2, 2, 2)})
     assert found["lean"][0].recipe.code_sizes == recipes.lean((1, 8, 8)).code_sizes
 
 
@@ -83,7 +83,7 @@ def test_finished_runs_are_grouped_by_recipe(source, tmp_path):
     folder, _ = trained(source, tmp_path, ("lean", "vae"))
     trained(source, tmp_path / "longer", ("lean",), seeds=1, steps=4)
     paths = [folder / "lean-0", folder / "vae-0", folder / "lean-1", tmp_path / "longer" / "noise" / "lean-0"]
-    ((out, found),) = systems_of(paths, data=(), out=tmp_path / "out", seeds=1, codes=None, progress=False)
+    ((out, found),) = systems_of(paths, data=(), out=tmp_path / "out", seeds=1, code_sizes=None, progress=False)
     assert out == tmp_path / "out"
     assert {name: [run.path for run in of_it] for name, of_it in found.items()} == {
         "lean": [paths[0], paths[2]], "vae": [paths[1]], "lean, lean-0": [paths[3]],
@@ -95,7 +95,7 @@ def test_runs_of_different_shapes(source, tmp_path, rng):
     np.save(tmp_path / "big.npy", rng.integers(0, 256, (60, 12, 12), dtype=np.uint8))
     other, _ = trained(str(tmp_path / "big.npy"), tmp_path, ("lean",), seeds=1)
     with pytest.raises(ValueError, match=r"different shapes, \(1, 8, 8\), \(1, 12, 12\)"):
-        list(systems_of([one / "lean-0", other / "lean-0"], data=(), out=tmp_path, seeds=1, codes=None, progress=False))
+        list(systems_of([one / "lean-0", other / "lean-0"], data=(), out=tmp_path, seeds=1, code_sizes=None, progress=False))
 
 
 @pytest.mark.parametrize(
@@ -114,9 +114,9 @@ def test_what_cannot_be_compared(what, more, said, source, tmp_path):
 
 def test_no_data_and_no_run(tmp_path):
     with pytest.raises(ValueError, match="--data"):
-        list(systems_of(("lean",), data=(), out=tmp_path, seeds=1, codes=None, progress=False))
+        list(systems_of(("lean",), data=(), out=tmp_path, seeds=1, code_sizes=None, progress=False))
     with pytest.raises(FileNotFoundError, match="there is no run folder"):
-        list(systems_of((tmp_path / "absent",), data=(), out=tmp_path, seeds=1, codes=None, progress=False))
+        list(systems_of((tmp_path / "absent",), data=(), out=tmp_path, seeds=1, code_sizes=None, progress=False))
     assert are_recipes(("lean", "vae")) and not are_recipes((Path("runs/a"), "runs/b"))
 
 
@@ -129,13 +129,13 @@ def test_another_source_or_reading_of_one_name_is_refused(source, tmp_path, rng)
     with pytest.raises(RunError, match="other settings or data"):
         trained(source, tmp_path, ("lean",), seeds=1, reading={"limit": 20})
     with pytest.raises(ValueError, match="two of one name"):
-        list(systems_of(("lean",), data=[source, source], out=tmp_path, seeds=1, codes=None, progress=False))
+        list(systems_of(("lean",), data=[source, source], out=tmp_path, seeds=1, code_sizes=None, progress=False))
 
 
 def test_finished_runs_of_different_data_or_twice(source, tmp_path):
     folder, _ = trained(source, tmp_path / "one", ("lean",), seeds=1)
     other, _ = trained(source, tmp_path / "two", ("lean",), seeds=1, reading={"limit": 20})
-    how = {"out": tmp_path, "seeds": 1, "codes": None, "progress": False}
+    how = {"out": tmp_path, "seeds": 1, "code_sizes": None, "progress": False}
     with pytest.raises(ValueError, match=r"read differently.*--data"):
         list(systems_of([folder / "lean-0", other / "lean-0"], data=(), **how))
     assert list(systems_of([folder / "lean-0", other / "lean-0"], data=[source], **how))

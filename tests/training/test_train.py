@@ -38,7 +38,7 @@ def pictures(num=60, size=8, seed=0):
 
 def quick(out, source=None, **settings):
     """A run of a second."""
-    settings = {"steps": 20, "batch_size": 8, "codes": (1, 2), "progress": False, **settings}
+    settings = {"steps": 20, "batch_size": 8, "code_sizes": (1, 2), "progress": False, **settings}
     return train(pictures() if source is None else source, out=out, **settings)
 
 
@@ -212,7 +212,7 @@ def test_after_a_kill_the_run_goes_on_from_its_last_checkpoint(tmp_path, uninter
             if step == 5:
                 keep(self, trainer, step)
         loop.Recorder._save = save_once
-        train({str(tmp_path / "a.npy")!r}, out={str(tmp_path / "run")!r}, steps=20, batch_size=8, codes=(1, 2))
+        train({str(tmp_path / "a.npy")!r}, out={str(tmp_path / "run")!r}, steps=20, batch_size=8, code_sizes=(1, 2))
     """
     code = "\n".join(line.removeprefix("        ") for line in killed.splitlines())
     done = subprocess.run([sys.executable, "-c", code], env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False)
@@ -260,8 +260,8 @@ def test_a_resumed_run_keeps_its_settings(tmp_path, monkeypatch):
         at_step(patch, 3, raising(signal.SIGINT))
         with pytest.raises(Stopped):
             quick(tmp_path / "run")
-    with pytest.raises(RunError, match=r"other settings \(limit, steps, codes\)"):
-        quick(tmp_path / "run", resume=True, steps=30, limit=10, codes=(3, 3))
+    with pytest.raises(RunError, match=r"other settings \(limit, steps, code_sizes\)"):
+        quick(tmp_path / "run", resume=True, steps=30, limit=10, code_sizes=(3, 3))
     with pytest.raises(RunError, match="begun on an array, not on streets"):
         quick(tmp_path / "run", "streets", resume=True)
     with pytest.raises(RunError, match=r"there is no run in .*nowhere to resume"):
@@ -278,7 +278,7 @@ def test_a_resumed_run_keeps_its_settings(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_minutes_are_kept_and_every_level_is_grown(tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "LOG_EVERY", 5)
-    run = quick(tmp_path / "run", steps=10**6, minutes=2 / 60, codes=(1, 1, 2))
+    run = quick(tmp_path / "run", steps=10**6, minutes=2 / 60, code_sizes=(1, 1, 2))
     history = run.history
     assert 2 <= history["seconds"][-1] < 2.5
     for level in (1, 2, 3):
@@ -351,8 +351,8 @@ def test_weights_that_are_not_finite_are_not_kept(tmp_path, monkeypatch):
         (np.zeros((20,)), {}, "shape"),
         (np.zeros((2, 3, 4, 5, 6)), {}, "shape"),
         (pictures(), {"recipe": "leen"}, "no recipe 'leen'; choose one of lean, joint, vae"),
-        (pictures(), {"recipe": "mnist", "codes": (2, 2)}, "has 3 levels, 2 code sizes are given"),
-        (pictures(), {"codes": (0, 0)}, "code sizes are"),
+        (pictures(), {"recipe": "mnist", "code_sizes": (2, 2)}, "has 3 levels, 2 code sizes are given"),
+        (pictures(), {"code_sizes": (0, 0)}, "code sizes are"),
         (pictures(), {"deep_heads": True}, "deep heads belong"),
         (pictures(), {"recipe": recipes.lean((3, 8, 8)), "codes": None}, r"shape \(3, 8, 8\); this data has shape"),
         (pictures(), {"recipe": recipes.lean((1, 8, 8))}, "a recipe made before has its own"),
@@ -453,7 +453,7 @@ def test_a_disk_that_is_really_full(tmp_path, capsys):
 @pytest.mark.slow
 def test_two_processes_train_one_run(tmp_path):
     np.save(tmp_path / "a.npy", pictures())
-    words = f"train {tmp_path}/a.npy --out {tmp_path}/run --codes 1,2 --batch-size 8 --steps 20 --devices 2"
+    words = f"train {tmp_path}/a.npy --out {tmp_path}/run --code-sizes 1,2 --batch-size 8 --steps 20 --devices 2"
     done = subprocess.run(
         [Path(sys.executable).parent / "vlae", *words.split(), "--accelerator", "cpu"],
         env={**os.environ, "OMP_NUM_THREADS": "1"},

@@ -46,7 +46,7 @@ def run(tmp_path_factory):
             top, left = rng.integers(0, 8, 2)
             pixels[top : top + 8, left : left + 8, channel] = 255
             Image.fromarray(pixels).save(folder / "blocks" / name / f"{i}.png")
-    return train(folder / "blocks", out=folder / "run", codes=(4, 0, 2), steps=60, batch_size=32, progress=False)
+    return train(folder / "blocks", out=folder / "run", code_sizes=(4, 0, 2), steps=60, batch_size=32, progress=False)
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,9 @@ def pictures(num=120, size=12, channels=3):
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("exploring")
     np.save(folder / "pictures.npy", pictures())
-    return train(folder / "pictures.npy", out=folder / "run", codes=(2, 0, 1, 4), steps=4, batch_size=8, progress=False)
+    return train(
+        folder / "pictures.npy", out=folder / "run", code_sizes=(2, 0, 1, 4), steps=4, batch_size=8, progress=False
+    )
 
 
 @pytest.fixture(scope="module")
@@ -214,7 +216,7 @@ def test_levels_are_named_by_the_card(run, tmp_path):
 
 def test_vectors_can_be_explored_too(tmp_path):
     rows = np.random.default_rng(0).normal(size=(60, 5)).astype(np.float32)
-    run = train(rows, out=tmp_path / "run", codes=(2, 2), steps=4, batch_size=8, progress=False)
+    run = train(rows, out=tmp_path / "run", code_sizes=(2, 2), steps=4, batch_size=8, progress=False)
     exploration = Exploration(run)
     assert exploration.pictures(exploration.draw(0)).shape == (1, 2, 3, 3)
     assert exploration.columns() == {} and exploration.described()[0]["title"] == "not measured yet"

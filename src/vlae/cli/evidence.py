@@ -118,7 +118,7 @@ def compare(
     preset: Literal["hierarchy"] | None = None,
     out: Path | None = None,
     seeds: int = 3,
-    codes: str | None = None,
+    code_sizes: Annotated[str | None, Parameter(name=["--code-sizes", "--codes"])] = None,
     reading: Reading = Reading(),
     limit: int | None = None,
     steps: int | None = None,
@@ -135,7 +135,7 @@ def compare(
         preset: hierarchy: VAE, hierarchical VAE, Ladder VAE, the paper's ladder and ours, on street numbers and MNIST.
         out: Folder for runs, tables and figures; by default runs/compare, or runs/ and the preset's name.
         seeds: How many runs of each recipe.
-        codes: Sizes of the ladder's codes, level 1 first, as 2,2,2; the others get as many dimensions in all.
+        code_sizes: Sizes of the ladder's codes, level 1 first, as 2,2,2; the others get as many dimensions in all.
         reading: How the source is read.
         limit: Train on at most so many.
         steps: Optimiser steps of each run; by default the recipes' own.
@@ -151,7 +151,7 @@ def compare(
         preset=preset,
         out=out,
         seeds=seeds,
-        codes=sizes(codes),
+        code_sizes=sizes(code_sizes),
         reading=vars(reading) | {"limit": limit},
         **settings,
     )
@@ -163,7 +163,7 @@ def gibbs(
     data: list[str] | None = None,
     out: Path = Path("runs/gibbs"),
     seeds: int = 3,
-    codes: str | None = None,
+    code_sizes: Annotated[str | None, Parameter(name=["--code-sizes", "--codes"])] = None,
     reading: Reading = Reading(),
     limit: int | None = None,
     steps: int | None = None,
@@ -179,7 +179,7 @@ def gibbs(
         data: Data to train on, as for train; may be given several times.
         out: Folder for runs, tables and figures.
         seeds: How many runs of each recipe.
-        codes: Sizes of the ladder's codes, level 1 first; the others get as many dimensions in all.
+        code_sizes: Sizes of the ladder's codes, level 1 first; the others get as many dimensions in all.
         reading: How the source is read.
         limit: Train on at most so many.
         steps: Optimiser steps of each run; by default the recipes' own.
@@ -193,7 +193,7 @@ def gibbs(
         data=data or (),
         out=out,
         seeds=seeds,
-        codes=sizes(codes) or PAPER_CODES,
+        code_sizes=sizes(code_sizes) or PAPER_CODES,
         reading=vars(reading) | {"limit": limit},
         steps=steps,
         batch_size=batch_size,

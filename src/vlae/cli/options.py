@@ -49,14 +49,16 @@ def level_numbers(text: str) -> tuple[int, ...]:
         raise ValueError(f"the levels are {text!r}; give whole numbers with commas between: 3,4") from None
 
 
-def sizes(codes: str | None) -> tuple[int, ...] | None:
-    """As --codes 2,2,2 gives them."""
-    if codes is None:
+def sizes(text: str | None) -> tuple[int, ...] | None:
+    """As --code-sizes 2,2,2 gives them."""
+    if text is None:
         return None
     try:
-        return tuple(int(size) for size in codes.split(","))
+        return tuple(int(size) for size in text.split(","))
     except ValueError:
-        raise ValueError(f"codes are {codes!r}; give whole numbers with commas between, one per level: 2,2,2") from None
+        raise ValueError(
+            f"code sizes are {text!r}; give whole numbers with commas between, one per level: 2,2,2"
+        ) from None
 
 
 def one_or_each(name: str, text: str | None) -> float | tuple[float, ...] | None:

@@ -34,7 +34,7 @@ def train(
     *,
     out: Path | None = None,
     recipe: str = "lean",
-    codes: str | None = None,
+    code_sizes: Annotated[str | None, Parameter(name=["--code-sizes", "--codes"])] = None,
     deep_heads: Annotated[bool, Parameter(negative=())] = False,
     reading: Reading = Reading(),
     limit: int | None = None,
@@ -63,7 +63,7 @@ def train(
             own files, or "streets".
         out: Folder of the run; by default runs/ and the source's name.
         recipe: lean, mnist, svhn, celeba or lsun.
-        codes: Sizes of the levels' codes, level 1 first, as 2,2,2.
+        code_sizes: Sizes of the levels' codes, level 1 first, as 2,2,2.
         deep_heads: For the paper's recipes: heads that re-encode the level below, as the authors' do.
         reading: How the source is read.
         limit: Train on at most so many.
@@ -106,7 +106,7 @@ def train(
         source,
         out=out,
         recipe=recipe,
-        codes=sizes(codes),
+        code_sizes=sizes(code_sizes),
         deep_heads=deep_heads,
         **vars(reading),
         limit=limit,

@@ -17,6 +17,7 @@ from vlae.recipes.rivals import joint as joint
 from vlae.recipes.rivals import lvae as lvae
 from vlae.recipes.rivals import rival_codes as rival_codes
 from vlae.recipes.rivals import vae as vae
+from vlae.renamed import renamed
 from vlae.shapes import Shape, is_image
 
 _PAPER: Mapping[str, Callable[..., Recipe]] = {recipe.__name__: recipe for recipe in (mnist, svhn, celeba, lsun)}
@@ -28,13 +29,14 @@ RECIPES: Mapping[str, Callable[..., Recipe]] = {
 """Every recipe by its name."""
 
 
-def make(name: str, shape: Shape, *, codes: Sequence[int] | None = None, deep_heads: bool = False) -> Recipe:
+@renamed(codes="code_sizes")
+def make(name: str, shape: Shape, *, code_sizes: Sequence[int] | None = None, deep_heads: bool = False) -> Recipe:
     """The recipe of that name for data of that shape.
 
     Args:
         name: one of `RECIPES`.
         shape: of one datum, (channels, height, width) or (dimensions,).
-        codes: sizes of the levels' codes, level 1 first; None: the recipe's own.
+        code_sizes: sizes of the levels' codes, level 1 first; None: the recipe's own.
         deep_heads: for the paper's recipes, heads that encode the level below again, as the authors' do.
 
     Raises:
@@ -45,7 +47,7 @@ def make(name: str, shape: Shape, *, codes: Sequence[int] | None = None, deep_he
     if name not in _PAPER:
         if deep_heads:
             raise ValueError(f"deep heads belong to the paper's recipes; {name!r} has none")
-        return RECIPES[name](shape, codes=codes)
+        return RECIPES[name](shape, code_sizes=code_sizes)
     if not is_image(shape):
         raise ValueError(f"the recipe {name!r} is for images; for vectors of {shape[0]} dimensions choose 'lean'")
-    return RECIPES[name](shape, codes=codes, deep_heads=deep_heads)
+    return RECIPES[name](shape, code_sizes=code_sizes, deep_heads=deep_heads)

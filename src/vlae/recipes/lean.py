@@ -9,10 +9,12 @@ from vlae.models.levels import Level, LevelSettings, MomentsLevel
 from vlae.models.likelihoods import Gaussian, Likelihood
 from vlae.objectives.elbo import ELBO
 from vlae.recipes.recipe import Recipe, Training
+from vlae.renamed import renamed
 from vlae.shapes import MAX_CHANNELS, MAX_SIDE, MIN_SIDE, Shape, is_image
 
 
-def lean(shape: Shape, *, codes: Sequence[int] | None = None, width: int = 32) -> Recipe:
+@renamed(codes="code_sizes")
+def lean(shape: Shape, *, code_sizes: Sequence[int] | None = None, width: int = 32) -> Recipe:
     """Our default: small networks whose lower levels are simple by structure, and whose first owns what it holds.
 
     Images: level 1 reads mean, standard deviation and border contrast of each colour, which no level above can see. It
@@ -23,18 +25,18 @@ def lean(shape: Shape, *, codes: Sequence[int] | None = None, width: int = 32) -
 
     Args:
         shape: (channels, height, width) with sides from 8 to 256 and 1 to 4 channels, or (dimensions,).
-        codes: sizes of the levels' codes, level 1 first; None: chosen from the shape.
+        code_sizes: sizes of the levels' codes, level 1 first; None: chosen from the shape.
         width: channels of level 1 (units, for vectors: eight times as many); doubled at each level up to eight times.
     """
-    codes = check_code_sizes(default_codes(shape) if codes is None else codes)
-    stacks = stacks_of(shape, codes, width)
+    code_sizes = check_code_sizes(default_codes(shape) if code_sizes is None else code_sizes)
+    stacks = stacks_of(shape, code_sizes, width)
     if len(shape) == 1:
         levels: list[LevelSettings] = [
-            Level(code_size=size, dense=stack.dense) for size, stack in zip(codes, stacks, strict=True)
+            Level(code_size=size, dense=stack.dense) for size, stack in zip(code_sizes, stacks, strict=True)
         ]
         return same_training("lean", shape, levels, objective=ELBO(growth="ladder"))
-    objective = ELBO() if codes[0] else ELBO(growth="ladder")
-    return same_training("lean", shape, _image_levels(codes, stacks), objective=objective)
+    objective = ELBO() if code_sizes[0] else ELBO(growth="ladder")
+    return same_training("lean", shape, _image_levels(code_sizes, stacks), objective=objective)
 
 
 class Stack(NamedTuple):
@@ -48,27 +50,27 @@ class Stack(NamedTuple):
     """Whether it is the highest level with a code, or above it."""
 
 
-def stacks_of(shape: Shape, codes: Sequence[int], width: int) -> list[Stack]:
+def stacks_of(shape: Shape, code_sizes: Sequence[int], width: int) -> list[Stack]:
     """The networks of every level of `lean`, which the rivals at its size have too.
 
     Args:
         shape: of one datum.
-        codes: of every level, level 1 first.
+        code_sizes: of every level, level 1 first.
         width: channels of level 1.
 
     Raises:
         ValueError: if images have more channels or pixels than a ladder takes, or fewer.
     """
     if len(shape) == 1:
-        return [Stack((), (8 * width,), 0, False) for _ in codes]
+        return [Stack((), (8 * width,), 0, False) for _ in code_sizes]
     check_image(shape)
     halvings = max(1, ceil(log2(max(shape[1:]) / 4)))
-    highest = max(number for number, size in enumerate(codes, start=1) if size)
+    highest = max(number for number, size in enumerate(code_sizes, start=1) if size)
     side = min(shape[1:])
     stacks = []
-    for number in range(1, len(codes) + 1):
+    for number in range(1, len(code_sizes) + 1):
         top = number >= highest
-        strides = [2] * (halvings // len(codes) + (number <= halvings % len(codes))) or ([] if top else [1])
+        strides = [2] * (halvings // len(code_sizes) + (number <= halvings % len(code_sizes))) or ([] if top else [1])
         channels = min(width * 2 ** (number - 1), 8 * width)
         side = ceil(side / prod(strides))
         dense = (8 * width,) * 3 if top else ()
@@ -76,9 +78,9 @@ def stacks_of(shape: Shape, codes: Sequence[int], width: int) -> list[Stack]:
     return stacks
 
 
-def _image_levels(codes: Sequence[int], stacks: Sequence[Stack]) -> list[LevelSettings]:
+def _image_levels(code_sizes: Sequence[int], stacks: Sequence[Stack]) -> list[LevelSettings]:
     levels: list[LevelSettings] = []
-    for number, (size, stack) in enumerate(zip(codes, stacks, strict=True), start=1):
+    for number, (size, stack) in enumerate(zip(code_sizes, stacks, strict=True), start=1):
         restricted = number <= 3 and not stack.top
         if restricted and number == 1:
             levels.append(MomentsLevel(code_size=size, convolutions=stack.convolutions))

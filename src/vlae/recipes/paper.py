@@ -12,13 +12,15 @@ from vlae.nn.layers import Blocks
 from vlae.objectives.elbo import ELBO
 from vlae.recipes.lean import check_image
 from vlae.recipes.recipe import Recipe, Training
+from vlae.renamed import renamed
 from vlae.shapes import Shape
 
 
-def mnist(shape: Shape = (1, 28, 28), *, codes: Sequence[int] | None = None, deep_heads: bool = False) -> Recipe:
+@renamed(codes="code_sizes")
+def mnist(shape: Shape = (1, 28, 28), *, code_sizes: Sequence[int] | None = None, deep_heads: bool = False) -> Recipe:
     """The paper's network for MNIST, 3 levels of 2 dimensions (Reference: section 6.2 and the authors' code)."""
     check_image(shape)
-    sizes = _paper_codes("mnist", codes, (2, 2, 2))
+    sizes = _paper_codes("mnist", code_sizes, (2, 2, 2))
     convolutions = ((64, 2), (128, 2))
     levels = (
         Level(
@@ -40,23 +42,26 @@ def mnist(shape: Shape = (1, 28, 28), *, codes: Sequence[int] | None = None, dee
     return _paper("mnist", shape, levels, Laplace(scale=1 / 8), mean=0.0, stddev=1.0)
 
 
-def svhn(shape: Shape = (3, 32, 32), *, codes: Sequence[int] | None = None, deep_heads: bool = False) -> Recipe:
+@renamed(codes="code_sizes")
+def svhn(shape: Shape = (3, 32, 32), *, code_sizes: Sequence[int] | None = None, deep_heads: bool = False) -> Recipe:
     """The paper's network for SVHN, 4 levels (Reference: section 6.2 and the authors' code)."""
     check_image(shape)
-    sizes = _paper_codes("svhn", codes, (5, 5, 5, 10))
+    sizes = _paper_codes("svhn", code_sizes, (5, 5, 5, 10))
     stacks = [((64, 2), (64, 1)), ((128, 2), (128, 1)), ((256, 2), (256, 1))]
     levels = _paper_levels(sizes, stacks, deep_heads)
     return _paper("svhn", shape, levels, Laplace(scale=1 / 8), mean=0.0, stddev=1.0)
 
 
-def celeba(shape: Shape = (3, 64, 64), *, codes: Sequence[int] | None = None, deep_heads: bool = False) -> Recipe:
+@renamed(codes="code_sizes")
+def celeba(shape: Shape = (3, 64, 64), *, code_sizes: Sequence[int] | None = None, deep_heads: bool = False) -> Recipe:
     """The paper's network for CelebA, 4 levels of 10 (Reference: section 6.2 and the authors' code)."""
-    return _sixty_four("celeba", shape, _paper_codes("celeba", codes, (10, 10, 10, 10)), deep_heads)
+    return _sixty_four("celeba", shape, _paper_codes("celeba", code_sizes, (10, 10, 10, 10)), deep_heads)
 
 
-def lsun(shape: Shape = (3, 64, 64), *, codes: Sequence[int] | None = None, deep_heads: bool = False) -> Recipe:
+@renamed(codes="code_sizes")
+def lsun(shape: Shape = (3, 64, 64), *, code_sizes: Sequence[int] | None = None, deep_heads: bool = False) -> Recipe:
     """The authors' network for LSUN bedrooms: that of CelebA with larger codes."""
-    return _sixty_four("lsun", shape, _paper_codes("lsun", codes, (20, 20, 20, 40)), deep_heads)
+    return _sixty_four("lsun", shape, _paper_codes("lsun", code_sizes, (20, 20, 20, 40)), deep_heads)
 
 
 def _sixty_four(name: str, shape: Shape, sizes: tuple[int, ...], deep_heads: bool) -> Recipe:
@@ -78,8 +83,8 @@ def _paper_levels(
     return (*lower, Level(code_size=sizes[-1], dense=dense, head_dense=dense if deep_heads else ()))
 
 
-def _paper_codes(name: str, codes: Sequence[int] | None, default: tuple[int, ...]) -> tuple[int, ...]:
-    sizes = check_code_sizes(default if codes is None else codes)
+def _paper_codes(name: str, code_sizes: Sequence[int] | None, default: tuple[int, ...]) -> tuple[int, ...]:
+    sizes = check_code_sizes(default if code_sizes is None else code_sizes)
     if len(sizes) != len(default):
         raise ValueError(f"the recipe {name!r} has {len(default)} levels, {len(sizes)} code sizes are given: {sizes}")
     return sizes

@@ -16,8 +16,9 @@ from vlae.errors import NotDefinedError
 from vlae.evaluation import measures, metrics
 from vlae.figures import canvas
 from vlae.figures.panels import levels
+from vlae.renamed import renamed
 from vlae.runs.run import Run
-from vlae.studies.train_alike import PRESETS, Codes, Systems, are_recipes, say, systems_of
+from vlae.studies.train_alike import PRESETS, CodeSizes, Systems, are_recipes, say, systems_of
 from vlae.training.train import source_name
 
 TABLE, FIGURE, NUMBERS = "comparison.md", "comparison.png", "comparison.json"
@@ -131,6 +132,7 @@ class Comparison:
         canvas.save(self.figure(), folder / FIGURE)
 
 
+@renamed(codes="code_sizes")
 def compare(
     what: Sequence[str | Path] = (),
     *,
@@ -138,7 +140,7 @@ def compare(
     preset: str | None = None,
     out: str | Path | None = None,
     seeds: int = 3,
-    codes: Codes = None,
+    code_sizes: CodeSizes = None,
     progress: bool = True,
     reading: Mapping[str, Any] | None = None,
     **settings: Any,
@@ -155,7 +157,7 @@ def compare(
         preset: the name of one of `PRESETS`, in place of `what`; it has data of its own, if none are given.
         out: the folder; None: runs/compare, or runs/ and the preset's name.
         seeds: how many runs of each recipe, with seeds 0, 1, …
-        codes: of the ladder, level 1 first; other systems get as many dimensions (`vlae.recipes.rival_codes`).
+        code_sizes: of the ladder, level 1 first; other systems get as many dimensions (`vlae.recipes.rival_codes`).
         progress: say on the error output what is being done.
         reading: how data is read, as for `vlae.data.load`.
         settings: as for `vlae.train`, the same for all.
@@ -175,7 +177,7 @@ def compare(
                 f"preset is {preset!r}; choose one of {', '.join(PRESETS)}, with no recipes or runs beside"
             )
         chosen = PRESETS[preset]
-        what, data, codes = chosen.recipes, data or chosen.sources, codes or chosen.codes
+        what, data, code_sizes = chosen.recipes, data or chosen.sources, code_sizes or chosen.code_sizes
     out = Path(out or Path("runs") / (preset or "compare"))
     images = None
     if data and not are_recipes(what):
@@ -184,7 +186,7 @@ def compare(
         images = load_data(data[0], split="test", progress=progress, **(reading or {}))
     comparisons = []
     for folder, systems in systems_of(
-        what, data=data, out=out, seeds=seeds, codes=codes, progress=progress, reading=reading, **settings
+        what, data=data, out=out, seeds=seeds, code_sizes=code_sizes, progress=progress, reading=reading, **settings
     ):
         comparisons.append(measured(systems, images, progress=progress))
         comparisons[-1].save(folder)

@@ -27,8 +27,9 @@ from vlae.figures import canvas
 from vlae.figures.pictures import to_pictures
 from vlae.models.base import LatentModel
 from vlae.models.inference import as_input, evaluating
+from vlae.renamed import renamed
 from vlae.runs.run import Run
-from vlae.studies.train_alike import PAPER_CODES, Codes, Systems, are_recipes, say, systems_of
+from vlae.studies.train_alike import PAPER_CODES, CodeSizes, Systems, are_recipes, say, systems_of
 from vlae.training.train import source_name
 
 RECIPES = ("hvae", "lvae", "lean")
@@ -158,13 +159,14 @@ def study_run(run: Run, judge: Judge, start: np.ndarray, *, seed: int = 0) -> di
     return found
 
 
+@renamed(codes="code_sizes")
 def study(
     what: Sequence[str | Path] = RECIPES,
     *,
     data: Sequence[str] = (),
     out: str | Path = "runs/gibbs",
     seeds: int = 3,
-    codes: Codes = PAPER_CODES,
+    code_sizes: CodeSizes = PAPER_CODES,
     seed: int = 0,
     progress: bool = True,
     reading: Mapping[str, Any] | None = None,
@@ -180,7 +182,7 @@ def study(
         data: to train on, each for a study of its own.
         out: as for `compare`.
         seeds: as for `compare`.
-        codes: as for `compare`.
+        code_sizes: of the ladder, level 1 first; other systems get as many dimensions (`vlae.recipes.rival_codes`).
         seed: of all that is drawn.
         progress: say on the error output what is being done.
         reading: as for `compare`.
@@ -197,7 +199,14 @@ def study(
         raise ValueError("finished runs are judged by what they were trained on; leave --data out")
     studies = []
     for folder, systems in systems_of(
-        what, data=data, out=Path(out), seeds=seeds, codes=codes, progress=progress, reading=reading, **settings
+        what,
+        data=data,
+        out=Path(out),
+        seeds=seeds,
+        code_sizes=code_sizes,
+        progress=progress,
+        reading=reading,
+        **settings,
     ):
         first = next(iter(systems.values()))[0]
         start, further, held_out = _parts(first, seed)

@@ -16,7 +16,7 @@ from vlae.shapes import Shape
 from vlae.training.train import Stopped, source_name
 from vlae.workflows import train
 
-Codes = Sequence[int] | Mapping[Shape, Sequence[int]] | None
+CodeSizes = Sequence[int] | Mapping[Shape, Sequence[int]] | None
 """Sizes of a ladder's codes, level 1 first, perhaps by the shape of the data; None or not named: the recipe's own."""
 
 Systems = Mapping[str, Sequence[Run]]
@@ -32,18 +32,18 @@ class Preset:
     Attributes:
         recipes: the systems, in the order of the argument.
         sources: the data, if none are given.
-        codes: of the ladder.
+        code_sizes: of the ladder.
     """
 
     recipes: tuple[str, ...]
     sources: tuple[str, ...]
-    codes: Codes
+    code_sizes: CodeSizes
 
 
 PRESETS: Mapping[str, Preset] = {
     # Zhao et al. 2017, sections 3 and 6: a hierarchy of codes gives no hierarchy of features; a ladder does.
     "hierarchy": Preset(
-        recipes=("vae", "hvae", "lvae", "joint", "lean"), sources=("streets", "hf:ylecun/mnist"), codes=PAPER_CODES
+        recipes=("vae", "hvae", "lvae", "joint", "lean"), sources=("streets", "hf:ylecun/mnist"), code_sizes=PAPER_CODES
     ),
 }
 
@@ -54,7 +54,7 @@ def systems_of(
     data: Sequence[str],
     out: Path,
     seeds: int,
-    codes: Codes,
+    code_sizes: CodeSizes,
     progress: bool,
     reading: Mapping[str, Any] | None = None,
     **settings: Any,
@@ -66,7 +66,7 @@ def systems_of(
         data: as for `compare`.
         out: as for `compare`.
         seeds: as for `compare`.
-        codes: as for `compare`.
+        code_sizes: as for `compare`.
         progress: as for `compare`.
         reading: as for `compare`.
         settings: as for `compare`.
@@ -87,7 +87,7 @@ def systems_of(
     for source in data:
         folder = out / source_name(source)
         shape = load_data(source, progress=progress, **read).shape
-        wanted = {str(name): _recipe(str(name), shape, codes, settings) for name in what}
+        wanted = {str(name): _recipe(str(name), shape, code_sizes, settings) for name in what}
         systems: dict[str, list[Run]] = {name: [] for name in wanted}
         for seed in range(seeds):  # all systems of one seed first
             for name, recipe in wanted.items():
@@ -112,10 +112,10 @@ def are_recipes(what: Sequence[str | Path]) -> bool:
     return bool(known)
 
 
-def _recipe(name: str, shape: Shape, codes: Codes, settings: Mapping[str, Any]) -> Recipe:
-    ladder = codes.get(shape) if isinstance(codes, Mapping) else codes
+def _recipe(name: str, shape: Shape, code_sizes: CodeSizes, settings: Mapping[str, Any]) -> Recipe:
+    ladder = code_sizes.get(shape) if isinstance(code_sizes, Mapping) else code_sizes
     own = None if ladder is None else rival_codes(name, ladder)
-    return recipes.adjust(recipes.make(name, shape, codes=own), **settings)
+    return recipes.adjust(recipes.make(name, shape, code_sizes=own), **settings)
 
 
 def _run(recipe: Recipe, source: str, path: Path, reading: Mapping[str, Any], progress: bool) -> Run:

@@ -20,6 +20,7 @@ from vlae.data.images import say_skipped
 from vlae.evaluation.rates import summarise
 from vlae.models.base import LatentModel
 from vlae.recipes import Recipe, build
+from vlae.renamed import renamed
 from vlae.runs.layout import CHECKPOINT, MODEL, RunError, new_folder
 from vlae.runs.run import Run, read_recipe, save, write_recipe
 from vlae.training.batches import Batches
@@ -37,12 +38,13 @@ class Stopped(KeyboardInterrupt):
         self.what = what
 
 
+@renamed(codes="code_sizes")
 def train(
     source: str | Path | np.ndarray | Images,
     *,
     out: str | Path | None = None,
     recipe: str | Recipe = "lean",
-    codes: Sequence[int] | None = None,
+    code_sizes: Sequence[int] | None = None,
     deep_heads: bool = False,
     size: int | None = None,
     crop: int | None = None,
@@ -63,7 +65,7 @@ def train(
         source: anything `vlae.data.load` takes.
         out: the run's folder; None: runs/ and the source's name.
         recipe: the name of a recipe, or one made before for data of this shape.
-        codes: sizes of the levels' codes, level 1 first; None: the recipe's own.
+        code_sizes: sizes of the levels' codes, level 1 first; None: the recipe's own.
         deep_heads: for the paper's recipes, heads that re-encode the level below, as the authors' do.
         size: side of the square images, 8 to 256 pixels; None: pictures of one size up to 64 pixels keep it, others
             become 64 × 64.
@@ -94,7 +96,7 @@ def train(
     reading: dict[str, Any] = {"size": size, "crop": crop, "channels": channels, "layout": layout, "key": key}
     reading["limit"] = limit
     if resume:
-        chosen, reading = _unfinished(path, source, reading, codes, settings)
+        chosen, reading = _unfinished(path, source, reading, code_sizes, settings)
     with new_folder(path) if not resume and is_leader() else nullcontext():
         images = load_data(source, split="train", progress=progress and is_leader(), **reading)
         held_out = load_data(source, split="test", **{**reading, "limit": None})
@@ -103,7 +105,7 @@ def train(
         if len(images) < 2:
             raise DataError(f"{images.source}: there is 1 datum to train on; give at least 2, and some to test with")
         if not resume:
-            chosen = _choose(recipe, images.shape, codes, deep_heads, settings)
+            chosen = _choose(recipe, images.shape, code_sizes, deep_heads, settings)
         if chosen.shape != images.shape:
             raise ValueError(f"the recipe is for data of shape {chosen.shape}; this data has shape {images.shape}")
 
@@ -179,7 +181,7 @@ def _say(source: Any) -> str:
 
 
 def _unfinished(
-    path: Path, source: Any, reading: Mapping[str, Any], codes: Sequence[int] | None, settings: Mapping[str, Any]
+    path: Path, source: Any, reading: Mapping[str, Any], code_sizes: Sequence[int] | None, settings: Mapping[str, Any]
 ) -> tuple[Recipe, dict[str, Any]]:
     """The recipe of a run to go on with, and how its data is read; what is asked for may not differ from these."""
     if not path.is_dir():
@@ -191,8 +193,8 @@ def _unfinished(
         raise RunError(f"the run in {path} was begun on {begun_on}, not on {_say(source)}; give that, or another --out")
     changed = [name for name, value in reading.items() if value not in (None, data.get(name))]
     changed += [name for name, value in settings.items() if recipes.adjust(recipe, **{name: value}) != recipe]
-    if codes is not None and tuple(codes) != recipe.code_sizes:
-        changed.append("codes")
+    if code_sizes is not None and tuple(code_sizes) != recipe.code_sizes:
+        changed.append("code_sizes")
     if changed:
         raise RunError(
             f"the run in {path} was begun with other settings ({', '.join(changed)}) and keeps them; "
@@ -207,14 +209,14 @@ def _unfinished(
 def _choose(
     recipe: str | Recipe,
     shape: tuple[int, ...],
-    codes: Sequence[int] | None,
+    code_sizes: Sequence[int] | None,
     deep_heads: bool,
     settings: Mapping[str, Any],
 ) -> Recipe:
     if isinstance(recipe, str):
-        recipe = recipes.make(recipe, shape, codes=codes, deep_heads=deep_heads)
-    elif codes is not None or deep_heads:
-        raise ValueError("codes and deep_heads choose a recipe's levels; a recipe made before has its own")
+        recipe = recipes.make(recipe, shape, code_sizes=code_sizes, deep_heads=deep_heads)
+    elif code_sizes is not None or deep_heads:
+        raise ValueError("code_sizes and deep_heads choose a recipe's levels; a recipe made before has its own")
     recipe = recipes.adjust(recipe, **settings)
     if recipe.training.precision == "bf16" and not torch.cuda.is_available() and _lacks_bf16():
         warnings.warn("this processor has no bf16 arithmetic: bf16 will be many times slower than fp32", stacklevel=3)
