@@ -1,1 +1,1 @@
-"""Put codes to use: files of codes, outliers, mixes, a prior fitted to them, ONNX."""
+"""Put codes to use: files of codes, outliers, mixes, ONNX."""
