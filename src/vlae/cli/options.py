@@ -23,7 +23,7 @@ class Reading(Layout):
     """How to turn a source into images: options of train, data, evaluate, compare and study."""
 
     size: int | None = None
-    """Side of the square images, 8 to 256 pixels; by default the pictures' own if all are equal and at most 64, else 64."""
+    """Side of the square images, 8 to 256 pixels; by default the pictures' own if equal and at most 64, else 64."""
     crop: int | None = None
     """Side in pixels of the square cut from the middle before resizing; by default none, but 108 for CelebA."""
     channels: int | None = None
