@@ -122,7 +122,7 @@ def test_vectors(tmp_path, rng, capsys, monkeypatch):
     assert not stop.value.code
     printed = capsys.readouterr()
     assert printed.out.split() == ["out/encoder.onnx", "out/decoder.onnx"]
-    assert "vectors" in text.err
+    assert "vectors" in printed.err
 
 
 def test_what_differs_is_not_written(trained, tmp_path, monkeypatch):
@@ -137,7 +137,7 @@ def test_what_cannot_be_exported_is_refused(trained, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="choose 'int8'"):
         export.export(trained, quantize="int4")
     bare = vlae.load(trained.save_pretrained(tmp_path / "bare", examples=False))
-    with pytest.raises(RunError, match="bare has 0 metadata-out examples to check an export with"):
+    with pytest.raises(RunError, match="bare has 0 held-out examples to check an export with"):
         export.export(bare)
     with pytest.raises(WriteError, match="cannot be written"):
         export.export(trained, "/dev/null/x")
