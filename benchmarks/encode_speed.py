@@ -18,7 +18,7 @@ from train_speed import RECIPES, processor, spread
 
 from vlae import recipes
 from vlae.codes.encode import Encoder, encode
-from vlae.evaluation.rates import as_input
+from vlae.models.inference import as_input
 from vlae.runs.run import Run
 
 

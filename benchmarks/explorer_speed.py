@@ -37,13 +37,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run")
     parser.add_argument("--moves", type=int, default=50)
-    given = parser.parse_args()
+    args = parser.parse_args()
 
     from playwright.sync_api import sync_playwright
 
     vlae = Path(sys.executable).parent / "vlae"
     began = time.perf_counter()
-    server = subprocess.Popen([vlae, "explore", given.run], stdout=subprocess.PIPE, text=True)
+    server = subprocess.Popen([vlae, "explore", args.run], stdout=subprocess.PIPE, text=True)
     try:
         address = server.stdout.readline().split()[1]
         print(f"from the command to the page: {time.perf_counter() - began:.2f} s")
@@ -54,9 +54,9 @@ def main() -> None:
             page.wait_for_selector("#live[src]")
             page.wait_for_function("!document.documentElement.hasAttribute('data-busy')")
             print(f"to the first picture:         {time.perf_counter() - began:.2f} s")
-            times = sorted(page.evaluate(MOVE, given.moves))
+            times = sorted(page.evaluate(MOVE, args.moves))
             print(
-                f"{given.moves} moves of a slider: median {median(times):.0f} ms, "
+                f"{args.moves} moves of a slider: median {median(times):.0f} ms, "
                 f"9 in 10 below {times[int(0.9 * len(times))]:.0f} ms, longest {times[-1]:.0f} ms"
             )
             browser.close()

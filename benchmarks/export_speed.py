@@ -22,10 +22,10 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=100, help="images at a time")
     parser.add_argument("--rounds", type=int, default=15, help="alternating rounds, of which medians are given")
     parser.add_argument("--threads", type=int, default=1, help="of PyTorch and of ONNX Runtime")
-    given = parser.parse_args()
-    torch.set_num_threads(given.threads)
-    for name in given.runs:
-        print(json.dumps({"run": name, **measure(name, given.batch, given.rounds, given.threads)}))
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    for name in args.runs:
+        print(json.dumps({"run": name, **measure(name, args.batch, args.rounds, args.threads)}))
 
 
 def measure(name: str, batch: int, rounds: int, threads: int) -> dict[str, Any]:

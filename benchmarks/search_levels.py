@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 import vlae
-from vlae.search.neighbours import decoded
+from vlae.search.neighbours import decode_png
 
 
 def main() -> None:
@@ -25,7 +25,7 @@ def main() -> None:
     chosen = [name for name in index.columns if name != "source"] + ([] if factors else ["picture"])
     known = index.table.search().select(chosen).to_arrow().to_pandas().set_index("name")
     if not factors:  # then the colours, which pictures themselves tell
-        colours = np.array([decoded(png).mean((0, 1)) for png in known.pop("picture")])
+        colours = np.array([decode_png(png).mean((0, 1)) for png in known.pop("picture")])
         known[["mean red", "mean green", "mean blue"]] = colours
     rng = np.random.default_rng(0)
     queries = rng.choice(known.index.to_numpy(), args.queries, replace=False)

@@ -69,8 +69,8 @@ def main() -> None:
         print("milliseconds, median (least to most)")
         print("encode one image         ", timed(lambda: run.encode(query[None]), args.queries))
         for level in (1, 4):
-            found = index.similar(query, levels=level).table["name"].to_pylist()
-            assert set(map(int, found)) == set(brute(level).tolist())
+            names = index.similar(query, levels=level).table["name"].to_pylist()
+            assert set(map(int, names)) == set(brute(level).tolist())
             print(
                 f"similar, level {level}         ",
                 timed(lambda at=level: index.similar(query, levels=at), args.queries),

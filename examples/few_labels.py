@@ -34,14 +34,14 @@ def folder(path: str) -> tuple[np.ndarray, ...]:
 
 def errors(train: np.ndarray, test: np.ndarray, labels: tuple[np.ndarray, np.ndarray], num: int, draws: int) -> list:
     """Error in per cent with `num` labels, as many of each class, for several choices of them."""
-    found = []
+    percentages = []
     for seed in range(draws):
         rng = np.random.default_rng(seed)
         of_each = [rng.choice(np.flatnonzero(labels[0] == c), num // 10, replace=False) for c in range(10)]
         rows = np.concatenate(of_each)
         classifier = SVC(C=10).fit(train[rows], labels[0][rows])
-        found.append(100 * (1 - classifier.score(test, labels[1])))
-    return found
+        percentages.append(100 * (1 - classifier.score(test, labels[1])))
+    return percentages
 
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -1,4 +1,4 @@
-"""The scikit-learn face of a ladder: fit, transform and inverse_transform, one column per dimension of the codes."""
+"""A ladder as a scikit-learn transformer, with one column per dimension of the codes."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -32,25 +32,24 @@ class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     same machine and number of threads.
 
     Args:
-        code_sizes: of every level, level 1 first; None: the recipe's own choice for this shape.
-        levels: the level, or levels, whose codes `transform` returns; None: all.
-        image_shape: of one flattened image: (height, width), (height, width, channels) or (channels, height, width);
-            None: X is a table, or its images are not flattened.
-        recipe: the name of a recipe, or one made before for data of this shape.
-        steps: optimiser steps. Some thousand are worth their time; a recipe made before keeps its own where this is
-            None.
-        settings: further fields of `Training`, `Objective` or `Likelihood`, as {"batch_size": 32, "beta": 2.0}.
-        random_state: seed of weights, batches and draws: a whole number, a RandomState, or None, which is another one
-            each time.
+        code_sizes: the code size of each level, 0 or more, level 1 first. None: the recipe's own for this shape.
+        levels: the number of the level, or of the levels, whose codes `transform` returns. None: all.
+        image_shape: the shape of one flattened image: (height, width), (height, width, channels) or (channels, height,
+            width); None: X is a table, or its images are not flattened.
+        recipe: the name of a recipe, or a `Recipe` for data of this shape.
+        steps: the number of optimiser steps, 1 or more; some thousand are worth their time. None: the recipe's own.
+        settings: further settings of the recipe by name, for example {"batch_size": 32, "beta": 2.0}.
+        random_state: the seed of the weights, batches and draws: a whole number or a RandomState. None: a new seed each
+            time.
         codes: deprecated, the earlier name of `code_sizes`.
 
     Attributes:
         model_: the trained ladder.
-        recipe_: all settings it was trained with.
-        image_shape_: of one image as it was given, or None.
+        recipe_: all settings of the training.
+        image_shape_: the shape of one image of X in `fit`. None: X was a table.
         levels_: the levels whose codes `transform` returns.
         n_features_in_: columns of X; of images, height × width × channels.
-        feature_names_in_: the columns' names, where X had any.
+        feature_names_in_: the names of X's columns, if it has any.
 
     Examples:
         >>> from sklearn.datasets import load_iris
@@ -91,14 +90,14 @@ class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return tags
 
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Trains the ladder.
+        """Train the ladder.
 
         Args:
-            X: a table or images, at least 2.
+            X: a table (n_samples, n_features), or images; at least 2 rows.
             y: not used.
 
         Raises:
-            ValueError: if X is not what the class takes, or a setting cannot be had.
+            ValueError: if X is neither a table nor images, or if a setting is out of range.
         """
         from vlae.training.train import fit
 
@@ -111,11 +110,11 @@ class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.recipe_, self.levels_ = recipe, tuple(wanted)
         self.model_ = fit(values, recipe)
         if not is_image(recipe.shape):
-            self.model_.double()  # of a table every row's codes are then the same to the last digit in any batch
+            self.model_.double()  # then a row's codes are the same to the last digit in any batch
         return self
 
     def transform(self, X: Any) -> np.ndarray:
-        """The codes of data: the posterior means of the chosen levels side by side.
+        """Return the codes of data: the posterior means of the chosen levels side by side.
 
         Args:
             X: a table or images, of the kind and shape it was fitted to.
@@ -130,13 +129,13 @@ class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return np.concatenate([self._chosen(self.model_.infer(x)) for x in self._batches(X)])
 
     def inverse_transform(self, X: Any) -> np.ndarray:
-        """Data of codes: the mean of r(x | z); levels that `transform` leaves out are at the mean of their prior.
+        """Decode codes: the mean of r(x | z). The levels that `transform` leaves out are at the mean of their prior.
 
         Args:
-            X: codes as `transform` gives them, (n_samples, n_codes).
+            X: (n_samples, n_codes), the codes of the chosen levels side by side, level 1 first.
 
         Returns:
-            What `fit` was given: float32 (n_samples, n_features), or images in [0, 1] of the same shape.
+            float32 (n_samples, n_features), or images in [0, 1] of the shape they had in `fit`.
 
         Raises:
             ValueError: if X has another number of columns.
@@ -149,13 +148,13 @@ class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         tensor = torch.tensor(codes, dtype=self._dtype)
         with torch.inference_mode():
             batches = [self._generate(batch.split(sizes, dim=1)) for batch in tensor.split(BATCH)]
-        return self._as_given(np.concatenate(batches))
+        return self._in_fitted_shape(np.concatenate(batches))
 
     def score_samples(self, X: Any) -> np.ndarray:
-        """How usual data are: the evidence lower bound of each, in nats (of a density).
+        """Return the evidence lower bound of each datum, in nats (of a density). Higher is more usual.
 
-        As of all of scikit-learn's `score_samples`, higher is more usual, and the lowest are the oddest; the oddness
-        that `vlae odd` lists is minus this. The draws behind it are the same for all data and every call.
+        `vlae odd` lists minus this number as the score by the whole model. The draws of the bound are the same for all
+        data and in every call.
 
         Args:
             X: a table or images, of the kind and shape it was fitted to.
@@ -168,43 +167,48 @@ class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return np.concatenate([elbos.numpy() for elbos in batches])
 
     def score(self, X: Any, y: Any = None) -> float:
-        """The mean of `score_samples`, by which a grid search without labels can choose; y is not used."""
+        """Return the mean of `score_samples`, for a grid search without labels.
+
+        Args:
+            X: a table or images, of the kind and shape it was fitted to.
+            y: not used.
+        """
         return float(self.score_samples(X).mean(dtype=np.float64))
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
-        """The names of the columns of codes: level1_0, level1_1, …, level2_0, …."""
+        """Return the names of the columns of codes: level1_0, level1_1, …, level2_0, …."""
         check_is_fitted(self)
         _check_feature_names_in(self, input_features)
         names = [f"level{level}_{d}" for level in self.levels_ for d in range(self.recipe_.code_sizes[level - 1])]
         return np.array(names, dtype=object)
 
     def __sklearn_is_fitted__(self) -> bool:
-        """Whether there is a trained ladder."""
+        """Tell whether there is a trained ladder."""
         return hasattr(self, "model_")
 
     # What goes in and comes out --------------------------------------------------------------------------------------
 
     def _values(self, X: Any, *, fitting: bool) -> np.ndarray:
-        """Checked data as the ladder takes them: float32 (N, C, H, W) in [0, 1], or (N, D)."""
-        given = tuple(X.shape[1:]) if len(getattr(X, "shape", ())) > 2 else None
-        if given is not None:
+        """Check data, and convert them for the ladder: float32 (N, C, H, W) in [0, 1], or (N, D)."""
+        x_shape = tuple(X.shape[1:]) if len(getattr(X, "shape", ())) > 2 else None
+        if x_shape is not None:
             X = np.asarray(X).reshape(len(X), -1)
         least = {"ensure_min_samples": 2} if fitting else {}
         table = validate_data(self, X, reset=fitting, dtype="numeric", **least)
         if fitting:
-            shape = given if self.image_shape is None else tuple(int(side) for side in self.image_shape)
-            self.image_shape_, self._flat = shape, given is None
+            shape = x_shape if self.image_shape is None else tuple(int(side) for side in self.image_shape)
+            self.image_shape_, self._flat = shape, x_shape is None
         shape = self.image_shape_
-        if given is not None and given != shape:
-            raise ValueError(f"images of shape {given} are given; expected {shape}")
+        if x_shape is not None and x_shape != shape:
+            raise ValueError(f"images of shape {x_shape} are given; expected {shape}")
         if shape is None:
             return _finite(table)
         if prod(shape) != table.shape[1]:
             raise ValueError(f"image_shape {shape} has {prod(shape)} numbers; X has {table.shape[1]} columns")
         return _channels_second(_grey_values(table).reshape(len(table), *shape))
 
-    def _as_given(self, values: np.ndarray) -> np.ndarray:
-        """Decoded data in the shape they were fitted in."""
+    def _in_fitted_shape(self, values: np.ndarray) -> np.ndarray:
+        """Give decoded data the shape they had in `fit`."""
         if self.image_shape_ is None:
             return values
         if _channels_last(self.image_shape_):
@@ -230,7 +234,7 @@ class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return next(self.model_.parameters()).dtype
 
     def _batches(self, X: Any) -> Any:
-        """Batches as the model takes them."""
+        """Yield batches for the model."""
         values = self._values(X, fitting=False)
         with torch.inference_mode():
             for start in range(0, len(values), BATCH):
@@ -241,18 +245,18 @@ class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return torch.cat(means, dim=1).float().numpy()
 
     def _generate(self, chosen: Sequence[Tensor]) -> np.ndarray:
-        """The data of the chosen levels' codes, all others at their prior's mean."""
-        given = dict(zip(self.levels_, chosen, strict=True))
+        """Decode the chosen levels' codes, with all other levels at the mean of their prior."""
+        code_of_level = dict(zip(self.levels_, chosen, strict=True))
         codes: tuple[Tensor, ...] = ()
         for level in range(self.model_.num_levels, 0, -1):
             others = self.model_.prior(level, codes).mean.expand(len(chosen[0]), -1)
-            code = given.get(level, others)
+            code = code_of_level.get(level, others)
             codes = (code.to(self._dtype), *codes)
         return self.model_.decode(codes).float().numpy()
 
 
 def _finite(table: np.ndarray) -> np.ndarray:
-    """Single precision, if it can hold the values."""
+    """Convert to single precision, if it can hold the values."""
     with np.errstate(over="ignore"):
         values = table.astype(np.float32, copy=False)
     if not np.isfinite(values).all():
@@ -261,7 +265,7 @@ def _finite(table: np.ndarray) -> np.ndarray:
 
 
 def _grey_values(table: np.ndarray) -> np.ndarray:
-    """Pixels as float32 in [0, 1]."""
+    """Convert pixels to float32 in [0, 1]."""
     low, high = table.min(), table.max()
     whole = table.dtype.kind in "iu"
     if not (low >= 0 and high <= (255 if whole else 1)):
@@ -273,7 +277,7 @@ def _grey_values(table: np.ndarray) -> np.ndarray:
 
 
 def _channels_last(shape: Sequence[int]) -> bool:
-    """Whether an image of this shape has its channels last; one without channels has not."""
+    """Tell whether an image of this shape has its channels last. An image without channels does not."""
     if len(shape) == 2:
         return False
     first, last = 1 <= shape[0] <= 4, 1 <= shape[-1] <= 4
@@ -286,7 +290,7 @@ def _channels_last(shape: Sequence[int]) -> bool:
 
 
 def _channels_second(images: np.ndarray) -> np.ndarray:
-    """(N, C, H, W) of images of any accepted shape."""
+    """Convert images of any accepted shape to (N, C, H, W)."""
     if _channels_last(images.shape[1:]):
         images = np.moveaxis(images, 3, 1)
     return np.ascontiguousarray(images if images.ndim == 4 else images[:, None])

@@ -141,6 +141,34 @@ def test_help_and_import_are_quick():
     assert vlae.__version__ in done.stdout
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("train", "nosuch"),
+        ("data", "nosuch"),
+        ("evaluate", "run", "nosuch"),
+        ("compare", "vae", "--data", "streets", "--data", "nosuch"),
+        ("study", "gibbs", "--data", "nosuch"),
+        ("encode", "run", "nosuch", "--out", "codes.npz"),
+        ("odd", "run", "nosuch"),
+        ("index", "run", "nosuch"),
+    ],
+)
+def test_a_missing_source_is_refused_before_torch_is_imported(words):
+    code = """if True:
+        import sys
+        from vlae.cli.main import main
+        try:
+            main(sys.argv[1:])
+        finally:
+            assert "torch" not in sys.modules
+        """
+    finished = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True)
+    advice = "check the path, or say hf:nosuch for a data set of the Hugging Face hub"
+    assert finished.stderr == f"vlae: nosuch: no such file or folder; {advice}\n"
+    assert finished.returncode == 2 and finished.stdout == ""
+
+
 def test_public_names_are_sorted_and_there():
     assert vlae.__all__ == sorted(vlae.__all__, key=lambda name: (not name.isupper(), name))
     assert all(getattr(vlae, name) for name in vlae.__all__)
@@ -200,7 +228,7 @@ def test_training_lists_what_it_skips(tmp_path, capsys):
 def test_demo(tmp_path, monkeypatch):
     given = {}
     monkeypatch.setattr("vlae.workflows.train", lambda source, **settings: given.update(settings, source=source))
-    monkeypatch.setattr("vlae.cli.training._say_done", lambda run: None)
+    monkeypatch.setattr("vlae.cli.training._print_done", lambda run: None)
     assert cli_exit("demo", "--minutes", "0.1", "--seed", "2") == 0
     assert given == {"source": "streets", "out": Path("runs/demo"), "minutes": 0.1, "seed": 2}
 

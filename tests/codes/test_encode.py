@@ -5,43 +5,18 @@ import tracemalloc
 import datasets
 import numpy as np
 import pytest
+from code_files import columns_of, write_folder
 from PIL import Image
 from pyarrow import parquet
 
 from vlae.codes import encode as encoding
 from vlae.codes import files as codes
-from vlae.codes.encode import decode, encode, identity
+from vlae.codes.decode import decode
+from vlae.codes.encode import encode, identity
 from vlae.codes.files import CodesError
 from vlae.data.source import DataError
 from vlae.runs.run import load
 from vlae.workflows import train
-
-RNG = np.random.default_rng(0)
-
-
-def write_folder(path, num=20, size=8):
-    for i in range(num):
-        folder = path / ("cats" if i % 2 else "dogs")
-        folder.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(RNG.integers(0, 256, (size, size, 3), dtype=np.uint8)).save(folder / f"{i:03d}.png")
-    return path
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return write_folder(tmp_path_factory.mktemp("data") / "photos")
-
-
-@pytest.fixture(scope="module")
-def run(folder, tmp_path_factory):
-    return train(
-        folder, out=tmp_path_factory.mktemp("runs") / "a", code_sizes=(1, 0, 2), steps=4, batch_size=8, progress=False
-    )
-
-
-@pytest.fixture(scope="module")
-def other(folder, tmp_path_factory):
-    return train(folder, out=tmp_path_factory.mktemp("runs") / "b", code_sizes=(1, 0, 2), steps=5, progress=False)
 
 
 @pytest.fixture(scope="module")
@@ -55,12 +30,6 @@ def small_parts(monkeypatch):
     monkeypatch.setattr(encoding, "PART", 6)
 
 
-def columns_of(path):
-    opened = codes.open_codes(path)
-    batches = list(opened.batches(opened.columns))
-    return {name: np.concatenate([batch[name] for batch in batches]) for name in opened.columns}
-
-
 # What is written
 
 
@@ -68,22 +37,22 @@ def columns_of(path):
 def test_every_kind_of_file_holds_the_same(run, folder, tmp_path, name, small_parts):
     out = encode(run, folder, tmp_path / "new" / name, stddev=True, sample=True)
     assert [path.name for path in out.parent.iterdir()] == [name]
-    found = columns_of(out)
-    x = np.stack([np.asarray(Image.open(folder / file)).transpose(2, 0, 1) for file in found["name"]])
+    columns = columns_of(out)
+    x = np.stack([np.asarray(Image.open(folder / file)).transpose(2, 0, 1) for file in columns["name"]])
     for level in (1, 3):
-        np.testing.assert_allclose(found[f"level{level}"], run.encode(x)[level - 1], atol=1e-4)
-        np.testing.assert_allclose(found[f"level{level}_stddev"], run.stddevs(x)[level - 1], rtol=1e-3)
-        away = (found[f"level{level}_sample"] - found[f"level{level}"]) / found[f"level{level}_stddev"]
+        np.testing.assert_allclose(columns[f"level{level}"], run.encode(x)[level - 1], atol=1e-4)
+        np.testing.assert_allclose(columns[f"level{level}_stddev"], run.stddevs(x)[level - 1], rtol=1e-3)
+        away = (columns[f"level{level}_sample"] - columns[f"level{level}"]) / columns[f"level{level}_stddev"]
         assert 0.4 < away.std() < 1.6
-        mean, stddev = found[f"level{level}"], found[f"level{level}_stddev"]
+        mean, stddev = columns[f"level{level}"], columns[f"level{level}_stddev"]
         kl = (0.5 * (mean**2 + stddev**2 - 1) - np.log(stddev)).sum(1)
-        np.testing.assert_allclose(found[f"level{level}_kl_nats"], kl, rtol=1e-3, atol=1e-4)
-    assert not any(name.startswith("level2") for name in found)
-    np.testing.assert_allclose(found["kl_nats"], found["level1_kl_nats"] + found["level3_kl_nats"], rtol=1e-5)
+        np.testing.assert_allclose(columns[f"level{level}_kl_nats"], kl, rtol=1e-3, atol=1e-4)
+    assert not any(name.startswith("level2") for name in columns)
+    np.testing.assert_allclose(columns["kl_nats"], columns["level1_kl_nats"] + columns["level3_kl_nats"], rtol=1e-5)
     error = np.square(run.decode(run.encode(x)) - x / 255).mean((1, 2, 3))
-    np.testing.assert_allclose(found["reconstruction_error"], error, rtol=1e-3)
-    assert found["row"].tolist() == list(range(20))
-    assert found["label"].tolist() == [int(file.startswith("dogs")) for file in found["name"]]
+    np.testing.assert_allclose(columns["reconstruction_error"], error, rtol=1e-3)
+    assert columns["row"].tolist() == list(range(20))
+    assert columns["label"].tolist() == [int(file.startswith("dogs")) for file in columns["name"]]
     about = codes.open_codes(out).about
     assert about["weights"] == identity(run)["weights"]
     assert (about["run"], about["recipe"], about["num"]) == (str(run.path), "lean", 20)
@@ -106,8 +75,8 @@ def test_other_programs_read_the_files(run, folder, tmp_path):
 def test_pictures_of_another_size_are_resized_as_in_training_and_it_is_said_once(run, tmp_path, capsys):
     photos = write_folder(tmp_path / "large", size=30)
     encode(run, photos, tmp_path / "codes.npz", progress=True)
-    said = [line for line in capsys.readouterr().err.splitlines() if "resized" in line]
-    assert said == [f"{photos}: pictures of another size are cut and resized to 8×8, as in training"]
+    lines = [line for line in capsys.readouterr().err.splitlines() if "resized" in line]
+    assert lines == [f"{photos}: pictures of another size are cut and resized to 8×8, as in training"]
     encode(run, photos, tmp_path / "again.npz", progress=True)  # from the cache
     assert "resized to 8×8" in capsys.readouterr().err
 
@@ -127,8 +96,8 @@ def test_nothing_is_said_of_pictures_of_the_right_size(run, folder, tmp_path, ca
 
 def test_vectors(of_vectors, tmp_path):
     vectors = np.random.default_rng(1).normal(size=(30, 5)).astype(np.float32)
-    found = columns_of(encode(of_vectors, vectors, tmp_path / "codes.parquet"))
-    np.testing.assert_allclose(found["level2"], of_vectors.encode(vectors)[1], atol=1e-5)
+    columns = columns_of(encode(of_vectors, vectors, tmp_path / "codes.parquet"))
+    np.testing.assert_allclose(columns["level2"], of_vectors.encode(vectors)[1], atol=1e-5)
     back = decode(of_vectors, tmp_path / "codes.parquet", tmp_path / "back.npz")
     np.testing.assert_allclose(np.load(back)["x"], of_vectors.decode(of_vectors.encode(vectors)), atol=1e-5)
     with pytest.raises(CodesError, match=r"vectors are no pictures; give an \.npz file"):
@@ -137,9 +106,9 @@ def test_vectors(of_vectors, tmp_path):
 
 def test_a_conditional_prior_is_no_matter(folder, tmp_path):
     run = train(folder, out=tmp_path / "run", recipe="hvae", code_sizes=(3, 2), steps=3, batch_size=8, progress=False)
-    found = columns_of(encode(run, folder, tmp_path / "codes.parquet"))
-    assert (found["level1_kl_nats"] > 0).all()
-    assert found["level1"].shape == (20, 3)
+    columns = columns_of(encode(run, folder, tmp_path / "codes.parquet"))
+    assert (columns["level1_kl_nats"] > 0).all()
+    assert columns["level1"].shape == (20, 3)
 
 
 def test_memory_does_not_grow_with_the_number_of_images(run, tmp_path, monkeypatch):
@@ -177,8 +146,8 @@ def test_it_goes_on_after_a_stop_and_gives_the_same(run, folder, tmp_path, small
     assert not (tmp_path / "codes.parquet").exists()
     encode(run, folder, tmp_path / "codes.parquet", sample=True)
     assert done == [0, 1, 2, 2, 3]
-    found = columns_of(tmp_path / "codes.parquet")
-    assert all(np.array_equal(found[name], whole[name]) for name in whole)
+    columns = columns_of(tmp_path / "codes.parquet")
+    assert all(np.array_equal(columns[name], whole[name]) for name in whole)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["codes.parquet", "whole.parquet"]
 
 
@@ -254,57 +223,6 @@ def test_what_cannot_be_encoded_is_named(run, of_vectors, folder, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-# Back
-
-
-@pytest.mark.parametrize("name", ["codes.parquet", "codes.npz", "codes"])
-def test_decoding_gives_what_the_codes_say(run, folder, tmp_path, name):
-    file = encode(run, folder, tmp_path / name)
-    images = np.load(decode(run, file, tmp_path / "again.npz"))["images"]
-    found = columns_of(file)
-    wanted = run.decode([found["level1"], np.zeros((20, 0)), found["level3"]])
-    assert np.abs(images / 255 - wanted).max() < 1 / 255
-    again = decode(run, file, tmp_path / "again")
-    files = sorted(path.relative_to(again).as_posix() for path in again.rglob("*.png"))
-    assert files == sorted(found["name"])
-    pixels = np.asarray(Image.open(again / found["name"][3])).transpose(2, 0, 1)
-    assert np.array_equal(pixels, images[3])
-
-
-def test_names_lead_nowhere_else(run, tmp_path):
-    table = codes.as_table(
-        {"name": ["../../a.png", "/b.png", "a.jpg", ".."], "level1": np.zeros((4, 1)), "level3": np.zeros((4, 2))}, {}
-    )
-    parquet.write_table(table, tmp_path / "codes.parquet")
-    out = decode(run, tmp_path / "codes.parquet", tmp_path / "out")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["codes.parquet", "out"]
-    assert sorted(path.name for path in out.iterdir()) == ["a-2.png", "a.png", "b.png", "unnamed.png"]
-
-
-def test_codes_of_another_run_are_refused(run, other, folder, tmp_path):
-    file = encode(other, folder, tmp_path / "codes.parquet")
-    with pytest.raises(CodesError, match=r"codes.parquet was made by another run \(.*b\)"):
-        decode(run, file, tmp_path / "again")
-    assert [path.name for path in tmp_path.iterdir()] == ["codes.parquet"]
-
-
 def test_the_identity_stays_with_the_weights(run, other, tmp_path):
     copied = load(shutil.copytree(run.path, tmp_path / "copy"))
     assert identity(copied)["weights"] == identity(run)["weights"] != identity(other)["weights"]
-
-
-def test_what_cannot_be_decoded_is_named(run, folder, tmp_path):
-    file = encode(run, folder, tmp_path / "codes.parquet")
-    with pytest.raises(FileNotFoundError, match="no such file or folder of codes"):
-        decode(run, tmp_path / "none.parquet", tmp_path / "again")
-    with pytest.raises(CodesError, match=r"written to an \.npz file, or to a folder"):
-        decode(run, file, tmp_path / "again.png")
-    file.write_bytes(file.read_bytes()[:100])
-    with pytest.raises(CodesError, match="no file of codes, or a damaged one"):
-        decode(run, file, tmp_path / "again")
-    np.savez(tmp_path / "codes.npz", level1=np.zeros((3, 1)))
-    with pytest.raises(CodesError, match="has no column level3; it has level1"):
-        decode(run, tmp_path / "codes.npz", tmp_path / "again")
-    (tmp_path / "again").mkdir()
-    with pytest.raises(CodesError, match="exists already"):
-        decode(run, tmp_path / "codes.npz", tmp_path / "again")

@@ -31,7 +31,7 @@ def trained(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def found(trained):
+def result(trained):
     return export.export(trained, quantize="int8")
 
 
@@ -40,26 +40,26 @@ def session(run, name):
 
 
 def properties(run, name):
-    held = session(run, name).get_modelmeta().custom_metadata_map
-    return {key: json.loads(value) for key, value in held.items()}
+    metadata = session(run, name).get_modelmeta().custom_metadata_map
+    return {key: json.loads(value) for key, value in metadata.items()}
 
 
-def test_the_pair_gives_what_the_model_gives_for_any_batch(trained, found):
+def test_the_pair_gives_what_the_model_gives_for_any_batch(trained, result):
     encoder, decoder = session(trained, "encoder.onnx"), session(trained, "decoder.onnx")
     fresh = np.random.default_rng(1).integers(0, 256, (50, 3, 16, 16), dtype=np.uint8)
     for size in (1, 2, 3, 50):
         x = fresh[:size]
-        given = encoder.run(None, {"images": (x / 255).astype(np.float32)})
+        outputs = encoder.run(None, {"images": (x / 255).astype(np.float32)})
         wanted = [part for pair in zip(trained.encode(x), trained.stddevs(x), strict=True) for part in pair]
         wanted = [part for part in wanted if part.shape[1]]
-        assert len(given) == len(wanted) == 4
-        for a, b in zip(given, wanted, strict=True):
+        assert len(outputs) == len(wanted) == 4
+        for a, b in zip(outputs, wanted, strict=True):
             np.testing.assert_allclose(a, b, atol=1e-4)
-        (pictures,) = decoder.run(None, {"level1_code": given[0], "level3_code": given[2]})
+        (pictures,) = decoder.run(None, {"level1_code": outputs[0], "level3_code": outputs[2]})
         np.testing.assert_allclose(pictures, trained.decode(trained.encode(x)), atol=1e-4)
 
 
-def test_names_shapes_and_metadata(trained, found):
+def test_names_shapes_and_metadata(trained, result):
     encoder, decoder = session(trained, "encoder.onnx"), session(trained, "decoder.onnx")
     assert [(x.name, x.shape) for x in encoder.get_inputs()] == [("images", ["batch", 3, 16, 16])]
     assert [(x.name, x.shape) for x in encoder.get_outputs()] == [
@@ -73,20 +73,20 @@ def test_names_shapes_and_metadata(trained, found):
         ("level3_code", ["batch", 3]),
     ]
     assert [(x.name, x.shape) for x in decoder.get_outputs()] == [("images", ["batch", 3, 16, 16])]
-    held = properties(trained, "encoder.onnx")
-    assert held["code_sizes"] == [2, 0, 3]
-    assert held["inputs"] == {"images": ["batch", 3, 16, 16]}
-    assert held["outputs"]["level3_stddev"] == ["batch", 3]
-    assert held["preprocessing"]["layout"] == "N C H W" and "[0, 1]" in held["preprocessing"]["values"]
-    assert held["checked"]["differences"] == found["differences"]
-    assert max(found["differences"].values()) < 1e-4 and len(found["differences"]) == 5
+    metadata = properties(trained, "encoder.onnx")
+    assert metadata["code_sizes"] == [2, 0, 3]
+    assert metadata["inputs"] == {"images": ["batch", 3, 16, 16]}
+    assert metadata["outputs"]["level3_stddev"] == ["batch", 3]
+    assert metadata["preprocessing"]["layout"] == "N C H W" and "[0, 1]" in metadata["preprocessing"]["values"]
+    assert metadata["checked"]["differences"] == result["differences"]
+    assert max(result["differences"].values()) < 1e-4 and len(result["differences"]) == 5
     model = onnx.load(trained.path / "onnx" / "encoder.onnx")
     onnx.checker.check_model(model)
     assert [each.version for each in model.opset_import if each.domain == ""] == [18]
 
 
-def test_int8_and_its_loss(trained, found):
-    small = found["int8"]
+def test_int8_and_its_loss(trained, result):
+    small = result["int8"]
     x = (trained.examples / 255).astype(np.float32)
     exact, rough = (session(trained, name).run(None, {"images": x}) for name in ("encoder.onnx", "encoder-int8.onnx"))
     for name, level in (("level1_mean", 0), ("level3_mean", 2)):
@@ -94,21 +94,21 @@ def test_int8_and_its_loss(trained, found):
         assert 0 < error.max() < 1.5 * small["codes"][name]["max"] * exact[level].std(0).mean() + 0.05
         assert 0 < small["codes"][name]["mean"] <= small["codes"][name]["max"] < 3
     assert small["speedup"] > 0 and small["mse"]["int8"] == pytest.approx(small["mse"]["fp32"], rel=0.5)
-    held = properties(trained, "encoder-int8.onnx")
-    assert held["quantization"] == small and held["code_sizes"] == [2, 0, 3]
+    metadata = properties(trained, "encoder-int8.onnx")
+    assert metadata["quantization"] == small and metadata["code_sizes"] == [2, 0, 3]
     assert "quantization" not in properties(trained, "encoder.onnx")
     kinds = {node.op_type for node in onnx.load(trained.path / "onnx" / "encoder-int8.onnx").graph.node}
     assert "QuantizeLinear" in kinds
-    said = export.as_text(found)
-    assert "level3_stddev" in said and "times as fast as fp32" in said
+    text = export.as_text(result)
+    assert "level3_stddev" in text and "times as fast as fp32" in text
 
 
 @pytest.mark.parametrize("recipe", ["hvae", "lvae"])
 def test_the_hierarchies_are_exported_too(tmp_path, recipe, rng):
     run = quick(tmp_path / "run", rng.integers(0, 256, (60, 8, 8), dtype=np.uint8), recipe=recipe, code_sizes=(3, 2))
-    found = export.export(run)
-    assert max(found["differences"].values()) < 1e-4
-    assert list(found["differences"]) == [
+    result = export.export(run)
+    assert max(result["differences"].values()) < 1e-4
+    assert list(result["differences"]) == [
         *(f"level{level}_{moment}" for level in (1, 2) for moment in ("mean", "stddev")),
         "images",
     ]
@@ -120,9 +120,9 @@ def test_vectors(tmp_path, rng, capsys, monkeypatch):
     with pytest.raises(SystemExit) as stop:
         cli.main(["export", str(tmp_path / "run"), "--out", "out"])
     assert not stop.value.code
-    said = capsys.readouterr()
-    assert said.out.split() == ["out/encoder.onnx", "out/decoder.onnx"]
-    assert "vectors" in said.err
+    printed = capsys.readouterr()
+    assert printed.out.split() == ["out/encoder.onnx", "out/decoder.onnx"]
+    assert "vectors" in printed.err
 
 
 def test_what_differs_is_not_written(trained, tmp_path, monkeypatch):
@@ -155,7 +155,7 @@ def test_a_missing_extra_is_one_line(trained, monkeypatch, capsys):
     assert line.startswith("vlae: ONNX files are written with onnx, which is not installed")
 
 
-def test_the_example_needs_neither_torch_nor_vlae(trained, found, tmp_path):
+def test_the_example_needs_neither_torch_nor_vlae(trained, result, tmp_path):
     from PIL import Image
 
     pixels = np.random.default_rng(1).integers(0, 256, (50, 70, 3), dtype=np.uint8)
@@ -170,8 +170,8 @@ exec(open({str(vlae_root() / "examples" / "onnx_only.py")!r}).read())
     assert done.returncode == 0, done.stderr
     assert "level 3" in done.stdout
     back = np.asarray(Image.open(tmp_path / "back.png")).transpose(2, 0, 1)
-    held = trained.read(tmp_path / "photo.png").values
-    wanted = trained.decode(trained.encode(held))[0]
+    values = trained.read(tmp_path / "photo.png").values
+    wanted = trained.decode(trained.encode(values))[0]
     assert np.abs(back / 255 - wanted).max() < 0.01
 
 
@@ -181,5 +181,5 @@ def vlae_root():
     return Path(__file__).parents[2]
 
 
-def test_torch_is_left_as_it_was(trained, found):
+def test_torch_is_left_as_it_was(trained, result):
     assert not trained.model.training and torch.is_grad_enabled()

@@ -31,68 +31,68 @@ def planted():
 
 
 @pytest.fixture(scope="module")
-def found(run, planted):
-    return outliers.find(run, planted)
+def result(run, planted):
+    return outliers.find_outliers(run, planted)
 
 
-def test_strange_colour_and_strange_shape_are_told_apart(found):
-    assert 200 in found.strangest("level1", 5)
-    assert 200 not in found.strangest("whole", 5)  # the model knows how to draw it
-    assert found.strangest("whole", 1).tolist() == [201]
+def test_outliers_in_colour_and_in_shape_differ(result):
+    assert 200 in result.top("level1", 5)
+    assert 200 not in result.top("whole", 5)  # the model knows how to draw it
+    assert result.top("whole", 1).tolist() == [201]
 
 
-def test_scores_do_not_depend_on_the_order(run, planted, found):
+def test_scores_do_not_depend_on_the_order(run, planted, result):
     order = np.random.default_rng(0).permutation(len(planted))
-    again = outliers.find(run, planted.take(order))
-    for by, scores in found.scores.items():
+    again = outliers.find_outliers(run, planted.take(order))
+    for by, scores in result.scores.items():
         np.testing.assert_allclose(again.scores[by], scores[order], rtol=1e-3)
 
 
-def test_a_reference_smaller_than_the_data(run, planted, found, monkeypatch):
+def test_a_reference_smaller_than_the_data(run, planted, result, monkeypatch):
     monkeypatch.setattr(outliers, "MAX_REFERENCE", 100)
-    some = outliers.find(run, planted, level=1)
+    some = outliers.find_outliers(run, planted, level=1)
     assert list(some.scores) == ["level1", "whole"]
-    assert np.corrcoef(some.scores["level1"], found.scores["level1"])[0, 1] > 0.8
+    assert np.corrcoef(some.scores["level1"], result.scores["level1"])[0, 1] > 0.8
 
 
-def test_table_and_figure(run, found, tmp_path):
-    rows = found.rows(3)
+def test_table_and_figure(run, result, tmp_path):
+    rows = result.rows(3)
     assert [row["by"] for row in rows][::3] == ["level1", "level2", "level3", "whole"]
     assert [row["rank"] for row in rows[:3]] == [1, 2, 3]
-    assert rows[0]["row"] == found.strangest("level1", 1)[0]
+    assert rows[0]["row"] == result.top("level1", 1)[0]
     outliers.write_table(rows, tmp_path / "odd.csv")
     with (tmp_path / "odd.csv").open(newline="") as file:
         assert [row["row"] for row in csv.DictReader(file)] == [str(row["row"]) for row in rows]
     outliers.write_table(rows, tmp_path / "new" / "odd.parquet")
     assert parquet.read_table(tmp_path / "new" / "odd.parquet").to_pylist() == rows
     assert outliers.as_text(rows).splitlines()[1].split()[:2] == ["level1", "1"]
-    file = outliers.draw(run, found, 3)
+    file = outliers.draw(run, result, 3)
     assert file == run.path / "figures" / "odd.png"
-    assert Image.open(file).width < Image.open(outliers.draw(run, found, 6, tmp_path / "a.png")).width
+    assert Image.open(file).width < Image.open(outliers.draw(run, result, 6, tmp_path / "a.png")).width
 
 
 def test_vectors(tmp_path):
     vectors = np.random.default_rng(0).normal(size=(60, 5)).astype(np.float32)
     run = train(vectors, out=tmp_path / "run", code_sizes=(1, 2), steps=4, progress=False)
     vectors[7] = 50
-    found = outliers.find(run, load(vectors, split="all"))
-    assert found.strangest("whole", 1).tolist() == [7]
-    outliers.draw(run, found, 2)
+    result = outliers.find_outliers(run, load(vectors, split="all"))
+    assert result.top("whole", 1).tolist() == [7]
+    outliers.draw(run, result, 2)
 
 
-def test_what_is_refused(run, planted, found, tmp_path):
+def test_what_is_refused(run, planted, result, tmp_path):
     with pytest.raises(ValueError, match="11 are given; give at least 12"):
-        outliers.find(run, planted.take(slice(0, 11)))
+        outliers.find_outliers(run, planted.take(slice(0, 11)))
     with pytest.raises(ValueError, match="level 5 has no code; choose one of 1, 2, 3"):
-        outliers.find(run, planted, level=5)
+        outliers.find_outliers(run, planted, level=5)
     with pytest.raises(ValueError, match=r"shape \(1, 16, 16\), the run in .* takes \(3, 16, 16\)"):
-        outliers.find(run, load(np.zeros((20, 16, 16), np.uint8), split="all"))
+        outliers.find_outliers(run, load(np.zeros((20, 16, 16), np.uint8), split="all"))
     with pytest.raises(ValueError, match=r"ends in \.png"):
-        outliers.draw(run, found, out=tmp_path / "a.jpg")
+        outliers.draw(run, result, out=tmp_path / "a.jpg")
     with pytest.raises(ValueError, match="num is 0"):
-        outliers.draw(run, found, 0)
+        outliers.draw(run, result, 0)
     with pytest.raises(CodesError, match=r"a \.csv or \.parquet file"):
-        outliers.write_table(found.rows(1), tmp_path / "a.txt")
+        outliers.write_table(result.rows(1), tmp_path / "a.txt")
     (tmp_path / "a.csv").write_text("mine")
     with pytest.raises(CodesError, match="exists already"):
-        outliers.write_table(found.rows(1), tmp_path / "a.csv")
+        outliers.write_table(result.rows(1), tmp_path / "a.csv")

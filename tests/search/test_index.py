@@ -16,7 +16,7 @@ from vlae.data import load as load_data
 from vlae.runs.run import Run
 from vlae.search import index as search
 from vlae.search.index import Index, SearchError
-from vlae.search.neighbours import decoded
+from vlae.search.neighbours import decode_png
 from vlae.workflows import train
 
 KINDS = ("dark", "light")
@@ -67,9 +67,9 @@ def brute(codes, spread, query, levels):
 
 def test_the_nearest_are_those_of_brute_force(index, codes):
     for query in codes[0][:3]:
-        found = index.similar(query, levels=(1, 3), num=7)
-        assert list(found.by) == [(1,), (3,), (1, 3)]
-        for levels, rows in found.by.items():
+        neighbours = index.similar(query, levels=(1, 3), num=7)
+        assert list(neighbours.by) == [(1,), (3,), (1, 3)]
+        for levels, rows in neighbours.by.items():
             names, distances = brute(codes, index.spread, query, levels)
             assert rows["name"].to_pylist() == names[:7]
             np.testing.assert_allclose(rows["distance"].to_pylist(), distances[:7], rtol=1e-4)
@@ -105,14 +105,14 @@ def test_pictures_and_what_is_known_are_in_the_index(index, run, photos):
         assert row["label"] == row["name"].split("/")[0]
         assert row["source"] == str(photos)
         value = run.read(photos / row["name"]).values
-        assert np.array_equal(decoded(row["picture"]), value[0].transpose(1, 2, 0))
+        assert np.array_equal(decode_png(row["picture"]), value[0].transpose(1, 2, 0))
         np.testing.assert_allclose(row["level3"], run.encode(value)[2][0], atol=1e-4)
 
 
 def test_filtering(index, codes):
-    found = index.similar("dark/0's.png", levels=3, num=30, where="label = 'light'")
+    neighbours = index.similar("dark/0's.png", levels=3, num=30, where="label = 'light'")
     names, _ = brute(codes, index.spread, "dark/0's.png", (3,))
-    assert found.table["name"].to_pylist() == [name for name in names if name.startswith("light/")]
+    assert neighbours.table["name"].to_pylist() == [name for name in names if name.startswith("light/")]
     one = index.similar("dark/0's.png", levels=(1, 3), where="name = 'light/1''s.png'")
     assert one.table["name"].to_pylist() == ["light/1's.png"] * 3
 
@@ -155,34 +155,34 @@ def test_images_that_cannot_be_asked_about(index, run, photos):
 
 
 def test_figure(index, tmp_path):
-    found = index.similar("dark/0's.png", levels=(1, 3), num=4)
-    picture = np.array(found.figure(tmp_path / "a.png"))
+    neighbours = index.similar("dark/0's.png", levels=(1, 3), num=4)
+    picture = np.array(neighbours.figure(tmp_path / "a.png"))
     assert np.array_equal(picture, np.array(Image.open(tmp_path / "a.png")))
-    large = [decoded(png).repeat(4, 0).repeat(4, 1) for png in found.by[(1, 3)]["picture"].to_pylist()]
+    large = [decode_png(png).repeat(4, 0).repeat(4, 1) for png in neighbours.by[(1, 3)]["picture"].to_pylist()]
     for i, neighbour in enumerate(large):  # the last row's pictures, 64 pixels each, 4 apart, flush right
         left = picture.shape[1] - (4 - i) * 68 + 4
         assert np.array_equal(picture[-64:, left : left + 64], neighbour)
     with pytest.raises(ValueError, match=r"ends in \.png"):
-        found.figure(tmp_path / "a.jpg")
+        neighbours.figure(tmp_path / "a.jpg")
 
 
 def test_fewer_are_found_than_asked_for(index):
-    found = index.similar("dark/0's.png", num=100)
-    assert len(found.by[(1,)]) == 39
-    assert found.figure().width > 39 * 64
+    neighbours = index.similar("dark/0's.png", num=100)
+    assert len(neighbours.by[(1,)]) == 39
+    assert neighbours.figure().width > 39 * 64
 
 
 def test_words_and_table(index, tmp_path):
-    found = index.similar("dark/0's.png", levels=2, num=2)
-    header, first, _ = str(found).splitlines()
+    neighbours = index.similar("dark/0's.png", levels=2, num=2)
+    header, first, _ = str(neighbours).splitlines()
     assert header.split() == ["by", "rank", "distance", "name", "label"]
     assert first.startswith("level 2  1     ")
-    found.save_table(tmp_path / "a.csv")
+    neighbours.save_table(tmp_path / "a.csv")
     rows = list(csv.DictReader((tmp_path / "a.csv").open()))
     assert [row["rank"] for row in rows] == ["1", "2"]
     assert set(rows[0]) == {"by", "rank", "distance", "name", "source", "label"}
     with pytest.raises(WriteError, match="exists already"):
-        found.save_table(tmp_path / "a.csv")
+        neighbours.save_table(tmp_path / "a.csv")
 
 
 # Making, opening, adding
@@ -212,9 +212,9 @@ def test_what_is_added_may_know_less_or_more(run, photos, tmp_path, capsys):
     assert made.table.search().where("label IS NULL").to_arrow()["name"].to_pylist() == ["0", "1", "2"]
     other = Index.build(run, plain, tmp_path / "other")
     assert other.add(photos, progress=True) == 40
-    said = capsys.readouterr().err
-    assert "left out, as the index has no such column: label" in said
-    assert "broken.png" in said
+    printed = capsys.readouterr().err
+    assert "left out, as the index has no such column: label" in printed
+    assert "broken.png" in printed
 
 
 def test_labels_that_do_not_fit_are_refused_and_nothing_is_added(run, photos, tmp_path):
@@ -308,12 +308,12 @@ def test_vectors_and_levels_without_code(tmp_path):
     rows = np.random.default_rng(0).normal(size=(60, 5)).astype(np.float32)
     of_vectors = quick(rows, tmp_path / "run", code_sizes=(2, 0, 1))
     made = Index.build(of_vectors, rows)
-    found = made.similar(rows[3], num=5)
-    assert list(found.by) == [(1,), (3,), (1, 3)]
+    neighbours = made.similar(rows[3], num=5)
+    assert list(neighbours.by) == [(1,), (3,), (1, 3)]
     code = of_vectors.encode(rows)[2]
     order = np.argsort(np.abs(code - code[3])[:, 0])[1:6]
-    assert found.by[(3,)]["name"].to_pylist() == [str(i) for i in order]
-    assert found.figure().width > 5 * 64
+    assert neighbours.by[(3,)]["name"].to_pylist() == [str(i) for i in order]
+    assert neighbours.figure().width > 5 * 64
     with pytest.raises(SearchError, match="no level 2 with a code; choose of 1, 3"):
         made.similar(rows[3], levels=2)
 

@@ -17,7 +17,7 @@ from PIL import Image
 
 import vlae
 from vlae.cli import main
-from vlae.web import app
+from vlae.web import app, guard, uploads
 from vlae.workflows import train
 
 pytestmark = pytest.mark.slow
@@ -84,7 +84,7 @@ def visit(browser, address):
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(30_000)
-        page.on("console", lambda said: said.type in ("error", "warning") and amiss.append(said.text))
+        page.on("console", lambda message: message.type in ("error", "warning") and amiss.append(message.text))
         page.on("pageerror", lambda error: amiss.append(str(error)))
         page.on("requestfailed", lambda asked: amiss.append(f"failed: {asked.url[:100]}"))
         page.on("response", lambda got: got.status >= 400 and amiss.append(f"{got.status}: {got.url[:100]}"))
@@ -255,7 +255,7 @@ def test_hostile_uploads_get_a_message(visit, tmp_path):
         ("huge.png", huge, "cannot be read as a picture"),
         ("words.png", b"not a picture", "it is none of BMP"),
         ("empty.png", b"", "it is none of BMP"),
-        ("large.png", bytes(app.MAX_BYTES + 1), "larger than 20 MB"),
+        ("large.png", bytes(uploads.MAX_BYTES + 1), "larger than 20 MB"),
     ):
         (tmp_path / name).write_bytes(content)
         page.locator("#vlae-levels input[type=file]").set_input_files(tmp_path / name)
@@ -362,10 +362,10 @@ def test_the_state_can_be_copied(visit, address, run):
     page = visit(permissions=["clipboard-read", "clipboard-write"])
     page.get_by_role("button", name="Copy JSON").click()
     page.get_by_role("button", name="Copied").wait_for()
-    found = json.loads(page.evaluate("navigator.clipboard.readText()"))
-    assert found["run"] == "run" and found["from"] == "data:0"
+    copied = json.loads(page.evaluate("navigator.clipboard.readText()"))
+    assert copied["run"] == "run" and copied["from"] == "data:0"
     expected = [code[0] for code in run.encode(run.examples[0])]
-    assert all(np.allclose(a, b, atol=1e-3) for a, b in zip(found["codes"], expected, strict=True))
+    assert all(np.allclose(a, b, atol=1e-3) for a, b in zip(copied["codes"], expected, strict=True))
 
 
 def test_two_visitors_do_not_see_each_other(visit):
@@ -403,7 +403,7 @@ def test_the_report_opens_from_disk_without_a_network(browser, run, screenshots)
     page = context.new_page()
     amiss = []
     page.on("requestfailed", lambda asked: amiss.append(asked.url))
-    page.on("console", lambda said: amiss.append(said.text))
+    page.on("console", lambda message: amiss.append(message.text))
     page.on("request", lambda asked: asked.url.startswith(("file:", "data:")) or amiss.append(asked.url))
     page.goto((run.path / "report.html").as_uri())
     assert page.locator("h1").inner_text() == "run"
@@ -443,7 +443,7 @@ def test_no_file_is_served(address, run):
 
 
 def test_requests_are_limited(address):
-    assert fetch(f"{address}gradio_api/run/upload", b"x" * (app.MAX_BODY + 1))[0] == 413
+    assert fetch(f"{address}gradio_api/run/upload", b"x" * (guard.MAX_BODY + 1))[0] == 413
     assert ask(address, "describe")["name"] == "run"
 
 

@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 
 import vlae
-from vlae.web import session
-from vlae.web.session import Exploration
+from vlae.web import session as sessions
+from vlae.web.session import Session
 from vlae.workflows import train
 
 
@@ -29,8 +29,8 @@ def run(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def exploration(run):
-    return Exploration(run)
+def session(run):
+    return Session(run)
 
 
 def png(picture):
@@ -39,20 +39,20 @@ def png(picture):
     return stream.getvalue()
 
 
-def test_noise_becomes_pictures_and_codes(run, exploration):
-    noise = exploration.draw(3)
+def test_noise_becomes_pictures_and_codes(run, session):
+    noise = session.draw(3)
     assert [tuple(level.shape) for level in noise] == [(1, 2), (1, 0), (1, 1), (1, 4)]
-    assert all(torch.equal(a, b) for a, b in zip(noise, exploration.draw(3), strict=True))
-    codes = exploration.codes(noise)
+    assert all(torch.equal(a, b) for a, b in zip(noise, session.draw(3), strict=True))
+    codes = session.codes(noise)
     expected = np.rint(run.decode([code.numpy() for code in codes])[0].transpose(1, 2, 0) * 255)
-    assert np.abs(exploration.pictures(noise)[0].astype(int) - expected).max() <= 1
+    assert np.abs(session.pictures(noise)[0].astype(int) - expected).max() <= 1
 
 
-def test_many_pictures_are_those_of_each(exploration):
-    rows = exploration.with_level(exploration.draw(0), 4, exploration.varied(4, 1, num=70))
-    together = exploration.pictures(rows)
+def test_many_pictures_are_those_of_each(session):
+    rows = session.with_level(session.draw(0), 4, session.varied(4, 1, num=70))
+    together = session.pictures(rows)
     assert len(together) == 70
-    alone = exploration.pictures(tuple(level[69:70] for level in rows))[0]
+    alone = session.pictures(tuple(level[69:70] for level in rows))[0]
     assert np.abs(together[69].astype(int) - alone).max() <= 1
 
 
@@ -67,18 +67,18 @@ def test_many_pictures_are_those_of_each(exploration):
         (7, "not numbers"),
     ],
 )
-def test_codes_that_do_not_fit_are_refused(exploration, row, words):
+def test_codes_that_do_not_fit_are_refused(session, row, words):
     with pytest.raises(ValueError, match=words):
-        exploration.noise(row)
+        session.parse_noise(row)
 
 
-def test_data_are_the_examples_then_others_held_out(run, exploration):
-    images = exploration.images
+def test_data_are_the_examples_then_others_held_out(run, session):
+    images = session.images
     assert np.array_equal(images.values[: len(run.examples)], run.examples)
-    assert len(exploration.data_pictures()) == len(images)
-    assert {"brightness", "mean red"} <= set(exploration.columns())
+    assert len(session.data_pictures()) == len(images)
+    assert {"brightness", "mean red"} <= set(session.properties())
     with pytest.raises(ValueError, match="there is no image 9999"):
-        exploration.datum(9999)
+        session.datum(9999)
 
 
 def test_data_that_are_gone_leave_the_examples(run, tmp_path):
@@ -86,81 +86,81 @@ def test_data_that_are_gone_leave_the_examples(run, tmp_path):
     record = json.loads((moved / "recipe.json").read_text())
     record["data"]["source"] = str(tmp_path / "nowhere.npy")
     (moved / "recipe.json").write_text(json.dumps(record))
-    alone = Exploration(vlae.load(moved))
+    alone = Session(vlae.load(moved))
     assert np.array_equal(alone.images.values, run.examples)
 
 
-def test_a_datum_is_shown_beside_what_comes_back(run, exploration):
-    noise, shown, error = exploration.original(exploration.datum(2))
+def test_a_datum_is_shown_beside_what_comes_back(run, session):
+    noise, shown, error = session.original(session.datum(2))
     assert np.array_equal(shown[0], run.examples[2].transpose(1, 2, 0))
-    assert np.array_equal(shown[1], exploration.pictures(noise)[0])
+    assert np.array_equal(shown[1], session.pictures(noise)[0])
     assert np.array_equal(shown[2], np.abs(shown[0].astype(int) - shown[1]))
     assert error == pytest.approx(np.square(shown[0] / 255.0 - shown[1] / 255.0).mean(), rel=1e-4)
 
 
-def test_a_picture_is_read_as_in_training(exploration):
-    assert exploration.read(png(pictures(1, 12)[0])).shape == (1, 3, 12, 12)
-    assert exploration.read(png(pictures(1, 40)[0][:, :20])).shape == (1, 3, 12, 12)
-    assert exploration.read(png(pictures(1, 12)[0, :, :, 0])).shape == (1, 3, 12, 12)
+def test_a_picture_is_read_as_in_training(session):
+    assert session.read(png(pictures(1, 12)[0])).shape == (1, 3, 12, 12)
+    assert session.read(png(pictures(1, 40)[0][:, :20])).shape == (1, 3, 12, 12)
+    assert session.read(png(pictures(1, 12)[0, :, :, 0])).shape == (1, 3, 12, 12)
 
 
-def test_a_level_is_swept_or_drawn(exploration):
-    plane = exploration.varied(1, 0, num=3)
+def test_a_level_is_swept_or_drawn(session):
+    plane = session.varied(1, 0, num=3)
     assert plane.shape == (9, 2)
-    assert plane[0].tolist() == [-session.SPAN, session.SPAN]
-    assert exploration.varied(3, 0, num=5)[:, 0].tolist() == pytest.approx([-2.5, -1.25, 0, 1.25, 2.5])
-    drawn = exploration.varied(4, 0, num=5)
+    assert plane[0].tolist() == [-sessions.SPAN, sessions.SPAN]
+    assert session.varied(3, 0, num=5)[:, 0].tolist() == pytest.approx([-2.5, -1.25, 0, 1.25, 2.5])
+    drawn = session.varied(4, 0, num=5)
     assert drawn.shape == (5, 4)
-    assert not np.array_equal(drawn, exploration.varied(4, 1, num=5))
+    assert not np.array_equal(drawn, session.varied(4, 1, num=5))
     for level in (0, 2, 5):
         with pytest.raises(ValueError, match=f"there is no level {level} with a code; there are 1, 3, 4"):
-            exploration.varied(level, 0)
+            session.varied(level, 0)
 
 
-def test_swaps_take_whole_levels(exploration):
-    a, b = exploration.draw(0), exploration.draw(1)
-    subsets = exploration.subsets()
+def test_swaps_take_whole_levels(session):
+    a, b = session.draw(0), session.draw(1)
+    subsets = session.subsets()
     assert subsets[0] == () and subsets[-1] == (1, 3, 4) and len(subsets) == 8
-    swapped = exploration.swaps(a, b)
+    swapped = session.swaps(a, b)
     for row, chosen in enumerate(subsets):
         for level in (1, 3, 4):
             expected = (b if level in chosen else a)[level - 1][0]
             assert torch.equal(swapped[level - 1][row], expected)
 
 
-def test_of_many_levels_only_neighbours_are_swapped(exploration, monkeypatch):
-    monkeypatch.setattr(session, "MAX_SUBSETS", 2)
-    assert exploration.subsets() == [(), (1,), (3,), (4,), (1, 3), (3, 4), (1, 3, 4)]
+def test_of_many_levels_only_neighbours_are_swapped(session, monkeypatch):
+    monkeypatch.setattr(sessions, "MAX_SUBSETS", 2)
+    assert session.subsets() == [(), (1,), (3,), (4,), (1, 3), (3, 4), (1, 3, 4)]
 
 
-def test_a_path_moves_some_levels_evenly(exploration):
-    a, b = exploration.draw(0), exploration.draw(1)
-    path = exploration.path(a, b, [4], steps=5)
+def test_a_path_moves_some_levels_evenly(session):
+    a, b = session.draw(0), session.draw(1)
+    path = session.path(a, b, [4], steps=5)
     assert torch.allclose(path[3][2], (a[3][0] + b[3][0]) / 2)
     assert torch.equal(path[3][4], b[3][0])
     assert torch.equal(path[0], a[0].expand(5, -1))
 
 
-def test_maps(exploration):
-    codes = [level.numpy() for level in exploration.noise_of_images]
-    plane = exploration.map(1, "code")
+def test_maps(session):
+    codes = [level.numpy() for level in session.noise_of_images]
+    plane = session.map(1, "code")
     assert np.array_equal(plane.points, codes[0])
-    line = exploration.map(3)
+    line = session.map(3)
     assert np.array_equal(line.points[:, :1], codes[2])
-    pca = exploration.map(4, "pca")
+    pca = session.map(4, "pca")
     back = pca.centre + pca.points @ pca.directions
     kept = np.square(back - codes[3]).sum() / np.square(codes[3] - codes[3].mean(0)).sum()
     assert 0 <= kept < 1 and pca.points.var(0)[0] >= pca.points.var(0)[1]
     assert np.allclose(pca.directions @ pca.directions.T, np.eye(2), atol=1e-4)
     for level, method, words in ((4, "code", "4 dimensions"), (1, "tsne", "no map 'tsne'"), (2, "pca", "no level 2")):
         with pytest.raises(ValueError, match=words):
-            exploration.map(level, method)
+            session.map(level, method)
 
 
-def test_umap_is_used_where_it_is_installed(exploration, monkeypatch):
-    monkeypatch.setattr(session, "has_umap", lambda: False)
+def test_umap_is_used_where_it_is_installed(session, monkeypatch):
+    monkeypatch.setattr("vlae.web.map.has_umap", lambda: False)
     with pytest.raises(ValueError, match="pip install umap-learn"):
-        exploration.map(4, "umap")
+        session.map(4, "umap")
 
     class Reducer:
         def __init__(self, random_state):
@@ -169,26 +169,26 @@ def test_umap_is_used_where_it_is_installed(exploration, monkeypatch):
         def fit_transform(self, codes):
             return codes[:, :2]
 
-    monkeypatch.setattr(session, "has_umap", lambda: True)
+    monkeypatch.setattr("vlae.web.map.has_umap", lambda: True)
     monkeypatch.setitem(sys.modules, "umap", types.SimpleNamespace(UMAP=Reducer))
-    found = exploration.map(4, "umap")
-    assert found.centre is None and np.array_equal(found.points, exploration.noise_of_images[3][:, :2].numpy())
+    plane = session.map(4, "umap")
+    assert plane.centre is None and np.array_equal(plane.points, session.noise_of_images[3][:, :2].numpy())
 
 
-def test_neighbours_are_nearest_by_each_level(exploration):
-    noise = tuple(level[3:4] for level in exploration.noise_of_images)
-    assert all(images[0] == 3 for images in exploration.neighbours(noise).values())
-    found = exploration.neighbours(noise, num=4, without=3)
-    assert set(found) == {1, 3, 4}
-    for level, images in found.items():
-        codes = exploration.noise_of_images[level - 1].numpy()
+def test_neighbours_are_nearest_by_each_level(session):
+    noise = tuple(level[3:4] for level in session.noise_of_images)
+    assert all(images[0] == 3 for images in session.neighbours(noise).values())
+    nearest = session.neighbours(noise, num=4, without=3)
+    assert set(nearest) == {1, 3, 4}
+    for level, images in nearest.items():
+        codes = session.noise_of_images[level - 1].numpy()
         far = np.linalg.norm(codes - codes[3], axis=1)
         assert 3 not in images and len(images) == 4
         assert far[images[-1]] <= np.sort(far)[4] + 1e-6
 
 
-def test_levels_are_described_most_telling_first(run, exploration):
-    described = exploration.described()
+def test_levels_are_described_most_telling_first(run, session):
+    described = session.describe_levels()
     assert [level["level"] for level in described] == [1, 3, 4]
     assert described[0]["title"] == "colour and light"
     for level in described:
@@ -196,20 +196,20 @@ def test_levels_are_described_most_telling_first(run, exploration):
         assert nats == sorted(nats, reverse=True)
         numbers = sorted(dimension["number"] for dimension in level["dimensions"])
         assert numbers == list(range(run.recipe.code_sizes[level["level"] - 1]))
-        assert all(d["dead"] == (d["nats"] < session.DEAD_DIMENSION) for d in level["dimensions"])
+        assert all(d["dead"] == (d["nats"] < sessions.DEAD_DIMENSION) for d in level["dimensions"])
 
 
 def test_levels_are_named_by_the_card(run, tmp_path):
-    told = {1: {"mean red": 0.9}, 3: {"size": 0.8}, 4: {}}
+    statistics = {1: {"mean red": 0.9}, 3: {"size": 0.8}, 4: {}}
     levels = [
-        {"level": k, "code_size": size, "active_units": size, "kl_nats": 3.0, "statistics": told.get(k, {})}
+        {"level": k, "code_size": size, "active_units": size, "kl_nats": 3.0, "statistics": statistics.get(k, {})}
         for k, size in enumerate(run.recipe.code_sizes, start=1)
     ]
     moved = shutil.copytree(run.path, tmp_path / "run")
     (moved / "evaluation.json").write_text(
         json.dumps({"levels": levels, "complexity": {}, "not_defined": {}, "protocol": {}})
     )
-    described = Exploration(vlae.load(moved)).described()
+    described = Session(vlae.load(moved)).describe_levels()
     assert [level["title"] for level in described] == ["colour", "size", "not named"]
     assert described[0]["sentence"].startswith("Explains 90% of mean red")
 
@@ -217,8 +217,8 @@ def test_levels_are_named_by_the_card(run, tmp_path):
 def test_vectors_can_be_explored_too(tmp_path):
     rows = np.random.default_rng(0).normal(size=(60, 5)).astype(np.float32)
     run = train(rows, out=tmp_path / "run", code_sizes=(2, 2), steps=4, batch_size=8, progress=False)
-    exploration = Exploration(run)
-    assert exploration.pictures(exploration.draw(0)).shape == (1, 2, 3, 3)
-    assert exploration.columns() == {} and exploration.described()[0]["title"] == "not measured yet"
+    session = Session(run)
+    assert session.pictures(session.draw(0)).shape == (1, 2, 3, 3)
+    assert session.properties() == {} and session.describe_levels()[0]["title"] == "not measured yet"
     with pytest.raises(ValueError, match="trained on vectors"):
-        exploration.read(b"")
+        session.read(b"")

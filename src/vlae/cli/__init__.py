@@ -1,1 +1,1 @@
-"""The command line: a file a topic, each command a thin one over a library function."""
+"""The command line: one file per topic, and one short function per command, which calls the library."""

@@ -1,4 +1,4 @@
-"""Put a run's codes to use: files of codes, odd images, search and mixing."""
+"""The commands that use a run's codes: files of codes, outliers, search and mixing."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,18 +20,25 @@ def encode(
     reconstruction: bool = True,
     seed: int = 0,
 ) -> None:
-    """Write the codes of images to a file, one row per image and one column per level; run again, it goes on.
+    """Write the codes of images to a file: one row per image, one column per level.
+
+    If the command is stopped, the same command continues where it stopped.
 
     Args:
-        run: Folder of the run.
-        source: Images, as for train; those of another size are cut and resized as in training.
-        out: A .parquet or .npz file, or, without an ending, the folder of a Hugging Face data set.
-        part: Which part of it, and how it is read.
-        stddev: Also write how sure the codes are.
-        sample: Also write a draw from each posterior.
-        reconstruction: Also write how well the codes give each image back, which takes the decoder's time as well.
-        seed: Of what is drawn.
+        run: Folder of the run; or "streets" or "mnist", which ship with vlae; or hf:USER/NAME.
+        source: Images to encode: a folder of pictures; a .npy, .npz, .csv, .tsv or .parquet file; a Hugging Face data
+            set; the files of MNIST, SVHN or CelebA; or "streets", the built-in street numbers. Images of another size
+            are cropped and resized like the training images.
+        out: A .parquet file, an .npz file, or (a name without an ending) the folder of a Hugging Face data set.
+        part: Which part of the source to use, and how to read it.
+        stddev: Also write the standard deviation of each posterior.
+        sample: Also write a random draw from each posterior.
+        reconstruction: Also write the mean squared error per pixel of each image's reconstruction.
+        seed: Seed of the draws and of the choice of --limit.
     """
+    from vlae.data.readers import check_exists
+
+    check_exists(source)
     from vlae.codes import encode as encoding
     from vlae.runs.run import load
 
@@ -54,17 +61,17 @@ def encode(
 
 
 def decode(run: Path, file: Path, /, *, out: Path) -> None:
-    """Write the pictures of a file of codes.
+    """Decode a file of codes to pictures.
 
     Args:
-        run: Folder of the run that made the codes.
-        file: What encode has written, or a table with the same columns.
+        run: Folder of the run that made the codes; or "streets" or "mnist", which ship with vlae; or hf:USER/NAME.
+        file: A file of codes that vlae encode has written, or a table with the same columns.
         out: A folder for PNG files, or an .npz file.
     """
-    from vlae.codes import encode as encoding
+    from vlae.codes.decode import decode
     from vlae.runs.run import load
 
-    print(encoding.decode(load(run), file, out, progress=True))
+    print(decode(load(run), file, out, progress=True))
 
 
 def odd(
@@ -79,31 +86,36 @@ def odd(
     table: Path | None = None,
     seed: int = 0,
 ) -> None:
-    """List the strangest images by level, and altogether, as a table and a figure.
+    """List the outliers of a data set, by each level and by the whole model, as a table and a figure.
 
     Args:
-        run: Folder of the run.
-        source: Images, as for encode.
-        level: This level alone, counted from 1.
-        num: How many by each level.
-        part: Which part of it, and how it is read.
+        run: Folder of the run; or "streets" or "mnist", which ship with vlae; or hf:USER/NAME.
+        source: Images to search: a folder of pictures; a .npy, .npz, .csv, .tsv or .parquet file; a Hugging Face data
+            set; the files of MNIST, SVHN or CelebA; or "streets", the built-in street numbers. Images of another size
+            are cropped and resized like the training images.
+        level: Use this level only; level 1 is nearest the pixels. By default, all levels.
+        num: Number of outliers by each level.
+        part: Which part of the source to use, and how to read it.
         out: PNG file of the figure; by default figures/odd.png in the run's folder.
-        table: Write the table to this .csv or .parquet file, instead of printing it.
-        seed: Of what is chosen and drawn.
+        table: Write the table to this new .csv or .parquet file instead of printing it.
+        seed: Seed of all random choices.
     """
+    from vlae.data.readers import check_exists
+
+    check_exists(source)
     from vlae.codes import outliers
     from vlae.runs.run import load
 
     trained = load(run)
     images = trained.read(source, seed=seed, progress=True, **vars(part))
-    found = outliers.find(trained, images, level=level, seed=seed)
-    rows = found.rows(num)
+    result = outliers.find_outliers(trained, images, level=level, seed=seed)
+    rows = result.rows(num)
     if table is None:
         print(outliers.as_text(rows))
     else:
         outliers.write_table(rows, table)
         print(table)
-    print(outliers.draw(trained, found, num, out))
+    print(outliers.draw(trained, result, num, out))
 
 
 def index(
@@ -115,15 +127,20 @@ def index(
     add: Annotated[bool, Parameter(negative=())] = False,
     part: Part = Part(),
 ) -> None:
-    """Index images for search by level: a LanceDB table with one vector column per level.
+    """Build an index of images for search by level: a LanceDB table with one vector column per level.
 
     Args:
-        run: Folder of the run whose codes are indexed.
-        source: Images, as for train; they are cut and resized as in training.
+        run: Folder of the run that encodes the images; or "streets" or "mnist", which ship with vlae; or hf:USER/NAME.
+        source: Images to index: a folder of pictures; a .npy, .npz, .csv, .tsv or .parquet file; a Hugging Face data
+            set; the files of MNIST, SVHN or CelebA; or "streets", the built-in street numbers. Images of another size
+            are cropped and resized like the training images.
         out: Folder of the index; by default index in the run's folder.
-        add: Add to the index that is there, all that is not yet in it.
-        part: Which part of it, and how it is read.
+        add: Add the images to an index that exists. Images that it already has are left out.
+        part: Which part of the source to use, and how to read it.
     """
+    from vlae.data.readers import check_exists
+
+    check_exists(source)
     from vlae.runs.run import load
     from vlae.search.index import Index
 
@@ -131,8 +148,8 @@ def index(
     old = Index.open(trained, out) if add else None
     images = trained.read(source, progress=True, **vars(part))
     if old is None:
-        made = Index.build(trained, images, out, progress=True)
-        print(f"{len(made)} images in {made.path}")
+        new = Index.build(trained, images, out, progress=True)
+        print(f"{len(new)} images in {new.path}")
     else:
         num = old.add(images, progress=True)
         print(f"{num} images added, {len(images) - num} were there; {len(old)} images in {old.path}")
@@ -150,30 +167,30 @@ def similar(
     out: Path | None = None,
     table: Path | None = None,
 ) -> None:
-    """Find the images of an index that are nearest to one by a level; by several, by each and by all together.
+    """Find the nearest neighbours of one image, by each level and by all chosen levels together.
 
-    Distances are in units of the level's spread: 1 is as far as two images of the index taken at random.
+    A distance of 1 is the root mean square distance between two random images of the index.
 
     Args:
-        run: Folder of the run.
+        run: Folder of the run that made the index; or "streets" or "mnist", which ship with vlae; or hf:USER/NAME.
         image: A picture file, or the name of an image in the index.
-        level: By this level, 1 nearest the pixels; may be given several times. By default by every level.
-        num: How many.
-        where: Only among images for which this SQL condition holds, as "label = 3".
+        level: Compare by this level; level 1 is nearest the pixels. Repeat for several levels. By default, all levels.
+        num: Number of neighbours.
+        where: An SQL condition on the index's columns, for example "label = 3". By default, all images are searched.
         index: Folder of the index; by default index in the run's folder.
         out: PNG file of the figure; by default figures/similar.png in the run's folder.
-        table: New CSV file for the table, with all that is known of each image.
+        table: Also write the table, with all columns of the index, to this new CSV file.
     """
     from vlae.runs.run import load
     from vlae.search.index import Index
 
     trained = load(run)
-    found = Index.open(trained, index).similar(image, levels=level, num=num, where=where)
+    neighbours = Index.open(trained, index).similar(image, levels=level, num=num, where=where)
     if table is not None:
-        found.save_table(table)
+        neighbours.save_table(table)
     path = out or trained.outputs / "figures" / "similar.png"
-    found.figure(path)
-    print(f"{found}\n{path}")
+    neighbours.figure(path)
+    print(f"{neighbours}\n{path}")
 
 
 def mix(
@@ -184,12 +201,14 @@ def mix(
     base: Path | None = None,
     out: Path | None = None,
 ) -> None:
-    """Mix a picture by example: --level 1 a.png --level 3,4 b.png: level 1 like one image, levels 3 and 4 like another.
+    """Mix the levels of several pictures into one.
+
+    For example, --level 1 a.png --level 3,4 b.png takes level 1 from a.png, and levels 3 and 4 from b.png.
 
     Args:
-        run: Folder of the run.
-        level: Levels, with commas between, and the picture file that gives them; may be given several times.
-        base: Picture file that gives all other levels; by default the last of the examples.
+        run: Folder of the run; or "streets" or "mnist", which ship with vlae; or hf:USER/NAME.
+        level: Level numbers, separated by commas, and the picture file they come from. Repeat for several pictures.
+        base: Picture file that all other levels come from; by default the last --level picture.
         out: PNG file of the figure; by default figures/mixed.png in the run's folder.
     """
     from vlae.codes.mix import mix as mix_by_example
@@ -199,7 +218,7 @@ def mix(
     for levels, image in level:
         chosen = level_numbers(levels)
         if chosen in examples:
-            raise ValueError(f"levels {levels} are given twice; say of each level once what it is like")
+            raise ValueError(f"levels {levels} are given twice; give each level once")
         examples[chosen] = image
     trained = load(run)
     path = out or trained.outputs / "figures" / "mixed.png"

@@ -1,4 +1,4 @@
-"""Draw, measure and compare runs."""
+"""The commands that draw, measure and compare runs."""
 
 import json
 import sys
@@ -25,15 +25,15 @@ def figure(
 
     Args:
         run: Folder of the run; or "streets" or "mnist", which ship with vlae; or hf:USER/NAME.
-        kind: levels: one panel per level, which changes while the others hold. samples. reconstructions. traversal: a
-            row per code dimension. mix: the lower levels of one image, the upper ones of another. progress: training
-            curves.
-        from_image: Start from this picture's codes instead of a random draw (levels, traversal).
-        out: PNG file to write; by default figures/KIND.png in the run's folder, or below runs/ for a run that is
-            not a folder of yours.
-        num: How many.
-        span: How far codes are swept, in standard deviations.
-        seed: Of the random draws.
+        kind: levels: a panel per level, in which only that level changes. samples: random images. reconstructions:
+            held-out images and their reconstructions. traversal: a row per code dimension. mix: the lower levels of
+            one image with the upper levels of another. progress: training curves.
+        from_image: Start from the codes of this picture; by default from a random draw. For levels and traversal.
+        out: PNG file to write; by default figures/KIND.png in the run's folder, or below runs/ for a run that has no
+            folder here.
+        num: Number of images, per row where there are rows; by default the figure's own choice.
+        span: Largest code of a sweep, in standard deviations of the prior; by default the figure's own choice.
+        seed: Seed of the random draws; by default 0.
     """
     from vlae.runs.run import load
 
@@ -57,19 +57,25 @@ def evaluate(
     seed: int = 0,
     as_json: Annotated[bool, Parameter(name="--json", negative=())] = False,
 ) -> None:
-    """Measure what each level of a run costs and carries, and whether the levels are in order.
+    """Measure the rate and the content of each level of a run, and whether the levels are in order.
 
     Args:
         run: Folder of the run; or "streets" or "mnist", which ship with vlae; or hf:USER/NAME.
-        source: Data to measure it on, as for train; by default the held-out part of what it was trained on.
-        split: Which part of the source.
-        reading: How the source given here is read.
-        limit: Measure on at most so many.
-        importance_samples: For a bound on the log-likelihood; 0 leaves it out.
-        beside: A run of the same recipe and another seed, for UDR; may be given several times.
-        seed: Of all that is drawn.
-        as_json: Print JSON.
+        source: Data to measure on: a folder of pictures; a .npy, .npz, .csv, .tsv or .parquet file; a Hugging Face data
+            set; the files of MNIST, SVHN or CelebA; or "streets", the built-in street numbers. By default, the held-out
+            part of the training data.
+        split: Part of the source to use.
+        reading: How to read the source.
+        limit: Use at most this many images, chosen at random; by default at most 5,000.
+        importance_samples: Samples per image for the importance-weighted bound on the log-likelihood; 0: no bound.
+        beside: A run of the same recipe with another seed, to compute UDR. Repeat for several runs.
+        seed: Seed of all random choices.
+        as_json: Print JSON instead of text.
     """
+    if source is not None:
+        from vlae.data.readers import check_exists
+
+        check_exists(source)
     from vlae import workflows
     from vlae.data import load as load_data
     from vlae.evaluation import measures
@@ -82,18 +88,21 @@ def evaluate(
     elif limit or split != "test" or reading != Reading():
         raise ValueError("split, limit and how data is read go with a source; give one, or leave them out")
     others = [load(other) for other in beside or ()]
-    found = workflows.evaluate(
+    evaluation = workflows.evaluate(
         trained, images, importance_samples=importance_samples, beside=others, seed=seed, progress=True
     )
-    print(json.dumps(found, indent=2, allow_nan=False) if as_json else measures.as_text(found))
+    print(json.dumps(evaluation, indent=2, allow_nan=False) if as_json else measures.as_text(evaluation))
 
 
 def report(run: Path, /, *, out: Path | None = None) -> None:
-    """Write one self-contained HTML page of a run, with the card of its levels; measures them first if need be.
+    """Write a report on a run as one HTML page, with a description of each level.
+
+    Levels that have not been measured are measured first.
 
     Args:
         run: Folder of the run; or "streets" or "mnist", which ship with vlae; or hf:USER/NAME.
-        out: File to write; by default report.html in the run's folder, or below runs/ for a run that is not yours.
+        out: File to write; by default report.html in the run's folder, or below runs/ for a run that has no folder
+            here.
     """
     from vlae import workflows
     from vlae.atomic import writing
@@ -101,7 +110,7 @@ def report(run: Path, /, *, out: Path | None = None) -> None:
     from vlae.runs import load
 
     trained = load(run)
-    if out is not None:  # before the measuring, which takes longer
+    if out is not None:  # fail before the slow measurements
         with writing(out):
             out.parent.mkdir(parents=True, exist_ok=True)
     if trained.evaluation is None:
@@ -125,27 +134,35 @@ def compare(
     batch_size: int | None = None,
     learning_rate: float | None = None,
 ) -> None:
-    """Compare recipes on the same data, with the same steps, batch and seeds; or finished runs.
+    """Compare recipes on the same data with the same steps, batch size and seeds; or compare finished runs.
 
-    Leaves one table and one figure for each data set, and every run. The same command goes on where it was stopped.
+    The command writes all runs, and one table and one figure per data set. If the command is stopped, the same command
+    continues where it stopped.
 
     Args:
         what: Recipes to train (vae, hvae, lvae, joint, lean, mnist, ...), or folders of finished runs.
-        data: Data to train on, as for train; may be given several times. For finished runs: data to measure them on.
+        data: Data to train on, or to measure finished runs on: a folder of pictures; a .npy, .npz, .csv, .tsv or
+            .parquet file; a Hugging Face data set; the files of MNIST, SVHN or CelebA; or "streets", the built-in
+            street numbers. Repeat for several data sets.
         preset: hierarchy: VAE, hierarchical VAE, Ladder VAE, the paper's ladder and ours, on street numbers and MNIST.
         out: Folder for runs, tables and figures; by default runs/compare, or runs/ and the preset's name.
-        seeds: How many runs of each recipe.
-        code_sizes: Sizes of the ladder's codes, level 1 first, as 2,2,2; the others get as many dimensions in all.
-        reading: How the source is read.
-        limit: Train on at most so many.
+        seeds: Number of runs of each recipe.
+        code_sizes: Code size of each level of the ladders, level 1 first: 2,2,2. The other models get as many
+            dimensions in all. By default, the recipes' own.
+        reading: How to read the data.
+        limit: Train on at most this many images, chosen at random; by default all.
         steps: Optimiser steps of each run; by default the recipes' own.
-        batch_size: Images per step.
-        learning_rate: Of Adam, at its highest.
+        batch_size: Images per step; by default the recipes' own.
+        learning_rate: Highest learning rate of Adam; by default the recipes' own.
     """
+    from vlae.data.readers import check_exists
+
+    for source in data or ():
+        check_exists(source)
     from vlae.studies import compare
 
     settings: dict[str, Any] = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
-    found = compare.compare(
+    comparisons = compare.compare(
         what,
         data=data or (),
         preset=preset,
@@ -155,7 +172,7 @@ def compare(
         reading=vars(reading) | {"limit": limit},
         **settings,
     )
-    print("\n\n".join(each.as_text() for each in found))
+    print("\n\n".join(comparison.as_text() for comparison in comparisons))
 
 
 def gibbs(
@@ -169,26 +186,33 @@ def gibbs(
     steps: int | None = None,
     batch_size: int | None = None,
 ) -> None:
-    """Measure whether a hierarchy needs its upper levels: the Gibbs chain on level 1 against ancestral samples.
+    """Measure whether a hierarchy needs its upper levels: compare the Gibbs chain on level 1 with ancestral samples.
 
-    Leaves one table and one figure for each data set. The same command goes on where it was stopped, and takes the runs
-    of vlae compare, if out is its folder.
+    The command writes one table and one figure per data set. If the command is stopped, the same command continues
+    where it stopped. If --out is a folder of vlae compare, its runs are used.
 
     Args:
         what: Recipes to train (by default hvae, lvae and lean), or folders of finished runs on the same data.
-        data: Data to train on, as for train; may be given several times.
+        data: Data to train on: a folder of pictures; a .npy, .npz, .csv, .tsv or .parquet file; a Hugging Face data
+            set; the files of MNIST, SVHN or CelebA; or "streets", the built-in street numbers. Repeat for several data
+            sets.
         out: Folder for runs, tables and figures.
-        seeds: How many runs of each recipe.
-        code_sizes: Sizes of the ladder's codes, level 1 first; the others get as many dimensions in all.
-        reading: How the source is read.
-        limit: Train on at most so many.
+        seeds: Number of runs of each recipe.
+        code_sizes: Code size of each level of the ladder, level 1 first; by default 2,2,2 for images of 28 × 28
+            pixels, else the recipe's own. The other models get as many dimensions in all.
+        reading: How to read the data.
+        limit: Train on at most this many images, chosen at random; by default all.
         steps: Optimiser steps of each run; by default the recipes' own.
-        batch_size: Images per step.
+        batch_size: Images per step; by default the recipes' own.
     """
+    from vlae.data.readers import check_exists
+
+    for source in data or ():
+        check_exists(source)
     from vlae.studies import gibbs as chains
     from vlae.studies.train_alike import PAPER_CODES
 
-    found = chains.study(
+    results = chains.study(
         what or chains.RECIPES,
         data=data or (),
         out=out,
@@ -198,4 +222,4 @@ def gibbs(
         steps=steps,
         batch_size=batch_size,
     )
-    print("\n\n".join(chains.as_text(each) for each in found))
+    print("\n\n".join(chains.as_text(result) for result in results))

@@ -1,4 +1,4 @@
-"""The command line: its commands, and how errors leave it."""
+"""The command line: its commands, and how it reports errors."""
 
 import sys
 from collections.abc import Sequence
@@ -30,10 +30,10 @@ app.command(study)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs the command line; what a user can mend is one line and exit code 2.
+    """Run the command line. An error that the user can fix becomes one line on the error output, and exit code 2.
 
     Args:
-        arguments: None: those of the process.
+        arguments: the words of the command line. None: those of the process.
     """
     try:
         app(arguments, exit_on_error=False, print_error=False)

@@ -1,4 +1,4 @@
-"""Options that several commands share, and how their texts are read."""
+"""Options that several commands share, and functions that parse their values."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -9,40 +9,40 @@ from cyclopts import Parameter
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """How an array or a table is read; options of every command that reads data."""
+    """How to read an array or a table: options of every command that reads data."""
 
     layout: Literal["NHW", "NHWC", "NCHW"] | None = None
-    """Of an array whose shape does not tell."""
+    """Order of an array's dimensions; by default it is inferred from the shape."""
     key: str | None = None
-    """Which array of an .npz file, or column of a table."""
+    """The array of an .npz file, or the column of a table, that holds the images; by default it is inferred."""
 
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class Reading(Layout):
-    """How a source is read that no run has been trained on: options of train, data, evaluate, compare and study."""
+    """How to turn a source into images: options of train, data, evaluate, compare and study."""
 
     size: int | None = None
-    """Side of the images in pixels, 8 to 256."""
+    """Side of the square images, 8 to 256 pixels; by default the pictures' own if equal and at most 64, else 64."""
     crop: int | None = None
-    """Cut this square out of the middle of each picture first."""
+    """Side in pixels of the square cut from the middle before resizing; by default none, but 108 for CelebA."""
     channels: int | None = None
-    """1 grey, 2 grey and alpha, 3 colour, 4 colour and alpha."""
+    """1 grey, 2 grey and alpha, 3 colour, 4 colour and alpha; by default 1 if all pictures are grey, else 3."""
 
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class Part(Layout):
-    """Which part of a source a trained run looks at: options of encode, odd and index."""
+    """Which part of a source to use: options of encode, odd and index."""
 
     split: Literal["train", "test", "all"] = "all"
-    """Which part of the source."""
+    """Part of the source to use."""
     limit: int | None = None
-    """At most so many, chosen at random."""
+    """Use at most this many images, chosen at random; by default all."""
 
 
 def level_numbers(text: str) -> tuple[int, ...]:
-    """As --level 3,4 of mix names levels."""
+    """Parse level numbers: "3,4" → (3, 4)."""
     try:
         return tuple(int(level) for level in text.split(","))
     except ValueError:
@@ -50,7 +50,7 @@ def level_numbers(text: str) -> tuple[int, ...]:
 
 
 def sizes(text: str | None) -> tuple[int, ...] | None:
-    """As --code-sizes 2,2,2 gives them."""
+    """Parse code sizes: "2,2,2" → (2, 2, 2)."""
     if text is None:
         return None
     try:
@@ -62,7 +62,7 @@ def sizes(text: str | None) -> tuple[int, ...] | None:
 
 
 def one_or_each(name: str, text: str | None) -> float | tuple[float, ...] | None:
-    """A weight for all levels, or for each."""
+    """Parse one weight for all levels, or one per level: "0.5" → 0.5, "1,2" → (1.0, 2.0)."""
     if text is None:
         return None
     try:
@@ -73,7 +73,7 @@ def one_or_each(name: str, text: str | None) -> float | tuple[float, ...] | None
 
 
 def number_or_word(text: str | None) -> float | str | None:
-    """As --scale takes a number, "optimal" or "learned"."""
+    """Parse a number, or leave a word as it is: "0.1" → 0.1, "learned" → "learned"."""
     try:
         return None if text is None else float(text)
     except ValueError:

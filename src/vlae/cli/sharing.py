@@ -1,4 +1,4 @@
-"""Give a run to others: the hub, ONNX, a web page."""
+"""The commands that share a run: on the hub, as ONNX files, as a web page."""
 
 import sys
 from pathlib import Path
@@ -17,17 +17,18 @@ def share(
     license: str | None = None,
     private: Annotated[bool | None, Parameter(negative=("--public",))] = None,
 ) -> None:
-    """Upload a run to the Hugging Face hub with a model card, or write what would be uploaded into a folder.
+    """Upload a run to the Hugging Face hub with a model card, or write the same files to a folder.
 
-    Shared are the weights, recipe, numbers, curves and, unless you say --no-examples, up to 64 held-out data.
+    The files hold the weights, the recipe, the measurements and the training curves. They also hold up to 64 held-out
+    examples of your data; --no-examples leaves these out.
 
     Args:
         run: Folder of the run; or "streets" or "mnist", which ship with vlae; or hf:USER/NAME.
-        repository: USER/NAME on the hub, made if it is not there. Log in first with: hf auth login.
-        out: New folder to write instead.
-        examples: Share the held-out examples too, which are some of your data.
-        license: Of what is shared, as the hub names it: apache-2.0, cc-by-4.0.
-        private: A new repository is seen by its owner alone; --public: by all.
+        repository: USER/NAME on the hub; it is created if it does not exist. Log in first with: hf auth login.
+        out: Write the files to this new folder instead of uploading them.
+        examples: Share the held-out examples.
+        license: Licence of the files, by its name on the hub: apache-2.0, cc-by-4.0. By default none.
+        private: Create a private repository. --public: create a public one. By default, the hub decides.
     """
     from vlae.runs.run import load
 
@@ -47,21 +48,21 @@ def share(
 def export(
     run: Path, /, *, out: Path | None = None, quantize: Literal["int8"] | None = None, opset: int | None = None
 ) -> None:
-    """Write a run's encoder and decoder as ONNX files, checked against the model on its held-out examples.
+    """Write a run's encoder and decoder as ONNX files, and check them against the model on its held-out examples.
 
     Args:
         run: Folder of the run; or "streets" or "mnist", which ship with vlae; or hf:USER/NAME.
         out: Folder for encoder.onnx and decoder.onnx; by default onnx/ in the run's folder, or below runs/ for a run
-            that is not yours. Files of an earlier export are replaced.
-        quantize: int8: write encoder-int8.onnx too, and say what it loses and gains.
-        opset: Version of ONNX's operators; by default 18.
+            that has no folder here. Files of an earlier export are replaced.
+        quantize: int8: also write encoder-int8.onnx, and print its error and its speed. By default, no quantization.
+        opset: Version of the ONNX operators; by default 18.
     """
     from vlae.codes import onnx as onnx
     from vlae.runs.run import load
 
-    found = onnx.export(load(run), out, quantize=quantize, opset=opset)
-    print(onnx.as_text(found), file=sys.stderr)
-    for file in found["files"]:
+    result = onnx.export(load(run), out, quantize=quantize, opset=opset)
+    print(onnx.as_text(result), file=sys.stderr)
+    for file in result["files"]:
         print(file)
 
 
@@ -75,14 +76,17 @@ def explore(
     password: Annotated[str | None, Parameter(env_var="VLAE_PASSWORD")] = None,
     open_browser: Annotated[bool, Parameter(name="--open", negative=())] = False,
 ) -> None:
-    """Open a web page on which a run can be seen, touched and understood; only this machine can reach it.
+    """Serve a web page that shows a run: its levels, mixes, maps and nearest neighbours.
+
+    By default, only this machine can open the page.
 
     Args:
-        run: Folder of the run.
-        host: Address to listen at; 0.0.0.0 lets other machines in, and needs a password.
-        port: To listen at; by default the first free one from 7860 up.
-        share: Also make a public link through Gradio's servers; needs a password.
-        password: Asked of every visitor, whose name is vlae; better given as VLAE_PASSWORD in the environment.
+        run: Folder of the run; or "streets" or "mnist", which ship with vlae; or hf:USER/NAME.
+        host: Address to listen on. 0.0.0.0 lets other machines open the page, and needs a password.
+        port: Port to listen on; by default the first free port from 7860 on.
+        share: Also create a public link through Gradio's servers. This needs a password.
+        password: Password of the page; its user name is vlae. The variable VLAE_PASSWORD hides it from other users of
+            this machine. By default none.
         open_browser: Open the page in this machine's browser.
     """
     from vlae.runs.run import load

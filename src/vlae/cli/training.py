@@ -1,4 +1,4 @@
-"""Train a ladder, and say what a source holds."""
+"""The commands that train a ladder and describe a source of data."""
 
 import json
 import sys
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
 
 
 def demo(*, out: Path = Path("runs/demo"), minutes: float = 5.0, seed: int = 0) -> None:
-    """Train a ladder on the built-in street numbers, in five minutes, and show what to do next.
+    """Train a ladder on the built-in street numbers for five minutes, and print what to do next.
 
     Args:
         out: Folder of the run.
-        minutes: Training time at most.
-        seed: Of weights, data order and codes.
+        minutes: Longest training time, in minutes.
+        seed: Seed of the weights, the order of the data and the codes.
     """
     from vlae.workflows import train as train_ladder
 
     print("reading the built-in street numbers, which are drawn once and then kept", file=sys.stderr)
     run = train_ladder("streets", out=out, minutes=minutes, seed=seed)
-    _say_done(run)
+    _print_done(run)
 
 
 def train(
@@ -56,35 +56,42 @@ def train(
     devices: str = "auto",
     num_nodes: int = 1,
 ) -> None:
-    """Train a ladder on pictures, arrays or tables; leave a run folder with its figures and page.
+    """Train a ladder on pictures, arrays or tables, and write a run folder with figures and a report.
 
     Args:
-        source: A folder of pictures, .npy, .npz, .csv, .parquet, a Hugging Face data set, MNIST's, SVHN's or CelebA's
-            own files, or "streets".
+        source: Data to train on: a folder of pictures; a .npy, .npz, .csv, .tsv or .parquet file; a Hugging Face data
+            set; the files of MNIST, SVHN or CelebA; or "streets", the built-in street numbers.
         out: Folder of the run; by default runs/ and the source's name.
-        recipe: lean, mnist, svhn, celeba or lsun.
-        code_sizes: Sizes of the levels' codes, level 1 first, as 2,2,2.
-        deep_heads: For the paper's recipes: heads that re-encode the level below, as the authors' do.
-        reading: How the source is read.
-        limit: Train on at most so many.
-        steps: Optimiser steps in all.
-        minutes: Stop after this much training if the steps are not done by then.
-        batch_size: Images per step and device.
-        learning_rate: Of Adam, at its highest.
-        precision: fp32, or bf16 on processors that have it.
-        beta: Weight of the KL terms: a number, or one for each level with commas between, level 1 first.
-        free_bits: Nats a level may cost for nothing; as beta.
-        capacity: Nats a level is held to; as beta.
-        mmd: Weight of the discrepancy between codes and prior; as beta.
-        growth: Order in which the levels fade in.
-        family: Density of the data given the codes.
-        scale: Its scale: a number, "optimal" or "learned".
-        seed: Of weights, data order and codes.
-        resume: Go on with the unfinished run in the folder, as it was begun.
+        recipe: lean, joint, vae, hvae, lvae, mnist, svhn, celeba or lsun.
+        code_sizes: Code size of each level, level 1 first, separated by commas: 2,2,2. By default, the recipe's own.
+        deep_heads: For mnist, svhn, celeba and lsun: heads that re-encode the level below, like the authors' code.
+        reading: How to read the source.
+        limit: Train on at most this many images, chosen at random; by default all.
+        steps: Number of optimiser steps; by default the recipe's own.
+        minutes: Stop after this many minutes of training, even if steps are left; by default no limit.
+        batch_size: Images per step and device; by default the recipe's own.
+        learning_rate: Highest learning rate of Adam; by default the recipe's own.
+        precision: fp32, or bf16 on processors that have it; by default the recipe's own.
+        beta: Weight of the KL terms: one number, or one per level, separated by commas, level 1 first. By default, the
+            recipe's own.
+        free_bits: Rate of a level, in nats, that costs nothing: one number, or one per level, separated by commas. By
+            default, the recipe's own.
+        capacity: Target rate of a level, in nats: one number, or one per level, separated by commas. By default, the
+            recipe's own.
+        mmd: Weight of the discrepancy between codes and prior: one number, or one per level, separated by commas. By
+            default, the recipe's own.
+        growth: Order in which the levels fade in; by default the recipe's own.
+        family: Likelihood of the data given the codes; by default the recipe's own.
+        scale: Scale of the likelihood: a number, "optimal" or "learned". By default, the recipe's own.
+        seed: Seed of the weights, the order of the data and the codes; by default 0.
+        resume: Continue the unfinished run in the folder with its own settings.
         accelerator: auto, cpu, gpu or mps.
-        devices: How many of them, or auto.
-        num_nodes: How many machines.
+        devices: Number of devices per machine, or auto.
+        num_nodes: Number of machines.
     """
+    from vlae.data.readers import check_exists
+
+    check_exists(source)
     from vlae.workflows import train as train_ladder
 
     settings: dict[str, Any] = {
@@ -116,7 +123,7 @@ def train(
         num_nodes=num_nodes,
         **settings,
     )
-    _say_done(run)
+    _print_done(run)
 
 
 def data(
@@ -126,28 +133,32 @@ def data(
     reading: Reading = Reading(),
     as_json: Annotated[bool, Parameter(name="--json", negative=())] = False,
 ) -> None:
-    """Say what a source holds: count, shape, value range, labels, where it is cached.
+    """Describe a source of data: count, shape, value range, labels, place in the cache.
 
     Args:
-        source: As for train.
-        reading: How the source is read.
-        as_json: Print JSON.
+        source: Data to describe: a folder of pictures; a .npy, .npz, .csv, .tsv or .parquet file; a Hugging Face data
+            set; the files of MNIST, SVHN or CelebA; or "streets", the built-in street numbers.
+        reading: How to read the source.
+        as_json: Print JSON instead of text.
     """
+    from vlae.data.readers import check_exists
+
+    check_exists(source)
     from vlae.data import load
 
     images = load(source, split="all", progress=True, **vars(reading))
-    found = images.describe()
+    description = images.describe()
     if as_json:
-        print(json.dumps(found, indent=2))
+        print(json.dumps(description, indent=2))
         return
-    for name, value in found.items():
+    for name, value in description.items():
         if value not in (None, {}, [], ()):
             print(f"{name:>12}  {_plain(value)}")
     for file, reason in images.skipped[:20]:
         print(f"     skipped  {file}: {reason}")
 
 
-def _say_done(run: "Run") -> None:
+def _print_done(run: "Run") -> None:
     from vlae.evaluation.rates import number
     from vlae.training.loop import is_leader
 

@@ -1,1 +1,1 @@
-"""Put codes to use: files of codes, outliers, mixes, ONNX."""
+"""What codes are used for: files of codes, outliers, mixes of images, ONNX files."""

@@ -1,13 +1,13 @@
-"""Images → a file of codes, and back: streamed, restartable, and whole or not there at all."""
+"""Images → a file of codes: written in parts that survive a stop, and joined when all are done."""
 
 import copy
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib.metadata import version
 from math import prod
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -15,7 +15,8 @@ import torch
 
 from vlae.atomic import whole, writing
 from vlae.codes import files
-from vlae.codes.files import CodesError, level_column
+from vlae.codes.files import level_column
+from vlae.codes.progress import progress_bar
 from vlae.data.images import Images
 from vlae.data.readers import check_unchanged, identify
 from vlae.data.source import ReadSettings
@@ -26,9 +27,11 @@ from vlae.models.inference import as_input
 from vlae.runs import Run
 from vlae.shapes import is_image
 
-PART = 8_192  # rows; what a kill can lose of the work done
+PART = 8_192
+"""Rows of one part. A stop loses at most this much work."""
+
 DONE = "done.json"
-"""In the folder of parts: what they are parts of."""
+"""The file in the folder of parts that describes what they are parts of."""
 
 
 def encode(
@@ -46,42 +49,51 @@ def encode(
     seed: int = 0,
     progress: bool = False,
 ) -> Path:
-    """Writes the codes of any number of images, or vectors, one row each, to one file.
+    """Write the codes of images, or of vectors, to a file: one row per datum.
 
-    Its columns: `row`, from 0; `name`, the file's, and `label`, where the source says them; `level1`, `level2`, …, the
-    posterior means, lists of one size; `level1_stddev`, …, and `level1_sample`, …, if asked for; `level1_kl_nats`, …,
-    and `kl_nats` of all levels; `reconstruction_error`, the mean squared error per pixel of what the means give back.
-    A level without a code has no column. The file's metadata say which run made it (see `identity`).
+    The columns of the file:
 
-    Memory does not grow with the number of images. Rows are kept in a hidden folder beside the output, some thousand at
-    a time, from which the same call goes on after a kill; the output appears when all is done.
+    - `row`: the number of the datum, 0 for the first;
+    - `name` and `label`, if the source has them;
+    - `level1`, `level2`, …: the posterior means, one list of numbers per row;
+    - `level1_stddev`, … and `level1_sample`, …, if `stddev` and `sample` are set;
+    - `level1_kl_nats`, …, and `kl_nats`, their sum over all levels;
+    - `reconstruction_error`: the mean squared error per pixel of the picture decoded from the means.
+
+    A level without a code has no column. The file's metadata name the run that made it (see `identity`).
+
+    Memory does not grow with the number of images. Some thousand rows at a time are written to a hidden folder beside
+    the output. After a stop, the same call continues from there. The output appears when all rows are done.
 
     Args:
-        run: of any model.
-        source: anything `vlae.data.load` takes; pictures of another size are cut and resized as in training.
-        out: a .parquet or .npz file, or, without an ending, the folder of a data set of Hugging Face's.
-        split: which part of the source.
-        limit: at most so many, chosen at random by the seed.
-        layout: as in `vlae.data.load`.
-        key: as in `vlae.data.load`.
-        stddev: also the posterior standard deviations.
-        sample: also a draw from each posterior.
-        reconstruction: also the reconstruction error, which takes the decoder's time as well.
-        seed: of what is drawn.
-        progress: show a progress bar, and say on the error output which pictures are skipped, and if any is resized.
+        run: a run of any model that has an encoder.
+        source: a path, a name ("streets", "hf:NAME", "USER/NAME"), `Images`, or an array: (N, H, W), (N, H, W, C) or
+            (N, C, H, W) images, uint8 or floats in [0, 1], or (N, D) vectors. Pictures of another size are cropped and
+            resized like the training images.
+        out: a .parquet file, an .npz file, or (a name without an ending) the folder of a Hugging Face data set.
+        split: the part of the source: "train", "test" or "all".
+        limit: the most rows to encode, chosen at random, 1 or more. None: all rows.
+        layout: the order of an array's dimensions: "NHW", "NHWC" or "NCHW". None: inferred from the shape.
+        key: the array of an .npz file, or the column of a table, that holds the images. None: inferred.
+        stddev: whether to write the posterior standard deviations.
+        sample: whether to write a draw from each posterior.
+        reconstruction: whether to write the reconstruction error. It needs the decoder, and so takes longer.
+        seed: seed of the draws and of the choice of rows, 0 or more.
+        progress: whether to show a progress bar, and to print on the error output which pictures are skipped or
+            resized.
 
     Returns:
-        Where it was written.
+        The path of the file or folder: `out`.
 
     Raises:
-        CodesError: if the output exists already, or is of no known kind.
+        CodesError: if the output exists already, or has an unknown ending.
         DataError: if the source cannot be read, or changes while it is encoded.
-        ValueError: if the data are not of the run's shape.
+        ValueError: if the data do not have the run's shape.
         WriteError: if the output cannot be written.
     """
     out = Path(out)
     kind = files.kind_of(out)
-    _refuse_existing(out)
+    files.check_new(out)
     settings = ReadSettings(**run.reading(source, layout=layout, key=key))
     fingerprint = identify(source, settings)[0] if isinstance(source, str | Path) else None
     images = run.read(source, split=split, limit=limit, layout=layout, key=key, seed=seed, progress=progress)
@@ -97,13 +109,13 @@ def encode(
         files.remove(joined)
         with writing(out):
             files.join(parts, joined, kind)
-            _refuse_existing(out)
+            files.check_new(out)
             joined.rename(out)
     return out
 
 
 def identity(run: Run) -> dict[str, str]:
-    """What tells a run from every other: a hash of its weights, its folder, its recipe's name and vlae's version."""
+    """Return what identifies a run: a hash of its weights, its folder, its recipe's name and the version of vlae."""
     return {
         "weights": run.identity[:32],
         "run": str(run.path),
@@ -112,13 +124,8 @@ def identity(run: Run) -> dict[str, str]:
     }
 
 
-def _refuse_existing(out: Path) -> None:
-    if out.exists():
-        raise CodesError(f"{out} exists already, and is not written over; choose another --out, or remove it")
-
-
 def _check_source(source: Any, settings: ReadSettings, fingerprint: str, folder: Path) -> None:
-    """Refuses what was encoded while the source changed, and forgets it."""
+    """Check that the source has not changed. If it has, remove the parts."""
     try:
         check_unchanged(source, settings, fingerprint)
     except ValueError:
@@ -130,24 +137,28 @@ def _check_source(source: Any, settings: ReadSettings, fingerprint: str, folder:
 
 
 @contextmanager
-def _parts_folder(out: Path, what: dict[str, Any]) -> Iterator[Path]:
-    """The hidden folder of finished parts: kept for another try if this one is stopped, gone when all is done.
+def _parts_folder(out: Path, description: dict[str, Any]) -> Iterator[Path]:
+    """Make the hidden folder of finished parts. It stays after a stop, and is removed when all is done.
 
-    Parts of something else (another run, source, or choice of columns) are thrown away, and so are those of an array,
-    which cannot be told from another.
+    Parts of another run, source or choice of columns are removed first. So are parts of an array, because an array
+    cannot be identified.
+
+    Args:
+        out: the output.
+        description: what the parts belong to, as JSON values.
     """
     folder = out.with_name(f".{out.name}.parts")
-    said = json.dumps(what, indent=2)
+    text = json.dumps(description, indent=2)
     with writing(out):
         try:
-            goes_on = what["source_is"] is not None and (folder / DONE).read_text() == said
+            continues = description["source_is"] is not None and (folder / DONE).read_text() == text
         except OSError:
-            goes_on = False
-        if not goes_on:
+            continues = False
+        if not continues:
             files.remove(folder)
             folder.mkdir(parents=True)
             with whole(folder / DONE) as file:
-                file.write_text(said)
+                file.write_text(text)
     yield folder
     files.remove(folder)
 
@@ -155,7 +166,7 @@ def _parts_folder(out: Path, what: dict[str, Any]) -> Iterator[Path]:
 def _write_parts(
     encoder: "Encoder", images: Images, folder: Path, about: dict[str, Any], progress: bool
 ) -> Iterator[Path]:
-    """Encodes what is not yet there, and yields all parts in order."""
+    """Encode the parts that are missing, and yield all parts in order."""
     from pyarrow import parquet
 
     def write(part: Path, columns: dict[str, Any]) -> None:
@@ -163,7 +174,7 @@ def _write_parts(
             parquet.write_table(files.as_table(columns, about), file)
 
     # One part is written while the next is encoded.
-    with _bar("Encoding", len(images), progress) as advance, ThreadPoolExecutor(1) as beside:
+    with progress_bar("Encoding", len(images), progress) as advance, ThreadPoolExecutor(1) as writer:
         writing_part = None
         for number, start in enumerate(range(0, len(images), PART)):
             rows = images.take(slice(start, start + PART))
@@ -171,46 +182,34 @@ def _write_parts(
             if part.exists():
                 advance(len(rows))
             else:
-                columns = {**_known(rows, start), **encoder.columns(rows.values, number, advance)}
+                columns = {**_source_columns(rows, start), **encoder.columns(rows.values, number, advance)}
                 if writing_part is not None:
                     writing_part.result()
-                writing_part = beside.submit(write, part, columns)
+                writing_part = writer.submit(write, part, columns)
             yield part
         if writing_part is not None:
             writing_part.result()
 
 
-def _known(rows: Images, start: int) -> dict[str, Any]:
-    """What is known of each row without looking at it."""
-    known: dict[str, Any] = {"row": np.arange(start, start + len(rows))}
+def _source_columns(rows: Images, start: int) -> dict[str, Any]:
+    """Return the columns that come from the source: the row, its name and its label."""
+    columns: dict[str, Any] = {"row": np.arange(start, start + len(rows))}
     if rows.names is not None:
-        known["name"] = list(rows.names)
+        columns["name"] = list(rows.names)
     if rows.labels is not None:
-        known["label"] = np.asarray(rows.labels)
-    return known
-
-
-@contextmanager
-def _bar(title: str, total: int, progress: bool) -> Iterator[Any]:
-    """A progress bar on the error output, if that is a terminal; what it gives is called with how many are done."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    with Progress(console=console, disable=not (progress and console.is_terminal)) as bar:
-        task = bar.add_task(title, total=total)
-        yield lambda num: bar.advance(task, num)
+        columns["label"] = np.asarray(rows.labels)
+    return columns
 
 
 class Encoder:
-    """A model made ready to encode: a copy, its images laid out with channels last, which convolutions are faster on.
+    """A copy of a model that encodes images quickly, with channels last in memory.
 
     Args:
-        model: any.
-        stddev: whether the posterior standard deviations are wanted.
-        sample: whether a draw from each posterior is.
-        reconstruction: whether the reconstruction error is.
-        seed: of the draws.
+        model: any model that has an encoder.
+        stddev: whether to return the posterior standard deviations.
+        sample: whether to return a draw from each posterior.
+        reconstruction: whether to return the reconstruction error.
+        seed: seed of the draws, 0 or more.
     """
 
     def __init__(
@@ -227,16 +226,21 @@ class Encoder:
         if is_image(model.shape):
             self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.stddev, self.sample, self.reconstruction, self.seed = stddev, sample, reconstruction, seed
-        # Larger images fill the memory, and the processor's caches, with fewer.
+        # Large images fill memory and the processor's caches sooner.
         self.batch_size = min(256, max(16, 2**20 // prod(model.shape[1:]))) if is_image(model.shape) else 1024
 
-    def columns(self, values: np.ndarray, number: int = 0, advance: Any = None) -> dict[str, np.ndarray]:
-        """Codes, KL and reconstruction error of stored values, by the names of their columns.
+    def columns(
+        self, values: np.ndarray, number: int = 0, advance: Callable[[int], None] | None = None
+    ) -> dict[str, np.ndarray]:
+        """Compute codes, KL in nats, and reconstruction error.
 
         Args:
-            values: uint8 images (n, C, H, W) or float32 vectors (n, D).
-            number: of the part these are, from which, and the seed, its draws follow.
-            advance: called with the size of each batch done.
+            values: uint8 (n, C, H, W) images, 0 to 255, or float32 (n, D) vectors.
+            number: the number of this part, 0 or more. Each part has draws of its own.
+            advance: a function that is called with the size of each batch when it is done.
+
+        Returns:
+            The columns by name: float32 (n,), or (n, code size).
         """
         batches: list[tuple[CodeDistribution, ...]] = []
         errors: list[torch.Tensor] = []
@@ -246,135 +250,32 @@ class Encoder:
                 x = x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x
                 batches.append(self.model.infer(x))
                 if self.reconstruction:
-                    again = self.model.decode(tuple(q.mean for q in batches[-1]))
-                    errors.append((again - x).square().flatten(1).mean(1))
+                    decoded = self.model.decode(tuple(q.mean for q in batches[-1]))
+                    errors.append((decoded - x).square().flatten(1).mean(1))
                 if advance is not None:
                     advance(len(x))
-            # What is small is done for all of them at once.
+            # The posteriors are small, so all batches are handled at once.
             posteriors = tuple(type(level[0]).cat(level) for level in zip(*batches, strict=True))
-            found = self._named(posteriors, torch.Generator().manual_seed(self.seed * 1_000_003 + number))
+            columns = self._code_columns(posteriors, torch.Generator().manual_seed(self.seed * 1_000_003 + number))
             if self.reconstruction:
-                found["reconstruction_error"] = torch.cat(errors)
-            return {name: tensor.cpu().numpy() for name, tensor in found.items()}
+                columns["reconstruction_error"] = torch.cat(errors)
+            return {name: tensor.cpu().numpy() for name, tensor in columns.items()}
 
-    def _named(self, posteriors: tuple[CodeDistribution, ...], generator: torch.Generator) -> dict[str, torch.Tensor]:
-        """Codes and KL by the names of their columns."""
+    def _code_columns(
+        self, posteriors: tuple[CodeDistribution, ...], generator: torch.Generator
+    ) -> dict[str, torch.Tensor]:
+        """Return the columns of codes and KL, by name."""
         rates = rates_of(self.model, posteriors)
-        found: dict[str, torch.Tensor] = {}
+        columns: dict[str, torch.Tensor] = {}
         for level, q in enumerate(posteriors, start=1):
             if not q.mean.shape[1]:
                 continue
             name = level_column(level)
-            found[name] = q.mean
+            columns[name] = q.mean
             if self.stddev:
-                found[f"{name}_stddev"] = q.stddev
+                columns[f"{name}_stddev"] = q.stddev
             if self.sample:
                 noise = torch.randn(q.mean.shape, generator=generator).to(q.mean)
-                found[f"{name}_sample"] = q.place(noise)
-            found[f"{name}_kl_nats"] = rates[level - 1]
-        return {**found, "kl_nats": rates.sum(0)}
-
-
-# Back ----------------------------------------------------------------------------------------------------------------
-
-
-def decode(run: Run, file: str | Path, out: str | Path, *, progress: bool = False) -> Path:
-    """Writes the pictures of a file of codes: the mean of r(x | z) of each row.
-
-    Args:
-        run: which made the codes.
-        file: as `encode` writes it, or with the same columns: level1, level2, ….
-        out: a folder, for one PNG per row, called what the row is called (or its number); or an .npz file with the
-            array `images`, uint8 (N, C, H, W), or for vectors `x`, float32 (N, D).
-        progress: show a progress bar.
-
-    Returns:
-        Where they were written.
-
-    Raises:
-        CodesError: if the output exists, or the codes were made by another run or are none.
-        FileNotFoundError: if there is no such file.
-        WriteError: if the output cannot be written.
-    """
-    out = Path(out)
-    opened = files.open_codes(file)
-    if out.suffix.lower() not in (".npz", ""):
-        raise CodesError(f"{out}: pictures are written to an .npz file, or to a folder (a name without an ending)")
-    if not out.suffix and not is_image(run.recipe.shape):
-        raise CodesError(f"{out}: vectors are no pictures; give an .npz file")
-    _refuse_existing(out)
-    _check_codes(run, opened)
-    unfinished = out.with_name(f".{out.name}.unfinished{out.suffix}")
-    files.remove(unfinished)
-    try:
-        with writing(out):
-            out.parent.mkdir(parents=True, exist_ok=True)
-            with _bar("Decoding", opened.num, progress) as advance:
-                write = _write_npz if out.suffix else _write_folder
-                write(_decoded(run, opened, advance), unfinished)
-            _refuse_existing(out)
-            unfinished.rename(out)
-    finally:
-        files.remove(unfinished)
-    return out
-
-
-def _check_codes(run: Run, opened: files.CodeFile) -> None:
-    """Refuses codes of another run, and files that lack a level."""
-    own = identity(run)
-    if opened.about.get("weights", own["weights"]) != own["weights"]:
-        raise CodesError(
-            f"{opened.path} was made by another run ({opened.about.get('run')}); give that, or encode with this one"
-        )
-    wanted = [level_column(level) for level in run.recipe.levels_with_code]
-    if absent := [name for name in wanted if name not in opened.columns]:
-        raise CodesError(f"{opened.path} has no column {', '.join(absent)}; it has {', '.join(opened.columns)}")
-    if not opened.num:
-        raise CodesError(f"{opened.path} has no rows; there is nothing to decode")
-
-
-def _decoded(run: Run, opened: files.CodeFile, advance: Any) -> Iterator[tuple[list[str], np.ndarray]]:
-    """Names and what is stored of each batch: uint8 images, or vectors."""
-    sizes = run.recipe.code_sizes
-    levels = [level_column(level) for level in run.recipe.levels_with_code]
-    named = ["name"] if "name" in opened.columns else []
-    first = 0
-    for batch in opened.batches([*levels, *named]):
-        num = len(batch[levels[0]])
-        values = run.decode([batch.get(level_column(i), np.zeros((num, 0))) for i, _ in enumerate(sizes, start=1)])
-        if values.ndim == 4:
-            values = (values * 255).round().astype(np.uint8)
-        names = list(batch["name"]) if named else [f"{row:08d}" for row in range(first, first + num)]
-        first += num
-        advance(num)
-        yield [str(name) for name in names], values
-
-
-def _write_npz(batches: Iterator[tuple[list[str], np.ndarray]], out: Path) -> None:
-    values = np.concatenate([values for _, values in batches])
-    with out.open("wb") as stream:
-        if values.ndim == 4:
-            np.savez_compressed(stream, images=values)
-        else:
-            np.savez_compressed(stream, x=values)
-
-
-def _write_folder(batches: Iterator[tuple[list[str], np.ndarray]], out: Path) -> None:
-    """A PNG of each, below the folder whatever the names say; of two with one name the second gets a number."""
-    for names, values in batches:
-        for name, pixels in zip(names, values, strict=True):
-            inner = [word for word in PurePosixPath(name).parts if word not in ("/", "..", ".")]
-            file = (out.joinpath(*inner) if inner else out / "unnamed").with_suffix(".png")
-            file.parent.mkdir(parents=True, exist_ok=True)
-            count = 1
-            while file.exists():
-                count += 1
-                file = file.with_name(f"{file.stem}-{count}.png")
-            save_pixels(pixels, file)
-
-
-def save_pixels(pixels: np.ndarray, file: Path) -> None:
-    """Writes uint8 (C, H, W) as a picture of 1 to 4 channels."""
-    from PIL import Image
-
-    Image.fromarray(pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0))).save(file)
+                columns[f"{name}_sample"] = q.place(noise)
+            columns[f"{name}_kl_nats"] = rates[level - 1]
+        return {**columns, "kl_nats": rates.sum(0)}

@@ -1,4 +1,4 @@
-"""Files of codes: Parquet, .npz, or a data set of Hugging Face's; put together from parts, read a batch at a time."""
+"""Files of codes (Parquet, .npz, or a Hugging Face data set): joined from parts, and read in batches."""
 
 import json
 import shutil
@@ -13,17 +13,18 @@ import numpy as np
 Kind = Literal["parquet", "npz", "dataset"]
 
 ABOUT = "vlae"
-"""The key of the file's metadata, and the array of an .npz, under which it is said what made the file, as JSON."""
+"""The key of the file's metadata, or the array of an .npz file, that describes in JSON what made the file."""
 
-BATCH = 512  # rows read at a time
+BATCH = 512
+"""Rows read at a time."""
 
 
 class CodesError(ValueError):
-    """A file of codes that cannot be written or read as asked."""
+    """A file of codes cannot be written or read."""
 
 
 def kind_of(path: Path) -> Kind:
-    """What a file of this name is: .parquet, .npz, or, without an ending, the folder of a data set.
+    """Return the kind of file by its ending: .parquet, .npz, or no ending for the folder of a data set.
 
     Raises:
         CodesError: if the ending is another.
@@ -38,15 +39,31 @@ def kind_of(path: Path) -> Kind:
 
 
 def level_column(level: int) -> str:
-    """The column that holds a level's codes."""
+    """Return the name of the column of a level's codes. Level 1 is nearest the pixels."""
     return f"level{level}"
+
+
+def check_new(out: Path) -> None:
+    """Check that nothing exists at the output's path.
+
+    Raises:
+        CodesError: if something does.
+    """
+    if out.exists():
+        raise CodesError(f"{out} exists already, and is not written over; choose another --out, or remove it")
 
 
 # Writing -------------------------------------------------------------------------------------------------------------
 
 
 def as_table(columns: Mapping[str, Any], about: Mapping[str, Any]) -> Any:
-    """A pyarrow table of columns: arrays (n,) or (n, d), the latter as lists of fixed size; or lists of words."""
+    """Make a pyarrow table.
+
+    Args:
+        columns: by name, arrays of shape (n,) or (n, d), or lists of n strings. An (n, d) array becomes a column of
+            lists of size d.
+        about: what made the codes, as JSON values. It becomes metadata.
+    """
     import pyarrow
 
     arrays = {}
@@ -60,12 +77,12 @@ def as_table(columns: Mapping[str, Any], about: Mapping[str, Any]) -> Any:
 
 
 def join(parts: Sequence[Path], out: Path, kind: Kind) -> None:
-    """Puts Parquet parts together as one file, or folder, of the kind; a part at a time is in memory.
+    """Join Parquet files to one file or folder. One part at a time is in memory.
 
     Args:
-        parts: at least one, in order, of the same columns.
-        out: what is written, which may not exist yet.
-        kind: which kind.
+        parts: one or more Parquet files with the same columns, in order.
+        out: the file or folder to write. It must not exist.
+        kind: the kind of file to write: "parquet", "npz" or "dataset".
     """
     {"parquet": _join_parquet, "npz": _join_npz, "dataset": _join_dataset}[kind](parts, out)
 
@@ -79,15 +96,15 @@ def _join_parquet(parts: Sequence[Path], out: Path) -> None:
 
 
 def _join_npz(parts: Sequence[Path], out: Path) -> None:
-    """An .npz as numpy writes it, each array streamed from the parts."""
+    """Write an .npz file like numpy's, each array streamed from the parts."""
     from pyarrow import parquet
 
     schema = parquet.read_schema(parts[0])
     num = sum(parquet.read_metadata(part).num_rows for part in parts)
     with zipfile.ZipFile(out, "w") as archive:
         for name in schema.names:
-            kinds = {(array.dtype, array.shape[1:]) for array in _column(parts, name)}  # words differ in length
-            dtype, shape = np.result_type(*(dtype for dtype, _ in kinds)), (num, *next(iter(kinds))[1])
+            forms = {(array.dtype, array.shape[1:]) for array in _column(parts, name)}  # strings differ in length
+            dtype, shape = np.result_type(*(dtype for dtype, _ in forms)), (num, *next(iter(forms))[1])
             header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
             with archive.open(f"{name}.npy", "w", force_zip64=True) as stream:
                 np.lib.format.write_array_header_2_0(stream, header)
@@ -98,14 +115,14 @@ def _join_npz(parts: Sequence[Path], out: Path) -> None:
 
 
 def _column(parts: Sequence[Path], name: str) -> Iterator[np.ndarray]:
-    """One column, a part at a time."""
+    """Yield one column, a part at a time."""
     from pyarrow import parquet
 
     return (_as_array(parquet.read_table(part, columns=[name])[name]) for part in parts)
 
 
 def _join_dataset(parts: Sequence[Path], out: Path) -> None:
-    """A folder that `datasets.load_from_disk` opens, with class names where they are known."""
+    """Write a folder for `datasets.load_from_disk`, with class names if they are known."""
     import datasets
     import pyarrow
     from pyarrow import parquet
@@ -121,19 +138,19 @@ def _join_dataset(parts: Sequence[Path], out: Path) -> None:
             for part in parts:
                 writer.write_table(parquet.read_table(part))
         info = datasets.DatasetInfo(features=features, description=about)
-        shown = datasets.utils.logging.is_progress_bar_enabled()
+        bar_was_shown = datasets.utils.logging.is_progress_bar_enabled()
         datasets.disable_progress_bars()
         try:
             datasets.Dataset.from_file(str(stream), info=info).save_to_disk(out)
         finally:
-            if shown:
+            if bar_was_shown:
                 datasets.enable_progress_bars()
     finally:
         stream.unlink(missing_ok=True)
 
 
 def remove(path: Path) -> None:
-    """Removes a file or a folder, if it is there."""
+    """Remove a file or a folder, if it exists."""
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -145,13 +162,13 @@ def remove(path: Path) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class CodeFile:
-    """A file of codes, opened.
+    """A file of codes.
 
     Attributes:
-        path: where it is.
-        about: what made it; empty where the file does not say.
+        path: its path.
+        about: what made it; empty if the file does not tell.
         columns: the names of its columns.
-        num: of rows.
+        num: the number of rows.
     """
 
     path: Path
@@ -160,33 +177,43 @@ class CodeFile:
     num: int
 
     def batches(self, columns: Sequence[str]) -> Iterator[dict[str, np.ndarray]]:
-        """Some columns, a few hundred rows at a time: arrays (n,) or (n, d)."""
+        """Yield some columns, at most 512 rows at a time.
+
+        Args:
+            columns: the names of the columns.
+
+        Yields:
+            Each column by name: an array of shape (n,), or (n, d) for codes.
+        """
         for table in _tables(self.path, list(columns)):
             yield {name: _as_array(table[name]) for name in columns}
 
 
 def open_codes(path: str | Path) -> CodeFile:
-    """A file of codes, not yet read.
+    """Open a file of codes. Its rows are read later, by `CodeFile.batches`.
+
+    Args:
+        path: a .parquet or .npz file, or the folder of a Hugging Face data set.
 
     Raises:
-        FileNotFoundError: if it is not there.
-        CodesError: if it is none.
+        FileNotFoundError: if there is no such file.
+        CodesError: if the file is damaged, or not a file of codes.
     """
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file or folder of codes; write one with: vlae encode RUN DATA --out")
     try:
-        names, num, about = _look(path, kind_of(path))
-        found = json.loads(about) if about else {}
+        columns, num, text = _header(path, kind_of(path))
+        about = json.loads(text) if text else {}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         if isinstance(error, CodesError):
             raise
         raise CodesError(f"{path}: no file of codes, or a damaged one ({str(error).splitlines()[0]})") from error
-    return CodeFile(path=path, about=found, columns=tuple(names), num=num)
+    return CodeFile(path=path, about=about, columns=tuple(columns), num=num)
 
 
-def _look(path: Path, kind: Kind) -> tuple[list[str], int, str | bytes | None]:
-    """Names of the columns, number of rows, and what the file says about itself."""
+def _header(path: Path, kind: Kind) -> tuple[list[str], int, str | bytes | None]:
+    """Read the names of the columns, the number of rows, and the JSON text of what made the file."""
     if kind == "npz":
         with np.load(path, allow_pickle=False) as archive:
             names = [name for name in archive.files if name != ABOUT]
@@ -198,8 +225,8 @@ def _look(path: Path, kind: Kind) -> tuple[list[str], int, str | bytes | None]:
         loaded = datasets.load_from_disk(str(path))
         if not isinstance(loaded, datasets.Dataset):
             raise CodesError(f"{path}: a data set of several parts ({', '.join(loaded)}); give the folder of one")
-        said = loaded.info.description or ""
-        return loaded.column_names, len(loaded), said if said.startswith("{") else None
+        description = loaded.info.description or ""
+        return loaded.column_names, len(loaded), description if description.startswith("{") else None
     from pyarrow import parquet
 
     file = parquet.ParquetFile(path)
@@ -226,7 +253,7 @@ def _tables(path: Path, columns: list[str]) -> Iterator[Any]:
 
 
 def _as_array(column: Any) -> np.ndarray:
-    """A column as an array: numbers (n,), lists of one length (n, d), or words (n,)."""
+    """Turn a column into an array: (n,) numbers or strings, or (n, d) for lists of one length."""
     if isinstance(column, np.ndarray):
         return column
     from pyarrow import types

@@ -1,4 +1,4 @@
-"""A picture mixed by example: some levels like one image, others like another."""
+"""A mix of images: some levels come from one image, others from another."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,13 +24,13 @@ Example = str | Path | np.ndarray
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Mixed:
-    """What came of mixing.
+    """A mix of images.
 
     Attributes:
-        codes: of the picture, one array (1, code size) per level, level 1 first.
-        picture: float32 (C, H, W) in [0, 1], or a vector (D,).
-        sources: the images it is mixed of, each as (levels it gives, its values (1, …), what comes back of its codes).
-        shape: of a datum.
+        codes: the codes of the mix, one array (1, code size) per level, level 1 first.
+        picture: the mix, float32 (C, H, W) in [0, 1], or a vector (D,).
+        sources: the images of the mix. Each is (the levels that come from it, its values (1, …), its reconstruction).
+        shape: the shape of a datum: (C, H, W) or (D,).
     """
 
     codes: tuple[np.ndarray, ...]
@@ -39,18 +39,18 @@ class Mixed:
     shape: tuple[int, ...]
 
     def figure(self, out: str | Path | None = None) -> "Image":
-        """The sources, titled with the levels they give, above what comes back of their codes; and last the mix.
+        """Draw the sources, titled with their levels, above their reconstructions, and the mix at the right.
 
         Args:
-            out: the PNG file to keep it in; None: none.
+            out: the PNG file to write. None: no file.
 
         Raises:
-            ValueError: if the file is not called PNG.
-            WriteError: if it cannot be written.
+            ValueError: if the file's name does not end in .png.
+            WriteError: if the file cannot be written.
         """
         originals = [as_input(values)[0] for _, values, _ in self.sources]
-        again = [as_input(back)[0] for _, _, back in self.sources]
-        drawn = to_pictures(torch.stack([*originals, *again, as_input(self.picture)]), self.shape)
+        reconstructions = [as_input(decoded)[0] for _, _, decoded in self.sources]
+        drawn = to_pictures(torch.stack([*originals, *reconstructions, as_input(self.picture)]), self.shape)
         num = len(self.sources)
         titles = [named_levels(levels) if levels else "nothing" for levels, _, _ in self.sources]
         rows: list[list[canvas.Picture | str]] = [
@@ -62,23 +62,25 @@ class Mixed:
 
 
 def mix(run: Run, examples: Mapping[int | tuple[int, ...], Example], *, base: Example | None = None) -> Mixed:
-    """Mixes a picture by example: level 1 like A, levels 3 and 4 like B, the rest like a base.
+    """Mix the levels of several images: level 1 from A, levels 3 and 4 from B, all others from a base.
 
-    As in every figure, what is taken over of a level is its noise, which for a ladder is its code.
+    The mix takes each level's noise from its image. The noise of a ladder is its code.
 
     Args:
-        run: of any model.
-        examples: of a level, or several, the image that gives them: a picture file, or an array of one datum.
-        base: the image that gives all other levels; None: the last of the examples.
+        run: a run of any model that has an encoder.
+        examples: the image that each level, or each group of levels, comes from: {1: "a.png", (3, 4): "b.png"}. An
+            image is a picture file, or an array of one datum: (C, H, W) or (1, C, H, W), uint8 or floats in [0, 1], or
+            (D,).
+        base: the image that all other levels come from. None: the last of the examples.
 
     Raises:
-        ValueError: if a level is not there or given twice, or an image is not of the run's kind.
+        ValueError: if there is no such level, or a level is given twice, or an image does not have the run's shape.
         FileNotFoundError: if there is no such file.
     """
     owner = _owners(run, list(examples))
     images = [*examples.values(), *([] if base is None else [base])]
     if not images:
-        raise ValueError("no example is given; say at least which image gives level 1, as {1: 'a.png'}")
+        raise ValueError("no example is given; give at least the image of one level, as {1: 'a.png'}")
     values = [_values(run, image) for image in images]
     noises = [run.noise_of(value) for value in values]
     giver = {level: owner.get(level, len(images) - 1) for level in range(1, run.model.num_levels + 1)}
@@ -91,14 +93,14 @@ def mix(run: Run, examples: Mapping[int | tuple[int, ...], Example], *, base: Ex
 
 
 def _owners(run: Run, groups: Sequence[int | tuple[int, ...]]) -> dict[int, int]:
-    """Of each level that is given, the number of its example."""
+    """Return, for each level in the groups, the number of its example."""
     owner: dict[int, int] = {}
     for i, group in enumerate(groups):
         for level in (group,) if isinstance(group, int) else group:
             if not 1 <= level <= run.model.num_levels:
                 raise ValueError(f"there is no level {level}; the run in {run.path} has 1 to {run.model.num_levels}")
             if level in owner:
-                raise ValueError(f"level {level} is given twice; say of each level once what it is like")
+                raise ValueError(f"level {level} is given twice; give each level once")
             owner[level] = i
     return owner
 

@@ -1,8 +1,8 @@
-"""A run as a pair of ONNX files, encoder and decoder, each checked against the model; and an int8 encoder.
+"""Export of a run to ONNX: an encoder and a decoder, each checked against the model, and an encoder in 8 bits.
 
-The encoder gives mean and standard deviation of every level's posterior (a conditional one at the means it depends on),
-the decoder the picture that the codes of all levels make. What a program needs to know to use them stands in their
-metadata.
+The encoder returns the mean and the standard deviation of each level's posterior. A conditional posterior depends on
+the means of the other levels. The decoder returns the picture of the codes of all levels. The metadata of the files
+describe their inputs and outputs.
 """
 
 import json
@@ -29,10 +29,13 @@ from vlae.runs import Run, RunError
 from vlae.shapes import is_image
 
 OPSET = 18
-"""Version of ONNX's operators that is written unless another is asked for."""
+"""The default version of the ONNX operators."""
 
-TOLERANCE = 1e-4  # greatest absolute difference between ONNX Runtime and PyTorch
-BATCH_SIZES = (1, 5)  # besides all examples at once; traced with 3
+TOLERANCE = 1e-4
+"""The largest absolute difference between ONNX Runtime and PyTorch."""
+
+BATCH_SIZES = (1, 5)
+"""The batch sizes of the check, besides all examples at once. The model is traced with 3."""
 
 
 class _Encoder(nn.Module):
@@ -55,9 +58,9 @@ class _Decoder(nn.Module):
         self.model = model
 
     def forward(self, *codes: Tensor) -> Tensor:
-        given = iter(codes)
+        nonempty = iter(codes)
         empty = codes[0].new_zeros(codes[0].shape[0], 0)
-        return self.model.decode(tuple(next(given) if size else empty for size in self.model.code_sizes))
+        return self.model.decode(tuple(next(nonempty) if size else empty for size in self.model.code_sizes))
 
 
 def export(
@@ -68,23 +71,24 @@ def export(
     opset: int | None = None,
     examples: np.ndarray | None = None,
 ) -> dict[str, Any]:
-    """Writes encoder.onnx and decoder.onnx, each once it gives what PyTorch gives, to 1e-4, for real data.
+    """Write encoder.onnx and decoder.onnx, if their outputs on real data are PyTorch's to 1e-4.
 
-    Batches may be of any size. Inputs and outputs: `images` (or `vectors`), float32 (N, C, H, W) in [0, 1];
+    Batches may have any size. Inputs and outputs: `images` (or `vectors`), float32 (N, C, H, W) in [0, 1];
     `level1_mean`, `level1_stddev`, …; and for the decoder `level1_code`, …
 
     Args:
-        run: of any model.
-        out: folder for the files, whose earlier versions are replaced; None: onnx/ in the run's `outputs`.
-        quantize: "int8" writes encoder-int8.onnx too: convolutions and dense layers in 8 bits, calibrated on half of
-            the examples; its loss is measured on the other half.
-        opset: version of ONNX's operators; None: 18.
-        examples: data to check with, as the run's own; None: its held-out examples.
+        run: a run of any model that has an encoder.
+        out: the folder for the files. Earlier versions are replaced. None: onnx/ in the run's `outputs`.
+        quantize: "int8" also writes encoder-int8.onnx: convolutions and dense layers in 8 bits. Half of the examples
+            calibrate it, and the other half measure its error. None: no quantization.
+        opset: the version of the ONNX operators. None: 18.
+        examples: the data of the check, uint8 (N, C, H, W) images, 0 to 255, or float32 (N, D) vectors. None: the run's
+            held-out examples.
 
     Returns:
-        files; differences, the greatest absolute one of every output; and for int8 quantization: method, what the codes
-        lose (max and mean absolute difference in units of each level's spread), what the reconstruction loses (squared
-        error from the codes of either encoder), seconds_per_image of either, and their ratio, speedup.
+        `files`, the paths; `opset`; `differences`, the largest absolute difference of every output; and for 8 bits
+        `int8`: method, codes (mean and max absolute error in units of each level's spread), mse (squared error of the
+        reconstruction from each encoder's codes), seconds_per_image of each encoder, and their ratio, speedup.
 
     Raises:
         MissingExtraError: if the extra "export" is not installed.
@@ -110,30 +114,34 @@ def export(
     with torch.no_grad():
         means = tuple(q.mean for q in run.model.infer(images) if q.mean.shape[1])
     decoder = _traced(_Decoder(run.model), tuple(mean[:3] for mean in means), codes, [picture], opset)
-    found: dict[str, Any] = {"files": [], "opset": opset}
-    found["differences"] = {
+    result: dict[str, Any] = {"files": [], "opset": opset}
+    result["differences"] = {
         **_checked("encoder", encoder, _Encoder(run.model), (images,)),
         **_checked("decoder", decoder, _Decoder(run.model), means),
     }
-    described = _described(run) | {"checked": {"differences": found["differences"], "num_examples": len(data)}}
+    described = _described(run) | {"checked": {"differences": result["differences"], "num_examples": len(data)}}
     written = {"encoder.onnx": encoder, "decoder.onnx": decoder}
     if quantize:
-        small, found["int8"] = _quantized(run, encoder, picture, data)
+        small, result["int8"] = _quantized(run, encoder, picture, data)
         written["encoder-int8.onnx"] = small
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
     for name, model in written.items():
-        extra = {"quantization": found["int8"]} if "int8" in name else {}
+        extra = {"quantization": result["int8"]} if "int8" in name else {}
         _write(out / name, model, described | extra)
-        found["files"].append(str(out / name))
-    return found
+        result["files"].append(str(out / name))
+    return result
 
 
-def as_text(found: Mapping[str, Any]) -> str:
-    """What `export` found, in lines to read."""
-    lines = [f"ONNX opset {found['opset']}; greatest differences from PyTorch on held-out data:"]
-    lines += [f"  {name:<14} {difference:.1e}" for name, difference in found["differences"].items()]
-    if small := found.get("int8"):
+def as_text(result: Mapping[str, Any]) -> str:
+    """Return the result of an export as lines of text.
+
+    Args:
+        result: the dict that `export` returned.
+    """
+    lines = [f"ONNX opset {result['opset']}; greatest differences from PyTorch on held-out data:"]
+    lines += [f"  {name:<14} {difference:.1e}" for name, difference in result["differences"].items()]
+    if small := result.get("int8"):
         error = small["mse"]
         lines += [
             f"int8 encoder: {small['speedup']:.2f} times as fast as fp32 in ONNX Runtime here",
@@ -156,10 +164,10 @@ def _require() -> None:
 
 
 def _traced(
-    module: nn.Module, inputs: tuple[Tensor, ...], given: Sequence[str], wanted: Sequence[str], opset: int
+    module: nn.Module, inputs: tuple[Tensor, ...], input_names: Sequence[str], output_names: Sequence[str], opset: int
 ) -> Any:
-    """The module as an ONNX model, for batches of any size."""
-    if len(inputs[0]) < 2:  # a batch of one would be taken for a constant
+    """Export a module to an ONNX model for batches of any size."""
+    if len(inputs[0]) < 2:  # a batch of one would become a constant
         inputs = tuple(torch.cat([each, each]) for each in inputs)
     shapes = tuple({0: "batch"} for _ in inputs)
     with _quiet():
@@ -167,8 +175,8 @@ def _traced(
             exported = torch.onnx.export(
                 module.eval(),
                 inputs,
-                input_names=given,
-                output_names=wanted,
+                input_names=input_names,
+                output_names=output_names,
                 dynamic_shapes=shapes if isinstance(module, _Encoder) else (shapes,),
                 opset_version=opset,
                 dynamo=True,
@@ -196,20 +204,24 @@ def _quiet() -> Iterator[None]:
 
 
 def _checked(what: str, model: Any, module: nn.Module, inputs: tuple[Tensor, ...]) -> dict[str, float]:
-    """The greatest difference of every output, over batches of several sizes; refused where it is too great."""
+    """Return the largest difference of every output, over batches of several sizes.
+
+    Raises:
+        RunError: if a difference is larger than `TOLERANCE`.
+    """
     session = _session(model.SerializeToString())
     names = [output.name for output in session.get_outputs()]
-    worst = dict.fromkeys(names, 0.0)
+    largest = dict.fromkeys(names, 0.0)
     for size in {min(size, len(inputs[0])) for size in (*BATCH_SIZES, len(inputs[0]))}:
         batch = tuple(each[:size] for each in inputs)
         with torch.no_grad():
-            wanted = module(*batch)
-        given = session.run(None, {x.name: each.numpy() for x, each in zip(session.get_inputs(), batch, strict=True)})
-        for name, a, b in zip(names, given, wanted if isinstance(wanted, tuple) else (wanted,), strict=True):
-            worst[name] = max(worst[name], float(np.abs(a - b.numpy()).max()))
-    if not all(difference <= TOLERANCE for difference in worst.values()):
-        raise RunError(f"the {what} in ONNX differs from the model by {max(worst.values()):.1e}; it is not written")
-    return worst
+            expected = module(*batch)
+        outputs = session.run(None, {x.name: each.numpy() for x, each in zip(session.get_inputs(), batch, strict=True)})
+        for name, a, b in zip(names, outputs, expected if isinstance(expected, tuple) else (expected,), strict=True):
+            largest[name] = max(largest[name], float(np.abs(a - b.numpy()).max()))
+    if not all(difference <= TOLERANCE for difference in largest.values()):
+        raise RunError(f"the {what} in ONNX differs from the model by {max(largest.values()):.1e}; it is not written")
+    return largest
 
 
 def _session(model: bytes | str, *, threads: int = 0) -> Any:
@@ -222,12 +234,12 @@ def _session(model: bytes | str, *, threads: int = 0) -> Any:
 
 
 def _described(run: Run) -> dict[str, Any]:
-    """What a program has to know, besides the names and shapes that the graph itself has."""
-    shape, found = run.recipe.shape, run.evaluation
+    """Return what a program must know besides the names and shapes in the graph."""
+    shape, evaluation = run.recipe.shape, run.evaluation
     described: dict[str, Any] = {
         "vlae": {"run": run.name, "model": run.recipe.model, "recipe": run.recipe.name},
         "code_sizes": list(run.recipe.code_sizes),
-        "levels": {str(entry.level): entry.title for entry in level_card.entries(found)} if found else {},
+        "levels": {str(entry.level): entry.title for entry in level_card.entries(evaluation)} if evaluation else {},
         "decoded": "mean of the likelihood",
     }
     if not is_image(shape):
@@ -263,7 +275,7 @@ def _write(path: Path, model: Any, described: Mapping[str, Any]) -> None:
 
 
 def _quantized(run: Run, encoder: Any, picture: str, data: np.ndarray) -> tuple[Any, dict[str, Any]]:
-    """The encoder in 8 bits, calibrated on every other datum and measured on those between."""
+    """Return the encoder in 8 bits, and its error. Even data calibrate it, odd data measure it."""
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -299,7 +311,7 @@ def _quantized(run: Run, encoder: Any, picture: str, data: np.ndarray) -> tuple[
 
 
 def _loss(run: Run, full: bytes, small: bytes, images: np.ndarray) -> dict[str, Any]:
-    """What 8 bits lose in the codes and the pictures, and what they gain in time."""
+    """Measure the error that 8 bits add to codes and pictures, and the time they save."""
     sessions = {"fp32": _session(full), "int8": _session(small)}
     name = sessions["fp32"].get_inputs()[0].name
     means = {kind: session.run(None, {name: images})[0::2] for kind, session in sessions.items()}
@@ -311,9 +323,9 @@ def _loss(run: Run, full: bytes, small: bytes, images: np.ndarray) -> dict[str, 
         codes[f"level{level}_mean"] = {"mean": float(error.mean()), "max": float(error.max())}
     decoder = _Decoder(run.model)
     mse = {}
-    for kind, given in means.items():
+    for kind, codes_of_kind in means.items():
         with torch.no_grad():
-            pictures = decoder(*(torch.from_numpy(code) for code in given)).numpy()
+            pictures = decoder(*(torch.from_numpy(code) for code in codes_of_kind)).numpy()
         mse[kind] = float(np.square(pictures - images).mean())
     seconds = _timed(sessions, {name: np.resize(images, (64, *images.shape[1:]))})
     return {
@@ -326,7 +338,7 @@ def _loss(run: Run, full: bytes, small: bytes, images: np.ndarray) -> dict[str, 
 
 
 def _timed(sessions: Mapping[str, Any], inputs: Mapping[str, np.ndarray], *, rounds: int = 9) -> dict[str, float]:
-    """Median seconds per image of every session, in alternating rounds."""
+    """Return the median seconds per image of every session, in alternating rounds."""
     taken: dict[str, list[float]] = {kind: [] for kind in sessions}
     for _ in range(rounds):
         for kind, session in sessions.items():

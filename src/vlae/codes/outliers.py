@@ -1,4 +1,4 @@
-"""The strangest images of a set, by level: strange in colour, strange in shape, strange altogether."""
+"""The outliers of a data set: by each level (in colour, in shape, …), and by the whole model."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,65 +20,102 @@ from vlae.models.inference import as_input, evaluating
 from vlae.runs import Run
 
 NEIGHBOURS = 10
-MAX_REFERENCE = 20_000  # data among which neighbours are sought
+"""Nearest neighbours whose mean distance is the score by a level."""
+
+MAX_REFERENCE = 20_000
+"""The most data among which neighbours are searched."""
+
 BATCH = 250
+"""Data encoded at a time."""
+
 WHOLE = "whole"
-"""The score of an image altogether: minus its evidence lower bound, in nats."""
+"""The name of the score by the whole model: minus the evidence lower bound, in nats."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Oddities:
-    """How odd every datum is, by every level and altogether.
+class Outliers:
+    """The outlier scores of every datum: by each level, and by the whole model.
 
     Attributes:
-        images: what was looked at.
-        scores: for each level that has a code, "level1", …, and for "whole", one number per datum; higher is odder.
+        images: the data that were scored.
+        scores: float (n,) for each of "level1", … and "whole". A higher score is a stronger outlier.
     """
 
     images: Images
     scores: Mapping[str, np.ndarray]
 
-    def strangest(self, by: str, num: int) -> np.ndarray:
-        """Positions of the oddest, the oddest first."""
+    def top(self, by: str, num: int) -> np.ndarray:
+        """Return the rows with the highest scores, the highest first.
+
+        Args:
+            by: a name in `scores`: "level1", … or "whole".
+            num: how many rows, 1 or more.
+
+        Returns:
+            int (num,), or (n,) if there are fewer data.
+        """
         return np.argsort(-self.scores[by], kind="stable")[:num]
 
     def rows(self, num: int) -> list[dict[str, Any]]:
-        """A table of the `num` oddest by each score: by, rank from 1, row, name and label if known, and all scores."""
-        found = []
+        """Return a table of the strongest outliers by each score.
+
+        Args:
+            num: how many outliers by each score, 1 or more.
+
+        Returns:
+            Dicts with the keys by (the name of the score), rank (from 1), row, name and label (if known), and each of
+            the scores by name.
+        """
+        table = []
         for by in self.scores:
-            for rank, row in enumerate(self.strangest(by, num).tolist(), start=1):
+            for rank, row in enumerate(self.top(by, num).tolist(), start=1):
                 entry: dict[str, Any] = {"by": by, "rank": rank, "row": row}
                 if self.images.names is not None:
                     entry["name"] = self.images.names[row]
                 if self.images.labels is not None:
                     entry["label"] = int(self.images.labels[row])
-                found.append(entry | {name: float(score[row]) for name, score in self.scores.items()})
-        return found
+                table.append(entry | {name: float(score[row]) for name, score in self.scores.items()})
+        return table
 
     def figure(self, model: LatentModel, num: int) -> canvas.Picture:
-        """A row of the `num` oddest by each score, the oddest leftmost."""
+        """Draw the strongest outliers: one row of pictures per score, the strongest at the left.
+
+        Args:
+            model: a model of the data's shape, which tells how they are drawn.
+            num: pictures per row, 1 or more.
+
+        Raises:
+            ValueError: if num is below 1.
+        """
         if num < 1:
             raise ValueError(f"num is {num}; give a whole number from 1 up")
         rows = []
         for by in self.scores:
-            values = as_input(np.ascontiguousarray(self.images.values[self.strangest(by, num)]))
+            values = as_input(np.ascontiguousarray(self.images.values[self.top(by, num)]))
             rows.append((by.replace("level", "level "), values))
         return rows_of_data(model, rows)
 
 
-def find(run: Run, images: Images, *, level: int | None = None, seed: int = 0) -> Oddities:
-    """How odd each of many images, or vectors, is among the others.
+def find_outliers(run: Run, images: Images, *, level: int | None = None, seed: int = 0) -> Outliers:
+    """Score every datum as an outlier, by each level and by the whole model.
 
-    Altogether, a datum is as odd as its evidence lower bound is low. By level, it is as odd as it lies far from its ten
-    nearest neighbours, in that level's code and in what becomes of the code when the datum's reconstruction is read
-    again: a rare colour has a rare code at level 1; a shape that the ladder has no words for is given an ordinary code
-    of a level above, but does not keep it. Both are standardised over the data.
+    The score by the whole model is minus the evidence lower bound. The score by a level is the mean distance to the
+    ten nearest neighbours, in two things side by side, both standardised over the data:
+
+    - the code z of that level (the posterior mean);
+    - its change z' - z, where z' is the code of the datum's reconstruction.
+
+    A rare colour has a rare code at level 1. A shape that the model cannot draw has an ordinary code at a level above,
+    but this code changes.
 
     Args:
-        run: of any model.
-        images: of the run's shape, at least 12; neighbours are sought among 20,000 of them at most.
-        level: this level alone, counted from 1, beside "whole"; None: all.
-        seed: of the choice of those, and of the draws for the bound.
+        run: a run of any model that has an encoder and an evidence lower bound.
+        images: data of the run's shape, at least 12. Neighbours are searched among at most 20,000 of them.
+        level: score by this level (1 is nearest the pixels) and by the whole model. None: by all levels.
+        seed: seed of the choice of these 20,000 and of the draws for the bound, 0 or more.
+
+    Returns:
+        The scores, and the data.
 
     Raises:
         ValueError: if the images are too few or not of the run's shape, or the level has no code.
@@ -93,69 +130,83 @@ def find(run: Run, images: Images, *, level: int | None = None, seed: int = 0) -
     occupied = run.recipe.levels_with_code
     if level is not None and level not in occupied:
         raise ValueError(f"level {level} has no code; choose one of {', '.join(map(str, occupied))}")
-    read, again, elbos = _look(run.model, images.values, seed)
-    wanted = occupied if level is None else (level,)
-    scores = {files.level_column(number): _distances(read[number - 1], again[number - 1], seed) for number in wanted}
-    return Oddities(images=images, scores={**scores, WHOLE: -elbos})
+    codes, new_codes, elbos = _encode_twice(run.model, images.values, seed)
+    levels = occupied if level is None else (level,)
+    scores = {files.level_column(k): _distances(codes[k - 1], new_codes[k - 1], seed) for k in levels}
+    return Outliers(images=images, scores={**scores, WHOLE: -elbos})
 
 
-def _look(model: LatentModel, values: np.ndarray, seed: int) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray]:
-    """Every level's code of the data, and of their reconstructions; and the data's evidence lower bounds."""
-    read, again, elbos = [], [], []
+def _encode_twice(
+    model: LatentModel, values: np.ndarray, seed: int
+) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray]:
+    """Return the codes of each level, for the data and for their reconstructions, and the evidence lower bounds."""
+    codes, new_codes, elbos = [], [], []
     with evaluating(model):
         for start in range(0, len(values), BATCH):
             x = as_input(np.ascontiguousarray(values[start : start + BATCH]), model.device)
             posteriors = model.infer(x)
             means = tuple(q.mean for q in posteriors)
-            read.append(means)
-            again.append(tuple(q.mean for q in model.infer(model.decode(means))))
+            codes.append(means)
+            new_codes.append(tuple(q.mean for q in model.infer(model.decode(means))))
             elbos.append(elbos_of(model, x, posteriors, seed=seed))
-    levels = [[torch.cat(level).cpu().numpy() for level in zip(*batches, strict=True)] for batches in (read, again)]
+    levels = [
+        [torch.cat(level).cpu().numpy() for level in zip(*batches, strict=True)] for batches in (codes, new_codes)
+    ]
     return levels[0], levels[1], torch.cat(elbos).cpu().numpy()
 
 
-def _distances(read: np.ndarray, again: np.ndarray, seed: int) -> np.ndarray:
-    """Mean distance of each row to its nearest neighbours, in the code and in its change, both standardised."""
+def _distances(codes: np.ndarray, new_codes: np.ndarray, seed: int) -> np.ndarray:
+    """Return the mean distance of each row to its nearest neighbours, in the standardised code and its change.
+
+    Args:
+        codes: (n, code size), one level's codes of the data.
+        new_codes: (n, code size), that level's codes of their reconstructions.
+        seed: seed of the choice of the rows among which neighbours are searched.
+    """
     from sklearn.neighbors import NearestNeighbors
 
-    points = np.concatenate([_standardised(read), _standardised(again - read)], axis=1)
+    points = np.concatenate([_standardised(codes), _standardised(new_codes - codes)], axis=1)
     chosen = np.random.default_rng(seed).permutation(len(points))[:MAX_REFERENCE]
     distances = NearestNeighbors(n_neighbors=NEIGHBOURS + 1).fit(points[chosen]).kneighbors(points)[0]
-    among = np.isin(np.arange(len(points)), chosen)  # these find themselves first
-    return np.where(among, distances[:, 1:].mean(1), distances[:, :-1].mean(1))
+    is_chosen = np.isin(np.arange(len(points)), chosen)  # the nearest neighbour of these is the row itself
+    return np.where(is_chosen, distances[:, 1:].mean(1), distances[:, :-1].mean(1))
 
 
 def _standardised(values: np.ndarray) -> np.ndarray:
     return (values - values.mean(0)) / np.maximum(values.std(0), 1e-6)
 
 
-def draw(run: Run, found: Oddities, num: int = 12, out: Path | None = None) -> Path:
-    """Draws the `num` oddest by each score, a row each, and keeps the picture.
+def draw(run: Run, outliers: Outliers, num: int = 12, out: Path | None = None) -> Path:
+    """Draw the strongest outliers to a PNG file: one row of pictures per score.
 
     Args:
-        run: by whose model they were found.
-        found: what `find` gave.
-        num: how many.
-        out: a PNG file; None: figures/odd.png in the run's folder.
+        run: the run whose model scored the data.
+        outliers: the scores, and the data.
+        num: pictures per row, 1 or more.
+        out: the PNG file. None: figures/odd.png in the run's folder.
 
     Returns:
-        The file.
+        The path of the file.
 
     Raises:
-        ValueError: if the file is not called .png, or `num` is below 1.
-        WriteError: if it cannot be written.
+        ValueError: if the file's name does not end in .png, or `num` is below 1.
+        WriteError: if the file cannot be written.
     """
     out = run.outputs / "figures" / "odd.png" if out is None else out
     canvas.check_png(out)
-    return canvas.save(found.figure(run.model, num), out)
+    return canvas.save(outliers.figure(run.model, num), out)
 
 
 def write_table(rows: list[dict[str, Any]], out: Path) -> None:
-    """Writes the table of `Oddities.rows` as .csv or .parquet.
+    """Write a table of outliers to a file.
+
+    Args:
+        rows: the table, from `Outliers.rows`.
+        out: a new .csv or .parquet file.
 
     Raises:
-        CodesError: if the file is called otherwise, or exists.
-        WriteError: if it cannot be written.
+        CodesError: if the name has another ending, or the file exists.
+        WriteError: if the file cannot be written.
     """
     import pyarrow
     from pyarrow import csv, parquet
@@ -174,11 +225,15 @@ def write_table(rows: list[dict[str, Any]], out: Path) -> None:
 
 
 def as_text(rows: list[dict[str, Any]]) -> str:
-    """The table for a terminal."""
+    """Return the table as lines of text, one per outlier.
+
+    Args:
+        rows: the table, from `Outliers.rows`.
+    """
     lines = [["by", "rank", "which", "score"]]
     for row in rows:
-        which = row.get("name") or f"row {row['row']}"
+        datum = row.get("name") or f"row {row['row']}"
         label = f" ({row['label']})" if "label" in row else ""
-        lines.append([row["by"], str(row["rank"]), f"{which}{label}", f"{row[row['by']]:.2f}"])
+        lines.append([row["by"], str(row["rank"]), f"{datum}{label}", f"{row[row['by']]:.2f}"])
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)

@@ -35,6 +35,9 @@ READERS: tuple[tuple[Callable[[Path], list[Path]], Callable[[Path, list[Path], R
 FILE_SUFFIXES = (*PICTURE_SUFFIXES, ".npy", ".npz", ".mat", ".csv", ".tsv", ".parquet", ".gz", ".zip")
 """The endings of data files. A name with such an ending is a file, never a data set of the hub."""
 
+STREETS = r"streets(?::(\d+))?"
+"""The built-in street numbers, and how many of them, as a regular expression."""
+
 
 def identify(source: str | Path, settings: ReadSettings) -> tuple[str, Callable[[], SourceData]]:
     """Find the reader of a source from its name and first bytes.
@@ -50,20 +53,12 @@ def identify(source: str | Path, settings: ReadSettings) -> tuple[str, Callable[
         DataError: if the path holds nothing that can be read.
         FileNotFoundError: if there is no such path.
     """
-    text = str(source)
-    if match := re.fullmatch(r"streets(?::(\d+))?", text):
+    if match := re.fullmatch(STREETS, str(source)):
         return _identify_streets(int(match[1] or 50_000), settings.size or 32)
-    if text.startswith("hf:"):
-        return _identify_hub(text.removeprefix("hf:"), settings)
+    if (name := _hub_name(source)) is not None:
+        return f"hub {name}", partial(read_hub, name, settings)
+    check_exists(source)
     path = Path(source).expanduser()
-    if not path.exists():
-        may_be_on_hub = isinstance(source, str) and Path(text).suffix.lower() not in FILE_SUFFIXES
-        if may_be_on_hub and re.fullmatch(r"[\w.-]+/[\w.-]+", text):
-            return _identify_hub(text, settings)
-        advice = "check the path"
-        if may_be_on_hub and re.fullmatch(r"[\w.-]+", text):
-            advice += f", or say hf:{text} for a data set of the Hugging Face hub"
-        raise FileNotFoundError(f"{text}: no such file or folder; {advice}")
     for find, read in READERS:
         if files := find(path):
             return _fingerprint(path, files), partial(read, path, files, settings)
@@ -71,6 +66,24 @@ def identify(source: str | Path, settings: ReadSettings) -> tuple[str, Callable[
         f"{path}: a file of unknown kind; give a folder of pictures, or an .npy, .npz, IDX, SVHN .mat, .csv, .tsv or"
         " .parquet file"
     )
+
+
+def check_exists(source: str | Path) -> None:
+    """Check that there is such a file or folder. This takes no time: nothing is opened, and the hub is not asked.
+
+    Args:
+        source: a path, "streets", "streets:NUM", "hf:NAME", or "USER/NAME" of a data set on the Hugging Face hub.
+
+    Raises:
+        FileNotFoundError: if the source is a path, and nothing is there.
+    """
+    text = str(source)
+    if re.fullmatch(STREETS, text) or _hub_name(source) is not None or Path(source).expanduser().exists():
+        return
+    advice = "check the path"
+    if _may_be_on_hub(source) and re.fullmatch(r"[\w.-]+", text):
+        advice += f", or say hf:{text} for a data set of the Hugging Face hub"
+    raise FileNotFoundError(f"{text}: no such file or folder; {advice}")
 
 
 def check_unchanged(source: str | Path, settings: ReadSettings, fingerprint: str) -> None:
@@ -104,8 +117,17 @@ def _fingerprint(path: Path, files: Sequence[Path]) -> str:
     return "\n".join(lines)
 
 
-def _identify_hub(name: str, settings: ReadSettings) -> tuple[str, Callable[[], SourceData]]:
-    return f"hub {name}", partial(read_hub, name, settings)
+def _hub_name(source: str | Path) -> str | None:
+    """Return the name of a data set on the hub, or None if the source is something else."""
+    text = str(source)
+    if text.startswith("hf:"):
+        return text.removeprefix("hf:")
+    is_name = _may_be_on_hub(source) and re.fullmatch(r"[\w.-]+/[\w.-]+", text)
+    return text if is_name and not Path(text).expanduser().exists() else None
+
+
+def _may_be_on_hub(source: str | Path) -> bool:
+    return isinstance(source, str) and Path(source).suffix.lower() not in FILE_SUFFIXES
 
 
 def hash_bytes(content: bytes) -> str:

@@ -1,1 +1,1 @@
-"""Search by level: an index of images with a vector column a level, and the nearest of an image."""
+"""Search by level: an index of images with one vector column per level, and the nearest neighbours of an image."""

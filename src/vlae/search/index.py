@@ -1,7 +1,7 @@
-"""Search by level: an index of images with one vector column per level, and the images that are nearest by a level.
+"""Search by level: an index of images with one vector column per level, and their nearest neighbours by each level.
 
-An index is a folder with one LanceDB table, `images`, whose columns `entries.py` describes.
-The table's metadata say which run the codes are of, and how far apart two images are by each level.
+An index is a folder with one LanceDB table, `images`. `rows.py` describes its columns. The table's metadata hold the
+identity of the run, and the root mean square distance between two images by each level.
 """
 
 import json
@@ -26,15 +26,15 @@ from vlae.data.images import Images
 from vlae.figures import canvas
 from vlae.runs.run import Run
 from vlae.search import rows
-from vlae.search.neighbours import Neighbours, decoded
+from vlae.search.neighbours import Neighbours, decode_png
 from vlae.search.rows import ALL, RUN, SPREAD, SearchError
 from vlae.shapes import is_image
 
-FOLDER = "index"  # in the run's folder, where nothing else is said
+FOLDER = "index"  # the default folder, inside the run's folder
 TABLE = "images"
 BATCH = 500  # images encoded at a time
 CHUNK = 20  # batches written at a time
-TWO_DAYS = 2 * 24 * 3600  # seconds, after which what a kill left half-made is removed
+TWO_DAYS = 2 * 24 * 3600  # seconds, after which an unfinished index is removed
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -42,10 +42,10 @@ class Index:
     """Images by the codes of one run, on disk.
 
     Attributes:
-        run: whose codes these are.
-        path: the index's folder, a LanceDB database.
-        table: its one table, as LanceDB opens it.
-        spread: of every level, the root mean square distance between two images: the unit of its distances.
+        run: the run that encoded the images.
+        path: the folder of the index, a LanceDB database.
+        table: its table, as LanceDB opens it.
+        spread: for each level, the root mean square distance between two images, which is its unit of distance.
     """
 
     run: Run
@@ -62,16 +62,18 @@ class Index:
         *,
         progress: bool = False,
     ) -> Self:
-        """Makes a new index; it is there only when all of it is made.
+        """Build a new index. Its folder appears when the whole index is finished.
 
         Args:
-            run: of any model.
-            source: as for `Run.read`, which reads it, or what that gave.
-            out: the index's folder, a new one; None: index in the run's folder.
-            progress: show a bar, and list what cannot be read.
+            run: a run of any model that has an encoder.
+            source: a path, a name ("streets", "hf:NAME", "USER/NAME"), `Images`, or an array: (N, H, W), (N, H, W, C)
+                or (N, C, H, W) images, uint8 or floats in [0, 1], or (N, D) vectors. Pictures of another size are
+                cropped and resized like the training images.
+            out: the folder of the index, which must be new or empty. None: index in the run's folder.
+            progress: whether to show a progress bar, and to print which pictures cannot be read.
 
         Raises:
-            SearchError: if LanceDB is not installed, or there is something at `out` already.
+            SearchError: if LanceDB is not installed, or if `out` is not empty.
             DataError: if the source cannot be read.
             WriteError: if the folder cannot be written.
         """
@@ -95,15 +97,15 @@ class Index:
 
     @classmethod
     def open(cls, run: Run, path: str | Path | None = None) -> Self:
-        """The index that was made before.
+        """Open an index.
 
         Args:
-            run: the one it was made by.
-            path: the index's folder; None: index in the run's folder.
+            run: the run that made it.
+            path: the folder of the index. None: index in the run's folder.
 
         Raises:
             FileNotFoundError: if there is no index.
-            SearchError: if it was made by another run, or is damaged, or LanceDB is not installed.
+            SearchError: if another run made it, or if it is damaged, or if LanceDB is not installed.
         """
         lancedb = _lancedb()
         path = run.outputs / FOLDER if path is None else Path(path)
@@ -127,17 +129,23 @@ class Index:
 
     @property
     def columns(self) -> list[str]:
-        """What is known of each image, and can be filtered by: name, source, label and factors."""
+        """The columns that a condition can use: name, source, label and factors."""
         return [name for name in self.table.schema.names if not rows.is_own(name) or name in ("name", "source")]
 
     def add(self, source: str | Path | np.ndarray | Images, *, progress: bool = False) -> int:
-        """Adds the images that are not yet there, all or none; returns how many.
+        """Add images to the index, all of them or none. Images that it already has are left out.
 
-        An image is there if one of the same name and the same pixels is. What the index has no column for is left out.
+        Two images are the same if they have the same name and the same pixels. A property without a column in the index
+        is left out.
 
         Args:
-            source: as for `build`.
-            progress: show a bar, and say what cannot be read or is left out.
+            source: a path, a name ("streets", "hf:NAME", "USER/NAME"), `Images`, or an array: (N, H, W), (N, H, W, C)
+                or (N, C, H, W) images, uint8 or floats in [0, 1], or (N, D) vectors. Pictures of another size are
+                cropped and resized like the training images.
+            progress: whether to show a progress bar, and to print what cannot be read or is left out.
+
+        Returns:
+            The number of images that were added.
 
         Raises:
             SearchError: if a column does not fit the index.
@@ -145,10 +153,10 @@ class Index:
             WriteError: if the folder cannot be written.
         """
         images = _images(self.run, source, progress)
-        if progress and (lost := sorted(set(rows.known_columns(images)) - set(self.table.schema.names))):
-            print(f"left out, as the index has no such column: {', '.join(lost)}", file=sys.stderr)
-        there = self.table.search().select(["name", "hash"]).to_arrow()
-        pairs = set(zip(there["name"].to_pylist(), there["hash"].to_pylist(), strict=True))
+        if progress and (missing := sorted(set(rows.source_columns(images)) - set(self.table.schema.names))):
+            print(f"left out, as the index has no such column: {', '.join(missing)}", file=sys.stderr)
+        present = self.table.search().select(["name", "hash"]).to_arrow()
+        pairs = set(zip(present["name"].to_pylist(), present["hash"].to_pylist(), strict=True))
         names = images.names or ()
         new = [i for i in range(len(images)) if (names[i], rows.content_hash(images.values[i])) not in pairs]
         if not new:
@@ -156,7 +164,7 @@ class Index:
         with _unfinished(self.path) as folder:
             part = _lancedb().connect(folder).create_table(TABLE, schema=self.table.schema)
             _fill(part, self.run, images, np.array(new), progress)
-            self.table.add(part.search().to_batches())  # one step, so that all are there or none
+            self.table.add(part.search().to_batches())  # one step, so that all are added or none
         return len(new)
 
     def similar(
@@ -167,20 +175,21 @@ class Index:
         num: int = 10,
         where: str | None = None,
     ) -> Neighbours:
-        """The images nearest to one by each of some levels, and by all of these together.
+        """Find the nearest neighbours of one image, by each of some levels, and by all of them together.
 
-        By one level: the Euclidean distance of its codes, over the level's spread, which is the root mean square
-        distance of two images of the index. By several: the root mean square of these. So 1 is as far as two images
-        taken at random. Images whose pixels are those of the one asked about are left out.
+        The distance by level l is |z_l - z'_l| / s_l, the Euclidean distance of the codes over the level's `spread`.
+        The distance by several levels is the root mean square of these. A distance of 1 is the root mean square
+        distance between two images of the index. Images with the same pixels as the query are left out.
 
         Args:
-            image: a picture file, the name of an image in the index, or an array of one datum.
-            levels: 1 is nearest the pixels; None: every level that has a code.
-            num: how many neighbours, at most.
-            where: an SQL condition on `columns`, as "label = 3 AND slant > 0.2".
+            image: a picture file, the name of an image in the index, or an array of one datum: (C, H, W) or
+                (1, C, H, W), uint8 or floats in [0, 1], or (D,) or (1, D).
+            levels: one or more level numbers, 1 nearest the pixels. None: every level that has a code.
+            num: the most neighbours to return, 1 or more.
+            where: an SQL condition on `columns`, for example "label = 3 AND slant > 0.2". None: all images.
 
         Raises:
-            SearchError: if there is no such level or column, or no image to find.
+            SearchError: if there is no such level or column, or if no image is left.
             FileNotFoundError: if there is no such picture.
         """
         chosen = self._levels(levels)
@@ -198,13 +207,13 @@ class Index:
         return Neighbours(query=query.picture, by=by)
 
     def _levels(self, levels: int | Sequence[int] | None) -> tuple[int, ...]:
-        known = self.run.recipe.levels_with_code
-        asked = known if levels is None else [levels] if isinstance(levels, int) else list(levels)
-        if wrong := [level for level in asked if level not in known]:
-            raise SearchError(f"there is no level {wrong[0]} with a code; choose of {', '.join(map(str, known))}")
-        if not asked or len(set(asked)) < len(asked):
-            raise SearchError(f"the levels are {', '.join(map(str, asked)) or 'none'}; give each at most once")
-        return tuple(asked)
+        available = self.run.recipe.levels_with_code
+        chosen = available if levels is None else [levels] if isinstance(levels, int) else list(levels)
+        if wrong := [level for level in chosen if level not in available]:
+            raise SearchError(f"there is no level {wrong[0]} with a code; choose of {', '.join(map(str, available))}")
+        if not chosen or len(set(chosen)) < len(chosen):
+            raise SearchError(f"the levels are {', '.join(map(str, chosen)) or 'none'}; give each at most once")
+        return tuple(chosen)
 
     def _query(self, image: str | Path | np.ndarray) -> "_Query":
         if isinstance(image, str | Path) and not Path(image).exists():
@@ -218,28 +227,28 @@ class Index:
             values = (values * 255).round().astype(np.uint8)
         return _Query(
             codes=[code[0] for code in codes],
-            picture=rows.drawn(self.run, values)[0],
+            picture=rows.draw(self.run, values)[0],
             hash=rows.content_hash(values[0]),
         )
 
     def _named(self, name: str) -> "_Query":
-        """An image of the index, by its name."""
+        """Return an image of the index by its name."""
         quoted = name.replace("'", "''")
         columns = [name for name in self.table.schema.names if re.fullmatch(r"level\d+", name)]
-        found = self.table.search().where(f"name = '{quoted}'").limit(2).select([*columns, "picture", "hash"])
-        rows = found.to_arrow().to_pylist()
+        search = self.table.search().where(f"name = '{quoted}'").limit(2).select([*columns, "picture", "hash"])
+        rows = search.to_arrow().to_pylist()
         if not rows:
             raise FileNotFoundError(f"there is no picture file {name}, and no image of this name in {self.path}")
         if len(rows) > 1:
             raise SearchError(f"several images of {self.path} are called {name}; give a picture file")
         codes = [np.array(rows[0].get(f"level{level}", []), np.float32) for level in range(1, len(self.spread) + 1)]
-        return _Query(codes=codes, picture=decoded(rows[0]["picture"]), hash=rows[0]["hash"])
+        return _Query(codes=codes, picture=decode_png(rows[0]["picture"]), hash=rows[0]["hash"])
 
     def _check(self, where: str) -> None:
-        """Refuses a condition that LanceDB does, in its words."""
+        """Check a condition by letting LanceDB use it."""
         try:
             self.table.count_rows(where)
-            if self.table.count_rows(f"({where}) AND FALSE"):  # LanceDB passes over what follows a whole condition
+            if self.table.count_rows(f"({where}) AND FALSE"):  # LanceDB ignores text after a complete condition
                 raise ValueError("its parentheses do not match")
         except (RuntimeError, ValueError) as error:
             columns = ", ".join(self.columns)
@@ -252,22 +261,22 @@ class Index:
         if len(levels) == 1:
             search = self.table.search(codes[levels[0] - 1], vector_column_name=columns[0])
         else:
-            search = self.table.search(self._towards(codes, levels), vector_column_name=ALL).distance_type("dot")
+            search = self.table.search(self._query_vector(codes, levels), vector_column_name=ALL).distance_type("dot")
         search = search.where(condition).limit(num).select([*self.columns, *columns, "picture", "_distance"])
         try:
-            found = search.to_arrow()
+            nearest = search.to_arrow()
         except (RuntimeError, OSError) as error:
             raise SearchError(f"the index {self.path} is damaged ({_reason(error)}); make it again") from error
-        squares = np.zeros(len(found))
+        squares = np.zeros(len(nearest))
         for level, column in zip(levels, columns, strict=True):
-            there = np.array(found[column].to_pylist(), np.float32).reshape(len(found), len(codes[level - 1]))
-            squares += ((there - codes[level - 1]) ** 2).sum(1) / self.spread[level - 1] ** 2
+            other_codes = np.array(nearest[column].to_pylist(), np.float32).reshape(len(nearest), len(codes[level - 1]))
+            squares += ((other_codes - codes[level - 1]) ** 2).sum(1) / self.spread[level - 1] ** 2
         distances = np.sqrt(squares / len(levels))
-        found = found.drop_columns([*columns, "_distance"]).add_column(0, "distance", pa.array(distances))
-        return found.take(np.argsort(distances, kind="stable"))
+        nearest = nearest.drop_columns([*columns, "_distance"]).add_column(0, "distance", pa.array(distances))
+        return nearest.take(np.argsort(distances, kind="stable"))
 
-    def _towards(self, codes: Sequence[np.ndarray], levels: tuple[int, ...]) -> np.ndarray:
-        """The vector whose product with the column `levels` is the greater, the nearer an image is by these levels.
+    def _query_vector(self, codes: Sequence[np.ndarray], levels: tuple[int, ...]) -> np.ndarray:
+        """Return the vector whose product with the column `levels` is larger for nearer images.
 
         Σ_l |q_l - z_l|² / s_l² = Σ_l |q_l|² / s_l² - (Σ_l 2 q_l · z_l / s_l² - Σ_l |z_l|² / s_l²), l over the levels.
         """
@@ -278,7 +287,7 @@ class Index:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Query:
-    """The image asked about."""
+    """The image whose neighbours are searched."""
 
     codes: Sequence[np.ndarray]
     picture: canvas.Picture
@@ -301,7 +310,7 @@ def _is_index(path: Path) -> bool:
 
 
 def _images(run: Run, source: str | Path | np.ndarray | Images, progress: bool) -> Images:
-    """The images of a source, each with a name."""
+    """Read the images of a source, and name those without a name by their number."""
     images = source if isinstance(source, Images) and source.shape == run.recipe.shape else None
     images = images or run.read(source, progress=progress)
     if images.names is not None:
@@ -311,7 +320,7 @@ def _images(run: Run, source: str | Path | np.ndarray | Images, progress: bool) 
 
 
 def _fill(table: Any, run: Run, images: Images, numbers: np.ndarray, progress: bool) -> None:
-    """Encodes some of the images and writes them into a table, some batches at a time."""
+    """Encode some of the images and write them to a table, several batches at a time."""
     console = Console(stderr=True)
     starts = range(0, len(numbers), BATCH)
     batches: list[pa.RecordBatch] = []
@@ -324,13 +333,13 @@ def _fill(table: Any, run: Run, images: Images, numbers: np.ndarray, progress: b
 
 @contextmanager
 def _unfinished(path: Path) -> Iterator[Path]:
-    """A folder beside the index to make something in, removed with what is still in it."""
+    """Make a temporary folder beside the index, and remove it afterwards."""
     folder = path.with_name(f".{path.name}.{os.getpid()}")
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        for left in path.parent.glob(f".{path.name}.[0-9]*"):
-            if time.time() - left.stat().st_mtime > TWO_DAYS:
-                shutil.rmtree(left, ignore_errors=True)
+        for old in path.parent.glob(f".{path.name}.[0-9]*"):
+            if time.time() - old.stat().st_mtime > TWO_DAYS:
+                shutil.rmtree(old, ignore_errors=True)
     try:
         with writing(path):
             yield folder
@@ -343,6 +352,6 @@ def _unfinished(path: Path) -> Iterator[Path]:
 
 
 def _reason(error: Exception) -> str:
-    """What LanceDB says, without where in its sources."""
+    """Return LanceDB's message without the place in its source code."""
     text = re.split(r", /|, [\w./-]+\.rs:", " ".join(str(error).split()))[0]
     return text.removeprefix("Invalid input, ").removeprefix("Error resolving ").rstrip(".")

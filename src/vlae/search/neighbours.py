@@ -1,4 +1,4 @@
-"""The images nearest to one: as a table, as words and as a figure."""
+"""The nearest neighbours of an image: as a table, as text and as a figure."""
 
 import io
 from collections.abc import Mapping
@@ -19,13 +19,13 @@ from vlae.shapes import named_levels
 
 @dataclass(frozen=True, kw_only=True)
 class Neighbours:
-    """The images of an index that are nearest to one by each level asked for, and by all of these together.
+    """The nearest neighbours of an image in an index, by each chosen level and by all of them together.
 
     Attributes:
-        query: the picture asked about, as the run sees it.
-        by: for each group of levels its neighbours, nearest first: an Arrow table of distance (1: as far apart as two
-            images of the index are in the root mean square), name, source, label and factors where known, and picture
-            (PNG bytes).
+        query: the picture whose neighbours these are, at the run's size: uint8 (height, width, 3).
+        by: for each group of levels an Arrow table of the neighbours, nearest first. Its columns are distance (1 is the
+            root mean square distance between two images of the index), name, source, label and factors (if known), and
+            picture (PNG bytes).
     """
 
     query: Picture
@@ -33,45 +33,48 @@ class Neighbours:
 
     @property
     def table(self) -> pa.Table:
-        """All of them in one Arrow table without pictures: by ("level 1"), rank from 1, and the columns of `by`."""
+        """All neighbours in one Arrow table: by ("level 1"), rank (from 1), distance, name, and further columns."""
         parts = []
         for levels, rows in self.by.items():
-            told = rows.drop_columns(["picture"])
-            told = told.add_column(0, "rank", pa.array(range(1, len(rows) + 1), pa.int64()))
-            parts.append(told.add_column(0, "by", pa.array([named_levels(levels)] * len(rows), pa.string())))
+            table = rows.drop_columns(["picture"])
+            table = table.add_column(0, "rank", pa.array(range(1, len(rows) + 1), pa.int64()))
+            parts.append(table.add_column(0, "by", pa.array([named_levels(levels)] * len(rows), pa.string())))
         return pa.concat_tables(parts)
 
     def __str__(self) -> str:
-        """The table for a terminal, with the labels but without the factors."""
+        """Return the table as text, with labels but without factors."""
         table = self.table
         shown = [name for name in ("by", "rank", "distance", "name", "label") if name in table.column_names]
-        rows = [shown, *([_word(row[name]) for name in shown] for row in table.to_pylist())]
+        rows = [shown, *([_cell(row[name]) for name in shown] for row in table.to_pylist())]
         widths = [max(len(row[i]) for row in rows) for i in range(len(shown))]
         return "\n".join(
             "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
         )
 
     def figure(self, out: str | Path | None = None) -> Image.Image:
-        """A row for each group of levels: the picture asked about, then its neighbours, nearest first.
+        """Draw a row for each group of levels: the query, then its neighbours, nearest first.
 
         Args:
-            out: the PNG file to keep it in; None: none.
+            out: the PNG file to write. None: no file.
 
         Raises:
-            WriteError: if the file is not called PNG, or cannot be written.
+            WriteError: if the file's name does not end in .png, or if it cannot be written.
         """
         width = max(len(rows) for rows in self.by.values())
         cells: list[list[Picture | str]] = []
         for levels, rows in self.by.items():
-            near = [decoded(png) for png in rows["picture"].to_pylist()]
-            cells.append([f" {named_levels(levels)} ", self.query, "    ", *near, *[""] * (width - len(near))])
+            pictures = [decode_png(png) for png in rows["picture"].to_pylist()]
+            cells.append([f" {named_levels(levels)} ", self.query, "    ", *pictures, *[""] * (width - len(pictures))])
         return canvas.keep(canvas.sheet(cells, least=64), out)
 
     def save_table(self, out: str | Path) -> None:
-        """Writes the table as CSV, a new file.
+        """Write the table to a new CSV file.
+
+        Args:
+            out: the file to write.
 
         Raises:
-            WriteError: if there is such a file already, or it cannot be written.
+            WriteError: if the file exists, or if it cannot be written.
         """
         out = Path(out)
         if out.exists():
@@ -80,10 +83,10 @@ class Neighbours:
             csv.write_csv(self.table, file)
 
 
-def _word(value: Any) -> str:
+def _cell(value: Any) -> str:
     return "" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
-def decoded(png: bytes) -> Picture:
-    """A picture of its PNG bytes."""
+def decode_png(png: bytes) -> Picture:
+    """Decode the bytes of a PNG file: uint8 (height, width, 3)."""
     return np.array(Image.open(io.BytesIO(png)).convert("RGB"))

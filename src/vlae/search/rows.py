@@ -1,7 +1,7 @@
-"""The rows of an index of images: its columns, and how they are filled.
+"""The rows of an index of images: its columns and their values.
 
-name, source          file name relative to the source's folder, or number of the row; and the source as it was given
-label, factors …      where the source knows them; the label is the class's name where classes have names
+name, source          file name relative to the source's folder, or number of the row; and the name of the source
+label, factors …      if the source has them; the label is the name of the class if classes have names
 level1, level2 …      the code of each level: the mean of its posterior
 levels                all codes, and the squared length of each, for search by several levels at once
 picture, hash         the picture at the run's size as PNG, and a number made from its pixels
@@ -31,32 +31,32 @@ NUM_SPREAD = 1_000  # images by which the spread of each level is measured
 
 
 class SearchError(ValueError):
-    """An index that cannot be made, opened or asked; says what was given and what to do."""
+    """An index cannot be built, opened or searched. The message names the input and what to do."""
 
 
-def known_columns(images: Images) -> dict[str, Any]:
-    """What a source knows of its images, by the name of the column."""
-    known: dict[str, Any] = {}
+def source_columns(images: Images) -> dict[str, Any]:
+    """Return the columns of labels and factors that a source has, by name."""
+    columns: dict[str, Any] = {}
     if images.labels is not None:
         names = images.label_names
         are_numbers = all(name == str(i) for i, name in enumerate(names))
-        known["label"] = images.labels if are_numbers else [names[label] for label in images.labels]
+        columns["label"] = images.labels if are_numbers else [names[label] for label in images.labels]
     for name, factor in images.factors.items():
         column = name.replace(".", "_")
-        known[f"factor_{column}" if is_own(column) or column == "label" else column] = np.asarray(factor)
-    return known
+        columns[f"factor_{column}" if is_own(column) or column == "label" else column] = np.asarray(factor)
+    return columns
 
 
 def is_own(column: str) -> bool:
-    """Whether an index gives this name to a column of its own, not to one that the source knows."""
+    """Tell whether a name is a column of the index itself, not of labels or factors."""
     return bool(re.fullmatch(rf"name|source|hash|picture|{ALL}|level\d+|_.*", column))
 
 
 def schema(run: Run, images: Images) -> pa.Schema:
-    """The columns that an index of these images has, with the run's identity and the levels' spread as metadata."""
+    """Return the schema of an index of these images. Its metadata hold the run's identity and each level's spread."""
     sizes = run.recipe.code_sizes
     fields = [("name", pa.string()), ("source", pa.string())]
-    fields += [(name, pa.array(values[:1]).type) for name, values in known_columns(images).items()]
+    fields += [(name, pa.array(values[:1]).type) for name, values in source_columns(images).items()]
     fields += [(f"level{level}", pa.list_(pa.float32(), sizes[level - 1])) for level in run.recipe.levels_with_code]
     fields += [(ALL, pa.list_(pa.float32(), sum(sizes) + len(sizes)))]
     fields += [("picture", pa.binary()), ("hash", pa.int64())]
@@ -65,34 +65,39 @@ def schema(run: Run, images: Images) -> pa.Schema:
 
 
 def _spread(run: Run, images: Images) -> list[float]:
-    """The root mean square distance of two images by each level, √2 times the root of its codes' summed variances."""
+    """Return the root mean square distance of two images by each level: (2 Σ_d Var(z_d))^(1/2)."""
     chosen = np.sort(np.random.default_rng(0).permutation(len(images))[:NUM_SPREAD])
     spreads = [float(np.sqrt(2 * code.var(0, dtype=np.float64).sum())) for code in run.encode(images.values[chosen])]
-    return [spread or 1.0 for spread in spreads]  # of one image alone, or of a level without a code
+    return [spread or 1.0 for spread in spreads]  # 0 if there is one image, or if a level has no code
 
 
 def batch(run: Run, images: Images, schema: pa.Schema) -> pa.RecordBatch:
-    """Images as rows, encoded.
+    """Encode images, and return their rows.
+
+    Args:
+        run: the run that encodes them.
+        images: the images, of the run's shape, each with a name.
+        schema: the columns of the index.
 
     Raises:
-        SearchError: if what is known of them does not fit the columns.
+        SearchError: if a label or factor does not fit its column.
     """
     codes = run.encode(images.values)
     lengths = [(code**2).sum(1, keepdims=True) for code in codes]
     columns: dict[str, Any] = {
         "name": images.names,
         "source": [images.source] * len(images),
-        **known_columns(images),
+        **source_columns(images),
         **{f"level{level}": list(code) for level, code in enumerate(codes, start=1)},
         ALL: list(np.concatenate([*codes, *lengths], axis=1)),
-        "picture": [_png(run, picture) for picture in drawn(run, images.values)],
+        "picture": [_png(run, picture) for picture in draw(run, images.values)],
         "hash": [content_hash(value) for value in images.values],
     }
     return pa.RecordBatch.from_arrays([_column(columns, field, images) for field in schema], schema=schema)
 
 
 def _column(columns: Mapping[str, Any], field: Any, images: Images) -> pa.Array:
-    """A column as the index has it; nothing where the source does not know it."""
+    """Convert a column to the type it has in the index. A column that the source lacks has no values."""
     if field.name not in columns:
         return pa.nulls(len(images), field.type)
     try:
@@ -103,8 +108,8 @@ def _column(columns: Mapping[str, Any], field: Any, images: Images) -> pa.Array:
         ) from error
 
 
-def drawn(run: Run, values: np.ndarray) -> canvas.Pictures:
-    """Data as pictures; vectors as maps of cells, in colours by the run's examples."""
+def draw(run: Run, values: np.ndarray) -> canvas.Pictures:
+    """Draw data as pictures. Vectors become grids of cells, coloured relative to the run's examples."""
     if is_image(run.recipe.shape):
         return to_pictures(as_input(values), run.recipe.shape)
     examples = as_input(run.examples)
@@ -118,6 +123,6 @@ def _png(run: Run, picture: canvas.Picture) -> bytes:
 
 
 def content_hash(value: np.ndarray) -> int:
-    """64 bits of a datum's content."""
+    """Return a hash of a datum's content as a signed 64-bit number."""
     content = hashlib.blake2b(np.ascontiguousarray(value).data, digest_size=8)
     return int.from_bytes(content.digest(), "big", signed=True)

@@ -1,1 +1,1 @@
-"""The web page on which a run is explored."""
+"""The web page that shows a run: its server, and the scripts in `page`."""

@@ -1,17 +1,14 @@
-"""What one can see of a run by touching it: pictures of codes, strips, swaps, paths, maps and neighbours.
+"""What the page shows of a run, as arrays: pictures of codes, strips, swaps, paths, maps and neighbours.
 
-Everything here is arrays of one run, which is only ever read, so that any number of people can look at once; what a
-page makes of them is in `explorer`. Codes are in noise space (see `LatentModel.place`), in standard deviations of the
-prior.
+A session only reads its run, so many visitors can share it. Codes are in noise space, in standard deviations of the
+prior: `LatentModel.place` turns noise into codes.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
-from importlib.util import find_spec
 from itertools import combinations
 from threading import Lock, RLock
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -27,9 +24,9 @@ from vlae.models.base import Codes
 from vlae.models.inference import as_input, evaluating
 from vlae.runs.run import Run
 from vlae.shapes import is_image
+from vlae.web.map import Map, Method, place_on_plane
 from vlae.web.uploads import read_picture
 
-Method = Literal["code", "pca", "umap"]
 Row = Sequence[Sequence[float]]
 """The noise of one datum as plain numbers, one list per level."""
 
@@ -41,25 +38,8 @@ MAX_SUBSETS = 5  # levels up to which all choices of levels are swapped
 _BATCH = 32  # pictures made at a time, so that nobody waits long for a turn
 
 
-@dataclass(frozen=True, kw_only=True)
-class Map:
-    """Data placed on a plane by one level's code.
-
-    Attributes:
-        points: float32 (n, 2).
-        axes: what the two axes are.
-        centre: the code in the middle of the plane, float32 (code size,); None where points have no code.
-        directions: the code along each axis, float32 (2, code size); None likewise.
-    """
-
-    points: np.ndarray
-    axes: tuple[str, str]
-    centre: np.ndarray | None = None
-    directions: np.ndarray | None = None
-
-
-class Exploration:
-    """One run, its held-out data and what can be made of both; safe to share between threads.
+class Session:
+    """One run and its held-out data, with what the page computes from them. Threads can share it.
 
     Args:
         run: a finished run.
@@ -68,8 +48,8 @@ class Exploration:
     def __init__(self, run: Run) -> None:
         self.run = run
         self.model = run.model
-        self._turn = Lock()
-        self._reading = RLock()
+        self._model_lock = Lock()
+        self._data_lock = RLock()
 
     # Codes and pictures
 
@@ -79,36 +59,55 @@ class Exploration:
         return list(self.model.levels_with_code)
 
     def draw(self, seed: int) -> Codes:
-        """A random draw from the prior, one row per level."""
+        """Draw the noise of one datum from the prior: float32 (1, code size) per level.
+
+        Args:
+            seed: seed of the draw, 0 or more.
+        """
         return self.model.draw_noise(1, torch.Generator().manual_seed(seed))
 
-    def hold(self, values: np.ndarray) -> Codes:
-        """The noise of data at their posterior means, one row per datum."""
+    def noise_of(self, values: np.ndarray) -> Codes:
+        """Return the noise of data at their posterior means: float32 (n, code size) per level.
+
+        Args:
+            values: uint8 (n, C, H, W) images, 0 to 255, or float32 (n, D) vectors.
+        """
         parts = []
         for start in range(0, len(values), _BATCH):
-            with self._turn:
+            with self._model_lock:
                 parts.append(noise_at(self.model, as_input(values[start : start + _BATCH])))
         return tuple(torch.cat(level).cpu() for level in zip(*parts, strict=True))
 
     def pictures(self, noise: Codes) -> Pictures:
-        """What the model makes of noise, one small picture for each row."""
+        """Decode noise to pictures: uint8 (n, height, width, 3).
+
+        Args:
+            noise: float32 (n, code size) per level, in standard deviations.
+        """
         parts = []
         for batch in zip(*(torch.split(level, _BATCH) for level in noise), strict=True):
-            with self._turn, evaluating(self.model):
-                placed = self.model.place(tuple(level.to(self.model.device) for level in batch))
-                parts.append(self.model.decode(placed).cpu())
-        return self._shown(torch.cat(parts))
+            with self._model_lock, evaluating(self.model):
+                codes = self.model.place(tuple(level.to(self.model.device) for level in batch))
+                parts.append(self.model.decode(codes).cpu())
+        return self._to_pictures(torch.cat(parts))
 
     def codes(self, noise: Codes) -> Codes:
-        """The codes that noise stands for, as `Run.decode` takes them."""
-        with self._turn, evaluating(self.model):
+        """Return the codes that noise stands for: float32 (n, code size) per level.
+
+        Args:
+            noise: float32 (n, code size) per level, in standard deviations.
+        """
+        with self._model_lock, evaluating(self.model):
             return tuple(code.cpu() for code in self.model.place(noise))
 
-    def noise(self, row: Row) -> Codes:
-        """Plain numbers as noise of one row.
+    def parse_noise(self, row: Row) -> Codes:
+        """Turn plain numbers into the noise of one datum: float32 (1, code size) per level.
+
+        Args:
+            row: one list of numbers per level, each from -100 to 100 standard deviations.
 
         Raises:
-            ValueError: if they are not codes of this run, or not finite.
+            ValueError: if their sizes are not those of the run's codes, or a number is out of range.
         """
         try:
             levels = tuple(torch.tensor([list(level)], dtype=torch.float32).reshape(1, -1) for level in row)
@@ -125,14 +124,14 @@ class Exploration:
     def _sizes(self) -> tuple[int, ...]:
         return tuple(self.model.code_sizes)
 
-    def _shown(self, values: torch.Tensor) -> Pictures:
+    def _to_pictures(self, values: torch.Tensor) -> Pictures:
         if is_image(self.run.recipe.shape):
             return to_pictures(values, self.run.recipe.shape)
-        return to_pictures(values, self.run.recipe.shape, *self._spread)
+        return to_pictures(values, self.run.recipe.shape, *self._mean_and_stddev)
 
     @cached_property
-    def _spread(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """By what vectors are standardised when they are shown."""
+    def _mean_and_stddev(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return mean and standard deviation of the examples, which standardise vectors before they are drawn."""
         examples = as_input(self.run.examples)
         return examples.mean(0), examples.std(0, correction=0)
 
@@ -140,8 +139,8 @@ class Exploration:
 
     @property
     def images(self) -> Images:
-        """The data to look at: the run's examples, then others that were held out, if they can still be read."""
-        with self._reading:
+        """The data on the page: the run's examples, then other held-out data, if they can still be read."""
+        with self._data_lock:
             return self._images
 
     @cached_property
@@ -153,85 +152,102 @@ class Exploration:
             return examples
         first = examples.values
         if len(images) < len(first) or not np.array_equal(images.values[: len(first)], first):
-            return examples  # the source is not what it was
+            return examples  # the source has changed
         rest = np.random.default_rng(0).permutation(np.arange(len(first), len(images)))[: MAX_SHOWN - len(first)]
-        chosen = images.take(np.concatenate([np.arange(len(first)), np.sort(rest)]))
-        return chosen
+        return images.take(np.concatenate([np.arange(len(first)), np.sort(rest)]))
 
     @property
     def noise_of_images(self) -> Codes:
-        """The noise of every datum at its posterior mean."""
-        with self._reading:
+        """The noise of every datum at its posterior mean: float32 (n, code size) per level."""
+        with self._data_lock:
             return self._noise_of_images
 
     @cached_property
     def _noise_of_images(self) -> Codes:
-        return self.hold(np.ascontiguousarray(self.images.values))
+        return self.noise_of(np.ascontiguousarray(self.images.values))
 
     def data_pictures(self) -> Pictures:
-        """All data as pictures."""
-        return self._shown(as_input(np.ascontiguousarray(self.images.values)))
+        """Return all data as pictures: uint8 (n, height, width, 3)."""
+        return self._to_pictures(as_input(np.ascontiguousarray(self.images.values)))
 
     def original(self, values: np.ndarray) -> tuple[Codes, Pictures, float]:
-        """One datum's noise; itself, what comes back of it and where they differ; and the mean squared difference."""
-        noise = self.hold(values)
-        before, after = self._shown(as_input(values))[0], self.pictures(noise)[0]
+        """Compare a datum with its reconstruction.
+
+        Args:
+            values: uint8 (1, C, H, W), 0 to 255, or float32 (1, D).
+
+        Returns:
+            The noise of the datum; pictures of the datum, its reconstruction and their difference, uint8 (3, height,
+            width, 3); and the mean squared difference of the pictures, in [0, 1].
+        """
+        noise = self.noise_of(values)
+        before, after = self._to_pictures(as_input(values))[0], self.pictures(noise)[0]
         difference = np.abs(before.astype(np.int16) - after).astype(np.uint8)
         error = float(np.square((before.astype(np.float32) - after) / 255).mean())
         return noise, np.stack([before, after, difference]), error
 
     def datum(self, index: int) -> np.ndarray:
-        """One datum, with a first axis of 1.
+        """Return one datum: uint8 (1, C, H, W), or float32 (1, D).
+
+        Args:
+            index: the number of the datum, from 0. The run's examples come first.
 
         Raises:
-            ValueError: if there is none of this number.
+            ValueError: if there is no datum of this number.
         """
-        if 0 <= index < len(self.run.examples):  # these come first, and are there before the rest is read
+        if 0 <= index < len(self.run.examples):  # these need no reading of the data
             return self.run.examples[index : index + 1]
         if not 0 <= index < len(self.images):
             raise ValueError(f"there is no image {index}; there are 0 to {len(self.images) - 1}")
         return np.ascontiguousarray(self.images.values[index : index + 1])
 
     def read(self, content: bytes) -> np.ndarray:
-        """A picture file as one datum of the run's shape, cut and resized as in training; with a first axis of 1.
+        """Read a picture file as one datum, cropped and resized like the training images: uint8 (1, C, H, W).
+
+        Args:
+            content: the bytes of the file, at most 20 MB.
 
         Raises:
-            ValueError: if it is too large, or cannot be read, or the run is not one of pictures.
+            ValueError: if the file is too large or cannot be read, or if the run was trained on vectors.
         """
         if not is_image(self.run.recipe.shape):
             raise ValueError("this run was trained on vectors; a picture cannot be read into it")
         return read_picture(content, self.run.recipe.shape, crop=self.run.data.get("crop"))
 
-    def columns(self) -> dict[str, dict[str, Any]]:
-        """What is known of every datum, by name: its values, and the names of classes where they are classes."""
-        images, found = self.images, {}
+    def properties(self) -> dict[str, dict[str, Any]]:
+        """Return the known properties of the data, by name.
+
+        Returns:
+            For each property, a dict of `values`, (n,), and `classes`: the names of the classes, or None for numbers.
+        """
+        images, properties = self.images, {}
         if images.labels is not None:
             labels, places = np.unique(images.labels, return_inverse=True)
             names = [images.label_names[i] if i < len(images.label_names) else str(i) for i in labels]
-            found["label"] = {"values": places, "classes": names}
-        known = dict(images.factors)
+            properties["label"] = {"values": places, "classes": names}
+        numbers = dict(images.factors)
         if not images.is_vectors:
-            known |= statistics(np.ascontiguousarray(images.values))
-        for name, values in known.items():
+            numbers |= statistics(np.ascontiguousarray(images.values))
+        for name, values in numbers.items():
             if np.asarray(values).dtype.kind in "iufb" and np.ptp(np.asarray(values, np.float64)) > 0:
-                found[name.replace("_", " ")] = {"values": np.asarray(values, np.float64), "classes": None}
-        return found
+                properties[name.replace("_", " ")] = {"values": np.asarray(values, np.float64), "classes": None}
+        return properties
 
-    # What a level does
+    # One level
 
     def varied(self, level: int, seed: int, *, num: int = 8) -> np.ndarray:
-        """Codes by which one level changes: a sweep where it has one or two dimensions, else draws.
+        """Return codes that show what one level changes: a sweep of one or two dimensions, or draws from the prior.
 
         Args:
-            level: which, from 1 up.
-            seed: of the draws.
-            num: so many draws; of a code of two dimensions, so many on a side of the sweep.
+            level: the number of the level, 1 nearest the pixels.
+            seed: seed of the draws, 0 or more.
+            num: the number of codes; for a code of two dimensions, the number on each side of the sweep.
 
         Returns:
             float32 (num, code size), or (num², 2).
 
         Raises:
-            ValueError: if there is no such level, or it has no code.
+            ValueError: if there is no such level, or if it has no code.
         """
         size = self._size(level)
         if size == 2:
@@ -241,8 +257,17 @@ class Exploration:
         return self.model.draw_noise(num, torch.Generator().manual_seed(seed + 1))[level - 1].cpu().numpy()
 
     def with_level(self, noise: Codes, level: int, values: np.ndarray) -> Codes:
-        """One row's noise, repeated, with one level varied."""
-        rows = [held.expand(len(values), -1) for held in noise]
+        """Repeat the noise of one datum with several codes of one level.
+
+        Args:
+            noise: float32 (1, code size) per level.
+            level: the number of the level, 1 nearest the pixels.
+            values: (n, code size), its codes.
+
+        Returns:
+            float32 (n, code size) per level.
+        """
+        rows = [code.expand(len(values), -1) for code in noise]
         rows[level - 1] = torch.as_tensor(values, dtype=torch.float32)
         return tuple(rows)
 
@@ -254,7 +279,7 @@ class Exploration:
     # Two images
 
     def subsets(self) -> list[tuple[int, ...]]:
-        """Which levels may come from the other image: all choices, few first; of many levels only neighbouring ones."""
+        """Return the sets of levels that may come from B, small sets first. Of more than 5 levels, only runs."""
         levels = self.levels
         if len(levels) <= MAX_SUBSETS:
             return [chosen for k in range(len(levels) + 1) for chosen in combinations(levels, k)]
@@ -262,129 +287,112 @@ class Exploration:
         return sorted({(), *runs}, key=lambda chosen: (len(chosen), chosen))
 
     def swaps(self, a: Codes, b: Codes) -> Codes:
-        """A with the levels of every subset taken from B, in the order of `subsets`."""
+        """Return A with the levels of each set of `subsets` taken from B, in their order.
+
+        Args:
+            a: the noise of A, float32 (1, code size) per level.
+            b: the noise of B, in the same form.
+
+        Returns:
+            float32 (number of sets, code size) per level.
+        """
         return tuple(
             torch.cat([(b if level in chosen else a)[level - 1] for chosen in self.subsets()])
             for level in range(1, self.model.num_levels + 1)
         )
 
     def path(self, a: Codes, b: Codes, moving: Sequence[int], *, steps: int = 9) -> Codes:
-        """From A to B in even steps through the moving levels, the others held at A's."""
+        """Return even steps from A to B in some levels. All other levels stay at A.
+
+        Args:
+            a: the noise of A, float32 (1, code size) per level.
+            b: the noise of B, in the same form.
+            moving: the numbers of the levels that move, 1 nearest the pixels.
+            steps: the number of steps, both ends included, 2 or more.
+
+        Returns:
+            float32 (steps, code size) per level.
+        """
         t = torch.linspace(0, 1, steps)[:, None]
         return tuple(
-            torch.lerp(held, other, t) if level in moving else held.expand(steps, -1)
-            for level, (held, other) in enumerate(zip(a, b, strict=True), start=1)
+            torch.lerp(start, end, t) if level in moving else start.expand(steps, -1)
+            for level, (start, end) in enumerate(zip(a, b, strict=True), start=1)
         )
 
     # All data
 
     def map(self, level: int, method: Method = "pca") -> Map:
-        """All data on a plane by one level's code.
+        """Place all data on a plane by one level's code.
 
         Args:
-            level: which, from 1 up.
-            method: "code": as it is, of one or two dimensions; "pca": its two directions of most variance; "umap": by
-                neighbourhood, if umap-learn is installed.
+            level: the number of the level, 1 nearest the pixels.
+            method: "code" or "pca": the code itself if it has one or two dimensions. Otherwise "pca" takes its first
+                two principal components. "umap": UMAP, which keeps neighbours together and needs umap-learn.
 
         Raises:
-            ValueError: if there is no such level, or it cannot be mapped so.
+            ValueError: if there is no such level, or if it cannot be placed by this method.
         """
         size = self._size(level)
         if method not in get_args(Method):
             raise ValueError(f"there is no map {method!r}; choose one of {', '.join(get_args(Method))}")
-        codes = self.noise_of_images[level - 1].numpy()
-        if method == "umap":
-            return Map(points=_umap(codes), axes=("UMAP 1", "UMAP 2"))
-        if size == 1:
-            spread = np.random.default_rng(0).uniform(-1, 1, (len(codes), 1)).astype(np.float32)
-            directions = np.array([[1], [0]], np.float32)
-            return Map(
-                points=np.hstack([codes, spread]),
-                axes=("code", "spread out, means nothing"),
-                centre=np.zeros(1, np.float32),
-                directions=directions,
-            )
-        if size == 2:
-            return Map(
-                points=codes,
-                axes=("dimension 1", "dimension 2"),
-                centre=np.zeros(2, np.float32),
-                directions=np.eye(2, dtype=np.float32),
-            )
-        if method == "code":
+        if method == "code" and size > 2:
             raise ValueError(f"level {level} has {size} dimensions; only one or two can be shown as they are")
-        centre = codes.mean(0)
-        _, spreads, directions = np.linalg.svd(codes - centre, full_matrices=False)
-        shares = np.square(spreads) / max(float(np.square(spreads).sum()), 1e-12)
-        axes = tuple(f"component {i + 1} ({shares[i]:.0%} of the variance)" for i in range(2))
-        points = (codes - centre) @ directions[:2].T
-        return Map(points=points, axes=(axes[0], axes[1]), centre=centre, directions=directions[:2])
+        return place_on_plane(self.noise_of_images[level - 1].numpy(), method)
 
     def neighbours(self, noise: Codes, *, num: int = 8, without: int | None = None) -> dict[int, np.ndarray]:
-        """The nearest data by each level alone: level → their numbers, nearest first.
+        """Return the nearest data by each level alone.
 
         Args:
-            noise: of one datum.
-            num: how many.
-            without: the number of a datum that is left out, the one that is asked about.
+            noise: the noise of one datum, float32 (1, code size) per level.
+            num: how many neighbours, 1 or more.
+            without: the number of a datum that is left out, usually the datum itself. None: no datum is left out.
+
+        Returns:
+            For each level, the numbers of its nearest data, the nearest first.
         """
-        found = {}
+        nearest = {}
         for level in self.levels:
-            far = np.square(self.noise_of_images[level - 1].numpy() - noise[level - 1].numpy()).sum(1)
+            distances = np.square(self.noise_of_images[level - 1].numpy() - noise[level - 1].numpy()).sum(1)
             if without is not None:
-                far[without] = np.inf
-            found[level] = np.argsort(far, kind="stable")[: min(num, len(far) - (without is not None))]
-        return found
+                distances[without] = np.inf
+            nearest[level] = np.argsort(distances, kind="stable")[: min(num, len(distances) - (without is not None))]
+        return nearest
 
     # Words
 
-    def described(self) -> list[dict[str, Any]]:
-        """What is known of every level that has a code: its title and sentence, and its dimensions, most telling first.
+    def describe_levels(self) -> list[dict[str, Any]]:
+        """Describe every level that has a code.
 
         Returns:
-            For each: level, title, sentence, dead (whether it says next to nothing), nats, and dimensions, each with
-            its number (from 0 up), its nats and whether it is dead.
+            For each level, a dict of level, title, sentence, dead (whether its rate is next to nothing), nats (its
+            rate), and dimensions. Each dimension is a dict of number (from 0), nats and dead, the highest rate first.
         """
-        found = self.run.evaluation
-        entries = {entry.level: entry for entry in level_card.entries(found)} if found else {}
-        described = []
+        evaluation = self.run.evaluation
+        card = {entry.level: entry for entry in level_card.entries(evaluation)} if evaluation else {}
+        levels = []
         for level in self.levels:
-            measured = self.run.summary["levels"][level - 1]
-            title, sentence = self._plainly(level)
-            if level in entries:
-                title, sentence = entries[level].title, entries[level].sentence
+            summary = self.run.summary["levels"][level - 1]
+            title, sentence = self._describe_unmeasured(level)
+            if level in card:
+                title, sentence = card[level].title, card[level].sentence
                 sentence = sentence[:1].upper() + sentence[1:]
-            nats = measured["kl_nats_per_dimension"]
+            nats = summary["kl_nats_per_dimension"]
             order = sorted(range(len(nats)), key=lambda i: -nats[i])
-            described.append(
+            levels.append(
                 {
                     "level": level,
                     "title": title,
                     "sentence": sentence,
-                    "dead": is_dead(measured),
-                    "nats": measured["kl_nats"],
+                    "dead": is_dead(summary),
+                    "nats": summary["kl_nats"],
                     "dimensions": [{"number": i, "nats": nats[i], "dead": nats[i] < DEAD_DIMENSION} for i in order],
                 }
             )
-        return described
+        return levels
 
-    def _plainly(self, level: int) -> tuple[str, str]:
-        """Title and sentence of a level that has not been measured."""
+    def _describe_unmeasured(self, level: int) -> tuple[str, str]:
+        """Return title and sentence of a level that has not been measured."""
         if not is_image(self.run.recipe.shape):
             return "not measured yet", ""
-        described = self.run.recipe.levels[level - 1].describe()
-        return described.title, described.sentence
-
-
-def has_umap() -> bool:
-    """Whether umap-learn is installed."""
-    return find_spec("umap") is not None
-
-
-def _umap(codes: np.ndarray) -> np.ndarray:
-    if not has_umap():
-        raise ValueError("UMAP is not installed; get it with: pip install umap-learn")
-    import umap
-
-    points: np.ndarray = umap.UMAP(random_state=0).fit_transform(codes)
-    return points.astype(np.float32)
+        description = self.run.recipe.levels[level - 1].describe()
+        return description.title, description.sentence

@@ -3,9 +3,9 @@
 const live = pictureOf("the picture being made", { id: "live" });
 const originLine = make("p", { class: "quiet", id: "origin" });
 const trio = make("div", { class: "trio", hidden: true });
-const sliders = []; // of each level (by its place in the noise), number → its slider
-const strips = {}; // of each level: where its pictures are shown
-const stale = new Set(); // levels whose strips are no longer true
+const sliders = []; // for each level (by its place in the noise), its sliders by number
+const strips = {}; // for each level, the element that shows its pictures
+const stale = new Set(); // the levels whose strips must be drawn again
 
 const drawLive = latest(async () => {
   const { picture } = await ask("picture", state.noise);
@@ -48,15 +48,15 @@ const setOrigin = (origin, noise = origin.noise) => {
 };
 
 const showTrio = (origin) => {
-  const said = { original: "original", reconstruction: "what comes back", difference: "difference" };
+  const labels = { original: "original", reconstruction: "reconstruction", difference: "difference" };
   trio.replaceChildren(
-    ...Object.entries(said).map(([name, label]) => {
+    ...Object.entries(labels).map(([name, label]) => {
       const { image, figure } = pictureOf(label);
       image.src = origin[name];
       figure.append(button("Save", () => save(origin[name], fileName(name)), { class: "link", "aria-label": `Save: ${label}` }));
       return figure;
     }),
-    make("p", { class: "quiet", text: `Black in the difference: nothing is lost. Mean squared error ${origin.mse.toFixed(4)}.` }),
+    make("p", { class: "quiet", text: `Black in the difference means no error. Mean squared error ${origin.mse.toFixed(4)}.` }),
   );
 };
 
@@ -110,7 +110,7 @@ const stripOf = (level) => {
   return { element, show, mark: () => {}, sheet: () => sheet };
 };
 
-// A pad: the plane of a code of two dimensions, seen everywhere at once; the mark is where the code is.
+// A pad: pictures of the whole plane of a code of two dimensions. The mark is at the code.
 const padOf = (level) => {
   const mark = make("span", { class: "mark" });
   const words = `Level ${level.level}: both dimensions at once; arrow keys move the mark`;
@@ -182,7 +182,7 @@ const levelPanel = (level, most) => {
       make("div", { class: "sliders" }, ...alive, dead.length ? folded : null),
     ),
     make("div", { class: "buttons" },
-      button("Resample", () => setLevel(level.level, run.levels.find((l) => l === level).dimensions.map(() => round(normal()))), { title: "Draw this level's code afresh; hold the others" }),
+      button("Resample", () => setLevel(level.level, run.levels.find((l) => l === level).dimensions.map(() => round(normal()))), { title: "Draw a new code for this level; keep the others" }),
       button("Reset", () => setLevel(level.level, state.origin.noise[place]), { title: "Back to the code it started with" }),
       button("Copy from an image…", copyFrom, { title: "Take this level's code from another image" }),
       button("Save", () => save(strips[level.level].sheet(), fileName("level", level.level)), { "aria-label": `Save what level ${level.level} changes as a picture` }),
@@ -195,9 +195,9 @@ const buildLevels = (root) => {
   const pictures = run.shape.length === 3;
   const note = run.measured
     ? null
-    : make("p", { class: "note", text: `What the levels carry has not been measured; vlae evaluate ${run.path} names them.` });
+    : make("p", { class: "note", text: `The levels have not been measured yet. The command vlae evaluate ${run.path} measures and names them.` });
   root.append(
-    make("p", { class: "lead", text: "The model paints a picture from a few numbers, sorted into levels: level 1 holds what is simplest, the last what is most complex. Move a slider and watch what that number does." }),
+    make("p", { class: "lead", text: "The model draws a picture from a few numbers. They are sorted into levels: level 1 has the simplest features, the last level the most complex. Move a slider to see what its number changes." }),
     make("div", { class: "studio" },
       make("section", { class: "stage" },
         live.figure,
@@ -212,7 +212,7 @@ const buildLevels = (root) => {
         trio,
       ),
       make("section", { class: "panels" }, note,
-        make("p", { class: "hint", text: "Every slider is one number of a level's code, in standard deviations; the bar at its right says how much it carries, and what carries most comes first." }),
+        make("p", { class: "hint", text: "Every slider is one number of a level's code, in standard deviations. The bar at its right shows its rate. The highest rate comes first." }),
         ...run.levels.map((level) => levelPanel(level, most))),
     ),
   );

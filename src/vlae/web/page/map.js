@@ -128,8 +128,8 @@ const pointAt = (point) => {
   if (centre) mapNoise[map.level - 1] = centre.map((value, i) => round(value + point[0] * directions[0][i] + point[1] * directions[1][i]));
   decoded.figure.hidden = !centre;
   mapWords.textContent = centre
-    ? `Level ${map.level} is taken from this place, all other levels from the picture in Levels.`
-    : "A UMAP has no way back from a place to a code; only the nearest image is shown.";
+    ? `Level ${map.level} comes from this place. All other levels come from the picture in Levels.`
+    : "UMAP cannot turn a place back into a code. Only the nearest image is shown.";
   drawDecoded();
   drawMap();
 };
@@ -177,7 +177,7 @@ const buildMap = (root) => {
   });
   new ResizeObserver(drawMap).observe(canvas);
   root.append(
-    make("p", { class: "lead", text: "Every image lies where one level's code puts it: neighbours here are alike in what that level holds, and may differ in all else. Click anywhere." }),
+    make("p", { class: "lead", text: "Every image lies where one level's code puts it. Neighbours share the features of that level, and may differ in all others. Click anywhere." }),
     controls,
     make("div", { class: "mapped" },
       make("section", {}, canvas, legend),

@@ -102,7 +102,7 @@ const buildMix = (root) => {
   const every = share("All levels", (value) => setWhose(run.sizes.map(() => value)));
   everyLevel = every.input;
   root.append(
-    make("p", { class: "lead", text: "Take some levels from picture A and the others from picture B. What comes from B is what those levels hold." }),
+    make("p", { class: "lead", text: "Take some levels from picture A and the others from picture B. B gives the features of its levels." }),
     make("div", { class: "mix" },
       sideOf("a"),
       make("section", { class: "middle" }, mixed.figure,
@@ -116,11 +116,11 @@ const buildMix = (root) => {
           button("Save", () => save(mixed.image.src, fileName("mix")), { "aria-label": "Save the mix" }))),
       sideOf("b"),
     ),
-    make("section", { class: "shares panel" }, make("h3", { text: "Which levels from whom" }), ...rows, every.row),
+    make("section", { class: "shares panel" }, make("h3", { text: "Levels from A or B" }), ...rows, every.row),
     make("section", { class: "panel" }, make("div", { class: "bar" }, make("h3", { text: "Every swap" }), button("Save", () => save(mixSheets.swaps, fileName("swaps")), { class: "link", "aria-label": "Save every swap" })),
-      make("p", { class: "quiet", text: "The labels say which levels come from B; all others come from A. Click one to see it large." }), swaps),
+      make("p", { class: "quiet", text: "The labels name the levels that come from B. All others come from A. Click a picture to enlarge it." }), swaps),
     make("section", { class: "panel" }, make("h3", { text: "From A to B" }),
-      make("p", { class: "quiet", text: "One level moves from A to B, and all others stay A's; in the last row all move." }), paths),
+      make("p", { class: "quiet", text: "In each row one level moves from A to B, and all others stay at A. In the last row all levels move." }), paths),
   );
 };
 

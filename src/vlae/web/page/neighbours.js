@@ -39,7 +39,7 @@ const buildNeighbours = (root) => {
     if (index !== null) askAbout(await originOf.data(index));
   };
   root.append(
-    make("p", { class: "lead", text: "Which images are nearest to this one? Each level has its own answer: a row is alike in what that level holds. Click an image to ask about it." }),
+    make("p", { class: "lead", text: "Which images are nearest to this one? Each level has its own answer: the images in a row share the features of that level. Click an image to see its neighbours." }),
     make("div", { class: "neighbours" },
       make("section", { class: "side" }, asked.figure,
         make("div", { class: "buttons" },

@@ -33,7 +33,7 @@ const tell = (error) => {
   message.hidden = false;
 };
 
-// Whether anything is still to come stands on the document, as data-busy.
+// The document has the attribute data-busy while work is in progress.
 let busy = 0;
 const busily = (by) => document.documentElement.toggleAttribute("data-busy", (busy += by) > 0);
 
@@ -49,7 +49,7 @@ const guarded = async (action) => {
   }
 };
 
-// One run of the work at a time, and after it one more if it was asked for meanwhile: nothing stale ever queues.
+// Runs the work once at a time. Calls meanwhile lead to one more run, so no old work waits.
 const latest = (work) => {
   let running = false;
   let again = false;
@@ -80,7 +80,7 @@ const soon = (action, milliseconds) => {
   };
 };
 
-// Of n pictures on a sheet of so many columns and rows, the i-th, as the background of an element.
+// Sets the background of an element to picture i of a sheet.
 const onSheet = (element, sheet, i, columns, rows = 1) => {
   const x = columns > 1 ? ((i % columns) / (columns - 1)) * 100 : 0;
   const y = rows > 1 ? (Math.floor(i / columns) / (rows - 1)) * 100 : 0;
@@ -96,7 +96,7 @@ const pictureOf = (label, properties = {}) => {
 const save = (url, name) => make("a", { href: url, download: name }).click();
 const fileName = (...words) => `${[run.name, ...words].join("-").replace(/[^\w.-]+/g, "-")}.png`;
 
-// A picture from a sheet as a file of its own.
+// Copies one picture of a sheet to a canvas.
 const cut = (image, i, columns, rows = 1) => {
   const canvas = make("canvas", {});
   canvas.width = image.naturalWidth / columns;

@@ -1,4 +1,4 @@
-// Start: when the frame stands, it is filled; each tab asks for its own only when it is first opened.
+// Start: fills the frame when it exists. Each tab loads its data when it is first opened.
 
 const tabs = {
   levels: { title: "Levels", build: (root) => buildLevels(root), open: () => {} },
@@ -47,14 +47,14 @@ const buildTabs = (root) => {
 };
 
 const buildHeader = (root) => {
-  const said = async (element, text) => {
+  const showCopied = async (element, text) => {
     const before = element.textContent;
     await copyText(await text());
     element.textContent = "Copied";
     setTimeout(() => (element.textContent = before), 1200);
   };
-  const linkButton = button("Copy link", () => said(linkButton, link), { title: "The run, the seed and the codes are in the link" });
-  const jsonButton = button("Copy JSON", () => said(jsonButton, asJson), { title: "Run, seed and codes, to use from Python" });
+  const linkButton = button("Copy link", () => showCopied(linkButton, link), { title: "The run, the seed and the codes are in the link" });
+  const jsonButton = button("Copy JSON", () => showCopied(jsonButton, asJson), { title: "Run, seed and codes, to use from Python" });
   root.append(
     make("header", { class: "bar" },
       make("div", {}, make("h1", { text: run.name }), make("p", { class: "quiet", text: `${run.levels.length} levels, trained on ${run.source} (${run.shape.join(" × ")})` })),
@@ -72,7 +72,7 @@ const start = async (root) => {
   buildTabs(root);
   await guarded(restore);
   const codes = state.noise.length ? state.noise : null;
-  const origin = state.origin ?? (await originOf.data(0)); // what is real is easier to understand than a draw
+  const origin = state.origin ?? (await originOf.data(0)); // a real image is easier to understand than a draw
   setOrigin(origin, codes ?? origin.noise);
   openTab(state.tab in tabs ? state.tab : "levels");
   document.documentElement.dataset.vlae = "ready";

@@ -1,7 +1,7 @@
-// What a visitor has before them: it lives here, in their browser, and in the link.
+// The state of the page. It is kept in the browser and in the link.
 
-let run; // the run in words, as the server describes it
-let data; // all data shown: a sheet of small pictures, and what is known of each
+let run; // the description of the run from the server
+let data; // all data: a sheet of small pictures, and their properties
 let dataAsked;
 
 const state = { tab: "levels", seed: 0, noise: [], origin: null, a: null, b: null, whose: [] };
@@ -13,7 +13,7 @@ const allData = () =>
     return image.decode().then(() => (data = { ...answer, image }));
   }));
 
-// An origin is where codes come from: a draw, one of the data, a file, or codes sent along.
+// An origin is where codes come from: a draw, a datum, a file, or the codes in a link.
 const originOf = {
   seed: async (seed) => ({ kind: "seed", value: seed, ...(await ask("draw", seed)) }),
   data: async (index) => ({ kind: "data", value: index, ...(await ask("datum", index)) }),
@@ -79,7 +79,7 @@ const copyText = async (text) => {
   try {
     await navigator.clipboard.writeText(text);
   } catch {
-    // Browsers give the clipboard only to safe addresses; the old way works at all.
+    // Browsers allow the clipboard only for safe addresses. This old way works for all.
     const area = make("textarea", {});
     area.value = text;
     document.body.append(area);
@@ -93,7 +93,7 @@ const asJson = async () => {
   return JSON.stringify({ run: run.name, seed: state.seed, from: asReference(state.origin), noise: state.noise, codes });
 };
 
-// A window in which one of the data is chosen; resolves to its number, or null.
+// Opens a window to choose a datum. Resolves to its number, or null.
 const choose = async (title) => {
   await allData();
   const page = 96;

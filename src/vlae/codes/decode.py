@@ -1,0 +1,125 @@
+"""A file of codes → pictures, in a folder or an .npz file."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from vlae.atomic import writing
+from vlae.codes import files
+from vlae.codes.encode import identity
+from vlae.codes.files import CodesError, level_column
+from vlae.codes.progress import progress_bar
+from vlae.runs import Run
+from vlae.shapes import is_image
+
+
+def decode(run: Run, file: str | Path, out: str | Path, *, progress: bool = False) -> Path:
+    """Decode a file of codes to pictures: the mean of r(x | z) of each row.
+
+    Args:
+        run: the run that made the codes.
+        file: a file of codes that `vlae.codes.encode.encode` has written, or a table with the columns level1, level2, …
+            (one list of numbers per row).
+        out: a folder, for one PNG file per row, with the row's name (or its number); or an .npz file with the array
+            `images`, uint8 (N, C, H, W), or for vectors `x`, float32 (N, D).
+        progress: whether to show a progress bar on the error output.
+
+    Returns:
+        The path of the folder or file: `out`.
+
+    Raises:
+        CodesError: if the output exists, or another run made the codes, or the file holds no codes.
+        FileNotFoundError: if there is no such file.
+        WriteError: if the output cannot be written.
+    """
+    out = Path(out)
+    code_file = files.open_codes(file)
+    if out.suffix.lower() not in (".npz", ""):
+        raise CodesError(f"{out}: pictures are written to an .npz file, or to a folder (a name without an ending)")
+    if not out.suffix and not is_image(run.recipe.shape):
+        raise CodesError(f"{out}: vectors are no pictures; give an .npz file")
+    files.check_new(out)
+    _check_codes(run, code_file)
+    unfinished = out.with_name(f".{out.name}.unfinished{out.suffix}")
+    files.remove(unfinished)
+    try:
+        with writing(out):
+            out.parent.mkdir(parents=True, exist_ok=True)
+            with progress_bar("Decoding", code_file.num, progress) as advance:
+                write = _write_npz if out.suffix else _write_folder
+                write(_decode_batches(run, code_file, advance), unfinished)
+            files.check_new(out)
+            unfinished.rename(out)
+    finally:
+        files.remove(unfinished)
+    return out
+
+
+def _check_codes(run: Run, code_file: files.CodeFile) -> None:
+    """Check that this run made the codes, and that every level has a column."""
+    own = identity(run)
+    if code_file.about.get("weights", own["weights"]) != own["weights"]:
+        raise CodesError(
+            f"{code_file.path} was made by another run ({code_file.about.get('run')}); give that, or encode with this "
+            "one"
+        )
+    columns = [level_column(level) for level in run.recipe.levels_with_code]
+    if missing := [name for name in columns if name not in code_file.columns]:
+        raise CodesError(f"{code_file.path} has no column {', '.join(missing)}; it has {', '.join(code_file.columns)}")
+    if not code_file.num:
+        raise CodesError(f"{code_file.path} has no rows; there is nothing to decode")
+
+
+def _decode_batches(
+    run: Run, code_file: files.CodeFile, advance: Callable[[int], None]
+) -> Iterator[tuple[list[str], np.ndarray]]:
+    """Yield the names and values of each batch: uint8 (n, C, H, W) images, or float32 (n, D) vectors."""
+    sizes = run.recipe.code_sizes
+    levels = [level_column(level) for level in run.recipe.levels_with_code]
+    name_column = ["name"] if "name" in code_file.columns else []
+    first = 0
+    for batch in code_file.batches([*levels, *name_column]):
+        num = len(batch[levels[0]])
+        values = run.decode([batch.get(level_column(i), np.zeros((num, 0))) for i, _ in enumerate(sizes, start=1)])
+        if values.ndim == 4:
+            values = (values * 255).round().astype(np.uint8)
+        names = list(batch["name"]) if name_column else [f"{row:08d}" for row in range(first, first + num)]
+        first += num
+        advance(num)
+        yield [str(name) for name in names], values
+
+
+def _write_npz(batches: Iterator[tuple[list[str], np.ndarray]], out: Path) -> None:
+    values = np.concatenate([values for _, values in batches])
+    with out.open("wb") as stream:
+        if values.ndim == 4:
+            np.savez_compressed(stream, images=values)
+        else:
+            np.savez_compressed(stream, x=values)
+
+
+def _write_folder(batches: Iterator[tuple[list[str], np.ndarray]], out: Path) -> None:
+    """Write one PNG file per row inside the folder, whatever its name. A second row of one name gets a number."""
+    for names, values in batches:
+        for name, pixels in zip(names, values, strict=True):
+            inner = [word for word in PurePosixPath(name).parts if word not in ("/", "..", ".")]
+            file = (out.joinpath(*inner) if inner else out / "unnamed").with_suffix(".png")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            count = 1
+            while file.exists():
+                count += 1
+                file = file.with_name(f"{file.stem}-{count}.png")
+            save_pixels(pixels, file)
+
+
+def save_pixels(pixels: np.ndarray, file: Path) -> None:
+    """Write a picture.
+
+    Args:
+        pixels: uint8 (C, H, W), 0 to 255, with 1 to 4 channels.
+        file: where to write it.
+    """
+    from PIL import Image
+
+    Image.fromarray(pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0))).save(file)

@@ -1,0 +1,24 @@
+"""Folders of pictures to encode, and the columns of a file of codes."""
+
+import numpy as np
+from PIL import Image
+
+from vlae.codes.files import open_codes
+
+RNG = np.random.default_rng(0)
+
+
+def write_folder(path, num=20, size=8):
+    """Writes pictures of random pixels, in one folder per class."""
+    for i in range(num):
+        folder = path / ("cats" if i % 2 else "dogs")
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(RNG.integers(0, 256, (size, size, 3), dtype=np.uint8)).save(folder / f"{i:03d}.png")
+    return path
+
+
+def columns_of(path):
+    """Reads all columns of a file of codes."""
+    code_file = open_codes(path)
+    batches = list(code_file.batches(code_file.columns))
+    return {name: np.concatenate([batch[name] for batch in batches]) for name in code_file.columns}

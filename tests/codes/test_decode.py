@@ -1,0 +1,58 @@
+import numpy as np
+import pytest
+from code_files import columns_of
+from PIL import Image
+from pyarrow import parquet
+
+from vlae.codes import files as codes
+from vlae.codes.decode import decode
+from vlae.codes.encode import encode
+from vlae.codes.files import CodesError
+
+
+@pytest.mark.parametrize("name", ["codes.parquet", "codes.npz", "codes"])
+def test_decoding_gives_what_the_codes_say(run, folder, tmp_path, name):
+    file = encode(run, folder, tmp_path / name)
+    images = np.load(decode(run, file, tmp_path / "again.npz"))["images"]
+    columns = columns_of(file)
+    wanted = run.decode([columns["level1"], np.zeros((20, 0)), columns["level3"]])
+    assert np.abs(images / 255 - wanted).max() < 1 / 255
+    again = decode(run, file, tmp_path / "again")
+    files = sorted(path.relative_to(again).as_posix() for path in again.rglob("*.png"))
+    assert files == sorted(columns["name"])
+    pixels = np.asarray(Image.open(again / columns["name"][3])).transpose(2, 0, 1)
+    assert np.array_equal(pixels, images[3])
+
+
+def test_names_lead_nowhere_else(run, tmp_path):
+    table = codes.as_table(
+        {"name": ["../../a.png", "/b.png", "a.jpg", ".."], "level1": np.zeros((4, 1)), "level3": np.zeros((4, 2))}, {}
+    )
+    parquet.write_table(table, tmp_path / "codes.parquet")
+    out = decode(run, tmp_path / "codes.parquet", tmp_path / "out")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["codes.parquet", "out"]
+    assert sorted(path.name for path in out.iterdir()) == ["a-2.png", "a.png", "b.png", "unnamed.png"]
+
+
+def test_codes_of_another_run_are_refused(run, other, folder, tmp_path):
+    file = encode(other, folder, tmp_path / "codes.parquet")
+    with pytest.raises(CodesError, match=r"codes.parquet was made by another run \(.*b\)"):
+        decode(run, file, tmp_path / "again")
+    assert [path.name for path in tmp_path.iterdir()] == ["codes.parquet"]
+
+
+def test_what_cannot_be_decoded_is_named(run, folder, tmp_path):
+    file = encode(run, folder, tmp_path / "codes.parquet")
+    with pytest.raises(FileNotFoundError, match="no such file or folder of codes"):
+        decode(run, tmp_path / "none.parquet", tmp_path / "again")
+    with pytest.raises(CodesError, match=r"written to an \.npz file, or to a folder"):
+        decode(run, file, tmp_path / "again.png")
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(CodesError, match="no file of codes, or a damaged one"):
+        decode(run, file, tmp_path / "again")
+    np.savez(tmp_path / "codes.npz", level1=np.zeros((3, 1)))
+    with pytest.raises(CodesError, match="has no column level3; it has level1"):
+        decode(run, tmp_path / "codes.npz", tmp_path / "again")
+    (tmp_path / "again").mkdir()
+    with pytest.raises(CodesError, match="exists already"):
+        decode(run, tmp_path / "codes.npz", tmp_path / "again")
