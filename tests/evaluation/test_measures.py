@@ -8,8 +8,10 @@ import torch
 from vlae import recipes
 from vlae.data import Images, load
 from vlae.evaluation import level_card, level_order, measures
-from vlae.evaluation.measures import complexity_of, held
+from vlae.evaluation.complexity import complexity_of
+from vlae.evaluation.measures import factor_table
 from vlae.evaluation.rates import summarise
+from vlae.evaluation.text import as_text
 from vlae.runs import layout
 from vlae.runs import run as runs
 from vlae.training.train import train
@@ -69,7 +71,7 @@ def test_has_what_is_promised(found, trained):
 def test_agrees_with_its_parts(found, trained, images):
     summary = summarise(trained.model, images.values)
     assert found["reconstruction"] == summary["reconstruction"] and found["elbo_nats"] == summary["elbo_nats"]
-    table = held(found)
+    table = factor_table(found)
     assert table.shape == (len(found["levels"]), len(found["complexity"]))
     assert found["level_order"] == level_order.order(table, np.array(list(found["complexity"].values())))
     assert found["level_separation"] == level_order.separation(table)
@@ -107,8 +109,6 @@ def test_complexity_is_of_the_data_alone(found, images):
     known = found["complexity"]
     assert known["background_red"] < known["ink_red"]  # the wall is most of the picture
     assert all(0 <= value <= 1 for value in known.values())
-    fewer = complexity_of(images, num=150)
-    assert fewer.keys() == scores.keys() and fewer != scores
 
 
 def test_complexity_of_other_factors_is_refused(trained, images):
@@ -195,7 +195,7 @@ def test_every_model(recipe, tmp_path, rng):
     if recipe is recipes.vae:
         assert "two levels" in found["not_defined"]["level_order"]
         assert found["levels"][0]["without_it"] is None
-    assert measures.as_text(found)
+    assert as_text(found)
 
 
 def test_one_datum(tmp_path, rng):
@@ -204,19 +204,9 @@ def test_one_datum(tmp_path, rng):
     assert found["num_images"] == 1 and "too few" in found["not_defined"]["level_order"]
 
 
-def test_pictures_are_made_smaller_for_the_probes(rng):
-    big = Images(values=rng.integers(0, 256, (100, 1, 70, 40), dtype=np.uint8), labels=rng.integers(0, 2, 100))
-    assert measures._small(np.asarray(big.values, np.float32)).shape == (100, 1, 24, 14)
-
-
 def test_data_of_another_shape(trained, rng):
     with pytest.raises(ValueError, match=r"shape \(1, 16, 16\).*takes \(3, 16, 16\)"):
         evaluate(trained, Images(values=rng.integers(0, 256, (9, 1, 16, 16), dtype=np.uint8)))
-
-
-def test_text(found):
-    text = measures.as_text(found)
-    assert "level 1: " in text and "level order" in text and "units active" in text
 
 
 def test_vectors_in_other_units(tmp_path, rng):

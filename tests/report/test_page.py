@@ -105,8 +105,8 @@ def test_the_level_card(evaluated):
     drawn = page(run)
     assert drawn.open == []
     text = " ".join(drawn.words)
-    for entry in level_card.entries(found):
-        assert f"Level {entry.level} · {entry.title}" in text and entry.sentence in text
+    for card in level_card.level_cards(found):
+        assert f"Level {card.level} · {card.title}" in text and card.sentence in text
     assert "Level 2 ·" not in text  # it has no code
     panels = [image for image in drawn.images if "changes, the others hold" in image["alt"]]
     assert len(panels) == 2 and all(image["src"].startswith("data:image/png;base64,") for image in panels)

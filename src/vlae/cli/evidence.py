@@ -72,7 +72,7 @@ def evaluate(
     """
     from vlae import workflows
     from vlae.data import load as load_data
-    from vlae.evaluation import measures
+    from vlae.evaluation.text import as_text
     from vlae.runs.run import load
 
     trained = load(run)
@@ -85,7 +85,7 @@ def evaluate(
     found = workflows.evaluate(
         trained, images, importance_samples=importance_samples, beside=others, seed=seed, progress=True
     )
-    print(json.dumps(found, indent=2, allow_nan=False) if as_json else measures.as_text(found))
+    print(json.dumps(found, indent=2, allow_nan=False) if as_json else as_text(found))
 
 
 def report(run: Path, /, *, out: Path | None = None) -> None:

@@ -140,11 +140,11 @@ def _card(run: Run, found: Mapping[str, Any]) -> str:
     start = run.noise_of(run.examples[0]) if len(run.examples) and "encoder" not in run.model.lacks else None
     pictures = panels(run.model, num=4, start=start)
     return "".join(
-        f'<section class="card"><img alt="level {entry.level} changes, the others hold" src="{_embedded(picture)}">'
-        f"<div><h2>Level {entry.level} · {escape(entry.title)}</h2>"
-        f"<p>Level {entry.level}: {escape(entry.title)}: {escape(entry.sentence)}</p>"
-        f"{_facts(found, entry.level)}</div></section>"
-        for entry, picture in zip(level_card.entries(found), pictures, strict=True)
+        f'<section class="card"><img alt="level {card.level} changes, the others hold" src="{_embedded(picture)}">'
+        f"<div><h2>Level {card.level} · {escape(card.title)}</h2>"
+        f"<p>Level {card.level}: {escape(card.title)}: {escape(card.sentence)}</p>"
+        f"{_facts(found, card.level)}</div></section>"
+        for card, picture in zip(level_card.level_cards(found), pictures, strict=True)
     )
 
 

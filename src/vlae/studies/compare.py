@@ -107,7 +107,7 @@ class Comparison:
             axes.set_axis_off()
             return
         places = [list(found[0]["complexity"]).index(name) for name in factors]
-        told = np.median([measures.held(each) for each in found], axis=0)[:, places]
+        told = np.median([measures.factor_table(each) for each in found], axis=0)[:, places]
         levels = [level["level"] for level in found[0]["levels"] if level["code_size"]]
         axes.imshow(told, vmin=0, vmax=1, cmap="Blues", aspect="auto", origin="lower")
         for (row, column), value in np.ndenumerate(told):

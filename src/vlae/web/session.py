@@ -346,13 +346,13 @@ class Exploration:
             its number (from 0 up), its nats and whether it is dead.
         """
         found = self.run.evaluation
-        entries = {entry.level: entry for entry in level_card.entries(found)} if found else {}
+        cards = {card.level: card for card in level_card.level_cards(found)} if found else {}
         described = []
         for level in self.levels:
             measured = self.run.summary["levels"][level - 1]
             title, sentence = self._plainly(level)
-            if level in entries:
-                title, sentence = entries[level].title, entries[level].sentence
+            if level in cards:
+                title, sentence = cards[level].title, cards[level].sentence
                 sentence = sentence[:1].upper() + sentence[1:]
             nats = measured["kl_nats_per_dimension"]
             order = sorted(range(len(nats)), key=lambda i: -nats[i])
