@@ -61,8 +61,8 @@ def warnings(evaluation: Mapping[str, Any]) -> list[str]:
         simple, above, difficult, below = worst
         complexity = evaluation["complexity"]
         messages.append(
-            f"The order breaks: {_name(simple)}, which is simple (complexity {complexity[simple]:.2f}), is told best by "
-            f"level {above}, above {_name(difficult)} ({complexity[difficult]:.2f}) in level {below}."
+            f"The order breaks: {_name(simple)}, which is simple (complexity {complexity[simple]:.2f}), is told best "
+            f"by level {above}, above {_name(difficult)} ({complexity[difficult]:.2f}) in level {below}."
         )
     messages += [
         f"The {name.replace('_', ' ')} is not defined: {evaluation['not_defined'][name]}."
