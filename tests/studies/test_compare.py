@@ -47,11 +47,11 @@ def test_leaves_table_figure_and_numbers(compared, out):
 
 def test_numbers_are_those_of_the_evaluation(compared, source):
     run = compared.systems["lean"][1]
-    found = workflows.evaluate(run)
+    evaluation = workflows.evaluate(run)
     measures = {name: values["lean"][1] for name, values in compared.measures().items()}
-    assert measures["squared error"] == found["reconstruction"]["mse"]
-    assert measures["KL (nats), level 2"] == found["levels"][1]["kl_nats"]
-    assert measures["level order"] == found["level_order"]
+    assert measures["squared error"] == evaluation["reconstruction"]["mse"]
+    assert measures["KL (nats), level 2"] == evaluation["levels"][1]["kl_nats"]
+    assert measures["level order"] == evaluation["level_order"]
     assert measures["parameters"] == sum(p.numel() for p in run.model.parameters())
 
 
@@ -99,19 +99,24 @@ def test_another_protocol_is_measured_again(compared, source, out, monkeypatch):
 def test_finished_runs_on_other_data(compared, tmp_path, rng):
     np.save(tmp_path / "other.npy", rng.integers(0, 256, (2400, 8, 8), dtype=np.uint8))
     paths = [run.path for runs in compared.systems.values() for run in runs]
-    (found,) = compare(paths, data=[str(tmp_path / "other.npy")], out=tmp_path, progress=False)
-    assert found.source == "other" and [len(runs) for runs in found.systems.values()] == [2, 2]
-    assert found.measures()["squared error"] != compared.measures()["squared error"]
+    (other,) = compare(paths, data=[str(tmp_path / "other.npy")], out=tmp_path, progress=False)
+    assert other.source == "other" and [len(runs) for runs in other.systems.values()] == [2, 2]
+    assert other.measures()["squared error"] != compared.measures()["squared error"]
     assert json.loads((paths[0] / "evaluation.json").read_text())["protocol"]["data"]["source"].endswith("flat.npy")
 
 
 def test_a_perfect_ladder_is_a_rising_diagonal(compared):
-    found = {**compared.evaluations["lean"][0]}
-    found["complexity"] = {"hard": 0.9, "easy": 0.1}
-    for level, told in zip(found["levels"], ({"hard": 0.0, "easy": 1.0}, {"hard": 1.0, "easy": 0.0}), strict=True):
-        level["factors"] = told
+    evaluation = {**compared.evaluations["lean"][0]}
+    evaluation["complexity"] = {"hard": 0.9, "easy": 0.1}
+    for level, scores in zip(
+        evaluation["levels"], ({"hard": 0.0, "easy": 1.0}, {"hard": 1.0, "easy": 0.0}), strict=True
+    ):
+        level["factors"] = scores
     one = replace(
-        compared, systems={"lean": compared.systems["lean"][:1]}, evaluations={"lean": [found]}, udr={"lean": [None]}
+        compared,
+        systems={"lean": compared.systems["lean"][:1]},
+        evaluations={"lean": [evaluation]},
+        udr={"lean": [None]},
     )
     from matplotlib.figure import Figure
 

@@ -10,7 +10,7 @@ import torch
 
 from vlae.data.images import Images
 from vlae.errors import NotDefinedError
-from vlae.evaluation import level_order, metrics, probes
+from vlae.evaluation import information, level_order, metrics, probes
 from vlae.evaluation.complexity import MAX_SIDE, ProbeScores, complexity_of
 from vlae.evaluation.factors import MIN_PROBED, factors_of, subset
 from vlae.evaluation.rates import ablate, summarise
@@ -74,7 +74,7 @@ def evaluate(
     if images.shape != model.shape:
         raise ValueError(
             f"{images.source} has data of shape {images.shape}, the model takes {model.shape}; "
-            "give data of that shape, or read it with --size and --channels as in training"
+            "give data of that shape, or read it with the --size and --channels of the training"
         )
     say("what every level costs")
     values = np.ascontiguousarray(images.values)
@@ -163,7 +163,7 @@ def protocol(images: Images, *, importance_samples: int = 0, num_runs: int = 1, 
         "pixels": f"mean per channel; pictures of at most {MAX_SIDE} a side",
         "table_rows": MAX_TABLE,
         "neighbour_rows": MAX_NEIGHBOURS,
-        "factor_bins": metrics.FACTOR_BINS,
+        "factor_bins": information.FACTOR_BINS,
         "mig": "20-bin histogram of posterior means",
         "dci": "random forests of 30 trees; importances weighed by the forest's score",
         "threads": torch.get_num_threads(),
@@ -278,7 +278,7 @@ def _disentangle(
 def _information(tables: Sequence[np.ndarray], factors: Mapping[str, np.ndarray]) -> list[list[float]]:
     rows = slice(0, MAX_NEIGHBOURS)
     few = {name: factor[rows] for name, factor in factors.items()}
-    return metrics.normalised_mutual_information([table[rows] for table in tables], few).tolist()
+    return information.normalised_mutual_information([table[rows] for table in tables], few).tolist()
 
 
 def _table(

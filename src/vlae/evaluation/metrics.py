@@ -12,8 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.spatial import cKDTree
-from scipy.special import digamma, xlogy
+from scipy.special import xlogy
 from scipy.stats import spearmanr
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.linear_model import LogisticRegression
@@ -21,13 +20,7 @@ from sklearn.metrics import balanced_accuracy_score, mutual_info_score
 from sklearn.tree import DecisionTreeClassifier
 
 from vlae.errors import NotDefinedError
-
-Codes = Float[np.ndarray, "n d"]
-Factors = Mapping[str, np.ndarray]
-
-MAX_CLASSES = 50  # integers of more values are numbers
-FACTOR_BINS = 10
-MIN_ROWS = 20
+from vlae.evaluation.information import Codes, Factors, checked, entropy, is_class
 
 
 class DCI(NamedTuple):
@@ -55,8 +48,8 @@ def mig(codes: Codes, factors: Factors, *, bins: int = 20) -> float:
     Raises:
         NotDefinedError: if there is no code, no factor, a factor that is constant, or fewer than 20 rows.
     """
-    codes, classes = _checked(codes, factors)
-    return _gap(_information(codes, classes, bins), np.array([_entropy(kinds) for kinds in classes.values()]))
+    codes, classes = checked(codes, factors)
+    return _gap(_information(codes, classes, bins), np.array([entropy(kinds) for kinds in classes.values()]))
 
 
 def mig_sampled(means: Codes, stddevs: Codes, factors: Factors, *, num_samples: int = 1_000, seed: int = 0) -> float:
@@ -76,7 +69,7 @@ def mig_sampled(means: Codes, stddevs: Codes, factors: Factors, *, num_samples: 
     Raises:
         NotDefinedError: if there is no code, no factor, a factor that is constant, or fewer than 20 rows.
     """
-    means, classes = _checked(means, factors)
+    means, classes = checked(means, factors)
     stddevs = np.asarray(stddevs, float)
     if stddevs.shape != means.shape or not (np.isfinite(stddevs).all() and (stddevs > 0).all()):
         raise ValueError(f"stddevs of shape {stddevs.shape} for means of shape {means.shape}; give each one above 0")
@@ -93,7 +86,7 @@ def mig_sampled(means: Codes, stddevs: Codes, factors: Factors, *, num_samples: 
             own = kinds[rows]
             conditional = (density @ member)[np.arange(len(rows)), own] / member.sum(0)[own]
             information[j, k] = np.mean(np.log(np.maximum(conditional, 1e-300)) - np.log(marginal))
-    entropies = np.array([_entropy(kinds) for kinds in classes.values()])
+    entropies = np.array([entropy(kinds) for kinds in classes.values()])
     return _gap(np.clip(information, 0, None), entropies)
 
 
@@ -113,8 +106,8 @@ def mig_sup(codes: Codes, factors: Factors, *, bins: int = 20) -> float:
     Raises:
         NotDefinedError: if there is no code, a factor that is constant, fewer than 20 rows, or fewer than 2 factors.
     """
-    codes, classes = _checked(codes, factors, least=2)
-    entropies = np.array([_entropy(kinds) for kinds in classes.values()])
+    codes, classes = checked(codes, factors, least=2)
+    entropies = np.array([entropy(kinds) for kinds in classes.values()])
     return _gap((_information(codes, classes, bins) / entropies).T, np.ones(codes.shape[1]))
 
 
@@ -139,7 +132,7 @@ def dci(codes: Codes, factors: Factors, *, seed: int = 0, trees: int = 30) -> DC
     Raises:
         NotDefinedError: if there is no code, a factor that is constant, fewer than 20 rows, or fewer than 2 factors.
     """
-    codes, classes = _checked(codes, factors, least=2)
+    codes, classes = checked(codes, factors, least=2)
     fit, scored = _halves(len(codes), seed)
     importance, scores = np.zeros((codes.shape[1], len(classes))), []
     for k, name in enumerate(classes):
@@ -171,7 +164,7 @@ def sap(codes: Codes, factors: Factors, *, seed: int = 0) -> float:
     Raises:
         NotDefinedError: if there is no code, no factor, a factor that is constant, or fewer than 20 rows.
     """
-    codes, classes = _checked(codes, factors)
+    codes, classes = checked(codes, factors)
     fit, scored = _halves(len(codes), seed)
     scores = np.zeros((codes.shape[1], len(classes)))
     for k, (name, kinds) in enumerate(classes.items()):
@@ -207,7 +200,7 @@ def modularity(codes: Codes, factors: Factors, *, bins: int = 20) -> float:
     Raises:
         NotDefinedError: if there is no code, a factor that is constant, fewer than 20 rows, or fewer than 2 factors.
     """
-    codes, classes = _checked(codes, factors, least=2)
+    codes, classes = checked(codes, factors, least=2)
     squared = _information(codes, classes, bins) ** 2
     best = squared.max(1)
     known = best > 1e-12
@@ -236,7 +229,7 @@ def factor_vae_score(
     Raises:
         NotDefinedError: if there is no code, a factor that is constant, fewer than 20 rows, or fewer than 2 factors.
     """
-    codes, classes = _checked(codes, factors, least=2)
+    codes, classes = checked(codes, factors, least=2)
     rng = np.random.default_rng(seed)
     codes = codes[:, codes.var(0) >= 0.05]
     if codes.shape[1] == 0:
@@ -272,7 +265,7 @@ def beta_vae_score(
     Raises:
         NotDefinedError: if there is no code, a factor that is constant, fewer than 20 rows, or fewer than 2 factors.
     """
-    codes, classes = _checked(codes, factors, least=2)
+    codes, classes = checked(codes, factors, least=2)
     rng = np.random.default_rng(seed)
     codes = (codes - codes.mean(0)) / np.maximum(codes.std(0), 1e-12)
     fixed = list(classes.values())
@@ -320,119 +313,6 @@ def udr(codes: Codes, others: Sequence[Codes]) -> float:
         ratios = [table.max(axis) ** 2 / np.maximum(table.sum(axis), 1e-12) for axis in (0, 1)]
         scores.append(np.concatenate(ratios).mean())
     return float(np.median(scores))
-
-
-def mutual_information(code: Codes, factor: np.ndarray, *, neighbours: int = 3) -> float:
-    """Mutual information of a code and a factor in nats, estimated by nearest neighbours; at least 0.
-
-    I = ψ(N) + ψ(k) - <ψ(N_f)> - <ψ(m)>. N_f is the number of rows of the class; m is the number of rows within the
-    distance of the k-th neighbour of the same class, in the maximum norm of codes of unit variance. Many dimensions
-    bias it low.
-
-    Reference: Ross 2014, "Mutual Information between Discrete and Continuous Data Sets", equation 2.
-
-    Args:
-        code: posterior means, (N, D), N from 20 up; if D is 0 or all columns are constant, the result is 0.
-        factor: classes or numbers, (N,).
-        neighbours: k, from 1 up.
-
-    Raises:
-        NotDefinedError: if the factor is constant or there are fewer than 20 rows.
-    """
-    code = np.asarray(code, float)
-    if code.ndim == 2 and code.shape[1] == 0:
-        return 0.0
-    code, classes = _checked(code, {"factor": factor})
-    kinds = classes["factor"]
-    code = code[:, code.std(0) > 1e-12]
-    if code.shape[1] == 0:
-        return 0.0
-    code = (code - code.mean(0)) / code.std(0)
-    code += 1e-10 * np.random.default_rng(0).normal(size=code.shape)  # rows that are equal would have no neighbours
-    radius, same, used = np.zeros(len(code)), np.zeros(len(code)), np.zeros(len(code))
-    for kind in np.unique(kinds):
-        rows = np.flatnonzero(kinds == kind)
-        k = min(neighbours, len(rows) - 1)
-        if k > 0:
-            radius[rows] = cKDTree(code[rows]).query(code[rows], k + 1, p=np.inf)[0][:, -1]
-            same[rows], used[rows] = len(rows), k
-    rows = np.flatnonzero(used)
-    within = cKDTree(code[rows]).query_ball_point(
-        code[rows], np.nextafter(radius[rows], 0), p=np.inf, return_length=True
-    )
-    nats = digamma(len(rows)) + np.mean(digamma(used[rows]) - digamma(same[rows]) - digamma(within))
-    return max(0.0, float(nats))
-
-
-def normalised_mutual_information(levels: Sequence[Codes], factors: Factors) -> Float[np.ndarray, "levels factors"]:
-    """The information of each level on each factor, as a share of the factor's entropy, in [0, 1]: I(z_l; f) / H(f).
-
-    I is estimated by `mutual_information`. A continuous factor is binned into 10 quantiles.
-
-    Args:
-        levels: posterior means of each level, (N, code size) each, N from 20 up.
-        factors: values by name, (N,) each.
-
-    Raises:
-        NotDefinedError: if a factor is constant or there are fewer than 20 rows.
-    """
-    entropies = {name: _entropy(_classes(name, factor)) for name, factor in factors.items()}
-    table = [[mutual_information(code, factors[name]) / entropies[name] for name in factors] for code in levels]
-    return np.clip(np.array(table, float).reshape(len(levels), len(factors)), 0, 1)
-
-
-# Shared by several ---------------------------------------------------------------------------------------------------
-
-
-def _checked(codes: Codes, factors: Factors, *, least: int = 1) -> tuple[Codes, dict[str, Int[np.ndarray, " n"]]]:
-    """The codes, and the classes of each factor."""
-    codes = np.asarray(codes, float)
-    if codes.ndim != 2 or not np.isfinite(codes).all():
-        raise ValueError(
-            f"codes of shape {codes.shape}: give a finite table with a row per datum, a column per dimension"
-        )
-    lengths = {name: np.shape(factor) for name, factor in factors.items()}
-    if any(shape != (len(codes),) for shape in lengths.values()):
-        raise ValueError(
-            f"factors of shapes {lengths} for {len(codes)} rows of codes; give each factor one value a row"
-        )
-    if codes.shape[1] == 0:
-        raise NotDefinedError("there is no code")
-    if len(codes) < MIN_ROWS:
-        raise NotDefinedError(f"{len(codes)} rows are too few; give at least {MIN_ROWS}")
-    if len(factors) < least:
-        raise NotDefinedError(f"it takes {least} factor{'s' * (least > 1)}; {len(factors)} are given")
-    return codes, {name: _classes(name, factor) for name, factor in factors.items()}
-
-
-def is_class(factor: np.ndarray) -> bool:
-    """Whether the values of a factor are classes: truth values, or integers of up to 50 values. Others are numbers.
-
-    Args:
-        factor: (N,).
-    """
-    factor = np.asarray(factor)
-    return factor.dtype.kind in "biu" and len(np.unique(factor)) <= MAX_CLASSES
-
-
-def _classes(name: str, factor: np.ndarray) -> Int[np.ndarray, " n"]:
-    """A factor's classes as 0, 1, …: its values, or the quantile bin of each."""
-    factor = np.asarray(factor)
-    if factor.dtype.kind not in "biuf" or not np.isfinite(factor).all():
-        raise ValueError(f"the factor {name!r} is not all finite numbers; leave it out, or the rows that lack it")
-    if len(np.unique(factor)) < 2:
-        raise NotDefinedError(f"the factor {name!r} is the same in all rows; leave it out")
-    if is_class(factor):
-        return np.unique(factor, return_inverse=True)[1]
-    edges = np.unique(np.quantile(factor, np.linspace(0, 1, FACTOR_BINS + 1)[1:-1]))
-    kinds = np.unique(np.digitize(factor, edges), return_inverse=True)[1]
-    # Where nearly all rows have the smallest value, all quantiles are that; then the two classes are it and the rest.
-    return kinds if kinds.max() > 0 else (factor > factor.min()).astype(int)
-
-
-def _entropy(kinds: Int[np.ndarray, " n"]) -> float:
-    shares = np.bincount(kinds) / len(kinds)
-    return float(-xlogy(shares, shares).sum())
 
 
 def _information(codes: Codes, classes: Mapping[str, np.ndarray], bins: int) -> Float[np.ndarray, "d factors"]:

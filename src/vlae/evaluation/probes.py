@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 from vlae.errors import NotDefinedError
-from vlae.evaluation.metrics import is_class
+from vlae.evaluation.information import is_class
 
 Capacity = Literal["linear", "small", "large"]
 
