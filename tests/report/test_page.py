@@ -51,10 +51,10 @@ def page(run):
 
 def test_the_page_is_whole_and_asks_nothing_of_any_server(trained):
     html = (trained.path / "report.html").read_text(encoding="utf-8")
-    html = page(trained)
-    assert html.open == []
-    assert len(html.images) == len(html.loads) == 6
-    for image in html.images:
+    parsed = page(trained)
+    assert parsed.open == []
+    assert len(parsed.images) == len(parsed.loads) == 6
+    for image in parsed.images:
         kind = image["alt"].split(":")[0]
         content = base64.b64decode(image["src"].removeprefix("data:image/png;base64,"))
         assert content == (trained.path / "figures" / f"{kind}.png").read_bytes()
