@@ -12,6 +12,8 @@ from vlae import recipes
 from vlae.atomic import WriteError, whole, writing
 from vlae.data.images import Images
 from vlae.evaluation import measures
+from vlae.evaluation.complexity import ProbeScores
+from vlae.evaluation.factors import subset
 from vlae.report import page
 from vlae.runs.layout import EVALUATION
 from vlae.runs.run import Run
@@ -49,7 +51,7 @@ def evaluate(
     run: Run,
     images: Images | None = None,
     *,
-    complexity: measures.Scores | None = None,
+    complexity: ProbeScores | None = None,
     importance_samples: int = 0,
     beside: Sequence[Run] = (),
     seed: int = 0,
@@ -61,8 +63,8 @@ def evaluate(
         run: of any model.
         images: what to measure it on, of the run's shape; at most 5,000 of them, chosen at random, are taken. None:
             the held-out part of what it was trained on; the result is then kept in its folder, as evaluation.json.
-        complexity: what `vlae.evaluation.measures.complexity_of` gave for images of this kind; None: it is measured on
-            these, which takes longest.
+        complexity: the scores of the probes on pixels, from `vlae.evaluation.complexity.complexity_of` on similar
+            images; None: they are measured on these images, which takes longest.
         importance_samples: for the importance-weighted bound on the log-likelihood; 0: not computed.
         beside: distinct runs of the same recipe and other seeds, for UDR.
         seed: of all that is drawn: codes, splits, probes.
@@ -82,7 +84,7 @@ def evaluate(
     if any(recipes.adjust(other.recipe, seed=0) != recipes.adjust(run.recipe, seed=0) for other in beside):
         raise ValueError("UDR compares runs of one recipe and different seeds; a run beside has another recipe")
     own = images is None
-    images = measures.chosen(run.part("test") if images is None else images, seed)
+    images = subset(run.part("test") if images is None else images, seed)
     others = []
     if beside and images.shape == run.recipe.shape:
         values = np.ascontiguousarray(images.values)

@@ -10,7 +10,7 @@ def level(number, *, size=4, active=3, kl=5.0, statistics=None, factors=None, **
     }  # fmt: skip
 
 
-def found(*levels, complexity=None, not_defined=None):
+def evaluation(*levels, complexity=None, not_defined=None):
     return {"levels": list(levels), "complexity": complexity or {}, "not_defined": not_defined or {}}
 
 
@@ -18,7 +18,7 @@ def test_a_level_is_named_by_what_it_tells_best():
     colours = {"mean red": 0.95, "mean green": 0.91, "mean blue": 0.93, "brightness": 0.9, "size": 0.1}
     low = level(1, size=5, active=4, statistics=colours)
     high = level(2, statistics=dict.fromkeys(colours, 0.4) | {"size": 0.8})
-    first, second = level_card.entries(found(low, high))
+    first, second = level_card.level_cards(evaluation(low, high))
     assert (first.title, second.title) == ("colour and light", "size")
     assert first.sentence == "explains 93% of mean colour, explains 90% of brightness; 4 of 5 units active."
     assert second.sentence == "explains 80% of size; 3 of 4 units active."
@@ -27,15 +27,15 @@ def test_a_level_is_named_by_what_it_tells_best():
 def test_labels_are_told_by_their_probe():
     low = level(1, factors={"label": 0.1}, label_probe_accuracy=0.2)
     high = level(2, factors={"label": 0.8}, label_probe_accuracy=0.853)
-    entry = level_card.entries(found(low, high))[1]
-    assert entry.title == "content" and "names the class of 85%" in entry.sentence
+    card = level_card.level_cards(evaluation(low, high))[1]
+    assert card.title == "content" and "names the class of 85%" in card.sentence
 
 
 def test_a_level_that_tells_of_nothing_best_says_so():
     low, high = level(1, statistics={"brightness": 0.9}), level(2, statistics={"brightness": 0.5})
-    assert "though other levels tell more of it" in level_card.entries(found(low, high))[1].sentence
+    assert "though other levels tell more of it" in level_card.level_cards(evaluation(low, high))[1].sentence
     nothing = level(3, statistics={"brightness": 0.1})
-    assert level_card.entries(found(low, high, nothing))[2].title == "not named"
+    assert level_card.level_cards(evaluation(low, high, nothing))[2].title == "not named"
 
 
 def test_a_level_with_less_than_a_nat_is_starved_and_one_with_half_its_units_too_large():
@@ -47,15 +47,15 @@ def test_a_level_with_less_than_a_nat_is_starved_and_one_with_half_its_units_too
     assert level_card.shortage(level(3, size=10, active=4, kl=9.0)).startswith(
         "Level 3 is too large: 4 of its 10 units"
     )
-    assert level_card.warnings(found(level(1, size=10, active=4, kl=9.0)))[0] == level_card.shortage(
+    assert level_card.warnings(evaluation(level(1, size=10, active=4, kl=9.0)))[0] == level_card.shortage(
         level(1, size=10, active=4, kl=9.0)
     )
 
 
-def test_a_level_without_a_code_has_no_entry_and_a_dead_one_a_warning():
+def test_a_level_without_a_code_has_no_card_and_a_dead_one_a_warning():
     alive, empty, dead = level(1, statistics={"size": 0.9}), level(2, size=0, kl=0.0), level(3, active=0, kl=0.03)
-    these = found(alive, empty, dead)
-    assert [(entry.level, entry.title) for entry in level_card.entries(these)] == [(1, "size"), (3, "dead")]
+    these = evaluation(alive, empty, dead)
+    assert [(card.level, card.title) for card in level_card.level_cards(these)] == [(1, "size"), (3, "dead")]
     assert level_card.warnings(these) == [
         "Level 3 is dead: its code costs 0.03 nats, so it says next to nothing about a datum."
     ]
@@ -65,7 +65,7 @@ def test_a_break_of_order_is_named():
     complexity = {"brightness": 0.0, "size": 0.3, "label": 0.7}
     low = level(1, statistics={"brightness": 0.2, "size": 0.4}, factors={"label": 0.9})
     high = level(2, statistics={"brightness": 0.95, "size": 0.5}, factors={"label": 0.1})
-    these = found(low, high, complexity=complexity)
+    these = evaluation(low, high, complexity=complexity)
     assert level_card.break_of_order(these) == ("brightness", 2, "label", 1)
     (warning,) = level_card.warnings(these)
     assert "brightness, which is simple (complexity 0.00), is told best by level 2, above the class (0.70)" in warning
@@ -82,9 +82,9 @@ def test_no_break_is_made_up(change):
             level(1, **{k: high[k] for k in ("statistics", "factors")}),
             level(2, statistics=low["statistics"], factors=low["factors"]),
         )
-    assert level_card.warnings(found(low, high, complexity=complexity)) == []
+    assert level_card.warnings(evaluation(low, high, complexity=complexity)) == []
 
 
 def test_scores_that_are_not_defined_are_said():
-    these = found(level(1), not_defined={"level_order": "it takes two levels with a code", "udr": "no matter"})
+    these = evaluation(level(1), not_defined={"level_order": "it takes two levels with a code", "udr": "no matter"})
     assert level_card.warnings(these) == ["The level order is not defined: it takes two levels with a code."]

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from vlae.errors import NotDefinedError
-from vlae.evaluation.metrics import MAX_CLASSES
+from vlae.evaluation.information import MAX_CLASSES
 from vlae.evaluation.probes import FIT_SHARE, accuracy, predict, split, standardised, targets_of
 
 

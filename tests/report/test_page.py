@@ -51,10 +51,10 @@ def page(run):
 
 def test_the_page_is_whole_and_asks_nothing_of_any_server(trained):
     html = (trained.path / "report.html").read_text(encoding="utf-8")
-    found = page(trained)
-    assert found.open == []
-    assert len(found.images) == len(found.loads) == 6
-    for image in found.images:
+    parsed = page(trained)
+    assert parsed.open == []
+    assert len(parsed.images) == len(parsed.loads) == 6
+    for image in parsed.images:
         kind = image["alt"].split(":")[0]
         content = base64.b64decode(image["src"].removeprefix("data:image/png;base64,"))
         assert content == (trained.path / "figures" / f"{kind}.png").read_bytes()
@@ -94,36 +94,36 @@ def evaluated(tmp_path_factory):
     pictures[:1200] //= 3
     path = tmp_path_factory.mktemp("runs") / "evaluated"
     run = train(pictures, out=path, steps=30, code_sizes=(1, 0, 2), progress=False)
-    found = evaluate(run, load(pictures, split="test"))
-    (path / EVALUATION).write_text(json.dumps(found))
+    evaluation = evaluate(run, load(pictures, split="test"))
+    (path / EVALUATION).write_text(json.dumps(evaluation))
     report.write(run)
-    return run, found
+    return run, evaluation
 
 
 def test_the_level_card(evaluated):
-    run, found = evaluated
+    run, evaluation = evaluated
     drawn = page(run)
     assert drawn.open == []
     text = " ".join(drawn.words)
-    for entry in level_card.entries(found):
-        assert f"Level {entry.level} · {entry.title}" in text and entry.sentence in text
+    for card in level_card.level_cards(evaluation):
+        assert f"Level {card.level} · {card.title}" in text and card.sentence in text
     assert "Level 2 ·" not in text  # it has no code
     panels = [image for image in drawn.images if "changes, the others hold" in image["alt"]]
     assert len(panels) == 2 and all(image["src"].startswith("data:image/png;base64,") for image in panels)
-    assert f"{found['reconstruction']['mse']:.5g}" in text and "level order (1 a perfect ladder" in text
-    assert found["protocol"]["versions"]["scikit-learn"] in text
+    assert f"{evaluation['reconstruction']['mse']:.5g}" in text and "level order (1 a perfect ladder" in text
+    assert evaluation["protocol"]["versions"]["scikit-learn"] in text
     assert "not been measured yet" not in text
 
 
 def test_warnings_are_on_the_page(evaluated):
-    run, found = evaluated
-    found = json.loads(json.dumps(found))
-    found["levels"][0]["kl_nats"] = 0.01
-    (run.path / EVALUATION).write_text(json.dumps(found))
+    run, evaluation = evaluated
+    evaluation = json.loads(json.dumps(evaluation))
+    evaluation["levels"][0]["kl_nats"] = 0.01
+    (run.path / EVALUATION).write_text(json.dumps(evaluation))
     report.write(run)
     text = " ".join(page(run).words)
     assert "Level 1 is dead: its code costs 0.01 nats" in text
-    for warning in level_card.warnings(found):
+    for warning in level_card.warnings(evaluation):
         assert warning in text
 
 

@@ -30,8 +30,8 @@ def out(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def compared(source, out) -> Comparison:
-    (found,) = compare(("vae", "lean"), data=[source], out=out, seeds=2, **QUICK)
-    return found
+    (comparison,) = compare(("vae", "lean"), data=[source], out=out, seeds=2, **QUICK)
+    return comparison
 
 
 def test_leaves_table_figure_and_numbers(compared, out):
@@ -42,16 +42,16 @@ def test_leaves_table_figure_and_numbers(compared, out):
     kept = json.loads((folder / comparison.NUMBERS).read_text())
     assert kept["measures"] == compared.measures() and set(kept["runs"]) == {"vae", "lean"}
     assert kept["recipes"]["lean"]["training"]["steps"] == 80
-    assert kept["protocol"] == compared.found["lean"][0]["protocol"]
+    assert kept["protocol"] == compared.evaluations["lean"][0]["protocol"]
 
 
 def test_numbers_are_those_of_the_evaluation(compared, source):
     run = compared.systems["lean"][1]
-    found = workflows.evaluate(run)
+    evaluation = workflows.evaluate(run)
     measures = {name: values["lean"][1] for name, values in compared.measures().items()}
-    assert measures["squared error"] == found["reconstruction"]["mse"]
-    assert measures["KL (nats), level 2"] == found["levels"][1]["kl_nats"]
-    assert measures["level order"] == found["level_order"]
+    assert measures["squared error"] == evaluation["reconstruction"]["mse"]
+    assert measures["KL (nats), level 2"] == evaluation["levels"][1]["kl_nats"]
+    assert measures["level order"] == evaluation["level_order"]
     assert measures["parameters"] == sum(p.numel() for p in run.model.parameters())
 
 
@@ -73,8 +73,8 @@ def test_table_gives_median_least_and_most(compared):
 
 def test_agreement_of_seeds(rng):
     table = rng.normal(size=(300, 3))
-    assert comparison._agreement([table, -table[:, ::-1]]) == [pytest.approx(1, abs=0.2)] * 2
-    assert comparison._agreement([table]) == [None]
+    assert comparison._udr_of_each([table, -table[:, ::-1]]) == [pytest.approx(1, abs=0.2)] * 2
+    assert comparison._udr_of_each([table]) == [None]
 
 
 def test_nothing_is_measured_twice(compared, source, out, monkeypatch):
@@ -98,20 +98,25 @@ def test_another_protocol_is_measured_again(compared, source, out, monkeypatch):
 
 def test_finished_runs_on_other_data(compared, tmp_path, rng):
     np.save(tmp_path / "other.npy", rng.integers(0, 256, (2400, 8, 8), dtype=np.uint8))
-    paths = [run.path for of_it in compared.systems.values() for run in of_it]
-    (found,) = compare(paths, data=[str(tmp_path / "other.npy")], out=tmp_path, progress=False)
-    assert found.source == "other" and [len(of_it) for of_it in found.systems.values()] == [2, 2]
-    assert found.measures()["squared error"] != compared.measures()["squared error"]
+    paths = [run.path for runs in compared.systems.values() for run in runs]
+    (other,) = compare(paths, data=[str(tmp_path / "other.npy")], out=tmp_path, progress=False)
+    assert other.source == "other" and [len(runs) for runs in other.systems.values()] == [2, 2]
+    assert other.measures()["squared error"] != compared.measures()["squared error"]
     assert json.loads((paths[0] / "evaluation.json").read_text())["protocol"]["data"]["source"].endswith("flat.npy")
 
 
 def test_a_perfect_ladder_is_a_rising_diagonal(compared):
-    found = {**compared.found["lean"][0]}
-    found["complexity"] = {"hard": 0.9, "easy": 0.1}
-    for level, told in zip(found["levels"], ({"hard": 0.0, "easy": 1.0}, {"hard": 1.0, "easy": 0.0}), strict=True):
-        level["factors"] = told
+    evaluation = {**compared.evaluations["lean"][0]}
+    evaluation["complexity"] = {"hard": 0.9, "easy": 0.1}
+    for level, scores in zip(
+        evaluation["levels"], ({"hard": 0.0, "easy": 1.0}, {"hard": 1.0, "easy": 0.0}), strict=True
+    ):
+        level["factors"] = scores
     one = replace(
-        compared, systems={"lean": compared.systems["lean"][:1]}, found={"lean": [found]}, udr={"lean": [None]}
+        compared,
+        systems={"lean": compared.systems["lean"][:1]},
+        evaluations={"lean": [evaluation]},
+        udr={"lean": [None]},
     )
     from matplotlib.figure import Figure
 
@@ -124,7 +129,7 @@ def test_a_perfect_ladder_is_a_rising_diagonal(compared):
 
 def test_presets(monkeypatch, tmp_path):
     asked = {}
-    monkeypatch.setattr(comparison, "systems_of", lambda what, **how: asked.update(what=what, **how) or iter(()))
+    monkeypatch.setattr(comparison, "train_alike", lambda what, **how: asked.update(what=what, **how) or iter(()))
     compare(preset="hierarchy", data=["streets"], out=tmp_path)
     assert asked["what"] == ("vae", "hvae", "lvae", "joint", "lean") and asked["data"] == ["streets"]
     assert asked["code_sizes"][1, 28, 28] == (2, 2, 2)

@@ -95,15 +95,15 @@ def source(tmp_path_factory):
 @pytest.mark.slow
 def test_study(source, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(gibbs, "STEPS", (1, 3))
-    (found,) = gibbs.study(("hvae", "lean"), data=[source], out=tmp_path, **QUICK)
-    json.dumps(found, allow_nan=False)
+    (result,) = gibbs.study(("hvae", "lean"), data=[source], out=tmp_path, **QUICK)
+    json.dumps(result, allow_nan=False)
     folder = tmp_path / "flat"
-    assert json.loads((folder / "gibbs.json").read_text()) == found
+    assert json.loads((folder / "gibbs.json").read_text()) == result
     with Image.open(folder / "gibbs.png") as picture:
         assert picture.height > 400
     text = (folder / "gibbs.md").read_text()
-    assert text.strip() == gibbs.as_text(found) and len(text.splitlines()) == 5
-    for runs_of in found["systems"].values():
+    assert text.strip() == gibbs.as_text(result) and len(text.splitlines()) == 5
+    for runs_of in result["systems"].values():
         assert set(runs_of[0]["chains"]["level 1"]) == {"1", "3"}
         assert runs_of[0]["chains"]["level 1"]["1"]["moved"] > 0
 
@@ -112,7 +112,7 @@ def test_study(source, tmp_path, monkeypatch, capsys):
     real = gibbs.study_run
     monkeypatch.setattr(gibbs, "study_run", lambda run, *a, **k: followed.append(run.path.name) or real(run, *a, **k))
     (again,) = gibbs.study(("hvae", "lean"), data=[source], out=tmp_path, **QUICK)
-    assert followed == [] and again == found
+    assert followed == [] and again == result
     gibbs.study(("hvae",), data=[source], out=tmp_path, seed=1, **QUICK)
     assert followed == ["hvae-0"]
 

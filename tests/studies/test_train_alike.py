@@ -3,11 +3,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vlae import recipes
+from vlae import recipes, workflows
 from vlae.runs import layout
 from vlae.runs.run import RunError
-from vlae.studies import train_alike
-from vlae.studies.train_alike import are_recipes, systems_of
+from vlae.studies.train_alike import are_recipes, train_alike
 from vlae.training.train import Stopped
 
 QUICK = {"steps": 3, "batch_size": 8, "progress": False}
@@ -20,25 +19,25 @@ def source(tmp_path, rng):
 
 
 def trained(source, out, what=("vae", "lean"), *, seeds=2, code_sizes=(1, 2), **more):
-    ((folder, found),) = systems_of(what, data=[source], out=out, seeds=seeds, code_sizes=code_sizes, **QUICK | more)
-    return folder, found
+    ((folder, systems),) = train_alike(what, data=[source], out=out, seeds=seeds, code_sizes=code_sizes, **QUICK | more)
+    return folder, systems
 
 
 @pytest.mark.slow
 def test_all_are_trained_alike(source, tmp_path):
-    folder, found = trained(source, tmp_path / "out", ("vae", "hvae", "lvae", "joint", "lean"))
-    assert folder == tmp_path / "out" / "noise" and list(found) == ["vae", "hvae", "lvae", "joint", "lean"]
-    for name, of_it in found.items():
-        assert [run.path.name for run in of_it] == [f"{name}-0", f"{name}-1"]
-        assert [run.recipe.training.seed for run in of_it] == [0, 1]
-        for run in of_it:
+    folder, systems = trained(source, tmp_path / "out", ("vae", "hvae", "lvae", "joint", "lean"))
+    assert folder == tmp_path / "out" / "noise" and list(systems) == ["vae", "hvae", "lvae", "joint", "lean"]
+    for name, runs in systems.items():
+        assert [run.path.name for run in runs] == [f"{name}-0", f"{name}-1"]
+        assert [run.recipe.training.seed for run in runs] == [0, 1]
+        for run in runs:
             training = run.recipe.training
             assert (training.steps, training.batch_size, run.data["source"]) == (3, 8, source)
-    assert [found[name][0].recipe.code_sizes for name in found] == [(0, 3), (3, 1), (3, 1), (1, 2), (1, 2)]
+    assert [systems[name][0].recipe.code_sizes for name in systems] == [(0, 3), (3, 1), (3, 1), (1, 2), (1, 2)]
 
 
 def test_goes_on_where_it_was_stopped(source, tmp_path, monkeypatch):
-    real, calls = train_alike.train, []
+    real, calls = workflows.train, []
 
     def train(*arguments, **settings):
         calls.append((settings["out"].name, settings["resume"]))
@@ -46,7 +45,7 @@ def test_goes_on_where_it_was_stopped(source, tmp_path, monkeypatch):
             raise Stopped("stopped at step 1 of 3")
         return real(*arguments, **settings)
 
-    monkeypatch.setattr(train_alike, "train", train)
+    monkeypatch.setattr("vlae.studies.train_alike.train", train)
     with pytest.raises(Stopped, match="vae-1 is stopped at step 1 of 3; the same command goes on from there"):
         trained(source, tmp_path)
     weights = {path: path.stat().st_mtime_ns for path in tmp_path.rglob(layout.MODEL)}
@@ -57,13 +56,13 @@ def test_goes_on_where_it_was_stopped(source, tmp_path, monkeypatch):
 
 
 def test_an_unfinished_run_goes_on(source, tmp_path, monkeypatch):
-    folder, found = trained(source, tmp_path, ("lean",), seeds=1)
+    folder, systems = trained(source, tmp_path, ("lean",), seeds=1)
     (folder / "lean-0" / layout.MODEL).unlink()
-    seen = []
-    real = train_alike.train
-    monkeypatch.setattr(train_alike, "train", lambda *a, **s: seen.append(s["resume"]) or real(*a, **s))
+    resumed = []
+    real = workflows.train
+    monkeypatch.setattr("vlae.studies.train_alike.train", lambda *a, **s: resumed.append(s["resume"]) or real(*a, **s))
     _, again = trained(source, tmp_path, ("lean",), seeds=1)
-    assert seen == [True] and again["lean"][0].recipe == found["lean"][0].recipe
+    assert resumed == [True] and again["lean"][0].recipe == systems["lean"][0].recipe
 
 
 def test_other_settings_need_another_folder(source, tmp_path):
@@ -73,19 +72,19 @@ def test_other_settings_need_another_folder(source, tmp_path):
 
 
 def test_codes_by_shape(source, tmp_path):
-    _, found = trained(source, tmp_path, ("lean",), seeds=1, code_sizes={(1, 8, 8): (2, 1), (1, 28, 28): (2, 2, 2)})
-    assert found["lean"][0].recipe.code_sizes == (2, 1)
-    _, found = trained(source, tmp_path / "own", ("lean",), seeds=1, code_sizes={(1, 28, 28): (2, 2, 2)})
-    assert found["lean"][0].recipe.code_sizes == recipes.lean((1, 8, 8)).code_sizes
+    _, systems = trained(source, tmp_path, ("lean",), seeds=1, code_sizes={(1, 8, 8): (2, 1), (1, 28, 28): (2, 2, 2)})
+    assert systems["lean"][0].recipe.code_sizes == (2, 1)
+    _, systems = trained(source, tmp_path / "own", ("lean",), seeds=1, code_sizes={(1, 28, 28): (2, 2, 2)})
+    assert systems["lean"][0].recipe.code_sizes == recipes.lean((1, 8, 8)).code_sizes
 
 
 def test_finished_runs_are_grouped_by_recipe(source, tmp_path):
     folder, _ = trained(source, tmp_path, ("lean", "vae"))
     trained(source, tmp_path / "longer", ("lean",), seeds=1, steps=4)
     paths = [folder / "lean-0", folder / "vae-0", folder / "lean-1", tmp_path / "longer" / "noise" / "lean-0"]
-    ((out, found),) = systems_of(paths, data=(), out=tmp_path / "out", seeds=1, code_sizes=None, progress=False)
+    ((out, systems),) = train_alike(paths, data=(), out=tmp_path / "out", seeds=1, code_sizes=None, progress=False)
     assert out == tmp_path / "out"
-    assert {name: [run.path for run in of_it] for name, of_it in found.items()} == {
+    assert {name: [run.path for run in runs] for name, runs in systems.items()} == {
         "lean": [paths[0], paths[2]], "vae": [paths[1]], "lean, lean-0": [paths[3]],
     }  # fmt: skip
 
@@ -96,14 +95,14 @@ def test_runs_of_different_shapes(source, tmp_path, rng):
     other, _ = trained(str(tmp_path / "big.npy"), tmp_path, ("lean",), seeds=1)
     with pytest.raises(ValueError, match=r"different shapes, \(1, 8, 8\), \(1, 12, 12\)"):
         list(
-            systems_of(
+            train_alike(
                 [one / "lean-0", other / "lean-0"], data=(), out=tmp_path, seeds=1, code_sizes=None, progress=False
             )
         )
 
 
 @pytest.mark.parametrize(
-    ("what", "more", "said"),
+    ("what", "more", "message"),
     [
         ((), {}, "nothing to compare"),
         (("lean", "rnus/a"), {}, "rnus/a: no recipe"),
@@ -111,16 +110,16 @@ def test_runs_of_different_shapes(source, tmp_path, rng):
         (("lean",), {"seeds": 0}, "at least 1 seed"),
     ],
 )
-def test_what_cannot_be_compared(what, more, said, source, tmp_path):
-    with pytest.raises(ValueError, match=said):
+def test_what_cannot_be_compared(what, more, message, source, tmp_path):
+    with pytest.raises(ValueError, match=message):
         trained(source, tmp_path, what, **more)
 
 
 def test_no_data_and_no_run(tmp_path):
     with pytest.raises(ValueError, match="--data"):
-        list(systems_of(("lean",), data=(), out=tmp_path, seeds=1, code_sizes=None, progress=False))
+        list(train_alike(("lean",), data=(), out=tmp_path, seeds=1, code_sizes=None, progress=False))
     with pytest.raises(FileNotFoundError, match="there is no run folder"):
-        list(systems_of((tmp_path / "absent",), data=(), out=tmp_path, seeds=1, code_sizes=None, progress=False))
+        list(train_alike((tmp_path / "absent",), data=(), out=tmp_path, seeds=1, code_sizes=None, progress=False))
     assert are_recipes(("lean", "vae")) and not are_recipes((Path("runs/a"), "runs/b"))
 
 
@@ -133,7 +132,7 @@ def test_another_source_or_reading_of_one_name_is_refused(source, tmp_path, rng)
     with pytest.raises(RunError, match="other settings or data"):
         trained(source, tmp_path, ("lean",), seeds=1, reading={"limit": 20})
     with pytest.raises(ValueError, match="two of one name"):
-        list(systems_of(("lean",), data=[source, source], out=tmp_path, seeds=1, code_sizes=None, progress=False))
+        list(train_alike(("lean",), data=[source, source], out=tmp_path, seeds=1, code_sizes=None, progress=False))
 
 
 def test_finished_runs_of_different_data_or_twice(source, tmp_path):
@@ -141,7 +140,7 @@ def test_finished_runs_of_different_data_or_twice(source, tmp_path):
     other, _ = trained(source, tmp_path / "two", ("lean",), seeds=1, reading={"limit": 20})
     how = {"out": tmp_path, "seeds": 1, "code_sizes": None, "progress": False}
     with pytest.raises(ValueError, match=r"read differently.*--data"):
-        list(systems_of([folder / "lean-0", other / "lean-0"], data=(), **how))
-    assert list(systems_of([folder / "lean-0", other / "lean-0"], data=[source], **how))
+        list(train_alike([folder / "lean-0", other / "lean-0"], data=(), **how))
+    assert list(train_alike([folder / "lean-0", other / "lean-0"], data=[source], **how))
     with pytest.raises(ValueError, match="given twice"):
-        list(systems_of([folder / "lean-0", folder / "lean-0"], data=(), **how))
+        list(train_alike([folder / "lean-0", folder / "lean-0"], data=(), **how))

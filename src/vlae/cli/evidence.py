@@ -78,7 +78,7 @@ def evaluate(
         check_exists(source)
     from vlae import workflows
     from vlae.data import load as load_data
-    from vlae.evaluation import measures
+    from vlae.evaluation.text import as_text
     from vlae.runs.run import load
 
     trained = load(run)
@@ -91,7 +91,7 @@ def evaluate(
     evaluation = workflows.evaluate(
         trained, images, importance_samples=importance_samples, beside=others, seed=seed, progress=True
     )
-    print(json.dumps(evaluation, indent=2, allow_nan=False) if as_json else measures.as_text(evaluation))
+    print(json.dumps(evaluation, indent=2, allow_nan=False) if as_json else as_text(evaluation))
 
 
 def report(run: Path, /, *, out: Path | None = None) -> None:

@@ -239,7 +239,7 @@ def _described(run: Run) -> dict[str, Any]:
     described: dict[str, Any] = {
         "vlae": {"run": run.name, "model": run.recipe.model, "recipe": run.recipe.name},
         "code_sizes": list(run.recipe.code_sizes),
-        "levels": {str(entry.level): entry.title for entry in level_card.entries(evaluation)} if evaluation else {},
+        "levels": {str(card.level): card.title for card in level_card.level_cards(evaluation)} if evaluation else {},
         "decoded": "mean of the likelihood",
     }
     if not is_image(shape):

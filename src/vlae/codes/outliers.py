@@ -18,6 +18,7 @@ from vlae.figures.panels import rows as rows_of_data
 from vlae.models.base import LatentModel
 from vlae.models.inference import as_input, evaluating
 from vlae.runs import Run
+from vlae.text_table import columns
 
 NEIGHBOURS = 10
 """Nearest neighbours whose mean distance is the score by a level."""
@@ -235,5 +236,4 @@ def as_text(rows: list[dict[str, Any]]) -> str:
         datum = row.get("name") or f"row {row['row']}"
         label = f" ({row['label']})" if "label" in row else ""
         lines.append([row["by"], str(row["rank"]), f"{datum}{label}", f"{row[row['by']]:.2f}"])
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+    return columns(lines)

@@ -1,1 +1,1 @@
-"""What a model's levels cost and tell of: takes a model, data and codes; knows no run and writes no file."""
+"""Measures what each level costs and predicts: takes a model, data and codes; knows no run and writes no file."""

@@ -16,20 +16,20 @@ TOPICS: Mapping[str, tuple[str, ...]] = {
     "shape": ("font", "slant"),
     "content": ("label", "digit", "left_digit", "right_digit"),
 }  # fmt: skip
-"""What the statistics and known factors are about; any other factor is its own topic."""
+"""The topic of each statistic and known factor. Any other factor is its own topic."""
 
-TOLD = 0.3  # R², or accuracy above chance, from which a level is said to tell of something
-CLEARLY = 0.15  # difference of complexity from which one factor is said to be more complex than another
+PREDICTED = 0.3  # R² or accuracy above chance from which a level counts as predicting a factor
+CLEARLY = 0.15  # difference of complexity from which one factor counts as more complex than another
 
 
 @dataclass(frozen=True)
-class Entry:
-    """What the card says of one level.
+class LevelCard:
+    """The description of one level in words.
 
     Attributes:
-        level: its number.
-        title: two or three words, as "colour and light".
-        sentence: what it tells of and how much of it is used.
+        level: number of the level; 1 is nearest the pixels.
+        title: two or three words, such as "colour and light".
+        sentence: what the level's code predicts, and how many of its units are active.
     """
 
     level: int
@@ -37,50 +37,60 @@ class Entry:
     sentence: str
 
 
-def entries(found: Mapping[str, Any]) -> list[Entry]:
+def level_cards(evaluation: Mapping[str, Any]) -> list[LevelCard]:
     """The card of every level that has a code, level 1 first.
 
-    A level is described by what it tells of better than any other level does, if by anything; else by what it tells of
-    at all.
+    A card names the factors that this level predicts better than every other level. If there are none, it names the
+    factors that the level predicts at all.
 
     Args:
-        found: what `vlae.evaluation.measures.evaluate` gives.
+        evaluation: the result of `vlae.evaluation.measures.evaluate`.
     """
-    return [_entry(found, level) for level in found["levels"] if level["code_size"]]
+    return [_card_of(evaluation, level) for level in evaluation["levels"] if level["code_size"]]
 
 
-def warnings(found: Mapping[str, Any]) -> list[str]:
-    """What is amiss: levels that are dead, starved or too large, an order that breaks, scores that are not defined."""
-    said = [warning for level in found["levels"] if (warning := shortage(level))]
-    worst = break_of_order(found)
+def warnings(evaluation: Mapping[str, Any]) -> list[str]:
+    """Warnings of levels that are dead, starved or too large, of a broken order, and of scores that are not defined.
+
+    Args:
+        evaluation: the result of `vlae.evaluation.measures.evaluate`.
+    """
+    messages = [warning for level in evaluation["levels"] if (warning := shortage(level))]
+    worst = break_of_order(evaluation)
     if worst:
         simple, above, difficult, below = worst
-        said.append(
-            f"The order breaks: {_name(simple)}, which is simple (complexity {found['complexity'][simple]:.2f}), is "
-            f"told best by level {above}, above {_name(difficult)} ({found['complexity'][difficult]:.2f}) in "
-            f"level {below}."
+        complexity = evaluation["complexity"]
+        messages.append(
+            f"The order breaks: {_name(simple)}, which is simple (complexity {complexity[simple]:.2f}), is told best "
+            f"by level {above}, above {_name(difficult)} ({complexity[difficult]:.2f}) in level {below}."
         )
-    said += [
-        f"The {name.replace('_', ' ')} is not defined: {found['not_defined'][name]}."
+    messages += [
+        f"The {name.replace('_', ' ')} is not defined: {evaluation['not_defined'][name]}."
         for name in ("level_order", "level_separation")
-        if name in found.get("not_defined", {})
+        if name in evaluation.get("not_defined", {})
     ]
-    return said
+    return messages
 
 
-def break_of_order(found: Mapping[str, Any]) -> tuple[str, int, str, int] | None:
-    """The worst pair that hangs upside-down: a simple factor, its level, and a more complex one in a level below.
+def break_of_order(evaluation: Mapping[str, Any]) -> tuple[str, int, str, int] | None:
+    """The worst break of the order: a simple factor in a higher level than a more complex one.
 
-    Among factors of which some level tells clearly (0.3 or more) and whose complexities differ clearly (by 0.15 or
-    more), each placed in the level that tells of it best; the worst is where the most is told of both.
+    Each factor belongs to the level that predicts it best, if that score is 0.3 or more. A pair of factors breaks the
+    order if their complexities differ by 0.15 or more. The worst pair has the largest product of scores.
+
+    Args:
+        evaluation: the result of `vlae.evaluation.measures.evaluate`.
+
+    Returns:
+        The simple factor, its level, the complex factor and its level; None if the order does not break.
     """
     places = {}
-    for name in found.get("complexity", {}):
-        told = _told(found, name)
-        best = max(told, key=lambda level: told[level])
-        if told[best] >= TOLD:
-            places[name] = (best, told[best])
-    complexity = found.get("complexity", {})
+    for name in evaluation.get("complexity", {}):
+        scores = _scores_by_level(evaluation, name)
+        best = max(scores, key=lambda level: scores[level])
+        if scores[best] >= PREDICTED:
+            places[name] = (best, scores[best])
+    complexity = evaluation.get("complexity", {})
     upside_down = [
         (places[simple][1] * places[difficult][1], simple, difficult)
         for simple in places
@@ -93,34 +103,36 @@ def break_of_order(found: Mapping[str, Any]) -> tuple[str, int, str, int] | None
     return simple, places[simple][0], difficult, places[difficult][0]
 
 
-def _told(found: Mapping[str, Any], name: str) -> dict[int, float]:
-    """What every level with a code tells of a factor."""
+def _scores_by_level(evaluation: Mapping[str, Any], name: str) -> dict[int, float]:
+    """How well every level with a code predicts a factor."""
     return {
         level["level"]: (level.get("statistics", {}) | level.get("factors", {})).get(name, 0.0)
-        for level in found["levels"]
+        for level in evaluation["levels"]
         if level["code_size"]
     }
 
 
-def _entry(found: Mapping[str, Any], level: Mapping[str, Any]) -> Entry:
-    used = f"{number(level['active_units'], 'd')} of {level['code_size']} units active"
+def _card_of(evaluation: Mapping[str, Any], level: Mapping[str, Any]) -> LevelCard:
+    active = f"{number(level['active_units'], 'd')} of {level['code_size']} units active"
     if is_dead(level):
-        return Entry(level["level"], "dead", f"costs {level['kl_nats']:.2f} nats and tells of nothing; {used}.")
+        return LevelCard(level["level"], "dead", f"costs {level['kl_nats']:.2f} nats and tells of nothing; {active}.")
     names = [*level.get("statistics", {}), *level.get("factors", {})]
-    told = {name: _told(found, name) for name in names}
-    here = {name: values[level["level"]] for name, values in told.items() if values[level["level"]] >= TOLD}
-    best = {name: value for name, value in here.items() if value >= max(told[name].values())}
-    topics = _by_topic(best or here)
+    by_level = {name: _scores_by_level(evaluation, name) for name in names}
+    predicted = {
+        name: scores[level["level"]] for name, scores in by_level.items() if scores[level["level"]] >= PREDICTED
+    }
+    best = {name: score for name, score in predicted.items() if score >= max(by_level[name].values())}
+    topics = _by_topic(best or predicted)
     if not topics:
-        return Entry(level["level"], "not named", f"nothing that was measured is told by it; {used}.")
+        return LevelCard(level["level"], "not named", f"nothing that was measured is told by it; {active}.")
     title = " and ".join(list(topics)[:2])
     parts = [_explains(level, topic, members, names) for topic, members in list(topics.items())[:3]]
     more = "" if best else ", though other levels tell more of it"
-    return Entry(level["level"], title, f"{', '.join(parts)}{more}; {used}.")
+    return LevelCard(level["level"], title, f"{', '.join(parts)}{more}; {active}.")
 
 
 def _by_topic(scores: Mapping[str, float]) -> dict[str, dict[str, float]]:
-    """The factors of every topic with their scores; the topic that is told of best first."""
+    """The factors of every topic with their scores; the topic with the highest score comes first."""
     topics: dict[str, dict[str, float]] = {}
     for name, score in scores.items():
         topic = next((topic for topic, members in TOPICS.items() if name in members), _name(name))
@@ -129,7 +141,7 @@ def _by_topic(scores: Mapping[str, float]) -> dict[str, dict[str, float]]:
 
 
 def _explains(level: Mapping[str, Any], topic: str, members: Mapping[str, float], measured: Sequence[str]) -> str:
-    """What a level explains of a topic: of all that was measured of it, or of those members alone, by name."""
+    """The words for what a level explains: the topic if all its measured factors are members, else the members."""
     if "label" in members and "label_probe_accuracy" in level:
         return f"names the class of {level['label_probe_accuracy']:.0%}"
     share = sum(members.values()) / len(members)
@@ -141,8 +153,8 @@ def _explains(level: Mapping[str, Any], topic: str, members: Mapping[str, float]
             names = [name for name in names if name not in channels]
     listed = [_name(name) for name in names]
     whole = len(members) > 2 and set(members) == set(measured) & set(TOPICS.get(topic, ()))
-    said = topic if whole and topic != "colour" else ", ".join(listed[:-1]) + " and " * (len(listed) > 1) + listed[-1]
-    return f"explains {share:.0%} of {said}"
+    words = topic if whole and topic != "colour" else ", ".join(listed[:-1]) + " and " * (len(listed) > 1) + listed[-1]
+    return f"explains {share:.0%} of {words}"
 
 
 def _name(factor: str) -> str:

@@ -1,6 +1,6 @@
-"""Two scores of a ladder from what its levels hold: how cleanly they share it out, and is the simple below the complex?
+"""Two scores of a ladder: is each factor in one level only, and are simple factors in lower levels than complex ones?
 
-Both take the table of what each level tells of each factor. docs/evaluation.md gives their reasons and limits.
+Both take a table of how well each level predicts each factor. docs/evaluation.md gives their reasons and limits.
 """
 
 from collections.abc import Sequence
@@ -12,14 +12,14 @@ from vlae.errors import NotDefinedError
 
 
 def complexity(scores: Sequence[float], *, least: float = 0.05) -> float:
-    """How much capacity it takes to predict a factor from pixels: the mean shortfall of the smaller probes.
+    """The capacity that a probe needs to predict a factor from pixels, in [0, 1].
 
-    c = 1 - mean_k s_k / s_max over all probes but the largest, where s_k is the best score of any probe up to the k-th
-    and s_max the best of all. 0: the smallest probe does as well as any; 1: only the largest does anything.
+    c = 1 - mean_k s_k / s_max over all probes but the largest. s_k is the best score of the first k probes, s_max the
+    best of all. At 0 the smallest probe is as good as any; at 1 only the largest predicts anything.
 
     Args:
-        scores: of probes of growing capacity, 1 at best and 0 for a guess; negative ones count as 0.
-        least: a factor that no probe predicts so well has no complexity that could be known.
+        scores: of probes of growing capacity, at most 1, and 0 for a guess; negative scores count as 0.
+        least: the best score must be at least this, in [0, 1]; else the complexity is unknown.
 
     Raises:
         NotDefinedError: if no probe predicts the factor.
@@ -35,53 +35,56 @@ def complexity(scores: Sequence[float], *, least: float = 0.05) -> float:
     return float(1 - (reached[:-1] / best).mean())
 
 
-def separation(held: Float[np.ndarray, "levels factors"]) -> float:
-    """How exclusively each factor lives in one level: 1, every factor in one level alone; 0, in two or more alike.
+def separation(table: Float[np.ndarray, "levels factors"]) -> float:
+    """Whether each factor is in one level only: 1 if every factor is, 0 if every factor is in two levels equally.
 
-    Σ_f (h_f1 - h_f2) / Σ_f h_f1, where h_f1 and h_f2 are what the best and the second-best level tell of factor f. So
-    a factor that no level tells of does not count, and one that is told of in full counts in full.
+    Σ_f (h_f1 - h_f2) / Σ_f h_f1, where h_f1 and h_f2 are the scores of the best and the second-best level for factor f.
+    So each factor counts by its best score.
 
     Args:
-        held: what each level tells of each factor, in [0, 1]; levels that have no code are left out.
+        table: how well each level predicts each factor, in [0, 1], (levels, factors); without the levels that have no
+            code.
 
     Raises:
-        NotDefinedError: if there are fewer than two levels, or no level tells of any factor.
+        NotDefinedError: if there are fewer than two levels, or no level predicts any factor.
 
     Examples:
         >>> separation(np.array([[1.0, 0.0], [0.0, 0.5]])), separation(np.array([[1.0, 1.0], [1.0, 1.0]]))
         (1.0, 0.0)
     """
-    held = _checked(held)
-    best = np.sort(held, axis=0)[::-1]
+    table = _checked(table)
+    best = np.sort(table, axis=0)[::-1]
     return float((best[0] - best[1]).sum() / best[0].sum())
 
 
-def order(held: Float[np.ndarray, "levels factors"], complexities: Float[np.ndarray, " factors"]) -> float:
-    """Whether the simple lies below the complex: 1, a perfect ladder; 0, none; -1, upside-down.
+def order(table: Float[np.ndarray, "levels factors"], complexities: Float[np.ndarray, " factors"]) -> float:
+    """Whether simple factors are in lower levels than complex ones: 1 a perfect ladder, 0 no order, -1 upside-down.
 
-    Goodman and Kruskal's γ = (C - D) / (C + D) between the level that holds a factor and the factor's complexity, with
-    a factor spread over levels as held says: each pair of factors f, g with c_f < c_g adds
-    (c_g - c_f) Σ_{l<m} h_lf h_mg to C (f below g), and (c_g - c_f) Σ_{l<m} h_mf h_lg to D (f above g). Two factors in
-    the same level, or of the same complexity, say nothing.
+    Goodman and Kruskal's γ = (C - D) / (C + D) between the level of a factor and its complexity. A factor is spread
+    over levels in proportion to the scores h. Each pair of factors f, g with c_f < c_g adds (c_g - c_f) Σ_{l<m} h_lf
+    h_mg to C (f below g), and (c_g - c_f) Σ_{l<m} h_mf h_lg to D (f above g). Two factors in the same level, or of the
+    same complexity, add nothing.
 
     Args:
-        held: what each level tells of each factor, in [0, 1], level 1 first; levels without a code are left out.
-        complexities: of each factor, as `complexity` gives them.
+        table: how well each level predicts each factor, in [0, 1], (levels, factors), level 1 first; without the levels
+            that have no code.
+        complexities: complexity of each factor, in [0, 1], (factors,).
 
     Raises:
         NotDefinedError: if there are fewer than two levels, or no two factors of different complexity lie in
             different levels.
+        ValueError: if the table or the complexities have another shape or range.
 
     Examples:
         >>> ladder = np.array([[1.0, 0.0], [0.0, 1.0]])
         >>> order(ladder, np.array([0.1, 0.9])), order(ladder, np.array([0.9, 0.1]))
         (1.0, -1.0)
     """
-    held, complexities = _checked(held), np.asarray(complexities, float)
-    if complexities.shape != held.shape[1:] or not np.isfinite(complexities).all():
-        raise ValueError(f"complexities of shape {complexities.shape} for {held.shape[1]} factors; give each a number")
-    higher = np.vstack([np.flip(np.cumsum(held[::-1], axis=0), axis=0)[1:], np.zeros_like(held[:1])])
-    below = held.T @ higher  # [f, g]: how much of f lies below g
+    table, complexities = _checked(table), np.asarray(complexities, float)
+    if complexities.shape != table.shape[1:] or not np.isfinite(complexities).all():
+        raise ValueError(f"complexities of shape {complexities.shape} for {table.shape[1]} factors; give each a number")
+    higher = np.vstack([np.flip(np.cumsum(table[::-1], axis=0), axis=0)[1:], np.zeros_like(table[:1])])
+    below = table.T @ higher  # [f, g]: how much of f lies below g
     harder = np.clip(complexities[None] - complexities[:, None], 0, None)  # [f, g]: by how much g is more complex
     agree, differ = (harder * below).sum(), (harder * below.T).sum()
     if agree + differ < 1e-9:
@@ -89,12 +92,12 @@ def order(held: Float[np.ndarray, "levels factors"], complexities: Float[np.ndar
     return float((agree - differ) / (agree + differ))
 
 
-def _checked(held: Float[np.ndarray, "levels factors"]) -> Float[np.ndarray, "levels factors"]:
-    held = np.asarray(held, float)
-    if held.ndim != 2 or not np.isfinite(held).all() or held.min(initial=0) < 0 or held.max(initial=0) > 1 + 1e-9:
+def _checked(table: Float[np.ndarray, "levels factors"]) -> Float[np.ndarray, "levels factors"]:
+    table = np.asarray(table, float)
+    if table.ndim != 2 or not np.isfinite(table).all() or table.min(initial=0) < 0 or table.max(initial=0) > 1 + 1e-9:
         raise ValueError("what the levels hold is a table (levels, factors) of numbers in [0, 1]")
-    if len(held) < 2:
+    if len(table) < 2:
         raise NotDefinedError("it takes two levels with a code")
-    if not held.sum() > 0:
+    if not table.sum() > 0:
         raise NotDefinedError("no level tells of any factor")
-    return held
+    return table

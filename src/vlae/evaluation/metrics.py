@@ -1,9 +1,9 @@
-"""The literature's metrics of codes against true factors: arrays in, float out; they know no model.
+"""Metrics of the literature that compare codes with true factors. They take arrays and know no model.
 
-Everywhere `codes` is (N, D), one column per code dimension (posterior means), and `factors` gives (N,) values by name.
-Integers of up to 50 values and truth values are classes; other numbers are continuous, and binned by their quantiles
-where a metric needs classes. Mutual information is in nats. Where a metric cannot be had, `NotDefinedError` says why;
-none ever is NaN.
+`codes` are posterior means, (N, D), with a column per code dimension. `factors` are values by name, (N,) each. Truth
+values, and integers of up to 50 values, are classes. Other numbers are continuous; where a metric needs classes, they
+are binned into 10 quantiles. Mutual information is in nats. If a metric is not defined, `NotDefinedError` gives the
+reason; no metric is NaN.
 """
 
 import warnings
@@ -12,8 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.spatial import cKDTree
-from scipy.special import digamma, xlogy
+from scipy.special import xlogy
 from scipy.stats import spearmanr
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.linear_model import LogisticRegression
@@ -21,13 +20,7 @@ from sklearn.metrics import balanced_accuracy_score, mutual_info_score
 from sklearn.tree import DecisionTreeClassifier
 
 from vlae.errors import NotDefinedError
-
-Codes = Float[np.ndarray, "n d"]
-Factors = Mapping[str, np.ndarray]
-
-MAX_CLASSES = 50  # integers that take more values are taken for numbers
-FACTOR_BINS = 10
-MIN_ROWS = 20
+from vlae.evaluation.information import Codes, Factors, checked, entropy, is_class
 
 
 class DCI(NamedTuple):
@@ -41,37 +34,42 @@ class DCI(NamedTuple):
 def mig(codes: Codes, factors: Factors, *, bins: int = 20) -> float:
     """Mutual information gap, by the histogram estimator: mean_f (I(z_1st; f) - I(z_2nd; f)) / H(f), in [0, 1].
 
-    Each code dimension is cut into `bins` of equal width. It is far from `mig_sampled` on the same model: never compare
-    the two.
+    z_1st and z_2nd are the dimensions with the most information on factor f. On the same model `mig_sampled` gives very
+    different values: never compare the two.
 
     Reference: Chen et al. 2018, "Isolating Sources of Disentanglement in VAEs", equation 6; the estimator is that of
     Locatello et al. 2019, "Challenging Common Assumptions", appendix C.
 
+    Args:
+        codes: posterior means, (N, D), N from 20 up.
+        factors: values by name, (N,) each.
+        bins: number of bins of equal width into which each code dimension is cut, from 2 up.
+
     Raises:
-        NotDefinedError: if there is no code, no factor, a constant factor, or too few rows.
+        NotDefinedError: if there is no code, no factor, a factor that is constant, or fewer than 20 rows.
     """
-    codes, classes = _checked(codes, factors)
-    return _gap(_information(codes, classes, bins), np.array([_entropy(kinds) for kinds in classes.values()]))
+    codes, classes = checked(codes, factors)
+    return _gap(_information(codes, classes, bins), np.array([entropy(kinds) for kinds in classes.values()]))
 
 
 def mig_sampled(means: Codes, stddevs: Codes, factors: Factors, *, num_samples: int = 1_000, seed: int = 0) -> float:
-    """Mutual information gap, by the authors' estimator: I(z_j; f) = H(z_j) - H(z_j | f) from samples of q(z | x).
+    """Mutual information gap in [0, 1], by the authors' estimator: I(z_j; f) = H(z_j) - H(z_j | f) from sampled codes.
 
-    q(z_j) and q(z_j | f) are the mixtures of the posteriors of all rows, and of the rows with that value of f.
+    q(z_j) is the mixture of the posteriors of all rows; q(z_j | f) is the mixture over the rows with that value of f.
 
     Reference: Chen et al. 2018, equation 6 and appendix B.
 
     Args:
-        means: of the posteriors.
-        stddevs: of the posteriors.
-        factors: as everywhere.
-        num_samples: rows from whose posteriors one code each is drawn.
+        means: of the posteriors, (N, D), N from 20 up.
+        stddevs: of the posteriors, (N, D), above 0.
+        factors: values by name, (N,) each.
+        num_samples: number of rows, from 1 up; one code is drawn from the posterior of each.
         seed: of the draws.
 
     Raises:
-        NotDefinedError: as for `mig`.
+        NotDefinedError: if there is no code, no factor, a factor that is constant, or fewer than 20 rows.
     """
-    means, classes = _checked(means, factors)
+    means, classes = checked(means, factors)
     stddevs = np.asarray(stddevs, float)
     if stddevs.shape != means.shape or not (np.isfinite(stddevs).all() and (stddevs > 0).all()):
         raise ValueError(f"stddevs of shape {stddevs.shape} for means of shape {means.shape}; give each one above 0")
@@ -88,40 +86,53 @@ def mig_sampled(means: Codes, stddevs: Codes, factors: Factors, *, num_samples: 
             own = kinds[rows]
             conditional = (density @ member)[np.arange(len(rows)), own] / member.sum(0)[own]
             information[j, k] = np.mean(np.log(np.maximum(conditional, 1e-300)) - np.log(marginal))
-    entropies = np.array([_entropy(kinds) for kinds in classes.values()])
+    entropies = np.array([entropy(kinds) for kinds in classes.values()])
     return _gap(np.clip(information, 0, None), entropies)
 
 
 def mig_sup(codes: Codes, factors: Factors, *, bins: int = 20) -> float:
-    """The gap the other way: mean over code dimensions of the best less the second-best factor, in [0, 1].
+    """Mutual information gap between factors, not dimensions: it is low if a dimension carries two factors.
 
-    mean_j (I(z_j; f_1st) / H(f_1st) - I(z_j; f_2nd) / H(f_2nd)); a dimension that holds two factors is what it finds.
+    mean_j (I(z_j; f_1st) / H(f_1st) - I(z_j; f_2nd) / H(f_2nd)), in [0, 1]. f_1st and f_2nd are the factors of which
+    dimension j has the largest shares.
 
     Reference: Li et al. 2020, "Progressive Learning and Disentanglement of Hierarchical Representations", section 5.
 
+    Args:
+        codes: posterior means, (N, D), N from 20 up.
+        factors: values by name, (N,) each; two or more.
+        bins: number of bins of equal width into which each code dimension is cut, from 2 up.
+
     Raises:
-        NotDefinedError: as for `mig`, and if there is one factor alone.
+        NotDefinedError: if there is no code, a factor that is constant, fewer than 20 rows, or fewer than 2 factors.
     """
-    codes, classes = _checked(codes, factors, least=2)
-    entropies = np.array([_entropy(kinds) for kinds in classes.values()])
+    codes, classes = checked(codes, factors, least=2)
+    entropies = np.array([entropy(kinds) for kinds in classes.values()])
     return _gap((_information(codes, classes, bins) / entropies).T, np.ones(codes.shape[1]))
 
 
 def dci(codes: Codes, factors: Factors, *, seed: int = 0, trees: int = 30) -> DCI:
-    """Disentanglement, completeness and informativeness from the importances of a random forest per factor.
+    """Disentanglement, completeness and informativeness, from the importances of a random forest per factor.
 
-    With R_jf the importance of dimension j for factor f: disentanglement is 1 - H(R_j· / ΣR_j·), in units of log F,
-    weighed by ΣR_j·; completeness is 1 - H(R_·f / ΣR_·f), in units of log D, weighed by ΣR_·f; informativeness the mean
-    of accuracy above chance (classes) and of R², at least 0, on held-out rows.
+    R_jf is the importance of dimension j for factor f. Disentanglement is the mean over j of 1 - H(R_j· / ΣR_j·) / log
+    F, weighted by ΣR_j·. Completeness is the mean over f of 1 - H(R_·f / ΣR_·f) / log D, weighted by ΣR_·f; it is 1 if
+    there is only one dimension. Informativeness is the mean score on held-out rows: accuracy above chance of a class,
+    R² of a number, at least 0.
 
     Reference: Eastwood and Williams 2018, "A Framework for the Quantitative Evaluation of Disentangled
-    Representations", section 2. Here informativeness is a score, not an error; and each factor's importances count by
-    its score, since those of a forest that predicts nothing are noise.
+    Representations", section 2. Here informativeness is a score, not an error. The importances of each factor are
+    multiplied by its score, since those of a forest that predicts nothing are noise.
+
+    Args:
+        codes: posterior means, (N, D), N from 20 up.
+        factors: values by name, (N,) each; two or more.
+        seed: of the split and the forests.
+        trees: number of trees in a forest, from 1 up.
 
     Raises:
-        NotDefinedError: as for `mig`, and if there is one factor alone. One dimension alone is complete by definition.
+        NotDefinedError: if there is no code, a factor that is constant, fewer than 20 rows, or fewer than 2 factors.
     """
-    codes, classes = _checked(codes, factors, least=2)
+    codes, classes = checked(codes, factors, least=2)
     fit, scored = _halves(len(codes), seed)
     importance, scores = np.zeros((codes.shape[1], len(classes))), []
     for k, name in enumerate(classes):
@@ -139,16 +150,21 @@ def dci(codes: Codes, factors: Factors, *, seed: int = 0, trees: int = 30) -> DC
 def sap(codes: Codes, factors: Factors, *, seed: int = 0) -> float:
     """Separated attribute predictability: the mean gap of the two dimensions that predict a factor best, in [0, 1].
 
-    A dimension predicts a number by a straight line (R²), and a class by as many thresholds as it takes (a tree of one
-    leaf per class; balanced accuracy on held-out rows, scaled so that chance is 0).
+    The score of a number is the R² of a straight line. The score of a class is the balanced accuracy of a tree with one
+    leaf per class, on held-out rows, scaled so that chance is 0.
 
     Reference: Kumar et al. 2018, "Variational Inference of Disentangled Latent Concepts", section 3; there the accuracy
     is not scaled.
 
+    Args:
+        codes: posterior means, (N, D), N from 20 up.
+        factors: values by name, (N,) each.
+        seed: of the split into rows to fit and rows to score.
+
     Raises:
-        NotDefinedError: as for `mig`.
+        NotDefinedError: if there is no code, no factor, a factor that is constant, or fewer than 20 rows.
     """
-    codes, classes = _checked(codes, factors)
+    codes, classes = checked(codes, factors)
     fit, scored = _halves(len(codes), seed)
     scores = np.zeros((codes.shape[1], len(classes)))
     for k, (name, kinds) in enumerate(classes.items()):
@@ -170,16 +186,21 @@ def sap(codes: Codes, factors: Factors, *, seed: int = 0) -> float:
 
 
 def modularity(codes: Codes, factors: Factors, *, bins: int = 20) -> float:
-    """Whether each dimension knows one factor alone: mean_j 1 - Σ_{f ≠ best} I_jf² / (I_j,best² (F - 1)), in [0, 1].
+    """Whether each dimension informs of one factor: mean_j 1 - Σ_{f ≠ best} I_jf² / (I_j,best² (F - 1)), in [0, 1].
 
-    A dimension that knows none counts 0.
+    I_jf is the mutual information of dimension j and factor f. A dimension that informs of no factor counts as 0.
 
     Reference: Ridgeway and Mozer 2018, "Learning Deep Disentangled Embeddings with the F-Statistic Loss", section 3.
 
+    Args:
+        codes: posterior means, (N, D), N from 20 up.
+        factors: values by name, (N,) each; two or more.
+        bins: number of bins of equal width into which each code dimension is cut, from 2 up.
+
     Raises:
-        NotDefinedError: as for `mig`, and if there is one factor alone.
+        NotDefinedError: if there is no code, a factor that is constant, fewer than 20 rows, or fewer than 2 factors.
     """
-    codes, classes = _checked(codes, factors, least=2)
+    codes, classes = checked(codes, factors, least=2)
     squared = _information(codes, classes, bins) ** 2
     best = squared.max(1)
     known = best > 1e-12
@@ -190,28 +211,35 @@ def modularity(codes: Codes, factors: Factors, *, bins: int = 20) -> float:
 def factor_vae_score(
     codes: Codes, factors: Factors, *, num_votes: int = 800, rows_per_vote: int = 64, seed: int = 0
 ) -> float:
-    """Share of votes, in [0, 1], where the dimension that varies least tells which factor was held; chance is 1 / F.
+    """Share of votes, in [0, 1], in which the dimension that varies least names the factor that was fixed.
 
-    Rows that share a (binned) factor are looked for in the table, since no new data can be generated from it. Half of
-    the votes choose the factor of each dimension, the other half are scored. Dimensions whose variance is below .05 are
-    left out; without any left the score is 0.
+    Chance is 1 / F. The rows of a vote share the (binned) value of a factor; they are chosen from the table, since no
+    new data can be generated. One half of the votes chooses the factor that each dimension names, the other half is
+    scored. Dimensions of variance below .05 are left out; if none is left, the score is 0.
 
     Reference: Kim and Mnih 2018, "Disentangling by Factorising", section 4.
 
+    Args:
+        codes: posterior means, (N, D), N from 20 up.
+        factors: values by name, (N,) each; two or more.
+        num_votes: number of votes, from 2 up.
+        rows_per_vote: rows of a vote at most, from 2 up.
+        seed: of all random draws.
+
     Raises:
-        NotDefinedError: as for `mig`, and if there is one factor alone.
+        NotDefinedError: if there is no code, a factor that is constant, fewer than 20 rows, or fewer than 2 factors.
     """
-    codes, classes = _checked(codes, factors, least=2)
+    codes, classes = checked(codes, factors, least=2)
     rng = np.random.default_rng(seed)
     codes = codes[:, codes.var(0) >= 0.05]
     if codes.shape[1] == 0:
         return 0.0
     scale = codes.var(0)
-    held = list(classes.values())
-    votes = np.zeros((2, codes.shape[1], len(held)), int)
+    fixed = list(classes.values())
+    votes = np.zeros((2, codes.shape[1], len(fixed)), int)
     for vote in range(num_votes):
-        k = int(rng.integers(len(held)))
-        rows = _sharing(held[k], rows_per_vote, rng)
+        k = int(rng.integers(len(fixed)))
+        rows = _sharing(fixed[k], rows_per_vote, rng)
         votes[vote % 2, (codes[rows].var(0) / scale).argmin(), k] += 1
     chosen = votes[0].argmax(1)
     return float(votes[1][np.arange(len(chosen)), chosen].sum() / votes[1].sum())
@@ -220,23 +248,30 @@ def factor_vae_score(
 def beta_vae_score(
     codes: Codes, factors: Factors, *, num_points: int = 800, pairs_per_point: int = 32, seed: int = 0
 ) -> float:
-    """Accuracy, in [0, 1], with which mean |z - z'| over pairs that share a factor tells which; chance is 1 / F.
+    """Accuracy, in [0, 1], of a linear classifier that names the factor that pairs share, from their mean |z - z'|.
 
-    As for `factor_vae_score`, rows that share a (binned) factor are looked for in the table. The classifier is linear.
-    All pairs of a point share one value of the factor, where in the reference each pair has its own.
+    Chance is 1 / F. Pairs that share the (binned) value of a factor are chosen from the table, since no new data can be
+    generated. All pairs of a point share one value; in the reference each pair has its own.
 
     Reference: Higgins et al. 2017, "β-VAE", section 3.
 
+    Args:
+        codes: posterior means, (N, D), N from 20 up.
+        factors: values by name, (N,) each; two or more.
+        num_points: number of points; the classifier is fitted to one half and scored on the other.
+        pairs_per_point: pairs over which a point is the mean, from 1 up; fewer if too few rows share the value.
+        seed: of all random draws.
+
     Raises:
-        NotDefinedError: as for `mig`, and if there is one factor alone.
+        NotDefinedError: if there is no code, a factor that is constant, fewer than 20 rows, or fewer than 2 factors.
     """
-    codes, classes = _checked(codes, factors, least=2)
+    codes, classes = checked(codes, factors, least=2)
     rng = np.random.default_rng(seed)
     codes = (codes - codes.mean(0)) / np.maximum(codes.std(0), 1e-12)
-    held = list(classes.values())
-    points, answers = np.zeros((num_points, codes.shape[1])), rng.integers(len(held), size=num_points)
+    fixed = list(classes.values())
+    points, answers = np.zeros((num_points, codes.shape[1])), rng.integers(len(fixed), size=num_points)
     for point, k in enumerate(answers):
-        rows = _sharing(held[k], 2 * pairs_per_point, rng)
+        rows = _sharing(fixed[k], 2 * pairs_per_point, rng)
         half = len(rows) // 2
         points[point] = np.abs(codes[rows[:half]] - codes[rows[half : 2 * half]]).mean(0)
     half = num_points // 2
@@ -246,14 +281,18 @@ def beta_vae_score(
 
 
 def udr(codes: Codes, others: Sequence[Codes]) -> float:
-    """Unsupervised disentanglement ranking, Spearman variant: whether other seeds find the same dimensions, in [0, 1].
+    """Unsupervised disentanglement ranking, Spearman variant: do other seeds find the same dimensions? In [0, 1].
 
-    With R_ab = |Spearman correlation| of dimension a of one run and b of another, both of the same data in the same
-    order: the mean over all dimensions a, b of max_b R_ab² / Σ_b R_ab and max_a R_ab² / Σ_a R_ab; then the median over
-    the other runs. Dimensions whose variance is below .01 (not active) are left out.
+    R_ab is the absolute Spearman correlation of dimension a of one run and dimension b of another. The score of two
+    runs is the mean over all dimensions of max_b R_ab² / Σ_b R_ab and max_a R_ab² / Σ_a R_ab. The result is the median
+    over the other runs. Dimensions of variance below .01 are not active and are left out.
 
     Reference: Duan et al. 2020, "Unsupervised Model Selection for Variational Disentangled Representation Learning",
-    equation 3; there a dimension counts if its KL exceeds .01.
+    equation 3; there a dimension is active if its KL exceeds .01.
+
+    Args:
+        codes: posterior means of one run, (N, D).
+        others: posterior means of each other run, (N, any D), of the same data in the same order.
 
     Raises:
         NotDefinedError: if no other run is given, or a run has no active dimension.
@@ -276,110 +315,6 @@ def udr(codes: Codes, others: Sequence[Codes]) -> float:
     return float(np.median(scores))
 
 
-def mutual_information(code: Codes, factor: np.ndarray, *, neighbours: int = 3) -> float:
-    """Nats that a code of any number of dimensions tells of a factor, by nearest neighbours; at least 0.
-
-    I = ψ(N) + ψ(k) - <ψ(N_f)> - <ψ(m)>: m counts the rows within the distance of the k-th neighbour of the same class,
-    in the maximum norm of codes of unit variance. Many dimensions bias it low.
-
-    Reference: Ross 2014, "Mutual Information between Discrete and Continuous Data Sets", equation 2.
-
-    Args:
-        code: (N, D); constant, or without a column, it tells nothing.
-        factor: (N,).
-        neighbours: k.
-
-    Raises:
-        NotDefinedError: if the factor is constant or there are too few rows.
-    """
-    code = np.asarray(code, float)
-    if code.ndim == 2 and code.shape[1] == 0:
-        return 0.0
-    code, classes = _checked(code, {"factor": factor})
-    kinds = classes["factor"]
-    code = code[:, code.std(0) > 1e-12]
-    if code.shape[1] == 0:
-        return 0.0
-    code = (code - code.mean(0)) / code.std(0)
-    code += 1e-10 * np.random.default_rng(0).normal(size=code.shape)  # rows that are equal would have no neighbours
-    radius, same, used = np.zeros(len(code)), np.zeros(len(code)), np.zeros(len(code))
-    for kind in np.unique(kinds):
-        rows = np.flatnonzero(kinds == kind)
-        k = min(neighbours, len(rows) - 1)
-        if k > 0:
-            radius[rows] = cKDTree(code[rows]).query(code[rows], k + 1, p=np.inf)[0][:, -1]
-            same[rows], used[rows] = len(rows), k
-    rows = np.flatnonzero(used)
-    within = cKDTree(code[rows]).query_ball_point(
-        code[rows], np.nextafter(radius[rows], 0), p=np.inf, return_length=True
-    )
-    nats = digamma(len(rows)) + np.mean(digamma(used[rows]) - digamma(same[rows]) - digamma(within))
-    return max(0.0, float(nats))
-
-
-def normalised_mutual_information(levels: Sequence[Codes], factors: Factors) -> Float[np.ndarray, "levels factors"]:
-    """What each level tells of each factor as a share of the factor's entropy, in [0, 1]: I(z_l; f) / H(f).
-
-    By `mutual_information`; a continuous factor is that of its quantile bins.
-
-    Raises:
-        NotDefinedError: if a factor is constant or there are too few rows.
-    """
-    entropies = {name: _entropy(_classes(name, factor)) for name, factor in factors.items()}
-    table = [[mutual_information(code, factors[name]) / entropies[name] for name in factors] for code in levels]
-    return np.clip(np.array(table, float).reshape(len(levels), len(factors)), 0, 1)
-
-
-# Shared by several ---------------------------------------------------------------------------------------------------
-
-
-def _checked(codes: Codes, factors: Factors, *, least: int = 1) -> tuple[Codes, dict[str, Int[np.ndarray, " n"]]]:
-    """The codes, and the classes of each factor."""
-    codes = np.asarray(codes, float)
-    if codes.ndim != 2 or not np.isfinite(codes).all():
-        raise ValueError(
-            f"codes of shape {codes.shape}: give a finite table with a row per datum, a column per dimension"
-        )
-    lengths = {name: np.shape(factor) for name, factor in factors.items()}
-    if any(shape != (len(codes),) for shape in lengths.values()):
-        raise ValueError(
-            f"factors of shapes {lengths} for {len(codes)} rows of codes; give each factor one value a row"
-        )
-    if codes.shape[1] == 0:
-        raise NotDefinedError("there is no code")
-    if len(codes) < MIN_ROWS:
-        raise NotDefinedError(f"{len(codes)} rows are too few; give at least {MIN_ROWS}")
-    if len(factors) < least:
-        raise NotDefinedError(f"it takes {least} factor{'s' * (least > 1)}; {len(factors)} are given")
-    return codes, {name: _classes(name, factor) for name, factor in factors.items()}
-
-
-def is_class(factor: np.ndarray) -> bool:
-    """Whether a factor's values are classes: truth values, or integers of up to 50 values; else they are numbers."""
-    factor = np.asarray(factor)
-    return factor.dtype.kind in "biu" and len(np.unique(factor)) <= MAX_CLASSES
-
-
-def _classes(name: str, factor: np.ndarray) -> Int[np.ndarray, " n"]:
-    """A factor's classes as 0, 1, …: its values, or the quantile bin of each."""
-    factor = np.asarray(factor)
-    if factor.dtype.kind not in "biuf" or not np.isfinite(factor).all():
-        raise ValueError(f"the factor {name!r} is not all finite numbers; leave it out, or the rows that lack it")
-    if len(np.unique(factor)) < 2:
-        raise NotDefinedError(f"the factor {name!r} is the same in all rows; leave it out")
-    if is_class(factor):
-        return np.unique(factor, return_inverse=True)[1]
-    edges = np.unique(np.quantile(factor, np.linspace(0, 1, FACTOR_BINS + 1)[1:-1]))
-    kinds = np.unique(np.digitize(factor, edges), return_inverse=True)[1]
-    # Where nearly all rows have the smallest value, all quantiles are that; then the two classes are it and the rest.
-    return kinds if kinds.max() > 0 else (factor > factor.min()).astype(int)
-
-
-def _entropy(kinds: Int[np.ndarray, " n"]) -> float:
-    shares = np.bincount(kinds) / len(kinds)
-    return float(-xlogy(shares, shares).sum())
-
-
 def _information(codes: Codes, classes: Mapping[str, np.ndarray], bins: int) -> Float[np.ndarray, "d factors"]:
     """I(z_j; f) of every dimension and factor, from histograms."""
     table = np.zeros((codes.shape[1], len(classes)))
@@ -391,13 +326,13 @@ def _information(codes: Codes, classes: Mapping[str, np.ndarray], bins: int) -> 
 
 
 def _gap(scores: Float[np.ndarray, "d factors"], units: Float[np.ndarray, " factors"]) -> float:
-    """The mean over columns of the largest less the second largest of their entries, each in its own units."""
+    """The mean over columns of the largest score less the second largest, each divided by its unit."""
     ordered = np.sort(np.vstack([scores, np.zeros_like(scores[:1])]), axis=0)[::-1]
     return float(((ordered[0] - ordered[1]) / units).mean())
 
 
 def _purity(importance: Float[np.ndarray, "rows columns"]) -> float:
-    """1 less the entropy of each row's shares, in units of the largest possible, weighed by the row's sum."""
+    """The mean over rows of 1 - entropy of the row's shares / the largest possible, weighted by the sum of the row."""
     total = importance.sum()
     if total <= 0:
         return 0.0
@@ -423,7 +358,7 @@ def _halves(num: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _sharing(kinds: Int[np.ndarray, " n"], num: int, rng: np.random.Generator) -> Int[np.ndarray, " rows"]:
-    """At most `num` rows of one class, of a class that has two or more."""
+    """At most `num` rows of one class, which is chosen from those with two rows or more."""
     common = np.flatnonzero(np.bincount(kinds) >= 2)
     if len(common) == 0:
         raise NotDefinedError("no two rows share the value of a factor")

@@ -1,4 +1,4 @@
-"""What can be read from codes, or from pixels: probes of stated capacity, fitted on some data and scored on others."""
+"""Probes of known capacity, which predict factors from codes or pixels; fitted to some data, scored on others."""
 
 import warnings
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 from vlae.errors import NotDefinedError
-from vlae.evaluation.metrics import is_class
+from vlae.evaluation.information import is_class
 
 Capacity = Literal["linear", "small", "large"]
 
@@ -25,18 +25,19 @@ LITERATURE = (256,)
 FIT_SHARE = 0.6  # of the data; the rest is scored
 LEARNING_RATE = 2e-3
 MAX_PASSES = 60  # of a network over the data
-PATIENCE = 8  # passes without a better prediction of anything, after which it ends
+PATIENCE = 8  # passes without a better prediction of any factor, after which it ends
 
 
 @dataclass(frozen=True)
 class Targets:
-    """Factors to predict, one least-squares column per number and per class, all of mean 0 and variance 1.
+    """Factors to predict. A number has one column and a class factor one per class, of mean 0 and variance 1.
 
     Attributes:
         names: of the factors.
-        values: each factor's own values, (N,).
-        columns: what a probe is fitted to, (N, columns).
-        classes: for each factor, its columns and the value that each stands for; None: a number, in one column.
+        values: the values of each factor, (N,).
+        columns: the regression targets, (N, columns).
+        places: for each factor, its columns.
+        classes: for each factor, the class of each of its columns; None if it is a number.
     """
 
     names: tuple[str, ...]
@@ -47,12 +48,12 @@ class Targets:
 
 
 def targets_of(factors: Mapping[str, np.ndarray]) -> tuple[Targets, dict[str, str]]:
-    """The factors that can be predicted, and why the others cannot.
+    """The factors that can be predicted, and the reason why each of the others cannot.
 
-    Integers of up to 50 values, and truth values, are classes; all else are numbers.
+    Truth values, and integers of up to 50 values, are classes. All others are numbers.
 
     Args:
-        factors: by name, (N,) each.
+        factors: values by name, (N,) each.
     """
     names: list[str] = []
     values: list[np.ndarray] = []
@@ -60,8 +61,8 @@ def targets_of(factors: Mapping[str, np.ndarray]) -> tuple[Targets, dict[str, st
     places: list[slice] = []
     classes: list[np.ndarray | None] = []
     left_out: dict[str, str] = {}
-    for name, given in factors.items():
-        value = np.asarray(given)
+    for name, factor in factors.items():
+        value = np.asarray(factor)
         kinds = np.unique(value)
         if len(kinds) < 2:
             left_out[name] = "it is the same in all the data"
@@ -82,7 +83,12 @@ def targets_of(factors: Mapping[str, np.ndarray]) -> tuple[Targets, dict[str, st
 
 
 def split(num: int, seed: int) -> tuple[Int[np.ndarray, " fit"], Int[np.ndarray, " scored"]]:
-    """Rows to fit on and rows to score on, at random."""
+    """Divides rows at random into 60% to fit to and 40% to score.
+
+    Args:
+        num: number of rows.
+        seed: of the division.
+    """
     rows = np.random.default_rng(seed).permutation(num)
     return np.split(rows, [round(FIT_SHARE * num)])  # type: ignore[return-value]
 
@@ -90,19 +96,20 @@ def split(num: int, seed: int) -> tuple[Int[np.ndarray, " fit"], Int[np.ndarray,
 def predict(
     inputs: Float[np.ndarray, "n d"], targets: Targets, *, hidden: tuple[int, ...] = LITERATURE, seed: int = 0
 ) -> dict[str, float]:
-    """How well each factor can be predicted from the inputs, on data the probe was not fitted to.
+    """How well a probe predicts each factor from the inputs, on data it was not fitted to.
 
-    One least-squares probe predicts all factors at once: ridge regression, or a network of the hidden ReLU units
-    given, trained by Adam. Each factor is read off after the pass that predicts it best on a tenth of the data kept
-    for that: what one has learned must not be lost while another is still learning. The score of a number is R²; that
-    of a class is the accuracy of the highest output above that of always naming the most frequent class,
-    (a - a₀) / (1 - a₀). Both are 1 at best, 0 for a guess, and may be negative.
+    One least-squares probe predicts all factors: ridge regression, or a network of ReLU units trained by Adam. Of the
+    network, the prediction of each factor is taken after its own best pass, judged on a tenth of the rows to fit to. So
+    a factor does not suffer while the network still learns another.
+
+    The score of a number is R². The score of a class is the accuracy a above chance, (a - a₀) / (1 - a₀), where a₀ is
+    that of always naming the most frequent class. Both are at most 1, about 0 for a guess, and may be negative.
 
     Args:
-        inputs: codes or pixels; without columns every score is 0.
-        targets: of the same data.
-        hidden: units of the network; none: linear.
-        seed: of the split, the network's weights and batches.
+        inputs: codes or pixels, (N, D); if D is 0, every score is 0.
+        targets: factors of the same data.
+        hidden: number of units of each hidden layer; () for ridge regression.
+        seed: of the split, the network's weights and its batches.
     """
     if inputs.shape[1] == 0 or not targets.names:
         return dict.fromkeys(targets.names, 0.0)
@@ -156,13 +163,18 @@ def accuracy(
     hidden: tuple[int, ...] = LITERATURE,
     seed: int = 0,
 ) -> float:
-    """Share of labels, in [0, 1], that a classifier on the inputs gets right, on data it was not fitted to.
+    """Accuracy, in [0, 1], of a classifier that predicts labels from the inputs, on data it was not fitted to.
 
-    With hidden units, a network of them with ReLU (Reference: Cui et al. 2023, table 1: two linear layers, 256
-    hidden); without, logistic regression.
+    Reference: Cui et al. 2023, table 1: two linear layers with 256 hidden units.
+
+    Args:
+        inputs: codes or pixels, (N, D), D from 1 up.
+        labels: classes, (N,).
+        hidden: number of ReLU units of each hidden layer; () for logistic regression.
+        seed: of the split and the network's weights.
 
     Raises:
-        NotDefinedError: if all labels are the same, or there is no input.
+        NotDefinedError: if all labels are the same, or the inputs have no column.
     """
     if len(np.unique(labels)) < 2:
         raise NotDefinedError("all the data have the same label")
@@ -183,10 +195,14 @@ def accuracy(
 
 
 def standardised(inputs: Float[np.ndarray, "n d"], fit: Int[np.ndarray, " fit"]) -> Float[np.ndarray, "n d"]:
-    """The inputs less their mean, over their standard deviation, both of the rows that are fitted to.
+    """Subtracts the mean of each column and divides by its standard deviation, both of the rows to fit to.
 
-    A column that varies less than a tenth as much as all do on average is divided by that tenth: a pixel at the border
-    that is lit in one image of thousands, or a dead dimension of a code, must not become the largest of all.
+    The divisor is at least a tenth of the root mean square standard deviation of all columns. So a dead dimension of a
+    code, or a border pixel that is lit in one image of thousands, does not become the largest column.
+
+    Args:
+        inputs: codes or pixels, (N, D).
+        fit: numbers of the rows to fit to.
     """
     mean, stddev = inputs[fit].mean(0), inputs[fit].std(0)
     least = max(0.1 * float(np.sqrt((stddev**2).mean())), 1e-12)
@@ -194,7 +210,7 @@ def standardised(inputs: Float[np.ndarray, "n d"], fit: Int[np.ndarray, " fit"])
 
 
 def _enough_of_each(labels: np.ndarray) -> bool:
-    """Whether a tenth of the labels, drawn class by class, can have each class in it."""
+    """Whether a tenth of the labels, drawn class by class, can contain every class."""
     kinds, counts = np.unique(labels, return_counts=True)
     return bool(counts.min() >= 2 and len(labels) // 10 >= len(kinds))
 
@@ -211,7 +227,7 @@ def _above_chance(true: np.ndarray, predicted: np.ndarray, fitted: np.ndarray) -
 
 
 class _unfinished(warnings.catch_warnings):  # noqa: N801 - used as a statement
-    """Lets a probe end at its largest number of passes without a word: the number is part of the protocol."""
+    """Hides the warning of a probe that ends at its largest number of passes, which is part of the protocol."""
 
     def __enter__(self) -> None:
         super().__enter__()

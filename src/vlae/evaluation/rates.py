@@ -1,4 +1,4 @@
-"""What a model's levels cost and how well it explains data, measured on data it was not trained on."""
+"""What each level of a model costs, and how well the model explains data it was not trained on."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,26 +15,31 @@ from vlae.models.inference import as_input, evaluating
 from vlae.objectives.elbo import distortion, rates_per_dimension
 from vlae.shapes import is_image
 
-STARVED_NATS = 1.0  # a level that costs less says little
-DEAD_NATS = 0.1  # a level that costs less says next to nothing about a datum
+STARVED_NATS = 1.0  # a level that costs less carries little information
+DEAD_NATS = 0.1  # a level that costs less carries almost no information
 
 
 def summarise(model: LatentModel, values: np.ndarray, *, batch_size: int = 500, seed: int = 0) -> dict[str, Any]:
-    """How well a model explains data, and what it pays on each level.
+    """Measures how well a model explains data, and what each level costs.
 
     Args:
-        model: in any mode; it is measured in eval mode and left as it was.
+        model: any model, in train or eval mode; it is measured in eval mode and left as it was.
         values: uint8 images (N, C, H, W) or float32 vectors (N, D).
-        batch_size: how many at a time.
+        batch_size: number of data at a time, from 1 up.
         seed: of the sampled codes, which are drawn batch by batch.
 
     Returns:
-        num_images; reconstruction: mse, mae and psnr in dB per pixel of images in [0, 1] (of vectors: in their own
-        units, without psnr), from the posterior means; distortion_nats and elbo_nats per datum, from sampled codes;
-        levels: of each level its number, code_size, kl_nats in all and kl_nats_per_dimension, share of the rate of all
-        levels, and active_units (dimensions whose posterior mean varies by more than .01, Reference: Burda et al. 2016,
-        section 5.3); and not_defined: of each number that this model does not define, the reason. Such a number is
-        None: all that need a density where the model has none, all but num_images where it has no encoder.
+        A dictionary that JSON can hold. A number that the model does not define is None: all that need a density if
+        the model has none, all but num_images if it has no encoder.
+
+        - num_images: N.
+        - reconstruction: from the posterior means, per pixel of images in [0, 1]: mse, mae, and psnr in dB. Of vectors,
+          mse and mae in their own units.
+        - distortion_nats and elbo_nats: per datum, from sampled codes.
+        - levels: for each level its number ("level"), code_size, kl_nats, kl_nats_per_dimension, share of the rate of
+          all levels in [0, 1], and active_units, the number of dimensions whose posterior mean has a variance above .01
+          (Reference: Burda et al. 2016, section 5.3).
+        - not_defined: if some numbers are not defined, the reason of each.
     """
     num = len(values)
     if "encoder" in model.lacks:
@@ -83,7 +88,7 @@ def summarise(model: LatentModel, values: np.ndarray, *, batch_size: int = 500, 
 
 
 def _without_encoder(model: LatentModel, num: int) -> dict[str, Any]:
-    """The summary of a model that only generates."""
+    """The summary of a model that has no encoder."""
     undefined = ("kl_nats", "kl_nats_per_dimension", "share", "active_units")
     levels = [
         {"level": level, "code_size": size, **dict.fromkeys(undefined)}
@@ -101,22 +106,21 @@ def _without_encoder(model: LatentModel, num: int) -> dict[str, Any]:
 
 
 def ablate(model: LatentModel, values: np.ndarray, *, batch_size: int = 500, seed: int = 0) -> list[dict[str, Any]]:
-    """What is lost without a level: the distortion and squared error that are added when its code is drawn afresh.
+    """Measures what is lost without a level: the distortion and squared error added if its code is drawn afresh.
 
-    A level is replaced by its prior by replacing its noise (see `LatentModel.place`), so where priors are conditional,
-    what lies below moves with it.
+    A level is replaced by its prior: its noise is drawn, and `LatentModel.place` makes the code. So if the priors of
+    the levels below depend on this level, their codes change too.
 
     Args:
-        model: in any mode; it is measured in eval mode and left as it was.
+        model: any model, in train or eval mode; it is measured in eval mode and left as it was.
         values: uint8 images (N, C, H, W) or float32 vectors (N, D).
-        batch_size: how many at a time.
-        seed: of all that is drawn.
+        batch_size: number of data at a time, from 1 up.
+        seed: of all random draws.
 
     Returns:
-        For each level k, level 1 first: without_it, when it alone is drawn afresh; and kept_upwards, when only levels
-        k … L are kept and those below are drawn afresh (nothing, for level 1). In each distortion_nats and mse, added
-        to those of codes drawn from the posteriors. None for a level without a code, and for a distortion that the
-        model does not define.
+        For each level k, level 1 first: "without_it", if only level k is drawn afresh; and "kept_upwards", if all
+        levels below k are drawn afresh (for level 1, none). Each has distortion_nats and mse, less those of codes drawn
+        from the posteriors. None for a level without a code, and for a distortion that the model does not define.
 
     Raises:
         NotDefinedError: if the model has no encoder.
@@ -145,14 +149,14 @@ def ablate(model: LatentModel, values: np.ndarray, *, batch_size: int = 500, see
 
 
 def rates_of(model: LatentModel, posteriors: tuple[CodeDistribution, ...]) -> Tensor:
-    """The KL of every level for each datum in nats, (levels, n): what its code costs.
+    """The rate of each level for each datum: the KL of its posterior from its prior in nats, (levels, n).
 
-    A conditional prior is taken at the posterior means of the codes above, so that nothing is drawn and a datum's
-    rates depend on no other datum; the flat ladder's are exact.
+    A prior that depends on the codes above is taken at their posterior means. So nothing is drawn, and the rates of a
+    datum depend on no other datum. For the flat ladder the rates are exact.
 
     Args:
-        model: in eval mode.
-        posteriors: what it infers, one per level.
+        model: any model with an encoder, in eval mode.
+        posteriors: of the codes, as `model.infer` returns them, one per level, for n data.
     """
     means = tuple(q.mean for q in posteriors)
     rates = []
@@ -164,16 +168,16 @@ def rates_of(model: LatentModel, posteriors: tuple[CodeDistribution, ...]) -> Te
 def elbos_of(
     model: LatentModel, x: Tensor, posteriors: tuple[CodeDistribution, ...], *, num_draws: int = 8, seed: int = 0
 ) -> Tensor:
-    """The evidence lower bound of each datum in nats, (n,), by draws that all data share.
+    """The evidence lower bound of each datum in nats, (n,), from noise that all data share.
 
-    Every datum's codes are placed by the same few ε and their opposites, so that its bound does not depend on the data
-    beside it, and the same seed gives the same number. (A conditional posterior is taken at the means.)
+    The codes of every datum are placed by the same few ε and their negatives. So the bound of a datum depends on no
+    other datum, and the same seed gives the same number. A posterior that depends on other codes is taken at the means.
 
     Args:
-        model: in eval mode.
-        x: data as the model takes them, (n, *shape).
-        posteriors: what it infers from them.
-        num_draws: how many ε, an even number.
+        model: any model with an encoder, in eval mode.
+        x: the data, float (n, *shape); images are in [0, 1].
+        posteriors: of the codes of `x`, as `model.infer` returns them, one per level.
+        num_draws: number of ε and negatives together, even, from 2 up.
         seed: of the ε.
 
     Raises:
@@ -190,7 +194,7 @@ def elbos_of(
 
 
 def _errors(model: LatentModel, codes: Codes, x: Tensor) -> np.ndarray:
-    """Distortion (0 where there is no density) and squared error per dimension of these codes, over the batch."""
+    """Distortion in nats (0 without a density) and squared error per dimension of codes, summed over the batch."""
     likelihood = model.generate(codes)
     squared = (model.picture_of(likelihood) - x).double().square().flatten(1).mean(1).sum()
     dense = "density" not in model.lacks
@@ -198,13 +202,21 @@ def _errors(model: LatentModel, codes: Codes, x: Tensor) -> np.ndarray:
 
 
 def count_active(means: Float[Tensor, "n size"]) -> int:
-    """How many dimensions of a code have a posterior mean that varies by more than .01 between data."""
+    """The number of active units of a code: dimensions whose posterior mean has a variance above .01 over the data.
+
+    Args:
+        means: posterior means, (n, code size).
+    """
     variance = (means - means.mean(0)).square().sum(0) / max(1, len(means) - 1)
     return int((variance > 0.01).sum())
 
 
 def number(value: float | None, form: str) -> str:
     """A number as text, or "not defined".
+
+    Args:
+        value: the number; None if it is not defined.
+        form: the format, such as ".2f".
 
     Examples:
         >>> number(0.256, ".2f"), number(None, ".2f")
@@ -214,19 +226,22 @@ def number(value: float | None, form: str) -> str:
 
 
 def is_dead(level: Mapping[str, Any]) -> bool:
-    """Whether a level has a code that says next to nothing.
+    """Whether a level has a code that costs less than 0.1 nats.
 
     Args:
-        level: its code_size and kl_nats, which is None where the model does not define it.
+        level: a level of `summarise`, with code_size and kl_nats; the latter is None if it is not defined.
     """
     return bool(level["code_size"]) and level["kl_nats"] is not None and level["kl_nats"] < DEAD_NATS
 
 
 def shortage(level: Mapping[str, Any]) -> str | None:
-    """The warning of a level that is dead, starved (of less than a nat) or too large; None of any other.
+    """The warning of a level that is dead (below 0.1 nats), starved (below 1 nat) or too large; None of any other.
+
+    A level is too large if fewer than half of its units are active.
 
     Args:
-        level: its level, code_size, kl_nats and active_units; the last two are None where not defined.
+        level: a level of `summarise`, with level, code_size, kl_nats and active_units; the last two are None if they
+            are not defined.
     """
     number, size, nats, active = (level[name] for name in ("level", "code_size", "kl_nats", "active_units"))
     if nats is None:

@@ -1,4 +1,4 @@
-"""Simple statistics of images: what an eye takes in before it knows what it sees."""
+"""Simple statistics of images: colour, light, edges, place and size."""
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -15,14 +15,15 @@ def statistics(images: UInt8[np.ndarray, "n channels height width"]) -> dict[str
     - "brightness": mean luminance (of grey images: how much ink), in [0, 1];
     - "contrast": standard deviation of the luminance, in [0, 0.5];
     - "edges": mean length of the luminance's gradient, per pixel;
-    - "x position", "y position": centre of what stands out from the border, as a share of the side, in [0, 1];
-    - "size": root mean square distance from that centre, as a share of the side.
+    - "x position", "y position": centre of the object, as a share of the side, in [0, 1];
+    - "size": root mean square distance of the object's pixels from that centre, as a share of the side.
 
-    What stands out is weighed by the difference from the median luminance of the outermost pixels; where nothing does,
-    the centre is the middle and the size 0. A fourth channel (or a second beside grey) is alpha and is left out.
+    The object is whatever differs from the border: each pixel has as its weight the difference of its luminance from
+    the median of the outermost pixels. If no pixel differs, all have the same weight. A fourth channel, or a second
+    beside grey, is alpha and is left out.
 
     Args:
-        images: of 1 to 4 channels.
+        images: uint8 (N, C, H, W), of 1 to 4 channels.
 
     Examples:
         >>> half = np.zeros((1, 1, 8, 8), np.uint8)
@@ -36,21 +37,23 @@ def statistics(images: UInt8[np.ndarray, "n channels height width"]) -> dict[str
 
 def _statistics(images: UInt8[np.ndarray, "n channels height width"]) -> dict[str, Float[np.ndarray, " n"]]:
     x = np.asarray(images, np.float32) / 255
-    found = {}
+    measured = {}
     if x.shape[1] >= 3:
-        found = {f"mean {colour}": x[:, channel].mean((1, 2)) for channel, colour in enumerate(COLOURS)}
+        measured = {f"mean {colour}": x[:, channel].mean((1, 2)) for channel, colour in enumerate(COLOURS)}
         luminance = np.tensordot(LUMINANCE, x[:, :3], (0, 1))
     else:
         luminance = x[:, 0]
     down, right = np.gradient(luminance, axis=(1, 2))
     border = np.concatenate([luminance[:, 0], luminance[:, -1], luminance[:, 1:-1, 0], luminance[:, 1:-1, -1]], axis=1)
-    weight = np.abs(luminance - np.median(border, axis=1)[:, None, None]) + 1e-6  # nothing at all: all alike
+    weight = (
+        np.abs(luminance - np.median(border, axis=1)[:, None, None]) + 1e-6
+    )  # if no pixel differs, all weigh the same
     weight /= weight.sum((1, 2), keepdims=True)
     height, width = luminance.shape[1:]
     y, x_ = (np.arange(height) + 0.5)[:, None] / height, (np.arange(width) + 0.5) / width
     centre_x, centre_y = (weight * x_).sum((1, 2)), (weight * y).sum((1, 2))
     spread = (weight * ((x_ - centre_x[:, None, None]) ** 2 + (y - centre_y[:, None, None]) ** 2)).sum((1, 2))
-    found |= {
+    measured |= {
         "brightness": luminance.mean((1, 2)),
         "contrast": luminance.std((1, 2)),
         "edges": np.hypot(down, right).mean((1, 2)),
@@ -58,4 +61,4 @@ def _statistics(images: UInt8[np.ndarray, "n channels height width"]) -> dict[st
         "y position": centre_y,
         "size": np.sqrt(spread),
     }
-    return {name: value.astype(np.float32) for name, value in found.items()}
+    return {name: value.astype(np.float32) for name, value in measured.items()}

@@ -1,1 +1,1 @@
-"""The pictures vlae draws: panels of a model, curves, sheets of small pictures, the canvas they are laid on."""
+"""Draws figures: panels of a model, training curves, sheets of small pictures, and the canvas under them."""

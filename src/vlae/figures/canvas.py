@@ -1,4 +1,4 @@
-"""Pictures as arrays: laid out on one canvas with words, taken from a chart, written to a file."""
+"""Pictures as arrays: arranges them with words on one canvas, renders charts, writes files."""
 
 from collections.abc import Sequence
 from itertools import zip_longest
@@ -24,7 +24,13 @@ LETTERS = 14
 
 
 def grid(tiles: Sequence[Picture] | Pictures, columns: int, gap: int = GAP) -> Picture:
-    """Tiles in reading order on white, each in the middle of its row and column, `gap` pixels apart."""
+    """Tiles in reading order on white, each in the middle of its row and column.
+
+    Args:
+        tiles: uint8 pictures (H, W, 3), of any sizes; one or more.
+        columns: number of tiles in a row, from 1 up.
+        gap: pixels between rows and between columns, from 0 up.
+    """
     rows = [tiles[first : first + columns] for first in range(0, len(tiles), columns)]
     heights = [max(len(tile) for tile in row) for row in rows]
     widths = [max(tile.shape[1] for tile in column if tile is not None) for column in zip_longest(*rows)]
@@ -41,8 +47,8 @@ def sheet(rows: Sequence[Sequence[Picture | str]], *, least: int = TILE) -> Pict
     """A table of pictures and words, each in the middle of its row and column.
 
     Args:
-        rows: of one length; an empty word leaves its place empty.
-        least: side in pixels below which a picture is enlarged, by a whole factor.
+        rows: each with the same number of cells: uint8 pictures (H, W, 3), or words; "" leaves a cell empty.
+        least: pixels; a picture whose longer side is shorter than this is enlarged by a whole factor.
 
     Raises:
         ValueError: if the rows differ in length.
@@ -60,12 +66,22 @@ def _cell(cell: Picture | str, least: int) -> Picture:
 
 
 def blank(height: int, width: int) -> Picture:
-    """A white one."""
+    """A white picture.
+
+    Args:
+        height: pixels, from 1 up.
+        width: pixels, from 1 up.
+    """
     return np.full((height, width, 3), 255, dtype=np.uint8)
 
 
 def text(words: str, size: int = LETTERS) -> Picture:
-    """Black words on white, cut to their width; the height depends on the number of lines alone."""
+    """Black words on white, as wide as the words; the height depends only on the size and the number of lines.
+
+    Args:
+        words: one or more lines, divided by newlines.
+        size: of the letters, in pixels.
+    """
     font = ImageFont.load_default(size=size)
     width = ceil(max(font.getlength(line) for line in words.split("\n"))) + 2
     height = ceil(1.5 * size) * (words.count("\n") + 1)
@@ -76,7 +92,7 @@ def text(words: str, size: int = LETTERS) -> Picture:
 
 
 def rendered(figure: "Figure") -> Picture:
-    """What a matplotlib figure shows."""
+    """A matplotlib figure as a picture."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     canvas: Any = FigureCanvasAgg(figure)
@@ -85,7 +101,11 @@ def rendered(figure: "Figure") -> Picture:
 
 
 def save(picture: Picture, path: str | Path) -> Path:
-    """Writes a picture as PNG, whole or not at all, making the folders it needs; returns the path.
+    """Writes a picture as a PNG file, whole or not at all; returns the path.
+
+    Args:
+        picture: uint8 (H, W, 3).
+        path: file to write; missing folders are made.
 
     Raises:
         WriteError: if it cannot be written.
@@ -98,10 +118,14 @@ def save(picture: Picture, path: str | Path) -> Path:
 
 
 def keep(picture: Picture, out: str | Path | None) -> Image.Image:
-    """A picture as a PIL image, kept in a PNG file if one is named.
+    """A picture as a PIL image, which is also written to a PNG file if one is named.
+
+    Args:
+        picture: uint8 (H, W, 3).
+        out: file to write, with a name that ends in .png; None: no file.
 
     Raises:
-        ValueError: if the file is not called PNG.
+        ValueError: if the name of the file does not end in .png.
         WriteError: if it cannot be written.
     """
     if out is not None:
@@ -113,8 +137,11 @@ def keep(picture: Picture, out: str | Path | None) -> Image.Image:
 def check_png(out: Path) -> None:
     """Refuses a name for a figure that does not end in .png.
 
+    Args:
+        out: the file that is to be written.
+
     Raises:
-        ValueError: if it does not.
+        ValueError: if its name does not end in .png.
     """
     if out.suffix.lower() != ".png":
         raise ValueError(f"a figure is a PNG file; {out} is not called one: give a name that ends in .png")

@@ -9,13 +9,13 @@ from vlae.objectives.base import split_term, title_of
 
 
 def progress(history: Mapping[str, Sequence[float | None]]) -> Picture:
-    """Training curves by the terms of the objective: on the left those of the whole, on the right those of each level.
+    """Training curves of the terms of the objective: of the whole model on the left, of each level on the right.
 
     Args:
-        history: columns of one length: "step"; the terms of the objective by their names, as "distortion", "rate_1",
-            "rate_2", …; and, if there, "fade_1", "fade_2", …, where a dashed line marks the step at which a level is
-            fully grown, and "test_distortion", "test_rate_1", …, drawn with dots. "seconds", "images_per_second" and
-            "learning_rate" are not drawn. A None or NaN is a value not measured at that step.
+        history: columns of one length, by name. "step", and the terms of the objective in nats per datum, such as
+            "distortion", "rate_1", "rate_2", …, are needed. "test_distortion", "test_rate_1", … are drawn with dots.
+            "fade_1", "fade_2", … in [0, 1] give a dashed line at the step at which a level is fully grown. "seconds",
+            "images_per_second" and "learning_rate" are not drawn. None or NaN: not measured at that step.
 
     Raises:
         ValueError: if there is no step, no term, or the columns differ in length.
@@ -34,7 +34,9 @@ def progress(history: Mapping[str, Sequence[float | None]]) -> Picture:
     grown_at = {name: columns["step"][g.argmax()] for name, g in grown.items() if g.any() and not g[0]}
     whole = [name for name in terms if split_term(name)[1] is None]
     by_level = [name for name in terms if name not in whole]
-    several = len({split_term(name)[0] for name in by_level}) > 1  # kinds of terms, so a curve needs both words
+    several = (
+        len({split_term(name)[0] for name in by_level}) > 1
+    )  # kinds of terms, so the label of a curve names its kind and its level
 
     figure = Figure(figsize=(11, 4), dpi=100, layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -53,7 +55,7 @@ def progress(history: Mapping[str, Sequence[float | None]]) -> Picture:
             axes.plot(*test, "o:", color=color, markersize=4, label=f"{label}, test".removeprefix("training, "))
         if name in grown_at:
             axes.axvline(grown_at[name], color=color, linestyle="--", linewidth=1)
-    # The first steps' distortion is many times the rest; the axis ends where nearly all of the curve fits.
+    # The distortion of the first steps is many times the rest, so the axis ends where nearly all of the curve fits.
     shown = np.concatenate([columns[name][np.isfinite(columns[name])] for name in whole]) if whole else np.empty(0)
     if len(shown) > 20 and (high := np.quantile(shown, 0.97)) > (low := shown.min()):
         left.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
@@ -68,7 +70,11 @@ def progress(history: Mapping[str, Sequence[float | None]]) -> Picture:
 
 
 def terms_of(columns: Iterable[str]) -> list[str]:
-    """The columns of a history that are terms of an objective."""
+    """The columns of a history that are terms of an objective.
+
+    Args:
+        columns: names of all columns.
+    """
     others = ("step", "seconds", "images_per_second", "learning_rate")
     return [name for name in columns if name not in others and not name.startswith(("fade_", "test_"))]
 

@@ -1,7 +1,7 @@
-"""Every kind of figure by its name; a new kind is a function and a line here.
+"""Every kind of figure by its name. To add a kind, write a function and name it here.
 
-A figure is a function of a `model`, of held-out data `x`, or of a training's `history`, by the names of its parameters;
-what else it takes are its options.
+A figure is a function with a parameter `model`, `x` (held-out data) or `history` (of the training). Its other
+parameters are options.
 """
 
 from collections.abc import Callable, Mapping

@@ -1,8 +1,8 @@
-"""Panels of a model: what each level does, what it samples, what comes back of data.
+"""Panels of a model: what each level does, its samples, and its reconstructions of data.
 
-Every figure works in noise space (`LatentModel.place`): to hold a level is to hold its noise, so one code serves flat
-and conditional priors. Each returns a `Picture`, an array that `vlae.figures.canvas.save` writes. Nothing here asks
-which model it holds.
+Every figure fixes and varies the noise of the levels (`LatentModel.place` makes codes of it). So the same figure serves
+models with flat and with conditional priors. Each returns a `Picture`, which `vlae.figures.canvas.save` writes. Nothing
+here depends on the kind of model.
 """
 
 from collections.abc import Sequence
@@ -37,20 +37,21 @@ def levels(
 ) -> Picture:
     """What each level does: a panel per level, level 1 first, of `num` × `num` pictures in which that level varies.
 
-    A code of two dimensions is swept over a regular grid, the first dimension growing rightwards, the second upwards;
-    a code of one dimension is swept in reading order; a larger code is drawn afresh from its prior for each picture.
-    Panels are titled with their level and, in brackets, its number of dimensions; a level without a code has none.
+    A code of two dimensions is swept over a regular grid; the first dimension grows rightwards, the second upwards. A
+    code of one dimension is swept in reading order. A larger code is drawn afresh from its prior for each picture. The
+    title of a panel is its level and, in brackets, the number of dimensions. A level without a code has no panel.
 
     Reference: Zhao et al. 2017, figures 5 to 7.
 
     Args:
         model: any model.
-        start: noise of one datum, one row per level (see `noise_at`), at which levels are held; None: drawn.
-        num: pictures on a panel's side.
-        seed: of all that is drawn.
-        span: how far a sweep goes to either side, in standard deviations of the prior.
-        others: "hold" the other levels at `start`, or draw them at "random" for each picture, as the paper's MNIST
-            figure does; a level that is not swept then shows plain samples.
+        start: noise of one datum at which levels are fixed, one tensor (1, code size) per level, level 1 first, such as
+            `noise_at` returns; None: it is drawn.
+        num: pictures on each side of a panel, from 1 up.
+        seed: of all random draws.
+        span: a sweep goes from -span to span, in standard deviations of the prior.
+        others: "hold" fixes the other levels at `start`; "random" draws them for each picture, like the paper's MNIST
+            figure, and then a level that is not swept shows plain samples.
 
     Raises:
         ValueError: if `start` does not fit the model, `num` is below 1 or `others` is unknown.
@@ -77,11 +78,12 @@ def panels(
 
     Args:
         model: any model.
-        start: noise of one datum, one row per level (see `noise_at`), at which levels are held; None: drawn.
-        num: pictures on a panel's side.
-        seed: of all that is drawn.
-        span: how far a sweep goes to either side, in standard deviations of the prior.
-        others: "hold" the other levels at `start`, or draw them at "random" for each picture.
+        start: noise of one datum at which levels are fixed, one tensor (1, code size) per level, level 1 first, such as
+            `noise_at` returns; None: it is drawn.
+        num: pictures on each side of a panel, from 1 up.
+        seed: of all random draws.
+        span: a sweep goes from -span to span, in standard deviations of the prior.
+        others: "hold" fixes the other levels at `start`; "random" draws them for each picture.
 
     Raises:
         ValueError: if `start` does not fit the model, `num` is below 1 or `others` is unknown.
@@ -90,28 +92,38 @@ def panels(
         raise ValueError(f"others is {others!r}; choose one of {', '.join(get_args(Others))}")
     _check_number("num", num, 1)
     generator = torch.Generator().manual_seed(seed)
-    held = _held(model, start, num * num, generator)
+    fixed = _repeated(model, start, num * num, generator)
     changed = []
     for level in model.levels_with_code:
         fresh, size = model.draw_noise(num * num, generator), model.code_sizes[level - 1]
         varied = sweep(num, span, size) if size <= 2 else fresh[level - 1]
-        changed.append(_with_level(fresh if others == "random" else held, level, varied))
-    return [grid(tiles, num) for tiles in _drawn(model, *changed)]
+        changed.append(_with_level(fresh if others == "random" else fixed, level, varied))
+    return [grid(tiles, num) for tiles in _draw(model, *changed)]
 
 
 def samples(model: LatentModel, *, num: int = 64, seed: int = 0) -> Picture:
-    """Pictures of codes drawn from the prior, in a grid as square as can be.
+    """Pictures of codes drawn from the prior, in a grid that is as square as possible.
+
+    Args:
+        model: any model.
+        num: number of pictures, from 1 up.
+        seed: of the draw.
 
     Raises:
         ValueError: if `num` is below 1.
     """
     _check_number("num", num, 1)
     noise = model.draw_noise(num, torch.Generator().manual_seed(seed))
-    return grid(_drawn(model, noise)[0], ceil(sqrt(num)))
+    return grid(_draw(model, noise)[0], ceil(sqrt(num)))
 
 
 def reconstructions(model: LatentModel, x: Float[Tensor, "n *shape"], *, num: int = 32) -> Picture:
-    """The first `num` data, each above its reconstruction from the posterior means; fewer if `x` has fewer.
+    """Data, each above its reconstruction from the posterior means.
+
+    Args:
+        model: any model with an encoder.
+        x: the data, float; images are in [0, 1].
+        num: how many of the first data to show at most, from 1 up.
 
     Raises:
         ValueError: if `x` is not of the model's shape, or `num` is below 1.
@@ -133,15 +145,16 @@ def traversal(
     span: float = 2.0,
     max_rows: int | None = None,
 ) -> Picture:
-    """What each dimension does: a row per dimension of every code, in which it alone goes from -span to span.
+    """What each dimension does: a row per dimension of every code, in which only that dimension varies.
 
     Args:
         model: any model.
-        start: noise of one datum, one row per level (see `noise_at`), at which all else is held; None: drawn.
+        start: noise of one datum at which all other dimensions are fixed, one tensor (1, code size) per level, level 1
+            first, such as `noise_at` returns; None: it is drawn.
         seed: of the draw.
-        steps: pictures in a row.
-        span: how far a row goes to either side, in standard deviations of the prior.
-        max_rows: how many dimensions of each level to show at most, first ones first; None: all.
+        steps: pictures in a row, from 2 up.
+        span: a row goes from -span to span, in standard deviations of the prior.
+        max_rows: how many of the first dimensions of each level to show, from 1 up; None: all.
 
     Raises:
         ValueError: if `start` does not fit the model, `steps` is below 2 or `max_rows` below 1.
@@ -149,14 +162,14 @@ def traversal(
     _check_number("steps", steps, 2)
     if max_rows is not None:
         _check_number("max_rows", max_rows, 1)
-    held = _held(model, start, steps, torch.Generator().manual_seed(seed))
+    fixed = _repeated(model, start, steps, torch.Generator().manual_seed(seed))
     rows = [(level, d) for level in model.levels_with_code for d in range(model.code_sizes[level - 1])[:max_rows]]
     noises = []
     for level, dimension in rows:
-        varied = held[level - 1].clone()
+        varied = fixed[level - 1].clone()
         varied[:, dimension] = torch.linspace(-span, span, steps)
-        noises.append(_with_level(held, level, varied))
-    drawn = dict(zip(rows, (grid(tiles, steps) for tiles in _drawn(model, *noises)), strict=True))
+        noises.append(_with_level(fixed, level, varied))
+    drawn = dict(zip(rows, (grid(tiles, steps) for tiles in _draw(model, *noises)), strict=True))
     cells: list[Picture] = []
     for level, of_level in groupby(rows, key=lambda row: row[0]):
         cells += [blank(_WIDE_GAP - 2 * GAP, 1)] * 2 if cells else []
@@ -165,14 +178,14 @@ def traversal(
 
 
 def mix(model: LatentModel, x: Float[Tensor, "n *shape"], *, num: int = 8) -> Picture:
-    """Hybrids of pairs of data: levels 1 … k of A under levels k+1 … L of B, k falling from left to right.
+    """Hybrids of pairs of data: levels 1 … k of A with levels k+1 … L of B, where k falls from left to right.
 
-    A row per pair: A itself, the hybrids, B itself. A and B are x[0] and x[1], x[2] and x[3], and so on.
+    A row per pair: A, the hybrids, B. A and B are x[0] and x[1], then x[2] and x[3], and so on.
 
     Args:
-        model: any model.
-        x: the data, an even number; the last of an odd number is left out.
-        num: pairs to show at most.
+        model: any model with an encoder.
+        x: two or more data, float; images are in [0, 1]. The last of an odd number is left out.
+        num: pairs to show at most, from 1 up.
 
     Raises:
         ValueError: if `x` is not of the model's shape or holds fewer than two data, or `num` is below 1.
@@ -189,7 +202,11 @@ def mix(model: LatentModel, x: Float[Tensor, "n *shape"], *, num: int = 8) -> Pi
 
 
 def rows(model: LatentModel, titled: Sequence[tuple[str, Tensor]]) -> Picture:
-    """Rows of data, each behind its title, colours alike over all.
+    """Rows of data, each after its title, all with the same colour scale.
+
+    Args:
+        model: any model of data of this shape.
+        titled: title and data (n, *shape) of each row; one or more.
 
     Raises:
         ValueError: if there is no row, or data are not of the model's shape.
@@ -202,7 +219,14 @@ def rows(model: LatentModel, titled: Sequence[tuple[str, Tensor]]) -> Picture:
 
 
 def noise_at(model: LatentModel, x: Float[Tensor, "n *shape"]) -> Codes:
-    """The noise of data at their posterior means, one row per datum: a `start` to hold, or parts to mix.
+    """The noise of data at their posterior means: a `start` for other figures, or parts to mix.
+
+    Args:
+        model: any model with an encoder.
+        x: the data, float; images are in [0, 1].
+
+    Returns:
+        For each level, level 1 first, a tensor (n, code size).
 
     Raises:
         ValueError: if `x` is not of the model's shape.
@@ -214,32 +238,32 @@ def noise_at(model: LatentModel, x: Float[Tensor, "n *shape"]) -> Codes:
 
 
 def _decoded(model: LatentModel, noise: Codes) -> Float[Tensor, "n *shape"]:
-    """What the model makes of noise, a batch at a time."""
+    """Decodes noise, batch by batch."""
     with evaluating(model):
         batches = zip(*(torch.split(level.to(model.device), _BATCH) for level in noise), strict=True)
         return torch.cat([model.decode(model.place(batch)).cpu() for batch in batches])
 
 
 def _pictures(model: LatentModel, *parts: Tensor, least: int = TILE) -> list[Pictures]:
-    """Each part as pictures at least `least` wide or high, colours alike over all parts."""
+    """Each part as pictures with a side of at least `least` pixels, all with the same colour scale."""
     small = to_pictures(torch.cat([part.cpu() for part in parts]), model.shape)
     factor = ceil(least / max(small.shape[1:3]))
     large = iter(small.repeat(factor, axis=1).repeat(factor, axis=2))
     return [np.stack(list(islice(large, len(part)))) for part in parts]
 
 
-def _drawn(model: LatentModel, *noises: Codes) -> list[Pictures]:
+def _draw(model: LatentModel, *noises: Codes) -> list[Pictures]:
     return _pictures(model, *(_decoded(model, noise) for noise in noises))
 
 
-def _held(
+def _repeated(
     model: LatentModel, start: Codes | None, num: int, generator: torch.Generator
 ) -> tuple[Float[Tensor, "num _"], ...]:
-    """`num` rows of the one held noise."""
+    """The noise of one datum `num` times, on the model's device; drawn if `start` is None."""
     start = model.draw_noise(1, generator) if start is None else start
-    given, wanted = [tuple(level.shape) for level in start], [(1, size) for size in model.code_sizes]
-    if given != wanted:
-        raise ValueError(f"start has levels of shapes {given}; give one datum's noise (noise_at), of shapes {wanted}")
+    shapes, wanted = [tuple(level.shape) for level in start], [(1, size) for size in model.code_sizes]
+    if shapes != wanted:
+        raise ValueError(f"start has levels of shapes {shapes}; give one datum's noise (noise_at), of shapes {wanted}")
     return tuple(level.to(model.device).expand(num, -1) for level in start)
 
 
@@ -250,12 +274,12 @@ def _with_level(noise: Codes, level: int, varied: Tensor) -> Codes:
 def sweep(num: int, span: float, size: int) -> Float[Tensor, "n size"]:
     """A regular sweep, from -span to span, of a code of one or two dimensions; `num` × `num` rows.
 
-    They are in reading order; of two dimensions the first grows rightwards, the second upwards.
+    The rows are in reading order. Of two dimensions, the first grows rightwards and the second upwards.
 
     Args:
-        num: rows of codes on a side.
+        num: codes on each side of the grid, from 1 up.
         span: in standard deviations of the prior.
-        size: of the code, 1 or 2.
+        size: dimensions of the code, 1 or 2.
     """
     if size == 1:
         return torch.linspace(-span, span, num * num)[:, None]

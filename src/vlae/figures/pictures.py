@@ -1,4 +1,4 @@
-"""Data and a model's output as colours that an eye can look at."""
+"""Turns data and the output of a model into colours."""
 
 from math import ceil, sqrt
 
@@ -19,17 +19,17 @@ def to_pictures(
     mean: Tensor | float | None = None,
     stddev: Tensor | float | None = None,
 ) -> Pictures:
-    """Data, or pictures of a model, as colours: one small picture each.
+    """Data, or the output of a model, as colours: one small picture for each datum.
 
-    Images in [0, 1]: 1 channel is grey; 2 are grey and opacity, 4 are colour and opacity, both laid on white; of more
-    channels the first three are shown. Vectors become a map of cells, in reading order, as square as can be, from blue
-    (2 standard deviations below the mean) over grey to red (2 above).
+    Of images in [0, 1], 1 channel is grey, and 3 are colour. 2 are grey and opacity, 4 are colour and opacity, both on
+    white. Of more channels the first three are shown. A vector becomes a map of cells in reading order, as square as
+    possible, from blue (2 standard deviations below the mean) over grey to red (2 above).
 
     Args:
-        values: the data.
-        shape: of one datum.
-        mean: by which vectors are standardised, one number or one per dimension; None: that of these values.
-        stddev: by which vectors are divided, one number or one per dimension; None: that of these values.
+        values: the data, (n, *shape); images are in [0, 1].
+        shape: of one datum: (C, H, W) or (D,).
+        mean: subtracted from vectors, one number or one per dimension; None: the mean of these values.
+        stddev: divisor of vectors, one number or one per dimension; None: the standard deviation of these values.
 
     Raises:
         ValueError: if `values` are not of this shape.

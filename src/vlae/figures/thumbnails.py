@@ -1,4 +1,4 @@
-"""Small pictures laid side by side on one sheet, and sent as a data URL."""
+"""Small pictures side by side on one sheet, and pictures as data URLs."""
 
 import base64
 from io import BytesIO
@@ -7,11 +7,16 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-MAX_TILE = 64  # pixels a side of pictures in an overview
+MAX_TILE = 64  # pixels on a side of a picture in an overview
 
 
 def sheet(pictures: np.ndarray, columns: int) -> np.ndarray:
-    """Pictures (n, H, W, 3) side by side in reading order, without gaps; the last row is filled with white."""
+    """Pictures side by side in reading order, without gaps; the last row is filled with white.
+
+    Args:
+        pictures: uint8 (n, H, W, 3).
+        columns: number of pictures in a row, from 1 up.
+    """
     num, height, width, _ = pictures.shape
     rows = -(-num // columns)
     padded = np.full((rows * columns, height, width, 3), 255, np.uint8)
@@ -20,7 +25,11 @@ def sheet(pictures: np.ndarray, columns: int) -> np.ndarray:
 
 
 def smaller(pictures: np.ndarray) -> np.ndarray:
-    """Pictures of at most 64 pixels a side."""
+    """Pictures reduced to at most 64 pixels on a side; smaller pictures as they are.
+
+    Args:
+        pictures: uint8 (n, H, W, 3).
+    """
     height, width = pictures.shape[1:3]
     shrink = MAX_TILE / max(height, width)
     if shrink >= 1:
@@ -30,12 +39,22 @@ def smaller(pictures: np.ndarray) -> np.ndarray:
 
 
 def png(picture: np.ndarray) -> str:
-    """A picture as a PNG data URL."""
+    """A picture as a PNG data URL.
+
+    Args:
+        picture: uint8 (H, W, 3).
+    """
     return _data_url(picture, "PNG", compress_level=1)
 
 
 def webp(picture: np.ndarray) -> str:
-    """A picture as a WebP data URL, smaller and not quite exact; PNG where it is too large for that."""
+    """A picture as a WebP data URL, which is smaller than PNG but not exact.
+
+    A picture with a side of 16,000 pixels or more becomes PNG.
+
+    Args:
+        picture: uint8 (H, W, 3).
+    """
     return _data_url(picture, "WEBP", quality=85, method=0) if max(picture.shape) < 16_000 else png(picture)
 
 

@@ -1,6 +1,6 @@
-"""One self-contained HTML page from a run: its level card, its figures, its numbers, how it was made.
+"""One self-contained HTML page of a run: its level cards, its figures, its numbers and its recipe.
 
-It asks nothing of any server.
+The page loads nothing from a server.
 """
 
 import base64
@@ -52,7 +52,7 @@ summary { cursor: pointer; margin: 1rem 0; }
   .card img { max-width: 14rem; }
 }
 """
-"""Of what stands on the page, wherever it stands."""
+"""CSS of the content of a page: of this report and of the web app."""
 
 STYLE = f"""
 :root {{ color-scheme: light dark; }}
@@ -62,17 +62,20 @@ h1 {{ font-size: 1.6rem; overflow-wrap: anywhere; }}
 
 
 def write(run: Run, path: str | Path | None = None) -> Path:
-    """Draws every figure of a run and writes its page, with the level card if the run has been evaluated.
+    """Draws every figure of a run and writes its page, with the level cards if the run has been evaluated.
 
     Args:
         run: a finished run.
-        path: of the page; None: report.html in the run's `outputs`.
+        path: file to write; None: report.html in the folder `run.outputs`.
 
     Returns:
-        Where the page is.
+        The path of the page.
+
+    Raises:
+        WriteError: if the page cannot be written.
     """
     path = Path(path) if path is not None else run.outputs / "report.html"
-    needed = {"mix": 2, "reconstructions": 1}  # examples; a run may have been shared without
+    needed = {"mix": 2, "reconstructions": 1}  # number of examples; a run may have been shared without them
     for kind in CAPTIONS:
         if kind in needed and "encoder" in run.model.lacks:
             continue
@@ -87,16 +90,16 @@ def write(run: Run, path: str | Path | None = None) -> Path:
 
 
 def content(run: Run) -> str:
-    """What stands on a run's page, as HTML: warnings, level card, numbers, the figures in its folder, and evidence.
+    """The content of a run's page as HTML: warnings, level cards, numbers, the figures in its folder, and evidence.
 
     Args:
         run: a finished run; nothing is written in its folder.
     """
-    found = run.evaluation
-    levels = _card(run, found) if found else _levels(run)
+    evaluation = run.evaluation
+    levels = _cards(run, evaluation) if evaluation else _levels(run)
     kinds = [kind for kind in CAPTIONS if (run.outputs / "figures" / f"{kind}.png").exists()]
     sections = "".join(_section(run, kind) for kind in kinds)
-    return f"{_warnings(run, found)}{levels}{_numbers(run, found)}{sections}{_evidence(found)}"
+    return f"{_warnings(run, evaluation)}{levels}{_numbers(run, evaluation)}{sections}{_evidence(evaluation)}"
 
 
 def _section(run: Run, kind: str) -> str:
@@ -126,30 +129,30 @@ def _introduction(run: Run) -> str:
     )
 
 
-def _warnings(run: Run, found: Mapping[str, Any] | None) -> str:
-    if found:
-        said = level_card.warnings(found)
+def _warnings(run: Run, evaluation: Mapping[str, Any] | None) -> str:
+    if evaluation:
+        messages = level_card.warnings(evaluation)
     else:
-        said = [warning for level in run.summary["levels"] if (warning := shortage(level))]
-        said.append(f"What the levels carry has not been measured yet; do it with: vlae evaluate {run.path}")
-    return "".join(f'<p class="warning">{escape(warning)}</p>' for warning in said)
+        messages = [warning for level in run.summary["levels"] if (warning := shortage(level))]
+        messages.append(f"What the levels carry has not been measured yet; do it with: vlae evaluate {run.path}")
+    return "".join(f'<p class="warning">{escape(warning)}</p>' for warning in messages)
 
 
-def _card(run: Run, found: Mapping[str, Any]) -> str:
-    """The level card: for every level its picture, what it carries in words, and its numbers."""
+def _cards(run: Run, evaluation: Mapping[str, Any]) -> str:
+    """The level cards: for every level its picture, its description in words, and its numbers."""
     start = run.noise_of(run.examples[0]) if len(run.examples) and "encoder" not in run.model.lacks else None
     pictures = panels(run.model, num=4, start=start)
     return "".join(
-        f'<section class="card"><img alt="level {entry.level} changes, the others hold" src="{_embedded(picture)}">'
-        f"<div><h2>Level {entry.level} · {escape(entry.title)}</h2>"
-        f"<p>Level {entry.level}: {escape(entry.title)}: {escape(entry.sentence)}</p>"
-        f"{_facts(found, entry.level)}</div></section>"
-        for entry, picture in zip(level_card.entries(found), pictures, strict=True)
+        f'<section class="card"><img alt="level {card.level} changes, the others hold" src="{_embedded(picture)}">'
+        f"<div><h2>Level {card.level} · {escape(card.title)}</h2>"
+        f"<p>Level {card.level}: {escape(card.title)}: {escape(card.sentence)}</p>"
+        f"{_facts(evaluation, card.level)}</div></section>"
+        for card, picture in zip(level_card.level_cards(evaluation), pictures, strict=True)
     )
 
 
-def _facts(found: Mapping[str, Any], place: int) -> str:
-    level = found["levels"][place - 1]
+def _facts(evaluation: Mapping[str, Any], number_of_level: int) -> str:
+    level = evaluation["levels"][number_of_level - 1]
     if level["kl_nats"] is None:
         return ""
     rows = [("KL", f"{level['kl_nats']:.2f} nats, {level['share']:.0%} of all")]
@@ -157,8 +160,8 @@ def _facts(found: Mapping[str, Any], place: int) -> str:
     if "label_probe_accuracy" in level:
         linear = level["label_linear_probe_accuracy"]
         rows.append(("names the class", f"{level['label_probe_accuracy']:.1%} (linear probe {linear:.1%})"))
-    told = level.get("statistics", {}) | level.get("factors", {})
-    best = sorted(((name, max(0.0, told[name])) for name in told), key=lambda item: -item[1])[:6]
+    scores = level.get("statistics", {}) | level.get("factors", {})
+    best = sorted(((name, max(0.0, score)) for name, score in scores.items()), key=lambda item: -item[1])[:6]
     facts = "".join(f"<tr><td>{escape(name)}</td><td>{escape(value)}</td></tr>" for name, value in rows)
     bars = "".join(
         f"<tr><td>{escape(name.replace('_', ' '))}</td>"
@@ -194,35 +197,35 @@ def _levels(run: Run) -> str:
     return _table(header, rows)
 
 
-def _numbers(run: Run, found: Mapping[str, Any] | None) -> str:
-    summary = found or run.summary
+def _numbers(run: Run, evaluation: Mapping[str, Any] | None) -> str:
+    summary = evaluation or run.summary
     rows = [(f"reconstruction {name}", f"{value:.5g}") for name, value in summary["reconstruction"].items()]
     rows += [
         ("distortion (nats per datum)", number(summary["distortion_nats"], ".2f")),
         ("ELBO (nats per datum)", number(summary["elbo_nats"], ".2f")),
         ("held-out data", f"{summary['num_images']:,}"),
     ]
-    if found:
+    if evaluation:
         meanings = {"level_order": "1 a perfect ladder, 0 none, -1 upside-down", "level_separation": "1 clean, 0 none"}
         for name, meaning in meanings.items():
-            rows.insert(0, (f"{name.replace('_', ' ')} ({meaning})", number(found[name], ".2f")))
+            rows.insert(0, (f"{name.replace('_', ' ')} ({meaning})", number(evaluation[name], ".2f")))
     return _table(("held-out", "value"), rows)
 
 
-def _evidence(found: Mapping[str, Any] | None) -> str:
-    """What every level tells of every statistic and factor, how complex each is, and the protocol."""
-    if not found:
+def _evidence(evaluation: Mapping[str, Any] | None) -> str:
+    """How well every level predicts every statistic and factor, the complexity of each, and the protocol."""
+    if not evaluation:
         return ""
-    levels = [level for level in found["levels"] if level["code_size"]]
-    told = [level.get("statistics", {}) | level.get("factors", {}) for level in levels]
-    if "protocol" in found and not told[0]:
-        return _folded("Protocol", json.dumps(found["protocol"], indent=2))
-    names = sorted(told[0], key=lambda name: found["complexity"].get(name, 2.0))
+    levels = [level for level in evaluation["levels"] if level["code_size"]]
+    scores = [level.get("statistics", {}) | level.get("factors", {}) for level in levels]
+    if "protocol" in evaluation and not scores[0]:
+        return _folded("Protocol", json.dumps(evaluation["protocol"], indent=2))
+    names = sorted(scores[0], key=lambda name: evaluation["complexity"].get(name, 2.0))
     rows = [
         (
             name.replace("_", " "),
-            f"{found['complexity'][name]:.2f}" if name in found["complexity"] else "",
-            *(f"{scores[name]:.2f}" for scores in told),
+            f"{evaluation['complexity'][name]:.2f}" if name in evaluation["complexity"] else "",
+            *(f"{of_level[name]:.2f}" for of_level in scores),
         )
         for name in names
     ]
@@ -231,7 +234,7 @@ def _evidence(found: Mapping[str, Any] | None) -> str:
         "<h2>Evidence</h2><p>R² of what is a number, accuracy above chance of what is a class, from one level's code "
         "alone; the simple first. Complexity is the capacity a probe on the pixels needs, 0 to 1; where it is left "
         "empty the order is not judged by that row.</p>"
-        f"{_table(header, rows)}{_folded('Protocol', json.dumps(found['protocol'], indent=2))}"
+        f"{_table(header, rows)}{_folded('Protocol', json.dumps(evaluation['protocol'], indent=2))}"
     )
 
 

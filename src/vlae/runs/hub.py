@@ -236,7 +236,7 @@ decoded = run.decode(codes)
 
 
 def _levels(summary: Mapping[str, Any], found: Mapping[str, Any] | None) -> str:
-    titles = {entry.level: f"{entry.title}: {entry.sentence}" for entry in level_card.entries(found)} if found else {}
+    titles = {card.level: f"{card.title}: {card.sentence}" for card in level_card.level_cards(found)} if found else {}
     rows = ["| level | code size | KL, nats | holds |", "| --- | --- | --- | --- |"]
     for level in summary["levels"]:
         place = level["level"]

@@ -15,6 +15,7 @@ from vlae.atomic import WriteError, whole
 from vlae.figures import canvas
 from vlae.figures.canvas import Picture
 from vlae.shapes import named_levels
+from vlae.text_table import columns
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,11 +46,7 @@ class Neighbours:
         """Return the table as text, with labels but without factors."""
         table = self.table
         shown = [name for name in ("by", "rank", "distance", "name", "label") if name in table.column_names]
-        rows = [shown, *([_cell(row[name]) for name in shown] for row in table.to_pylist())]
-        widths = [max(len(row[i]) for row in rows) for i in range(len(shown))]
-        return "\n".join(
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-        )
+        return columns([shown, *([_cell(row[name]) for name in shown] for row in table.to_pylist())])
 
     def figure(self, out: str | Path | None = None) -> Image.Image:
         """Draw a row for each group of levels: the query, then its neighbours, nearest first.

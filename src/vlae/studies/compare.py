@@ -1,4 +1,4 @@
-"""Several systems on the same data, with the same budget and seeds: one table, one figure."""
+"""Compares several systems on the same data, with the same budget and seeds, in one table and one figure."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,8 @@ from vlae.figures import canvas
 from vlae.figures.panels import levels
 from vlae.renamed import renamed
 from vlae.runs.run import Run
-from vlae.studies.train_alike import PRESETS, CodeSizes, Systems, are_recipes, say, systems_of
+from vlae.studies.train_alike import PRESETS, CodeSizes, RunsBySystem, are_recipes, say, train_alike
+from vlae.text_table import padded
 from vlae.training.train import source_name
 
 TABLE, FIGURE, NUMBERS = "comparison.md", "comparison.png", "comparison.json"
@@ -27,102 +28,116 @@ UDR_ROWS = 2_000
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Systems measured on the same data.
+    """The evaluations of several systems on the same data.
 
     Attributes:
-        source: the data's name.
-        systems: of every system its runs.
-        found: of every system what `vlae.evaluation.measures.evaluate` says of each run.
-        udr: of every system how far its seeds agree (`vlae.evaluation.metrics.udr`), for each run; None where it is
-            not defined.
+        source: name of the data.
+        systems: for each system its runs.
+        evaluations: for each system the evaluation of each run (`vlae.evaluation.measures.evaluate`).
+        udr: for each system and run, in [0, 1], how well its dimensions agree with those of the other seeds
+            (`vlae.evaluation.metrics.udr`); None where it is not defined.
     """
 
     source: str
-    systems: Systems
-    found: Mapping[str, Sequence[Mapping[str, Any]]]
+    systems: RunsBySystem
+    evaluations: Mapping[str, Sequence[Mapping[str, Any]]]
     udr: Mapping[str, Sequence[float | None]]
 
     def measures(self) -> dict[str, dict[str, list[float | None]]]:
-        """Of every measure and system the value of each run; None where it is not defined."""
+        """For each measure and system, the value of each run; None where it is not defined."""
         each = {
             system: [
-                {"parameters": _count_parameters(run), **_measures(found), "UDR": agreed}
-                for run, found, agreed in zip(self.systems[system], self.found[system], self.udr[system], strict=True)
+                {"parameters": _count_parameters(run), **_measures(evaluation), "UDR": udr}
+                for run, evaluation, udr in zip(runs, self.evaluations[system], self.udr[system], strict=True)
             ]
-            for system in self.systems
+            for system, runs in self.systems.items()
         }
         names = dict.fromkeys(name for rows in each.values() for row in rows for name in row)
         return {name: {system: [row.get(name) for row in rows] for system, rows in each.items()} for name in names}
 
     def as_text(self) -> str:
-        """The table, in Markdown: a row per measure, a column per system, the median over seeds with least and most."""
+        """The table in Markdown: a row per measure and a column per system.
+
+        A cell holds the median over the runs, with the least and the most.
+        """
         counts = {len(values) for values in self.systems.values()}
         seeds = f"median of {counts.pop()} runs" if len(counts) == 1 else "median of runs"
         header = [f"{self.source}, {seeds} (least to most)", *self.systems]
         rows = [
             [name, *(_shown(values[system]) for system in self.systems)]
             for name, values in self.measures().items()
-            if any(value is not None for runs_of in values.values() for value in runs_of)
+            if any(value is not None for of_system in values.values() for value in of_system)
         ]
-        widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
-        ruled = [header, ["-" * width for width in widths], *rows]
-        return "\n".join(
-            f"| {' | '.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))} |" for row in ruled
-        )
+        head, *body = padded([header, *rows])
+        return "\n".join(f"| {' | '.join(row)} |" for row in [head, ["-" * len(cell) for cell in head], *body])
 
     def to_json(self) -> str:
-        """All of the table's values, where the runs are, and what the numbers depend on."""
+        """All values of the table, the folders and recipes of the runs, and the protocol of the evaluations."""
         record = {
             "source": self.source,
-            "runs": {system: [str(run.path) for run in of_it] for system, of_it in self.systems.items()},
-            "recipes": {system: of_it[0].recipe.as_dict()["recipe"] for system, of_it in self.systems.items()},
+            "runs": {system: [str(run.path) for run in runs] for system, runs in self.systems.items()},
+            "recipes": {system: runs[0].recipe.as_dict()["recipe"] for system, runs in self.systems.items()},
             "measures": self.measures(),
-            "not_defined": {system: [found["not_defined"] for found in of_it] for system, of_it in self.found.items()},
-            "protocol": next(iter(self.found.values()))[0]["protocol"],
+            "not_defined": {
+                system: [evaluation["not_defined"] for evaluation in evaluations]
+                for system, evaluations in self.evaluations.items()
+            },
+            "protocol": next(iter(self.evaluations.values()))[0]["protocol"],
         }
         return json.dumps(record, indent=2, allow_nan=False)
 
     def figure(self) -> np.ndarray:
-        """A row per system: what each level does, in its first run; and what each level tells of each factor.
+        """A row per system: on the left what each level does, on the right how well it predicts each factor.
 
-        On the right the factors stand in the order of their complexity, and the levels from the bottom up, so that a
-        perfect ladder is a rising diagonal. What is told is the median over the runs, from 0 (white) to 1.
+        The left shows the first run of the system. The right shows the median of R², or of accuracy above chance, over
+        the runs, from 0 (white) to 1 (blue). The simplest factor is leftmost and level 1 is lowest, so a perfect ladder
+        is a rising diagonal.
         """
         from matplotlib.figure import Figure
 
         rows = len(self.systems)
         figure = Figure(figsize=(13, 2.6 * rows + 0.8), dpi=100, layout="constrained")
         axes = figure.subplots(rows, 2, squeeze=False, width_ratios=[1.5, 1])
-        for (left, right), (system, of_it) in zip(axes, self.systems.items(), strict=True):
-            left.imshow(levels(of_it[0].model, num=6))
+        for (left, right), (system, runs) in zip(axes, self.systems.items(), strict=True):
+            left.imshow(levels(runs[0].model, num=6))
             left.set_axis_off()
             left.set_title(system, loc="left", fontweight="bold")
             self._heat(right, system, last=system == list(self.systems)[-1])
         return canvas.rendered(figure)
 
     def _heat(self, axes: Any, system: str, *, last: bool) -> None:
-        found = self.found[system]
-        factors = sorted(found[0]["complexity"], key=lambda name: found[0]["complexity"][name])
+        """Draws how well each level of a system predicts each factor; the names of the factors only below the last."""
+        evaluations = self.evaluations[system]
+        complexity = evaluations[0]["complexity"]
+        factors = sorted(complexity, key=lambda name: complexity[name])
         if not factors:
             axes.set_axis_off()
             return
-        places = [list(found[0]["complexity"]).index(name) for name in factors]
-        told = np.median([measures.held(each) for each in found], axis=0)[:, places]
-        levels = [level["level"] for level in found[0]["levels"] if level["code_size"]]
-        axes.imshow(told, vmin=0, vmax=1, cmap="Blues", aspect="auto", origin="lower")
-        for (row, column), value in np.ndenumerate(told):
+        places = [list(complexity).index(name) for name in factors]
+        tables = [measures.factor_table(evaluation) for evaluation in evaluations]
+        scores = np.median(tables, axis=0)[:, places]
+        levels = [level["level"] for level in evaluations[0]["levels"] if level["code_size"]]
+        axes.imshow(scores, vmin=0, vmax=1, cmap="Blues", aspect="auto", origin="lower")
+        for (row, column), value in np.ndenumerate(scores):
             colour = "white" if value > 0.6 else "black"
             axes.text(column, row, f"{value:.1f}".lstrip("0"), ha="center", va="center", fontsize=7, color=colour)
         axes.set_yticks(range(len(levels)), [f"level {level}" for level in levels])
         axes.set_xticks(range(len(factors)), [name.replace("_", " ") for name in factors] if last else [])
         axes.tick_params(axis="x", rotation=90)
-        scores = (_shown(self.measures()[name][system]) for name in ("level order", "level separation"))
-        axes.set_title("order {}, separation {}".format(*scores), fontsize=10)
+        order, separation = (_shown(self.measures()[name][system]) for name in ("level order", "level separation"))
+        axes.set_title(f"order {order}, separation {separation}", fontsize=10)
         if last:
             axes.set_xlabel("from simple to complex")
 
     def save(self, folder: Path) -> None:
-        """Keeps the table, the figure and the numbers in a folder."""
+        """Writes comparison.md, comparison.png and comparison.json.
+
+        Args:
+            folder: where to; it is made if need be.
+
+        Raises:
+            WriteError: if they cannot be written.
+        """
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
         with whole(folder / TABLE) as file:
@@ -145,31 +160,35 @@ def compare(
     reading: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> list[Comparison]:
-    """Trains recipes alike on the same data, or takes finished runs, measures them alike, leaves tables and figures.
+    """Trains recipes alike on the same data, or takes finished runs, and compares them in a table and a figure.
 
-    Of recipes, everything is kept in OUT/SOURCE: a run folder for each recipe and seed, comparison.md, .png and .json;
-    of finished runs, these three in OUT. The same call goes on where an earlier one was stopped.
+    Of recipes, OUT/SOURCE keeps a run folder for each recipe and seed, and comparison.md, .png and .json. Of finished
+    runs, OUT keeps these three files. If the call was stopped, the same call goes on from there.
 
     Args:
-        what: names of recipes, or folders of finished runs; those of one recipe are taken for its seeds.
-        data: to train on, as for `vlae.train`, each for a comparison of its own. For finished runs, one to measure them
-            on; none: the held-out part of what they were trained on, which must be the same.
-        preset: the name of one of `PRESETS`, in place of `what`; it has data of its own, if none are given.
-        out: the folder; None: runs/compare, or runs/ and the preset's name.
-        seeds: how many runs of each recipe, with seeds 0, 1, …
-        code_sizes: of the ladder, level 1 first; other systems get as many dimensions (`vlae.recipes.rival_codes`).
-        progress: say on the error output what is being done.
-        reading: how data is read, as for `vlae.data.load`.
-        settings: as for `vlae.train`, the same for all.
+        what: names of recipes, or folders of finished runs. Runs of one recipe count as its seeds.
+        data: sources to train on, each a path or name that `vlae.data.load` reads; there is one comparison for each.
+            For finished runs, at most one, whose test part they are measured on; none: the held-out part of the data
+            they were trained on, which must be the same for all.
+        preset: name of one of `PRESETS`, in place of `what`; its own data are used if `data` is empty.
+        out: folder for the results; None: runs/compare, or runs/ and the name of the preset.
+        seeds: number of runs of each recipe, from 1 up; the seeds are 0, 1, …
+        code_sizes: sizes of the ladder's codes, level 1 first, or these sizes by the shape of the data; other systems
+            get as many dimensions in all (`vlae.recipes.rival_codes`). None: the recipe's own sizes.
+        progress: print on the error output what is being done.
+        reading: options for reading the data, by name: size (pixels), crop (pixels), channels (1 to 4), layout, key,
+            limit (number of data). None: the defaults of `vlae.data.load`.
+        settings: settings of the training, the same for all runs: any field of `Training`, `Objective` or `Likelihood`,
+            such as steps, batch_size, learning_rate.
 
     Returns:
-        One for each data set.
+        A comparison for each data set.
 
     Raises:
-        ValueError: if it is not clear what to compare, or a recipe cannot be had on the data.
+        ValueError: if it is not clear what to compare, or a recipe does not fit the data.
         FileNotFoundError: if there is no such run.
         RunError: if the folder holds a run with other settings.
-        Stopped: after Ctrl-C; what is done is kept.
+        Stopped: after Ctrl-C; finished runs are kept.
     """
     if preset is not None:
         if what or preset not in PRESETS:
@@ -185,44 +204,44 @@ def compare(
             raise ValueError(f"finished runs are measured on one data set; {len(data)} are given")
         images = load_data(data[0], split="test", progress=progress, **(reading or {}))
     comparisons = []
-    for folder, systems in systems_of(
+    for folder, systems in train_alike(
         what, data=data, out=out, seeds=seeds, code_sizes=code_sizes, progress=progress, reading=reading, **settings
     ):
-        comparisons.append(measured(systems, images, progress=progress))
+        comparisons.append(measure(systems, images, progress=progress))
         comparisons[-1].save(folder)
     return comparisons
 
 
-def measured(systems: Systems, images: Images | None = None, *, progress: bool = True) -> Comparison:
-    """Measures runs alike; what was found of a run by the same protocol is not measured again.
+def measure(systems: RunsBySystem, images: Images | None = None, *, progress: bool = True) -> Comparison:
+    """Evaluates runs alike. An evaluation in a run's folder is used again if its protocol is the same.
 
     Args:
-        systems: of every system its runs, all of the same data.
-        images: what to measure them on; None: the held-out part of what they were trained on.
-        progress: say on the error output what is being done.
+        systems: for each system its runs, all of data of one shape.
+        images: the data to evaluate them on; None: the held-out part of the data they were trained on.
+        progress: print on the error output what is being done.
     """
     own = images is None
     first = next(iter(systems.values()))[0]
     images = first.part("test") if images is None else images
     protocol, complexity = measures.protocol(images), None
-    found: dict[str, list[Mapping[str, Any]]] = {}
-    for system, of_it in systems.items():
-        found[system] = []
-        for run in of_it:
-            kept = run.evaluation if own else None
-            if kept is None or not _same(kept["protocol"], protocol):
+    evaluations: dict[str, list[Mapping[str, Any]]] = {}
+    for system, runs in systems.items():
+        evaluations[system] = []
+        for run in runs:
+            evaluation = run.evaluation if own else None
+            if evaluation is None or not _same(evaluation["protocol"], protocol):
                 say(f"measuring {run.path}", progress)
-                kept = workflows.evaluate(run, None if own else images, complexity=complexity)
-            complexity = kept["pixel_probes"]
-            found[system].append(kept)
-    udr = {system: _agreement([_codes(run, images) for run in of_it]) for system, of_it in systems.items()}
-    return Comparison(source=source_name(images.source), systems=systems, found=found, udr=udr)
+                evaluation = workflows.evaluate(run, None if own else images, complexity=complexity)
+            complexity = evaluation["pixel_probes"]
+            evaluations[system].append(evaluation)
+    udr = {system: _udr_of_each([_codes(run, images) for run in runs]) for system, runs in systems.items()}
+    return Comparison(source=source_name(images.source), systems=systems, evaluations=evaluations, udr=udr)
 
 
 def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether two protocols give the same table; importance samples and UDR are beside it."""
-    beside = ("importance_samples", "udr_runs")
-    return all(one.get(name) == value for name, value in other.items() if name not in beside)
+    """Whether two protocols give the same table. Importance samples and UDR runs do not change it."""
+    without_effect = ("importance_samples", "udr_runs")
+    return all(one.get(name) == value for name, value in other.items() if name not in without_effect)
 
 
 def _codes(run: Run, images: Images) -> np.ndarray:
@@ -230,41 +249,42 @@ def _codes(run: Run, images: Images) -> np.ndarray:
     return np.concatenate(run.encode(rows), axis=1)
 
 
-def _agreement(tables: Sequence[np.ndarray]) -> list[float | None]:
-    """UDR of each run beside the others."""
-    agreed: list[float | None] = []
+def _udr_of_each(tables: Sequence[np.ndarray]) -> list[float | None]:
+    """UDR of each run against the others; None where it is not defined."""
+    values: list[float | None] = []
     for i, table in enumerate(tables):
         try:
-            agreed.append(metrics.udr(table, [*tables[:i], *tables[i + 1 :]]))
+            values.append(metrics.udr(table, [*tables[:i], *tables[i + 1 :]]))
         except NotDefinedError:
-            agreed.append(None)
-    return agreed
+            values.append(None)
+    return values
 
 
-def _measures(found: Mapping[str, Any]) -> dict[str, float | None]:
-    levels = found["levels"]
+def _measures(evaluation: Mapping[str, Any]) -> dict[str, float | None]:
+    """The rows of the table, for one run."""
+    levels = evaluation["levels"]
 
     def each(name: str, key: str) -> dict[str, float | None]:
         return {f"{name}, level {level['level']}": level.get(key) if level["code_size"] else None for level in levels}
 
-    def alone(key: str, part: str | None = None) -> float | None:
-        value = found.get("disentanglement", {}).get(key)
+    def disentanglement(key: str, part: str | None = None) -> float | None:
+        value = evaluation.get("disentanglement", {}).get(key)
         return value[part] if part and value else value
 
     return {
-        "squared error": found["reconstruction"].get("mse"),
-        "ELBO (nats)": found["elbo_nats"],
-        "bits per dimension": found.get("bits_per_dimension"),
+        "squared error": evaluation["reconstruction"].get("mse"),
+        "ELBO (nats)": evaluation["elbo_nats"],
+        "bits per dimension": evaluation.get("bits_per_dimension"),
         **each("KL (nats)", "kl_nats"),
         **each("active units", "active_units"),
         **each("class probe", "label_probe_accuracy"),
-        "level order": found["level_order"],
-        "level separation": found["level_separation"],
-        "MIG (20 bins)": alone("mig"),
-        "DCI disentanglement": alone("dci", "disentanglement"),
-        "DCI completeness": alone("dci", "completeness"),
-        "DCI informativeness": alone("dci", "informativeness"),
-        "SAP": alone("sap"),
+        "level order": evaluation["level_order"],
+        "level separation": evaluation["level_separation"],
+        "MIG (20 bins)": disentanglement("mig"),
+        "DCI disentanglement": disentanglement("dci", "disentanglement"),
+        "DCI completeness": disentanglement("dci", "completeness"),
+        "DCI informativeness": disentanglement("dci", "informativeness"),
+        "SAP": disentanglement("sap"),
     }
 
 
@@ -273,7 +293,7 @@ def _count_parameters(run: Run) -> int:
 
 
 def _shown(values: Sequence[float | None]) -> str:
-    """The median, with least and most where they differ in what is shown; and of how many, if not defined for all."""
+    """The median, with the least and the most if they are shown differently; and of how many, if some are missing."""
     known = [value for value in values if value is not None]
     if not known:
         return "-"

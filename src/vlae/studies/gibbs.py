@@ -1,9 +1,9 @@
-"""Does a hierarchy need its upper levels? The Gibbs chain on the bottom level against the ancestral generator.
+"""Does a hierarchy need its upper levels? Compares the Gibbs chain on the bottom level with ancestral samples.
 
-At the optimum of the ELBO the chain z_1 ~ q(z_1 | x), x' ~ p(x | z_1) of a hierarchical VAE has the data's own law as
-its stationary one, so levels above the first add nothing to what z_1 says (Zhao et al. 2017, section 3.1, proposition
-1). Whether that holds of a trained model can be measured: how far from the data lie its ancestral samples, and how far
-the chain's after many steps?
+The chain draws z_1 ~ q(z_1 | x), then x' ~ p(x | z_1). At the optimum of the ELBO of a hierarchical VAE, its stationary
+distribution is that of the data. Then the levels above the first add nothing to z_1 (Zhao et al. 2017, section 3.1,
+proposition 1). For a trained model this can be measured: how far from the data are its ancestral samples, and how far
+are the samples of the chain after many steps?
 """
 
 import json
@@ -29,13 +29,13 @@ from vlae.models.base import LatentModel
 from vlae.models.inference import as_input, evaluating
 from vlae.renamed import renamed
 from vlae.runs.run import Run
-from vlae.studies.train_alike import PAPER_CODES, CodeSizes, Systems, are_recipes, say, systems_of
+from vlae.studies.train_alike import PAPER_CODES, CodeSizes, RunsBySystem, are_recipes, say, train_alike
 from vlae.training.train import source_name
 
 RECIPES = ("hvae", "lvae", "lean")
-STEPS = (1, 2, 5, 10, 20)  # of the chain, after which it is looked at
-GROUPS, GROUP = 5, 500  # samples are judged in so many groups of so many; their spread is the error bar
-REFERENCE = 5_000  # held-out data at most, with which all are compared
+STEPS = (1, 2, 5, 10, 20)  # of the chain, after which samples are judged
+GROUPS, GROUP = 5, 500  # number of groups and samples in each; the spread over groups is the error bar
+REFERENCE = 5_000  # held-out data at most, with which all samples are compared
 COMPONENTS = 32  # of the feature space
 HIDDEN = (64,)  # units of the two-sample classifier
 BATCH = 500
@@ -47,17 +47,19 @@ NUMBERS, TABLE, FIGURE = "gibbs.json", "gibbs.md", "gibbs.png"
 def chain(
     model: LatentModel, x: Float[Tensor, "n *shape"], *, levels: Sequence[int], generator: torch.Generator
 ) -> Float[Tensor, "n *shape"]:
-    """One step of the chain: codes of `levels` are inferred and drawn, all others come from the prior.
+    """One step of the chain: the codes of `levels` are drawn from their posteriors, all others from the prior.
 
-    What a posterior is conditioned on is drawn too, so that z_1 follows q(z_1 | x) also where that is a mixture. Of the
-    picture the mean is taken, as in every figure: drawn pixels would carry the likelihood's noise, which is no part of
-    what a level says.
+    Codes on which a posterior depends are drawn too, so that z_1 follows q(z_1 | x) even where that is a mixture. The
+    next picture is the mean of p(x | z). Drawn pixels would add the noise of the likelihood, which no level carries.
 
     Args:
-        model: in eval mode.
-        x: where the chain is.
-        levels: those that are inferred, level 1 being nearest the pixels.
-        generator: of all that is drawn.
+        model: any model, in eval mode.
+        x: current state of the chain, n data of the model's shape; images are in [0, 1].
+        levels: numbers of the levels whose codes are inferred, from 1 up; level 1 is nearest the pixels.
+        generator: of all random draws.
+
+    Returns:
+        The next state, like `x`.
     """
     ancestral = model.place(model.draw_noise(len(x), generator))
     with torch.random.fork_rng(devices=[x.device] if x.device.type == "cuda" else []):
@@ -69,9 +71,9 @@ def chain(
 
 
 def frechet(one: Float[np.ndarray, "n d"], other: Float[np.ndarray, "m d"]) -> float:
-    """The Fréchet distance of two samples, taken for Gaussians: |μ - ν|² + tr(A + B - 2 (AB)^½).
+    """The Fréchet distance of two samples, as if they were Gaussian: |μ - ν|² + tr(A + B - 2 (AB)^½).
 
-    Few rows bias it upwards; compare distances of samples of one size only.
+    Few rows bias it upwards. Compare only distances between samples of the same size.
 
     Reference: Heusel et al. 2017, "GANs Trained by a Two Time-Scale Update Rule", equation 6, with another feature
     space.
@@ -84,9 +86,9 @@ def frechet(one: Float[np.ndarray, "n d"], other: Float[np.ndarray, "m d"]) -> f
 
 
 def two_sample(one: Float[np.ndarray, "n d"], other: Float[np.ndarray, "n d"], *, seed: int = 0) -> float:
-    """Accuracy, in [0, 1], of a classifier that tells two samples of one size apart, on a half it was not fitted to.
+    """Accuracy, in [0, 1], of a classifier that distinguishes two samples of one size.
 
-    0.5: they cannot be told apart; 1: always.
+    It is fitted to one half of the rows and scored on the other. At 0.5 it cannot distinguish them; at 1 it always can.
 
     Reference: Lopez-Paz and Oquab 2017, "Revisiting Classifier Two-Sample Tests", section 3.
     """
@@ -101,42 +103,47 @@ def two_sample(one: Float[np.ndarray, "n d"], other: Float[np.ndarray, "n d"], *
 
 
 class Judge:
-    """How far samples lie from held-out data, in the space of the data's first principal components."""
+    """Measures how far samples are from held-out data, in the space of the first principal components of the data.
+
+    Args:
+        known: training data on which the components are fitted: uint8 (N, C, H, W), or floats (N, …).
+        held_out: other data of the same kind, with which samples are compared.
+        seed: of the components, the choice of data and the classifiers.
+    """
 
     def __init__(self, known: np.ndarray, held_out: np.ndarray, *, seed: int = 0):
-        """Fits the feature space to known data."""
         self.seed = seed
         flat = _flat(known)
         self.pca = PCA(min(COMPONENTS, *flat.shape), random_state=seed).fit(flat)
         self.reference = self.pca.transform(_flat(held_out))
 
     def distances(self, samples: np.ndarray) -> dict[str, list[float]]:
-        """Fréchet distance and classifier accuracy of each group of the samples against the held-out data."""
+        """The Fréchet distance and the classifier's accuracy of each group of samples against the held-out data."""
         features = self.pca.transform(_flat(samples))
         size = min(GROUP, len(features) // GROUPS, len(self.reference))
         rng = np.random.default_rng(self.seed)
-        found: dict[str, list[float]] = {"frechet": [], "two_sample": []}
+        distances: dict[str, list[float]] = {"frechet": [], "two_sample": []}
         for group in range(GROUPS):
             rows = features[group * size : (group + 1) * size]
             others = self.reference[rng.permutation(len(self.reference))[:size]]
-            found["frechet"].append(frechet(rows, self.reference))
-            found["two_sample"].append(two_sample(rows, others, seed=self.seed + group))
-        return found
+            distances["frechet"].append(frechet(rows, self.reference))
+            distances["two_sample"].append(two_sample(rows, others, seed=self.seed + group))
+        return distances
 
 
 def study_run(run: Run, judge: Judge, start: np.ndarray, *, seed: int = 0) -> dict[str, Any]:
-    """The ancestral samples of a run and its chains, judged.
+    """Draws ancestral samples of a run and follows its chains, and measures how far both are from the data.
 
     Args:
         run: of any model.
         judge: of the data the run was trained on.
         start: data from which the chains start, uint8 (N, C, H, W) or float32 (N, D).
-        seed: of all that is drawn.
+        seed: of all random draws.
 
     Returns:
-        ancestral, the distances of as many ancestral samples; chains: for "level 1", where it alone is inferred, and
-        "all levels", for every number of steps the distances, and moved, the mean squared difference from where the
-        chain began, per dimension.
+        "ancestral": the distances of N ancestral samples. "chains": for "level 1" (only its code is inferred) and "all
+        levels", for each number of steps: the distances, and "moved", the mean squared difference per dimension from
+        the start.
     """
     model, generator = run.model, torch.Generator().manual_seed(seed)
     x = as_input(start)
@@ -144,19 +151,19 @@ def study_run(run: Run, judge: Judge, start: np.ndarray, *, seed: int = 0) -> di
         ancestral = torch.cat(
             [model.decode(model.place(model.draw_noise(len(part), generator))) for part in torch.split(x, BATCH)]
         )
-        found: dict[str, Any] = {"ancestral": judge.distances(ancestral.numpy()), "chains": {}}
+        result: dict[str, Any] = {"ancestral": judge.distances(ancestral.numpy()), "chains": {}}
         for name, levels in zip(CHAINS, ((1,), range(1, model.num_levels + 1)), strict=True):
-            at, looked = x, dict[str, Any]()
+            at, by_step = x, dict[str, Any]()
             for before, after in pairwise((0, *STEPS)):
                 for _ in range(after - before):
                     parts = torch.split(at, BATCH)
                     at = torch.cat([chain(model, part, levels=levels, generator=generator) for part in parts])
-                looked[str(after)] = {
+                by_step[str(after)] = {
                     **judge.distances(at.numpy()),
                     "moved": (at - x).double().square().mean().item(),
                 }
-            found["chains"][name] = looked
-    return found
+            result["chains"][name] = by_step
+    return result
 
 
 @renamed(codes="code_sizes")
@@ -172,33 +179,41 @@ def study(
     reading: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> list[dict[str, Any]]:
-    """Measures how redundant the upper levels of several systems are; leaves gibbs.md, gibbs.png and gibbs.json.
+    """Measures how redundant the upper levels of several systems are; writes gibbs.md, gibbs.png and gibbs.json.
 
-    Runs are trained and kept as `vlae.compare` does it, whose folder can be given again. What was measured of a run
-    stays in its folder too, so that the same call goes on where an earlier one was stopped.
+    Runs are trained alike and kept in OUT/SOURCE/RECIPE-SEED, and the folder of a `vlae.compare` can be given again.
+    The measurements of a run are kept in its folder. If the call was stopped, the same call goes on from there.
 
     Args:
         what: names of recipes, or folders of finished runs on the same data.
-        data: to train on, each for a study of its own.
-        out: as for `compare`.
-        seeds: as for `compare`.
-        code_sizes: of the ladder, level 1 first; other systems get as many dimensions (`vlae.recipes.rival_codes`).
-        seed: of all that is drawn.
-        progress: say on the error output what is being done.
-        reading: as for `compare`.
-        settings: as for `vlae.train`.
+        data: sources to train on, each a path or name that `vlae.data.load` reads; there is one study for each. Empty
+            for finished runs.
+        out: folder for runs, tables and figures.
+        seeds: number of runs of each recipe, from 1 up; the seeds are 0, 1, …
+        code_sizes: sizes of the ladder's codes, level 1 first, or these sizes by the shape of the data; other systems
+            get as many dimensions in all (`vlae.recipes.rival_codes`). None: the recipe's own sizes.
+        seed: of all random draws of the study.
+        progress: print on the error output what is being done.
+        reading: options for reading the data, by name: size (pixels), crop (pixels), channels (1 to 4), layout, key,
+            limit (number of data). None: the defaults of `vlae.data.load`.
+        settings: settings of the training, the same for all runs: any field of `Training`, `Objective` or `Likelihood`,
+            such as steps, batch_size, learning_rate.
 
     Returns:
-        For each data set: source; data, the distances of further training data; systems: of each, what `study_run`
-        found of every run; protocol.
+        For each data set a dictionary that JSON can hold: source; data, the distances of further training data;
+        systems, for each the results of `study_run` for every run; protocol.
 
     Raises:
-        ValueError: if there are too few data, or as `compare` does.
+        ValueError: if there are too few data, if data are given for finished runs, or if recipes or runs do not go
+            together.
+        FileNotFoundError: if there is no such run.
+        RunError: if the folder holds a run with other settings.
+        Stopped: after Ctrl-C; finished runs are kept.
     """
     if data and not are_recipes(what):
         raise ValueError("finished runs are judged by what they were trained on; leave --data out")
     studies = []
-    for folder, systems in systems_of(
+    for folder, systems in train_alike(
         what,
         data=data,
         out=Path(out),
@@ -212,32 +227,33 @@ def study(
         start, further, held_out = _parts(first, seed)
         protocol = _protocol(start, held_out, seed)
         judge = Judge(further, held_out, seed=seed)
-        found: dict[str, Any] = {"source": source_name(first.data["source"]), "protocol": protocol}
-        found["data"] = judge.distances(_unit(further))
-        found["systems"] = {
-            system: [_kept(run, judge, start, protocol, seed, progress) for run in of_it]
-            for system, of_it in systems.items()
+        result: dict[str, Any] = {"source": source_name(first.data["source"]), "protocol": protocol}
+        result["data"] = judge.distances(_unit(further))
+        result["systems"] = {
+            system: [_result_of(run, judge, start, protocol, seed, progress) for run in runs]
+            for system, runs in systems.items()
         }
-        _save(found, picture(found, systems, start, seed=seed), folder)
-        studies.append(found)
+        _save(result, picture(result, systems, start, seed=seed), folder)
+        studies.append(result)
     return studies
 
 
-def _kept(
+def _result_of(
     run: Run, judge: Judge, start: np.ndarray, protocol: Mapping[str, Any], seed: int, progress: bool
 ) -> dict[str, Any]:
+    """The results of a run: those in its folder if their protocol is the same, else new ones, which are kept there."""
     file = run.path / NUMBERS
     if file.exists() and (kept := json.loads(file.read_text()))["protocol"] == protocol:
         return dict(kept["found"])
     say(f"following the chains of {run.path}", progress)
-    found = study_run(run, judge, start, seed=seed)
+    result = study_run(run, judge, start, seed=seed)
     with whole(file) as partial:
-        partial.write_text(json.dumps({"protocol": protocol, "found": found}, indent=2, allow_nan=False))
-    return found
+        partial.write_text(json.dumps({"protocol": protocol, "found": result}, indent=2, allow_nan=False))
+    return result
 
 
 def _parts(run: Run, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Training data to start from, as many others, and held-out data."""
+    """Training data from which the chains start, as many other training data, and held-out data."""
     known, held_out = run.part("train"), run.part("test")
     num = min(GROUPS * GROUP, len(known) // 2)
     if num < 20 * GROUPS or len(held_out) < 40:
@@ -277,33 +293,34 @@ def _protocol(start: np.ndarray, held_out: np.ndarray, seed: int) -> dict[str, A
     }
 
 
-# What is shown -------------------------------------------------------------------------------------------------------
+# The table and the figure -------------------------------------------------------------------------------------------
 
 
-def as_text(found: Mapping[str, Any]) -> str:
-    """The table, in Markdown: a row per system, distances with the spread over groups and runs.
+def as_text(result: Mapping[str, Any]) -> str:
+    """The table in Markdown: a row per system; distances are means with the spread over groups and runs.
 
     Args:
-        found: what `study` gives.
+        result: one of the results of `study`.
     """
     last, keys = str(STEPS[-1]), ("frechet", "two_sample")
     kinds = ("ancestral", f"level 1's chain, {last} steps", f"all levels' chain, {last} steps")
     header = [
-        found["source"],
+        result["source"],
         *(f"{what}: {of}" for what in ("Fréchet", "told apart") for of in kinds),
         "moved by one step",
     ]
-    known = [_with_bar([found["data"]], key) for key in keys]
-    rows = [header, ["---"] * len(header), ["further data", known[0], "", "", known[1], "", "", ""]]
-    for system, of_it in found["systems"].items():
-        groups = [[run["ancestral"] for run in of_it], *(_after(of_it, name, last) for name in CHAINS)]
-        moved = np.mean([each["moved"] for each in _after(of_it, "level 1", "1")])
+    further = [_with_bar([result["data"]], key) for key in keys]
+    rows = [header, ["---"] * len(header), ["further data", further[0], "", "", further[1], "", "", ""]]
+    for system, runs in result["systems"].items():
+        groups = [[run["ancestral"] for run in runs], *(_after(runs, name, last) for name in CHAINS)]
+        moved = np.mean([distances["moved"] for distances in _after(runs, "level 1", "1")])
         rows.append([system, *(_with_bar(group, key) for key in keys for group in groups), f"{moved:.4f}"])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def _after(of_it: Sequence[Mapping[str, Any]], chain_on: str, step: str) -> list[Mapping[str, Any]]:
-    return [run["chains"][chain_on][step] for run in of_it]
+def _after(runs: Sequence[Mapping[str, Any]], chain_on: str, step: str) -> list[Mapping[str, Any]]:
+    """The distances of every run after so many steps of one chain."""
+    return [run["chains"][chain_on][step] for run in runs]
 
 
 def _with_bar(groups: Sequence[Mapping[str, Any]], key: str) -> str:
@@ -311,30 +328,30 @@ def _with_bar(groups: Sequence[Mapping[str, Any]], key: str) -> str:
     return f"{values.mean():.3f} ± {values.std(ddof=1):.3f}"
 
 
-def picture(found: Mapping[str, Any], systems: Systems, start: np.ndarray, *, seed: int = 0) -> np.ndarray:
-    """For each system a chain a row, and below how far it is from the data after every number of steps.
+def picture(result: Mapping[str, Any], systems: RunsBySystem, start: np.ndarray, *, seed: int = 0) -> np.ndarray:
+    """A column per system: above some of its chains, below their distance from the data after each number of steps.
 
     Args:
-        found: what `study` gives.
-        systems: of every system its runs; chains of the first are drawn.
-        start: data from which they start.
-        seed: of all that is drawn.
+        result: one of the results of `study`.
+        systems: for each system its runs; the chains of the first run are drawn.
+        start: data from which the chains start, uint8 (N, C, H, W) or float32 (N, D); the first 6 are drawn.
+        seed: of all random draws.
     """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4.4 * len(systems), 8), dpi=100, layout="constrained")
     axes = figure.subplots(2, len(systems), squeeze=False, height_ratios=[1.1, 1])
     highest = 0.0
-    for column, (system, of_it) in enumerate(systems.items()):
+    for column, (system, runs) in enumerate(systems.items()):
         above, below = axes[:, column]
-        above.imshow(_chains(of_it[0].model, as_input(start[:SHOWN]), seed))
+        above.imshow(_chains(runs[0].model, as_input(start[:SHOWN]), seed))
         steps = ", ".join(map(str, STEPS))
         above.set_title(f"{system}\ndata · level 1's chain after {steps} steps · ancestral", fontsize=9)
         above.set_axis_off()
-        runs_of = found["systems"][system]
-        curves = {f"chain on {name}": [_after(runs_of, name, str(step)) for step in STEPS] for name in CHAINS}
-        curves["ancestral"] = [[run["ancestral"] for run in runs_of]] * len(STEPS)
-        curves["further data"] = [[found["data"]]] * len(STEPS)
+        results = result["systems"][system]
+        curves = {f"chain on {name}": [_after(results, name, str(step)) for step in STEPS] for name in CHAINS}
+        curves["ancestral"] = [[run["ancestral"] for run in results]] * len(STEPS)
+        curves["further data"] = [[result["data"]]] * len(STEPS)
         for number, (label, groups) in enumerate(curves.items()):
             values = [np.concatenate([each["frechet"] for each in group]) for group in groups]
             mean, spread = np.array([v.mean() for v in values]), np.array([v.std(ddof=1) for v in values])
@@ -353,7 +370,7 @@ def picture(found: Mapping[str, Any], systems: Systems, start: np.ndarray, *, se
 
 
 def _chains(model: LatentModel, x: Float[Tensor, "n *shape"], seed: int) -> np.ndarray:
-    """A row per datum: itself, its chain on level 1 after every number of steps; and an ancestral sample."""
+    """A row per datum: the datum, its chain on level 1 after each number of steps, and an ancestral sample."""
     generator = torch.Generator().manual_seed(seed)
     with evaluating(model):
         columns, at = [x], x
@@ -369,11 +386,11 @@ def _chains(model: LatentModel, x: Float[Tensor, "n *shape"], seed: int) -> np.n
     return canvas.grid(tiles[order], len(columns))
 
 
-def _save(found: Mapping[str, Any], drawn: np.ndarray, folder: Path) -> None:
+def _save(result: Mapping[str, Any], drawn: np.ndarray, folder: Path) -> None:
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     with whole(folder / TABLE) as file:
-        file.write_text(as_text(found) + "\n")
+        file.write_text(as_text(result) + "\n")
     with whole(folder / NUMBERS) as file:
-        file.write_text(json.dumps(found, indent=2, allow_nan=False))
+        file.write_text(json.dumps(result, indent=2, allow_nan=False))
     canvas.save(drawn, folder / FIGURE)

@@ -1,4 +1,4 @@
-"""Several systems under the same conditions: recipes trained on the same data, for as long, with the same seeds."""
+"""Trains several recipes alike: on the same data, for the same number of steps, with the same seeds."""
 
 import json
 import sys
@@ -17,22 +17,25 @@ from vlae.training.train import Stopped, source_name
 from vlae.workflows import train
 
 CodeSizes = Sequence[int] | Mapping[Shape, Sequence[int]] | None
-"""Sizes of a ladder's codes, level 1 first, perhaps by the shape of the data; None or not named: the recipe's own."""
+"""Sizes of a ladder's codes, level 1 first; or these sizes by the shape of the data.
 
-Systems = Mapping[str, Sequence[Run]]
-"""Of every system its runs, which differ in the seed alone."""
+None, or a shape that is not named: the recipe's own sizes.
+"""
+
+RunsBySystem = Mapping[str, Sequence[Run]]
+"""For each system, by name, its runs; they differ only in the seed."""
 
 PAPER_CODES: Mapping[Shape, tuple[int, ...]] = {(1, 28, 28): (2, 2, 2)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
-    """A comparison that argues something.
+    """A comparison with a name, which tests one claim.
 
     Attributes:
-        recipes: the systems, in the order of the argument.
-        sources: the data, if none are given.
-        code_sizes: of the ladder.
+        recipes: names of the recipes, in the order of the table's columns.
+        sources: names of the data sets, if the caller names none.
+        code_sizes: sizes of the ladder's codes, level 1 first.
     """
 
     recipes: tuple[str, ...]
@@ -48,7 +51,7 @@ PRESETS: Mapping[str, Preset] = {
 }
 
 
-def systems_of(
+def train_alike(
     what: Sequence[str | Path],
     *,
     data: Sequence[str],
@@ -58,18 +61,31 @@ def systems_of(
     progress: bool,
     reading: Mapping[str, Any] | None = None,
     **settings: Any,
-) -> Iterator[tuple[Path, Systems]]:
-    """The runs that `compare` measures, and the folder for what it finds: one for each data set.
+) -> Iterator[tuple[Path, RunsBySystem]]:
+    """Trains recipes alike on each data set, or loads finished runs and groups them by recipe.
+
+    A run that is finished already is loaded, and one that was stopped goes on.
 
     Args:
-        what: as for `compare`, as are all the others.
-        data: as for `compare`.
-        out: as for `compare`.
-        seeds: as for `compare`.
-        code_sizes: as for `compare`.
-        progress: as for `compare`.
-        reading: as for `compare`.
-        settings: as for `compare`.
+        what: names of recipes, or folders of finished runs. Runs of one recipe form one system.
+        data: sources to train on, each a path or name that `vlae.data.load` reads. Runs are trained on each in turn.
+            For finished runs: if it is empty, all must have been trained on the same data.
+        out: folder for the results; runs are kept in OUT/SOURCE/RECIPE-SEED.
+        seeds: number of runs of each recipe, from 1 up; the seeds are 0, 1, …
+        code_sizes: sizes of the ladder's codes, level 1 first; other systems get as many dimensions in all.
+        progress: print on the error output what is being done.
+        reading: options for reading the data, by name: size, crop, channels, layout, key, limit. None: the defaults.
+        settings: settings of the training, the same for all runs, by name: steps, batch_size, learning_rate, …
+
+    Yields:
+        For each data set, the folder for its results and its runs by system. For finished runs, one such pair.
+
+    Raises:
+        ValueError: if the names are neither all recipes nor all folders, if data or seeds are missing, or if finished
+            runs do not belong together.
+        FileNotFoundError: if there is no such run.
+        RunError: if a run's folder holds a run with other settings or data.
+        Stopped: after Ctrl-C; finished runs are kept.
     """
     if not are_recipes(what):
         yield out, _grouped([load(path) for path in what], same_data=not data)
@@ -88,17 +104,24 @@ def systems_of(
         folder = out / source_name(source)
         shape = load_data(source, progress=progress, **read).shape
         wanted = {str(name): _recipe(str(name), shape, code_sizes, settings) for name in what}
-        systems: dict[str, list[Run]] = {name: [] for name in wanted}
+        runs: dict[str, list[Run]] = {name: [] for name in wanted}
         for seed in range(seeds):  # all systems of one seed first
             for name, recipe in wanted.items():
                 say(f"{source}: {name}, seed {seed}", progress)
                 seeded = recipes.adjust(recipe, seed=seed)
-                systems[name].append(_run(seeded, source, folder / f"{name}-{seed}", read, progress))
-        yield folder, systems
+                runs[name].append(_run(seeded, source, folder / f"{name}-{seed}", read, progress))
+        yield folder, runs
 
 
 def are_recipes(what: Sequence[str | Path]) -> bool:
-    """Whether recipes are named, and not folders of runs."""
+    """Whether all names are recipes, and none is the folder of a run.
+
+    Args:
+        what: names of recipes, or folders of runs.
+
+    Raises:
+        ValueError: if there is no name, or recipes and folders are mixed.
+    """
     known = [name for name in what if str(name) in RECIPES]
     if not what:
         raise ValueError(
@@ -133,8 +156,13 @@ def _run(recipe: Recipe, source: str, path: Path, reading: Mapping[str, Any], pr
         raise Stopped(f"{path} is {stop.what}", "the same command goes on from there") from stop
 
 
-def _grouped(loaded: Sequence[Run], *, same_data: bool) -> Systems:
-    """Runs of one recipe together; all were trained on the same data, if they must."""
+def _grouped(loaded: Sequence[Run], *, same_data: bool) -> RunsBySystem:
+    """Groups runs by recipe.
+
+    Args:
+        loaded: the runs; no two have the same folder.
+        same_data: refuse runs that were trained on different data.
+    """
     if len({run.path.resolve() for run in loaded}) < len(loaded):
         raise ValueError("a run is given twice; name each once")
     shapes = {run.recipe.shape for run in loaded}
@@ -148,18 +176,18 @@ def _grouped(loaded: Sequence[Run], *, same_data: bool) -> Systems:
         )
     systems: dict[str, list[Run]] = {}
     for run in loaded:
-        same = [name for name, of_it in systems.items() if _alike(of_it[0].recipe, run.recipe)]
+        same = [name for name, runs in systems.items() if _alike(runs[0].recipe, run.recipe)]
         name = run.recipe.name if run.recipe.name not in systems else f"{run.recipe.name}, {run.path.name}"
         systems.setdefault(same[0] if same else name, []).append(run)
     return systems
 
 
 def _alike(one: Recipe, other: Recipe) -> bool:
-    """Whether two recipes differ in the seed alone."""
+    """Whether two recipes are equal except for the seed."""
     return recipes.adjust(one, seed=0) == recipes.adjust(other, seed=0)
 
 
 def say(what: str, progress: bool) -> None:
-    """Says on the error output what is being done, if progress is wanted."""
+    """Prints on the error output what is being done, if progress is wanted."""
     if progress:
         print(what, file=sys.stderr, flush=True)

@@ -368,13 +368,13 @@ class Session:
             rate), and dimensions. Each dimension is a dict of number (from 0), nats and dead, the highest rate first.
         """
         evaluation = self.run.evaluation
-        card = {entry.level: entry for entry in level_card.entries(evaluation)} if evaluation else {}
+        cards = {card.level: card for card in level_card.level_cards(evaluation)} if evaluation else {}
         levels = []
         for level in self.levels:
             summary = self.run.summary["levels"][level - 1]
             title, sentence = self._describe_unmeasured(level)
-            if level in card:
-                title, sentence = card[level].title, card[level].sentence
+            if level in cards:
+                title, sentence = cards[level].title, cards[level].sentence
                 sentence = sentence[:1].upper() + sentence[1:]
             nats = summary["kl_nats_per_dimension"]
             order = sorted(range(len(nats)), key=lambda i: -nats[i])
