@@ -356,9 +356,9 @@ def test_a_generator_without_encoder_says_not_defined_and_why(tmp_path, monkeypa
         run.encode(run.examples)
     with pytest.raises(ValueError, match="it only generates"):
         run.figure("reconstructions")
-    from vlae.evaluation import measures
+    from vlae.evaluation.text import as_text
 
-    assert "not defined" in measures.as_text(result)
+    assert "not defined" in as_text(result)
 
 
 def test_earlier_names_of_arguments_still_work(tmp_path):

@@ -1,6 +1,7 @@
 """Compares several systems on the same data, with the same budget and seeds, in one table and one figure."""
 
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,12 @@ class Comparison:
     systems: RunsBySystem
     evaluations: Mapping[str, Sequence[Mapping[str, Any]]]
     udr: Mapping[str, Sequence[float | None]]
+
+    @property
+    def found(self) -> Mapping[str, Sequence[Mapping[str, Any]]]:
+        """Deprecated, the earlier name of `evaluations`."""
+        warnings.warn("Comparison.found is deprecated; read evaluations", DeprecationWarning, stacklevel=2)
+        return self.evaluations
 
     def measures(self) -> dict[str, dict[str, list[float | None]]]:
         """For each measure and system, the value of each run; None where it is not defined."""
