@@ -22,7 +22,8 @@ from vlae.models.base import LatentModel
 from vlae.recipes import Recipe, build
 from vlae.renamed import renamed
 from vlae.runs.layout import CHECKPOINT, MODEL, RunError, new_folder
-from vlae.runs.run import Run, read_recipe, save, write_recipe
+from vlae.runs.run import Run
+from vlae.runs.store import Results, read_recipe, write_recipe, write_results
 from vlae.training.batches import Batches
 from vlae.training.loop import Engine, Recorder, is_leader, quiet, reuse_memory, trainer_of
 
@@ -114,7 +115,7 @@ def train(
         engine = Engine(build(chosen, mean=mean, stddev=stddev), chosen)
         recorder = Recorder(engine, path, progress=progress)
         trainer = trainer_of(chosen, recorder, accelerator=accelerator, devices=devices, num_nodes=num_nodes)
-        data = {"source": _say(source), **reading}
+        data = {"source": _source_text(source), **reading}
         if not resume and is_leader():
             write_recipe(path, chosen, data)
 
@@ -129,12 +130,11 @@ def train(
     if progress and is_leader():
         print("measuring on held-out data", file=sys.stderr, flush=True)
     model = engine.model.to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
-    summary, examples = summarise(model, held_out.values), np.array(held_out.values[:NUM_EXAMPLES])
-    run = Run(path=path, recipe=chosen, model=model, data=data, summary=summary, examples=examples)
+    results = Results(model, summarise(model, held_out.values), np.array(held_out.values[:NUM_EXAMPLES]))
     if is_leader():
-        save(run)
+        write_results(path, results)
         checkpoint.unlink(missing_ok=True)
-    return run
+    return Run(path=path, recipe=chosen, data=data, **results._asdict())
 
 
 def fit(values: np.ndarray, recipe: Recipe, *, labels: np.ndarray | None = None) -> LatentModel:
@@ -174,7 +174,7 @@ def source_name(source: Any) -> str:
     return path.resolve().stem or "data" if path.exists() else path.name.replace(":", "-")
 
 
-def _say(source: Any) -> str:
+def _source_text(source: Any) -> str:
     if isinstance(source, Images):
         return source.source
     return str(source).rstrip("/") or "/" if isinstance(source, str | Path) else "an array"
@@ -189,8 +189,10 @@ def _unfinished(
     recipe, data = read_recipe(path)
     if (path / MODEL).exists():
         raise RunError(f"the run in {path} is finished; there is nothing to resume")
-    if (begun_on := data.pop("source")) != _say(source):
-        raise RunError(f"the run in {path} was begun on {begun_on}, not on {_say(source)}; give that, or another --out")
+    if (begun_on := data.pop("source")) != _source_text(source):
+        raise RunError(
+            f"the run in {path} was begun on {begun_on}, not on {_source_text(source)}; give that, or another --out"
+        )
     changed = [name for name, value in reading.items() if value not in (None, data.get(name))]
     changed += [name for name, value in settings.items() if recipes.adjust(recipe, **{name: value}) != recipe]
     if code_sizes is not None and tuple(code_sizes) != recipe.code_sizes:
