@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from vlae.models.inference import as_input, check_values, evaluating
+from vlae.models.ladder import VLAE, Level
 
 
 def test_stored_images_become_floats_between_0_and_1():
@@ -36,12 +36,11 @@ def test_values_that_no_model_takes_are_refused(x, shape, words):
 
 
 def test_every_module_returns_to_its_mode_and_the_generator_to_its_state():
-    model = nn.Sequential(nn.Dropout(), nn.Dropout())
-    model.device = torch.device("cpu")
-    model[1].eval()
+    model = VLAE((5,), [Level(code_size=2, dense=(4,))])
+    model.likelihood.eval()
     before = torch.get_rng_state()
     with evaluating(model, seed=1):
-        assert not model[0].training
+        assert not any(module.training for module in model.modules())
         torch.rand(1)
-    assert [module.training for module in model.modules()] == [True, True, False]
+    assert model.training and model.levels[0].training and not model.likelihood.training
     assert torch.equal(torch.get_rng_state(), before)
