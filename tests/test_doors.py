@@ -194,7 +194,7 @@ class CategoryNetworks(vlae.LadderLevel):
     def descend(self, above, code, fade):
         return self.u(code * fade)
 
-    def prior(self, like):
+    def prior(self, above, like):
         return Category(like.new_zeros(1, self.code_size))
 
 
@@ -215,6 +215,62 @@ def test_a_category_is_a_level_like_another(tmp_path):
     assert vlae.evaluate(run, images())["levels"][1]["code_size"] == 5
     assert run.figure("levels").size[0] > 50 and run.figure("mix").size[0] > 50
     assert onnx.export(run)["files"]
+
+
+# A class is a category above the top: it acts through the prior of the level beneath it, and through nothing else
+
+
+class ClassLevel(vlae.LevelSettings, kind="class"):
+    def build(self, place, blocks):
+        networks = CategoryNetworks(self.code_size, place.below)
+        networks.descend = lambda above, code, fade: None
+        networks.u = None
+        return networks
+
+
+class ClassedLevel(vlae.LevelSettings, kind="classed"):
+    def build(self, place, blocks):
+        return Classed(Level(code_size=self.code_size, dense=(16,)).build(replace(place, top=True), blocks))
+
+
+class Classed(vlae.LadderLevel):
+    def __init__(self, level):
+        super().__init__()
+        self.level, self.code_size, self.shape = level, level.code_size, level.shape
+        self.register_buffer("means", 2.5 * torch.randn(3, self.code_size))  # of the classes: fixed and wide
+
+    def climb(self, below):
+        return self.level.climb(below)
+
+    def posterior(self, below, here):
+        return self.level.posterior(below, here)
+
+    def descend(self, above, code, fade):
+        return self.level.descend(None, code, fade)
+
+    def prior(self, above, like):
+        mean = above[0] @ self.means if above else like.new_zeros(1, self.code_size)
+        return vlae.NormalCode(mean, torch.ones_like(mean))
+
+
+def test_a_class_touches_only_the_level_beneath_it(tmp_path):
+    levels = (Level(code_size=2, convolutions=((4, 2),)), ClassedLevel(code_size=4), ClassLevel(code_size=3))
+    recipe = replace(recipes.lean((1, 8, 8)), name="class", levels=levels)
+    run = vlae.train(
+        images(), out=tmp_path / "run", recipe=recipes.adjust(recipe, steps=10, batch_size=8), progress=False
+    )
+    model = vlae.load(run.path).model
+    with torch.no_grad():
+        y = torch.eye(3)
+        assert model.prior(2, (y,)).mean.equal(model.levels[1].means)
+        noise = (torch.zeros(3, 2), torch.zeros(3, 4), model.prior(3, ()).noise_of(y))
+        codes = model.place(noise)
+        torch.testing.assert_close(codes[1], model.levels[1].means)
+        same = (*codes[:2], y[[1, 2, 0]])
+        assert model.decode(same).equal(model.decode(codes))  # the picture sees z, not y
+        torch.testing.assert_close(model.noise_of(codes)[1], noise[1], atol=1e-5, rtol=0)
+    assert [level["code_size"] for level in vlae.evaluate(run, images())["levels"]] == [2, 4, 3]
+    assert run.figure("levels").size[0] > 50
 
 
 # What a model lacks is said

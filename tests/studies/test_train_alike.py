@@ -95,7 +95,11 @@ def test_runs_of_different_shapes(source, tmp_path, rng):
     np.save(tmp_path / "big.npy", rng.integers(0, 256, (60, 12, 12), dtype=np.uint8))
     other, _ = trained(str(tmp_path / "big.npy"), tmp_path, ("lean",), seeds=1)
     with pytest.raises(ValueError, match=r"different shapes, \(1, 8, 8\), \(1, 12, 12\)"):
-        list(systems_of([one / "lean-0", other / "lean-0"], data=(), out=tmp_path, seeds=1, code_sizes=None, progress=False))
+        list(
+            systems_of(
+                [one / "lean-0", other / "lean-0"], data=(), out=tmp_path, seeds=1, code_sizes=None, progress=False
+            )
+        )
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,7 @@ class VLAE(LatentModel):
         """p(z_level) of batch shape (1, code size), whatever is above: N(0, I), unless the level brings another."""
         if level > len(self.levels):
             return standard_normal(1, 0, self.mean.device)
-        return self.levels[level - 1].prior(self.mean)
+        return self.levels[level - 1].prior(above, self.mean)
 
     def forward(self, x: Float[Tensor, "n *shape"], fade: Float[Tensor, " levels"] | None = None) -> ForwardPass:
         """Infers every level, draws its code, generates."""
@@ -115,7 +115,7 @@ class VLAE(LatentModel):
         codes = tuple(posterior.rsample() for posterior in posteriors)
         return ForwardPass(
             posteriors=posteriors,
-            priors=tuple(self.prior(level, ()) for level in range(1, self.num_levels + 1)),
+            priors=tuple(self.prior(level, codes[level:]) for level in range(1, self.num_levels + 1)),
             codes=codes,
             likelihood=self.likelihood(self._descend(codes, fade), self.mean, self.stddev, x),
         )
@@ -124,5 +124,5 @@ class VLAE(LatentModel):
         z: Tensor | None = None
         for number in range(len(self.levels), 0, -1):
             z = self.levels[number - 1].descend(z, codes[number - 1], 1.0 if fade is None else fade[number - 1])
-        assert z is not None  # a ladder has at least one level
+        assert z is not None  # the lowest level draws
         return z

@@ -100,11 +100,19 @@ class LadderLevel(nn.Module, ABC):
     @abstractmethod
     def descend(
         self, above: Float[Tensor, "n *here"] | None, code: Float[Tensor, "n size"], fade: Float[Tensor, ""] | float
-    ) -> Float[Tensor, "n *drawn"]:
-        """z̃_l = u_l([z̃_{l+1} ; v_l(z_l)]), at the top z̃_L = u_L(v_L(z_L)); the code counts by `fade` in [0, 1]."""
+    ) -> Float[Tensor, "n *drawn"] | None:
+        """z̃_l = u_l([z̃_{l+1} ; v_l(z_l)]), at the top z̃_L = u_L(v_L(z_L)); the code counts by `fade` in [0, 1].
 
-    def prior(self, like: Tensor) -> CodeDistribution:
-        """p(z_l) of batch shape (1, code size), on the device of `like`: N(0, I)."""
+        None, where the code acts through the prior of the level below alone, as a class does.
+        """
+
+    def prior(self, above: tuple[Float[Tensor, "n _"], ...], like: Tensor) -> CodeDistribution:
+        """p(z_l | z_{l+1}, …): N(0, I) of batch shape (1, code size), whatever is above.
+
+        Args:
+            above: the codes of the levels above, the next one first; none where they are not known, or at the top.
+            like: a tensor on the device where the distribution shall lie.
+        """
         return standard_normal(1, self.code_size, like.device)
 
 
