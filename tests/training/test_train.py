@@ -354,7 +354,11 @@ def test_weights_that_are_not_finite_are_not_kept(tmp_path, monkeypatch):
         (pictures(), {"recipe": "mnist", "code_sizes": (2, 2)}, "has 3 levels, 2 code sizes are given"),
         (pictures(), {"code_sizes": (0, 0)}, "code sizes are"),
         (pictures(), {"deep_heads": True}, "deep heads belong"),
-        (pictures(), {"recipe": recipes.lean((3, 8, 8)), "code_sizes": None}, r"shape \(3, 8, 8\); this data has shape"),
+        (
+            pictures(),
+            {"recipe": recipes.lean((3, 8, 8)), "code_sizes": None},
+            r"shape \(3, 8, 8\); this data has shape",
+        ),
         (pictures(), {"recipe": recipes.lean((1, 8, 8))}, "the recipe has them already"),
         (pictures(), {"steps": 0}, "steps is 0"),
         (pictures(), {"stepps": 5}, "stepps"),
