@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, whatever happens to the process or the disk."""
+"""Writes files completely or not at all, even if the process is killed or the disk is full."""
 
 import errno
 import os
@@ -8,15 +8,18 @@ from pathlib import Path
 
 
 class WriteError(ValueError):
-    """A file or folder that cannot be written; says why, and what to do."""
+    """A file or folder cannot be written; the message says why and what to do."""
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A file to write beside `path`, which takes its place when the block ends, and is removed if it fails.
+    """Gives a temporary file beside `path`, which replaces `path` when the block ends, and is deleted if it fails.
+
+    Args:
+        path: the file to write.
 
     Raises:
-        OSError: if it cannot be written.
+        OSError: if the file cannot be written.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -28,10 +31,13 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """A file to write beside `path`, as `replacing` gives it, with errors that say what to do.
+    """Gives a temporary file beside `path`, which replaces `path` when the block ends, and is deleted if it fails.
+
+    Args:
+        path: the file to write.
 
     Raises:
-        WriteError: if it cannot be written.
+        WriteError: if the file cannot be written; the message says what to do.
     """
     with writing(path), replacing(path) as partial:
         yield partial
@@ -39,10 +45,13 @@ def whole(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turns an error of the disk into one that names the path and says what to do.
+    """Turns an OSError of the block into a WriteError that names the path and says what to do.
+
+    Args:
+        path: the file or folder that the block writes.
 
     Raises:
-        WriteError: in place of an OSError.
+        WriteError: if the block raises an OSError.
     """
     try:
         yield

@@ -1,7 +1,7 @@
-"""Settings of which there are several kinds: a level, a likelihood, an objective.
+"""Settings that come in several kinds: of a level, of a likelihood, of an objective.
 
-A family is an abstract frozen dataclass; each kind of it is a subclass with a name. A recipe holds kinds, and a run's
-file holds their names, so a new kind needs no word anywhere else: defining the class is enough.
+A family is an abstract frozen dataclass. Each kind is a subclass with a name, by which recipe.json refers to it. To add
+a kind, define its class: no other code needs to know it.
 """
 
 from abc import ABC
@@ -11,10 +11,16 @@ from typing import Any, ClassVar, Self
 
 
 class Kind(ABC):
-    """A family of settings. A direct subclass is a family; `class Gaussian(Likelihood, kind="gaussian")` is a kind.
+    """The base of all families. A direct subclass is a family; a subclass of that, with a name, is a kind.
 
     Attributes:
-        kind: the name by which a file finds the class again.
+        kind: the name of the kind in recipe.json.
+
+    Examples:
+        >>> class Shade(Kind): ...
+        >>> class Grey(Shade, kind="grey"): ...
+        >>> Shade.of_kind("grey").__name__
+        'Grey'
     """
 
     kind: ClassVar[str]
@@ -25,22 +31,25 @@ class Kind(ABC):
         if Kind in cls.__bases__:
             cls._kinds = {}
         elif kind is not None:
-            known = cls._kinds.get(kind)
-            if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
+            other = cls._kinds.get(kind)
+            if other is not None and (other.__module__, other.__qualname__) != (cls.__module__, cls.__qualname__):
                 raise ValueError(
-                    f"there is a kind {kind!r} already, {known.__module__}.{known.__qualname__}; rename one"
+                    f"there is a kind {kind!r} already, {other.__module__}.{other.__qualname__}; rename one"
                 )
             cls.kind = kind
             cls._kinds[kind] = cls
 
     @classmethod
     def kinds(cls) -> Mapping[str, type[Self]]:
-        """Every kind of the family, by its name."""
+        """The kinds of the family, by name."""
         return cls._kinds
 
     @classmethod
     def of_kind(cls, kind: str) -> type[Self]:
-        """The class of that name.
+        """The class of a kind.
+
+        Args:
+            kind: the name of the kind.
 
         Raises:
             ValueError: if the family has no such kind.
@@ -55,17 +64,20 @@ class Kind(ABC):
         return family.__name__.removesuffix("Settings").lower()
 
     def as_dict(self) -> dict[str, Any]:
-        """The kind and all settings, as `from_dict` reads them."""
+        """The name of the kind and all settings; `from_dict` reads them back."""
         return {"kind": self.kind, **{field.name: getattr(self, field.name) for field in fields(self)}}  # type: ignore[arg-type]
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, Any]) -> Self:
-        """The settings that `as_dict` gave.
+        """The settings that `as_dict` returned.
+
+        Args:
+            settings: the name of the kind, under "kind", and every setting by its name.
 
         Raises:
             ValueError: if the family has no such kind, or a setting is out of its range.
             KeyError: if the kind is missing.
             TypeError: if a setting is missing or unknown.
         """
-        given = dict(settings)
-        return cls.of_kind(given.pop("kind"))(**given)
+        fields_of_kind = dict(settings)
+        return cls.of_kind(fields_of_kind.pop("kind"))(**fields_of_kind)

@@ -1,4 +1,4 @@
-"""The shape of one datum, an image or a vector; the bounds of images; which levels have a code."""
+"""The shape of one datum, an image or a vector; the limits of images; which levels have a code."""
 
 from collections.abc import Sequence
 from typing import TypeGuard
@@ -7,14 +7,17 @@ Shape = tuple[int, ...]
 """``(channels, height, width)`` of an image or a map, ``(dimensions,)`` of a vector."""
 
 MIN_SIDE, MAX_SIDE = 8, 256
-"""The sides of an image that vlae trains on, in pixels."""
+"""The smallest and the largest side of an image that vlae trains on, in pixels."""
 
 MAX_CHANNELS = 4
-"""Grey; grey and alpha; red, green, blue; and these with alpha."""
+"""1: grey. 2: grey and alpha. 3: red, green, blue. 4: red, green, blue, alpha."""
 
 
 def is_image(shape: Sequence[int]) -> TypeGuard[tuple[int, int, int]]:
-    """Whether one datum of this shape is an image; otherwise it is a vector.
+    """Whether a datum of this shape is an image; if not, it is a vector.
+
+    Args:
+        shape: (channels, height, width) or (dimensions,).
 
     Examples:
         >>> is_image((3, 32, 32)), is_image((10,))
@@ -23,8 +26,21 @@ def is_image(shape: Sequence[int]) -> TypeGuard[tuple[int, int, int]]:
     return len(shape) == 3
 
 
+def listed(shape: Sequence[int]) -> str:
+    """The numbers of a shape as text.
+
+    Examples:
+        >>> listed((3, 32, 32))
+        '3, 32, 32'
+    """
+    return ", ".join(map(str, shape))
+
+
 def named_levels(levels: Sequence[int]) -> str:
-    """What a group of levels is called.
+    """A group of levels as text.
+
+    Args:
+        levels: their numbers, counted from 1; at least one.
 
     Examples:
         >>> named_levels((1,)), named_levels((1, 3))
@@ -37,7 +53,7 @@ def levels_with_code(code_sizes: Sequence[int]) -> tuple[int, ...]:
     """The numbers of the levels that have a code, counted from 1.
 
     Args:
-        code_sizes: of every level, level 1 first; a level without a code has size 0.
+        code_sizes: size of every level's code, level 1 first; 0 for a level without a code.
 
     Examples:
         >>> levels_with_code((2, 0, 3))

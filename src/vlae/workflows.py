@@ -1,4 +1,4 @@
-"""What `vlae.train`, `vlae.evaluate` and the command line do with a run: one step, and what it leaves in the folder."""
+"""`vlae.train` and `vlae.evaluate`: the steps that end with a report or a file in the run's folder."""
 
 import json
 import sys
@@ -24,7 +24,7 @@ P = ParamSpec("P")
 
 
 def _with_report(training: Callable[P, Run]) -> Callable[P, Run]:
-    """The training, after which figures and page are drawn; the run is finished whatever becomes of these."""
+    """Makes a training draw figures and page at its end; the run is finished even if these fail."""
 
     @wraps(training)
     def train(*args: P.args, **settings: P.kwargs) -> Run:
@@ -57,21 +57,21 @@ def evaluate(
     seed: int = 0,
     progress: bool = False,
 ) -> dict[str, Any]:
-    """Measures what every level of a run costs and carries.
+    """Measures the rate of every level of a run, and the information that its code carries.
 
     Args:
-        run: of any model.
-        images: what to measure it on, of the run's shape; at most 5,000 of them, chosen at random, are taken. None:
-            the held-out part of what it was trained on; the result is then kept in its folder, as evaluation.json.
-        complexity: the scores of the probes on pixels, from `vlae.evaluation.complexity.complexity_of` on similar
-            images; None: they are measured on these images, which takes longest.
-        importance_samples: for the importance-weighted bound on the log-likelihood; 0: not computed.
-        beside: distinct runs of the same recipe and other seeds, for UDR.
-        seed: of all that is drawn: codes, splits, probes.
-        progress: say on the error output what is being measured.
+        run: a run of any model.
+        images: data of the run's shape; at most 5,000 of them, chosen at random, are used. None: the held-out part of
+            the run's data; the result is then written to evaluation.json in its folder.
+        complexity: the result of `vlae.evaluation.complexity.complexity_of` for data of this kind. None: it is
+            measured, which takes longest.
+        importance_samples: samples per datum in the bound on the log-likelihood, from 1 up; 0: no such bound.
+        beside: other runs, with the same recipe and other seeds, for UDR.
+        seed: seed of codes, splits and probes.
+        progress: print on the error output what is being measured.
 
     Returns:
-        What JSON can hold: see `vlae.evaluation.measures.evaluate`.
+        The measurements, ready for JSON, in the form of `vlae.evaluation.measures.evaluate`.
 
     Raises:
         ValueError: if the images are not of the run's shape or range, a run beside is not of its recipe, or complexity
@@ -83,7 +83,7 @@ def evaluate(
         raise ValueError(f"{run.path} is given beside itself; UDR compares it with runs of other seeds")
     if any(recipes.adjust(other.recipe, seed=0) != recipes.adjust(run.recipe, seed=0) for other in beside):
         raise ValueError("UDR compares runs of one recipe and different seeds; a run beside has another recipe")
-    own = images is None
+    of_run = images is None
     images = subset(run.part("test") if images is None else images, seed)
     others = []
     if beside and images.shape == run.recipe.shape:
@@ -96,15 +96,19 @@ def evaluate(
         importance_samples=importance_samples,
         others=others,
         seed=seed,
-        say=_say if progress else _say_nothing,
+        say=_print_measuring if progress else _print_nothing,
     )
-    if own:
+    if of_run:
         keep_evaluation(run, result)
     return result
 
 
 def keep_evaluation(run: Run, result: Mapping[str, Any]) -> None:
-    """Writes evaluation.json where a run's outputs go.
+    """Writes evaluation.json to `run.outputs`.
+
+    Args:
+        run: the run.
+        result: the measurements.
 
     Raises:
         WriteError: if it cannot be written.
@@ -115,9 +119,9 @@ def keep_evaluation(run: Run, result: Mapping[str, Any]) -> None:
         file.write_text(json.dumps(result, indent=2, allow_nan=False))
 
 
-def _say(what: str) -> None:
+def _print_measuring(what: str) -> None:
     print(f"measuring {what}", file=sys.stderr, flush=True)
 
 
-def _say_nothing(what: str) -> None:
+def _print_nothing(what: str) -> None:
     pass

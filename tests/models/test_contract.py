@@ -44,7 +44,7 @@ def model(case):
 def total(model: LatentModel, x: Tensor) -> Tensor:
     forward = model(x)
     fade = (1.0,) * model.num_levels
-    return objectives.ELBO().weighed(forward, x, step=0, progress=0.0, fade=fade)[0]
+    return objectives.ELBO().weighted(forward, x, step=0, progress=0.0, fade=fade)[0]
 
 
 def test_forward_pass_has_a_row_per_datum_and_an_entry_per_level(model):

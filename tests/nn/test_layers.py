@@ -39,7 +39,7 @@ def test_shapes_along_a_stack():
 
 
 def test_no_convolution_on_a_vector():
-    with pytest.raises(ValueError, match=r"needs a map .* what comes is \(32,\)"):
+    with pytest.raises(ValueError, match=r"needs a map .* not a vector of shape \(32,\)"):
         shapes_of([Layer(32, 0), Layer(8, 2)], (3, 8, 8))
 
 

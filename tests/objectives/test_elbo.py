@@ -119,7 +119,7 @@ def test_losses_are_sums_over_pixels_and_means_over_the_batch():
 
     def value(x, guess, q, p):
         forward = forward_pass(q, p, likelihood=Independent(Normal(guess, 0.3), 3))
-        return ELBO(beta=2.0).weighed(forward, x, step=0, progress=0.0, fade=(1.0,))
+        return ELBO(beta=2.0).weighted(forward, x, step=0, progress=0.0, fade=(1.0,))
 
     once, terms = value(x, guess, q, p)
     torch.testing.assert_close(once, terms[0] + 2 * terms[1])
@@ -146,7 +146,7 @@ DISTORTION = 2.5 * math.log(2 * math.pi)
 
 def value(objective, *, progress=1.0, **settings):
     forward, x = two_levels(**settings)
-    return objective.weighed(forward, x, step=0, progress=progress, fade=(1.0, 1.0))[0].item() - DISTORTION
+    return objective.weighted(forward, x, step=0, progress=progress, fade=(1.0, 1.0))[0].item() - DISTORTION
 
 
 def test_the_weights_are_of_the_rates_in_order():
@@ -157,7 +157,7 @@ def test_free_bits_cost_the_same_however_few_are_used():
     assert value(ELBO(free_bits=4.0)) == pytest.approx(4 + 10, abs=1e-4)
     assert value(ELBO(free_bits=(0.5, 12.0), beta=2.0)) == pytest.approx(2 * (1 + 12), abs=1e-4)
     forward, x = two_levels()
-    ELBO(free_bits=4.0).weighed(forward, x, step=0, progress=0.0, fade=(1.0, 1.0))[0].backward()
+    ELBO(free_bits=4.0).weighted(forward, x, step=0, progress=0.0, fade=(1.0, 1.0))[0].backward()
     slopes = [q.mean.grad for q in forward.posteriors]
     assert not slopes[0].any()
     torch.testing.assert_close(slopes[1], forward.posteriors[1].mean.detach() / 64)  # that of KL, a mean over the batch
@@ -169,7 +169,7 @@ def test_capacity_is_a_target_that_rises():
         wanted = 3 * (abs(1 - target) + abs(10 - target))
         assert value(objective, progress=progress) == pytest.approx(wanted, abs=1e-3)
     forward, x = two_levels()
-    objective.weighed(forward, x, step=0, progress=1.0, fade=(1.0, 1.0))[0].backward()
+    objective.weighted(forward, x, step=0, progress=1.0, fade=(1.0, 1.0))[0].backward()
     low, high = (q.mean.grad for q in forward.posteriors)
     assert (low < 0).all() and (high > 0).all()  # one is to cost more, the other less
     assert value(ELBO(capacity=1.0, capacity_until=0.0), progress=0.0) == pytest.approx(9.0, abs=1e-4)
@@ -180,7 +180,7 @@ def test_mmd_counts_at_its_level():
     assert ELBO(mmd=(0.0, 1.0)).terms(2) == ("distortion", "rate_1", "rate_2", "mmd_1", "mmd_2")
     assert ELBO().terms(2) == ("distortion", "rate_1", "rate_2")
     torch.manual_seed(3)
-    loss, terms = ELBO(mmd=(0.0, 5.0), beta=0.0).weighed(forward, x, step=0, progress=0.0, fade=(1.0, 1.0))
+    loss, terms = ELBO(mmd=(0.0, 5.0), beta=0.0).weighted(forward, x, step=0, progress=0.0, fade=(1.0, 1.0))
     assert abs(terms[3]) < 0.02 < 0.5 < terms[4]
     torch.testing.assert_close(loss, terms[0] + 5 * terms[4])
     loss.backward()
@@ -194,7 +194,7 @@ def test_mmd_is_of_the_noise_under_the_prior():
     code = p.sample()
     forward = forward_pass((p,), (p,), (code,))
     torch.testing.assert_close(objectives.noise(forward)[0], (code - p.mean) / 0.1)
-    _, terms = ELBO(mmd=1.0).weighed(forward, torch.zeros(500, 1), step=0, progress=0.0, fade=(1.0,))
+    _, terms = ELBO(mmd=1.0).weighted(forward, torch.zeros(500, 1), step=0, progress=0.0, fade=(1.0,))
     assert abs(terms[2]) < 0.02
 
 
@@ -395,7 +395,7 @@ def test_the_seeded_loss_is_what_it_was():
     torch.manual_seed(2)
     forward = model(x, torch.tensor([1.0, 0.25, 0.5, 1.0]))
     fade = (1.0, 0.25, 0.5, 1.0)
-    loss, _ = ELBO(warmup=10.0).weighed(forward, x, step=5, progress=0.5, fade=fade)
+    loss, _ = ELBO(warmup=10.0).weighted(forward, x, step=5, progress=0.5, fade=fade)
     assert loss.item() == pytest.approx(52.53881, rel=1e-4)
 
 

@@ -95,7 +95,7 @@ def test_examples_are_a_choice(trained, tmp_path, monkeypatch):
     for kind in ("levels", "samples", "traversal", "progress"):
         run.figure(kind)
     for kind in ("mix", "reconstructions"):
-        with pytest.raises(RunError, match=f"without was shared without examples, and a '{kind}' figure is drawn of"):
+        with pytest.raises(RunError, match=f"without was shared without examples; a '{kind}' figure needs some"):
             run.figure(kind)
     assert page.write(run).exists()
     again = vlae.load(run.save_pretrained("again"))  # and what has none can be shared on
@@ -127,7 +127,7 @@ def test_places_are_left_out_and_names_kept(tmp_path, monkeypatch):
         ("streets:600", "streets:600"),
         ("an array", "an array"),
     ):
-        assert sharing.placeless(source) == said
+        assert sharing.without_folder(source) == said
 
 
 # What was changed on its way
@@ -253,9 +253,9 @@ def test_a_recipe_that_asks_for_anything_is_refused_before_memory_is_given(stran
 def test_the_model_of_a_recipe_takes_no_memory_before_the_file_fits(trained, monkeypatch):
     from vlae.runs import safe_load
 
-    outline = safe_load._outline(trained.recipe)
-    assert all(tensor.is_meta for tensor in outline.state_dict().values())
-    assert outline.state_dict().keys() == build(trained.recipe).state_dict().keys()
+    model = safe_load.model_without_memory(trained.recipe)
+    assert all(tensor.is_meta for tensor in model.state_dict().values())
+    assert model.state_dict().keys() == build(trained.recipe).state_dict().keys()
 
 
 def test_files_of_absurd_sizes_are_refused(strange):
@@ -284,8 +284,8 @@ def test_weights_that_do_not_fit_are_refused(strange):
     for changed, words in (
         ({**weights, name: weights[name][:1].contiguous()}, "does not fit the recipe: .* it should be"),
         ({**weights, name: weights[name].half()}, "does not fit the recipe: .* not torch.float32"),
-        ({**weights, "more": torch.zeros(1)}, "1 are unknown, as more"),
-        ({key: tensor for key, tensor in weights.items() if key != name}, "1 tensors are missing, as"),
+        ({**weights, "more": torch.zeros(1)}, "1 are unknown, such as more"),
+        ({key: tensor for key, tensor in weights.items() if key != name}, "1 tensors are missing, such as"),
     ):
         save_file(changed, file)
         with pytest.raises(RunError, match=words):
@@ -370,10 +370,10 @@ def test_a_strangers_config_reaches_nothing(trained, hub):
 
 
 def test_what_the_hub_refuses_is_one_clear_error(trained, hub, monkeypatch):
-    with pytest.raises(RunError, match=r"the hub does not do that with 'me/none' .*check the name and the network"):
+    with pytest.raises(RunError, match=r"the hub refuses 'me/none' .*check the name and the network"):
         vlae.load("hf:me/none")
     for name in ("none", "a/b/c", "../../etc", "me/..", "-me/x"):
-        with pytest.raises(RunError, match="the hub does not do that"):
+        with pytest.raises(RunError, match="the hub refuses"):
             vlae.load(f"hf:{name}")
 
     def refuse(*arguments, **options):
@@ -399,7 +399,7 @@ def test_the_hub_is_not_asked_for_a_folder_that_is_missing(hub):
 def test_a_shipped_ladder_is_whole_and_good(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run = vlae.load(name)
-    place = sharing.shipped(name)
+    place = sharing.shipped_folder(name)
     assert run.path == place and run.name == f"vlae/{name}" and run.data["source"] == name
     assert sum(file.stat().st_size for file in place.iterdir()) < 2_000_000
     assert sharing.verify(place).keys() == set(sharing.FILES)
@@ -434,7 +434,7 @@ def test_commands_take_a_shipped_ladder(tmp_path, monkeypatch, capsys):
         "runs/vlae--streets/figures/samples.png",
         "runs/vlae--mnist/report.html",
     ]
-    assert not (sharing.shipped("mnist") / "figures").exists()
+    assert not (sharing.shipped_folder("mnist") / "figures").exists()
 
 
 # The command

@@ -157,7 +157,7 @@ def test_figures_that_cannot_be_had_are_refused(trained, tmp_path):
         trained.figure("progress", seed=3)
     with pytest.raises(ValueError, match="does not start from one image"):
         trained.figure("samples", from_image=trained.examples[0])
-    with pytest.raises(ValueError, match="2 data are given; one is held"):
+    with pytest.raises(ValueError, match="there are 2 data; give one"):
         trained.figure("levels", from_image=trained.examples[:2])
     with pytest.raises(ValueError, match=r"ends in \.png"):
         trained.figure("levels", out=tmp_path / "a.jpg")
@@ -250,12 +250,3 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path):
     with atomic.whole(file) as partial:
         partial.write_text("new")
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("file", "new")]
-
-
-def test_the_record_can_be_trained_again(trained, tmp_path):
-    recipe, data = runs.read_recipe(trained.path)
-    assert recipe == trained.recipe
-    pictures = np.random.default_rng(0).integers(0, 256, (60, 8, 8, 3), dtype=np.uint8)
-    again = train(pictures, out=tmp_path / "again", recipe=recipe, progress=False)
-    assert again.summary == trained.summary
-    assert data["source"] == "an array"

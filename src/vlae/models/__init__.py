@@ -1,1 +1,1 @@
-"""Generative models with a code at every level: the contract, the ladder, its levels, its rivals, likelihoods."""
+"""Generative models with a code at every level: the interface, the ladder, its levels, its rivals, likelihoods."""

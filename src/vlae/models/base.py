@@ -1,4 +1,4 @@
-"""What every model is and returns: `LatentModel` and the frozen `ForwardPass`."""
+"""The interface of every model, `LatentModel`, and what its forward pass returns, `ForwardPass`."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -15,24 +15,25 @@ from vlae.models.distributions import CodeDistribution
 from vlae.shapes import Shape, levels_with_code
 
 Codes = tuple[Float[Tensor, "n _"], ...]
-"""One code per level, level 1 (nearest the pixels) first; a level without a code has size 0."""
+"""One code per level, level 1 (nearest the pixels) first. A level without a code has size 0."""
 
 Capability = Literal["encoder", "density"]
-"""What a model may lack: an encoder q(z | x), or a density r(x | z)."""
+"""What a model may lack: an encoder q(z|x), or a density r(x|z)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ForwardPass:
-    """What a model says of a batch: all that objectives, figures and evaluation ever see of it.
+    """The distributions of a batch under a model; objectives see nothing else of the model.
 
     Attributes:
-        posteriors: q(z_l | ·) of every level, level 1 first, each of batch shape (n, code size).
-        priors: p(z_l | ·) of every level, of the same shapes, or (1, code size) where all data share one.
-        codes: a reparametrised draw from every posterior.
-        likelihood: r(x | z) with one event per datum.
-        conditioned_alike: whether each prior and posterior are conditioned on the same draws, so that their closed-form
-            KL is an unbiased rate (a flat ladder; top-down inference). Where inference runs bottom-up against a
-            top-down prior (a Markov hierarchical VAE) it is not, and rates are taken at the drawn codes.
+        posteriors: q(z_l|·) of every level, level 1 first, each of batch shape (n, code size).
+        priors: p(z_l|·) of every level, level 1 first, of batch shape (n, code size), or (1, code size) if all data
+            share one prior.
+        codes: a reparametrised sample of every posterior, level 1 first.
+        likelihood: r(x|z), of batch shape (n,), with one datum as event.
+        conditioned_alike: whether prior and posterior of each level are conditioned on the same samples. Then their
+            closed-form KL is an unbiased rate: in a flat ladder, or with top-down inference. Otherwise (a Markov
+            hierarchical VAE, with bottom-up inference) rates are estimated at the sampled codes.
     """
 
     posteriors: tuple[CodeDistribution, ...]
@@ -43,12 +44,12 @@ class ForwardPass:
 
 
 class LatentModel(nn.Module, ABC):
-    """A generative model with a code at every level; levels count from 1 (nearest the pixels) to the top.
+    """A generative model with a code at every level. Levels are numbered from 1 (nearest the pixels) to the top.
 
     Attributes:
-        shape: of one datum: (channels, height, width), or (dimensions,).
-        code_sizes: of every level, level 1 first.
-        lacks: what this model has not, with the reason; evaluation then says "not defined" and why.
+        shape: shape of one datum: (channels, height, width), or (dimensions,).
+        code_sizes: dimensions of every level's code, level 1 first.
+        lacks: for each capability the model lacks, the reason. Evaluation reports it as "not defined".
     """
 
     shape: Shape
@@ -57,56 +58,90 @@ class LatentModel(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, x: Float[Tensor, "n *shape"], fade: Float[Tensor, " levels"] | None = None) -> ForwardPass:
-        """Infers, samples and generates; `fade` in [0, 1] says how far each level has grown (None: all fully)."""
+        """Infers the posteriors of x, samples a code from each, and generates the likelihood.
+
+        Args:
+            x: images in [0, 1], (n, C, H, W), or vectors (n, D).
+            fade: how far each level has grown, in [0, 1], level 1 first; None: all levels are fully grown.
+        """
 
     @abstractmethod
     def infer(self, x: Float[Tensor, "n *shape"]) -> tuple[CodeDistribution, ...]:
-        """The posterior of every level given data; a conditional one is taken at the mean of what it depends on."""
+        """The posterior q(z_l|·) of every level, level 1 first.
+
+        A posterior that depends on another code takes the mean of that code.
+
+        Args:
+            x: images in [0, 1], (n, C, H, W), or vectors (n, D).
+        """
 
     @abstractmethod
     def generate(self, codes: Codes) -> Distribution:
-        """The likelihood r(x | z) of data given all codes."""
+        """The likelihood r(x|z) given the codes of all levels.
+
+        Args:
+            codes: one tensor (n, code size) per level, level 1 first.
+        """
 
     @abstractmethod
     def prior(self, level: int, above: Codes) -> CodeDistribution:
-        """p(z_level | z_{level+1}, …, z_L) given the codes above, level+1 first; none above the top.
+        """The prior p(z_l|z_{l+1}, …, z_L) of level l.
 
-        Its batch shape is (n, code size), or (1, code size) where it does not depend on the codes above.
+        Args:
+            level: the level's number l, from 1 to L.
+            above: the codes of the levels above, (n, code size) each, level l+1 first; () at the top.
+
+        Returns:
+            Of batch shape (n, code size), or (1, code size) if it does not depend on the codes above.
         """
 
     def picture_of(self, likelihood: Distribution) -> Float[Tensor, "n *shape"]:
-        """The picture that stands for r(x | z): its mean, unless a model knows a better one or a cheaper one."""
+        """The picture that represents r(x|z): its mean. A model may override it with a better or cheaper picture.
+
+        Args:
+            likelihood: r(x|z), such as `generate` returns.
+        """
         picture: Tensor = likelihood.mean
         return picture
 
     def bits_per_dimension(self, nats: float) -> float | None:
-        """Bits that each number of an image costs, from a log-likelihood or a bound in nats per image.
+        """Bits per dimension (per channel of each pixel) of an image.
+
+        Args:
+            nats: the log-likelihood of an image, or a bound on it, in nats.
 
         Returns:
-            None where the likelihood defines no such number.
+            None if the likelihood defines no such number.
         """
         return None
 
     @final
     def decode(self, codes: Codes) -> Float[Tensor, "n *shape"]:
-        """The picture of codes, which figures, mixes, page, export and search draw."""
+        """The pictures of codes; figures, mixes, the page, the export and search all draw these.
+
+        Args:
+            codes: one tensor (n, code size) per level, level 1 first.
+        """
         return self.picture_of(self.generate(codes))
 
     @final
-    def require(self, *wanted: Capability) -> None:
-        """Says so where the model lacks what is wanted.
+    def require(self, *capabilities: Capability) -> None:
+        """Checks that the model has these capabilities.
+
+        Args:
+            capabilities: "encoder", "density", or both.
 
         Raises:
-            NotDefinedError: with the reason.
+            NotDefinedError: if the model lacks one; the message gives the reason.
         """
-        for name in wanted:
+        for name in capabilities:
             if name in self.lacks:
                 raise NotDefinedError(f"the model has no {name}: {self.lacks[name]}")
 
     @final
     @property
     def num_levels(self) -> int:
-        """How many levels there are."""
+        """The number of levels, L."""
         return len(self.code_sizes)
 
     @final
@@ -118,14 +153,21 @@ class LatentModel(nn.Module, ABC):
     @final
     @property
     def device(self) -> torch.device:
-        """Where the parameters lie."""
+        """The device of the parameters."""
         return next(self.parameters()).device
 
     @final
     def place(self, noise: Codes) -> Codes:
-        """Codes from standard normal noise, from the top down: each prior places the noise of its level.
+        """Turns standard normal noise into codes, from the top level down: each prior places the noise of its level.
 
-        To hold a level is to hold its noise: where priors are conditional, what lies below then moves along.
+        To keep a level fixed, keep its noise fixed. If priors are conditional, the code of a level also depends on
+        the noise of the levels above.
+
+        Args:
+            noise: one tensor (n, code size) per level, level 1 first.
+
+        Returns:
+            The codes, of the same shapes.
         """
         codes: Codes = ()
         for level in range(self.num_levels, 0, -1):
@@ -134,24 +176,47 @@ class LatentModel(nn.Module, ABC):
 
     @final
     def noise_of(self, codes: Codes) -> Codes:
-        """The noise that `place` would turn into these codes."""
+        """The noise that `place` turns into these codes.
+
+        Args:
+            codes: one tensor (n, code size) per level, level 1 first.
+
+        Returns:
+            The noise, of the same shapes.
+        """
         levels = range(1, self.num_levels + 1)
         return tuple(self.prior(level, codes[level:]).noise_of(codes[level - 1]) for level in levels)
 
     @final
     def draw_noise(self, num: int, generator: torch.Generator | None = None) -> Codes:
-        """Standard normal noise of every level's size, `num` rows; drawn on the CPU, where a seed means the same."""
-        drawn = torch.randn(num, sum(self.code_sizes), generator=generator).to(self.device)
-        return torch.split_with_sizes(drawn, list(self.code_sizes), dim=1)
+        """Standard normal noise for every level. It is drawn on the CPU, so that a seed gives the same on any device.
+
+        Args:
+            num: the number of rows.
+            generator: the CPU generator to draw from; None: the default generator.
+
+        Returns:
+            One tensor (num, code size) per level, level 1 first.
+        """
+        noise = torch.randn(num, sum(self.code_sizes), generator=generator).to(self.device)
+        return torch.split_with_sizes(noise, list(self.code_sizes), dim=1)
 
     @final
     def sample(self, num: int, generator: torch.Generator | None = None) -> Distribution:
-        """The likelihood of `num` codes drawn from the prior, from the top down."""
+        """The likelihood r(x|z) of codes sampled from the prior, from the top level down.
+
+        Args:
+            num: the number of samples.
+            generator: the CPU generator to draw from; None: the default generator.
+        """
         return self.generate(self.place(self.draw_noise(num, generator)))
 
 
 def check_code_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
-    """The sizes as a tuple, if a model can have them.
+    """Checks the code sizes of a model, and returns them as a tuple.
+
+    Args:
+        sizes: dimensions of every level's code, level 1 first; 0 for a level without a code.
 
     Raises:
         ValueError: if there is no level, a negative size, or no code at all.

@@ -1,6 +1,6 @@
-"""Distributions of one level's code: each places its own noise, so nothing else needs to know its form.
+"""Distributions of one level's code. Each turns standard normal noise into a code, and a code into noise.
 
-Noise is standard normal in every kind of level: one number for each entry of the code.
+The noise has the shape of the code.
 """
 
 from abc import ABC, abstractmethod
@@ -14,50 +14,89 @@ from torch.distributions import Distribution, Normal
 
 
 class CodeDistribution(Distribution, ABC):
-    """A distribution of codes of batch shape (n, code size), or (1, code size) where it is the same for every datum.
+    """A distribution of codes, of batch shape (n, code size), or (1, code size) if all data share it.
 
-    A kind of its own brings the density and the draws that every torch distribution has (`mean`, `stddev`, `rsample`,
-    `log_prob`), a KL between two of it for `torch.distributions.kl_divergence`, with one entry per entry of the code,
-    and these three.
+    A subclass has `mean`, `stddev`, `rsample` and `log_prob`, like every torch distribution, and the three methods
+    below. It registers a KL between two of its kind with `torch.distributions.register_kl`; the KL has the batch shape.
     """
 
     @abstractmethod
     def place(self, noise: Float[Tensor, "_ size"]) -> Float[Tensor, "_ size"]:
-        """The code that standard normal noise stands for."""
+        """The code of standard normal noise.
+
+        Args:
+            noise: (n, code size).
+        """
 
     @abstractmethod
     def noise_of(self, code: Float[Tensor, "_ size"]) -> Float[Tensor, "_ size"]:
-        """Noise that `place` would turn into this code."""
+        """The noise that `place` turns into this code.
+
+        Args:
+            code: (n, code size).
+        """
 
     @classmethod
     @abstractmethod
     def cat(cls, parts: Sequence[Any]) -> "CodeDistribution":
-        """The distributions of several batches as one, in order; all are of this class."""
+        """Joins the distributions of several batches into one.
+
+        Args:
+            parts: distributions of this class, in the order of the batches.
+        """
 
 
 class NormalCode(Normal, CodeDistribution):
-    """N(mean, stddev²), independent in every entry; z = mean + stddev · ε."""
+    """The Gaussian N(μ, σ²), independent in every dimension: z = μ + σ · ε.
+
+    Args:
+        mean: μ, (n, code size).
+        stddev: σ, (n, code size), above 0.
+
+    Examples:
+        >>> code = NormalCode(torch.tensor([[1.0, 0.0]]), torch.tensor([[2.0, 1.0]]))
+        >>> code.place(torch.tensor([[0.5, 0.5]]))
+        tensor([[2.0000, 0.5000]])
+    """
 
     def __init__(self, mean: Float[Tensor, "n size"], stddev: Float[Tensor, "n size"]):
         super().__init__(mean, stddev, validate_args=False)
 
     def place(self, noise: Float[Tensor, "_ size"]) -> Float[Tensor, "_ size"]:
-        """Mean + stddev · ε."""
+        """The code z = μ + σ · ε.
+
+        Args:
+            noise: ε, (n, code size).
+        """
         placed: Tensor = self.mean + self.stddev * noise
         return placed
 
     def noise_of(self, code: Float[Tensor, "_ size"]) -> Float[Tensor, "_ size"]:
-        """(z - mean) / stddev."""
+        """The noise ε = (z - μ) / σ.
+
+        Args:
+            code: z, (n, code size).
+        """
         noise: Tensor = (code - self.mean) / self.stddev
         return noise
 
     @classmethod
     def cat(cls, parts: Sequence[Any]) -> "NormalCode":
-        """Means and standard deviations of all parts."""
+        """Joins the means and standard deviations of several batches.
+
+        Args:
+            parts: Gaussians, in the order of the batches.
+        """
         return cls(torch.cat([part.mean for part in parts]), torch.cat([part.stddev for part in parts]))
 
 
 def standard_normal(num: int | torch.SymInt, size: int, device: torch.device) -> NormalCode:
-    """N(0, I) of batch shape (num, size); give `x.shape[0]`, not `len(x)`, which an export takes for a constant."""
+    """N(0, I) of batch shape (num, size).
+
+    Args:
+        num: the number of rows. Write `x.shape[0]`, not `len(x)`: an export would store `len(x)` as a constant.
+        size: dimensions of the code.
+        device: the device of the parameters.
+    """
     zeros = torch.zeros(num, size, device=device)
     return NormalCode(zeros, torch.ones_like(zeros))

@@ -1,7 +1,7 @@
-"""The systems a ladder is compared with. A plain VAE is the ladder whose only code is at the top: the recipe `vae`.
+"""The models that a ladder is compared with: the hierarchical VAE and the Ladder VAE.
 
-The hierarchical VAE and the Ladder VAE share their generative half, p(z_L) Π p(z_l | z_{l+1}) r(x | z_1): a picture
-depends on z_1 alone. They differ in how they infer.
+Both have the generative model p(z_L) Π p(z_l|z_{l+1}) r(x|z_1), in which x depends on z_1 alone. They differ in their
+inference. A plain VAE is a ladder whose only code is at the top: see the recipe `vae`.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,16 @@ from vlae.shapes import Shape
 
 
 class _Hierarchy(LatentModel):
-    """The generative half: z_L ~ N(0, I), z_l ~ p(z_l | z_{l+1}) Gaussian, x ~ r(x | z_1)."""
+    """The generative model: z_L ~ N(0, I), z_l ~ p(z_l|z_{l+1}), a Gaussian, and x ~ r(x|z_1).
+
+    Args:
+        shape: shape of one datum, (channels, height, width) or (dimensions,).
+        levels: the settings of 2 to 5 levels with a code each, level 1 first.
+        blocks: settings that all layers share.
+        likelihood: the family of r(x|z_1).
+        mean: mean of the data, one number or of `shape`; it is subtracted from the input.
+        stddev: standard deviation of the data, one number or of `shape`; the input is divided by it.
+    """
 
     mean: Tensor
     stddev: Tensor
@@ -43,11 +52,11 @@ class _Hierarchy(LatentModel):
         self.code_sizes = check_code_sizes([level.code_size for level in levels])
         if not 2 <= len(levels) <= 5 or 0 in self.code_sizes:
             raise ValueError(
-                f"code sizes are {self.code_sizes}; a hierarchy is a chain of 2 to 5 levels, "
-                "and all of them need a code: give each at least 1"
+                f"code sizes are {self.code_sizes}; a hierarchy has 2 to 5 levels with a code each: "
+                "give each level a size of at least 1"
             )
         if any(level.convolutions for level in levels[1:]):
-            raise ValueError("levels above the first of a hierarchy see a code, no map: give them dense layers only")
+            raise ValueError("in a hierarchy, level 2 and above read a code, not a map: give them dense layers only")
         bottom = replace(levels[0], reads="map", head_convolutions=(), head_dense=())
         place = Place(below=self.shape, drawn=likelihood.parameters_shape(self.shape), bottom=True, top=True)
         self.bottom = bottom.build(place, blocks)
@@ -59,20 +68,36 @@ class _Hierarchy(LatentModel):
         self.family = likelihood
         self.likelihood = likelihood.build(self.shape)
         self.lacks = likelihood.lacks()
-        self.how = blocks.stddev
+        self.stddev_form = blocks.stddev
 
     def bits_per_dimension(self, nats: float) -> float | None:
-        """As the likelihood's family defines it."""
+        """Bits per dimension (per channel of each pixel) of an image, as the likelihood's family defines them.
+
+        Args:
+            nats: the log-likelihood of an image, or a bound on it, in nats.
+
+        Returns:
+            None if the likelihood defines no such number.
+        """
         return self.family.bits_per_dimension(nats, self.shape)
 
     def prior(self, level: int, above: Codes) -> NormalCode:
-        """p(z_level | z_{level+1}), whatever is further up; at the top N(0, I), of batch shape (1, code size)."""
+        """The prior p(z_l|z_{l+1}) of level l; at the top N(0, I), of batch shape (1, code size).
+
+        Args:
+            level: the level's number l, from 1 to L.
+            above: the codes of the levels above, (n, code size) each, level l+1 first; () at the top.
+        """
         if not above:
             return standard_normal(1, self.code_sizes[level - 1], self.mean.device)
         return self._gaussian(self.priors[level - 1](above[0]))
 
     def generate(self, codes: Codes) -> Distribution:
-        """r(x | z_1), whatever is further up."""
+        """The likelihood r(x|z_1).
+
+        Args:
+            codes: one tensor (n, code size) per level, level 1 first; only the first is used.
+        """
         return self._likelihood(codes[0], None)
 
     def _likelihood(self, code: Tensor, x: Tensor | None) -> Distribution:
@@ -81,26 +106,26 @@ class _Hierarchy(LatentModel):
 
     def _gaussian(self, raw: Tensor) -> NormalCode:
         mean, spread = raw.float().chunk(2, dim=1)
-        return NormalCode(mean, positive(spread, self.how))
+        return NormalCode(mean, positive(spread, self.stddev_form))
 
 
 @final
 class HierarchicalVAE(_Hierarchy):
-    """The hierarchical VAE, a Markov chain in both directions: q(z_1 | x) Π q(z_l | z_{l-1}).
+    """The hierarchical VAE, a Markov chain in both directions; inference is q(z_1|x) Π q(z_l|z_{l-1}).
 
     Reference: Zhao et al. 2017, section 3, equations 3 and 4.
 
     Args:
-        shape: of one datum, (channels, height, width) or (dimensions,).
-        levels: level 1 holds the networks between x and z_1; the `dense` of each level above are the hidden units
-            of q(z_l | z_{l-1}) and of p(z_{l-1} | z_l).
-        blocks: what all networks share.
-        likelihood: which r(x | z_1) is.
-        mean: of the data, by which the networks' input is standardised: one number, or one per dimension.
-        stddev: of the data, by which the networks' input is divided: one number, or one per dimension.
+        shape: shape of one datum, (channels, height, width) or (dimensions,).
+        levels: the settings of 2 to 5 levels, level 1 first. Level 1 has the layers between x and z_1. The `dense` of
+            level l above are the hidden units of q(z_l|z_{l-1}) and of p(z_{l-1}|z_l).
+        blocks: settings that all layers share.
+        likelihood: the family of r(x|z_1).
+        mean: mean of the data, one number or of `shape`; it is subtracted from the input.
+        stddev: standard deviation of the data, one number or of `shape`; the input is divided by it.
 
     Raises:
-        ValueError: if there are not 2 to 5 levels with a code each, or they cannot be built on data of this shape.
+        ValueError: if there are not 2 to 5 levels with a code each, or their layers do not fit the shape.
 
     Examples:
         >>> model = HierarchicalVAE((5,), [Level(code_size=3, dense=(16,)), Level(code_size=2, dense=(16,))])
@@ -124,18 +149,28 @@ class HierarchicalVAE(_Hierarchy):
         )
 
     def infer(self, x: Float[Tensor, "n *shape"]) -> tuple[NormalCode, ...]:
-        """q(z_1 | x), then each q(z_l | z_{l-1}) at the mean of the level below."""
+        """The posteriors q(z_1|x) and q(z_l|z_{l-1}), each at the mean of the level below; level 1 first.
+
+        Args:
+            x: images in [0, 1], (n, C, H, W), or vectors (n, D).
+        """
         return self._climb(x, draw=False)[0]
 
     def forward(self, x: Float[Tensor, "n *shape"], fade: Float[Tensor, " levels"] | None = None) -> ForwardPass:
-        """Climbs from x drawing every code, and sets each against the prior that the code above it gives."""
+        """Samples the code of every level, from level 1 upwards; its prior is given by the code above it.
+
+        Args:
+            x: images in [0, 1], (n, C, H, W), or vectors (n, D).
+            fade: how far each level has grown, in [0, 1], level 1 first; the codes passed down are multiplied by it.
+                None: 1.
+        """
         posteriors, codes = self._climb(x, draw=True)
-        passed = codes if fade is None else tuple(grown * code for grown, code in zip(fade, codes, strict=True))
+        faded = codes if fade is None else tuple(grown * code for grown, code in zip(fade, codes, strict=True))
         return ForwardPass(
             posteriors=posteriors,
-            priors=tuple(self.prior(level, passed[level:]) for level in range(1, self.num_levels + 1)),
+            priors=tuple(self.prior(level, faded[level:]) for level in range(1, self.num_levels + 1)),
             codes=codes,
-            likelihood=self._likelihood(passed[0], x),
+            likelihood=self._likelihood(faded[0], x),
             conditioned_alike=False,
         )
 
@@ -151,26 +186,26 @@ class HierarchicalVAE(_Hierarchy):
 
 @final
 class LadderVAE(_Hierarchy):
-    """The Ladder VAE: the hierarchical VAE's generative model, inferred from the top down.
+    """The Ladder VAE: the generative model of the hierarchical VAE, with inference from the top down.
 
-    d_l = g_l(d_{l-1}) climbs from x without drawing, and gives an estimate N(μ̂_l, σ̂_l²) of every code. Then, from the
-    top down, q(z_l | z_{l+1}, x) is the precision-weighted product of that estimate and the prior p(z_l | z_{l+1}).
-    It wants batch norm and a warm-up of the rates.
+    On the way up, d_l = g_l(d_{l-1}) gives an estimate N(μ̂_l, σ̂_l²) of every code. On the way down, the posterior
+    q(z_l|z_{l+1}, x) is the precision-weighted product of that estimate and the prior p(z_l|z_{l+1}). The model needs
+    batch norm and a warm-up of the rates.
 
-    Reference: Sønderby et al. 2016, "Ladder Variational Autoencoders", section 2.2, equations 8 to 12. There the top
-    has no prior to be weighed with; here it is N(0, I), as for every other level.
+    Reference: Sønderby et al. 2016, "Ladder Variational Autoencoders", section 2.2, equations 8 to 12. There the
+    posterior of the top level is the estimate itself; here it is the product of the estimate and N(0, I).
 
     Args:
-        shape: of one datum, (channels, height, width) or (dimensions,).
-        levels: level 1 holds the networks between x and z_1; the `dense` of each level above are the units of g_l
-            and the hidden units of p(z_{l-1} | z_l).
-        blocks: what all networks share.
-        likelihood: which r(x | z_1) is.
-        mean: of the data, by which the networks' input is standardised: one number, or one per dimension.
-        stddev: of the data, by which the networks' input is divided: one number, or one per dimension.
+        shape: shape of one datum, (channels, height, width) or (dimensions,).
+        levels: the settings of 2 to 5 levels, level 1 first. Level 1 has the layers between x and z_1. The `dense` of
+            level l above are the units of g_l, and the hidden units of p(z_{l-1}|z_l).
+        blocks: settings that all layers share.
+        likelihood: the family of r(x|z_1).
+        mean: mean of the data, one number or of `shape`; it is subtracted from the input.
+        stddev: standard deviation of the data, one number or of `shape`; the input is divided by it.
 
     Raises:
-        ValueError: if there are not 2 to 5 levels with a code each, or they cannot be built on data of this shape.
+        ValueError: if there are not 2 to 5 levels with a code each, or their layers do not fit the shape.
 
     Examples:
         >>> model = LadderVAE((5,), [Level(code_size=3, dense=(16,)), Level(code_size=2, dense=(16,))])
@@ -197,11 +232,21 @@ class LadderVAE(_Hierarchy):
             self.estimates.append(nn.Linear(units, 2 * level.code_size))
 
     def infer(self, x: Float[Tensor, "n *shape"]) -> tuple[NormalCode, ...]:
-        """q(z_l | z_{l+1}, x), each at the mean of the level above."""
+        """The posterior q(z_l|z_{l+1}, x) of every level, each at the mean of the level above; level 1 first.
+
+        Args:
+            x: images in [0, 1], (n, C, H, W), or vectors (n, D).
+        """
         return self._descend(x, None, draw=False)[0]
 
     def forward(self, x: Float[Tensor, "n *shape"], fade: Float[Tensor, " levels"] | None = None) -> ForwardPass:
-        """Climbs, then descends drawing every code."""
+        """Estimates every code on the way up, then samples each on the way down.
+
+        Args:
+            x: images in [0, 1], (n, C, H, W), or vectors (n, D).
+            fade: how far each level has grown, in [0, 1], level 1 first; the codes passed down are multiplied by it.
+                None: 1.
+        """
         posteriors, priors, codes, bottom = self._descend(x, fade, draw=True)
         return ForwardPass(posteriors=posteriors, priors=priors, codes=codes, likelihood=self._likelihood(bottom, x))
 
@@ -224,7 +269,7 @@ class LadderVAE(_Hierarchy):
     def _climb(self, x: Tensor) -> list[NormalCode]:
         h = (x - self.mean) / self.stddev
         d = self.bottom.climb(h)
-        assert d is not None  # its posterior reads it
+        assert d is not None  # level 1 reads the whole map
         estimates = [self.bottom.posterior(h, d)]
         d = d.flatten(1)
         for climb, estimate in zip(self.climbs, self.estimates, strict=True):
@@ -234,25 +279,33 @@ class LadderVAE(_Hierarchy):
 
 
 def weighted(estimate: NormalCode, prior: NormalCode) -> NormalCode:
-    """The precision-weighted product of two Gaussians: (μ̂ σ̂⁻² + μ σ⁻²) / (σ̂⁻² + σ⁻²), variance 1 / (σ̂⁻² + σ⁻²)."""
-    seen, expected = estimate.stddev**-2, prior.stddev**-2
-    mean = (estimate.mean * seen + prior.mean * expected) / (seen + expected)
-    return NormalCode(mean, (seen + expected) ** -0.5)
+    """The product of two Gaussians, weighted by precision.
+
+    Its mean is (μ̂ σ̂⁻² + μ σ⁻²) / (σ̂⁻² + σ⁻²), and its variance 1 / (σ̂⁻² + σ⁻²).
+
+    Args:
+        estimate: N(μ̂, σ̂²), of batch shape (n, code size).
+        prior: N(μ, σ²), of batch shape (n, code size) or (1, code size).
+    """
+    estimate_precision, prior_precision = estimate.stddev**-2, prior.stddev**-2
+    precision = estimate_precision + prior_precision
+    mean = (estimate.mean * estimate_precision + prior.mean * prior_precision) / precision
+    return NormalCode(mean, precision**-0.5)
 
 
 def _dense(units: int, hidden: Sequence[int], end: int, blocks: Blocks, *, linear_end: bool = True) -> nn.Sequential:
-    """Fully-connected layers from `units` over the hidden ones to `end`, the last one linear or like the others."""
+    """Fully-connected layers of `units`, `hidden` and `end` units; the last layer is linear if `linear_end`."""
     widths = [units, *hidden, end]
     last = len(widths) - 2
     return nn.Sequential(
         *(
             block(
-                (given,),
-                (wanted,),
+                (units_in,),
+                (units_out,),
                 kernel=1,
                 norm=blocks.norm and not (linear_end and i == last),
                 slope=None if linear_end and i == last else blocks.slope,
             )
-            for i, (given, wanted) in enumerate(pairwise(widths))
+            for i, (units_in, units_out) in enumerate(pairwise(widths))
         )
     )

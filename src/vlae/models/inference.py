@@ -1,4 +1,4 @@
-"""A trained model at work on arrays of any length: the input it takes, eval mode, codes and pictures in batches."""
+"""Applies a trained model to arrays of any length: checks the input, encodes and decodes in batches."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -8,32 +8,58 @@ import torch
 from torch import Tensor
 
 from vlae.models.base import LatentModel
+from vlae.shapes import Shape, is_image, listed
 
 BATCH = 500
-"""Data at a time."""
+"""How many data a model takes at a time."""
 
 
 def as_input(values: np.ndarray | Tensor, device: torch.device | None = None) -> Tensor:
-    """Stored values as a model takes them: uint8 images become float32 in [0, 1], vectors stay as they are.
+    """Turns stored values into a model's input: uint8 becomes float32 in [0, 1], floats become float32.
 
     Args:
-        values: uint8 images (N, C, H, W), or floats of any shape, which only become float32.
-        device: where the result shall lie; None: where the values lie.
+        values: uint8 images (N, C, H, W), or floats of any shape.
+        device: the device of the result; None: the device of the values.
     """
     if isinstance(values, np.ndarray):
-        values = torch.tensor(values)  # a copy: what is mapped from a file must not be written to
+        values = torch.tensor(values)  # a copy, because an array mapped from a file must not be changed
     tensor = values.to(device)
     return tensor.float().div_(255) if tensor.dtype == torch.uint8 else tensor.float()
 
 
+def check_values(x: np.ndarray | Tensor, shape: Shape) -> np.ndarray:
+    """Checks that a model can take the data, and returns them as uint8 or float32 (N, *shape).
+
+    Args:
+        x: uint8 images or floats in [0, 1], (N, C, H, W); or vectors (N, D). One datum may leave out N.
+        shape: the shape of one datum that the model takes.
+
+    Raises:
+        ValueError: if x has another shape, no data, or values out of range.
+    """
+    values = x.cpu().numpy() if isinstance(x, Tensor) else np.asarray(x)
+    if values.shape == shape:
+        values = values[None]
+    if values.shape[1:] != shape or not len(values):
+        raise ValueError(f"data of shape {values.shape} is given; this model takes (N, {listed(shape)})")
+    if values.dtype != np.uint8:
+        values = values.astype(np.float32)
+        outside = is_image(shape) and not (values.min() >= 0 and values.max() <= 1)
+        if outside or not np.isfinite(values).all():
+            raise ValueError(
+                f"values from {values.min():g} to {values.max():g} are given; "
+                "images are uint8, or floats in [0, 1], and nothing may be NaN or infinite"
+            )
+    return values
+
+
 @contextmanager
 def evaluating(model: LatentModel, *, seed: int | None = None) -> Iterator[None]:
-    """Eval mode without gradients; afterwards every module is in the mode it was in.
+    """Puts a model into eval mode without gradients; after the block every module returns to its former mode.
 
     Args:
         model: in any mode.
-        seed: of what is drawn meanwhile; what is drawn afterwards is then as if nothing had been. None: draws are not
-            touched.
+        seed: seed of the random draws in the block; the generators are restored after it. None: they are left alone.
     """
     modes = [(module, module.training) for module in model.modules()]
     devices = [model.device] if model.device.type == "cuda" else []
@@ -49,12 +75,12 @@ def evaluating(model: LatentModel, *, seed: int | None = None) -> Iterator[None]
 
 
 def encode(model: LatentModel, values: np.ndarray, *, batch_size: int = BATCH) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Mean and standard deviation of every level's posterior.
+    """Mean and standard deviation of every level's posterior q(z_l | x), computed in eval mode.
 
     Args:
-        model: in any mode; it encodes in eval mode and is left as it was.
-        values: uint8 images or floats in [0, 1], (N, C, H, W), or vectors (N, D); N at least 1.
-        batch_size: how many at a time.
+        model: in any mode, which it keeps.
+        values: uint8 images or floats in [0, 1], (N, C, H, W); or vectors (N, D). N is at least 1.
+        batch_size: how many data the model encodes at a time.
 
     Returns:
         For each level, level 1 first, two float32 arrays (N, code size).
@@ -75,12 +101,12 @@ def encode(model: LatentModel, values: np.ndarray, *, batch_size: int = BATCH) -
 
 
 def decode(model: LatentModel, codes: Sequence[np.ndarray], *, batch_size: int = BATCH) -> np.ndarray:
-    """The pictures of codes.
+    """The pictures of codes, computed in eval mode.
 
     Args:
-        model: in any mode; it decodes in eval mode and is left as it was.
-        codes: one array (N, code size) per level, level 1 first; N at least 1.
-        batch_size: how many at a time.
+        model: in any mode, which it keeps.
+        codes: one array (N, code size) per level, level 1 first. N is at least 1.
+        batch_size: how many codes the model decodes at a time.
 
     Returns:
         float32 (N, C, H, W) in [0, 1], or vectors (N, D).

@@ -21,21 +21,21 @@ __all__ = ["VLAE", "Level"]
 
 
 class VLAE(LatentModel):
-    """The variational ladder autoencoder: codes injected at every level of one decoder, under one flat prior.
+    """The variational ladder autoencoder: one decoder takes a code at every level, and the prior is flat.
 
-    Inference climbs h_l = g_l(h_{l-1}) from h_0 = x and reads every q(z_l | x) off at its own depth. Generation
-    descends z̃_l = u_l([z̃_{l+1} ; v_l(z_l)]) and ends in r(x | z). A plain VAE is the ladder whose only code is at the
-    top. A level above the highest code has no networks.
+    Inference climbs from h_0 = x with h_l = g_l(h_{l-1}), and gives q(z_l|x) from h_l. Generation descends with
+    z̃_l = u_l([z̃_{l+1}; v_l(z_l)]), and ends in r(x|z). A plain VAE is the ladder whose only code is at the top. A
+    level above the highest code has no networks.
 
-    Reference: section 5.1, equations 10 to 14.
+    Reference: Zhao et al. 2017, section 5.1, equations 10 to 14.
 
     Args:
-        shape: of one datum, (channels, height, width) or (dimensions,).
-        levels: from level 1, nearest the pixels, to the top.
-        blocks: what all networks share.
-        likelihood: which r(x | z) is.
-        mean: of the data, by which the networks' input is standardised: one number, or one per dimension.
-        stddev: of the data, by which the networks' input is divided: one number, or one per dimension.
+        shape: shape of one datum, (channels, height, width) or (dimensions,).
+        levels: the settings of every level, from level 1 (nearest the pixels) to the top.
+        blocks: settings that all layers share.
+        likelihood: the family of r(x|z).
+        mean: mean of the data, one number or of `shape`; it is subtracted from the input.
+        stddev: standard deviation of the data, one number or of `shape`; the input is divided by it.
 
     Raises:
         ValueError: if the levels cannot be built on data of this shape.
@@ -84,33 +84,58 @@ class VLAE(LatentModel):
                     nn.init.normal_(module.weight, std=blocks.weights_stddev)
 
     def infer(self, x: Float[Tensor, "n *shape"]) -> tuple[CodeDistribution, ...]:
-        """q(z_l | x) of every level."""
+        """The posterior q(z_l|x) of every level, level 1 first.
+
+        Args:
+            x: images in [0, 1], (n, C, H, W), or vectors (n, D).
+        """
         h: Tensor | None = (x - self.mean) / self.stddev
         posteriors = []
         for level in self.levels:
-            assert h is not None  # only the top level may have no g
+            assert h is not None  # only the top level may lack g_l
             below, h = h, level.climb(h)
             posteriors.append(level.posterior(below, h))
         empty = [standard_normal(x.shape[0], 0, x.device) for _ in self.code_sizes[len(self.levels) :]]
         return (*posteriors, *empty)
 
     def generate(self, codes: Codes) -> Distribution:
-        """r(x | z)."""
+        """The likelihood r(x|z).
+
+        Args:
+            codes: one tensor (n, code size) per level, level 1 first.
+        """
         likelihood: Distribution = self.likelihood(self._descend(codes, None), self.mean, self.stddev)
         return likelihood
 
     def bits_per_dimension(self, nats: float) -> float | None:
-        """As the likelihood's family defines it."""
+        """Bits per dimension (per channel of each pixel) of an image, as the likelihood's family defines them.
+
+        Args:
+            nats: the log-likelihood of an image, or a bound on it, in nats.
+
+        Returns:
+            None if the likelihood defines no such number.
+        """
         return self.family.bits_per_dimension(nats, self.shape)
 
     def prior(self, level: int, above: Codes) -> CodeDistribution:
-        """p(z_level) of batch shape (1, code size), whatever is above: N(0, I), unless the level brings another."""
+        """The prior of level l: N(0, I) of batch shape (1, code size), unless the level defines another.
+
+        Args:
+            level: the level's number l, from 1 to L.
+            above: the codes of the levels above, (n, code size) each, level l+1 first; () at the top.
+        """
         if level > len(self.levels):
             return standard_normal(1, 0, self.mean.device)
         return self.levels[level - 1].prior(above, self.mean)
 
     def forward(self, x: Float[Tensor, "n *shape"], fade: Float[Tensor, " levels"] | None = None) -> ForwardPass:
-        """Infers every level, draws its code, generates."""
+        """Infers the posterior of every level, samples its code, and generates the likelihood.
+
+        Args:
+            x: images in [0, 1], (n, C, H, W), or vectors (n, D).
+            fade: how far each level has grown, in [0, 1], level 1 first; v_l(z_l) is multiplied by it. None: 1.
+        """
         posteriors = self.infer(x)
         codes = tuple(posterior.rsample() for posterior in posteriors)
         return ForwardPass(
@@ -124,5 +149,5 @@ class VLAE(LatentModel):
         z: Tensor | None = None
         for number in range(len(self.levels), 0, -1):
             z = self.levels[number - 1].descend(z, codes[number - 1], 1.0 if fade is None else fade[number - 1])
-        assert z is not None  # the lowest level draws
+        assert z is not None  # level 1 always returns a map
         return z

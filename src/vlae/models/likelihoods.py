@@ -1,7 +1,7 @@
-"""The last step of a decoder: from its output to the likelihood r(x | z) of the data, in nats.
+"""Likelihoods: from the output of the decoder to the distribution r(x|z) of the data.
 
-A family is a pair: settings (`Gaussian`, `Laplace`, `Bernoulli`), and the module they build, which turns the decoder's
-output into a distribution. A new family is a pair of its own.
+A family is a pair of classes. The settings (`Gaussian`, `Laplace`, `Bernoulli`) build a module, which turns the
+output of the decoder into a distribution. A new family subclasses `Likelihood` and `LikelihoodHead`.
 """
 
 from abc import ABC, abstractmethod
@@ -22,16 +22,17 @@ from vlae.kinds import Kind
 from vlae.shapes import Shape, is_image
 
 Scale = float | Literal["optimal", "learned"]
+"""The scale of a density: a number above 0, or how it is found."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Likelihood(Kind, ABC):
-    """Which family r(x | z) is; each family is a subclass, whose kind is the name that `--family` takes.
+    """The settings of r(x|z); each family is a subclass, whose kind is the value of `--family`.
 
     Attributes:
-        num_values: how many values each number of a datum may take, where r(x | z) is a probability of them: 256 for
-            8-bit pixels, 2 for pixels that are on or off; None: r(x | z) is a density of numbers.
-        no_density: why r(x | z) has no `log_prob` at all; empty where it has one.
+        num_values: the number of values that each dimension of x may take, if r(x|z) is a probability: 256 for 8-bit
+            pixels, 2 for binary pixels. None: r(x|z) is a density of real numbers.
+        no_density: the reason why r(x|z) has no `log_prob`; empty if it has one.
     """
 
     num_values: ClassVar[int | None] = None
@@ -39,43 +40,53 @@ class Likelihood(Kind, ABC):
 
     @abstractmethod
     def build(self, shape: Shape) -> "LikelihoodHead":
-        """The module that makes the distribution of data of this shape.
+        """Builds the module that turns the output of the decoder into r(x|z).
+
+        Args:
+            shape: shape of one datum, (channels, height, width) or (dimensions,).
 
         Raises:
-            ValueError: if the family is not for such data.
+            ValueError: if the family does not fit such data.
         """
 
     def parameters_shape(self, shape: Shape) -> Shape:
-        """What the decoder has to draw for data of this shape: as much as one datum, unless the family says more."""
+        """The shape of the decoder's output for one datum: by default the shape of the datum.
+
+        Args:
+            shape: shape of one datum, (channels, height, width) or (dimensions,).
+        """
         return shape
 
     @property
     def discrete(self) -> bool:
-        """Whether r(x | z) is a probability of whole values, and not a density of numbers."""
+        """Whether r(x|z) is a probability of discrete values; otherwise it is a density of real numbers."""
         return self.num_values is not None
 
     def lacks(self) -> Mapping[Literal["encoder", "density"], str]:
-        """What a model with this likelihood lacks, as `LatentModel.lacks` says it."""
+        """The capabilities that a model with this likelihood lacks, each with the reason."""
         return {"density": self.no_density} if self.no_density else {}
 
     def bits_per_dimension(self, nats: float, shape: Shape) -> float | None:
-        """Bits that each number of an image costs, from a log-likelihood (or a bound) in nats per image.
+        """Bits per dimension (per channel of each pixel) of an image.
 
-        A density is of images in [0, 1] and taken at the grid of their 256 values, each of which stands for an
-        interval of width 1 / 256; no noise was added to make the grid continuous, so that is no bound on the
-        probability of the 8-bit image.
+        A density is evaluated at the 256 values of an 8-bit image in [0, 1], each as an interval of width 1/256. No
+        noise makes these values continuous, so the result is no bound on the probability of the 8-bit image.
+
+        Args:
+            nats: the log-likelihood of an image, or a bound on it, in nats.
+            shape: shape of one datum, (channels, height, width) or (dimensions,).
 
         Returns:
-            None for vectors, and for a likelihood that is neither a density nor a probability of 8-bit values.
+            None for vectors, and if the likelihood is neither a density nor a probability of 8-bit values.
         """
         if not is_image(shape) or self.no_density or self.num_values not in (None, 256):
             return None
-        width = 0.0 if self.discrete else log(256)
-        return (width - nats / prod(shape)) / log(2)
+        interval = 0.0 if self.discrete else log(256)  # -log of its width
+        return (interval - nats / prod(shape)) / log(2)
 
 
 class LikelihoodHead(nn.Module, ABC):
-    """Turns the decoder's output into r(x | z); the mean of images lies in [0, 1]."""
+    """The module that turns the output of the decoder into r(x|z); the mean of images lies in [0, 1]."""
 
     @abstractmethod
     def forward(
@@ -85,13 +96,13 @@ class LikelihoodHead(nn.Module, ABC):
         stddev: Tensor,
         x: Float[Tensor, "n *shape"] | None = None,
     ) -> Distribution:
-        """The likelihood, one event per datum.
+        """The likelihood r(x|z), of batch shape (n,), with one datum as event.
 
         Args:
-            output: of the decoder, of `Likelihood.parameters_shape`.
-            mean: by which vectors are standardised: one number, or one per dimension.
-            stddev: by which vectors are standardised: one number, or one per dimension.
-            x: the data, in training, where something is fitted to them; else None.
+            output: the output of the decoder, of `Likelihood.parameters_shape`.
+            mean: mean of the data, one number or of the datum's shape; it shifts vectors back to their own units.
+            stddev: standard deviation of the data, one number or of the datum's shape; it scales vectors back.
+            x: the data in training, to which an optimal scale is fitted; None: nothing is fitted.
         """
 
 
@@ -108,46 +119,61 @@ class _Scaled(Likelihood):
 
 @dataclass(frozen=True, kw_only=True)
 class Gaussian(_Scaled, kind="gaussian"):
-    """A Gaussian of one standard deviation σ for all dimensions.
+    """A Gaussian N(x̂, σ²) with one standard deviation σ for all dimensions.
 
     Attributes:
-        scale: σ in units of the data: a fixed number above 0; "learned", a parameter; or "optimal", its
-            maximum-likelihood value: the root mean square error of the batch in training, and a running average of it
-            afterwards (Reference: Rybkin et al. 2021, "Simple and Effective VAE Training with Calibrated Decoders",
-            section 3.2).
+        scale: σ. A number above 0 is fixed: in grey levels from 0 to 1 for images, in standard deviations of each
+            dimension for vectors. "learned": a parameter. "optimal": the root mean square error of the batch in
+            training, which maximises the likelihood, and its running average afterwards (Reference: Rybkin et al.
+            2021, "Simple and Effective VAE Training with Calibrated Decoders", section 3.2).
     """
 
     def build(self, shape: Shape) -> "ScaledHead":
-        """Its mean is the decoder's output, through a sigmoid for images."""
+        """Builds the module; x̂ is the output of the decoder, through a sigmoid for images.
+
+        Args:
+            shape: shape of one datum, (channels, height, width) or (dimensions,).
+        """
         return GaussianLikelihood(self.scale, shape)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Laplace(_Scaled, kind="laplace"):
-    """A Laplace density of one scale b for all dimensions.
+    """A Laplace density exp(-|x - x̂| / b) / 2b with one scale b for all dimensions.
 
-    The authors' ``ratio · Σ|x - x̂|`` is, up to a constant, that of scale ``1 / ratio``.
+    The loss of the authors' code, ``ratio · Σ|x - x̂|``, is its negative logarithm for b = 1 / ratio, up to a constant.
 
     Attributes:
-        scale: b in units of the data: a fixed number above 0; "learned", a parameter; or "optimal", its
-            maximum-likelihood value: the mean absolute error of the batch in training, and a running average of it
-            afterwards (Reference: Rybkin et al. 2021, "Simple and Effective VAE Training with Calibrated Decoders",
-            section 3.2).
+        scale: b. A number above 0 is fixed: in grey levels from 0 to 1 for images, in standard deviations of each
+            dimension for vectors. "learned": a parameter. "optimal": the mean absolute error of the batch in training,
+            which maximises the likelihood, and its running average afterwards (Reference: Rybkin et al. 2021, "Simple
+            and Effective VAE Training with Calibrated Decoders", section 3.2).
     """
 
     def build(self, shape: Shape) -> "ScaledHead":
-        """Its mean is the decoder's output, through a sigmoid for images."""
+        """Builds the module; x̂ is the output of the decoder, through a sigmoid for images.
+
+        Args:
+            shape: shape of one datum, (channels, height, width) or (dimensions,).
+        """
         return LaplaceLikelihood(self.scale, shape)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bernoulli(Likelihood, kind="bernoulli"):
-    """A Bernoulli of every pixel, of images in [0, 1] whose grey values are taken as probabilities."""
+    """A Bernoulli distribution of every pixel, for images in [0, 1]; grey values count as probabilities."""
 
     num_values: ClassVar[int | None] = 2
 
     def build(self, shape: Shape) -> "BernoulliLikelihood":
-        """Its logits are the decoder's output."""
+        """Builds the module; its logits are the output of the decoder.
+
+        Args:
+            shape: shape of one datum, (channels, height, width).
+
+        Raises:
+            ValueError: if the data are vectors.
+        """
         if not is_image(shape):
             raise ValueError(
                 "the Bernoulli likelihood is for images in [0, 1]; choose 'gaussian' or 'laplace' for vectors"
@@ -156,21 +182,19 @@ class Bernoulli(Likelihood, kind="bernoulli"):
 
 
 class ScaledHead(LikelihoodHead, ABC):
-    """A density around the decoder's output, of one scale for all dimensions.
+    """A density around x̂, with one scale for all dimensions.
 
     Args:
-        scale: as its settings give it.
-        shape: of one datum.
-
-    Attributes:
-        scale: the present scale, in units of the data's own (standardised) scale.
+        scale: the scale, a number above 0 in grey levels (images) or standard deviations (vectors); or "learned" or
+            "optimal".
+        shape: shape of one datum, (channels, height, width) or (dimensions,).
     """
 
     density: ClassVar[type[Normal | LaplaceDistribution]]
     fitted_scale: Tensor
     num_fits: Tensor
 
-    # Keeps the density finite where a batch is reproduced exactly: a hundredth of a grey level.
+    # A hundredth of an 8-bit grey level; it keeps the density finite if a batch is reproduced exactly.
     smallest_scale = 1e-2 / 255
 
     def __init__(self, scale: Scale, shape: Shape):
@@ -186,11 +210,15 @@ class ScaledHead(LikelihoodHead, ABC):
 
     @abstractmethod
     def best_scale(self, error: Tensor) -> Float[Tensor, ""]:
-        """The maximum-likelihood scale of these errors."""
+        """The scale under which these errors are most likely.
+
+        Args:
+            error: x - x̂, of any shape.
+        """
 
     @property
     def scale(self) -> Float[Tensor, ""]:
-        """The scale in force."""
+        """The current scale, in grey levels (images) or standard deviations (vectors)."""
         return self.log_scale.exp() if self.learned else self.fitted_scale
 
     def forward(
@@ -200,7 +228,14 @@ class ScaledHead(LikelihoodHead, ABC):
         stddev: Tensor,
         x: Float[Tensor, "n *shape"] | None = None,
     ) -> Distribution:
-        """The density; in training the optimal scale is fitted to `x`."""
+        """The density around x̂, of batch shape (n,); in training an optimal scale is fitted to x.
+
+        Args:
+            output: the output of the decoder, of `Likelihood.parameters_shape`.
+            mean: mean of the data, one number or of the datum's shape; it shifts vectors back to their own units.
+            stddev: standard deviation of the data, one number or of the datum's shape; it scales vectors back.
+            x: the data in training, to which an optimal scale is fitted; None: nothing is fitted.
+        """
         output = output.float()
         images = is_image(self.shape)
         centre = torch.sigmoid(output) if images else output * stddev + mean
@@ -213,7 +248,7 @@ class ScaledHead(LikelihoodHead, ABC):
 
     @torch.no_grad()
     def _fit(self, error: Tensor) -> Tensor:
-        # At the optimum the loss is flat in the scale, so its gradient is left out and changes nothing.
+        # At the optimum the derivative of the loss by the scale is 0, so no gradient flows through the scale.
         best: Tensor = self.best_scale(error).clamp_min(self.smallest_scale)
         self.num_fits += 1
         self.fitted_scale.lerp_(best, torch.clamp(1 / self.num_fits, min=0.01))
@@ -221,27 +256,45 @@ class ScaledHead(LikelihoodHead, ABC):
 
 
 class GaussianLikelihood(ScaledHead):
-    """A Gaussian around the decoder's output."""
+    """The Gaussian N(x̂, σ²).
+
+    Args:
+        scale: σ, a number above 0 in grey levels (images) or standard deviations (vectors); or "learned" or "optimal".
+        shape: shape of one datum, (channels, height, width) or (dimensions,).
+    """
 
     density = Normal
 
     def best_scale(self, error: Tensor) -> Float[Tensor, ""]:
-        """The root mean square error."""
+        """The root mean square error.
+
+        Args:
+            error: x - x̂, of any shape.
+        """
         return error.square().mean().sqrt()
 
 
 class LaplaceLikelihood(ScaledHead):
-    """A Laplace density around the decoder's output."""
+    """The Laplace density around x̂.
+
+    Args:
+        scale: b, a number above 0 in grey levels (images) or standard deviations (vectors); or "learned" or "optimal".
+        shape: shape of one datum, (channels, height, width) or (dimensions,).
+    """
 
     density = LaplaceDistribution
 
     def best_scale(self, error: Tensor) -> Float[Tensor, ""]:
-        """The mean absolute error."""
+        """The mean absolute error.
+
+        Args:
+            error: x - x̂, of any shape.
+        """
         return error.abs().mean()
 
 
 class BernoulliLikelihood(LikelihoodHead):
-    """A Bernoulli of every pixel."""
+    """A Bernoulli distribution of every pixel."""
 
     def forward(
         self,
@@ -250,7 +303,14 @@ class BernoulliLikelihood(LikelihoodHead):
         stddev: Tensor,
         x: Float[Tensor, "n *shape"] | None = None,
     ) -> Distribution:
-        """The decoder's output as logits."""
+        """The Bernoulli distribution whose logits are the output of the decoder.
+
+        Args:
+            output: the logits, (n, C, H, W).
+            mean: not used.
+            stddev: not used.
+            x: not used.
+        """
         logits = output.float()
         return Independent(
             BernoulliDistribution(logits=logits, validate_args=False), logits.ndim - 1, validate_args=False
@@ -258,7 +318,11 @@ class BernoulliLikelihood(LikelihoodHead):
 
 
 def likelihood_of(family: str, settings: Mapping[str, Any]) -> Likelihood:
-    """The family of that name, with those of the settings that it has.
+    """A likelihood by its name; settings that the family does not have are ignored.
+
+    Args:
+        family: the kind of likelihood: "gaussian", "laplace", "bernoulli", or one defined elsewhere.
+        settings: the settings by name, of this family or of others.
 
     Raises:
         ValueError: if there is no such family, or a setting is out of its range.
@@ -268,16 +332,18 @@ def likelihood_of(family: str, settings: Mapping[str, Any]) -> Likelihood:
         Laplace(scale=0.125)
     """
     kind = Likelihood.of_kind(family)
-    own = {field.name for field in fields(kind)}
-    return kind(**{name: value for name, value in settings.items() if name in own})
+    names = {field.name for field in fields(kind)}
+    return kind(**{name: value for name, value in settings.items() if name in names})
 
 
-def positive(raw: Float[Tensor, "*any"], how: Literal["softplus", "sigmoid"]) -> Float[Tensor, "*any"]:
-    """A standard deviation from a free number.
+def positive(raw: Float[Tensor, "*any"], form: Literal["softplus", "sigmoid"]) -> Float[Tensor, "*any"]:
+    """Turns any number into a standard deviation above 0.
 
-    "softplus" starts near 1 and has no upper limit. "sigmoid" is the authors' sigmoid(·) + 0.001, with which a
-    posterior is never wider than the prior.
+    Args:
+        raw: the numbers; 0 becomes 1 ("softplus") or 0.501 ("sigmoid").
+        form: "softplus": log(1 + exp(raw + 0.54)), without upper limit. "sigmoid": sigmoid(raw) + 0.001, the form of
+            the authors' code, under which a posterior is hardly ever wider than the prior.
     """
-    if how == "sigmoid":
+    if form == "sigmoid":
         return torch.sigmoid(raw) + 0.001
     return functional.softplus(raw + 0.5413) + 1e-4  # softplus(0.5413) = 1

@@ -1,1 +1,1 @@
-"""Blocks of networks, which know no word of the model: layers, moments of maps, injection of a code into a map."""
+"""Layers of networks, independent of any model: stacks, moments of maps, injection of a code into a map."""

@@ -1,4 +1,4 @@
-"""How a code enters the map that comes from above: v_l(z_l) and the merge [z̃_{l+1} ; v_l(z_l)] in one module."""
+"""How a code enters the decoder: v_l(z_l) and the merge [z̃_{l+1}; v_l(z_l)], in one module."""
 
 from abc import ABC, abstractmethod
 
@@ -12,10 +12,10 @@ from vlae.shapes import Shape, is_image
 
 
 class Injection(nn.Module, ABC):
-    """Lets a code act on the map from above.
+    """The merge [z̃_{l+1}; v_l(z_l)] of the map from above with a code.
 
     Attributes:
-        output_shape: of what comes out.
+        output_shape: shape of the merged map, (channels, height, width) or (units,).
     """
 
     output_shape: Shape
@@ -24,11 +24,23 @@ class Injection(nn.Module, ABC):
     def forward(
         self, above: Float[Tensor, "n *shape"] | None, code: Float[Tensor, "n size"], fade: Float[Tensor, ""] | float
     ) -> Float[Tensor, "n *merged"]:
-        """The map with the code in it, which counts by `fade` in [0, 1]; nothing is above where a decoder begins."""
+        """The merged map.
+
+        Args:
+            above: z̃_{l+1}, (n, channels, height, width) or (n, units); None where the decoder begins.
+            code: z_l, (n, code size).
+            fade: how far the level has grown, in [0, 1]; v_l(z_l) is multiplied by it.
+        """
 
 
 class Begin(Injection):
-    """Starts a decoder: v(z) fills the whole map, and there is nothing to merge it with."""
+    """The start of a decoder: v_l(z_l) is the whole map.
+
+    Args:
+        code_size: dimensions of the code z_l.
+        shape: shape of the map v_l(z_l), (channels, height, width) or (units,).
+        blocks: settings that all layers share.
+    """
 
     def __init__(self, code_size: int, shape: Shape, blocks: Blocks):
         super().__init__()
@@ -38,13 +50,25 @@ class Begin(Injection):
     def forward(
         self, above: Float[Tensor, "n *shape"] | None, code: Float[Tensor, "n size"], fade: Float[Tensor, ""] | float
     ) -> Float[Tensor, "n *merged"]:
-        """v(z)."""
-        begun: Tensor = self.embed(code) * fade
-        return begun
+        """The map v_l(z_l).
+
+        Args:
+            above: z̃_{l+1}, (n, channels, height, width) or (n, units); None where the decoder begins.
+            code: z_l, (n, code size).
+            fade: how far the level has grown, in [0, 1]; v_l(z_l) is multiplied by it.
+        """
+        embedded: Tensor = self.embed(code) * fade
+        return embedded
 
 
 class Concatenate(Begin):
-    """[z̃ ; v(z)]: the code fills a map of its own, so it can place anything anywhere."""
+    """Concatenation [z̃_{l+1}; v_l(z_l)]: v_l(z_l) is a map of its own, beside the map from above.
+
+    Args:
+        code_size: dimensions of the code z_l.
+        shape: shape of the map v_l(z_l), (channels, height, width) or (units,).
+        blocks: settings that all layers share.
+    """
 
     def __init__(self, code_size: int, shape: Shape, blocks: Blocks):
         super().__init__(code_size, shape, blocks)
@@ -53,13 +77,27 @@ class Concatenate(Begin):
     def forward(
         self, above: Float[Tensor, "n *shape"] | None, code: Float[Tensor, "n size"], fade: Float[Tensor, ""] | float
     ) -> Float[Tensor, "n *merged"]:
-        """Both side by side."""
+        """The two maps, one after the other along the channels (or units).
+
+        Args:
+            above: z̃_{l+1}, (n, channels, height, width) or (n, units); None where the decoder begins.
+            code: z_l, (n, code size).
+            fade: how far the level has grown, in [0, 1]; v_l(z_l) is multiplied by it.
+        """
         assert above is not None
         return torch.cat([above, self.embed(code) * fade], dim=1)
 
 
 class GatedAdd(Begin):
-    """z̃ + gate ⊙ v(z), with one learned gate per channel or unit that starts at 0.1, as in the authors' MNIST net."""
+    """The gated sum z̃_{l+1} + gate ⊙ v_l(z_l), with one learned gate per channel or unit.
+
+    Gates start at 0.1, the value of the authors' MNIST network.
+
+    Args:
+        code_size: dimensions of the code z_l.
+        shape: shape of the map v_l(z_l), (channels, height, width) or (units,).
+        blocks: settings that all layers share.
+    """
 
     def __init__(self, code_size: int, shape: Shape, blocks: Blocks):
         super().__init__(code_size, shape, blocks)
@@ -68,13 +106,27 @@ class GatedAdd(Begin):
     def forward(
         self, above: Float[Tensor, "n *shape"] | None, code: Float[Tensor, "n size"], fade: Float[Tensor, ""] | float
     ) -> Float[Tensor, "n *merged"]:
-        """The sum."""
+        """The gated sum.
+
+        Args:
+            above: z̃_{l+1}, (n, channels, height, width) or (n, units); None where the decoder begins.
+            code: z_l, (n, code size).
+            fade: how far the level has grown, in [0, 1]; v_l(z_l) is multiplied by it.
+        """
         assert above is not None
         return above + self.gate * (self.embed(code) * fade)
 
 
 class Modulate(Injection):
-    """z̃ ⊙ (1 + a(z)) + b(z): a scale and a shift per channel, in each cell of a coarse grid and smooth between."""
+    """Modulation z̃_{l+1} ⊙ (1 + a(z_l)) + b(z_l): a scale and a shift of each channel.
+
+    Scale and shift are set in each cell of a coarse grid, and interpolated bilinearly between the cells.
+
+    Args:
+        code_size: dimensions of the code z_l.
+        shape: shape of the map from above, (channels, height, width) or (units,).
+        grid: side of the grid, at least 1; not used for vectors.
+    """
 
     def __init__(self, code_size: int, shape: Shape, *, grid: int):
         super().__init__()
@@ -85,7 +137,13 @@ class Modulate(Injection):
     def forward(
         self, above: Float[Tensor, "n *shape"] | None, code: Float[Tensor, "n size"], fade: Float[Tensor, ""] | float
     ) -> Float[Tensor, "n *merged"]:
-        """Scales and shifts."""
+        """The scaled and shifted map.
+
+        Args:
+            above: z̃_{l+1}, (n, channels, height, width) or (n, units); None where the decoder begins.
+            code: z_l, (n, code size).
+            fade: how far the level has grown, in [0, 1]; v_l(z_l) is multiplied by it.
+        """
         assert above is not None
         v: Tensor = self.embed(code) * fade
         if above.ndim == 4:

@@ -1,4 +1,4 @@
-"""Moments of maps: layers that read them, that cannot see them, and that set them."""
+"""Moments of maps: layers that read them, that are blind to them, and that set them."""
 
 from typing import NamedTuple
 
@@ -11,21 +11,25 @@ from vlae.nn.layers import block, convolution
 from vlae.shapes import Shape
 
 FLAT = 0.01
-"""A channel whose variance is well below this counts as flat."""
+"""A channel counts as flat if its variance is well below this number."""
 
 
 class Moments(NamedTuple):
-    """Three numbers of every channel of a map, each (N, channels, 1, 1)."""
+    """Three numbers of each channel of a map; each tensor has shape (n, channels, 1, 1)."""
 
     mean: Tensor
     stddev: Tensor
-    """√(variance + FLAT): of a flat channel, 0.1."""
+    """√(variance + FLAT); 0.1 for a flat channel."""
     border_contrast: Tensor
-    """How much darker the border is than the whole, in standard deviations; below 0: brighter."""
+    """How much darker the border is than the whole map, in standard deviations; below 0: brighter."""
 
 
 def moments(h: Float[Tensor, "n channels height width"]) -> Moments:
-    """Mean, standard deviation and contrast to the border of every channel, over the whole map."""
+    """Mean, standard deviation and contrast to the border of each channel, over the whole map.
+
+    Args:
+        h: (n, channels, height, width).
+    """
     h = h.float()
     mean = h.mean((2, 3), keepdim=True)
     stddev = ((h - mean).square().mean((2, 3), keepdim=True) + FLAT).sqrt()
@@ -34,7 +38,13 @@ def moments(h: Float[Tensor, "n channels height width"]) -> Moments:
 
 
 class MomentFeatures(nn.Module):
-    """The moments of a map as a vector: three numbers of every channel, through two small layers."""
+    """A vector of features from the moments of a map: three numbers of each channel, through two small layers.
+
+    Args:
+        channels: channels of the map.
+        slope: negative slope of the leaky ReLU.
+        units: units of each layer, and the number of features.
+    """
 
     def __init__(self, channels: int, *, slope: float, units: int = 64):
         super().__init__()
@@ -44,30 +54,48 @@ class MomentFeatures(nn.Module):
         )
 
     def forward(self, h: Float[Tensor, "n channels height width"]) -> Float[Tensor, "n features"]:
-        """Takes the moments of all channels together."""
+        """The features of the moments of all channels.
+
+        Args:
+            h: h_{l-1}, (n, channels, height, width).
+        """
         features: Tensor = self.layers(torch.cat(moments(h), dim=1).flatten(1))
         return features
 
 
 class AffineInvariantConv(nn.Module):
-    """A first layer that gives the same for h and for a · h + b, where a and b differ from channel to channel, a ≠ 0.
+    """A layer with the same output for h and for a · h + b, with any a ≠ 0 and b for each channel.
 
-    Every channel is brought to mean 0 and standard deviation 1 (instance normalisation). All channels are filtered
-    alike, each by itself. Each response r gives two maps: |r|, and r · c / √(c² + 0.2²) with the contrast c to the
-    border. Both are the same for a picture and its negative. The second tells light from dark where the border is
-    clearly one of them. A flat channel gets what the other channels show on average, weighed by their variance. So two
-    pictures in two colours each look the same to it whatever the colours, if these differ well above √FLAT; and
-    nothing jumps while colours change.
+    Each channel is normalised to mean 0 and standard deviation 1 (instance normalisation). The same filters are
+    applied to each channel alone. Each response r gives two maps, with c the contrast to the border: |r|, and
+    r · c / √(c² + 0.2²). Both are the same for a picture and its negative. The second still separates light from dark,
+    if the border is clearly light or dark.
+
+    A flat channel has no pattern of its own: it gets the average of the other channels, weighted by their variances.
+    So the layer cannot tell two colours of a pattern from two others, if each pair differs by well above √FLAT.
+    The output is continuous in the colours.
+
+    Args:
+        shape_in: shape of h, (channels, height, width).
+        shape_out: shape of the output, (channels, height, width).
+        kernel: side of the filters, in pixels.
+        norm: whether a batch norm follows.
+        slope: negative slope of the leaky ReLU.
+        filters: the number of filters.
     """
 
-    def __init__(self, given: Shape, wanted: Shape, *, kernel: int, norm: bool, slope: float, filters: int = 16):
+    def __init__(self, shape_in: Shape, shape_out: Shape, *, kernel: int, norm: bool, slope: float, filters: int = 16):
         super().__init__()
-        _, *sides = wanted
-        self.filters = convolution((1, *given[1:]), (filters, *sides), kernel, bias=False)
-        self.mix = block((2 * filters * given[0], *sides), wanted, kernel=1, norm=norm, slope=slope)
+        _, *sides = shape_out
+        self.filters = convolution((1, *shape_in[1:]), (filters, *sides), kernel, bias=False)
+        self.mix = block((2 * filters * shape_in[0], *sides), shape_out, kernel=1, norm=norm, slope=slope)
 
-    def forward(self, h: Float[Tensor, "n *given"]) -> Float[Tensor, "n *wanted"]:
-        """Normalises, filters, and mixes the responses of all channels."""
+    def forward(self, h: Float[Tensor, "n *shape_in"]) -> Float[Tensor, "n *shape_out"]:
+        """Normalises and filters each channel, and mixes the responses of all.
+
+        Args:
+            h: (n, channels, height, width).
+        """
         mean, stddev, contrast = moments(h)
         response = self.filters(((h - mean) / stddev).flatten(0, 1)[:, None])
         sign = (contrast / (contrast.square() + 0.04).sqrt()).flatten()[:, None, None, None]
@@ -80,31 +108,43 @@ class AffineInvariantConv(nn.Module):
 
 
 class AdaINOutput(nn.Module):
-    """The last step down to a map: the code alone sets mean and standard deviation of the maps it is mixed from.
+    """The last layer of a decoder, in which the code sets mean and standard deviation of the feature maps.
 
-    The map from above is enlarged bilinearly, which leaves no grid, and filtered into feature maps of full size: 16,
-    or as many as there are channels. Each is brought to mean 0 and standard deviation 1, and gets others from the code
-    (adaptive instance normalisation). All are mixed linearly into the channels, as paints are. So the means of the
-    channels are the code's alone; their deviations also depend on how the feature maps lie over each other. A scale
-    may fall below 0, which turns light into dark.
+    The map from above is enlarged bilinearly and filtered into feature maps of full size: 16, or as many as the
+    output has channels. Each feature map is normalised to mean 0 and standard deviation 1, and then scaled and shifted
+    by the code (adaptive instance normalisation). A linear mix of the feature maps gives the channels. So the code
+    alone sets the mean of each channel; its standard deviation also depends on how the feature maps overlap. A scale
+    below 0 turns light into dark.
 
     Reference: Huang and Belongie 2017, "Arbitrary Style Transfer in Real-Time", equation 8.
+
+    Args:
+        code_size: dimensions of the code.
+        shape_in: shape of the map from above, (channels, height, width).
+        shape_out: shape of the output, (channels, height, width).
+        kernel: side of the filters, in pixels.
     """
 
-    def __init__(self, code_size: int, given: Shape, wanted: Shape, *, kernel: int):
+    def __init__(self, code_size: int, shape_in: Shape, shape_out: Shape, *, kernel: int):
         super().__init__()
-        self.sides = wanted[1:]
-        features = max(16, wanted[0])
-        self.filters = convolution((given[0], *self.sides), (features, *self.sides), kernel, bias=False)
+        self.sides = shape_out[1:]
+        features = max(16, shape_out[0])
+        self.filters = convolution((shape_in[0], *self.sides), (features, *self.sides), kernel, bias=False)
         self.embed = nn.Linear(code_size, 2 * features)
-        self.mix = nn.Conv2d(features, wanted[0], 1)
+        self.mix = nn.Conv2d(features, shape_out[0], 1)
 
     def forward(
-        self, h: Float[Tensor, "n *given"], code: Float[Tensor, "n size"], fade: Float[Tensor, ""] | float
-    ) -> Float[Tensor, "n *wanted"]:
-        """Draws with the code, scaled by `fade` in [0, 1]."""
+        self, h: Float[Tensor, "n *shape_in"], code: Float[Tensor, "n size"], fade: Float[Tensor, ""] | float
+    ) -> Float[Tensor, "n *shape_out"]:
+        """The map whose moments the code has set.
+
+        Args:
+            h: the map from above, (n, channels, height, width).
+            code: z_l, (n, code size).
+            fade: how far the level has grown, in [0, 1]; scale and shift are multiplied by it.
+        """
         large = functional.interpolate(h, size=self.sides, mode="bilinear", align_corners=False)
-        feature = self.filters(large).float()  # a difference of squares needs all its digits
+        feature = self.filters(large).float()  # the difference of squares needs full precision
         mean = feature.mean((2, 3), keepdim=True)
         variance = (feature.square().mean((2, 3), keepdim=True) - mean.square()).clamp_min(0)
         scale, shift = (self.embed(code).float() * fade)[:, :, None, None].chunk(2, dim=1)

@@ -1,4 +1,4 @@
-"""What training minimises: the objective's protocol, the ELBO, bounds, schedules, discrepancies, critics."""
+"""What training minimises: the interface of objectives, the ELBO, bounds, schedules, discrepancies, critics."""
 
 from vlae.objectives.adversarial import frozen as frozen
 from vlae.objectives.base import Batch as Batch

@@ -1,4 +1,4 @@
-"""What an objective with a critic needs, where one optimiser trains both the model and the critic."""
+"""A tool for objectives with a critic, where one optimiser trains both the model and the critic."""
 
 from typing import Any
 
@@ -7,14 +7,14 @@ from torch import nn
 
 
 def frozen(network: nn.Module, *inputs: Any) -> Any:
-    """The output of a network whose parameters take no gradient from it; its inputs do.
+    """The output of a network; gradients flow to its inputs, but not to its parameters.
 
-    So one loss can be the sum of the critic's and the model's: the model's part sees the critic through `frozen`, and
-    the critic's part sees what the model made detached.
+    With it, one loss can be the sum of the critic's loss and the model's loss. The model's part calls the critic
+    through `frozen`. The critic's part takes detached outputs of the model.
 
     Args:
-        network: as a critic.
-        inputs: of its forward pass.
+        network: the network, for example a critic.
+        inputs: the arguments of its forward pass.
     """
-    still = {name: value.detach() for name, value in (*network.named_parameters(), *network.named_buffers())}
-    return torch.func.functional_call(network, still, inputs)
+    constants = {name: value.detach() for name, value in (*network.named_parameters(), *network.named_buffers())}
+    return torch.func.functional_call(network, constants, inputs)

@@ -1,4 +1,4 @@
-"""What training minimises, in general: an objective, the batch it is given, and the loss it returns."""
+"""The interface of every objective: `Objective`, the `Batch` it takes, the `Loss` it returns."""
 
 import re
 from abc import ABC, abstractmethod
@@ -13,43 +13,46 @@ from vlae.kinds import Kind
 from vlae.models.base import ForwardPass, LatentModel
 
 UNKNOWN = -1
-"""The label of a datum whose class is not known."""
+"""The label of a datum of unknown class."""
 
 
 class Batch(NamedTuple):
-    """Data of one step, as a model takes them.
+    """The data of one training step, in the form that a model takes.
 
-    Batch number t of a training is the same whenever it is asked for, labels and rows included.
+    Batch number t of a training is always the same, before and after a resume.
     """
 
     x: Float[Tensor, "n *shape"]
     """Images in [0, 1], (n, C, H, W), or vectors (n, D)."""
     labels: Int[Tensor, " n"] | None = None
-    """The class of each, -1 where it is not known; None where the data have no labels."""
+    """The class of each datum, -1 if it is unknown; None if the data have no labels."""
     rows: Int[Tensor, " n"] | None = None
-    """Which rows of the training data these are."""
+    """The row number of each datum in the training data, from 0."""
 
 
 class Loss(NamedTuple):
-    """What one step minimises, and what it is made of."""
+    """The loss of one training step, and its terms."""
 
     total: Float[Tensor, ""]
-    """In nats per datum, with the weights that the objective gives."""
+    """The number to minimise: the weighted sum of the terms, in nats per datum."""
     terms: Float[Tensor, " terms"]
-    """Its parts without weights, in the order of `Objective.terms`."""
+    """The terms without their weights, in the order of `Objective.terms`."""
     forward: ForwardPass | None = None
-    """What the model said of the batch, if it was asked; from it, units that are active are counted."""
+    """The forward pass of the batch, from which active units are counted; None if there was none."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Objective(Kind, ABC):
-    """What training minimises; each kind of objective is a subclass, whose settings a recipe holds."""
+    """What training minimises. Each kind of objective is a subclass; a recipe holds its settings."""
 
     @abstractmethod
     def terms(self, num_levels: int) -> tuple[str, ...]:
-        """The names of the terms, which the progress line, metrics.csv and the curves read.
+        """The names of the terms in the progress line, in metrics.csv and in the figure of the curves.
 
-        A term of one level ends in its number, as `rate_2`.
+        The name of a level's term ends in the level's number, for example `rate_2`.
+
+        Args:
+            num_levels: the number of levels of the model.
         """
 
     @abstractmethod
@@ -59,35 +62,42 @@ class Objective(Kind, ABC):
         """The loss of a batch.
 
         Args:
-            model: which is trained, in training mode.
+            model: the model in training, in training mode.
             batch: the data of this step.
-            step: of the training, from 0.
-            progress: share of the training that is done, in [0, 1].
-            networks: what `networks` gave.
+            step: the number of the step, from 0.
+            progress: the share of the training that is done, in [0, 1].
+            networks: the networks that the method `networks` returned.
         """
 
     def networks(self, model: LatentModel) -> nn.Module | None:
-        """Networks of the objective's own, as a critic; None: it has none.
+        """Networks that the objective needs besides the model, for example a critic; None: there are none.
 
-        They are trained beside the model by the same optimiser, and lie in the checkpoint, never in the model's file.
-        A loss that both minimise must hold back each part's gradient from the other: see
-        `vlae.objectives.adversarial.frozen`.
+        The model's optimiser trains them too. They are stored in the checkpoint, but not in model.safetensors. If they
+        minimise another loss than the model, `vlae.objectives.adversarial.frozen` keeps the gradients apart.
 
         Args:
-            model: which is trained.
+            model: the model in training.
         """
         return None
 
     def rate_factors(self) -> Mapping[str, float]:
-        """Factors on the learning rate of the two groups of parameters, "model" and "networks"; 1 where not named."""
+        """Factors on the learning rate, by group of parameters: "model" and "networks". A missing group has 1."""
         return {}
 
     def fade(self, progress: float, code_sizes: Sequence[int]) -> tuple[float, ...]:
-        """How far each level has grown, in [0, 1], level 1 first, when `progress` of the training is done."""
+        """How far each level has grown, in [0, 1], level 1 first.
+
+        Args:
+            progress: the share of the training that is done, in [0, 1].
+            code_sizes: dimensions of every level's code, level 1 first.
+        """
         return (1.0,) * len(code_sizes)
 
     def check(self, num_levels: int) -> None:
-        """Says so if the settings do not fit this many levels.
+        """Checks that the settings fit the number of levels.
+
+        Args:
+            num_levels: the number of levels of the model.
 
         Raises:
             ValueError: if they do not.
@@ -96,11 +106,14 @@ class Objective(Kind, ABC):
 
 
 TITLES = {"rate": "KL", "mmd": "MMD"}
-"""What the reader of a progress line or a curve calls a term, where its name is another."""
+"""The titles of terms in progress lines and figures, if they differ from the names."""
 
 
 def split_term(name: str) -> tuple[str, int | None]:
-    """A term's name without its level, and the level.
+    """The name of a term without its level, and the level, or None.
+
+    Args:
+        name: the name of a term.
 
     Examples:
         >>> split_term("rate_2"), split_term("distortion")
@@ -111,12 +124,15 @@ def split_term(name: str) -> tuple[str, int | None]:
 
 
 def title_of(name: str) -> str:
-    """A term in words.
+    """The title of a term, for messages and figures.
+
+    Args:
+        name: the name of a term.
 
     Examples:
         >>> title_of("rate_2"), title_of("critic_gap")
         ('KL of level 2', 'critic gap')
     """
-    what, level = split_term(name)
-    words = TITLES.get(what, what.replace("_", " "))
+    term, level = split_term(name)
+    words = TITLES.get(term, term.replace("_", " "))
     return words if level is None else f"{words} of level {level}"

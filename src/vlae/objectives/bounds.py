@@ -1,4 +1,4 @@
-"""Bounds on the log-likelihood of data, by importance weights."""
+"""Bounds on the log-likelihood of data by importance weighting."""
 
 from math import log
 
@@ -11,7 +11,12 @@ from vlae.objectives.elbo import distortion
 
 
 def importance_weights(forward: ForwardPass, x: Float[Tensor, "n *shape"]) -> Float[Tensor, " n"]:
-    """The log of p(x, z) / q(z | x) of each datum at the drawn codes: what a bound on log p(x) averages."""
+    """The log importance weight log p(x, z) - log q(z|x) of each datum, at the sampled codes.
+
+    Args:
+        forward: the forward pass of the batch.
+        x: the batch, (n, C, H, W) or (n, D).
+    """
     weight = -distortion(forward, x)
     for q, p, code in zip(forward.posteriors, forward.priors, forward.codes, strict=True):
         weight = weight + (p.log_prob(code) - q.log_prob(code)).sum(1)
@@ -22,21 +27,21 @@ def importance_weights(forward: ForwardPass, x: Float[Tensor, "n *shape"]) -> Fl
 def log_likelihood(
     model: LatentModel, x: Float[Tensor, "n *shape"], *, num_samples: int, chunk: int = 10, seed: int = 0
 ) -> Float[Tensor, " n"]:
-    """The importance-weighted bound on log p(x) of each datum in nats: log 1/K Σ_k p(x, z_k) / q(z_k | x).
+    """The importance-weighted bound log (1/K) Σ_k p(x, z_k) / q(z_k|x) on log p(x) of each datum, in nats.
 
-    With one sample it is the ELBO at that sample; it rises to log p(x) with their number.
+    With K = 1 it is the ELBO at one sample. With growing K it rises towards log p(x).
 
     Reference: Burda et al. 2016, "Importance Weighted Autoencoders", equation 8.
 
     Args:
-        model: in eval mode.
-        x: as the model takes it.
-        num_samples: K, exactly.
-        chunk: samples at a time; memory grows with it, the result does not depend on it but for the draws.
-        seed: of the draws; what is drawn elsewhere stays as it was.
+        model: the model, in eval mode.
+        x: images in [0, 1], (n, C, H, W), or vectors (n, D).
+        num_samples: K, the number of samples of each datum, from 1 up.
+        chunk: the number of samples that are drawn together; memory grows with it. Another chunk changes the draws.
+        seed: seed of the draws; the global generators are restored afterwards.
 
     Raises:
-        ValueError: if there is no sample to draw.
+        ValueError: if `num_samples` or `chunk` is below 1.
     """
     if num_samples < 1 or chunk < 1:
         raise ValueError(f"num_samples is {num_samples} and chunk {chunk}; give whole numbers from 1 up")

@@ -1,6 +1,6 @@
-"""The evidence lower bound: distortion, the rate (KL) of every level, and how an objective weighs them.
+"""The evidence lower bound (ELBO): the distortion, the rate (KL) of every level, and their weights in training.
 
-The functions take a `ForwardPass`; none asks which model made it. All are in nats per datum.
+The functions take the `ForwardPass` of any model. All results are in nats per datum.
 """
 
 from collections.abc import Sequence
@@ -19,15 +19,26 @@ from vlae.objectives.schedules import Growth, PerLevel, fade, per_level, values_
 
 
 def distortion(forward: ForwardPass, x: Float[Tensor, "n *shape"]) -> Float[Tensor, " n"]:
-    """-log r(x | z) of each datum, summed over its dimensions; a density's may be negative."""
+    """The distortion -log r(x|z) of each datum, summed over its dimensions; negative for a large density.
+
+    Args:
+        forward: the forward pass of the batch.
+        x: the batch, (n, C, H, W) or (n, D).
+    """
     return -forward.likelihood.log_prob(x)
 
 
 def rates_per_dimension(forward: ForwardPass) -> tuple[Float[Tensor, "n _"], ...]:
-    """What every dimension of a datum's codes costs, (N, code size) of each level, level 1 first.
+    """The rate KL(q(z_l|·) || p(z_l|·)) of every dimension of the codes.
 
-    KL(q(z_l | ·) || p(z_l | ·)) in closed form where prior and posterior depend on the same draws; otherwise its
-    unbiased estimate log q(z_l | ·) - log p(z_l | ·) at the drawn code.
+    It is the closed form if prior and posterior are conditioned on the same samples. Otherwise it is the unbiased
+    estimate log q(z_l|·) - log p(z_l|·) at the sampled code.
+
+    Args:
+        forward: the forward pass of the batch.
+
+    Returns:
+        One tensor (n, code size) per level, level 1 first, in nats.
     """
     if forward.conditioned_alike:
         pairs = zip(forward.posteriors, forward.priors, strict=True)
@@ -37,46 +48,59 @@ def rates_per_dimension(forward: ForwardPass) -> tuple[Float[Tensor, "n _"], ...
 
 
 def rates(forward: ForwardPass) -> Float[Tensor, "levels n"]:
-    """The KL of every level for each datum, level 1 first: what its code costs, summed over its dimensions."""
+    """The rate (KL) of every level for each datum, summed over the dimensions of the code; level 1 first.
+
+    Args:
+        forward: the forward pass of the batch.
+    """
     return torch.stack([each.sum(1) for each in rates_per_dimension(forward)])
 
 
 def elbo(forward: ForwardPass, x: Float[Tensor, "n *shape"]) -> Float[Tensor, " n"]:
-    """The evidence lower bound of each datum: minus the distortion and the rates of all levels.
+    """The evidence lower bound -distortion - Σ_l rate_l of each datum.
 
     Reference: Zhao et al. 2017, equation 2.
+
+    Args:
+        forward: the forward pass of the batch.
+        x: the batch, (n, C, H, W) or (n, D).
     """
     return -distortion(forward, x) - rates(forward).sum(0)
 
 
 def noise(forward: ForwardPass) -> Codes:
-    """The noise of the drawn codes under their priors, N(0, I) where codes match the prior."""
+    """The noise of the sampled codes under their priors; it follows N(0, I) if codes follow the prior.
+
+    Args:
+        forward: the forward pass of the batch.
+    """
     return tuple(p.noise_of(code) for code, p in zip(forward.codes, forward.priors, strict=True))
 
 
 @dataclass(frozen=True, kw_only=True)
 class ELBO(Objective, kind="elbo"):
-    """Distortion plus the weighted rates of all levels, and when each level grows.
+    """The negative ELBO with a weight on the rate of each level: distortion + Σ_l β_l rate_l.
 
-    What is said to be one number, or one per level, gives level 1 first.
+    A setting with one number per level is a tuple, level 1 first.
 
     Attributes:
-        beta: weight of the rates: one number, or one per level.
-        warmup: the rates' weight rises as 1 - exp(-step / warmup); 0: no warm-up. The authors' is 2000 steps.
-        growth: the order in which levels fade in: "ladder", level 1 from the start, then the top, then downwards;
-            "top-down"; "bottom-up"; or "joint", all from the start.
-        growth_until: share of the training, in [0, 1], after which every level is fully grown.
-        ungrown_beta: factor on the rate's weight of a level not yet grown; it rises to 1 as the level fades in
+        beta: weight β of the rates, from 0 up: one number, or one per level.
+        warmup: number of steps t₀ in the warm-up of β, which is multiplied by 1 - exp(-step / t₀); 0: no warm-up. The
+            authors use 2000.
+        growth: the order in which levels fade in. "ladder": level 1 from the start, then the top, then downwards.
+            "top-down". "bottom-up". "joint": all levels from the start.
+        growth_until: the share of the training, in [0, 1], after which every level is fully grown.
+        ungrown_beta: factor on β of a level that has not grown, from 0 up; it changes to 1 as the level fades in
             (Reference: Li et al. 2020, "Progressive Learning and Disentanglement of Hierarchical Representations").
-        free_bits: nats that a level may cost for nothing: its rate, the batch's mean, counts as max(rate, this). One
-            number, or one per level (Reference: Kingma et al. 2016, "Improved Variational Inference with Inverse
-            Autoregressive Flow", appendix C.8).
-        capacity: nats that a level is held to: its rate counts as |rate - this|, which rises to it linearly. One
-            number, or one per level; None: no such target (Reference: Burgess et al. 2018, "Understanding
+        free_bits: nats that a level may use without cost: its rate, averaged over the batch, counts as
+            max(rate, free_bits). One number, or one per level (Reference: Kingma et al. 2016, "Improved Variational
+            Inference with Inverse Autoregressive Flow", appendix C.8).
+        capacity: target of each level's rate in nats: the rate counts as |rate - target|. The target rises linearly
+            from 0. One number, or one per level; None: no target (Reference: Burgess et al. 2018, "Understanding
             Disentangling in β-VAE", equation 8).
-        capacity_until: share of the training, in [0, 1], at which the target is reached.
-        mmd: weight of the discrepancy between the codes' noise and N(0, I) at every level, beside the rates: one
-            number, or one per level (Reference: Zhao et al. 2017, "InfoVAE", equation 6).
+        capacity_until: the share of the training, in [0, 1], after which the target has its full value.
+        mmd: weight of the MMD between the noise of the codes and N(0, I), from 0 up: one number, or one per level
+            (Reference: Zhao et al. 2017, "InfoVAE", equation 6).
     """
 
     beta: PerLevel = 1.0
@@ -100,15 +124,18 @@ class ELBO(Objective, kind="elbo"):
                 if not 0 <= value < float("inf"):
                     raise ValueError(f"{name} is {value}; give a number from 0 up")
         if self.capacity is not None and any(values_of(self.free_bits)):
-            raise ValueError("free_bits and capacity both say how much a level may cost; give one of them")
+            raise ValueError("free_bits and capacity both set the rate of a level; give one of them")
 
     _PER_LEVEL = ("beta", "free_bits", "capacity", "mmd")
 
     def check(self, num_levels: int) -> None:
-        """Says so if what is given per level does not fit this many levels.
+        """Checks that every setting with one number per level fits the number of levels.
+
+        Args:
+            num_levels: the number of levels of the model.
 
         Raises:
-            ValueError: if it does not.
+            ValueError: if one does not.
         """
         for name in self._PER_LEVEL:
             value = getattr(self, name)
@@ -116,7 +143,12 @@ class ELBO(Objective, kind="elbo"):
                 raise ValueError(f"{name} has {len(value)} values for {num_levels} levels; give one, or one per level")
 
     def fade(self, progress: float, code_sizes: Sequence[int]) -> tuple[float, ...]:
-        """How far each level has grown, in [0, 1], level 1 first, when `progress` of the training is done."""
+        """How far each level has grown, in [0, 1], level 1 first.
+
+        Args:
+            progress: the share of the training that is done, in [0, 1].
+            code_sizes: dimensions of every level's code, level 1 first.
+        """
         return fade(self.growth, self.growth_until, progress, code_sizes)
 
     def weights(self, step: int, fade: tuple[float, ...]) -> tuple[float, ...]:
@@ -130,49 +162,53 @@ class ELBO(Objective, kind="elbo"):
     def loss(
         self, model: LatentModel, batch: Batch, *, step: int, progress: float, networks: nn.Module | None = None
     ) -> Loss:
-        """The weighted bound on a batch; labels are not looked at.
+        """The weighted negative ELBO of a batch; labels are not used.
 
         Args:
-            model: which is trained.
+            model: the model in training, in training mode.
             batch: the data of this step.
-            step: of the training, from 0.
-            progress: share of the training that is done, in [0, 1].
-            networks: none.
+            step: the number of the step, from 0.
+            progress: the share of the training that is done, in [0, 1].
+            networks: None; the ELBO needs no networks besides the model.
         """
         grown = self.fade(progress, model.code_sizes)
         forward = model(batch.x, torch.tensor(grown, device=batch.x.device))
-        total, terms = self.weighed(forward, batch.x, step=step, progress=progress, fade=grown)
+        total, terms = self.weighted(forward, batch.x, step=step, progress=progress, fade=grown)
         return Loss(total, terms, forward)
 
-    def weighed(
+    def weighted(
         self, forward: ForwardPass, x: Float[Tensor, "n *shape"], *, step: int, progress: float, fade: tuple[float, ...]
     ) -> tuple[Float[Tensor, ""], Float[Tensor, " terms"]]:
-        """What this step minimises, in nats per datum, and the terms it is made of, as `terms` names them.
+        """The loss of a step, and its terms without weights, in nats per datum.
 
         Args:
-            forward: what a model says of the batch.
-            x: the batch.
-            step: of the training.
-            progress: share of the training that is done, in [0, 1].
-            fade: how far each level has grown.
+            forward: the forward pass of the batch.
+            x: the batch, (n, C, H, W) or (n, D).
+            step: the number of the step, from 0.
+            progress: the share of the training that is done, in [0, 1].
+            fade: how far each level has grown, in [0, 1], level 1 first.
         """
         terms = torch.cat([distortion(forward, x).mean()[None], rates(forward).mean(1)])
         weights = torch.tensor(self.weights(step, fade), device=x.device)
         loss = terms[0] + (weights * self._charged(terms[1:], progress)).sum()
         if any(values_of(self.mmd)):
-            drawn = [(e, torch.randn_like(e)) for e in noise(forward)]
-            discrepancies = torch.stack([mmd(e, reference) for e, reference in drawn])
+            pairs = [(e, torch.randn_like(e)) for e in noise(forward)]
+            discrepancies = torch.stack([mmd(e, reference) for e, reference in pairs])
             loss = loss + (torch.tensor(per_level(self.mmd, len(fade)), device=x.device) * discrepancies).sum()
             terms = torch.cat([terms, discrepancies])
         return loss, terms
 
     def terms(self, num_levels: int) -> tuple[str, ...]:
-        """The names of the terms: distortion, rate_1 … rate_L, and mmd_1 … mmd_L if they count."""
+        """The names of the terms: distortion, rate_1 … rate_L, and mmd_1 … mmd_L if they have a weight.
+
+        Args:
+            num_levels: the number of levels L of the model.
+        """
         names = ("rate", "mmd") if any(values_of(self.mmd)) else ("rate",)
         return ("distortion", *(f"{name}_{level}" for name in names for level in range(1, num_levels + 1)))
 
     def _charged(self, rate: Float[Tensor, " levels"], progress: float) -> Float[Tensor, " levels"]:
-        """What the rates count as."""
+        """The rates as they enter the loss: with free bits, or as distance to the capacity."""
         if self.capacity is not None:
             reached = min(1.0, progress / self.capacity_until) if self.capacity_until else 1.0
             return (rate - reached * rate.new_tensor(per_level(self.capacity, len(rate)))).abs()

@@ -26,21 +26,22 @@ RECIPES: Mapping[str, Callable[..., Recipe]] = {
     **{recipe.__name__: recipe for recipe in (lean, joint, vae, hvae, lvae)},
     **_PAPER,
 }
-"""Every recipe by its name."""
+"""Every recipe, by name."""
 
 
 @renamed(codes="code_sizes")
 def make(name: str, shape: Shape, *, code_sizes: Sequence[int] | None = None, deep_heads: bool = False) -> Recipe:
-    """The recipe of that name for data of that shape.
+    """Makes a recipe by its name, for data of a shape.
 
     Args:
-        name: one of `RECIPES`.
-        shape: of one datum, (channels, height, width) or (dimensions,).
-        code_sizes: sizes of the levels' codes, level 1 first; None: the recipe's own.
-        deep_heads: for the paper's recipes, heads that encode the level below again, as the authors' do.
+        name: the name of a recipe: "lean", "joint", "vae", "hvae", "lvae", "mnist", "svhn", "celeba" or "lsun".
+        shape: shape of one datum, (channels, height, width) or (dimensions,).
+        code_sizes: dimensions of each level's code, level 1 first; None: the default of the recipe.
+        deep_heads: whether each posterior encodes h_{l-1} again with layers of its own, like the authors' code; only
+            for the paper's recipes.
 
     Raises:
-        ValueError: if there is no such recipe, or it cannot be had with these settings.
+        ValueError: if there is no such recipe, or it does not allow these settings.
     """
     if name not in RECIPES:
         raise ValueError(f"there is no recipe {name!r}; choose one of {', '.join(RECIPES)}")

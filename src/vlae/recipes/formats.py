@@ -1,4 +1,4 @@
-"""Formats of earlier versions: what their files called settings and tensors, and what that is called now.
+"""Reads the formats of earlier versions: translates their names of settings and tensors into today's names.
 
 | format | what changed |
 | --- | --- |
@@ -11,41 +11,40 @@ from collections.abc import Mapping
 from typing import Any
 
 FORMAT = 2
-"""The number that recipe.json carries; raise it when what is written can no longer be read by the version before."""
+"""The format number in recipe.json; raise it when the previous version can no longer read what is written."""
 
 
 def upgraded(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a recipe in today's format.
+    """The settings of a recipe of any format, in today's format.
 
     Args:
-        record: of any format: `{"format": N, "recipe": {...}}`, or of the first format the settings, bare or under
-            "recipe".
+        record: `{"format": N, "recipe": {...}}`. In format 1 the number is absent, and the settings may stand alone.
 
     Raises:
-        ValueError: if the format is of a newer vlae.
+        ValueError: if a newer version of vlae wrote the recipe.
         KeyError: if a setting is missing.
-        TypeError: if a part is not what it should be.
+        TypeError: if a setting has the wrong type.
     """
     number = record.get("format", 1)
     if number not in (1, FORMAT):
         raise ValueError(f"the recipe is of format {number!r}; this vlae reads 1 to {FORMAT}: install a newer one")
     settings = dict(record.get("recipe", record))
-    return _from_first(settings) if number == 1 else settings
+    return _from_format_1(settings) if number == 1 else settings
 
 
-def _from_first(settings: dict[str, Any]) -> dict[str, Any]:
+def _from_format_1(settings: dict[str, Any]) -> dict[str, Any]:
     likelihood = dict(settings["likelihood"])
     family = likelihood.pop("family")
     if family == "bernoulli":
-        del likelihood["scale"]  # which it never had
+        del likelihood["scale"]  # format 1 stored it, but it had no effect
     return settings | {
-        "levels": [_level_from_first(dict(level)) for level in settings["levels"]],
+        "levels": [_level_from_format_1(dict(level)) for level in settings["levels"]],
         "likelihood": {"kind": family, **likelihood},
         "objective": {"kind": "elbo", **settings["objective"]},
     }
 
 
-def _level_from_first(level: dict[str, Any]) -> dict[str, Any]:
+def _level_from_format_1(level: dict[str, Any]) -> dict[str, Any]:
     if level.get("reads") != "pooled":
         return {"kind": "plain", **level}
     return {"kind": "moments", "code_size": level["code_size"], "convolutions": level["convolutions"]}
@@ -65,18 +64,18 @@ _TENSORS: tuple[tuple[str, str], ...] = (
 _DROPPED = ("likelihood.fitted_scale", "likelihood.num_fits")
 
 
-def tensor_names(stored: set[str], wanted: set[str]) -> dict[str, str]:
-    """For each tensor of a file, of any format, its name in today's models; those that no model needs are left out.
+def tensor_names(stored: set[str], expected: set[str]) -> dict[str, str]:
+    """For each tensor in a file of any format, its name in today's models; unneeded tensors are left out.
 
     Args:
-        stored: the names in the file.
-        wanted: the names that the model has.
+        stored: the names of the tensors in the file.
+        expected: the names of the tensors in the model.
     """
-    names = {name: name if name in wanted else _today(name) for name in stored}
-    return {name: now for name, now in names.items() if now in wanted or now not in _DROPPED}
+    names = {name: name if name in expected else _todays_name(name) for name in stored}
+    return {name: today for name, today in names.items() if today in expected or today not in _DROPPED}
 
 
-def _today(name: str) -> str:
-    for before, after in _TENSORS:
-        name = re.sub(before, after, name)
+def _todays_name(name: str) -> str:
+    for earlier, today in _TENSORS:
+        name = re.sub(earlier, today, name)
     return name

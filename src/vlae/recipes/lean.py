@@ -1,4 +1,4 @@
-"""Our default: small networks whose lower levels are simple by structure."""
+"""The default recipe: a small ladder whose lower levels can hold only simple features."""
 
 from collections.abc import Sequence
 from math import ceil, log2, prod
@@ -15,18 +15,22 @@ from vlae.shapes import MAX_CHANNELS, MAX_SIDE, MIN_SIDE, Shape, is_image
 
 @renamed(codes="code_sizes")
 def lean(shape: Shape, *, code_sizes: Sequence[int] | None = None, width: int = 32) -> Recipe:
-    """Our default: small networks whose lower levels are simple by structure, and whose first owns what it holds.
+    """The default recipe: a small ladder whose lower levels can hold only simple features.
 
-    Images: level 1 reads mean, standard deviation and border contrast of each colour, which no level above can see. It
-    sets the mean and standard deviation of the maps that a picture's colours are mixed from, which no level above can
-    set. The next ones read mean and deviation on grids of 2 × 2, then 4 × 4, and scale and shift there. Whatever
-    stands above these, and always the top, is unrestricted. All train at once. Vectors, and images whose level 1 has no
-    code: levels grow one after the other, level 1 first, then the top, then downwards.
+    Level 1 of images reads mean, standard deviation and border contrast of each colour. It sets mean and standard
+    deviation of the feature maps that the colours are mixed from. No other level can read or set these. Level 2 reads
+    means and standard deviations on a 2 × 2 grid, level 3 on a 4 × 4 grid; their codes scale and shift maps in the same
+    cells. Higher levels, and always the top, are unrestricted. All levels train at once.
+
+    For vectors, and for images whose level 1 has no code, levels grow one after the other: level 1, then the top, then
+    downwards.
 
     Args:
-        shape: (channels, height, width) with sides from 8 to 256 and 1 to 4 channels, or (dimensions,).
-        code_sizes: sizes of the levels' codes, level 1 first; None: chosen from the shape.
-        width: channels of level 1 (units, for vectors: eight times as many); doubled at each level up to eight times.
+        shape: shape of one datum: (channels, height, width) with 1 to 4 channels and sides from 8 to 256 pixels; or
+            (dimensions,).
+        code_sizes: dimensions of each level's code, level 1 first; None: chosen from the shape.
+        width: channels of level 1, doubled at each level up to eight times as many. For vectors, each layer has
+            8 · width units.
     """
     code_sizes = check_code_sizes(default_codes(shape) if code_sizes is None else code_sizes)
     stacks = stacks_of(shape, code_sizes, width)
@@ -40,26 +44,28 @@ def lean(shape: Shape, *, code_sizes: Sequence[int] | None = None, width: int = 
 
 
 class Stack(NamedTuple):
-    """The networks from one level to the next, and the level's place."""
+    """The layers from one level to the next."""
 
     convolutions: tuple[tuple[int, int], ...]
     dense: tuple[int, ...]
     side: int
-    """The shorter side of h_l; 0 of a vector."""
+    """The shorter side of h_l in pixels; 0 for vectors."""
     top: bool
-    """Whether it is the highest level with a code, or above it."""
+    """Whether the level is the highest with a code, or above it."""
 
 
 def stacks_of(shape: Shape, code_sizes: Sequence[int], width: int) -> list[Stack]:
-    """The networks of every level of `lean`, which the rivals at its size have too.
+    """The layers of every level of `lean`, which its rivals share.
 
     Args:
-        shape: of one datum.
-        code_sizes: of every level, level 1 first.
-        width: channels of level 1.
+        shape: shape of one datum: (channels, height, width) with 1 to 4 channels and sides from 8 to 256 pixels; or
+            (dimensions,).
+        code_sizes: dimensions of each level's code, level 1 first; 0 for a level without a code.
+        width: channels of level 1, doubled at each level up to eight times as many. For vectors, each layer has
+            8 · width units.
 
     Raises:
-        ValueError: if images have more channels or pixels than a ladder takes, or fewer.
+        ValueError: if an image has too many or too few channels or pixels.
     """
     if len(shape) == 1:
         return [Stack((), (8 * width,), 0, False) for _ in code_sizes]
@@ -106,12 +112,20 @@ def same_training(
     objective: ELBO = ELBO(),
     likelihood: Likelihood = Gaussian(),
 ) -> Recipe:
-    """A recipe with the training that lean and its rivals share."""
+    """A recipe with the training that `lean` and its rivals share.
+
+    Args:
+        name: the name of the recipe.
+        shape: shape of one datum, (channels, height, width) or (dimensions,).
+        levels: the settings of every level, level 1 first.
+        objective: what training minimises.
+        likelihood: the family of r(x|z).
+    """
     if not is_image(shape):
         training = Training(steps=5_000)
         mean = stddev = None
     else:
-        # Larger images are more work: these keep 28, 32 and 64 pixels to some ten minutes on two cores.
+        # Larger images take longer per step: this way 28, 32 and 64 pixels take about ten minutes on two cores.
         side = max(shape[1:])
         training = Training(steps=10_000 if side < 32 else 6_500 if side < 64 else 2_500, batch_size=64)
         mean, stddev = 0.5, 0.25
@@ -128,7 +142,11 @@ def same_training(
 
 
 def default_codes(shape: Shape) -> tuple[int, ...]:
-    """The sizes of the levels' codes, chosen from the shape of a datum."""
+    """The dimensions of each level's code, level 1 first, for data of a shape.
+
+    Args:
+        shape: shape of one datum, (channels, height, width) or (dimensions,).
+    """
     if not is_image(shape):
         return (4, 8)
     side = max(shape[1:])
@@ -136,10 +154,13 @@ def default_codes(shape: Shape) -> tuple[int, ...]:
 
 
 def check_image(shape: Shape) -> None:
-    """Says so if a ladder cannot be had on images of this shape.
+    """Checks that a ladder can be built for images of this shape.
+
+    Args:
+        shape: shape of one image, (channels, height, width).
 
     Raises:
-        ValueError: if it cannot.
+        ValueError: if there are not 1 to 4 channels, or the sides are not from 8 to 256 pixels.
     """
     sides_fit = is_image(shape) and all(MIN_SIDE <= side <= MAX_SIDE for side in shape[1:])
     if not sides_fit or not 1 <= shape[0] <= MAX_CHANNELS:

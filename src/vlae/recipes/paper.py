@@ -1,4 +1,4 @@
-"""The networks of the paper, as the authors' code has them.
+"""The networks of the paper, with the settings of the authors' code.
 
 Reference: Zhao, Song and Ermon, "Learning Hierarchical Features from Generative Models", ICML 2017, section 6.2.
 """
@@ -18,7 +18,18 @@ from vlae.shapes import Shape
 
 @renamed(codes="code_sizes")
 def mnist(shape: Shape = (1, 28, 28), *, code_sizes: Sequence[int] | None = None, deep_heads: bool = False) -> Recipe:
-    """The paper's network for MNIST, 3 levels of 2 dimensions (Reference: section 6.2 and the authors' code)."""
+    """The paper's network for MNIST, with 3 levels.
+
+    Reference: Zhao et al. 2017, section 6.2, and the authors' code.
+
+    Args:
+        shape: shape of one image, (channels, height, width), with 1 to 4 channels and sides from 8 to 256 pixels.
+        code_sizes: dimensions of the code of each of the 3 levels, level 1 first; None: the paper's, 2 each.
+        deep_heads: whether each posterior encodes h_{l-1} again with layers of its own, like the authors' code.
+
+    Raises:
+        ValueError: if there are not 3 code sizes, or the shape is not that of an image.
+    """
     check_image(shape)
     sizes = _paper_codes("mnist", code_sizes, (2, 2, 2))
     convolutions = ((64, 2), (128, 2))
@@ -44,7 +55,18 @@ def mnist(shape: Shape = (1, 28, 28), *, code_sizes: Sequence[int] | None = None
 
 @renamed(codes="code_sizes")
 def svhn(shape: Shape = (3, 32, 32), *, code_sizes: Sequence[int] | None = None, deep_heads: bool = False) -> Recipe:
-    """The paper's network for SVHN, 4 levels (Reference: section 6.2 and the authors' code)."""
+    """The paper's network for SVHN, with 4 levels.
+
+    Reference: Zhao et al. 2017, section 6.2, and the authors' code.
+
+    Args:
+        shape: shape of one image, (channels, height, width), with 1 to 4 channels and sides from 8 to 256 pixels.
+        code_sizes: dimensions of the code of each of the 4 levels, level 1 first; None: the paper's, 5, 5, 5, 10.
+        deep_heads: whether each posterior encodes h_{l-1} again with layers of its own, like the authors' code.
+
+    Raises:
+        ValueError: if there are not 4 code sizes, or the shape is not that of an image.
+    """
     check_image(shape)
     sizes = _paper_codes("svhn", code_sizes, (5, 5, 5, 10))
     stacks = [((64, 2), (64, 1)), ((128, 2), (128, 1)), ((256, 2), (256, 1))]
@@ -54,13 +76,33 @@ def svhn(shape: Shape = (3, 32, 32), *, code_sizes: Sequence[int] | None = None,
 
 @renamed(codes="code_sizes")
 def celeba(shape: Shape = (3, 64, 64), *, code_sizes: Sequence[int] | None = None, deep_heads: bool = False) -> Recipe:
-    """The paper's network for CelebA, 4 levels of 10 (Reference: section 6.2 and the authors' code)."""
+    """The paper's network for CelebA, with 4 levels.
+
+    Reference: Zhao et al. 2017, section 6.2, and the authors' code.
+
+    Args:
+        shape: shape of one image, (channels, height, width), with 1 to 4 channels and sides from 8 to 256 pixels.
+        code_sizes: dimensions of the code of each of the 4 levels, level 1 first; None: the paper's, 10 each.
+        deep_heads: whether each posterior encodes h_{l-1} again with layers of its own, like the authors' code.
+
+    Raises:
+        ValueError: if there are not 4 code sizes, or the shape is not that of an image.
+    """
     return _sixty_four("celeba", shape, _paper_codes("celeba", code_sizes, (10, 10, 10, 10)), deep_heads)
 
 
 @renamed(codes="code_sizes")
 def lsun(shape: Shape = (3, 64, 64), *, code_sizes: Sequence[int] | None = None, deep_heads: bool = False) -> Recipe:
-    """The authors' network for LSUN bedrooms: that of CelebA with larger codes."""
+    """The authors' network for LSUN bedrooms: that for CelebA with larger codes.
+
+    Args:
+        shape: shape of one image, (channels, height, width), with 1 to 4 channels and sides from 8 to 256 pixels.
+        code_sizes: dimensions of the code of each of the 4 levels, level 1 first; None: the authors', 20, 20, 20, 40.
+        deep_heads: whether each posterior encodes h_{l-1} again with layers of its own, like the authors' code.
+
+    Raises:
+        ValueError: if there are not 4 code sizes, or the shape is not that of an image.
+    """
     return _sixty_four("lsun", shape, _paper_codes("lsun", code_sizes, (20, 20, 20, 40)), deep_heads)
 
 

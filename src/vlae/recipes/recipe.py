@@ -1,4 +1,4 @@
-"""A recipe: everything that decides what a training gives, beside the data; kept as JSON with a format number."""
+"""A recipe: all settings of a training except the data; stored as JSON with a format number."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -20,7 +20,7 @@ from vlae.recipes.formats import FORMAT, upgraded
 from vlae.shapes import Shape, levels_with_code
 
 MODELS: dict[str, Callable[..., LatentModel]] = {model.__name__: model for model in (VLAE, HierarchicalVAE, LadderVAE)}
-"""Every class of model that a recipe may name."""
+"""The classes of models that a recipe may name."""
 
 Precision = Literal["fp32", "bf16"]
 Schedule = Literal["constant", "cosine"]
@@ -28,17 +28,19 @@ Schedule = Literal["constant", "cosine"]
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """How long and how a model is trained.
+    """How a model is trained, and for how long.
 
     Attributes:
-        steps: optimiser steps in all.
-        minutes: stop after this much training time, if the steps are not done by then; growth and learning rate follow
-            whichever of the two is further on. None: only steps count, and the same seed gives the same run.
-        batch_size: data per step and device; fewer where there are fewer.
-        learning_rate: of Adam, at its highest.
-        schedule: "constant", or "cosine": a linear rise over the first hundredth of the training, then half a cosine.
-        precision: "fp32", or "bf16" (mixed; for processors that have it in hardware).
-        seed: of the weights, the order of the data and the sampled codes.
+        steps: the number of optimiser steps, from 1 up.
+        minutes: stop after this training time, above 0, if it passes before the steps are done. Growth and learning
+            rate follow the time or the steps, whichever is further. None: only steps count, and a seed always gives
+            the same run.
+        batch_size: data per step and device, from 2 up; fewer if there are fewer data.
+        learning_rate: the highest learning rate of Adam, between 0 and 1.
+        schedule: the schedule of the learning rate. "constant". "cosine": a linear rise over the first hundredth of the
+            training, then half a cosine down to 0.
+        precision: "fp32"; or "bf16", mixed precision for processors with bf16 arithmetic.
+        seed: seed of the weights, of the order of the data and of the sampled codes.
     """
 
     steps: int = 10_000
@@ -58,26 +60,27 @@ class Training:
             raise ValueError(f"learning_rate is {self.learning_rate}; give a number between 0 and 1")
         if self.minutes is not None and not self.minutes > 0:
             raise ValueError(f"minutes is {self.minutes}; give a number above 0")
-        for given, allowed in ((self.schedule, Schedule), (self.precision, Precision)):
-            if given not in get_args(allowed):
-                raise ValueError(f"{given!r} is unknown; choose one of {', '.join(get_args(allowed))}")
+        for choice, allowed in ((self.schedule, Schedule), (self.precision, Precision)):
+            if choice not in get_args(allowed):
+                raise ValueError(f"{choice!r} is unknown; choose one of {', '.join(get_args(allowed))}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Everything that decides what a training gives, beside the data.
+    """All settings of a training except the data.
 
     Attributes:
-        name: of the function that made it.
-        shape: of one datum.
-        levels: level 1, nearest the pixels, first.
-        model: the class that is built: one of `MODELS`.
-        blocks: what all layers share.
-        likelihood: the family of r(x | z).
-        mean: subtracted from the networks' input; None: the training data's own, per dimension.
-        stddev: the input is divided by it; None: the training data's own, per dimension.
-        objective: what is minimised.
-        training: how long, and how.
+        name: the name of the function that made the recipe.
+        shape: shape of one datum, (channels, height, width) or (dimensions,).
+        levels: the settings of every level, level 1 (nearest the pixels) first.
+        model: the name of the model's class: "VLAE", "HierarchicalVAE" or "LadderVAE".
+        blocks: settings that all layers share.
+        likelihood: the family of r(x|z).
+        mean: number that is subtracted from the input; None: the mean of each dimension of the training data.
+        stddev: number by which the input is divided; None: the standard deviation of each dimension of the training
+            data.
+        objective: what training minimises.
+        training: how the model is trained, and for how long.
     """
 
     name: str
@@ -98,7 +101,7 @@ class Recipe:
 
     @property
     def code_sizes(self) -> tuple[int, ...]:
-        """Dimensions of every level's code, level 1 first."""
+        """Dimensions of every level's code, level 1 first; 0 for a level without a code."""
         return tuple(level.code_size for level in self.levels)
 
     @property
@@ -107,7 +110,7 @@ class Recipe:
         return levels_with_code(self.code_sizes)
 
     def as_dict(self) -> dict[str, Any]:
-        """The format's number and all settings, as JSON can hold them."""
+        """The format number and all settings, ready for JSON."""
         settings: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
         settings |= {
             "levels": [level.as_dict() for level in self.levels],
@@ -119,28 +122,30 @@ class Recipe:
         return {"format": FORMAT, "recipe": settings}
 
     def to_json(self) -> str:
-        """All settings, as text that `from_json` reads back to an equal recipe."""
+        """The format number and all settings as JSON text; `from_json` reads an equal recipe back."""
         return json.dumps(self.as_dict(), indent=2)
 
     @classmethod
     def from_json(cls, text: str) -> "Recipe":
-        """The recipe that `to_json` wrote, now or in an earlier format.
+        """The recipe in a JSON text of `to_json`, of this or an earlier version of vlae.
+
+        Args:
+            text: the JSON text.
 
         Raises:
-            ValueError: if a setting is missing or unknown, or the format is of a newer vlae.
+            ValueError: if a setting is missing or unknown, or a newer version of vlae wrote the text.
         """
         return cls.from_dict(json.loads(text))
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> "Recipe":
-        """The recipe that `as_dict` gave, now or in an earlier format.
+        """The recipe in a record of `as_dict`, of this or an earlier version of vlae.
 
         Args:
-            record: with "format" and "recipe"; without "format" it is of the first format. Other entries are passed
-                over.
+            record: the entries "format" and "recipe"; without "format" it has format 1. Other entries are ignored.
 
         Raises:
-            ValueError: if a setting is missing or unknown, or the format is of a newer vlae.
+            ValueError: if a setting is missing or unknown, or a newer version of vlae made the record.
         """
         try:
             settings = _tuples(upgraded(record))
@@ -161,13 +166,14 @@ def _tuples(value: Any) -> Any:
 
 
 def build(recipe: Recipe, *, mean: Tensor | None = None, stddev: Tensor | None = None) -> LatentModel:
-    """The recipe's model, untrained.
+    """Builds the untrained model of a recipe.
 
     Args:
         recipe: the settings.
-        mean: of the training data, (dimensions,), where the recipe leaves it to the data; zeros if not given, as when
-            a saved model's own is loaded over it.
-        stddev: of the training data, (dimensions,), where the recipe leaves it to the data; ones if not given.
+        mean: mean of the training data, of the recipe's shape, used if `recipe.mean` is None. None: zeros, which the
+            weights of a saved model replace.
+        stddev: standard deviation of the training data, of the recipe's shape, used if `recipe.stddev` is None. None:
+            ones, which the weights of a saved model replace.
     """
     if recipe.mean is not None and recipe.stddev is not None:
         mean, stddev = torch.tensor(recipe.mean), torch.tensor(recipe.stddev)
@@ -182,14 +188,14 @@ def build(recipe: Recipe, *, mean: Tensor | None = None, stddev: Tensor | None =
 
 
 def adjust(recipe: Recipe, *, family: str | None = None, **settings: Any) -> Recipe:
-    """The recipe with some settings replaced; None leaves one as it is.
+    """A copy of a recipe with some settings replaced; a setting of None stays unchanged.
 
     Args:
-        recipe: what to start from.
-        family: of the likelihood: "gaussian", "laplace", "bernoulli", or the kind of one defined elsewhere. It keeps
-            those settings that it has too.
-        settings: any field of `Training`, of the recipe's objective, or of a likelihood, by its name. What another
-            family has and the recipe's has not, as the scale of a Bernoulli, is passed over.
+        recipe: the recipe to copy.
+        family: the kind of likelihood: "gaussian", "laplace", "bernoulli", or one defined elsewhere. Settings of the
+            old likelihood that the new one also has are kept.
+        settings: any field of `Training`, of the recipe's objective or of a likelihood, by name. A field that only
+            other families of likelihoods have is ignored.
 
     Raises:
         ValueError: if no part of a recipe has such a field.
@@ -199,25 +205,25 @@ def adjust(recipe: Recipe, *, family: str | None = None, **settings: Any) -> Rec
         >>> adjust(lean((1, 28, 28)), steps=100, beta=2.0).training.steps
         100
     """
-    settings = {name: value for name, value in settings.items() if value is not None or name not in _known(recipe)}
+    settings = {name: value for name, value in settings.items() if value is not None or name not in _fields(recipe)}
     for part in ("training", "objective"):
-        held = getattr(recipe, part)
-        own = {field.name: settings.pop(field.name) for field in fields(held) if field.name in settings}
-        if own:
-            recipe = replace(recipe, **{part: replace(held, **own)})
-    of_families = {name: settings.pop(name) for name in _of_families() if name in settings}
-    if family is not None or of_families:
-        present = {field.name: getattr(recipe.likelihood, field.name) for field in fields(recipe.likelihood)}
-        recipe = replace(recipe, likelihood=likelihood_of(family or recipe.likelihood.kind, present | of_families))
+        current = getattr(recipe, part)
+        changes = {field.name: settings.pop(field.name) for field in fields(current) if field.name in settings}
+        if changes:
+            recipe = replace(recipe, **{part: replace(current, **changes)})
+    changes = {name: settings.pop(name) for name in _likelihood_fields() if name in settings}
+    if family is not None or changes:
+        unchanged = {field.name: getattr(recipe.likelihood, field.name) for field in fields(recipe.likelihood)}
+        recipe = replace(recipe, likelihood=likelihood_of(family or recipe.likelihood.kind, unchanged | changes))
     if settings:
         raise ValueError(f"no recipe has a setting {', '.join(sorted(settings))}")
     return recipe
 
 
-def _of_families() -> set[str]:
-    """The settings that any family of likelihoods has."""
+def _likelihood_fields() -> set[str]:
+    """The settings of all families of likelihoods."""
     return {field.name for family in Likelihood.kinds().values() for field in fields(family)}
 
 
-def _known(recipe: Recipe) -> set[str]:
-    return _of_families() | {field.name for part in (recipe.training, recipe.objective) for field in fields(part)}
+def _fields(recipe: Recipe) -> set[str]:
+    return _likelihood_fields() | {field.name for part in (recipe.training, recipe.objective) for field in fields(part)}

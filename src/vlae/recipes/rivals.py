@@ -1,4 +1,4 @@
-"""The systems that `lean` stands beside, at its size: the paper's ladder, a VAE, and two hierarchies."""
+"""The recipes that `lean` is compared with, at the same size: the paper's ladder, a VAE, two hierarchies."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,15 +15,17 @@ from vlae.shapes import Shape, is_image
 
 @renamed(codes="code_sizes")
 def joint(shape: Shape, *, code_sizes: Sequence[int] | None = None, width: int = 32) -> Recipe:
-    """The paper's ladder at lean's size: all of h_l is read, codes are concatenated, all levels train at once.
+    """The paper's ladder at the size of `lean`: posteriors read all of h_l, and codes are concatenated.
 
-    Its likelihood of images is the Laplace of scale 1/8, which is the authors' L1 term for MNIST and SVHN. Beside
-    `lean` it shows what structure is worth.
+    All levels train at once. The likelihood of images is a Laplace of scale 1/8, the authors' L1 term for MNIST and
+    SVHN. A comparison with `lean` shows the effect of its restricted levels.
 
     Args:
-        shape: (channels, height, width) with sides from 8 to 256 and 1 to 4 channels, or (dimensions,).
-        code_sizes: sizes of the levels' codes, level 1 first; None: chosen from the shape.
-        width: channels of level 1 (units, for vectors: eight times as many); doubled at each level up to eight times.
+        shape: shape of one datum: (channels, height, width) with 1 to 4 channels and sides from 8 to 256 pixels; or
+            (dimensions,).
+        code_sizes: dimensions of each level's code, level 1 first; None: chosen from the shape.
+        width: channels of level 1, doubled at each level up to eight times as many. For vectors, each layer has
+            8 · width units.
     """
     code_sizes = check_code_sizes(default_codes(shape) if code_sizes is None else code_sizes)
     levels = [
@@ -36,12 +38,14 @@ def joint(shape: Shape, *, code_sizes: Sequence[int] | None = None, width: int =
 
 @renamed(codes="code_sizes")
 def vae(shape: Shape, *, code_sizes: Sequence[int] | None = None, width: int = 32) -> Recipe:
-    """A plain VAE of lean's size: the ladder whose only code is at the top, as large as all of lean's together.
+    """A plain VAE at the size of `lean`: the ladder whose only code is at the top, as large as all codes of `lean`.
 
     Args:
-        shape: (channels, height, width) with sides from 8 to 256 and 1 to 4 channels, or (dimensions,).
-        code_sizes: of the levels, all but one 0; None: chosen from the shape.
-        width: channels of level 1 (units, for vectors: eight times as many); doubled at each level up to eight times.
+        shape: shape of one datum: (channels, height, width) with 1 to 4 channels and sides from 8 to 256 pixels; or
+            (dimensions,).
+        code_sizes: dimensions of each level's code, level 1 first, all but one 0; None: chosen from the shape.
+        width: channels of level 1, doubled at each level up to eight times as many. For vectors, each layer has
+            8 · width units.
 
     Raises:
         ValueError: if more than one level has a code.
@@ -56,13 +60,15 @@ def vae(shape: Shape, *, code_sizes: Sequence[int] | None = None, width: int = 3
 
 @renamed(codes="code_sizes")
 def hvae(shape: Shape, *, code_sizes: Sequence[int] | None = None, width: int = 32) -> Recipe:
-    """A hierarchical VAE of lean's size: lean's convolutions between x and z_1, small networks between the codes.
+    """A hierarchical VAE at the size of `lean`: its convolutions between x and z_1, dense layers between the codes.
 
     Args:
-        shape: (channels, height, width) with sides from 8 to 256 and 1 to 4 channels, or (dimensions,).
-        code_sizes: sizes of 2 to 5 levels, level 1 first; None: z_1, which all must pass, is as large as all of lean's
-            codes together, and each level above half as large.
-        width: channels of level 1 (units, for vectors: eight times as many); doubled at each level up to eight times.
+        shape: shape of one datum: (channels, height, width) with 1 to 4 channels and sides from 8 to 256 pixels; or
+            (dimensions,).
+        code_sizes: dimensions of the codes of 2 to 5 levels, level 1 first. None: z_1 is as large as all codes of
+            `lean` together, because all information passes through it; each level above is half as large.
+        width: channels of level 1, doubled at each level up to eight times as many. For vectors, each layer has
+            8 · width units.
     """
     code_sizes = check_code_sizes(rival_codes("hvae", default_codes(shape)) if code_sizes is None else code_sizes)
     stacks = stacks_of(shape, (1,) * len(code_sizes), width)
@@ -77,22 +83,29 @@ def hvae(shape: Shape, *, code_sizes: Sequence[int] | None = None, width: int = 
 
 @renamed(codes="code_sizes")
 def lvae(shape: Shape, *, code_sizes: Sequence[int] | None = None, width: int = 32) -> Recipe:
-    """A Ladder VAE of lean's size: the networks of `hvae`, inferred from the top down, with a warm-up of the rates.
+    """A Ladder VAE at the size of `lean`: the layers of `hvae`, top-down inference, a warm-up of the rates.
 
-    The warm-up rises as 1 - exp(-step / 500), where its authors' rises linearly (Sønderby et al. 2016, section 2.3).
+    The weight of the rates is 1 - exp(-step / 500); that of its authors rises linearly (Reference: Sønderby et al.
+    2016, section 2.3).
 
     Args:
-        shape: (channels, height, width) with sides from 8 to 256 and 1 to 4 channels, or (dimensions,).
-        code_sizes: sizes of 2 to 5 levels, level 1 first; None: z_1, which all must pass, is as large as all of lean's
-            codes together, and each level above half as large.
-        width: channels of level 1 (units, for vectors: eight times as many); doubled at each level up to eight times.
+        shape: shape of one datum: (channels, height, width) with 1 to 4 channels and sides from 8 to 256 pixels; or
+            (dimensions,).
+        code_sizes: dimensions of the codes of 2 to 5 levels, level 1 first. None: z_1 is as large as all codes of
+            `lean` together, because all information passes through it; each level above is half as large.
+        width: channels of level 1, doubled at each level up to eight times as many. For vectors, each layer has
+            8 · width units.
     """
     base = hvae(shape, code_sizes=code_sizes, width=width)
     return replace(base, name="lvae", model="LadderVAE", objective=ELBO(warmup=500.0))
 
 
 def rival_codes(name: str, code_sizes: Sequence[int]) -> tuple[int, ...]:
-    """The codes with which a recipe stands beside a ladder with these: as many dimensions where all must pass.
+    """The code sizes of a recipe in a comparison with a ladder: as many dimensions in the code that x depends on.
+
+    Args:
+        name: the name of the recipe.
+        code_sizes: dimensions of each level's code in the ladder, level 1 first.
 
     Examples:
         >>> rival_codes("vae", (2, 2, 2)), rival_codes("hvae", (2, 2, 2)), rival_codes("joint", (2, 2, 2))

@@ -1,4 +1,4 @@
-"""Runs that are given away: what is written, its model card, the Hugging Face hub; and the ladders that ship."""
+"""Shares runs: the files to share, their checksums and model card, the Hugging Face hub, the ladders that ship."""
 
 import hashlib
 import json
@@ -20,32 +20,36 @@ from vlae.shapes import is_image
 
 MANIFEST = "config.json"  # what the hub looks for in a repository of a model
 FILES = (RECIPE, MODEL, SUMMARY, EVALUATION, EXAMPLES, METRICS)
-"""All that is shared of a run, besides the manifest and the model card."""
+"""The files of a shared run, besides the manifest and the model card."""
 
 SHIPPED = ("mnist", "streets")
 """Small trained ladders that come with the package."""
 
 
-def shipped(name: str) -> Path:
-    """The folder of a ladder that comes with the package."""
+def shipped_folder(name: str) -> Path:
+    """The folder of a ladder that comes with the package.
+
+    Args:
+        name: one of `SHIPPED`.
+    """
     return Path(__file__).parent / "pretrained" / name
 
 
-class Parcel(ModelHubMixin, library_name="vlae", tags=["vlae", "variational-ladder-autoencoder"]):
-    """A run's files on their way to or from another place.
+class SharedRun(ModelHubMixin, library_name="vlae", tags=["vlae", "variational-ladder-autoencoder"]):
+    """The files of a run that are shared: written to a folder, uploaded to the hub, or downloaded from it.
 
-    The manifest, config.json, lists every file with its SHA-256. The machine the run was trained on, and where its data
-    lay there, are left out.
+    The manifest, config.json, lists every file with its SHA-256. The description of the training machine, and the
+    folder of the data on it, are left out.
 
     Args:
         path: the run's folder.
-        evaluation: what was found on its levels, if it was measured.
-        examples: whether its held-out examples go along.
-        license: as the hub names it.
-        repo_id: where it goes on the hub.
+        evaluation: the run's evaluation, if it was evaluated.
+        examples: whether to include the held-out examples.
+        license: the license of the weights and examples, by its name on the hub; None: the card names none.
+        repo_id: the repository on the hub, "USER/NAME"; None: a folder.
     """
 
-    _hub_mixin_config: dict[str, Any] = {}  # noqa: RUF012 - the mixin looks for it on the class; nothing goes in it
+    _hub_mixin_config: dict[str, Any] = {}  # noqa: RUF012 - the mixin reads it from the class; it stays empty
 
     def __init__(
         self,
@@ -62,13 +66,13 @@ class Parcel(ModelHubMixin, library_name="vlae", tags=["vlae", "variational-ladd
     def _save_pretrained(self, save_directory: Path) -> None:
         record = safe_load.read_json(self.path / RECIPE, limit=safe_load.MAX_RECIPE)
         record.pop("machine", None)
-        record["data"]["source"] = placeless(record["data"]["source"])
+        record["data"]["source"] = without_folder(record["data"]["source"])
         _write_json(save_directory / RECIPE, record)
         if self.evaluation is not None:
-            found = json.loads(json.dumps(self.evaluation))
-            if source := found.get("protocol", {}).get("data", {}).get("source"):
-                found["protocol"]["data"]["source"] = placeless(source)
-            _write_json(save_directory / EVALUATION, found)
+            evaluation = json.loads(json.dumps(self.evaluation))  # a copy, to be changed
+            if source := evaluation.get("protocol", {}).get("data", {}).get("source"):
+                evaluation["protocol"]["data"]["source"] = without_folder(source)
+            _write_json(save_directory / EVALUATION, evaluation)
         for name in (MODEL, SUMMARY, METRICS, *([EXAMPLES] if self.examples else [])):
             if (self.path / name).exists():
                 shutil.copyfile(self.path / name, save_directory / name)
@@ -83,13 +87,13 @@ class Parcel(ModelHubMixin, library_name="vlae", tags=["vlae", "variational-ladd
         _write_json(save_directory / MANIFEST, manifest)
 
     @classmethod
-    def _from_pretrained(cls, *, model_id: str, **options: Any) -> "Parcel":
+    def _from_pretrained(cls, *, model_id: str, **options: Any) -> "SharedRun":
         known = ("revision", "cache_dir", "force_download", "local_files_only", "token")
-        given = {name: options[name] for name in known if name in options}  # the rest is what a stranger's config says
-        return cls(Path(snapshot_download(model_id, allow_patterns=[MANIFEST, *FILES], **given)))
+        download = {name: options[name] for name in known if name in options}  # the rest comes from a stranger's config
+        return cls(Path(snapshot_download(model_id, allow_patterns=[MANIFEST, *FILES], **download)))
 
     def generate_model_card(self, *args: Any, **kwargs: Any) -> ModelCard:
-        """The level card in the hub's form."""
+        """The model card: what the levels hold, how to use the run, its held-out numbers."""
         record = safe_load.read_json(self.path / RECIPE, limit=safe_load.MAX_RECIPE)
         summary = safe_load.read_json(self.path / SUMMARY)
         images = is_image(record["recipe"]["shape"])
@@ -99,44 +103,53 @@ class Parcel(ModelHubMixin, library_name="vlae", tags=["vlae", "variational-ladd
             tags=[*(self._hub_mixin_info.model_card_data.tags or []), "representation-learning", "unsupervised"],
             pipeline_tag="image-feature-extraction" if images else "feature-extraction",
         )
-        name = self.repo_id or placeless(record["data"]["source"])
+        name = self.repo_id or without_folder(record["data"]["source"])
         text = _card_text(name, record, self.evaluation or summary, self.evaluation, self.repo_id, self.examples)
         return ModelCard(f"---\n{data.to_yaml()}\n---\n\n{text}")
 
 
-def upload(parcel: Parcel, repo_id: str, *, private: bool | None, token: str | None, message: str) -> str:
-    """Makes the repository if need be, and commits the parcel to it.
+def upload(shared: SharedRun, repo_id: str, *, private: bool | None, token: str | None, message: str) -> str:
+    """Commits the files of a run to a repository on the hub, and creates the repository if it does not exist.
+
+    Args:
+        shared: the run.
+        repo_id: the repository, "USER/NAME".
+        private: whether only the owner can see a new repository; None: the owner's default.
+        token: the access token of the hub; None: the token stored by `hf auth login`.
+        message: the message of the commit.
 
     Returns:
-        The commit's address.
+        The address of the commit.
 
     Raises:
-        RunError: if the hub does not take it.
+        RunError: if the hub refuses the upload.
     """
-    withheld = None if parcel.examples else [EXAMPLES]  # what an earlier version may have shared
-    with _asking(repo_id):
-        url = parcel.push_to_hub(
-            repo_id, private=private, token=token, commit_message=message, delete_patterns=withheld
-        )
+    deleted = None if shared.examples else [EXAMPLES]  # an earlier version may have shared them
+    with _hub_errors(repo_id):
+        url = shared.push_to_hub(repo_id, private=private, token=token, commit_message=message, delete_patterns=deleted)
     return str(url)
 
 
-def fetch(repo_id: str, **options: Any) -> Path:
-    """The folder with the files of a run on the hub, downloaded if they are not in the hub's cache.
+def download(repo_id: str, **options: Any) -> Path:
+    """Downloads the files of a run from the hub, if they are not in the hub's cache.
 
     Args:
-        repo_id: "USER/NAME".
+        repo_id: the repository, "USER/NAME".
         options: revision, token, cache_dir, local_files_only, force_download.
 
+    Returns:
+        The folder with the files.
+
     Raises:
-        RunError: if the hub does not give it.
+        RunError: if the hub has no such run, or cannot be reached.
     """
-    with _asking(repo_id):
-        return Parcel.from_pretrained(repo_id, **options).path
+    with _hub_errors(repo_id):
+        return SharedRun.from_pretrained(repo_id, **options).path
 
 
 @contextmanager
-def _asking(repo_id: str) -> Iterator[None]:
+def _hub_errors(repo_id: str) -> Iterator[None]:
+    """Turns an error of the hub or the network into a RunError that says what to do."""
     try:
         if repo_id.count("/") != 1:
             raise HFValidationError("a repository is called USER/NAME")
@@ -144,36 +157,45 @@ def _asking(repo_id: str) -> Iterator[None]:
     except (HfHubHTTPError, HFValidationError, OSError, AttributeError, RecursionError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise RunError(
-            f"the hub does not do that with {repo_id!r} ({reason}); check the name and the network, and for a private "
+            f"the hub refuses {repo_id!r} ({reason}); check the name and the network, and for a private "
             "repository log in with: hf auth login"
         ) from error
 
 
 def verify(folder: Path) -> Mapping[str, str] | None:
-    """The SHA-256 of every file of a shared run, if the folder is one; else None.
+    """Checks the files of a shared run against its manifest.
+
+    Args:
+        folder: of any run.
+
+    Returns:
+        The SHA-256 of every file in the manifest; None if there is no manifest, because the run was not shared.
 
     Raises:
-        ValueError: if a file is not what it was when it was shared, or the manifest cannot be one of ours.
-        OSError: if one cannot be read.
+        ValueError: if a file is missing or was changed, or the manifest lists other files than those of a run.
+        OSError: if a file cannot be read.
     """
     if not (folder / MANIFEST).exists():
         return None
-    listed = safe_load.read_json(folder / MANIFEST, limit=safe_load.MAX_RECIPE).get("sha256")
-    if not isinstance(listed, dict) or not set(listed) <= set(FILES) or not {RECIPE, MODEL, SUMMARY} <= set(listed):
+    checksums = safe_load.read_json(folder / MANIFEST, limit=safe_load.MAX_RECIPE).get("sha256")
+    if not isinstance(checksums, dict) or not {RECIPE, MODEL, SUMMARY} <= set(checksums) <= set(FILES):
         raise ValueError(f"{MANIFEST} does not list the files of a run, and no others")
-    for name, digest in listed.items():
+    for name, checksum in checksums.items():
         if not (folder / name).is_file():
             raise ValueError(f"{name} is missing")
-        if _hash(folder / name) != digest:
+        if _hash(folder / name) != checksum:
             raise ValueError(f"{name} is not the file that was shared: its SHA-256 differs from that in {MANIFEST}")
-    return listed
+    return checksums
 
 
-def placeless(source: str) -> str:
-    """A source without its place on this machine: the last part of a path, and any other name as it is.
+def without_folder(source: str) -> str:
+    """A source without the folder it lies in: the last part of a path, and any other name unchanged.
+
+    Args:
+        source: the source of a run's data, as text.
 
     Examples:
-        >>> placeless("/home/me/photos"), placeless("streets:600"), placeless("hf:someone/birds")
+        >>> without_folder("/home/me/photos"), without_folder("streets:600"), without_folder("hf:someone/birds")
         ('photos', 'streets:600', 'hf:someone/birds')
     """
     path = Path(source)
@@ -199,27 +221,27 @@ def _card_text(
     name: str,
     record: Mapping[str, Any],
     summary: Mapping[str, Any],
-    found: Mapping[str, Any] | None,
+    evaluation: Mapping[str, Any] | None,
     repo_id: str | None,
     examples: bool,
 ) -> str:
     recipe = record["recipe"]
     shape = " × ".join(map(str, recipe["shape"]))
-    place = f"hf:{repo_id}" if repo_id else "FOLDER"
+    address = f"hf:{repo_id}" if repo_id else "FOLDER"
     sizes = ", ".join(map(str, recipe["shape"]))
     parts = [
         f"# {name}",
         f"A {recipe['model']} of {len(recipe['levels'])} levels, recipe {recipe['name']}, trained with vlae on "
-        f"{placeless(record['data']['source'])} ({shape}), without labels. Level 1 is nearest the pixels and is meant "
-        "for what is simple, the top for what is complex.",
+        f"{without_folder(record['data']['source'])} ({shape}), without labels. Level 1 is nearest the pixels and is "
+        "meant for simple features, the top level for complex ones.",
         "## Levels",
-        _levels(summary, found),
-        *([f"> {warning}" for warning in level_card.warnings(found)] if found else []),
+        _levels(summary, evaluation),
+        *([f"> {warning}" for warning in level_card.warnings(evaluation)] if evaluation else []),
         "## Use",
         f"""```python
 import vlae
 
-run = vlae.load("{place}")
+run = vlae.load("{address}")
 codes = run.encode(images)  # of shape (N, {sizes}); one array per level
 decoded = run.decode(codes)
 ```""",
@@ -235,15 +257,18 @@ decoded = run.decode(codes)
     return "\n\n".join(parts) + "\n"
 
 
-def _levels(summary: Mapping[str, Any], found: Mapping[str, Any] | None) -> str:
-    titles = {card.level: f"{card.title}: {card.sentence}" for card in level_card.level_cards(found)} if found else {}
+def _levels(summary: Mapping[str, Any], evaluation: Mapping[str, Any] | None) -> str:
+    cards = level_card.level_cards(evaluation) if evaluation else []
+    titles = {card.level: f"{card.title}: {card.sentence}" for card in cards}
     rows = ["| level | code size | KL, nats | holds |", "| --- | --- | --- | --- |"]
     for level in summary["levels"]:
-        place = level["level"]
-        rows.append(
-            f"| {place} | {level['code_size']} | {number(level['kl_nats'], '.1f')} "
-            f"| {titles.get(place, 'not measured')} |"
+        cells = (
+            level["level"],
+            level["code_size"],
+            number(level["kl_nats"], ".1f"),
+            titles.get(level["level"], "not measured"),
         )
+        rows.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(rows)
 
 

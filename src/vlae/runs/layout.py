@@ -1,13 +1,13 @@
-"""A run's folder: the names of its files, and how a new one is begun.
+"""The names of the files in a run's folder, and how a new folder is made.
 
 recipe.json           every setting, the source of the data, the versions and the machine
-model.safetensors     the weights; present only when the training is finished
-summary.json          figures on the held-out part of the data
-evaluation.json       what `vlae evaluate` measured, if it was asked
-examples.npy          a few held-out data, so that figures can be drawn where the data is not
-metrics.csv           the training's curves
-figures/, report.html pictures and page
-checkpoint.ckpt       where a training goes on; gone when it is finished
+model.safetensors     the weights; they are there only when the training is finished
+summary.json          numbers on the held-out part of the data
+evaluation.json       the measurements of `vlae evaluate`, if the run was evaluated
+examples.npy          a few held-out data, so that figures can be drawn without the data set
+metrics.csv           the training curves
+figures/, report.html figures and report
+checkpoint.ckpt       from where a training is resumed; deleted when it is finished
 """
 
 from collections.abc import Iterator
@@ -28,15 +28,18 @@ REPORT = "report.html"
 
 
 class RunError(ValueError):
-    """A run folder that is not what was asked for; says what it is and what to do."""
+    """A run, or its folder, cannot be used; the message says why and what to do."""
 
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[None]:
-    """Makes a folder for a new run, and removes it again if nothing is written in it.
+    """Makes a folder for a new run, and removes it again if the block writes nothing into it.
+
+    Args:
+        path: the folder, which does not exist yet or is empty.
 
     Raises:
-        RunError: if there is something in it already.
+        RunError: if there is something in the folder already.
         WriteError: if the folder cannot be made.
     """
     with writing(path):
@@ -47,6 +50,6 @@ def new_folder(path: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        with suppress(OSError):  # one that is not empty stays
+        with suppress(OSError):  # a folder that is not empty stays
             for folder in made:
                 folder.rmdir()

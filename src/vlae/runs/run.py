@@ -1,53 +1,47 @@
-"""A trained model with all that belongs to it: open, save and use a run's folder (its files: `vlae.runs.layout`)."""
+"""A trained model with everything that belongs to it: load it, use it, share it."""
 
-import csv
-import inspect
-import json
-import platform
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 
-from vlae.atomic import whole, writing
+from vlae.atomic import writing
 from vlae.figures import canvas
-from vlae.figures.kinds import KINDS
 from vlae.figures.panels import noise_at
 from vlae.models import inference
 from vlae.models.base import Codes, LatentModel
 from vlae.models.inference import as_input
 from vlae.recipes.recipe import Recipe
-from vlae.runs import hub, safe_load
-from vlae.runs.layout import EVALUATION, EXAMPLES, FIGURES, METRICS, MODEL, RECIPE, SUMMARY, RunError, new_folder
-from vlae.shapes import is_image
+from vlae.runs import hub, safe_load, store
+from vlae.runs.drawing import check_kind, draw_figure
+from vlae.runs.layout import EVALUATION, EXAMPLES, FIGURES, MODEL, RECIPE, RunError, new_folder
+from vlae.runs.store import read_recipe as read_recipe
+from vlae.shapes import is_image, listed
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     from vlae.data.images import Images
 
-VERSIONS = ("vlae", "torch", "lightning", "numpy")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """A trained model with all that belongs to it.
+    """A trained model with everything that belongs to it.
 
     Attributes:
-        path: its folder.
-        recipe: the settings it was trained with.
-        model: on the CPU, in eval mode.
-        data: the source and the settings with which it was read.
-        summary: figures on held-out data, as `vlae.evaluation.rates.summarise` gives them.
-        examples: held-out data, uint8 (n, C, H, W) or float32 (n, D); none (n = 0) where a run was shared without.
-        borrowed: owner and name of a run that ships with the package ("vlae/streets") or is the hub's ("user/name"),
-            whose folder is only read; None: the folder is the user's own.
+        path: the run's folder.
+        recipe: the settings of the training.
+        model: the trained model, on the CPU and in eval mode.
+        data: the source of the data and the settings with which it was read.
+        summary: numbers on held-out data, from `vlae.evaluation.rates.summarise`.
+        examples: held-out data, uint8 (n, C, H, W) or float32 (n, D); n = 0 if the run was shared without examples.
+        borrowed: owner and name of a run in a read-only folder: one that ships with the package ("vlae/streets") or
+            comes from the hub ("user/name"). None: the folder is the user's own.
     """
 
     path: Path
@@ -60,55 +54,58 @@ class Run:
 
     @property
     def outputs(self) -> Path:
-        """Where figures, page and evaluation are written: its folder, or runs/OWNER--NAME where that is only read."""
+        """Where figures, page and evaluation are written: `path`, or runs/OWNER--NAME for a borrowed run."""
         return self.path if self.borrowed is None else Path("runs") / self.borrowed.replace("/", "--")
 
     @property
     def name(self) -> str:
-        """What it is called: its folder, or owner and name."""
+        """The name of the run's folder, or owner and name of a borrowed run."""
         return self.borrowed or self.path.name
 
     def encode(self, x: np.ndarray | torch.Tensor, *, batch_size: int = 500) -> tuple[np.ndarray, ...]:
         """The codes of data: the posterior mean of every level.
 
         Args:
-            x: uint8 images, or floats in [0, 1], (N, C, H, W), or one image without N; or vectors (N, D).
-            batch_size: how many at a time.
+            x: uint8 images or floats in [0, 1], (N, C, H, W); or vectors (N, D). One datum may leave out N.
+            batch_size: how many data the model encodes at a time.
 
         Returns:
             One float32 array (N, code size) per level, level 1 first.
 
         Raises:
-            ValueError: if x is not of the shape the model was trained on.
+            ValueError: if x has another shape than the training data, or values out of range.
             NotDefinedError: if the model has no encoder.
         """
-        return tuple(mean for mean, _ in inference.encode(self.model, self._checked(x), batch_size=batch_size))
+        return tuple(mean for mean, _ in inference.encode(self.model, self._values(x), batch_size=batch_size))
 
     def stddevs(self, x: np.ndarray | torch.Tensor, *, batch_size: int = 500) -> tuple[np.ndarray, ...]:
-        """How sure the codes are: the posterior standard deviation of every level.
+        """The uncertainty of the codes: the posterior standard deviation of every level.
 
         Args:
-            x: uint8 images, or floats in [0, 1], (N, C, H, W), or one image without N; or vectors (N, D).
-            batch_size: how many at a time.
+            x: uint8 images or floats in [0, 1], (N, C, H, W); or vectors (N, D). One datum may leave out N.
+            batch_size: how many data the model encodes at a time.
 
         Returns:
             One float32 array (N, code size) per level, level 1 first.
 
         Raises:
-            ValueError: if x is not of the shape the model was trained on.
+            ValueError: if x has another shape than the training data, or values out of range.
             NotDefinedError: if the model has no encoder.
         """
-        return tuple(stddev for _, stddev in inference.encode(self.model, self._checked(x), batch_size=batch_size))
+        return tuple(stddev for _, stddev in inference.encode(self.model, self._values(x), batch_size=batch_size))
 
     def decode(self, codes: Sequence[np.ndarray], *, batch_size: int = 500) -> np.ndarray:
-        """Pictures of codes: float32 (N, C, H, W) in [0, 1], or vectors (N, D).
+        """Decodes codes to pictures.
 
         Args:
-            codes: one array (N, code size) per level, level 1 first, as `encode` gives them.
-            batch_size: how many at a time.
+            codes: one array (N, code size) per level, level 1 first, such as `encode` returns.
+            batch_size: how many codes the model decodes at a time.
+
+        Returns:
+            Images, float32 (N, C, H, W) in [0, 1]; or vectors (N, D).
 
         Raises:
-            ValueError: if the codes are not those of this ladder.
+            ValueError: if the shapes of the codes do not fit this ladder.
         """
         arrays = [np.asarray(code, np.float32) for code in codes]
         shapes, num = [array.shape for array in arrays], len(arrays[0]) if arrays and arrays[0].ndim else 0
@@ -125,50 +122,50 @@ class Run:
         out: str | Path | None = None,
         **options: Any,
     ) -> "Image":
-        """Draws a figure and keeps it.
+        """Draws a figure and writes it to a file.
 
         Args:
             kind: "levels", "samples", "reconstructions", "traversal", "mix" or "progress".
-            from_image: for "levels" and "traversal": a picture file, or an array of one datum, whose codes are held;
-                None: a random draw.
-            out: the PNG file to keep it in; None: figures/KIND.png in `outputs`.
-            options: of the function of that name in `vlae.figures`.
+            from_image: for "levels" and "traversal": a picture file, or an array of one datum. The figure changes
+                some levels and keeps the codes of this image at the others. None: it starts from a random draw.
+            out: the PNG file to write; None: figures/KIND.png in `outputs`.
+            options: keyword arguments of the function of that name in `vlae.figures`, such as `num` and `seed`.
 
         Raises:
-            ValueError: if there is no such figure, or it has no such option, or the picture is not of the run's kind.
-            RunError: if the figure is drawn of examples and there are none.
+            ValueError: if there is no such figure or option, or the picture does not fit the model.
+            NotDefinedError: if the figure needs an encoder and the model has none.
+            RunError: if the figure needs examples and the run has none.
             WriteError: if the file cannot be written.
         """
-        if kind not in KINDS:
-            raise ValueError(f"there is no figure {kind!r}; choose one of {', '.join(KINDS)}")
-        if from_image is not None and kind not in ("levels", "traversal"):
-            raise ValueError(f"a {kind!r} figure does not start from one image; 'levels' and 'traversal' do")
+        check_kind(kind, from_image=from_image is not None)
         out = self.outputs / FIGURES / f"{kind}.png" if out is None else Path(out)
         canvas.check_png(out)
-        draw = KINDS[kind]
-        parameters = inspect.signature(draw).parameters
-        given = {"model": self.model, "x": as_input(self.examples), "history": self.history}
-        if "x" in parameters or from_image is not None:
-            self.model.require("encoder")
-        if "x" in parameters and not len(self.examples):
-            raise RunError(f"{self.name} was shared without examples, and a {kind!r} figure is drawn of them")
-        known = [name for name in parameters if name not in given]
-        if unknown := sorted(set(options) - set(known)):
-            raise ValueError(
-                f"a {kind!r} figure has no option {', '.join(unknown)}; it has {', '.join(known) or 'none'}"
-            )
         if from_image is not None:
             options["start"] = self.noise_of(from_image)
-        picture = draw(**{name: value for name, value in given.items() if name in parameters}, **options)
+        picture = draw_figure(
+            kind, model=self.model, examples=self.examples, history=self.history, options=options, name=self.name
+        )
         return canvas.keep(picture, out)
 
     def noise_of(self, image: str | Path | np.ndarray) -> Codes:
-        """What holds every level at the codes of one image: the noise of its posterior means, one row per level."""
+        """The noise of one image at its posterior means, under the prior of each level.
+
+        Args:
+            image: a picture file; or an array of one datum, (C, H, W), (1, C, H, W), (D,) or (1, D).
+
+        Returns:
+            One tensor (1, code size) per level, level 1 first.
+
+        Raises:
+            ValueError: if there is more than one datum, or its shape does not fit the model.
+            NotDefinedError: if the model has no encoder.
+        """
+        self.model.require("encoder")
         if isinstance(image, str | Path):
             image = self.read(image).values
-        values = self._checked(image)
+        values = self._values(image)
         if len(values) != 1:
-            raise ValueError(f"{len(values)} data are given; one is held: give one")
+            raise ValueError(f"there are {len(values)} data; give one, from which the figure starts")
         return noise_at(self.model, as_input(values))
 
     def read(
@@ -182,21 +179,21 @@ class Run:
         seed: int = 0,
         progress: bool = False,
     ) -> "Images":
-        """Data as they were read in training: pictures of any size are cut and resized alike, which is said.
+        """Reads data in the form that the model takes; pictures are cut and resized as the training data were.
 
         Args:
-            source: as for `vlae.data.load`, a single picture file among them.
-            split: which part of it.
-            limit: at most so many, chosen at random.
-            layout: of an array whose shape does not tell.
-            key: which array of an .npz file, or column of a table.
-            seed: of that choice.
-            progress: show a bar while pictures are decoded, and say on the error output what was skipped or resized.
+            source: a picture file, a folder, an array, or anything else that `vlae.data.load` reads.
+            split: the part to return: "train", "test" or "all".
+            limit: return at most this many data, chosen at random; None: all.
+            layout: the order of an array's axes, if its shape leaves it open: "NHW", "NHWC" or "NCHW".
+            key: the name of the array in an .npz file, or of the column in a table.
+            seed: seed of the random choice.
+            progress: show a progress bar; print which pictures were skipped or resized, on the error output.
 
         Raises:
             DataError: if the source cannot be read.
             FileNotFoundError: if there is no such file.
-            ValueError: if what is there is not of the run's shape.
+            ValueError: if the data have another shape than the training data.
         """
         from vlae.data import load as load_data
         from vlae.data.images import say_skipped
@@ -205,36 +202,49 @@ class Run:
         images = load_data(source, split=split, limit=limit, seed=seed, progress=progress, **reading)
         if images.shape != self.recipe.shape:
             raise ValueError(
-                f"{images.source} has data of shape ({_plain(images.shape)}); "
-                f"the run in {self.path} takes ({_plain(self.recipe.shape)})"
+                f"{images.source} has data of shape ({listed(images.shape)}); "
+                f"the run in {self.path} takes ({listed(self.recipe.shape)})"
             )
         if progress:
             say_skipped(images)
         if images.resized and progress:
             width, height = images.shape[:0:-1]
-            said = f"{images.source}: pictures of another size are cut and resized to {width}×{height}, as in training"
-            print(said, file=sys.stderr)
+            print(
+                f"{images.source}: pictures of another size are cut and resized to {width}×{height}, "
+                "like the training data",
+                file=sys.stderr,
+            )
         return images
 
     def reading(self, source: Any, *, layout: str | None = None, key: str | None = None) -> dict[str, Any]:
-        """The settings with which `vlae.data.load` makes of a source what the model takes."""
-        own = isinstance(source, str | Path) and str(source).rstrip("/") == self.data.get("source")
-        reading = {
-            name: given or (self.data.get(name) if own else None) for name, given in (("layout", layout), ("key", key))
-        }
+        """The settings with which `vlae.data.load` turns a source into what the model takes.
+
+        Args:
+            source: a picture file, a folder, an array, or anything else that `vlae.data.load` reads.
+            layout: the order of an array's axes: "NHW", "NHWC" or "NCHW". None: that of the training, if the source
+                is the training data.
+            key: the name of the array in an .npz file, or of the column in a table. None: that of the training, if
+                the source is the training data.
+        """
+        is_training_data = isinstance(source, str | Path) and str(source).rstrip("/") == self.data.get("source")
+        recorded = self.data if is_training_data else {}
+        reading: dict[str, Any] = {"layout": layout or recorded.get("layout"), "key": key or recorded.get("key")}
         if not is_image(self.recipe.shape):
             return reading
         channels, height, width = self.recipe.shape
-        # Pictures that are not square were all of one size, and must be now.
+        # Training pictures that are not square all had one size; new ones must have it too.
         size = height if height == width else None
         return {**reading, "size": size, "crop": self.data.get("crop"), "channels": channels}
 
     def part(self, split: Literal["train", "test", "all"]) -> "Images":
-        """A part of the data that the model was trained on; "test" is the part held out of the training.
+        """A part of the run's data, read again from its source.
+
+        Args:
+            split: "train", the part the model was trained on; "test", the part held out; or "all".
 
         Raises:
             DataError: if the data cannot be read again.
-            FileNotFoundError: if they are no longer there.
+            FileNotFoundError: if the data are no longer there.
         """
         from vlae.data import load as load_data
 
@@ -243,50 +253,50 @@ class Run:
 
     @cached_property
     def identity(self) -> str:
-        """SHA-256 of the weights as they are stored, in hex.
-
-        By it, what was made with this model is told from what was not.
-        """
+        """SHA-256 of the stored weights, in hex; it tells whether codes or an index were made with this model."""
         return safe_load.hash_weights(self.path / MODEL)
 
     @property
     def history(self) -> dict[str, list[float]]:
-        """The training's curves: column name → values."""
-        with (self.path / METRICS).open(newline="") as file:
-            rows = list(csv.DictReader(file))
-        return {name: [float(row[name]) for row in rows] for name in (rows[0] if rows else {})}
+        """The training curves in metrics.csv: for each column, its values from the first row to the last."""
+        return store.read_curves(self.path)
 
     @property
     def evaluation(self) -> dict[str, Any] | None:
-        """What `vlae.evaluate` found on held-out data, if it was asked; else None."""
-        file = next((place / EVALUATION for place in (self.outputs, self.path) if (place / EVALUATION).exists()), None)
+        """What `vlae.evaluate` measured on held-out data; None if nobody has evaluated the run.
+
+        Raises:
+            RunError: if the file is damaged.
+        """
+        file = next(
+            (folder / EVALUATION for folder in (self.outputs, self.path) if (folder / EVALUATION).exists()), None
+        )
         if file is None:
             return None
         try:
-            found = safe_load.read_json(file)
-            if not {"levels", "complexity", "not_defined", "protocol"} <= set(found):
-                raise ValueError("it is not whole, or of another version")
-            return found
+            return store.read_evaluation(file)
         except (ValueError, RecursionError) as error:
             raise RunError(f"{file} is damaged; write it again with: vlae evaluate {self.path}") from error
 
     def save_pretrained(self, folder: str | Path, *, examples: bool = True, license: str | None = None) -> Path:
-        """Writes all that `load` needs, and a model card, into a new folder that can be given away.
+        """Writes everything that `load` needs, and a model card, into a folder that can be shared.
 
         Args:
-            folder: a new one, or an empty one.
-            examples: whether the held-out data in `examples` go along; without them, some figures cannot be drawn.
-            license: of the weights and examples, as the hub names it ("apache-2.0"); None: the card names none.
+            folder: a folder that does not exist yet, or is empty.
+            examples: whether to include the held-out data in `examples`; some figures cannot be drawn without them.
+            license: the license of the weights and examples, by its name on the hub ("apache-2.0"). None: the card
+                names no license.
 
         Returns:
             The folder.
 
         Raises:
-            RunError: if the folder holds something already, or cannot be written.
+            RunError: if the folder is not empty.
+            WriteError: if the folder cannot be written.
         """
         folder = Path(folder)
         with new_folder(folder), writing(folder):
-            self._parcel(examples=examples, license=license).save_pretrained(folder)
+            self._shared(examples=examples, license=license).save_pretrained(folder)
         return folder
 
     def push_to_hub(
@@ -302,84 +312,67 @@ class Run:
         """Uploads what `save_pretrained` writes to the Hugging Face hub.
 
         Args:
-            repo_id: "USER/NAME"; made if it is not there, else given a new version.
-            examples: as for `save_pretrained`.
-            license: as for `save_pretrained`.
-            private: whether a new repository can be seen by its owner alone; None: as the owner has set.
-            token: None: that of `hf auth login`.
-            message: of the commit.
+            repo_id: "USER/NAME". The repository is created if it does not exist; otherwise it gets a new version.
+            examples: whether to include the held-out data in `examples`; some figures cannot be drawn without them.
+            license: the license of the weights and examples, by its name on the hub ("apache-2.0"). None: the card
+                names no license.
+            private: whether only the owner can see a new repository. None: the owner's default.
+            token: the access token of the hub; None: the token stored by `hf auth login`.
+            message: the message of the commit.
 
         Returns:
             The address of the commit.
 
         Raises:
-            RunError: if the hub does not take it.
+            RunError: if the hub refuses the upload.
         """
-        parcel = self._parcel(examples=examples, license=license, repo_id=repo_id)
-        return hub.upload(parcel, repo_id, private=private, token=token, message=message)
+        shared = self._shared(examples=examples, license=license, repo_id=repo_id)
+        return hub.upload(shared, repo_id, private=private, token=token, message=message)
 
     @classmethod
     def from_pretrained(cls, name: str | Path, **options: Any) -> "Run":
-        """What `save_pretrained` or `push_to_hub` wrote: a folder, or "USER/NAME" on the hub.
+        """Loads a run that `save_pretrained` or `push_to_hub` wrote.
 
         Args:
-            name: a folder if there is one of that name, else a repository of the hub.
-            options: of the hub: revision, token, cache_dir, local_files_only.
+            name: a folder, if one has this name; otherwise a repository on the hub, "USER/NAME".
+            options: options of the hub: revision, token, cache_dir, local_files_only, force_download.
 
         Raises:
-            RunError: if it holds no run, or a damaged one; or if the hub does not give it.
+            RunError: if there is no run, or it is damaged, or the hub cannot be reached.
         """
         return load(name) if Path(name).is_dir() else load(f"hf:{name}", **options)
 
-    def _parcel(self, *, examples: bool, license: str | None, repo_id: str | None = None) -> "hub.Parcel":
-        return hub.Parcel(
+    def _shared(self, *, examples: bool, license: str | None, repo_id: str | None = None) -> "hub.SharedRun":
+        return hub.SharedRun(
             self.path, self.evaluation, examples=examples and len(self.examples) > 0, license=license, repo_id=repo_id
         )
 
-    def _checked(self, x: np.ndarray | torch.Tensor) -> np.ndarray:
-        values = x.cpu().numpy() if isinstance(x, torch.Tensor) else np.asarray(x)
-        if values.shape == self.recipe.shape:
-            values = values[None]
-        if values.shape[1:] != self.recipe.shape or not len(values):
-            raise ValueError(
-                f"data of shape {values.shape} is given; this model takes (N, {_plain(self.recipe.shape)})"
-            )
-        if values.dtype != np.uint8:
-            values = values.astype(np.float32)
-            outside = is_image(self.recipe.shape) and not (values.min() >= 0 and values.max() <= 1)
-            if outside or not np.isfinite(values).all():
-                raise ValueError(
-                    f"values from {values.min():g} to {values.max():g} are given; "
-                    "images are uint8, or floats in [0, 1], and nothing may be NaN or infinite"
-                )
-        return values
-
-
-def _plain(shape: tuple[int, ...]) -> str:
-    return ", ".join(map(str, shape))
+    def _values(self, x: np.ndarray | torch.Tensor) -> np.ndarray:
+        return inference.check_values(x, self.recipe.shape)
 
 
 def load(path: str | Path, **options: Any) -> Run:
-    """The finished run in a folder, one that ships with the package, or one on the Hugging Face hub.
+    """Loads a finished run from a folder, from this package, or from the Hugging Face hub.
 
-    Nothing in a run's files is ever executed, so a stranger's can be loaded.
+    Nothing in a run's files is ever executed, so it is safe to load a run from a stranger.
 
     Args:
-        path: of the folder; or "streets" or "mnist", small trained ladders that are always there; or "hf:USER/NAME".
-        options: of the hub: revision, token, cache_dir, local_files_only.
+        path: a folder; "streets" or "mnist", small trained ladders that ship with the package; or "hf:USER/NAME".
+        options: options of the hub: revision, token, cache_dir, local_files_only, force_download.
 
     Raises:
         FileNotFoundError: if there is no such folder.
-        RunError: if it holds no run, an unfinished one, or a damaged one; or if the hub does not give it.
+        RunError: if the folder holds no run, or the run is unfinished or damaged, or the hub cannot be reached.
+        TypeError: if there are options and the run is not on the hub.
     """
     name = str(path)
     if name.startswith("hf:"):
         repository = name.removeprefix("hf:")
-        return _open(hub.fetch(repository, **options), borrowed=repository)
+        return _open(hub.download(repository, **options), borrowed=repository)
     if options:
         raise TypeError(f"{', '.join(options)}: only a run on the hub, 'hf:USER/NAME', is loaded with options")
     if name in hub.SHIPPED and not (Path(path) / RECIPE).exists():
-        return _open(hub.shipped(name), borrowed=f"vlae/{name}")
+        return _open(hub.shipped_folder(name), borrowed=f"vlae/{name}")
     return _open(Path(path))
 
 
@@ -395,63 +388,11 @@ def _open(path: Path, *, borrowed: str | None = None) -> Run:
             f"the run in {path} is not finished; go on with: vlae train {data['source']} --out {path} --resume"
         )
     try:
-        shared = hub.verify(path)
-        model = safe_load.read_model(path / MODEL, recipe)
-        summary = safe_load.read_json(path / SUMMARY)
-        with_examples = shared is None or EXAMPLES in shared
-        examples = safe_load.read_examples(path / EXAMPLES if with_examples else None, recipe)
+        checksums = hub.verify(path)
+        results = store.read_results(path, recipe, with_examples=checksums is None or EXAMPLES in checksums)
     except (ValueError, EOFError, OSError, RecursionError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise RunError(
-            f"the run in {path} is damaged ({reason}); train it again into another folder, or get it again"
+            f"the run in {path} is damaged ({store.first_line(error)}); train it again into another folder, "
+            "or download it again"
         ) from error
-    return Run(path=path, recipe=recipe, model=model, data=data, summary=summary, examples=examples, borrowed=borrowed)
-
-
-def read_recipe(path: Path) -> tuple[Recipe, dict[str, Any]]:
-    """The recipe of a run's folder, finished or not, and how its data was read.
-
-    Raises:
-        RunError: if the folder holds no run.
-    """
-    try:
-        record = safe_load.read_json(path / RECIPE, limit=safe_load.MAX_RECIPE)
-        recipe, data = Recipe.from_dict(record), record["data"]
-        if not isinstance(data, dict) or not isinstance(data.get("source"), str):
-            raise ValueError("it does not say what the data is")
-        return recipe, data
-    except FileNotFoundError as error:
-        raise RunError(f"{path} holds no run: there is no {RECIPE} in it") from error
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise RunError(f"{path / RECIPE} cannot be read: {reason}") from error
-
-
-def write_recipe(path: Path, recipe: Recipe, data: dict[str, Any]) -> None:
-    """Begins a run's folder, with all that is needed to run it again."""
-    record = {
-        **recipe.as_dict(),
-        "data": data,
-        "versions": {name: version(name) for name in VERSIONS},
-        "machine": {
-            "python": platform.python_version(),
-            "system": platform.platform(),
-            "threads": torch.get_num_threads(),
-        },
-    }
-    with whole(path / RECIPE) as file:
-        file.write_text(json.dumps(record, indent=2))
-
-
-def save(run: Run) -> None:
-    """Finishes a run's folder; the weights come last, so that a run which has them is whole."""
-    from safetensors.torch import save as to_bytes
-
-    with whole(run.path / EXAMPLES) as file, file.open("wb") as stream:
-        np.save(stream, run.examples, allow_pickle=False)
-    with whole(run.path / SUMMARY) as file:
-        file.write_text(json.dumps(run.summary, indent=2))
-    for leftover in run.path.glob(".*.[0-9]*"):  # what a kill left half-written
-        leftover.unlink()
-    with whole(run.path / MODEL) as file:
-        file.write_bytes(to_bytes({name: tensor.contiguous() for name, tensor in run.model.state_dict().items()}))
+    return Run(path=path, recipe=recipe, data=data, borrowed=borrowed, **results._asdict())

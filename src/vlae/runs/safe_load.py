@@ -1,6 +1,6 @@
-"""Opens a run's files, which may be a stranger's: nothing in them is executed.
+"""Opens the files of a run that may come from a stranger; nothing in them is executed.
 
-What a file says of its sizes is checked against the file itself, and against the recipe, before memory is given to it.
+The sizes that a file declares are checked against the file and against the recipe before memory is allocated.
 """
 
 import hashlib
@@ -16,16 +16,20 @@ from vlae.recipes.formats import tensor_names
 from vlae.recipes.recipe import Recipe, build
 from vlae.shapes import MAX_CHANNELS, MAX_SIDE, is_image
 
-MAX_RECIPE = 2**16  # bytes; one of ours has some 3,000
+MAX_RECIPE = 2**16  # bytes; a usual recipe has about 3,000
 MAX_JSON = 2**24  # bytes
 
 
 def read_json(file: Path, *, limit: int = MAX_JSON) -> dict[str, Any]:
     """The object in a JSON file.
 
+    Args:
+        file: the path of the file.
+        limit: the largest size that is read, in bytes.
+
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is no JSON object, or larger than `limit` bytes.
+        ValueError: if the file holds no JSON object, or is larger than `limit`.
     """
     with file.open("rb") as stream:
         text = stream.read(limit + 1)
@@ -43,32 +47,39 @@ def read_json(file: Path, *, limit: int = MAX_JSON) -> dict[str, Any]:
 def read_model(file: Path, recipe: Recipe) -> LatentModel:
     """The recipe's model with the weights of a safetensors file, in eval mode.
 
-    The model is first built without memory, and takes it only once the file's tensors are found to be those it needs.
+    The model is first built without memory. Memory is allocated only after names and shapes of all tensors fit.
+
+    Args:
+        file: the path of the safetensors file.
+        recipe: the run's recipe.
 
     Raises:
         ValueError: if the file is no safetensors file, or its tensors do not fit the recipe.
-        OSError: if it cannot be read.
+        OSError: if the file cannot be read.
     """
     from safetensors import SafetensorError, safe_open
 
-    model = _outline(recipe)
-    wanted = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in model.state_dict().items()}
+    model = model_without_memory(recipe)
+    expected = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in model.state_dict().items()}
     try:
         with safe_open(file, framework="pt") as stored:
-            names = {now: then for then, now in tensor_names(set(stored.keys()), set(wanted)).items()}
-            if names.keys() != wanted.keys():
-                missing, unknown = sorted(wanted.keys() - names.keys()), sorted(names.keys() - wanted.keys())
+            names = {name: stored_name for stored_name, name in tensor_names(set(stored.keys()), set(expected)).items()}
+            if names.keys() != expected.keys():
+                missing, unknown = sorted(expected.keys() - names.keys()), sorted(names.keys() - expected.keys())
                 difference = _difference(missing, unknown)
                 raise ValueError(
                     f"{file.name} does not fit the recipe: {difference}; is it of another version of vlae?"
                 )
-            for name, (shape, _) in wanted.items():
-                if (given := tuple(stored.get_slice(names[name]).get_shape())) != shape:
-                    raise ValueError(f"{file.name} does not fit the recipe: {name} is {given}, it should be {shape}")
-            tensors = {name: stored.get_tensor(names[name]).clone() for name in wanted}
+            for name, (shape, _) in expected.items():
+                stored_shape = tuple(stored.get_slice(names[name]).get_shape())
+                if stored_shape != shape:
+                    raise ValueError(
+                        f"{file.name} does not fit the recipe: {name} has shape {stored_shape}, it should be {shape}"
+                    )
+            tensors = {name: stored.get_tensor(names[name]).clone() for name in expected}
     except SafetensorError as error:
         raise ValueError(f"{file.name} is no whole safetensors file: {error}") from error
-    for name, (_, dtype) in wanted.items():
+    for name, (_, dtype) in expected.items():
         if tensors[name].dtype != dtype:
             raise ValueError(f"{file.name} does not fit the recipe: {name} is {tensors[name].dtype}, not {dtype}")
     model.load_state_dict(tensors, assign=True)
@@ -76,7 +87,11 @@ def read_model(file: Path, recipe: Recipe) -> LatentModel:
 
 
 def hash_weights(file: Path) -> str:
-    """SHA-256 of the names, types, shapes and values of all tensors in a safetensors file, in hex."""
+    """SHA-256 of the names, types, shapes and values of all tensors in a safetensors file, in hex.
+
+    Args:
+        file: the path of the safetensors file.
+    """
     from safetensors import safe_open
 
     digest = hashlib.sha256()
@@ -89,16 +104,20 @@ def hash_weights(file: Path) -> str:
 
 
 def read_examples(file: Path | None, recipe: Recipe) -> np.ndarray:
-    """The held-out data of a run, uint8 (n, C, H, W) or float32 (n, D); n = 0 if there is no file.
+    """The held-out data of a run, uint8 (n, C, H, W) or float32 (n, D).
+
+    Args:
+        file: the path of the .npy file; None: the run was shared without examples, and n = 0.
+        recipe: the run's recipe.
 
     Raises:
-        ValueError: if the file is no whole array, or not of the recipe's shape and kind.
-        OSError: if it cannot be read.
+        ValueError: if the file holds no complete array, or its shape or type do not fit the recipe.
+        OSError: if the file cannot be read.
     """
     kind = np.dtype(np.uint8 if is_image(recipe.shape) else np.float32)
     if file is None:
         return np.empty((0, *recipe.shape), kind)
-    mapped = np.load(file, mmap_mode="r", allow_pickle=False)  # a mapping takes no memory, and checks the file's length
+    mapped = np.load(file, mmap_mode="r", allow_pickle=False)  # takes no memory, and checks the file's length
     if not isinstance(mapped, np.memmap):
         raise ValueError(f"{file.name} holds no array")
     if mapped.shape[1:] != recipe.shape or mapped.dtype != kind:
@@ -106,19 +125,26 @@ def read_examples(file: Path | None, recipe: Recipe) -> np.ndarray:
     return np.array(mapped)
 
 
-def _outline(recipe: Recipe) -> LatentModel:
-    """The recipe's model, without memory for its weights."""
+def model_without_memory(recipe: Recipe) -> LatentModel:
+    """The recipe's model on the device "meta": it has names and shapes of its weights, and no memory for them.
+
+    Args:
+        recipe: the run's recipe, which may come from a stranger.
+
+    Raises:
+        ValueError: if no model can be built from the recipe.
+    """
     _check_shape(recipe.shape)
     try:
         with torch.device("meta"):
             return build(recipe)
-    except Exception as error:  # settings of a wrong type or an absurd size make torch raise almost anything
+    except Exception as error:  # wrong types or absurd sizes make torch raise almost any error
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ValueError(f"no model can be built by its recipe: {reason}") from error
+        raise ValueError(f"no model can be built from its recipe: {reason}") from error
 
 
 def _check_shape(shape: Any) -> None:
-    """Refuses data so large that its pictures alone would fill the memory, however few the weights."""
+    """Refuses a shape so large that one batch of data would fill the memory."""
     whole = isinstance(shape, tuple) and all(type(side) is int and side > 0 for side in shape)
     if whole and (len(shape) == 1 or (is_image(shape) and shape[0] <= MAX_CHANNELS and max(shape[1:]) <= MAX_SIDE)):
         return
@@ -129,6 +155,6 @@ def _check_shape(shape: Any) -> None:
 
 
 def _difference(missing: list[str], unknown: list[str]) -> str:
-    said = [f"{len(missing)} tensors are missing, as {missing[0]}"] if missing else []
-    said += [f"{len(unknown)} are unknown, as {unknown[0]}"] if unknown else []
-    return " and ".join(said)
+    parts = [f"{len(missing)} tensors are missing, such as {missing[0]}"] if missing else []
+    parts += [f"{len(unknown)} are unknown, such as {unknown[0]}"] if unknown else []
+    return " and ".join(parts)

@@ -1,4 +1,4 @@
-"""The batches of a training: batch number t is the same whenever it is asked for."""
+"""The batches of a training; batch number t is always the same, before and after a resume."""
 
 from collections.abc import Iterator
 from typing import Protocol
@@ -11,7 +11,7 @@ from vlae.recipes.recipe import Training
 
 
 class Position(Protocol):
-    """How far a training is, and which of several processes this is."""
+    """The step of a training, and the number of this process."""
 
     @property
     def global_step(self) -> int:
@@ -23,19 +23,19 @@ class Position(Protocol):
 
     @property
     def world_size(self) -> int:
-        """How many processes train together."""
+        """The number of processes that train together."""
 
 
 class Batches:
     """An endless stream of batches of stored values, with their labels and row numbers.
 
-    Each epoch is a permutation of its own, of which every process takes its own part.
+    Each epoch has another random order, and each process takes a part of it.
 
     Args:
         values: uint8 images or floats in [0, 1], (N, C, H, W), or float32 vectors (N, D).
-        labels: int64 (N,), -1 where the class is not known; None where there are no labels.
-        training: whose batch size and seed decide.
-        position: where the training stands.
+        labels: the class of each datum, int64 (N,), -1 if it is unknown; None: there are no labels.
+        training: the settings, with batch size and seed.
+        position: the step of the training, and the number of this process.
     """
 
     def __init__(self, values: np.ndarray, labels: np.ndarray | None, training: Training, position: Position):
@@ -51,7 +51,7 @@ class Batches:
             order = np.random.default_rng([self.training.seed, epoch]).permutation(len(self.values))
             for batch in range(first, per_epoch):
                 start = (batch * world + self.position.global_rank) * size
-                # Rows in order of place are read faster from a file, and their order within a batch means nothing.
+                # Sorted rows are read faster from a file; the order within a batch has no effect.
                 rows = np.sort(order[start : start + size])
                 yield Batch(
                     x=torch.from_numpy(self.values[rows]),

@@ -1,4 +1,4 @@
-"""metrics.csv, the curves of a training: a row every few steps, each written at once."""
+"""The training curves in metrics.csv: a row every few steps, written immediately."""
 
 import csv
 from collections.abc import Sequence
@@ -8,18 +8,22 @@ from vlae.atomic import whole, writing
 
 
 class Curves:
-    """The file of curves; without a path nothing is written.
+    """Writes metrics.csv.
 
     Args:
-        path: of the file.
-        columns: their names; the first is "step".
+        path: the file; None: nothing is written.
+        columns: the names of the columns; the first is "step".
     """
 
     def __init__(self, path: Path | None, columns: Sequence[str]):
         self.path, self.columns = path, list(columns)
 
     def keep_until(self, step: int) -> None:
-        """Begins the file, or drops what was logged after the checkpoint, which is now done again."""
+        """Begins the file, or deletes the rows after a checkpoint, whose steps will be repeated.
+
+        Args:
+            step: the step of the checkpoint; 0: the training begins.
+        """
         if self.path is None:
             return
         kept: list[list[str]] = []
@@ -31,7 +35,11 @@ class Curves:
             csv.writer(stream).writerows([self.columns, *kept])
 
     def add(self, row: Sequence[float]) -> None:
-        """Appends a row."""
+        """Appends a row.
+
+        Args:
+            row: one number per column.
+        """
         if self.path is not None:
             with writing(self.path), self.path.open("a", newline="") as stream:
                 csv.writer(stream).writerow(row)

@@ -1,4 +1,4 @@
-"""Ctrl-C, and the signal with which machines are shut down: both end a training after the step at hand."""
+"""Ctrl-C, and the signal that shuts a machine down: both end a training after the current step."""
 
 import signal
 import threading
@@ -8,10 +8,10 @@ from typing import Any
 
 
 class Interrupts:
-    """Remembers that the user, or the machine, has asked to stop.
+    """Remembers that the user or the machine has asked to stop.
 
     Attributes:
-        asked: whether a signal has come.
+        asked: whether a signal has arrived.
     """
 
     def __init__(self) -> None:
@@ -19,7 +19,7 @@ class Interrupts:
 
     @contextmanager
     def caught(self) -> Iterator[None]:
-        """Catches the signals in this block, and puts back what caught them before."""
+        """Catches the signals in the block, and then restores the former handlers."""
         before = self.catch()
         try:
             yield
@@ -28,7 +28,7 @@ class Interrupts:
                 signal.signal(number, handler)
 
     def catch(self) -> dict[int, Any]:
-        """Catches the signals from now on; what caught them before, by their numbers."""
+        """Catches the signals from now on, and returns the former handlers by signal number."""
         if threading.current_thread() is not threading.main_thread():
             return {}
         return {number: signal.signal(number, self._remember) for number in (signal.SIGINT, signal.SIGTERM)}

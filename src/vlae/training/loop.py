@@ -1,4 +1,4 @@
-"""The training loop: a step, its optimiser, and what goes on along it. The only file that knows Lightning."""
+"""The training loop: a step, its optimiser, curves and checkpoints. The only file that knows Lightning."""
 
 import ctypes
 import logging
@@ -34,7 +34,7 @@ from vlae.training.progress import ProgressLine
 
 LOG_EVERY = 50  # steps between two rows of metrics.csv, and between two looks at the device
 CHECKPOINT_EVERY = 60.0  # seconds
-SETTLED = 0.5  # share of the training (of 500 steps at least) after which a level that says little is told of
+SETTLED = 0.5  # share of the training (and at least 500 steps) after which weak levels are reported
 
 
 class NotFiniteError(ArithmeticError):
@@ -42,40 +42,45 @@ class NotFiniteError(ArithmeticError):
 
 
 def is_leader() -> bool:
-    """Whether this process is the only one, or the one of several that writes and speaks."""
+    """Whether this process is the one that writes files and prints."""
     return bool(getattr(rank_zero_only, "rank", 0) == 0)
 
 
 class Engine(lightning.LightningModule):
-    """The model, the objective with its own networks, and their one optimiser, as the engine wants them."""
+    """The model, the objective with its networks, and their optimiser, in the form that Lightning needs.
+
+    Args:
+        model: the model to train.
+        recipe: the settings of the training.
+    """
 
     recent: Tensor
-    """The terms of the loss in the last LOG_EVERY steps, kept on the device until they are looked at."""
+    """The terms of the loss in the last LOG_EVERY steps, kept on the device until they are logged."""
 
     def __init__(self, model: LatentModel, recipe: Recipe):
         super().__init__()
         self.model, self.recipe = model, recipe
         self.networks = recipe.objective.networks(model)
         self.terms = recipe.objective.terms(model.num_levels)
-        self.seconds = 0.0  # of training, over all sittings
-        self.means: list[Tensor] = []  # of the posteriors of every level, for the last batch that was looked at
+        self.seconds = 0.0  # training time, before and after every resume
+        self.means: list[Tensor] = []  # posterior means of every level, of the last logged batch
         self.register_buffer("recent", torch.zeros(LOG_EVERY, len(self.terms)), persistent=False)
 
     def progress(self) -> float:
-        """Share of the training that is done, in [0, 1]."""
+        """The share of the training that is done, in [0, 1]."""
         training = self.recipe.training
         timed = self.seconds / (60 * training.minutes) if training.minutes else 0.0
         return min(1.0, max(self.global_step / training.steps, timed))
 
     def setup(self, stage: str) -> None:
-        """Lays images out with channels last, which convolutions are faster on."""
+        """Stores weights with channels last, which makes convolutions faster."""
         if is_image(self.model.shape):
             self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """One Adam, in one kernel where there is one: a group for the model, one for the objective's networks.
 
-        With two optimisers the engine would count a step for each; seeds and batches after a resume would be wrong.
+        With two optimisers Lightning would count two steps per batch; seeds and batches would be wrong after a resume.
         """
         groups = [{"params": list(self.model.parameters())}]
         if self.networks is not None:
@@ -84,7 +89,7 @@ class Engine(lightning.LightningModule):
         return torch.optim.Adam(groups, lr=self.recipe.training.learning_rate, fused=fused)
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        """The loss of a batch of stored values; its noise, rate and weights depend on nothing but the step's number."""
+        """The loss of a batch; its noise, learning rate and weights depend only on the number of the step."""
         step, training, objective = self.global_step, self.recipe.training, self.recipe.objective
         factors = objective.rate_factors()
         rate = training.learning_rate * rise_and_fall(self.progress(), training.schedule)
@@ -105,21 +110,28 @@ class Engine(lightning.LightningModule):
         return loss.total
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keeps the time spent."""
+        """Stores the training time."""
         checkpoint["seconds"] = self.seconds
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Takes the time spent up again; tensors of an earlier format get today's names."""
+        """Restores the training time, and renames tensors of an earlier format."""
         self.seconds = checkpoint["seconds"]
         stored, prefix = checkpoint["state_dict"], "model."
-        own = {name.removeprefix(prefix) for name in stored if name.startswith(prefix)}
-        names = tensor_names(own, set(self.model.state_dict()))
+        of_model = {name.removeprefix(prefix) for name in stored if name.startswith(prefix)}
+        names = tensor_names(of_model, set(self.model.state_dict()))
         others = {name: value for name, value in stored.items() if not name.startswith(prefix)}
-        checkpoint["state_dict"] = {prefix + now: stored[prefix + then] for then, now in names.items()} | others
+        checkpoint["state_dict"] = {
+            prefix + name: stored[prefix + stored_name] for stored_name, name in names.items()
+        } | others
 
 
 def rise_and_fall(progress: float, schedule: str) -> float:
-    """The learning rate's factor in (0, 1] when `progress` of the training is done."""
+    """The factor on the learning rate, in [0, 1].
+
+    Args:
+        progress: the share of the training that is done, in [0, 1].
+        schedule: "constant" or "cosine".
+    """
     if schedule == "constant":
         return 1.0
     return min(1.0, progress / 0.01 + 0.01) * 0.5 * (1 + cos(pi * progress))
@@ -128,10 +140,17 @@ def rise_and_fall(progress: float, schedule: str) -> float:
 def trainer_of(
     recipe: Recipe, recorder: "Recorder", *, accelerator: str, devices: int | str, num_nodes: int
 ) -> lightning.Trainer:
-    """The loop for a recipe on these devices.
+    """The Lightning trainer of a recipe on some devices.
+
+    Args:
+        recipe: the settings of the training.
+        recorder: what records curves and checkpoints.
+        accelerator: the kind of device: "auto", "cpu", "gpu" or "mps".
+        devices: the number of devices, or "auto".
+        num_nodes: the number of machines.
 
     Raises:
-        ValueError: if the devices cannot be had, or the recipe not trained on several.
+        ValueError: if the devices are not there, or the recipe cannot be trained on several.
     """
     with quiet():
         try:
@@ -162,7 +181,7 @@ def trainer_of(
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keeps the engine's chatter away."""
+    """Silences the messages and warnings of Lightning."""
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():
@@ -178,7 +197,7 @@ def quiet() -> Iterator[None]:
 
 
 def reuse_memory() -> None:
-    """Has glibc keep what a step frees for the next one, instead of giving it back and faulting it in again."""
+    """Makes glibc keep the memory that a step frees, instead of returning it to the system."""
     if platform.system() == "Linux" and platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
         m_trim_threshold, m_mmap_threshold = -1, -3
@@ -187,12 +206,12 @@ def reuse_memory() -> None:
 
 
 class Recorder(Callback):
-    """Records curves and checkpoints, shows progress, stops when asked and on a loss that is not finite.
+    """Records curves and checkpoints, shows progress, stops after a signal or a loss that is not finite.
 
     Args:
-        engine: which is trained.
-        path: of the run's folder; None: nothing is written.
-        progress: whether to show a line.
+        engine: the model in training, and its objective.
+        path: the run's folder; None: nothing is written.
+        progress: whether to show a progress line.
     """
 
     def __init__(self, engine: Engine, path: Path | None, *, progress: bool):
@@ -202,11 +221,11 @@ class Recorder(Callback):
         columns += [f"fade_{level}" for level in range(1, engine.model.num_levels + 1)]
         self.curves = Curves(None if path is None else path / METRICS, columns)
         self.line: ProgressLine | None = None
-        self.told_of: set[int] = set()  # levels
+        self.warned_levels: set[int] = set()
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Has a signal stop the training after the step at hand, and ends the line at last."""
+        """Makes a signal stop the training after the current step; closes the progress line at the end."""
         with self.interrupts.caught():
             try:
                 yield
@@ -215,14 +234,14 @@ class Recorder(Callback):
                     self.line.stop()
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Starts the clock, and takes the curves up where the checkpoint left them."""
-        self.interrupts.catch()  # again: the engine has put its own in their place, and removes them itself
+        """Starts the clock, and goes on with the curves from the checkpoint."""
+        self.interrupts.catch()  # again, because Lightning has set its own handlers
         self.at = self.saved_at = self.logged_at = time.monotonic()
         self.logged_step = trainer.global_step
         if trainer.is_global_zero:
             self.curves.keep_until(trainer.global_step)
             self.line = ProgressLine() if self.progress else None
-        trainer.should_stop = self.engine.progress() >= 1  # all was done, but for what comes after the training
+        trainer.should_stop = self.engine.progress() >= 1  # a checkpoint after the last step
 
     def on_train_batch_end(
         self,
@@ -232,13 +251,13 @@ class Recorder(Callback):
         batch: Batch,
         batch_idx: int,
     ) -> None:
-        """Now and then logs, saves, and decides whether to go on."""
+        """Logs and saves at intervals, and decides whether to stop."""
         now = time.monotonic()
         self.engine.seconds += now - self.at
         self.at = now
         step, done = trainer.global_step, self.engine.progress() >= 1
         if trainer.world_size > 1 and step % LOG_EVERY and not done:
-            return  # several devices agree on stopping and saving, which costs a message, only now and then
+            return  # several devices agree only at intervals, because each time costs a message
         stop = _any(trainer, self.interrupts.asked)
         if step % LOG_EVERY == 0 or done or stop:
             self._log(trainer, step, now, len(batch.x))
@@ -264,17 +283,17 @@ class Recorder(Callback):
             self.line.show(step, self.engine.progress(), self.engine.seconds, speed, named)
         settled = step >= 10 * LOG_EVERY and step % LOG_EVERY == 0 and self.engine.progress() >= SETTLED
         if settled and min(fade) == 1 and self.path is not None:
-            self._tell_of_shortages([named.get(f"rate_{number}") for number in range(1, len(fade) + 1)])
+            self._warn_of_shortages([named.get(f"rate_{number}") for number in range(1, len(fade) + 1)])
 
-    def _tell_of_shortages(self, nats: Sequence[float | None]) -> None:
-        """Says once a sitting of every level that it is dead, starved or too large."""
+    def _warn_of_shortages(self, nats: Sequence[float | None]) -> None:
+        """Warns of each level that is dead, starved or too large, once per call of `train`."""
         for number, (rate, mean) in enumerate(zip(nats, self.engine.means, strict=False), start=1):
             level = {"level": number, "code_size": mean.shape[1], "kl_nats": rate, "active_units": count_active(mean)}
             warning = shortage(level)
-            if warning and number not in self.told_of:
-                self.told_of.add(number)
+            if warning and number not in self.warned_levels:
+                self.warned_levels.add(number)
                 if self.line:
-                    self.line.say(warning)
+                    self.line.print(warning)
                 else:
                     warnings.warn(warning, stacklevel=2)
 

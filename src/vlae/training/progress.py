@@ -1,4 +1,4 @@
-"""How far a training is, on one live line."""
+"""The progress of a training, on one line."""
 
 import sys
 from collections.abc import Mapping
@@ -7,24 +7,27 @@ from itertools import groupby
 from vlae.objectives.base import TITLES, split_term
 
 
-def described(terms: Mapping[str, float]) -> str:
-    """The terms of an objective on one line, those of the levels side by side.
+def terms_text(terms: Mapping[str, float]) -> str:
+    """The terms of an objective as one line of text, with the levels side by side.
+
+    Args:
+        terms: the value of each term, by name, in nats per datum.
 
     Examples:
-        >>> described({"distortion": 12.34, "rate_1": 1.5, "rate_2": 3.0})
+        >>> terms_text({"distortion": 12.34, "rate_1": 1.5, "rate_2": 3.0})
         'distortion 12.34 · KL 1.5 3.0 nats'
     """
     parts = []
-    for what, of_it in groupby(terms, key=lambda name: split_term(name)[0]):
-        names = list(of_it)
+    for term, names_of_term in groupby(terms, key=lambda name: split_term(name)[0]):
+        names = list(names_of_term)
         by_level = split_term(names[0])[1] is not None
         values = " ".join(f"{terms[name]:.1f}" if by_level else f"{terms[name]:.4g}" for name in names)
-        parts.append(f"{TITLES.get(what, what.replace('_', ' '))} {values}{' nats' * (what == 'rate')}")
+        parts.append(f"{TITLES.get(term, term.replace('_', ' '))} {values}{' nats' * (term == 'rate')}")
     return " · ".join(parts)
 
 
 class ProgressLine:
-    """A live line: how far, how fast, the terms of the loss, time left. A plain line now and then elsewhere."""
+    """Shows progress, time left, speed and terms on a live line in a terminal; elsewhere, prints a line at times."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -39,26 +42,30 @@ class ProgressLine:
         self.bar.start()
 
     def show(self, step: int, done: float, seconds: float, speed: float, terms: Mapping[str, float]) -> None:
-        """Shows what was measured.
+        """Updates the line.
 
         Args:
-            step: of the training.
-            done: share of the training, in [0, 1].
-            seconds: that this has taken.
+            step: the number of the step.
+            done: the share of the training that is done, in (0, 1].
+            seconds: the training time so far.
             speed: data per second.
-            terms: of the objective, by name.
+            terms: the value of each term, by name, in nats per datum.
         """
         left = int(seconds * (1 - done) / done)
-        line = f"{left // 60}:{left % 60:02d} left · {speed:,.0f} images/s · {described(terms)}"
+        line = f"{left // 60}:{left % 60:02d} left · {speed:,.0f} images/s · {terms_text(terms)}"
         self.bar.update(self.task, completed=done, line=line)
         if not self.live and (done >= self.next_line or done >= 1):
             self.next_line = done + 0.05
             print(f"step {step} ({done:.0%}) · {line}", file=sys.stderr, flush=True)
 
-    def say(self, text: str) -> None:
-        """Says something above the line."""
+    def print(self, text: str) -> None:
+        """Prints a text above the line.
+
+        Args:
+            text: the text.
+        """
         self.bar.console.print(text, highlight=False)
 
     def stop(self) -> None:
-        """Leaves the line as it is."""
+        """Stops updating the line."""
         self.bar.stop()

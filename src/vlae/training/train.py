@@ -1,4 +1,4 @@
-"""Trains a recipe on data: `train` into a run's folder, `fit` in memory."""
+"""Trains a recipe on data: `train` writes a run's folder, `fit` works in memory."""
 
 import platform
 import sys
@@ -22,18 +22,24 @@ from vlae.models.base import LatentModel
 from vlae.recipes import Recipe, build
 from vlae.renamed import renamed
 from vlae.runs.layout import CHECKPOINT, MODEL, RunError, new_folder
-from vlae.runs.run import Run, read_recipe, save, write_recipe
+from vlae.runs.run import Run
+from vlae.runs.store import Results, read_recipe, write_recipe, write_results
 from vlae.training.batches import Batches
 from vlae.training.loop import Engine, Recorder, is_leader, quiet, reuse_memory, trainer_of
 
 NUM_EXAMPLES = 64
+"""How many held-out data are stored in a run's folder."""
 
 
 class Stopped(KeyboardInterrupt):
-    """Training was interrupted by the user; what is done is kept."""
+    """The user interrupted the training; a checkpoint is kept.
+
+    Args:
+        what: what was stopped, and where.
+        advice: how to go on.
+    """
 
     def __init__(self, what: str, advice: str = "go on with the same command and --resume"):
-        """Says what was stopped, and how to go on."""
         super().__init__(f"{what}; {advice}")
         self.what = what
 
@@ -59,25 +65,26 @@ def train(
     progress: bool = True,
     **settings: Any,
 ) -> Run:
-    """Trains a ladder and leaves a run folder with its weights and curves (`vlae.train`: and its figures and page).
+    """Trains a ladder and writes a run's folder with weights and curves; `vlae.train` adds figures and the page.
 
     Args:
-        source: anything `vlae.data.load` takes.
-        out: the run's folder; None: runs/ and the source's name.
-        recipe: the name of a recipe, or one made before for data of this shape.
-        code_sizes: sizes of the levels' codes, level 1 first; None: the recipe's own.
-        deep_heads: for the paper's recipes, heads that re-encode the level below, as the authors' do.
+        source: a folder, a file, a name, an array or `Images`: anything that `vlae.data.load` reads.
+        out: the run's folder, new or empty; None: runs/ and the name of the source.
+        recipe: the name of a recipe; or a recipe for data of this shape.
+        code_sizes: dimensions of each level's code, level 1 first; None: the default of the recipe.
+        deep_heads: whether each posterior encodes h_{l-1} again with layers of its own, like the authors' code; only
+            for the paper's recipes.
         size: side of the square images, 8 to 256 pixels; None: pictures of one size up to 64 pixels keep it, others
             become 64 × 64.
         crop: side in pixels of the square cut from the middle of each picture before it is resized; None: all of it.
         channels: 1 (grey), 2 (grey, alpha), 3 (colour) or 4 (colour, alpha); None: 1 if all pictures are grey, else 3.
-        layout: how an array is laid out, where its shape does not tell: "NHW", "NHWC" or "NCHW".
-        key: the array of an .npz file, or the column of a table, that holds the data.
-        limit: train on at most so many.
-        resume: go on with the unfinished run in `out`, which keeps the recipe it has.
-        accelerator: of the engine: "auto", "cpu", "gpu", "mps".
-        devices: how many, or "auto".
-        num_nodes: how many machines.
+        layout: the order of an array's axes, if its shape leaves it open: "NHW", "NHWC" or "NCHW".
+        key: the name of the array in an .npz file, or of the column in a table.
+        limit: train on at most this many data; None: all.
+        resume: go on with the unfinished run in `out`, with the recipe that it was begun with.
+        accelerator: the kind of device: "auto", "cpu", "gpu" or "mps".
+        devices: the number of devices, or "auto".
+        num_nodes: the number of machines.
         progress: show a progress bar.
         settings: any field of `Training`, `Objective` or `Likelihood`: steps, minutes, batch_size, learning_rate,
             precision, seed, beta, growth, family, scale, …
@@ -87,10 +94,11 @@ def train(
 
     Raises:
         DataError: if the source cannot be read, or holds too little.
-        ValueError: if the recipe cannot be had on this data, or the devices not on this machine.
-        RunError: if the folder holds something already, or nothing to resume, or cannot be written.
-        Stopped: after Ctrl-C; the run can be resumed.
-        NotFiniteError: if a term of the loss is not finite; the last good checkpoint stays.
+        ValueError: if the recipe does not fit the data, or the machine lacks the devices.
+        RunError: if the folder is not empty, or there is nothing to resume.
+        WriteError: if a file cannot be written.
+        Stopped: after Ctrl-C; `resume` goes on from there.
+        NotFiniteError: if a term of the loss is not finite; the last checkpoint is kept.
     """
     path = Path(out) if out is not None else Path("runs") / source_name(source)
     reading: dict[str, Any] = {"size": size, "crop": crop, "channels": channels, "layout": layout, "key": key}
@@ -114,7 +122,7 @@ def train(
         engine = Engine(build(chosen, mean=mean, stddev=stddev), chosen)
         recorder = Recorder(engine, path, progress=progress)
         trainer = trainer_of(chosen, recorder, accelerator=accelerator, devices=devices, num_nodes=num_nodes)
-        data = {"source": _say(source), **reading}
+        data = {"source": _source_text(source), **reading}
         if not resume and is_leader():
             write_recipe(path, chosen, data)
 
@@ -129,21 +137,20 @@ def train(
     if progress and is_leader():
         print("measuring on held-out data", file=sys.stderr, flush=True)
     model = engine.model.to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
-    summary, examples = summarise(model, held_out.values), np.array(held_out.values[:NUM_EXAMPLES])
-    run = Run(path=path, recipe=chosen, model=model, data=data, summary=summary, examples=examples)
+    results = Results(model, summarise(model, held_out.values), np.array(held_out.values[:NUM_EXAMPLES]))
     if is_leader():
-        save(run)
+        write_results(path, results)
         checkpoint.unlink(missing_ok=True)
-    return run
+    return Run(path=path, recipe=chosen, data=data, **results._asdict())
 
 
 def fit(values: np.ndarray, recipe: Recipe, *, labels: np.ndarray | None = None) -> LatentModel:
-    """Trains a recipe on data in memory, on one processor; writes nothing, says nothing, leaves the seeds as they were.
+    """Trains a recipe on data in memory, on the CPU. It writes no file, prints nothing and restores the global seeds.
 
     Args:
-        values: uint8 images or floats in [0, 1], (N, C, H, W), or float32 vectors (N, D); N at least 2.
-        recipe: for data of that shape.
-        labels: int64 (N,), -1 where the class is not known, for an objective that looks at them.
+        values: uint8 images or floats in [0, 1], (N, C, H, W); or float32 vectors (N, D). N is at least 2.
+        recipe: a recipe for data of this shape.
+        labels: the class of each datum, int64 (N,), -1 if it is unknown; for an objective that uses labels.
 
     Returns:
         The model, in eval mode.
@@ -167,14 +174,19 @@ def fit(values: np.ndarray, recipe: Recipe, *, labels: np.ndarray | None = None)
 
 
 def source_name(source: Any) -> str:
-    """What a source is called where folders are named after it."""
+    """The name of a source, for the name of a run's folder.
+
+    Args:
+        source: a folder, a file, a name, an array or `Images`.
+    """
     if not isinstance(source, str | Path):
         return "array"
     path = Path(source)
     return path.resolve().stem or "data" if path.exists() else path.name.replace(":", "-")
 
 
-def _say(source: Any) -> str:
+def _source_text(source: Any) -> str:
+    """The source as recipe.json records it."""
     if isinstance(source, Images):
         return source.source
     return str(source).rstrip("/") or "/" if isinstance(source, str | Path) else "an array"
@@ -183,14 +195,16 @@ def _say(source: Any) -> str:
 def _unfinished(
     path: Path, source: Any, reading: Mapping[str, Any], code_sizes: Sequence[int] | None, settings: Mapping[str, Any]
 ) -> tuple[Recipe, dict[str, Any]]:
-    """The recipe of a run to go on with, and how its data is read; what is asked for may not differ from these."""
+    """The recipe of an unfinished run and how its data is read; other settings than these are refused."""
     if not path.is_dir():
         raise RunError(f"there is no run in {path} to resume; leave --resume out to begin one")
     recipe, data = read_recipe(path)
     if (path / MODEL).exists():
         raise RunError(f"the run in {path} is finished; there is nothing to resume")
-    if (begun_on := data.pop("source")) != _say(source):
-        raise RunError(f"the run in {path} was begun on {begun_on}, not on {_say(source)}; give that, or another --out")
+    if (begun_on := data.pop("source")) != _source_text(source):
+        raise RunError(
+            f"the run in {path} was begun on {begun_on}, not on {_source_text(source)}; give that, or another --out"
+        )
     changed = [name for name, value in reading.items() if value not in (None, data.get(name))]
     changed += [name for name, value in settings.items() if recipes.adjust(recipe, **{name: value}) != recipe]
     if code_sizes is not None and tuple(code_sizes) != recipe.code_sizes:
@@ -216,7 +230,7 @@ def _choose(
     if isinstance(recipe, str):
         recipe = recipes.make(recipe, shape, code_sizes=code_sizes, deep_heads=deep_heads)
     elif code_sizes is not None or deep_heads:
-        raise ValueError("code_sizes and deep_heads choose a recipe's levels; a recipe made before has its own")
+        raise ValueError("code_sizes and deep_heads choose a recipe's levels; here the recipe has them already")
     recipe = recipes.adjust(recipe, **settings)
     if recipe.training.precision == "bf16" and not torch.cuda.is_available() and _lacks_bf16():
         warnings.warn("this processor has no bf16 arithmetic: bf16 will be many times slower than fp32", stacklevel=3)
@@ -231,5 +245,5 @@ def _lacks_bf16() -> bool:
 def _statistics(values: np.ndarray) -> tuple[Tensor, Tensor]:
     values = np.asarray(values, np.float64)
     stddev = values.std(0)
-    stddev[stddev < 1e-12] = 1.0  # a constant column stays what it is
+    stddev[stddev < 1e-12] = 1.0  # a constant dimension is not scaled
     return torch.as_tensor(values.mean(0), dtype=torch.float32), torch.as_tensor(stddev, dtype=torch.float32)

@@ -1,0 +1,148 @@
+"""Reads and writes the files of a run's folder; their names are in `vlae.runs.layout`."""
+
+import csv
+import json
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from vlae.atomic import whole
+from vlae.models.base import LatentModel
+from vlae.recipes.recipe import Recipe
+from vlae.runs import safe_load
+from vlae.runs.layout import EXAMPLES, METRICS, MODEL, RECIPE, SUMMARY, RunError
+
+VERSIONS = ("vlae", "torch", "lightning", "numpy")
+"""The packages whose versions recipe.json records."""
+
+
+class Results(NamedTuple):
+    """What a training leaves behind."""
+
+    model: LatentModel
+    """The trained model, on the CPU."""
+    summary: dict[str, Any]
+    """Numbers on held-out data, from `vlae.evaluation.rates.summarise`."""
+    examples: np.ndarray
+    """Held-out data, uint8 (n, C, H, W) or float32 (n, D)."""
+
+
+def write_recipe(path: Path, recipe: Recipe, data: dict[str, Any]) -> None:
+    """Writes recipe.json: all that is needed to train the run again.
+
+    Args:
+        path: the run's folder.
+        recipe: the settings of the training.
+        data: the source of the data and the settings with which it is read.
+
+    Raises:
+        WriteError: if the file cannot be written.
+    """
+    record = {
+        **recipe.as_dict(),
+        "data": data,
+        "versions": {name: version(name) for name in VERSIONS},
+        "machine": {
+            "python": platform.python_version(),
+            "system": platform.platform(),
+            "threads": torch.get_num_threads(),
+        },
+    }
+    with whole(path / RECIPE) as file:
+        file.write_text(json.dumps(record, indent=2))
+
+
+def read_recipe(path: Path) -> tuple[Recipe, dict[str, Any]]:
+    """The recipe of a run and how its data is read, whether the run is finished or not.
+
+    Args:
+        path: the run's folder.
+
+    Raises:
+        RunError: if the folder holds no run.
+    """
+    try:
+        record = safe_load.read_json(path / RECIPE, limit=safe_load.MAX_RECIPE)
+        recipe, data = Recipe.from_dict(record), record["data"]
+        if not isinstance(data, dict) or not isinstance(data.get("source"), str):
+            raise ValueError("it does not name the source of the data")
+        return recipe, data
+    except FileNotFoundError as error:
+        raise RunError(f"{path} holds no run: there is no {RECIPE} in it") from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise RunError(f"{path / RECIPE} cannot be read: {first_line(error)}") from error
+
+
+def write_results(path: Path, results: Results) -> None:
+    """Writes the results of a training. The weights come last: a run that has its weights has everything.
+
+    Args:
+        path: the run's folder.
+        results: the model, its summary and its examples.
+
+    Raises:
+        WriteError: if a file cannot be written.
+    """
+    from safetensors.torch import save as to_bytes
+
+    with whole(path / EXAMPLES) as file, file.open("wb") as stream:
+        np.save(stream, results.examples, allow_pickle=False)
+    with whole(path / SUMMARY) as file:
+        file.write_text(json.dumps(results.summary, indent=2))
+    for leftover in path.glob(".*.[0-9]*"):  # a process that was killed may leave a file half-written
+        leftover.unlink()
+    with whole(path / MODEL) as file:
+        file.write_bytes(to_bytes({name: tensor.contiguous() for name, tensor in results.model.state_dict().items()}))
+
+
+def read_results(path: Path, recipe: Recipe, *, with_examples: bool = True) -> Results:
+    """The results of a finished training.
+
+    Args:
+        path: the run's folder.
+        recipe: the run's recipe.
+        with_examples: whether to read the held-out examples; without them there are none (n = 0).
+
+    Raises:
+        ValueError: if a file is damaged, or does not fit the recipe.
+        OSError: if a file cannot be read.
+    """
+    model = safe_load.read_model(path / MODEL, recipe)
+    summary = safe_load.read_json(path / SUMMARY)
+    examples = safe_load.read_examples(path / EXAMPLES if with_examples else None, recipe)
+    return Results(model, summary, examples)
+
+
+def read_curves(path: Path) -> dict[str, list[float]]:
+    """The training curves in metrics.csv: for each column, its values from the first row to the last.
+
+    Args:
+        path: the run's folder.
+    """
+    with (path / METRICS).open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    return {name: [float(row[name]) for row in rows] for name in (rows[0] if rows else {})}
+
+
+def read_evaluation(file: Path) -> dict[str, Any]:
+    """The measurements in an evaluation.json.
+
+    Args:
+        file: of `vlae evaluate`.
+
+    Raises:
+        ValueError: if the file is damaged or incomplete.
+    """
+    evaluation = safe_load.read_json(file)
+    if not {"levels", "complexity", "not_defined", "protocol"} <= set(evaluation):
+        raise ValueError("it is incomplete, or of another version")
+    return evaluation
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error's message, or the name of its class if it has no message."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

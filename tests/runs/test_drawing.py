@@ -1,0 +1,43 @@
+"""Figures of a run, found by name."""
+
+import numpy as np
+import pytest
+
+from vlae.errors import NotDefinedError
+from vlae.models.ladder import VLAE, Level
+from vlae.runs.drawing import check_kind, draw_figure
+from vlae.runs.layout import RunError
+
+
+@pytest.fixture
+def model():
+    return VLAE((1, 8, 8), [Level(code_size=2, convolutions=((4, 2),)), Level(code_size=2, dense=(8,))]).eval()
+
+
+def drawn(model, kind, num_examples=4, **options):
+    examples = np.zeros((num_examples, 1, 8, 8), np.uint8)
+    return draw_figure(kind, model=model, examples=examples, history={}, options=options, name="a run")
+
+
+def test_a_figure_is_an_array_of_pixels(model):
+    picture = drawn(model, "samples", num=2)
+    assert picture.dtype == np.uint8 and picture.shape[2] == 3
+
+
+def test_options_reach_the_drawing_function(model):
+    assert drawn(model, "levels", num=3).shape[1] > drawn(model, "levels", num=2).shape[1]
+
+
+def test_figures_that_cannot_be_drawn_are_refused(model):
+    with pytest.raises(ValueError, match="no figure 'lvls'; choose one of levels, samples"):
+        check_kind("lvls", from_image=False)
+    with pytest.raises(ValueError, match="does not start from one image"):
+        check_kind("mix", from_image=True)
+    with pytest.raises(ValueError, match="has no option span; it has num, seed"):
+        drawn(model, "samples", span=3)
+    with pytest.raises(RunError, match="a run was shared without examples; a 'mix' figure needs some"):
+        drawn(model, "mix", num_examples=0)
+    model.lacks = {"encoder": "it is a generator"}
+    with pytest.raises(NotDefinedError, match="it is a generator"):
+        drawn(model, "reconstructions")
+    assert isinstance(drawn(model, "samples", num=2), np.ndarray)
