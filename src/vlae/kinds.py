@@ -4,6 +4,7 @@ A family is an abstract frozen dataclass. Each kind is a subclass with a name, b
 a kind, define its class: no other code needs to know it.
 """
 
+import sys
 from abc import ABC
 from collections.abc import Mapping
 from dataclasses import fields
@@ -32,7 +33,7 @@ class Kind(ABC):
             cls._kinds = {}
         elif kind is not None:
             other = cls._kinds.get(kind)
-            if other is not None and (other.__module__, other.__qualname__) != (cls.__module__, cls.__qualname__):
+            if other is not None and _origin(other) != _origin(cls):
                 raise ValueError(
                     f"there is a kind {kind!r} already, {other.__module__}.{other.__qualname__}; rename one"
                 )
@@ -81,3 +82,9 @@ class Kind(ABC):
         """
         fields_of_kind = dict(settings)
         return cls.of_kind(fields_of_kind.pop("kind"))(**fields_of_kind)
+
+
+def _origin(kind: type[Any]) -> tuple[str, str]:
+    """The file and the name of a class; a module that is run and imported too is one file."""
+    module = sys.modules.get(kind.__module__)
+    return getattr(module, "__file__", None) or kind.__module__, kind.__qualname__

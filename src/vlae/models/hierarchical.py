@@ -4,6 +4,7 @@ Both have the generative model p(z_L) Π p(z_l|z_{l+1}) r(x|z_1), in which x dep
 inference. A plain VAE is a ladder whose only code is at the top: see the recipe `vae`.
 """
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -69,6 +70,11 @@ class _Hierarchy(LatentModel):
         self.likelihood = likelihood.build(self.shape)
         self.lacks = likelihood.lacks()
         self.stddev_form = blocks.stddev
+        self._build_inference(levels, blocks)
+
+    @abstractmethod
+    def _build_inference(self, levels: Sequence[Level], blocks: Blocks) -> None:
+        """Makes the networks by which the model infers, beside those of level 1."""
 
     def bits_per_dimension(self, nats: float) -> float | None:
         """Bits per dimension (per channel of each pixel) of an image, as the likelihood's family defines them.
@@ -133,17 +139,7 @@ class HierarchicalVAE(_Hierarchy):
         [(4, 3), (4, 2)]
     """
 
-    def __init__(
-        self,
-        shape: Shape,
-        levels: Sequence[Level],
-        *,
-        blocks: Blocks = Blocks(),
-        likelihood: Likelihood = Gaussian(),
-        mean: Tensor | float = 0.5,
-        stddev: Tensor | float = 0.25,
-    ):
-        super().__init__(shape, levels, blocks=blocks, likelihood=likelihood, mean=mean, stddev=stddev)
+    def _build_inference(self, levels: Sequence[Level], blocks: Blocks) -> None:
         self.recognisers = nn.ModuleList(
             _dense(below.code_size, level.dense, 2 * level.code_size, blocks) for below, level in pairwise(levels)
         )
@@ -213,17 +209,7 @@ class LadderVAE(_Hierarchy):
         [(4, 3), (4, 2)]
     """
 
-    def __init__(
-        self,
-        shape: Shape,
-        levels: Sequence[Level],
-        *,
-        blocks: Blocks = Blocks(),
-        likelihood: Likelihood = Gaussian(),
-        mean: Tensor | float = 0.5,
-        stddev: Tensor | float = 0.25,
-    ):
-        super().__init__(shape, levels, blocks=blocks, likelihood=likelihood, mean=mean, stddev=stddev)
+    def _build_inference(self, levels: Sequence[Level], blocks: Blocks) -> None:
         self.climbs, self.estimates = nn.ModuleList(), nn.ModuleList()
         units = self.bottom.features.num_features
         for level in levels[1:]:
