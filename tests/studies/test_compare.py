@@ -1,3 +1,4 @@
+import csv
 import json
 from dataclasses import replace
 
@@ -39,6 +40,10 @@ def test_leaves_table_figure_and_numbers(compared, out):
     assert (folder / comparison.TABLE).read_text().strip() == compared.as_text()
     with Image.open(folder / comparison.FIGURE) as picture:
         assert picture.width > 600
+    rows = list(csv.reader((folder / comparison.ROWS).open(newline="")))
+    assert rows[0] == ["data", "system", "run", "measure", "value"]
+    errors = [float(row[4]) for row in rows if row[1] == next(iter(compared.systems)) and row[3] == "squared error"]
+    assert errors == compared.measures()["squared error"][next(iter(compared.systems))]
     kept = json.loads((folder / comparison.NUMBERS).read_text())
     assert kept["measures"] == compared.measures() and set(kept["runs"]) == {"vae", "lean"}
     assert kept["recipes"]["lean"]["training"]["steps"] == 80
@@ -87,6 +92,10 @@ def test_nothing_is_measured_twice(compared, source, out, monkeypatch):
 def test_another_protocol_is_measured_again(compared, source, out, monkeypatch):
     run = compared.systems["lean"][0]
     file = run.path / "evaluation.json"
+    rows = list(csv.reader((folder / comparison.ROWS).open(newline="")))
+    assert rows[0] == ["data", "system", "run", "measure", "value"]
+    errors = [float(row[4]) for row in rows if row[1] == next(iter(compared.systems)) and row[3] == "squared error"]
+    assert errors == compared.measures()["squared error"][next(iter(compared.systems))]
     kept = json.loads(file.read_text())
     file.write_text(json.dumps(kept | {"protocol": kept["protocol"] | {"probe_fit_share": 0.5}}))
     measured = []

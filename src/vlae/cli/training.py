@@ -48,7 +48,7 @@ def train(
     capacity: str | None = None,
     mmd: str | None = None,
     growth: Literal["ladder", "top-down", "bottom-up", "joint"] | None = None,
-    family: Literal["gaussian", "laplace", "bernoulli"] | None = None,
+    family: str | None = None,
     scale: str | None = None,
     seed: int | None = None,
     resume: Annotated[bool, Parameter(negative=())] = False,
@@ -81,7 +81,7 @@ def train(
         mmd: Weight of the discrepancy between codes and prior: one number, or one per level, separated by commas. By
             default, the recipe's own.
         growth: Order in which the levels fade in; by default the recipe's own.
-        family: Likelihood of the data given the codes; by default the recipe's own.
+        family: Likelihood of the data given the codes: gaussian, laplace or bernoulli; by default the recipe's own.
         scale: Scale of the likelihood: a number, "optimal" or "learned". By default, the recipe's own.
         seed: Seed of the weights, the order of the data and the codes; by default 0.
         resume: Continue the unfinished run in the folder with its own settings.

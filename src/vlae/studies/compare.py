@@ -1,5 +1,6 @@
 """Compares several systems on the same data, with the same budget and seeds, in one table and one figure."""
 
+import csv
 import json
 import warnings
 from collections.abc import Mapping, Sequence
@@ -23,7 +24,7 @@ from vlae.studies.train_alike import PRESETS, CodeSizes, RunsBySystem, are_recip
 from vlae.text_table import padded
 from vlae.training.train import source_name
 
-TABLE, FIGURE, NUMBERS = "comparison.md", "comparison.png", "comparison.json"
+TABLE, FIGURE, NUMBERS, ROWS = "comparison.md", "comparison.png", "comparison.json", "comparison.csv"
 UDR_ROWS = 2_000
 
 
@@ -61,6 +62,16 @@ class Comparison:
         }
         names = dict.fromkeys(name for rows in each.values() for row in rows for name in row)
         return {name: {system: [row.get(name) for row in rows] for system, rows in each.items()} for name in names}
+
+    def rows(self) -> list[tuple[str, str, str, str, float]]:
+        """Every number of the comparison: data, system, run, measure, value; what is not defined has no row."""
+        return [
+            (self.source, system, run.name, measure, value)
+            for measure, values in self.measures().items()
+            for system, runs in self.systems.items()
+            for run, value in zip(runs, values[system], strict=True)
+            if value is not None
+        ]
 
     def as_text(self) -> str:
         """The table in Markdown: a row per measure and a column per system.
@@ -137,7 +148,7 @@ class Comparison:
             axes.set_xlabel("from simple to complex")
 
     def save(self, folder: Path) -> None:
-        """Writes comparison.md, comparison.png and comparison.json.
+        """Writes comparison.md, comparison.png, comparison.json, and comparison.csv with one number a row.
 
         Args:
             folder: where to; it is made if need be.
@@ -151,6 +162,8 @@ class Comparison:
             file.write_text(self.as_text() + "\n")
         with whole(folder / NUMBERS) as file:
             file.write_text(self.to_json())
+        with whole(folder / ROWS) as file, file.open("w", newline="") as stream:
+            csv.writer(stream).writerows([("data", "system", "run", "measure", "value"), *self.rows()])
         canvas.save(self.figure(), folder / FIGURE)
 
 
