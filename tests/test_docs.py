@@ -17,10 +17,13 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 @pytest.mark.parametrize("example", list(find_examples(*PAGES)), ids=str)
 def test_python_runs(example: CodeExample, eval_example: EvalExample, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    failure = ""
     try:
         eval_example.run_print_check(example)
-    except Exception as error:  # pytest cannot show lines of code that is in no file
-        pytest.fail(f"{type(error).__name__}: {error}", pytrace=False)
+    except Exception as error:  # pytest cannot show lines of code that is in no file, not even as a cause
+        failure = f"{type(error).__name__}: {error}"
+    if failure:
+        pytest.fail(failure, pytrace=False)
 
 
 def commands() -> list[str]:
