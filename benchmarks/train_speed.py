@@ -23,9 +23,10 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from vlae import recipes
-from vlae.objectives import Objective
+from vlae.objectives import ELBO
 from vlae.training import loop
-from vlae.training.train import train
+from vlae.training.batches import Batches
+from vlae.training.train import _lacks_bf16
 
 RECIPES: dict[str, Callable[[], recipes.Recipe]] = {
     "lean28": lambda: recipes.lean((1, 28, 28), code_sizes=(2, 2, 2)),
@@ -43,7 +44,7 @@ def usage() -> resource.struct_rusage:
     return resource.getrusage(resource.RUSAGE_SELF)
 
 
-class Timed(loop.Keeper):
+class Timed(loop.Recorder):
     """The engine's own callback, which also notes when each step ended, and what a checkpoint costs."""
 
     checkpoint = True  # in the first run alone: one a minute is real use, one a round is not
@@ -83,7 +84,7 @@ class Worker:
         with torch.autocast("cpu", torch.bfloat16, enabled=self.recipe.training.precision == "bf16"):
             forward = self.model(x)
             fade = (1.0,) * self.model.num_levels
-            return Objective().loss(forward, x, step=0, progress=0.0, fade=fade)[0]
+            return ELBO().weighted(forward, x, step=0, progress=0.0, fade=fade)[0]
 
     def facts(self) -> dict[str, float]:
         """Size, operations, and memory after a short run of the engine, before anything else is measured."""
@@ -107,9 +108,9 @@ class Worker:
         module = loop.Engine(self.model, recipe)
         Timed.marks = []
         with tempfile.TemporaryDirectory() as folder, loop.quiet():
-            keeper = Timed(module, Path(folder), progress=False)
-            trainer = loop.trainer_of(recipe, keeper, accelerator="cpu", devices=1, num_nodes=1)
-            trainer.fit(module, loop.Batches(self.values, recipe, trainer))
+            recorder = Timed(module, Path(folder), progress=False)
+            trainer = loop.trainer_of(recipe, recorder, accelerator="cpu", devices=1, num_nodes=1)
+            trainer.fit(module, Batches(self.values, None, recipe.training, trainer))
         return self._result(Timed.marks[-steps - 1], steps, Timed.marks[-1])
 
     def loop(self, steps: int, warm: int) -> dict[str, float]:
@@ -161,7 +162,7 @@ def machine(args: argparse.Namespace) -> None:
             if repeat >= 2:
                 gflops.setdefault(name, []).append(flop / (time.perf_counter() - start) / 1e9)
 
-    dtypes = {"fp32": torch.float32} | ({} if train._lacks_bf16() else {"bf16": torch.bfloat16})
+    dtypes = {"fp32": torch.float32} | ({} if _lacks_bf16() else {"bf16": torch.bfloat16})
     for kind, dtype in dtypes.items():
         a, b = torch.randn(2, side, side).to(dtype)
         measure(f"product {kind}", partial(torch.mm, a, b), 2 * side**3)
@@ -255,7 +256,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.quick:
         args.rounds, args.seconds = 2, 0.3
-    if args.precision == "bf16" and train._lacks_bf16():
+    if args.precision == "bf16" and _lacks_bf16():
         parser.error("no bf16 arithmetic on this processor; leave --precision out")
     if args.worker:
         kind, *name = args.worker
@@ -282,7 +283,7 @@ def main() -> None:
     print(f"{args.precision}; load average at start {load:.1f}; {args.rounds} rounds: median (min to max)\n")
     for name, values in gflops.items():
         print(f"- {name}: {spread(values)} GFLOP/s")
-    if train._lacks_bf16():
+    if _lacks_bf16():
         print("- no bf16 arithmetic on this processor")
     rows = [cells(result, limits) for result in results]
     for line in ["", rows[0], ["---"] * len(rows[0]), *(row.values() for row in rows)]:

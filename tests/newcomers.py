@@ -9,7 +9,7 @@ import vlae
 from vlae.objectives import frozen
 
 
-class Rows(vlae.LevelSettings, kind="rows"):
+class Rows(vlae.LevelSettings, kind="row-means"):
     def build(self, place, blocks):
         return RowsLevel(self.code_size, place.below)
 

@@ -113,22 +113,22 @@ def test_the_run_opens_and_everything_is_drawn_and_said(run):
     assert opened.recipe == run.recipe and opened.summary == run.summary
     record = json.loads((run.path / "recipe.json").read_text())["recipe"]
     kinds = [level["kind"] for level in record["levels"]]
-    assert (kinds, record["likelihood"]["kind"]) == (["rows", "plain"], "8-bit")
+    assert (kinds, record["likelihood"]["kind"]) == (["row-means", "plain"], "8-bit")
     codes = opened.encode(opened.examples)
     assert [code.shape[1] for code in codes] == [2, 3] and opened.decode(codes).max() <= 1
     result = vlae.evaluate(opened, images())
     bits = -result["elbo_nats"] / 64 / np.log(2)
     assert result["bits_per_dimension"] == pytest.approx(bits)
     written = page.write(opened).read_text()
-    assert "rows" in written and "critic gap" not in written
+    assert "row-means" in written and "critic gap" not in written
     for kind in ("levels", "mix", "progress", "traversal"):
         assert opened.figure(kind).size[0] > 50
     assert onnx.export(opened)["differences"]["images"] < 1e-4
 
 
 def test_a_run_of_a_kind_that_is_not_imported_is_named(run, monkeypatch):
-    monkeypatch.delitem(vlae.LevelSettings.kinds(), "rows")
-    with pytest.raises(RunError, match="there is no level 'rows'; choose one of plain, moments"):
+    monkeypatch.delitem(vlae.LevelSettings.kinds(), "row-means")
+    with pytest.raises(RunError, match="there is no level 'row-means'; choose one of plain, moments"):
         vlae.load(run.path)
 
 

@@ -41,3 +41,17 @@ def columns(rows: Sequence[Sequence[str]], *, align: Align = "left") -> str:
             1    26.91
     """
     return "\n".join("  ".join(row).rstrip() for row in padded(rows, align=align))
+
+
+def number(value: float | None, form: str) -> str:
+    """A number as text, or "not defined".
+
+    Args:
+        value: the number; None if it is not defined.
+        form: the format, such as ".2f".
+
+    Examples:
+        >>> number(0.256, ".2f"), number(None, ".2f")
+        ('0.26', 'not defined')
+    """
+    return "not defined" if value is None else f"{value:{form}}"

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from vlae.models.likelihoods import Bernoulli, Gaussian, Laplace, likelihood_of, positive
+from vlae.models.distributions import positive
+from vlae.models.likelihoods import Bernoulli, Gaussian, Laplace, likelihood_of
 
 ZERO, ONE = torch.tensor(0.0), torch.tensor(1.0)
 IMAGE, VECTOR = (1, 1, 1), (1,)

@@ -181,6 +181,7 @@ def similar(
         out: PNG file of the figure; by default figures/similar.png in the run's folder.
         table: Also write the table, with all columns of the index, to this new CSV file.
     """
+    from vlae.runs.layout import FIGURES
     from vlae.runs.run import load
     from vlae.search.index import Index
 
@@ -188,7 +189,7 @@ def similar(
     neighbours = Index.open(trained, index).similar(image, levels=level, num=num, where=where)
     if table is not None:
         neighbours.save_table(table)
-    path = out or trained.outputs / "figures" / "similar.png"
+    path = out or trained.outputs / FIGURES / "similar.png"
     neighbours.figure(path)
     print(f"{neighbours}\n{path}")
 
@@ -212,6 +213,7 @@ def mix(
         out: PNG file of the figure; by default figures/mixed.png in the run's folder.
     """
     from vlae.codes.mix import mix as mix_by_example
+    from vlae.runs.layout import FIGURES
     from vlae.runs.run import load
 
     examples: dict[int | tuple[int, ...], Any] = {}
@@ -221,6 +223,6 @@ def mix(
             raise ValueError(f"levels {levels} are given twice; give each level once")
         examples[chosen] = image
     trained = load(run)
-    path = out or trained.outputs / "figures" / "mixed.png"
+    path = out or trained.outputs / FIGURES / "mixed.png"
     mix_by_example(trained, examples, base=base).figure(path)
     print(path)

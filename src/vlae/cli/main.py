@@ -7,7 +7,7 @@ from typing import NoReturn
 from cyclopts import App, CycloptsError
 
 import vlae
-from vlae.cli import codes, evidence, sharing, training
+from vlae.cli import codes, results, sharing, training
 
 app = App(
     name="vlae",
@@ -18,14 +18,14 @@ app = App(
 )
 for command in (
     *(training.demo, training.train, training.data),
-    *(evidence.figure, evidence.evaluate, evidence.report, evidence.compare),
+    *(results.figure, results.evaluate, results.report, results.compare),
     *(codes.encode, codes.decode, codes.odd, codes.index, codes.similar, codes.mix),
     *(sharing.share, sharing.export, sharing.explore),
 ):
     app.command(command)
 
 study = App(name="study", help="Measure what the literature claims.")
-study.command(evidence.gibbs)
+study.command(results.gibbs)
 app.command(study)
 
 

@@ -159,7 +159,8 @@ def data(
 
 
 def _print_done(run: "Run") -> None:
-    from vlae.evaluation.rates import number
+    from vlae.runs.layout import FIGURES, REPORT
+    from vlae.text_table import number
     from vlae.training.loop import is_leader
 
     if not is_leader():
@@ -168,8 +169,8 @@ def _print_done(run: "Run") -> None:
     print(
         f"held-out squared error {number(run.summary['reconstruction'].get('mse'), '.4f')} per dimension; "
         f"KL of each level, 1 first: {levels} nats\n"
-        f"page      {run.path / 'report.html'}\n"
-        f"figures   {run.path / 'figures'}\n"
+        f"page      {run.path / REPORT}\n"
+        f"figures   {run.path / FIGURES}\n"
         f"next      vlae report {run.path}    measures what each level carries, and adds it to the page\n"
         f"          vlae explore {run.path}   a web page of it\n"
         f"          vlae figure {run.path} levels --seed 1\n"

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vlae.evaluation.rates import is_dead, number, shortage
+from vlae.evaluation.rates import is_dead, shortage
+from vlae.text_table import number
 
 TOPICS: Mapping[str, tuple[str, ...]] = {
     "colour": ("mean red", "mean green", "mean blue", "ink_red", "ink_green", "ink_blue", "background_red",

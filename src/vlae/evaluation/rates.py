@@ -211,20 +211,6 @@ def count_active(means: Float[Tensor, "n size"]) -> int:
     return int((variance > 0.01).sum())
 
 
-def number(value: float | None, form: str) -> str:
-    """A number as text, or "not defined".
-
-    Args:
-        value: the number; None if it is not defined.
-        form: the format, such as ".2f".
-
-    Examples:
-        >>> number(0.256, ".2f"), number(None, ".2f")
-        ('0.26', 'not defined')
-    """
-    return "not defined" if value is None else f"{value:{form}}"
-
-
 def is_dead(level: Mapping[str, Any]) -> bool:
     """Whether a level has a code that costs less than 0.1 nats.
 

@@ -1,17 +1,51 @@
 """Every kind of figure by its name. To add a kind, write a function and name it here.
 
 A figure is a function with a parameter `model`, `x` (held-out data) or `history` (of the training). Its other
-parameters are options.
+parameters are options. One with a parameter `start` can start from the codes of one image.
 """
 
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from vlae.figures.canvas import Picture
 from vlae.figures.curves import progress
 from vlae.figures.panels import levels, mix, reconstructions, samples, traversal
 
-KINDS: Mapping[str, Callable[..., Picture]] = MappingProxyType(
-    {figure.__name__: figure for figure in (levels, samples, reconstructions, traversal, mix, progress)}
-)
+
+@dataclass(frozen=True, kw_only=True)
+class FigureKind:
+    """A kind of figure.
+
+    Attributes:
+        draw: the function that draws it.
+        caption: a sentence that says what it shows.
+        examples: how many held-out data it needs; a figure with a parameter `x` needs at least 1.
+    """
+
+    draw: Callable[..., Picture]
+    caption: str
+    examples: int = 0
+
+    @property
+    def can_start(self) -> bool:
+        """Whether it can start from the codes of one image."""
+        return "start" in inspect.signature(self.draw).parameters
+
+
+KINDS: dict[str, FigureKind] = {
+    "levels": FigureKind(
+        draw=levels, caption="Each panel changes one level and keeps the others: what changes is what the level holds."
+    ),
+    "samples": FigureKind(draw=samples, caption="Pictures of codes drawn from the prior at every level."),
+    "reconstructions": FigureKind(
+        draw=reconstructions, caption="Held-out data above, their reconstructions below.", examples=1
+    ),
+    "traversal": FigureKind(
+        draw=traversal,
+        caption="One row per dimension of a code, from -2 to 2 standard deviations; all else is kept.",
+    ),
+    "mix": FigureKind(draw=mix, caption="The lower levels of A with the upper levels of B.", examples=2),
+    "progress": FigureKind(draw=progress, caption="The training: the terms of the objective, step by step."),
+}
 """Every kind of figure by its name."""

@@ -5,12 +5,13 @@ The noise has the shape of the code.
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import Distribution, Normal
+from torch.nn import functional
 
 
 class CodeDistribution(Distribution, ABC):
@@ -90,6 +91,16 @@ class NormalCode(Normal, CodeDistribution):
         return cls(torch.cat([part.mean for part in parts]), torch.cat([part.stddev for part in parts]))
 
 
+def no_code(num: int | torch.SymInt, device: torch.device) -> NormalCode:
+    """The distribution of a level without a code, of batch shape (num, 0).
+
+    Args:
+        num: the number of data.
+        device: where it shall lie.
+    """
+    return standard_normal(num, 0, device)
+
+
 def standard_normal(num: int | torch.SymInt, size: int, device: torch.device) -> NormalCode:
     """N(0, I) of batch shape (num, size).
 
@@ -100,3 +111,16 @@ def standard_normal(num: int | torch.SymInt, size: int, device: torch.device) ->
     """
     zeros = torch.zeros(num, size, device=device)
     return NormalCode(zeros, torch.ones_like(zeros))
+
+
+def positive(raw: Float[Tensor, "*any"], form: Literal["softplus", "sigmoid"]) -> Float[Tensor, "*any"]:
+    """Turns any number into a standard deviation above 0.
+
+    Args:
+        raw: the numbers; 0 becomes 1 ("softplus") or 0.501 ("sigmoid").
+        form: "softplus": log(1 + exp(raw + 0.54)), without upper limit. "sigmoid": sigmoid(raw) + 0.001, the form of
+            the authors' code, under which a posterior is hardly ever wider than the prior.
+    """
+    if form == "sigmoid":
+        return torch.sigmoid(raw) + 0.001
+    return functional.softplus(raw + 0.5413) + 1e-4  # softplus(0.5413) = 1

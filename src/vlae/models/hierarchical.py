@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from vlae.models.base import Codes, ForwardPass, LatentModel, check_code_sizes
-from vlae.models.distributions import NormalCode, standard_normal
+from vlae.models.distributions import NormalCode, positive, standard_normal
 from vlae.models.levels import Level, Place
-from vlae.models.likelihoods import Gaussian, Likelihood, positive
+from vlae.models.likelihoods import Gaussian, Likelihood
 from vlae.nn.layers import Blocks, block
 from vlae.shapes import Shape
 

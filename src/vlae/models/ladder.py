@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from vlae.models.base import Codes, ForwardPass, LatentModel, check_code_sizes
-from vlae.models.distributions import CodeDistribution, standard_normal
+from vlae.models.distributions import CodeDistribution, no_code
 from vlae.models.levels import LadderLevel, Level, LevelSettings, Place
 from vlae.models.likelihoods import Gaussian, Likelihood
 from vlae.nn.layers import Blocks
@@ -95,7 +95,7 @@ class VLAE(LatentModel):
             assert h is not None  # only the top level may lack g_l
             below, h = h, level.climb(h)
             posteriors.append(level.posterior(below, h))
-        empty = [standard_normal(x.shape[0], 0, x.device) for _ in self.code_sizes[len(self.levels) :]]
+        empty = [no_code(x.shape[0], x.device) for _ in self.code_sizes[len(self.levels) :]]
         return (*posteriors, *empty)
 
     def generate(self, codes: Codes) -> Distribution:
@@ -126,7 +126,7 @@ class VLAE(LatentModel):
             above: the codes of the levels above, (n, code size) each, level l+1 first; () at the top.
         """
         if level > len(self.levels):
-            return standard_normal(1, 0, self.mean.device)
+            return no_code(1, self.mean.device)
         return self.levels[level - 1].prior(above, self.mean)
 
     def forward(self, x: Float[Tensor, "n *shape"], fade: Float[Tensor, " levels"] | None = None) -> ForwardPass:
@@ -146,8 +146,9 @@ class VLAE(LatentModel):
         )
 
     def _descend(self, codes: Codes, fade: Tensor | None) -> Tensor:
-        z: Tensor | None = None
+        drawn: Tensor | None = None  # z̃_{l+1}, then z̃_l
         for number in range(len(self.levels), 0, -1):
-            z = self.levels[number - 1].descend(z, codes[number - 1], 1.0 if fade is None else fade[number - 1])
-        assert z is not None  # level 1 always returns a map
-        return z
+            grown = 1.0 if fade is None else fade[number - 1]
+            drawn = self.levels[number - 1].descend(drawn, codes[number - 1], grown)
+        assert drawn is not None  # level 1 always draws
+        return drawn

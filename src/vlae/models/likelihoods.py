@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from torch.distributions import Bernoulli as BernoulliDistribution
 from torch.distributions import Distribution, Independent, Normal
 from torch.distributions import Laplace as LaplaceDistribution
-from torch.nn import functional
 
 from vlae.kinds import Kind
 from vlae.shapes import Shape, is_image
@@ -134,7 +133,7 @@ class Gaussian(_Scaled, kind="gaussian"):
         Args:
             shape: shape of one datum, (channels, height, width) or (dimensions,).
         """
-        return GaussianLikelihood(self.scale, shape)
+        return GaussianDensity(self.scale, shape)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,7 +155,7 @@ class Laplace(_Scaled, kind="laplace"):
         Args:
             shape: shape of one datum, (channels, height, width) or (dimensions,).
         """
-        return LaplaceLikelihood(self.scale, shape)
+        return LaplaceDensity(self.scale, shape)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,7 +164,7 @@ class Bernoulli(Likelihood, kind="bernoulli"):
 
     num_values: ClassVar[int | None] = 2
 
-    def build(self, shape: Shape) -> "BernoulliLikelihood":
+    def build(self, shape: Shape) -> "BernoulliProbability":
         """Builds the module; its logits are the output of the decoder.
 
         Args:
@@ -178,7 +177,7 @@ class Bernoulli(Likelihood, kind="bernoulli"):
             raise ValueError(
                 "the Bernoulli likelihood is for images in [0, 1]; choose 'gaussian' or 'laplace' for vectors"
             )
-        return BernoulliLikelihood()
+        return BernoulliProbability()
 
 
 class ScaledHead(LikelihoodHead, ABC):
@@ -255,7 +254,7 @@ class ScaledHead(LikelihoodHead, ABC):
         return best
 
 
-class GaussianLikelihood(ScaledHead):
+class GaussianDensity(ScaledHead):
     """The Gaussian N(x̂, σ²).
 
     Args:
@@ -274,7 +273,7 @@ class GaussianLikelihood(ScaledHead):
         return error.square().mean().sqrt()
 
 
-class LaplaceLikelihood(ScaledHead):
+class LaplaceDensity(ScaledHead):
     """The Laplace density around x̂.
 
     Args:
@@ -293,7 +292,7 @@ class LaplaceLikelihood(ScaledHead):
         return error.abs().mean()
 
 
-class BernoulliLikelihood(LikelihoodHead):
+class BernoulliProbability(LikelihoodHead):
     """A Bernoulli distribution of every pixel."""
 
     def forward(
@@ -334,16 +333,3 @@ def likelihood_of(family: str, settings: Mapping[str, Any]) -> Likelihood:
     kind = Likelihood.of_kind(family)
     names = {field.name for field in fields(kind)}
     return kind(**{name: value for name, value in settings.items() if name in names})
-
-
-def positive(raw: Float[Tensor, "*any"], form: Literal["softplus", "sigmoid"]) -> Float[Tensor, "*any"]:
-    """Turns any number into a standard deviation above 0.
-
-    Args:
-        raw: the numbers; 0 becomes 1 ("softplus") or 0.501 ("sigmoid").
-        form: "softplus": log(1 + exp(raw + 0.54)), without upper limit. "sigmoid": sigmoid(raw) + 0.001, the form of
-            the authors' code, under which a posterior is hardly ever wider than the prior.
-    """
-    if form == "sigmoid":
-        return torch.sigmoid(raw) + 0.001
-    return functional.softplus(raw + 0.5413) + 1e-4  # softplus(0.5413) = 1

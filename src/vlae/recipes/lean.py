@@ -10,7 +10,7 @@ from vlae.models.likelihoods import Gaussian, Likelihood
 from vlae.objectives.elbo import ELBO
 from vlae.recipes.recipe import Recipe, Training
 from vlae.renamed import renamed
-from vlae.shapes import MAX_CHANNELS, MAX_SIDE, MIN_SIDE, Shape, is_image
+from vlae.shapes import MAX_CHANNELS, MAX_SIDE, MIN_SIDE, Shape, is_image, levels_with_code
 
 
 @renamed(codes="code_sizes")
@@ -71,7 +71,7 @@ def stacks_of(shape: Shape, code_sizes: Sequence[int], width: int) -> list[Stack
         return [Stack((), (8 * width,), 0, False) for _ in code_sizes]
     check_image(shape)
     halvings = max(1, ceil(log2(max(shape[1:]) / 4)))
-    highest = max(number for number, size in enumerate(code_sizes, start=1) if size)
+    highest = levels_with_code(code_sizes)[-1]
     side = min(shape[1:])
     stacks = []
     for number in range(1, len(code_sizes) + 1):

@@ -7,28 +7,18 @@ import base64
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image
-
 from vlae.atomic import whole, writing
 from vlae.evaluation import level_card
-from vlae.evaluation.rates import number, shortage
+from vlae.evaluation.rates import shortage
+from vlae.figures import thumbnails
+from vlae.figures.kinds import KINDS
 from vlae.figures.panels import panels
 from vlae.runs import layout
 from vlae.runs.run import Run
-
-CAPTIONS = {
-    "levels": "Each panel changes one level and holds the others: what moves is what that level carries.",
-    "samples": "Codes drawn from the prior at every level.",
-    "reconstructions": "Held-out data above, and what comes back from its codes below.",
-    "traversal": "One row per code dimension, from -2 to 2 standard deviations, everything else held.",
-    "mix": "The lower levels of A with the upper levels of B.",
-    "progress": "The training: distortion, and what every level's code costs.",
-}
+from vlae.text_table import number
 
 CONTENT_STYLE = """
 h2 { font-size: 1.15rem; font-weight: 600; margin: 2.2rem 0 .2rem; }
@@ -74,13 +64,11 @@ def write(run: Run, path: str | Path | None = None) -> Path:
     Raises:
         WriteError: if the page cannot be written.
     """
-    path = Path(path) if path is not None else run.outputs / "report.html"
-    needed = {"mix": 2, "reconstructions": 1}  # number of examples; a run may have been shared without them
-    for kind in CAPTIONS:
-        if kind in needed and "encoder" in run.model.lacks:
-            continue
-        if len(run.examples) >= needed.get(kind, 0):
-            run.figure(kind)
+    path = Path(path) if path is not None else run.outputs / layout.REPORT
+    for name, kind in KINDS.items():
+        able = not kind.examples or "encoder" not in run.model.lacks
+        if able and len(run.examples) >= kind.examples:  # a run may have been shared without any
+            run.figure(name)
     page = _page(run, content(run))
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -97,14 +85,14 @@ def content(run: Run) -> str:
     """
     evaluation = run.evaluation
     levels = _cards(run, evaluation) if evaluation else _levels(run)
-    kinds = [kind for kind in CAPTIONS if (run.outputs / "figures" / f"{kind}.png").exists()]
+    kinds = [kind for kind in KINDS if (run.outputs / layout.FIGURES / f"{kind}.png").exists()]
     sections = "".join(_section(run, kind) for kind in kinds)
-    return f"{_warnings(run, evaluation)}{levels}{_numbers(run, evaluation)}{sections}{_evidence(evaluation)}"
+    return f"{_warnings(run, evaluation)}{levels}{_numbers(run, evaluation)}{sections}{_measurements(evaluation)}"
 
 
 def _section(run: Run, kind: str) -> str:
-    picture = base64.b64encode((run.outputs / "figures" / f"{kind}.png").read_bytes()).decode()
-    caption = CAPTIONS[kind]
+    picture = base64.b64encode((run.outputs / layout.FIGURES / f"{kind}.png").read_bytes()).decode()
+    caption = KINDS[kind].caption
     return (
         f"<h2>{kind.capitalize()}</h2><p>{escape(caption)}</p>"
         f'<img alt="{escape(kind)}: {escape(caption)}" src="data:image/png;base64,{picture}">'
@@ -143,7 +131,7 @@ def _cards(run: Run, evaluation: Mapping[str, Any]) -> str:
     start = run.noise_of(run.examples[0]) if len(run.examples) and "encoder" not in run.model.lacks else None
     pictures = panels(run.model, num=4, start=start)
     return "".join(
-        f'<section class="card"><img alt="level {card.level} changes, the others hold" src="{_embedded(picture)}">'
+        f'<section class="card"><img alt="level {card.level} changes, the others hold" src="{thumbnails.png(picture)}">'
         f"<div><h2>Level {card.level} · {escape(card.title)}</h2>"
         f"<p>Level {card.level}: {escape(card.title)}: {escape(card.sentence)}</p>"
         f"{_facts(evaluation, card.level)}</div></section>"
@@ -169,12 +157,6 @@ def _facts(evaluation: Mapping[str, Any], number_of_level: int) -> str:
         for name, value in best
     )
     return f"<table>{facts}{bars}</table>"
-
-
-def _embedded(picture: np.ndarray) -> str:
-    stream = BytesIO()
-    Image.fromarray(picture).save(stream, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}"
 
 
 def _levels(run: Run) -> str:
@@ -212,7 +194,7 @@ def _numbers(run: Run, evaluation: Mapping[str, Any] | None) -> str:
     return _table(("held-out", "value"), rows)
 
 
-def _evidence(evaluation: Mapping[str, Any] | None) -> str:
+def _measurements(evaluation: Mapping[str, Any] | None) -> str:
     """How well every level predicts every statistic and factor, the complexity of each, and the protocol."""
     if not evaluation:
         return ""

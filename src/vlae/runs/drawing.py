@@ -12,9 +12,6 @@ from vlae.models.base import LatentModel
 from vlae.models.inference import as_input
 from vlae.runs.layout import RunError
 
-STARTED = ("levels", "traversal")
-"""The figures that can start from the codes of one image."""
-
 
 def check_kind(kind: str, *, from_image: bool) -> None:
     """Checks that there is such a figure, before anything is read or drawn.
@@ -28,8 +25,9 @@ def check_kind(kind: str, *, from_image: bool) -> None:
     """
     if kind not in KINDS:
         raise ValueError(f"there is no figure {kind!r}; choose one of {', '.join(KINDS)}")
-    if from_image and kind not in STARTED:
-        raise ValueError(f"a {kind!r} figure does not start from one image; 'levels' and 'traversal' do")
+    if from_image and not KINDS[kind].can_start:
+        able = " and ".join(repr(name) for name, figure in KINDS.items() if figure.can_start)
+        raise ValueError(f"a {kind!r} figure does not start from one image; {able} do")
 
 
 def draw_figure(
@@ -59,7 +57,7 @@ def draw_figure(
         RunError: if the figure needs examples and there are none.
         ValueError: if the figure has no such option.
     """
-    draw = KINDS[kind]
+    draw = KINDS[kind].draw
     parameters = inspect.signature(draw).parameters
     inputs = {"model": model, "x": as_input(examples), "history": history}
     if "x" in parameters:

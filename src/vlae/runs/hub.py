@@ -13,10 +13,10 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
 from vlae.atomic import whole
 from vlae.evaluation import level_card
-from vlae.evaluation.rates import number
 from vlae.runs import safe_load
 from vlae.runs.layout import EVALUATION, EXAMPLES, METRICS, MODEL, RECIPE, SUMMARY, RunError
 from vlae.shapes import is_image
+from vlae.text_table import number
 
 MANIFEST = "config.json"  # what the hub looks for in a repository of a model
 FILES = (RECIPE, MODEL, SUMMARY, EVALUATION, EXAMPLES, METRICS)

@@ -1,7 +1,7 @@
 """The levels of a ladder: the settings of a level, and the networks that they build.
 
-A kind of level is a pair of classes in a file of its own. `Level` (settings) builds a `PlainLevel` (networks);
-`MomentsLevel` builds a `MomentsLadderLevel`. A new kind subclasses `LevelSettings` and `LadderLevel`.
+A kind of level is a pair of classes in a file of its own. `Level` (settings) builds a `PlainNetworks` (networks);
+`MomentsLevel` builds a `MomentsNetworks`. A new kind subclasses `LevelSettings` and `LadderLevel`.
 """
 
 from vlae.models.levels.base import Description as Description
@@ -9,7 +9,7 @@ from vlae.models.levels.base import GaussianHead as GaussianHead
 from vlae.models.levels.base import LadderLevel as LadderLevel
 from vlae.models.levels.base import LevelSettings as LevelSettings
 from vlae.models.levels.base import Place as Place
-from vlae.models.levels.moments import MomentsLadderLevel as MomentsLadderLevel
 from vlae.models.levels.moments import MomentsLevel as MomentsLevel
+from vlae.models.levels.moments import MomentsNetworks as MomentsNetworks
 from vlae.models.levels.plain import Level as Level
-from vlae.models.levels.plain import PlainLevel as PlainLevel
+from vlae.models.levels.plain import PlainNetworks as PlainNetworks

@@ -8,8 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vlae.kinds import Kind
-from vlae.models.distributions import CodeDistribution, NormalCode, standard_normal
-from vlae.models.likelihoods import positive
+from vlae.models.distributions import CodeDistribution, NormalCode, positive, standard_normal
 from vlae.nn.layers import Blocks, Layer
 from vlae.shapes import Shape
 

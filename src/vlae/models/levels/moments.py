@@ -46,7 +46,7 @@ class MomentsLevel(LevelSettings, kind="moments"):
         """
         if not self.code_size:
             return Level(code_size=0, convolutions=self.convolutions).build(place, blocks)
-        return MomentsLadderLevel(self, place, blocks)
+        return MomentsNetworks(self, place, blocks)
 
     def describe(self) -> Description:
         """The level in words."""
@@ -58,7 +58,7 @@ class MomentsLevel(LevelSettings, kind="moments"):
         )
 
 
-class MomentsLadderLevel(LadderLevel):
+class MomentsNetworks(LadderLevel):
     """The networks of a level l that alone reads and sets the moments of the map below it.
 
     Args:

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 from jaxtyping import Float
 from torch import Tensor
 
-from vlae.models.distributions import NormalCode, standard_normal
+from vlae.models.distributions import NormalCode, no_code
 from vlae.models.levels.base import Description, GaussianHead, LadderLevel, LevelSettings, Place, check_layers
 from vlae.nn.features import FullFeatures, GridFeatures
 from vlae.nn.injection import Begin, Concatenate, GatedAdd, Injection, Modulate
@@ -70,7 +70,7 @@ class Level(LevelSettings, kind="plain"):
         """The layers from h_{l-1} that only the posterior has; empty if it reads h_l."""
         return layers_of(self.head_convolutions, self.head_dense)
 
-    def build(self, place: Place, blocks: Blocks) -> "PlainLevel":
+    def build(self, place: Place, blocks: Blocks) -> "PlainNetworks":
         """Builds the networks of a plain level, with random weights.
 
         Args:
@@ -80,7 +80,7 @@ class Level(LevelSettings, kind="plain"):
         Raises:
             ValueError: if a convolution or a grid has no map to read.
         """
-        return PlainLevel(self, place, blocks)
+        return PlainNetworks(self, place, blocks)
 
     def describe(self) -> Description:
         """The level in words; they follow from what the posterior reads."""
@@ -93,7 +93,7 @@ class Level(LevelSettings, kind="plain"):
         return Description(reads, self.acts, title, sentence)
 
 
-class PlainLevel(LadderLevel):
+class PlainNetworks(LadderLevel):
     """The networks of a plain level l: its posterior reads h_l, or encodes h_{l-1} again.
 
     Args:
@@ -118,7 +118,7 @@ class PlainLevel(LadderLevel):
                 "choose reads='map'"
             )
         self.g = None if place.top and encodes_again else stack(shapes, blocks)
-        self.v: Injection | None = None
+        self.v: Injection | None = None  # v_l, and its merge with z̃_{l+1}; v_l alone is `v.embed`
         if self.code_size:
             self.encode_again = stack(head_shapes, blocks) if encodes_again else None
             self.features = (
@@ -148,7 +148,7 @@ class PlainLevel(LadderLevel):
             here: h_l, (n, *shape); None if `climb` returned None.
         """
         if not self.code_size:
-            return standard_normal(below.shape[0], 0, below.device)
+            return no_code(below.shape[0], below.device)
         posterior: NormalCode = self.head(
             self.features(here if self.encode_again is None else self.encode_again(below))
         )

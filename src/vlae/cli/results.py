@@ -1,4 +1,4 @@
-"""The commands that draw, measure and compare runs."""
+"""Commands that show what a run, or several, came to: figure, evaluate, report, compare, study."""
 
 import json
 import sys
@@ -12,7 +12,7 @@ from vlae.cli.options import Reading, sizes
 
 def figure(
     run: Path,
-    kind: Literal["levels", "samples", "reconstructions", "traversal", "mix", "progress"] = "levels",
+    kind: str = "levels",
     /,
     *,
     from_image: Path | None = None,
@@ -35,11 +35,12 @@ def figure(
         span: Largest code of a sweep, in standard deviations of the prior; by default the figure's own choice.
         seed: Seed of the random draws; by default 0.
     """
+    from vlae.runs.layout import FIGURES
     from vlae.runs.run import load
 
     options = {name: value for name, value in (("num", num), ("span", span), ("seed", seed)) if value is not None}
     trained = load(run)
-    path = out or trained.outputs / "figures" / f"{kind}.png"
+    path = out or trained.outputs / FIGURES / f"{kind}.png"
     trained.figure(kind, from_image=from_image, out=path, **options)
     print(path)
 
