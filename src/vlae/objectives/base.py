@@ -17,13 +17,16 @@ UNKNOWN = -1
 
 
 class Batch(NamedTuple):
-    """The data of one training step, in the form that a model takes.
+    """The data of one training step.
 
     Batch number t of a training is always the same, before and after a resume.
     """
 
     x: Float[Tensor, "n *shape"]
-    """Images in [0, 1], (n, C, H, W), or vectors (n, D)."""
+    """Images in [0, 1], (n, C, H, W), or vectors (n, D), as an objective gets them.
+
+    The stream of batches (`vlae.training.batches`) holds them as they are stored; the loop converts them.
+    """
     labels: Int[Tensor, " n"] | None = None
     """The class of each datum, -1 if it is unknown; None if the data have no labels."""
     rows: Int[Tensor, " n"] | None = None
