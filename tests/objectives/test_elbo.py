@@ -12,6 +12,7 @@ from vlae import objectives
 from vlae.models.base import ForwardPass
 from vlae.models.distributions import NormalCode
 from vlae.models.ladder import VLAE, Level
+from vlae.models.levels import MomentsLevel
 from vlae.models.likelihoods import Laplace
 from vlae.objectives import ELBO, distortion, rates
 from vlae.objectives.elbo import elbo
