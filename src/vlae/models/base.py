@@ -23,7 +23,7 @@ Capability = Literal["encoder", "density"]
 
 @dataclass(frozen=True, kw_only=True)
 class ForwardPass:
-    """The distributions of a batch under a model; objectives see nothing else of the model.
+    """The distributions of a batch under a model; the functions of the ELBO need nothing else.
 
     Attributes:
         posteriors: q(z_l|·) of every level, level 1 first, each of batch shape (n, code size).

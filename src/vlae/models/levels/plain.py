@@ -86,7 +86,7 @@ class Level(LevelSettings, kind="plain"):
         """The level in words; they follow from what the posterior reads."""
         if self.reads == "grid":
             reads, title = f"{self.grid} × {self.grid} grid", "large patches"
-            sentence = "It sees and sets averages over the cells of a coarse grid."
+            sentence = "It sees means and deviations in the cells of a coarse grid, and scales and shifts there."
         else:
             reads, title = "map", "form and content"
             sentence = "It sees the whole picture in full, and may hold anything."
