@@ -86,6 +86,7 @@ def encode(
 
     Raises:
         CodesError: if the output exists already, or has an unknown ending.
+        NotDefinedError: if the model has no encoder.
         DataError: if the source cannot be read, or changes while it is encoded.
         ValueError: if the data do not have the run's shape.
         WriteError: if the output cannot be written.

@@ -113,6 +113,9 @@ def _check_finite(array: Array, what: str) -> None:
 def find_numpy(path: Path) -> list[Path]:
     """Find an .npy or .npz file by its content.
 
+    Args:
+        path: a file or folder.
+
     Raises:
         DataError: if it is a zip file without arrays.
     """

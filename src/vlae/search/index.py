@@ -9,7 +9,6 @@ import os
 import re
 import shutil
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -21,7 +20,7 @@ import pyarrow as pa
 from rich.console import Console
 from rich.progress import track
 
-from vlae.atomic import writing
+from vlae.atomic import remove_abandoned, writing
 from vlae.data.images import Images
 from vlae.figures import canvas
 from vlae.models.inference import check_values
@@ -35,7 +34,6 @@ FOLDER = "index"  # the default folder, inside the run's folder
 TABLE = "images"
 BATCH = 500  # images encoded at a time
 CHUNK = 20  # batches written at a time
-TWO_DAYS = 2 * 24 * 3600  # seconds, after which an unfinished index is removed
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -75,6 +73,7 @@ class Index:
 
         Raises:
             SearchError: if LanceDB is not installed, or if `out` is not empty.
+            NotDefinedError: if the model has no encoder.
             DataError: if the source cannot be read.
             WriteError: if the folder cannot be written.
         """
@@ -191,6 +190,7 @@ class Index:
 
         Raises:
             SearchError: if there is no such level or column, or if no image is left.
+            ValueError: if the image does not have the run's shape or range.
             FileNotFoundError: if there is no such picture.
         """
         chosen = self._levels(levels)
@@ -338,9 +338,7 @@ def _unfinished(path: Path) -> Iterator[Path]:
     folder = path.with_name(f".{path.name}.{os.getpid()}")
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        for old in path.parent.glob(f".{path.name}.[0-9]*"):
-            if time.time() - old.stat().st_mtime > TWO_DAYS:
-                shutil.rmtree(old, ignore_errors=True)
+        remove_abandoned(path.parent, f".{path.name}.[0-9]*")
     try:
         with writing(path):
             yield folder

@@ -143,6 +143,7 @@ def study(
             together.
         FileNotFoundError: if there is no such run.
         RunError: if the folder holds a run with other settings.
+        WriteError: if a result cannot be written.
         Stopped: after Ctrl-C; finished runs are kept.
     """
     if data and not are_recipes(what):
