@@ -120,7 +120,7 @@ def find_outliers(run: Run, images: Images, *, level: int | None = None, seed: i
 
     Raises:
         ValueError: if the images are too few or not of the run's shape, or the level has no code.
-        NotDefinedError: if the model has no encoder or no density.
+        NotDefinedError: if the model has no density.
     """
     if images.shape != run.recipe.shape:
         raise ValueError(
