@@ -2,9 +2,13 @@
 
 import errno
 import os
+import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+TWO_DAYS = 2 * 24 * 3600  # seconds, after which nobody goes on with an unfinished folder
 
 
 class WriteError(ValueError):
@@ -41,6 +45,18 @@ def whole(path: Path) -> Iterator[Path]:
     """
     with writing(path), replacing(path) as partial:
         yield partial
+
+
+def remove_abandoned(folder: Path, pattern: str) -> None:
+    """Removes the unfinished folders of killed processes that are older than two days.
+
+    Args:
+        folder: where they are.
+        pattern: what they are called, as a glob of names.
+    """
+    for unfinished in folder.glob(pattern):
+        if time.time() - unfinished.stat().st_mtime > TWO_DAYS:
+            shutil.rmtree(unfinished, ignore_errors=True)
 
 
 @contextmanager

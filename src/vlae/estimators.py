@@ -15,8 +15,9 @@ from torch import Tensor
 from vlae import recipes
 from vlae.evaluation.rates import elbos_of
 from vlae.models.distributions import CodeDistribution
+from vlae.models.inference import evaluating
 from vlae.recipes import Recipe
-from vlae.shapes import is_image, levels_with_code
+from vlae.shapes import MAX_CHANNELS, has_channels_last, is_image, level_column, levels_with_code
 
 BATCH = 256  # rows encoded or decoded at a time
 
@@ -103,10 +104,10 @@ class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
         values = self._values(X, fitting=True)
         recipe = self._recipe(values.shape[1:])
-        occupied = list(levels_with_code(recipe.code_sizes))
-        wanted = occupied if self.levels is None else [int(level) for level in np.atleast_1d(self.levels)]
-        if unknown := [level for level in wanted if level not in occupied]:
-            raise ValueError(f"levels are {self.levels}, of which {unknown} have no code; choose from {occupied}")
+        levels = list(levels_with_code(recipe.code_sizes))
+        wanted = levels if self.levels is None else [int(level) for level in np.atleast_1d(self.levels)]
+        if unknown := [level for level in wanted if level not in levels]:
+            raise ValueError(f"levels are {self.levels}, of which {unknown} have no code; choose from {levels}")
         self.recipe_, self.levels_ = recipe, tuple(wanted)
         self.model_ = fit(values, recipe)
         if not is_image(recipe.shape):
@@ -146,7 +147,7 @@ class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         if codes.shape[1] != sum(sizes):
             raise ValueError(f"X has {codes.shape[1]} columns; the codes of levels {self.levels_} have {sum(sizes)}")
         tensor = torch.tensor(codes, dtype=self._dtype)
-        with torch.inference_mode():
+        with evaluating(self.model_):
             batches = [self._generate(batch.split(sizes, dim=1)) for batch in tensor.split(BATCH)]
         return self._in_fitted_shape(np.concatenate(batches))
 
@@ -179,7 +180,9 @@ class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """Return the names of the columns of codes: level1_0, level1_1, …, level2_0, …."""
         check_is_fitted(self)
         _check_feature_names_in(self, input_features)
-        names = [f"level{level}_{d}" for level in self.levels_ for d in range(self.recipe_.code_sizes[level - 1])]
+        names = [
+            f"{level_column(level)}_{d}" for level in self.levels_ for d in range(self.recipe_.code_sizes[level - 1])
+        ]
         return np.array(names, dtype=object)
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -236,7 +239,7 @@ class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def _batches(self, X: Any) -> Any:
         """Yield batches for the model."""
         values = self._values(X, fitting=False)
-        with torch.inference_mode():
+        with evaluating(self.model_):
             for start in range(0, len(values), BATCH):
                 yield torch.tensor(values[start : start + BATCH], dtype=self._dtype)
 
@@ -280,11 +283,11 @@ def _channels_last(shape: Sequence[int]) -> bool:
     """Tell whether an image of this shape has its channels last. An image without channels does not."""
     if len(shape) == 2:
         return False
-    first, last = 1 <= shape[0] <= 4, 1 <= shape[-1] <= 4
-    if len(shape) != 3 or first == last:
+    last = has_channels_last(shape)
+    if last is None:
         raise ValueError(
             f"images are of shape {tuple(shape)}; expected (height, width), (height, width, channels) or (channels, "
-            "height, width), with 1 to 4 channels"
+            f"height, width), with 1 to {MAX_CHANNELS} channels"
         )
     return last
 

@@ -26,6 +26,22 @@ def is_image(shape: Sequence[int]) -> TypeGuard[tuple[int, int, int]]:
     return len(shape) == 3
 
 
+def has_channels_last(shape: Sequence[int]) -> bool | None:
+    """Whether the last of an image's three dimensions is its channels, not the first; None if the shape does not tell.
+
+    Args:
+        shape: (channels, height, width) or (height, width, channels).
+
+    Examples:
+        >>> has_channels_last((32, 32, 3)), has_channels_last((1, 28, 28)), has_channels_last((3, 32, 3))
+        (True, False, None)
+    """
+    if len(shape) != 3:
+        return None
+    first, last = (1 <= shape[axis] <= MAX_CHANNELS for axis in (0, 2))
+    return None if first == last else last
+
+
 def listed(shape: Sequence[int]) -> str:
     """The numbers of a shape as text.
 
@@ -47,6 +63,19 @@ def named_levels(levels: Sequence[int]) -> str:
         ('level 1', 'levels 1, 3')
     """
     return f"level{'s' if len(levels) > 1 else ''} {', '.join(map(str, levels))}"
+
+
+def level_column(level: int) -> str:
+    """The name of a column of a level's code in a file or table.
+
+    Args:
+        level: the level's number, from 1 up; level 1 is nearest the pixels.
+
+    Examples:
+        >>> level_column(2)
+        'level2'
+    """
+    return f"level{level}"
 
 
 def levels_with_code(code_sizes: Sequence[int]) -> tuple[int, ...]:

@@ -76,7 +76,7 @@ def test_pictures_of_another_size_are_resized_as_in_training_and_it_is_said_once
     photos = write_folder(tmp_path / "large", size=30)
     encode(run, photos, tmp_path / "codes.npz", progress=True)
     lines = [line for line in capsys.readouterr().err.splitlines() if "resized" in line]
-    assert lines == [f"{photos}: pictures of another size are cut and resized to 8×8, as in training"]
+    assert lines == [f"{photos}: pictures of another size are cut and resized to 8×8, like the training data"]
     encode(run, photos, tmp_path / "again.npz", progress=True)  # from the cache
     assert "resized to 8×8" in capsys.readouterr().err
 

@@ -59,6 +59,14 @@ def test_the_pair_gives_what_the_model_gives_for_any_batch(trained, result):
         np.testing.assert_allclose(pictures, trained.decode(trained.encode(x)), atol=1e-4)
 
 
+def test_the_model_is_left_as_it_was(trained, tmp_path):
+    model = trained.model.train()
+    first = next(model.children()).eval()
+    export.export(trained, tmp_path)
+    assert model.training and not first.training and all(p.requires_grad for p in model.parameters())
+    model.eval()
+
+
 def test_names_shapes_and_metadata(trained, result):
     encoder, decoder = session(trained, "encoder.onnx"), session(trained, "decoder.onnx")
     assert [(x.name, x.shape) for x in encoder.get_inputs()] == [("images", ["batch", 3, 16, 16])]

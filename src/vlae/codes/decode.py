@@ -8,10 +8,10 @@ import numpy as np
 from vlae.atomic import writing
 from vlae.codes import files
 from vlae.codes.encode import identity
-from vlae.codes.files import CodesError, level_column
+from vlae.codes.files import CodesError
 from vlae.codes.progress import progress_bar
 from vlae.runs import Run
-from vlae.shapes import is_image
+from vlae.shapes import is_image, level_column
 
 
 def decode(run: Run, file: str | Path, out: str | Path, *, progress: bool = False) -> Path:
@@ -82,7 +82,7 @@ def _decode_batches(
     for batch in code_file.batches([*levels, *name_column]):
         num = len(batch[levels[0]])
         values = run.decode([batch.get(level_column(i), np.zeros((num, 0))) for i, _ in enumerate(sizes, start=1)])
-        if values.ndim == 4:
+        if is_image(run.recipe.shape):
             values = (values * 255).round().astype(np.uint8)
         names = list(batch["name"]) if name_column else [f"{row:08d}" for row in range(first, first + num)]
         first += num
@@ -93,7 +93,7 @@ def _decode_batches(
 def _write_npz(batches: Iterator[tuple[list[str], np.ndarray]], out: Path) -> None:
     values = np.concatenate([values for _, values in batches])
     with out.open("wb") as stream:
-        if values.ndim == 4:
+        if is_image(values.shape[1:]):
             np.savez_compressed(stream, images=values)
         else:
             np.savez_compressed(stream, x=values)

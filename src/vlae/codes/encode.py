@@ -15,7 +15,6 @@ import torch
 
 from vlae.atomic import whole, writing
 from vlae.codes import files
-from vlae.codes.files import level_column
 from vlae.codes.progress import progress_bar
 from vlae.data.images import Images
 from vlae.data.readers import check_unchanged, identify
@@ -25,7 +24,7 @@ from vlae.models.base import LatentModel
 from vlae.models.distributions import CodeDistribution
 from vlae.models.inference import as_input
 from vlae.runs import Run
-from vlae.shapes import is_image
+from vlae.shapes import is_image, level_column
 
 PART = 8_192
 """Rows of one part. A stop loses at most this much work."""
@@ -87,6 +86,7 @@ def encode(
 
     Raises:
         CodesError: if the output exists already, or has an unknown ending.
+        NotDefinedError: if the model has no encoder.
         DataError: if the source cannot be read, or changes while it is encoded.
         ValueError: if the data do not have the run's shape.
         WriteError: if the output cannot be written.
@@ -115,7 +115,11 @@ def encode(
 
 
 def identity(run: Run) -> dict[str, str]:
-    """Return what identifies a run: a hash of its weights, its folder, its recipe's name and the version of vlae."""
+    """Return what identifies a run: a hash of its weights, its folder, its recipe's name and the version of vlae.
+
+    Args:
+        run: a run of any model.
+    """
     return {
         "weights": run.identity[:32],
         "run": str(run.path),
@@ -247,7 +251,7 @@ class Encoder:
         with torch.inference_mode():
             for start in range(0, len(values), self.batch_size):
                 x = as_input(values[start : start + self.batch_size], self.model.device)
-                x = x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x
+                x = x.contiguous(memory_format=torch.channels_last) if is_image(self.model.shape) else x
                 batches.append(self.model.infer(x))
                 if self.reconstruction:
                     decoded = self.model.decode(tuple(q.mean for q in batches[-1]))
@@ -267,10 +271,8 @@ class Encoder:
         """Return the columns of codes and KL, by name."""
         rates = rates_of(self.model, posteriors)
         columns: dict[str, torch.Tensor] = {}
-        for level, q in enumerate(posteriors, start=1):
-            if not q.mean.shape[1]:
-                continue
-            name = level_column(level)
+        for level in self.model.levels_with_code:
+            q, name = posteriors[level - 1], level_column(level)
             columns[name] = q.mean
             if self.stddev:
                 columns[f"{name}_stddev"] = q.stddev

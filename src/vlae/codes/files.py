@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from vlae.shapes import level_column as level_column  # by its former name
+
 Kind = Literal["parquet", "npz", "dataset"]
 
 ABOUT = "vlae"
@@ -26,6 +28,9 @@ class CodesError(ValueError):
 def kind_of(path: Path) -> Kind:
     """Return the kind of file by its ending: .parquet, .npz, or no ending for the folder of a data set.
 
+    Args:
+        path: the file or folder; it need not exist.
+
     Raises:
         CodesError: if the ending is another.
     """
@@ -38,13 +43,11 @@ def kind_of(path: Path) -> Kind:
     return kinds[path.suffix.lower()]
 
 
-def level_column(level: int) -> str:
-    """Return the name of the column of a level's codes. Level 1 is nearest the pixels."""
-    return f"level{level}"
-
-
 def check_new(out: Path) -> None:
     """Check that nothing exists at the output's path.
+
+    Args:
+        out: the file or folder to write.
 
     Raises:
         CodesError: if something does.
@@ -150,7 +153,11 @@ def _join_dataset(parts: Sequence[Path], out: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a folder, if it exists."""
+    """Remove a file or a folder, if it exists.
+
+    Args:
+        path: the file, or the folder with all that is in it.
+    """
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)
     else:

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from vlae.figures import canvas
 from vlae.figures.pictures import to_pictures
 from vlae.models.base import Codes
-from vlae.models.inference import as_input, evaluating
+from vlae.models.inference import as_input, check_values, evaluating
 from vlae.runs.run import Run
 from vlae.shapes import named_levels
 
@@ -77,37 +77,37 @@ def mix(run: Run, examples: Mapping[int | tuple[int, ...], Example], *, base: Ex
         ValueError: if there is no such level, or a level is given twice, or an image does not have the run's shape.
         FileNotFoundError: if there is no such file.
     """
-    owner = _owners(run, list(examples))
+    chosen = _chosen(run, list(examples))
     images = [*examples.values(), *([] if base is None else [base])]
     if not images:
         raise ValueError("no example is given; give at least the image of one level, as {1: 'a.png'}")
     values = [_values(run, image) for image in images]
     noises = [run.noise_of(value) for value in values]
-    giver = {level: owner.get(level, len(images) - 1) for level in range(1, run.model.num_levels + 1)}
-    codes = _codes(run, tuple(noises[source][level - 1] for level, source in giver.items()))
+    image_of_level = {level: chosen.get(level, len(images) - 1) for level in range(1, run.model.num_levels + 1)}
+    codes = _codes(run, tuple(noises[source][level - 1] for level, source in image_of_level.items()))
     sources = [
-        (tuple(level for level, source in giver.items() if source == i), value, run.decode(_codes(run, noise)))
+        (tuple(level for level, source in image_of_level.items() if source == i), value, run.decode(_codes(run, noise)))
         for i, (value, noise) in enumerate(zip(values, noises, strict=True))
     ]
     return Mixed(codes=codes, picture=run.decode(codes)[0], sources=sources, shape=run.recipe.shape)
 
 
-def _owners(run: Run, groups: Sequence[int | tuple[int, ...]]) -> dict[int, int]:
+def _chosen(run: Run, groups: Sequence[int | tuple[int, ...]]) -> dict[int, int]:
     """Return, for each level in the groups, the number of its example."""
-    owner: dict[int, int] = {}
+    chosen: dict[int, int] = {}
     for i, group in enumerate(groups):
         for level in (group,) if isinstance(group, int) else group:
             if not 1 <= level <= run.model.num_levels:
                 raise ValueError(f"there is no level {level}; the run in {run.path} has 1 to {run.model.num_levels}")
-            if level in owner:
+            if level in chosen:
                 raise ValueError(f"level {level} is given twice; give each level once")
-            owner[level] = i
-    return owner
+            chosen[level] = i
+    return chosen
 
 
 def _values(run: Run, image: Example) -> np.ndarray:
     values = image if isinstance(image, np.ndarray) else run.read(image).values
-    return values[None] if values.shape == run.recipe.shape else values
+    return check_values(values, run.recipe.shape)
 
 
 def _codes(run: Run, noise: Codes) -> tuple[np.ndarray, ...]:

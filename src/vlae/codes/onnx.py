@@ -24,9 +24,9 @@ from vlae.atomic import whole, writing
 from vlae.errors import MissingExtraError
 from vlae.evaluation import level_card
 from vlae.models.base import LatentModel
-from vlae.models.inference import as_input
+from vlae.models.inference import as_input, evaluating
 from vlae.runs import Run, RunError
-from vlae.shapes import is_image
+from vlae.shapes import is_image, level_column
 
 OPSET = 18
 """The default version of the ONNX operators."""
@@ -46,8 +46,9 @@ class _Encoder(nn.Module):
         self.model = model
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        posteriors = [q for q, size in zip(self.model.infer(images), self.model.code_sizes, strict=True) if size]
-        return tuple(part for q in posteriors for part in (q.mean, q.stddev))
+        posteriors = self.model.infer(images)
+        chosen = [posteriors[level - 1] for level in self.model.levels_with_code]
+        return tuple(part for q in chosen for part in (q.mean, q.stddev))
 
 
 class _Decoder(nn.Module):
@@ -92,8 +93,10 @@ def export(
 
     Raises:
         MissingExtraError: if the extra "export" is not installed.
-        RunError: if there are no examples, the files cannot be written, or they do not give what PyTorch gives.
-        ValueError: if there is no such quantization or opset.
+        NotDefinedError: if the model has no encoder.
+        RunError: if there are no examples, there is no such opset, or the files do not give what PyTorch gives.
+        ValueError: if there is no such quantization.
+        WriteError: if the files cannot be written.
     """
     _require()
     run.model.require("encoder")
@@ -105,25 +108,25 @@ def export(
     out = run.outputs / "onnx" if out is None else Path(out)
     opset = OPSET if opset is None else opset
     images = as_input(data)
-    occupied = run.recipe.levels_with_code
-    codes = [f"level{level}_code" for level in occupied]
-    moments = [f"level{level}_{moment}" for level in occupied for moment in ("mean", "stddev")]
+    levels = [level_column(level) for level in run.model.levels_with_code]
+    codes = [f"{level}_code" for level in levels]
+    moments = [f"{level}_{moment}" for level in levels for moment in ("mean", "stddev")]
     picture = "images" if is_image(run.recipe.shape) else "vectors"
 
-    encoder = _traced(_Encoder(run.model), (images[:3],), [picture], moments, opset)
-    with torch.no_grad():
-        means = tuple(q.mean for q in run.model.infer(images) if q.mean.shape[1])
-    decoder = _traced(_Decoder(run.model), tuple(mean[:3] for mean in means), codes, [picture], opset)
-    result: dict[str, Any] = {"files": [], "opset": opset}
-    result["differences"] = {
-        **_checked("encoder", encoder, _Encoder(run.model), (images,)),
-        **_checked("decoder", decoder, _Decoder(run.model), means),
-    }
-    described = _described(run) | {"checked": {"differences": result["differences"], "num_examples": len(data)}}
-    written = {"encoder.onnx": encoder, "decoder.onnx": decoder}
-    if quantize:
-        small, result["int8"] = _quantized(run, encoder, picture, data)
-        written["encoder-int8.onnx"] = small
+    with evaluating(run.model):
+        encoder = _traced(_Encoder(run.model), (images[:3],), [picture], moments, opset)
+        means = _Encoder(run.model)(images)[0::2]
+        decoder = _traced(_Decoder(run.model), tuple(mean[:3] for mean in means), codes, [picture], opset)
+        result: dict[str, Any] = {"files": [], "opset": opset}
+        result["differences"] = {
+            **_checked("encoder", encoder, _Encoder(run.model), (images,)),
+            **_checked("decoder", decoder, _Decoder(run.model), means),
+        }
+        described = _described(run) | {"checked": {"differences": result["differences"], "num_examples": len(data)}}
+        written = {"encoder.onnx": encoder, "decoder.onnx": decoder}
+        if quantize:
+            small, result["int8"] = _quantized(run, encoder, picture, data)
+            written["encoder-int8.onnx"] = small
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
     for name, model in written.items():
@@ -214,8 +217,7 @@ def _checked(what: str, model: Any, module: nn.Module, inputs: tuple[Tensor, ...
     largest = dict.fromkeys(names, 0.0)
     for size in {min(size, len(inputs[0])) for size in (*BATCH_SIZES, len(inputs[0]))}:
         batch = tuple(each[:size] for each in inputs)
-        with torch.no_grad():
-            expected = module(*batch)
+        expected = module(*batch)
         outputs = session.run(None, {x.name: each.numpy() for x, each in zip(session.get_inputs(), batch, strict=True)})
         for name, a, b in zip(names, outputs, expected if isinstance(expected, tuple) else (expected,), strict=True):
             largest[name] = max(largest[name], float(np.abs(a - b.numpy()).max()))
@@ -315,17 +317,15 @@ def _loss(run: Run, full: bytes, small: bytes, images: np.ndarray) -> dict[str, 
     sessions = {"fp32": _session(full), "int8": _session(small)}
     name = sessions["fp32"].get_inputs()[0].name
     means = {kind: session.run(None, {name: images})[0::2] for kind, session in sessions.items()}
-    occupied = run.recipe.levels_with_code
     codes = {}
-    for level, exact, rough in zip(occupied, means["fp32"], means["int8"], strict=True):
+    for level, exact, rough in zip(run.model.levels_with_code, means["fp32"], means["int8"], strict=True):
         spread = max(float(exact.std(0).mean()), 1e-12)
         error = np.abs(exact - rough) / spread
-        codes[f"level{level}_mean"] = {"mean": float(error.mean()), "max": float(error.max())}
+        codes[f"{level_column(level)}_mean"] = {"mean": float(error.mean()), "max": float(error.max())}
     decoder = _Decoder(run.model)
     mse = {}
     for kind, codes_of_kind in means.items():
-        with torch.no_grad():
-            pictures = decoder(*(torch.from_numpy(code) for code in codes_of_kind)).numpy()
+        pictures = decoder(*(torch.from_numpy(code) for code in codes_of_kind)).numpy()
         mse[kind] = float(np.square(pictures - images).mean())
     seconds = _timed(sessions, {name: np.resize(images, (64, *images.shape[1:]))})
     return {

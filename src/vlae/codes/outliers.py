@@ -9,7 +9,6 @@ import numpy as np
 import torch
 
 from vlae.atomic import whole
-from vlae.codes import files
 from vlae.codes.files import CodesError
 from vlae.data import Images
 from vlae.evaluation.rates import elbos_of
@@ -18,6 +17,7 @@ from vlae.figures.panels import rows as rows_of_data
 from vlae.models.base import LatentModel
 from vlae.models.inference import as_input, evaluating
 from vlae.runs import Run
+from vlae.shapes import level_column
 from vlae.text_table import columns
 
 NEIGHBOURS = 10
@@ -120,6 +120,7 @@ def find_outliers(run: Run, images: Images, *, level: int | None = None, seed: i
 
     Raises:
         ValueError: if the images are too few or not of the run's shape, or the level has no code.
+        NotDefinedError: if the model has no density.
     """
     if images.shape != run.recipe.shape:
         raise ValueError(
@@ -128,12 +129,12 @@ def find_outliers(run: Run, images: Images, *, level: int | None = None, seed: i
         )
     if len(images) < NEIGHBOURS + 2:
         raise ValueError(f"{images.source}: {len(images)} are given; give at least {NEIGHBOURS + 2} to compare")
-    occupied = run.recipe.levels_with_code
-    if level is not None and level not in occupied:
-        raise ValueError(f"level {level} has no code; choose one of {', '.join(map(str, occupied))}")
+    levels = run.recipe.levels_with_code
+    if level is not None and level not in levels:
+        raise ValueError(f"level {level} has no code; choose one of {', '.join(map(str, levels))}")
     codes, new_codes, elbos = _encode_twice(run.model, images.values, seed)
-    levels = occupied if level is None else (level,)
-    scores = {files.level_column(k): _distances(codes[k - 1], new_codes[k - 1], seed) for k in levels}
+    chosen = levels if level is None else (level,)
+    scores = {level_column(k): _distances(codes[k - 1], new_codes[k - 1], seed) for k in chosen}
     return Outliers(images=images, scores={**scores, WHOLE: -elbos})
 
 

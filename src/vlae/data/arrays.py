@@ -18,7 +18,7 @@ from vlae.data.source import (
     first_present,
     train_and_test,
 )
-from vlae.shapes import MAX_CHANNELS
+from vlae.shapes import MAX_CHANNELS, has_channels_last
 
 IMAGE_ARRAYS = ("images", "x", "data", "imgs")
 """The usual names of the array of images in an .npz file, in upper or lower case. The first that is present is used."""
@@ -62,10 +62,10 @@ def _channels_second(array: Array, layout: str | None, what: str) -> Array:
     """Bring images to (N, C, H, W) without a copy."""
     inferred = {3: "NHW"}.get(array.ndim, layout)
     if array.ndim == 4 and layout is None:
-        second, last = (1 <= array.shape[axis] <= MAX_CHANNELS for axis in (1, 3))
-        if second == last:
+        last = has_channels_last(array.shape[1:])
+        if last is None:
             raise DataError(f"{what}: shape {array.shape} does not tell the channels; say layout='NHWC' or 'NCHW'")
-        inferred = "NCHW" if second else "NHWC"
+        inferred = "NHWC" if last else "NCHW"
     if inferred is None or (layout or inferred) != inferred or array.ndim != len(inferred):
         expected = layout or "N H W, N H W C, N C H W (images) or N D (vectors)"
         raise DataError(f"{what}: shape {array.shape} does not fit; expected {expected}; reshape the array")
@@ -112,6 +112,9 @@ def _check_finite(array: Array, what: str) -> None:
 
 def find_numpy(path: Path) -> list[Path]:
     """Find an .npy or .npz file by its content.
+
+    Args:
+        path: a file or folder.
 
     Raises:
         DataError: if it is a zip file without arrays.

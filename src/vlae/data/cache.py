@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import tempfile
-import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from vlae.atomic import replacing
+from vlae.atomic import remove_abandoned, replacing
 from vlae.data.images import Images
 from vlae.data.source import Array, DataError
 
@@ -95,7 +94,7 @@ def new_entry(entry: Path) -> Iterator[Path]:
     """
     with _disk_errors(entry.parent):
         entry.parent.mkdir(parents=True, exist_ok=True)
-        _remove_abandoned(entry.parent)
+        remove_abandoned(entry.parent, ".unfinished-*")
         folder = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=entry.parent))
         try:
             yield folder
@@ -109,16 +108,12 @@ def new_entry(entry: Path) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _remove_abandoned(cache: Path) -> None:
-    """Remove the unfinished folders of killed processes if they are older than two days."""
-    for folder in cache.glob(".unfinished-*"):
-        if time.time() - folder.stat().st_mtime > 2 * 24 * 3600:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
 @contextmanager
 def new_file(file: Path) -> Iterator[Path]:
     """Give a file to write, which becomes `file` when the block ends. It is removed if the block fails.
+
+    Args:
+        file: the file to make.
 
     Raises:
         DataError: if it cannot be written.

@@ -21,6 +21,9 @@ def find_celeba(path: Path) -> list[Path]:
 
     A folder is CelebA if it is called img_align_celeba, or holds a folder of that name. It is CelebA too if a list of
     CelebA is in it or near it and names its first picture.
+
+    Args:
+        path: a file or folder.
     """
     if not path.is_dir():
         return []

@@ -36,7 +36,11 @@ def walk(folder: str | Path, seen: set[tuple[int, int]] | None = None) -> Iterat
 
 
 def is_picture(file: Path) -> bool:
-    """Tell whether a file is a picture, by its ending."""
+    """Tell whether a file is a picture, by its ending.
+
+    Args:
+        file: its path; the file is not opened.
+    """
     return file.suffix.lower() in PICTURE_SUFFIXES
 
 
@@ -58,7 +62,12 @@ def open_picture(file: Any) -> Any:
 
 
 def begins_with(path: Path, *magic: bytes) -> bool:
-    """Tell whether a path is a file that begins with one of these byte strings."""
+    """Tell whether a path is a file that begins with one of these byte strings.
+
+    Args:
+        path: any path.
+        magic: the byte strings, at least one.
+    """
     if not path.is_file():
         return False
     with path.open("rb") as file:

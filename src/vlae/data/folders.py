@@ -11,6 +11,9 @@ from vlae.data.source import Array, DataError, EncodedPictures, ReadSettings, So
 def find_pictures(path: Path) -> list[Path]:
     """Find the pictures in a folder, at any depth, or take a single picture.
 
+    Args:
+        path: a file or folder.
+
     Raises:
         DataError: if a folder holds no picture.
     """

@@ -31,7 +31,11 @@ WHOLE_NUMBERS = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "
 
 
 def find_saved_dataset(path: Path) -> list[Path]:
-    """Find a folder that `datasets.Dataset.save_to_disk` or `DatasetDict.save_to_disk` has written."""
+    """Find a folder that `datasets.Dataset.save_to_disk` or `DatasetDict.save_to_disk` has written.
+
+    Args:
+        path: a file or folder.
+    """
     marks = [(path / name).is_file() for name in ("dataset_dict.json", "dataset_info.json", "state.json")]
     return list(walk(path)) if marks[0] or all(marks[1:]) else []
 

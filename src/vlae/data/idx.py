@@ -20,6 +20,9 @@ IDX_NAME = re.compile(r"(?P<set>.*?)(?P<part>train|t10k|test)[-.](?P<kind>images
 def find_idx(path: Path) -> list[Path]:
     """Find the IDX files of a folder, or an IDX file with the files of the same set beside it.
 
+    Args:
+        path: a file or folder.
+
     Raises:
         DataError: if a folder holds several sets.
     """

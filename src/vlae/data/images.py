@@ -135,7 +135,11 @@ def _range(values: Array) -> list[Any]:
 
 
 def say_skipped(images: Images) -> None:
-    """Print to the error output the files that could not be read, at most twenty of them."""
+    """Print to the error output the files that could not be read, at most twenty of them.
+
+    Args:
+        images: the images that were read.
+    """
     if images.skipped:
         print(f"skipped {len(images.skipped)} of {images.source}:", file=sys.stderr)
     for file, reason in images.skipped[:20]:

@@ -17,6 +17,9 @@ def find_svhn(path: Path) -> list[Path]:
     """Find the train and test file of SVHN in a folder, or one file with the test file beside it.
 
     Any other MATLAB file is found too, so that `read_svhn` can say what is wrong with it.
+
+    Args:
+        path: a file or folder.
     """
     if path.is_dir():
         files = [path / f"{part}_32x32.mat" for part in ("train", "test")]

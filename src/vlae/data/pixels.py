@@ -113,7 +113,11 @@ def _checked(frame: Frame, source: str) -> Frame:
 
 
 def array_pictures(images: Array) -> EncodedPictures:
-    """Make pictures from uint8 (N, C, H, W), to resize them or to change their channels."""
+    """Make pictures from uint8 (N, C, H, W), to resize them or to change their channels.
+
+    Args:
+        images: uint8 (N, C, H, W), 0 to 255, with 1 to 4 channels.
+    """
     from PIL import Image
 
     def picture(i: int) -> Any:

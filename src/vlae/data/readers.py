@@ -131,7 +131,11 @@ def _may_be_on_hub(source: str | Path) -> bool:
 
 
 def hash_bytes(content: bytes) -> str:
-    """Return a short name for the content, the same on every machine."""
+    """Return a short name for the content, the same on every machine.
+
+    Args:
+        content: any bytes.
+    """
     import hashlib
 
     return hashlib.sha256(content).hexdigest()[:32]

@@ -127,7 +127,12 @@ def parts_by_name(names: Sequence[str]) -> Array | None:
 
 
 def train_and_test(num_train: int, num_test: int) -> Array:
-    """Return the parts of `num_train` rows to train with, followed by `num_test` rows to test with."""
+    """Return the parts of `num_train` rows to train with, followed by `num_test` rows to test with.
+
+    Args:
+        num_train: how many rows to train with, 0 or more.
+        num_test: how many rows to test with, 0 or more.
+    """
     return np.repeat(np.array([TRAIN, TEST], np.int8), [num_train, num_test])
 
 
@@ -148,6 +153,11 @@ def as_classes(values: npt.ArrayLike) -> tuple[Array, tuple[str, ...]]:
 
 
 def first_present(wanted: Sequence[str], present: Sequence[str]) -> str | None:
-    """Return the first wanted name that is present, in upper or lower case; None if none is."""
+    """Return the first wanted name that is present, in upper or lower case; None if none is.
+
+    Args:
+        wanted: the names in lower case, the most wanted first.
+        present: the names to choose from.
+    """
     lower = {name.lower(): name for name in reversed(present)}
     return next((lower[name] for name in wanted if name in lower), None)

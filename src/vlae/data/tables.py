@@ -11,7 +11,11 @@ from vlae.data.source import DataError, ReadSettings, SourceData
 
 
 def find_table(path: Path) -> list[Path]:
-    """Find a .csv or .tsv file by its ending, or a Parquet file by its first bytes."""
+    """Find a .csv or .tsv file by its ending, or a Parquet file by its first bytes.
+
+    Args:
+        path: a file or folder.
+    """
     is_text = path.is_file() and _is_text(path)
     return [path] if is_text or begins_with(path, b"PAR1") else []
 

@@ -10,6 +10,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 from vlae.data.images import Images
 from vlae.evaluation import probes
 from vlae.evaluation.factors import MAX_IMAGES, MIN_PROBED, factors_of, subset
+from vlae.shapes import is_image
 
 MAX_SIDE = 32  # pixels, of the pictures that probes read
 
@@ -41,7 +42,7 @@ def complexity_of(images: Images, *, num: int = MAX_IMAGES, seed: int = 0) -> di
         return {}
     pixels = np.asarray(images.values, np.float32)
     scores: dict[str, dict[str, float]] = {}
-    if pixels.ndim == 4:
+    if is_image(images.shape):
         scores["mean"] = probes.predict(pixels.mean((2, 3)), targets, hidden=(), seed=seed)
     flat = _shrunk(pixels).reshape(len(pixels), -1)
     for name, hidden in probes.HIDDEN.items():
@@ -51,7 +52,7 @@ def complexity_of(images: Images, *, num: int = MAX_IMAGES, seed: int = 0) -> di
 
 def _shrunk(pixels: np.ndarray) -> np.ndarray:
     """Pictures (N, C, H, W) averaged down to at most 32 pixels a side; vectors (N, D) as they are."""
-    if pixels.ndim == 2 or max(pixels.shape[2:]) <= MAX_SIDE:
+    if not is_image(pixels.shape[1:]) or max(pixels.shape[2:]) <= MAX_SIDE:
         return pixels
     shrink = ceil(max(pixels.shape[2:]) / MAX_SIDE)
     sides = (-(-pixels.shape[2] // shrink), -(-pixels.shape[3] // shrink))

@@ -17,6 +17,7 @@ from vlae.evaluation.rates import ablate, summarise
 from vlae.models.base import LatentModel
 from vlae.models.inference import as_input, encode, evaluating
 from vlae.objectives.bounds import log_likelihood
+from vlae.shapes import is_image
 
 MAX_TABLE = 2_000  # rows for the metrics on codes and factors
 MAX_NEIGHBOURS = 1_000  # of these rows, for mutual information by nearest neighbours
@@ -134,7 +135,7 @@ def _of_a_generator(
 def _check_range(model: LatentModel, values: np.ndarray, source: str) -> None:
     """Refuses vectors that are in other units than the training data. Images are always in [0, 1]."""
     state = model.state_dict()
-    if values.ndim == 2 and "stddev" in state:
+    if not is_image(model.shape) and "stddev" in state:
         far = float(np.abs((values - state["mean"].numpy()) / state["stddev"].numpy()).max())
         if far > FAR:
             raise ValueError(

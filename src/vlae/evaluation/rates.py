@@ -44,7 +44,7 @@ def summarise(model: LatentModel, values: np.ndarray, *, batch_size: int = 500, 
     num = len(values)
     if "encoder" in model.lacks:
         return _without_encoder(model, num)
-    dense = "density" not in model.lacks
+    has_density = "density" not in model.lacks
     squared = absolute = distorted = 0.0
     rate = [torch.zeros(size, dtype=torch.float64) for size in model.code_sizes]
     means: list[list[Tensor]] = []
@@ -56,7 +56,7 @@ def summarise(model: LatentModel, values: np.ndarray, *, batch_size: int = 500, 
             squared += error.square().mean(1).sum().item()
             absolute += error.abs().mean(1).sum().item()
             forward = model(x)
-            distorted += distortion(forward, x).double().sum().item() if dense else 0.0
+            distorted += distortion(forward, x).double().sum().item() if has_density else 0.0
             for level, each in enumerate(rates_per_dimension(forward)):
                 rate[level] += each.double().sum(0).cpu()
             means.append([code.cpu() for code in codes])
@@ -78,11 +78,11 @@ def summarise(model: LatentModel, values: np.ndarray, *, batch_size: int = 500, 
     summary: dict[str, Any] = {
         "num_images": num,
         "reconstruction": reconstruction,
-        "distortion_nats": distorted / num if dense else None,
-        "elbo_nats": -distorted / num - total if dense else None,
+        "distortion_nats": distorted / num if has_density else None,
+        "elbo_nats": -distorted / num - total if has_density else None,
         "levels": levels,
     }
-    if not dense:
+    if not has_density:
         summary["not_defined"] = dict.fromkeys(("distortion_nats", "elbo_nats"), model.lacks["density"])
     return summary
 
@@ -197,8 +197,8 @@ def _errors(model: LatentModel, codes: Codes, x: Tensor) -> np.ndarray:
     """Distortion in nats (0 without a density) and squared error per dimension of codes, summed over the batch."""
     likelihood = model.generate(codes)
     squared = (model.picture_of(likelihood) - x).double().square().flatten(1).mean(1).sum()
-    dense = "density" not in model.lacks
-    return np.array([-likelihood.log_prob(x).double().sum().item() if dense else 0.0, squared.item()])
+    has_density = "density" not in model.lacks
+    return np.array([-likelihood.log_prob(x).double().sum().item() if has_density else 0.0, squared.item()])
 
 
 def count_active(means: Float[Tensor, "n size"]) -> int:

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vlae.figures.canvas import Pictures
+from vlae.models.inference import as_input
 from vlae.shapes import Shape, is_image
 
 _BLUE, _GREY, _RED = np.array([[59, 76, 192], [221, 221, 221], [180, 4, 38]], dtype=float)
@@ -46,6 +47,25 @@ def to_pictures(
         values = values[:, :-1] * opacity + (1 - opacity)
     colours = values.expand(-1, 3, -1, -1) if values.shape[1] == 1 else values[:, :3]
     return _bytes(colours.permute(0, 2, 3, 1).numpy() * 255)
+
+
+def to_pictures_like(
+    values: Float[Tensor, "n *shape"], shape: Shape, examples: np.ndarray | Float[Tensor, "m *shape"]
+) -> Pictures:
+    """Data, or the output of a model, as colours: vectors are coloured by the mean and spread of examples.
+
+    Args:
+        values: the data, (n, *shape); images are in [0, 1].
+        shape: of one datum: (C, H, W) or (D,).
+        examples: other data of this shape, (m, *shape). Of images they are not used.
+
+    Raises:
+        ValueError: if `values` are not of this shape.
+    """
+    if is_image(shape):
+        return to_pictures(values, shape)
+    others = as_input(examples)
+    return to_pictures(values, shape, others.mean(0), others.std(0, correction=0))
 
 
 def _cells(standardised: Float[Tensor, "n cells"]) -> Pictures:

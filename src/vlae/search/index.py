@@ -9,7 +9,6 @@ import os
 import re
 import shutil
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -21,20 +20,20 @@ import pyarrow as pa
 from rich.console import Console
 from rich.progress import track
 
-from vlae.atomic import writing
+from vlae.atomic import remove_abandoned, writing
 from vlae.data.images import Images
 from vlae.figures import canvas
+from vlae.models.inference import check_values
 from vlae.runs.run import Run
 from vlae.search import rows
 from vlae.search.neighbours import Neighbours, decode_png
 from vlae.search.rows import ALL, RUN, SPREAD, SearchError
-from vlae.shapes import is_image
+from vlae.shapes import is_image, level_column
 
 FOLDER = "index"  # the default folder, inside the run's folder
 TABLE = "images"
 BATCH = 500  # images encoded at a time
 CHUNK = 20  # batches written at a time
-TWO_DAYS = 2 * 24 * 3600  # seconds, after which an unfinished index is removed
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -74,6 +73,7 @@ class Index:
 
         Raises:
             SearchError: if LanceDB is not installed, or if `out` is not empty.
+            NotDefinedError: if the model has no encoder.
             DataError: if the source cannot be read.
             WriteError: if the folder cannot be written.
         """
@@ -190,6 +190,7 @@ class Index:
 
         Raises:
             SearchError: if there is no such level or column, or if no image is left.
+            ValueError: if the image does not have the run's shape or range.
             FileNotFoundError: if there is no such picture.
         """
         chosen = self._levels(levels)
@@ -219,7 +220,7 @@ class Index:
         if isinstance(image, str | Path) and not Path(image).exists():
             return self._named(str(image))
         values = image if isinstance(image, np.ndarray) else self.run.read(image).values
-        values = values[None] if values.shape == self.run.recipe.shape else values
+        values = check_values(values, self.run.recipe.shape)
         if len(values) > 1:
             raise SearchError(f"{len(values)} data are given; one is asked about: give one")
         codes = self.run.encode(values)
@@ -241,7 +242,7 @@ class Index:
             raise FileNotFoundError(f"there is no picture file {name}, and no image of this name in {self.path}")
         if len(rows) > 1:
             raise SearchError(f"several images of {self.path} are called {name}; give a picture file")
-        codes = [np.array(rows[0].get(f"level{level}", []), np.float32) for level in range(1, len(self.spread) + 1)]
+        codes = [np.array(rows[0].get(level_column(level), []), np.float32) for level in range(1, len(self.spread) + 1)]
         return _Query(codes=codes, picture=decode_png(rows[0]["picture"]), hash=rows[0]["hash"])
 
     def _check(self, where: str) -> None:
@@ -257,7 +258,7 @@ class Index:
             ) from error
 
     def _nearest(self, codes: Sequence[np.ndarray], levels: tuple[int, ...], num: int, condition: str) -> pa.Table:
-        columns = [f"level{level}" for level in levels]
+        columns = [level_column(level) for level in levels]
         if len(levels) == 1:
             search = self.table.search(codes[levels[0] - 1], vector_column_name=columns[0])
         else:
@@ -337,9 +338,7 @@ def _unfinished(path: Path) -> Iterator[Path]:
     folder = path.with_name(f".{path.name}.{os.getpid()}")
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        for old in path.parent.glob(f".{path.name}.[0-9]*"):
-            if time.time() - old.stat().st_mtime > TWO_DAYS:
-                shutil.rmtree(old, ignore_errors=True)
+        remove_abandoned(path.parent, f".{path.name}.[0-9]*")
     try:
         with writing(path):
             yield folder

@@ -55,7 +55,8 @@ class Neighbours:
             out: the PNG file to write. None: no file.
 
         Raises:
-            WriteError: if the file's name does not end in .png, or if it cannot be written.
+            ValueError: if the file's name does not end in .png.
+            WriteError: if the file cannot be written.
         """
         width = max(len(rows) for rows in self.by.values())
         cells: list[list[Picture | str]] = []
@@ -85,5 +86,9 @@ def _cell(value: Any) -> str:
 
 
 def decode_png(png: bytes) -> Picture:
-    """Decode the bytes of a PNG file: uint8 (height, width, 3)."""
+    """Decode the bytes of a PNG file: uint8 (height, width, 3), 0 to 255.
+
+    Args:
+        png: the content of the file.
+    """
     return np.array(Image.open(io.BytesIO(png)).convert("RGB"))

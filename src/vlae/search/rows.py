@@ -20,10 +20,10 @@ from PIL import Image
 
 from vlae.data.images import Images
 from vlae.figures import canvas
-from vlae.figures.pictures import to_pictures
+from vlae.figures.pictures import to_pictures_like
 from vlae.models.inference import as_input
 from vlae.runs.run import Run
-from vlae.shapes import is_image
+from vlae.shapes import is_image, level_column
 
 ALL = "levels"
 RUN, SPREAD = b"vlae_run", b"vlae_spread"  # in the table's metadata
@@ -35,7 +35,14 @@ class SearchError(ValueError):
 
 
 def source_columns(images: Images) -> dict[str, Any]:
-    """Return the columns of labels and factors that a source has, by name."""
+    """Return the columns of labels and factors that a source has, by name.
+
+    Args:
+        images: the images of the source.
+
+    Returns:
+        For each column, one value per image: whole numbers, floats or names.
+    """
     columns: dict[str, Any] = {}
     if images.labels is not None:
         names = images.label_names
@@ -48,16 +55,25 @@ def source_columns(images: Images) -> dict[str, Any]:
 
 
 def is_own(column: str) -> bool:
-    """Tell whether a name is a column of the index itself, not of labels or factors."""
+    """Tell whether a name is a column of the index itself, not of labels or factors.
+
+    Args:
+        column: the name.
+    """
     return bool(re.fullmatch(rf"name|source|hash|picture|{ALL}|level\d+|_.*", column))
 
 
 def schema(run: Run, images: Images) -> pa.Schema:
-    """Return the schema of an index of these images. Its metadata hold the run's identity and each level's spread."""
+    """Return the schema of an index of these images. Its metadata hold the run's identity and each level's spread.
+
+    Args:
+        run: the run that encodes the images.
+        images: the images, of the run's shape, at least one.
+    """
     sizes = run.recipe.code_sizes
     fields = [("name", pa.string()), ("source", pa.string())]
     fields += [(name, pa.array(values[:1]).type) for name, values in source_columns(images).items()]
-    fields += [(f"level{level}", pa.list_(pa.float32(), sizes[level - 1])) for level in run.recipe.levels_with_code]
+    fields += [(level_column(level), pa.list_(pa.float32(), sizes[level - 1])) for level in run.recipe.levels_with_code]
     fields += [(ALL, pa.list_(pa.float32(), sum(sizes) + len(sizes)))]
     fields += [("picture", pa.binary()), ("hash", pa.int64())]
     about = {RUN: run.identity.encode(), SPREAD: json.dumps(_spread(run, images)).encode()}
@@ -88,7 +104,7 @@ def batch(run: Run, images: Images, schema: pa.Schema) -> pa.RecordBatch:
         "name": images.names,
         "source": [images.source] * len(images),
         **source_columns(images),
-        **{f"level{level}": list(code) for level, code in enumerate(codes, start=1)},
+        **{level_column(level): list(code) for level, code in enumerate(codes, start=1)},
         ALL: list(np.concatenate([*codes, *lengths], axis=1)),
         "picture": [_png(run, picture) for picture in draw(run, images.values)],
         "hash": [content_hash(value) for value in images.values],
@@ -109,11 +125,16 @@ def _column(columns: Mapping[str, Any], field: Any, images: Images) -> pa.Array:
 
 
 def draw(run: Run, values: np.ndarray) -> canvas.Pictures:
-    """Draw data as pictures. Vectors become grids of cells, coloured relative to the run's examples."""
-    if is_image(run.recipe.shape):
-        return to_pictures(as_input(values), run.recipe.shape)
-    examples = as_input(run.examples)
-    return to_pictures(as_input(values), run.recipe.shape, examples.mean(0), examples.std(0, correction=0))
+    """Draw data as pictures. Vectors become grids of cells, coloured relative to the run's examples.
+
+    Args:
+        run: the run that the data belong to.
+        values: uint8 (n, C, H, W), or floats in [0, 1]; or vectors (n, D).
+
+    Returns:
+        uint8 (n, height, width, 3).
+    """
+    return to_pictures_like(as_input(values), run.recipe.shape, run.examples)
 
 
 def _png(run: Run, picture: canvas.Picture) -> bytes:
@@ -123,6 +144,10 @@ def _png(run: Run, picture: canvas.Picture) -> bytes:
 
 
 def content_hash(value: np.ndarray) -> int:
-    """Return a hash of a datum's content as a signed 64-bit number."""
+    """Return a hash of a datum's content as a signed 64-bit number.
+
+    Args:
+        value: one datum, of any shape and type.
+    """
     content = hashlib.blake2b(np.ascontiguousarray(value).data, digest_size=8)
     return int.from_bytes(content.digest(), "big", signed=True)

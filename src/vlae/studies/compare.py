@@ -208,6 +208,7 @@ def compare(
         ValueError: if it is not clear what to compare, or a recipe does not fit the data.
         FileNotFoundError: if there is no such run.
         RunError: if the folder holds a run with other settings.
+        WriteError: if a result cannot be written.
         Stopped: after Ctrl-C; finished runs are kept.
     """
     if preset is not None:

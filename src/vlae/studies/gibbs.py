@@ -17,12 +17,11 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
-from sklearn.decomposition import PCA
-from sklearn.neural_network import MLPClassifier
 from torch import Tensor
 
 from vlae.atomic import whole, writing
 from vlae.data import Images
+from vlae.evaluation.samples import COMPONENTS, GROUP, GROUPS, HIDDEN, Judge
 from vlae.figures import canvas
 from vlae.figures.pictures import to_pictures
 from vlae.models.base import LatentModel
@@ -34,10 +33,7 @@ from vlae.training.train import source_name
 
 RECIPES = ("hvae", "lvae", "lean")
 STEPS = (1, 2, 5, 10, 20)  # of the chain, after which samples are judged
-GROUPS, GROUP = 5, 500  # number of groups and samples in each; the spread over groups is the error bar
 REFERENCE = 5_000  # held-out data at most, with which all samples are compared
-COMPONENTS = 32  # of the feature space
-HIDDEN = (64,)  # units of the two-sample classifier
 BATCH = 500
 CHAINS = ("level 1", "all levels")
 SHOWN = 6  # chains in the figure
@@ -68,67 +64,6 @@ def chain(
     pairs = zip(inferred, ancestral, strict=True)
     codes = tuple(drawn if level in levels else z for level, (drawn, z) in enumerate(pairs, start=1))
     return model.decode(codes)
-
-
-def frechet(one: Float[np.ndarray, "n d"], other: Float[np.ndarray, "m d"]) -> float:
-    """The Fréchet distance of two samples, as if they were Gaussian: |μ - ν|² + tr(A + B - 2 (AB)^½).
-
-    Few rows bias it upwards. Compare only distances between samples of the same size.
-
-    Reference: Heusel et al. 2017, "GANs Trained by a Two Time-Scale Update Rule", equation 6, with another feature
-    space.
-    """
-    a, b = np.cov(one, rowvar=False), np.cov(other, rowvar=False)
-    values, vectors = np.linalg.eigh(np.atleast_2d(a))
-    root = (vectors * np.sqrt(values.clip(0))) @ vectors.T
-    cross = np.sqrt(np.linalg.eigvalsh(root @ np.atleast_2d(b) @ root).clip(0)).sum()
-    return float(((one.mean(0) - other.mean(0)) ** 2).sum() + np.trace(np.atleast_2d(a + b)) - 2 * cross)
-
-
-def two_sample(one: Float[np.ndarray, "n d"], other: Float[np.ndarray, "n d"], *, seed: int = 0) -> float:
-    """Accuracy, in [0, 1], of a classifier that distinguishes two samples of one size.
-
-    It is fitted to one half of the rows and scored on the other. At 0.5 it cannot distinguish them; at 1 it always can.
-
-    Reference: Lopez-Paz and Oquab 2017, "Revisiting Classifier Two-Sample Tests", section 3.
-    """
-    x, y = np.concatenate([one, other]), np.repeat([0, 1], [len(one), len(other)])
-    x = (x - x.mean(0)) / np.maximum(x.std(0), 1e-12)
-    order = np.random.default_rng(seed).permutation(len(x))
-    fit, scored = np.split(order, [len(x) // 2])
-    probe = MLPClassifier(
-        HIDDEN, learning_rate_init=5e-3, early_stopping=True, n_iter_no_change=20, max_iter=200, random_state=seed
-    ).fit(x[fit], y[fit])
-    return float(probe.score(x[scored], y[scored]))
-
-
-class Judge:
-    """Measures how far samples are from held-out data, in the space of the first principal components of the data.
-
-    Args:
-        known: training data on which the components are fitted: uint8 (N, C, H, W), or floats (N, …).
-        held_out: other data of the same kind, with which samples are compared.
-        seed: of the components, the choice of data and the classifiers.
-    """
-
-    def __init__(self, known: np.ndarray, held_out: np.ndarray, *, seed: int = 0):
-        self.seed = seed
-        flat = _flat(known)
-        self.pca = PCA(min(COMPONENTS, *flat.shape), random_state=seed).fit(flat)
-        self.reference = self.pca.transform(_flat(held_out))
-
-    def distances(self, samples: np.ndarray) -> dict[str, list[float]]:
-        """The Fréchet distance and the classifier's accuracy of each group of samples against the held-out data."""
-        features = self.pca.transform(_flat(samples))
-        size = min(GROUP, len(features) // GROUPS, len(self.reference))
-        rng = np.random.default_rng(self.seed)
-        distances: dict[str, list[float]] = {"frechet": [], "two_sample": []}
-        for group in range(GROUPS):
-            rows = features[group * size : (group + 1) * size]
-            others = self.reference[rng.permutation(len(self.reference))[:size]]
-            distances["frechet"].append(frechet(rows, self.reference))
-            distances["two_sample"].append(two_sample(rows, others, seed=self.seed + group))
-        return distances
 
 
 def study_run(run: Run, judge: Judge, start: np.ndarray, *, seed: int = 0) -> dict[str, Any]:
@@ -208,6 +143,7 @@ def study(
             together.
         FileNotFoundError: if there is no such run.
         RunError: if the folder holds a run with other settings.
+        WriteError: if a result cannot be written.
         Stopped: after Ctrl-C; finished runs are kept.
     """
     if data and not are_recipes(what):
@@ -228,7 +164,7 @@ def study(
         protocol = _protocol(start, held_out, seed)
         judge = Judge(further, held_out, seed=seed)
         result: dict[str, Any] = {"source": source_name(first.data["source"]), "protocol": protocol}
-        result["data"] = judge.distances(_unit(further))
+        result["data"] = judge.distances(as_input(further).numpy())
         result["systems"] = {
             system: [_result_of(run, judge, start, protocol, seed, progress) for run in runs]
             for system, runs in systems.items()
@@ -269,14 +205,6 @@ def _parts(run: Run, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def _limited(images: Images, seed: int) -> Images:
     rows = np.random.default_rng(seed).permutation(len(images))[:REFERENCE]
     return images.take(np.sort(rows))
-
-
-def _unit(values: np.ndarray) -> np.ndarray:
-    return as_input(values).numpy()
-
-
-def _flat(values: np.ndarray) -> np.ndarray:
-    return _unit(values).reshape(len(values), -1)
 
 
 def _protocol(start: np.ndarray, held_out: np.ndarray, seed: int) -> dict[str, Any]:

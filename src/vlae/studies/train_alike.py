@@ -188,6 +188,11 @@ def _alike(one: Recipe, other: Recipe) -> bool:
 
 
 def say(what: str, progress: bool) -> None:
-    """Prints on the error output what is being done, if progress is wanted."""
+    """Prints on the error output what is being done, if progress is wanted.
+
+    Args:
+        what: the line to print.
+        progress: whether to print it.
+    """
     if progress:
         print(what, file=sys.stderr, flush=True)

@@ -27,7 +27,11 @@ PAD = 7
 
 
 def with_errors(function: Callable[P, Answer]) -> Callable[P, Answer]:
-    """Turn a ValueError into an answer: its message, under the key "error"."""
+    """Turn a ValueError into an answer: its message, under the key "error".
+
+    Args:
+        function: a function that returns an answer.
+    """
 
     @wraps(function)
     def answer(*args: P.args, **kwargs: P.kwargs) -> Answer:

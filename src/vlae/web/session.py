@@ -19,7 +19,7 @@ from vlae.evaluation.rates import is_dead
 from vlae.evaluation.statistics import statistics
 from vlae.figures.canvas import Pictures
 from vlae.figures.panels import noise_at, sweep
-from vlae.figures.pictures import to_pictures
+from vlae.figures.pictures import to_pictures_like
 from vlae.models.base import Codes
 from vlae.models.inference import as_input, evaluating
 from vlae.runs.run import Run
@@ -125,15 +125,7 @@ class Session:
         return tuple(self.model.code_sizes)
 
     def _to_pictures(self, values: torch.Tensor) -> Pictures:
-        if is_image(self.run.recipe.shape):
-            return to_pictures(values, self.run.recipe.shape)
-        return to_pictures(values, self.run.recipe.shape, *self._mean_and_stddev)
-
-    @cached_property
-    def _mean_and_stddev(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return mean and standard deviation of the examples, which standardise vectors before they are drawn."""
-        examples = as_input(self.run.examples)
-        return examples.mean(0), examples.std(0, correction=0)
+        return to_pictures_like(values, self.run.recipe.shape, self.run.examples)
 
     # Data
 

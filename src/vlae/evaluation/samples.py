@@ -1,0 +1,97 @@
+"""How far samples of a model are from held-out data: the Fréchet distance and a classifier's accuracy."""
+
+import numpy as np
+from jaxtyping import Float
+from sklearn.decomposition import PCA
+from sklearn.neural_network import MLPClassifier
+
+from vlae.models.inference import as_input
+
+GROUPS, GROUP = 5, 500  # number of groups and samples in each; the spread over groups is the error bar
+COMPONENTS = 32  # of the feature space
+HIDDEN = (64,)  # units of the two-sample classifier
+
+
+def frechet(one: Float[np.ndarray, "n d"], other: Float[np.ndarray, "m d"]) -> float:
+    """The Fréchet distance of two samples, as if they were Gaussian: |μ - ν|² + tr(A + B - 2 (AB)^½).
+
+    Few rows bias it upwards. Compare only distances between samples of the same size.
+
+    Reference: Heusel et al. 2017, "GANs Trained by a Two Time-Scale Update Rule", equation 6, with another feature
+    space.
+
+    Args:
+        one: a sample of a row per datum and a column per feature, (n, d), in any unit; n is at least 2.
+        other: another sample of the same features, (m, d); m is at least 2.
+
+    Returns:
+        The distance in squared units of the features, from 0 up.
+    """
+    a, b = np.cov(one, rowvar=False), np.cov(other, rowvar=False)
+    values, vectors = np.linalg.eigh(np.atleast_2d(a))
+    root = (vectors * np.sqrt(values.clip(0))) @ vectors.T
+    cross = np.sqrt(np.linalg.eigvalsh(root @ np.atleast_2d(b) @ root).clip(0)).sum()
+    return float(((one.mean(0) - other.mean(0)) ** 2).sum() + np.trace(np.atleast_2d(a + b)) - 2 * cross)
+
+
+def two_sample(one: Float[np.ndarray, "n d"], other: Float[np.ndarray, "n d"], *, seed: int = 0) -> float:
+    """Accuracy, in [0, 1], of a classifier that distinguishes two samples of one size.
+
+    It is fitted to one half of the rows and scored on the other. At 0.5 it cannot distinguish them; at 1 it always can.
+
+    Reference: Lopez-Paz and Oquab 2017, "Revisiting Classifier Two-Sample Tests", section 3.
+
+    Args:
+        one: a sample of a row per datum and a column per feature, (n, d), in any unit.
+        other: another sample of the same features and size, (n, d).
+        seed: of the halves and the classifier, 0 or more.
+    """
+    x, y = np.concatenate([one, other]), np.repeat([0, 1], [len(one), len(other)])
+    x = (x - x.mean(0)) / np.maximum(x.std(0), 1e-12)
+    order = np.random.default_rng(seed).permutation(len(x))
+    fit, scored = np.split(order, [len(x) // 2])
+    probe = MLPClassifier(
+        HIDDEN, learning_rate_init=5e-3, early_stopping=True, n_iter_no_change=20, max_iter=200, random_state=seed
+    ).fit(x[fit], y[fit])
+    return float(probe.score(x[scored], y[scored]))
+
+
+class Judge:
+    """Measures how far samples are from held-out data, in the space of the first principal components of the data.
+
+    Args:
+        known: training data on which the components are fitted: uint8 (N, C, H, W), or floats (N, …).
+        held_out: other data of the same kind, with which samples are compared.
+        seed: of the components, the choice of data and the classifiers.
+    """
+
+    def __init__(self, known: np.ndarray, held_out: np.ndarray, *, seed: int = 0):
+        self.seed = seed
+        flat = _flat(known)
+        self.pca = PCA(min(COMPONENTS, *flat.shape), random_state=seed).fit(flat)
+        self.reference = self.pca.transform(_flat(held_out))
+
+    def distances(self, samples: np.ndarray) -> dict[str, list[float]]:
+        """The Fréchet distance and the classifier's accuracy of each group of samples against the held-out data.
+
+        Args:
+            samples: floats (N, …) of the shape and unit of the data, images in [0, 1]; at most the first 2,500 are
+                judged, in 5 groups.
+
+        Returns:
+            "frechet" and "two_sample": the number of each group; the former is from 0 up, the latter in [0, 1].
+        """
+        features = self.pca.transform(_flat(samples))
+        size = min(GROUP, len(features) // GROUPS, len(self.reference))
+        rng = np.random.default_rng(self.seed)
+        distances: dict[str, list[float]] = {"frechet": [], "two_sample": []}
+        for group in range(GROUPS):
+            rows = features[group * size : (group + 1) * size]
+            others = self.reference[rng.permutation(len(self.reference))[:size]]
+            distances["frechet"].append(frechet(rows, self.reference))
+            distances["two_sample"].append(two_sample(rows, others, seed=self.seed + group))
+        return distances
+
+
+def _flat(values: np.ndarray) -> np.ndarray:
+    return as_input(values).numpy().reshape(len(values), -1)
