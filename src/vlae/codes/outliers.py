@@ -122,6 +122,7 @@ def find_outliers(run: Run, images: Images, *, level: int | None = None, seed: i
         ValueError: if the images are too few or not of the run's shape, or the level has no code.
         NotDefinedError: if the model has no density.
     """
+    run.model.require("encoder", "density")
     if images.shape != run.recipe.shape:
         raise ValueError(
             f"{images.source} has data of shape {images.shape}, the run in {run.path} takes {run.recipe.shape}; "
