@@ -226,3 +226,9 @@ def test_what_cannot_be_encoded_is_named(run, of_vectors, folder, tmp_path):
 def test_the_identity_stays_with_the_weights(run, other, tmp_path):
     copied = load(shutil.copytree(run.path, tmp_path / "copy"))
     assert identity(copied)["weights"] == identity(run)["weights"] != identity(other)["weights"]
+
+
+def test_each_part_has_draws_of_its_own(run, folder, tmp_path, small_parts):
+    columns = columns_of(encode(run, folder, tmp_path / "codes.parquet", stddev=True, sample=True))
+    noise = (columns["level1_sample"] - columns["level1"]) / columns["level1_stddev"]
+    assert np.abs(noise[:6] - noise[6:12]).min() > 1e-3

@@ -65,6 +65,10 @@ def test_has_what_is_promised(evaluation, trained):
         assert set(level["statistics"]) >= {"mean red", "brightness", "contrast", "edges", "x position", "size"}
         assert "digit" in level["factors"] and all(value <= 1 for value in level["factors"].values())
     assert sum(level["share"] for level in evaluation["levels"]) == pytest.approx(1)
+    bits = trained.model.bits_per_dimension(evaluation["elbo_nats"])
+    assert evaluation["bits_per_dimension"] == pytest.approx(bits)  # of the bound, not of the distortion alone
+    gained = evaluation["log_likelihood_nats"] - evaluation["elbo_nats"]  # per datum: it closes a part of the gap
+    assert 0 < gained < sum(level["kl_nats"] for level in evaluation["levels"])
     assert np.shape(evaluation["information"]["levels"]) == (
         len(evaluation["levels"]),
         len(evaluation["information"]["factors"]),

@@ -271,3 +271,17 @@ def test_a_number_that_is_nearly_always_zero(truth, factors):
     assert metrics.mig(np.column_stack([truth, rare]), known) > 0.5
     assert metrics.modularity(noise(3), {"rare": rare, "kind 4": factors["kind 4"]}) < 1
     assert np.isfinite(normalised_mutual_information([truth], known)).all()
+
+
+def test_the_classifier_of_the_beta_vae_score_is_scored_on_other_points():
+    """With 300 dimensions of noise it learns its own 400 points by heart."""
+    factors = {f"factor{i}": np.random.default_rng(i).integers(0, 4, ROWS) for i in range(5)}
+    assert metrics.beta_vae_score(noise(300), factors) < 0.35
+
+
+def test_the_factor_vae_score_counts_variance_in_units_of_the_dimension():
+    """A dimension of small variance varies least in every group, and must not win all votes for that."""
+    rng = np.random.default_rng(0)
+    factors = {name: rng.integers(0, 5, ROWS) for name in ("one", "two")}
+    loud = [10 * factors[name] + rng.normal(size=ROWS) for name in factors]
+    assert metrics.factor_vae_score(np.column_stack([*loud, 0.3 * rng.normal(size=ROWS)]), factors) > 0.95

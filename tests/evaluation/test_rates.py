@@ -4,7 +4,7 @@ import torch
 from torch.distributions import Independent, Normal
 
 from vlae import recipes
-from vlae.evaluation.rates import ablate, as_input, summarise
+from vlae.evaluation.rates import ablate, as_input, elbos_of, summarise
 from vlae.models.base import ForwardPass, LatentModel
 from vlae.models.distributions import NormalCode, standard_normal
 
@@ -145,3 +145,33 @@ def test_what_is_lost_without_a_level_by_hand():
     assert first["without_it"]["distortion_nats"] == pytest.approx(2.5, rel=0.05)
     assert first["kept_upwards"]["mse"] == pytest.approx(0, abs=1e-6)
     assert second["kept_upwards"]["mse"] == pytest.approx(2.5, rel=0.05)  # level 1 is what lies below
+
+
+def test_the_bound_of_one_datum_by_hand():
+    """x | z ~ N(z, 1): over a draw and its opposite the bound is known, and their cross terms are gone."""
+
+    class Line(LatentModel):
+        def __init__(self):
+            super().__init__()
+            self.shape, self.code_sizes = (1,), (1,)
+            self.nothing = torch.nn.Parameter(torch.zeros(1))
+
+        def infer(self, x):
+            return (NormalCode(0.5 * x, torch.full_like(x, 0.6)),)
+
+        def generate(self, codes):
+            return Independent(Normal(codes[0], 1.0), 1)
+
+        def prior(self, level, above):
+            return standard_normal(1, 1, self.device)
+
+        def forward(self, x, fade=None):
+            raise AssertionError
+
+    model, x = Line(), torch.tensor([[3.0], [-1.0]])
+    (q,) = model.infer(x)
+    noise = model.draw_noise(4, torch.Generator().manual_seed(0))[0]
+    square = (x - 0.5 * x).square() + 0.36 * noise.square().mean()
+    kl = 0.5 * (q.mean.square() + 0.36 - 1) - np.log(0.6)
+    by_hand = -0.5 * (square + np.log(2 * np.pi)) - kl
+    torch.testing.assert_close(elbos_of(model, x, (q,), num_draws=8, seed=0), by_hand[:, 0])

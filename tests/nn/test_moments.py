@@ -91,3 +91,17 @@ def test_a_code_alone_sets_mean_and_deviation_of_the_maps_that_are_mixed(fade):
     torch.testing.assert_close(drawn.mean((2, 3)), layer.mix(shift[:, :, None, None])[:, :, 0, 0])
     torch.testing.assert_close(drawn[:2], drawn[2:], rtol=1e-3, atol=1e-3)  # how strongly does not count,
     assert (drawn[0] - drawn[1]).abs().max() > 0.1  # what does
+
+
+def test_how_much_of_the_sign_is_seen_by_the_contrast_to_the_border():
+    layer, seen = AffineInvariantConv((1, 9, 8), (5, 9, 8), kernel=3, norm=False, slope=0.1), []
+    layer.mix.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    h = torch.rand(6, 1, 9, 8)
+    h[:, :, 2:6, 2:6] += torch.linspace(-0.5, 1.5, 6)[:, None, None, None]
+    layer(h)
+    modulus, signed = seen[0].chunk(2, dim=1)
+    contrast = moments(h).border_contrast
+    share = (contrast / (contrast**2 + 0.2**2).sqrt()).abs()
+    torch.testing.assert_close(
+        signed.abs().sum((1, 2, 3)) / modulus.sum((1, 2, 3)), share.flatten(), rtol=1e-3, atol=1e-4
+    )

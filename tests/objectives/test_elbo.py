@@ -164,12 +164,12 @@ def test_free_bits_cost_the_same_however_few_are_used():
 
 
 def test_capacity_is_a_target_that_rises():
-    objective = ELBO(capacity=(4.0, 4.0), capacity_until=0.5, beta=3.0)
-    for progress, target in ((0.0, 0.0), (0.25, 2.0), (0.5, 4.0), (0.9, 4.0)):
+    objective = ELBO(capacity=(20.0, 20.0), capacity_until=0.5, beta=3.0)  # above both rates, so each target tells
+    for progress, target in ((0.0, 0.0), (0.1, 4.0), (0.25, 10.0), (0.4, 16.0), (0.5, 20.0), (0.9, 20.0)):
         wanted = 3 * (abs(1 - target) + abs(10 - target))
         assert value(objective, progress=progress) == pytest.approx(wanted, abs=1e-3)
     forward, x = two_levels()
-    objective.weighted(forward, x, step=0, progress=1.0, fade=(1.0, 1.0))[0].backward()
+    ELBO(capacity=4.0).weighted(forward, x, step=0, progress=1.0, fade=(1.0, 1.0))[0].backward()
     low, high = (q.mean.grad for q in forward.posteriors)
     assert (low < 0).all() and (high > 0).all()  # one is to cost more, the other less
     assert value(ELBO(capacity=1.0, capacity_until=0.0), progress=0.0) == pytest.approx(9.0, abs=1e-4)

@@ -250,3 +250,16 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path):
     with atomic.whole(file) as partial:
         partial.write_text("new")
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("file", "new")]
+
+
+def test_pictures_are_cropped_as_in_training(tmp_path, rng):
+    """The middle 8 × 8 is dark, the rim is white: who forgets the crop sees white."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for i in range(24):
+        pixels = np.full((16, 16), 255, np.uint8)
+        pixels[4:12, 4:12] = rng.integers(0, 60, (8, 8))
+        Image.fromarray(pixels).save(folder / f"{i:02d}.png")
+    run = quick(tmp_path / "run", str(folder), crop=8)
+    assert run.read(folder / "00.png").values.max() < 60
+    assert run.read(folder).values.max() < 60

@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 
 from vlae.runs import store
 from vlae.runs.layout import RunError
+from vlae.runs.safe_load import hash_weights
 from vlae.workflows import train
 
 
@@ -58,3 +60,16 @@ def test_an_incomplete_evaluation_is_refused(tmp_path):
 def test_the_first_line_of_an_error_names_it():
     assert store.first_line(ValueError("one\ntwo")) == "one"
     assert store.first_line(EOFError()) == "EOFError"
+
+
+def test_the_identity_knows_names_and_shapes(tmp_path):
+    from safetensors.torch import save_file
+
+    value = torch.arange(6, dtype=torch.float32)
+    stored = {"as it is": {"a": value}, "other name": {"b": value}, "other shape": {"a": value.reshape(2, 3)}}
+    stored |= {"other value": {"a": value + 1}, "other type": {"a": value.to(torch.int32)}}
+    hashes = set()
+    for name, tensors in stored.items():
+        save_file(tensors, tmp_path / name)
+        hashes.add(hash_weights(tmp_path / name))
+    assert len(hashes) == len(stored)

@@ -1,10 +1,14 @@
 """The stream of batches: the same whenever it begins, each datum once an epoch, labels beside their data."""
 
+from itertools import pairwise
+
 import numpy as np
 import torch
 
-from vlae.recipes import Training
+from vlae.objectives import ELBO
+from vlae.recipes import Training, adjust, lean
 from vlae.training.batches import Batches
+from vlae.training.train import fit
 
 
 class StubTrainer:
@@ -43,3 +47,21 @@ def test_labels_and_row_numbers_go_with_their_data():
         assert batch.rows.equal(batch.x)
         assert batch.labels.dtype == torch.int64 and batch.labels.equal(torch.from_numpy(labels)[batch.rows])
     assert batches(1)[0].labels is None
+
+
+def test_each_step_has_draws_of_its_own(monkeypatch):
+    seen = []
+
+    def loss(self, model, batch, **settings):
+        result = original(self, model, batch, **settings)
+        q, code = result.forward.posteriors[0], result.forward.codes[0]
+        seen.append(((code - q.mean) / q.stddev).detach())
+        return result
+
+    original = ELBO.loss
+    monkeypatch.setattr(ELBO, "loss", loss)
+    recipe = adjust(lean((5,), code_sizes=(2, 3), width=2), steps=4, batch_size=8)
+    for _ in range(2):
+        fit(np.random.default_rng(0).normal(size=(40, 5)).astype(np.float32), recipe)
+    assert all((one - other).abs().max() > 0.1 for one, other in pairwise(seen[:4]))
+    assert all(torch.allclose(one, other, atol=1e-5) for one, other in zip(seen[:4], seen[4:], strict=True))
