@@ -26,7 +26,7 @@ from vlae import recipes
 from vlae.objectives import ELBO
 from vlae.training import loop
 from vlae.training.batches import Batches
-from vlae.training.train import _lacks_bf16
+from vlae.training.train import lacks_bf16
 
 RECIPES: dict[str, Callable[[], recipes.Recipe]] = {
     "lean28": lambda: recipes.lean((1, 28, 28), code_sizes=(2, 2, 2)),
@@ -162,7 +162,7 @@ def machine(args: argparse.Namespace) -> None:
             if repeat >= 2:
                 gflops.setdefault(name, []).append(flop / (time.perf_counter() - start) / 1e9)
 
-    dtypes = {"fp32": torch.float32} | ({} if _lacks_bf16() else {"bf16": torch.bfloat16})
+    dtypes = {"fp32": torch.float32} | ({} if lacks_bf16() else {"bf16": torch.bfloat16})
     for kind, dtype in dtypes.items():
         a, b = torch.randn(2, side, side).to(dtype)
         measure(f"product {kind}", partial(torch.mm, a, b), 2 * side**3)
@@ -256,7 +256,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.quick:
         args.rounds, args.seconds = 2, 0.3
-    if args.precision == "bf16" and _lacks_bf16():
+    if args.precision == "bf16" and lacks_bf16():
         parser.error("no bf16 arithmetic on this processor; leave --precision out")
     if args.worker:
         kind, *name = args.worker
@@ -283,7 +283,7 @@ def main() -> None:
     print(f"{args.precision}; load average at start {load:.1f}; {args.rounds} rounds: median (min to max)\n")
     for name, values in gflops.items():
         print(f"- {name}: {spread(values)} GFLOP/s")
-    if _lacks_bf16():
+    if lacks_bf16():
         print("- no bf16 arithmetic on this processor")
     rows = [cells(result, limits) for result in results]
     for line in ["", rows[0], ["---"] * len(rows[0]), *(row.values() for row in rows)]:

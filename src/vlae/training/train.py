@@ -232,12 +232,13 @@ def _choose(
     elif code_sizes is not None or deep_heads:
         raise ValueError("code_sizes and deep_heads choose a recipe's levels; here the recipe has them already")
     recipe = recipes.adjust(recipe, **settings)
-    if recipe.training.precision == "bf16" and not torch.cuda.is_available() and _lacks_bf16():
+    if recipe.training.precision == "bf16" and not torch.cuda.is_available() and lacks_bf16():
         warnings.warn("this processor has no bf16 arithmetic: bf16 will be many times slower than fp32", stacklevel=3)
     return recipe
 
 
-def _lacks_bf16() -> bool:
+def lacks_bf16() -> bool:
+    """Whether the processor has no bf16 arithmetic of its own, so that bf16 is far slower than fp32."""
     has = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return platform.machine() in ("x86_64", "AMD64") and not has
 
