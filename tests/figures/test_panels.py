@@ -19,7 +19,8 @@ from vlae.figures.pictures import to_pictures
 from vlae.models.base import Codes, ForwardPass, LatentModel
 from vlae.models.distributions import NormalCode, standard_normal
 from vlae.models.inference import evaluating
-from vlae.models.ladder import VLAE, Level
+from vlae.models.ladder import VLAE
+from vlae.models.levels import Level
 
 SIDE = 4  # of the painter's pictures; they are enlarged to 48 pixels (96 in a mix)
 

@@ -8,7 +8,7 @@ from torch.distributions import Normal, kl_divergence
 from vlae import objectives
 from vlae.models.distributions import NormalCode
 from vlae.models.hierarchical import HierarchicalVAE, LadderVAE, weighted
-from vlae.models.ladder import Level
+from vlae.models.levels import Level
 from vlae.objectives.elbo import elbo as elbo_of
 from vlae.recipes import build, hvae, lvae
 from vlae.workflows import train

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from vlae.models.inference import as_input, check_values, evaluating
-from vlae.models.ladder import VLAE, Level
+from vlae.models.ladder import VLAE
+from vlae.models.levels import Level
 
 
 def test_stored_images_become_floats_between_0_and_1():

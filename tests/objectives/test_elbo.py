@@ -11,8 +11,8 @@ from torch.distributions import Independent, MultivariateNormal, Normal
 from vlae import objectives
 from vlae.models.base import ForwardPass
 from vlae.models.distributions import NormalCode
-from vlae.models.ladder import VLAE, Level
-from vlae.models.levels import MomentsLevel
+from vlae.models.ladder import VLAE
+from vlae.models.levels import Level, MomentsLevel
 from vlae.models.likelihoods import Laplace
 from vlae.objectives import ELBO, distortion, rates
 from vlae.objectives.elbo import elbo

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from vlae.errors import NotDefinedError
-from vlae.models.ladder import VLAE, Level
+from vlae.models.ladder import VLAE
+from vlae.models.levels import Level
 from vlae.runs.drawing import check_kind, draw_figure
 from vlae.runs.layout import RunError
 

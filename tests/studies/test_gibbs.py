@@ -5,7 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
-from vlae.models.ladder import VLAE, Level
+from vlae.models.ladder import VLAE
+from vlae.models.levels import Level
 from vlae.recipes import build, hvae, lean, lvae
 from vlae.studies import gibbs
 from vlae.studies.gibbs import chain

@@ -262,6 +262,8 @@ def test_a_resumed_run_keeps_its_settings(tmp_path, monkeypatch):
             quick(tmp_path / "run")
     with pytest.raises(RunError, match=r"other settings \(limit, steps, code_sizes\)"):
         quick(tmp_path / "run", resume=True, steps=30, limit=10, code_sizes=(3, 3))
+    with pytest.raises(RunError, match=r"other settings \(recipe\)"):
+        quick(tmp_path / "run", resume=True, recipe="joint")
     with pytest.raises(RunError, match="begun on an array, not on streets"):
         quick(tmp_path / "run", "streets", resume=True)
     with pytest.raises(RunError, match=r"there is no run in .*nowhere to resume"):

@@ -33,7 +33,7 @@ def train(
     /,
     *,
     out: Path | None = None,
-    recipe: str = "lean",
+    recipe: str | None = None,
     code_sizes: Annotated[str | None, Parameter(name=["--code-sizes", "--codes"])] = None,
     deep_heads: Annotated[bool, Parameter(negative=())] = False,
     reading: Reading = Reading(),
@@ -62,7 +62,7 @@ def train(
         source: Data to train on: a folder of pictures; a .npy, .npz, .csv, .tsv or .parquet file; a Hugging Face data
             set; the files of MNIST, SVHN or CelebA; or "streets", the built-in street numbers.
         out: Folder of the run; by default runs/ and the source's name.
-        recipe: lean, joint, vae, hvae, lvae, mnist, svhn, celeba or lsun.
+        recipe: lean (the default), joint, vae, hvae, lvae, mnist, svhn, celeba or lsun.
         code_sizes: Code size of each level, level 1 first, separated by commas: 2,2,2. By default, the recipe's own.
         deep_heads: For mnist, svhn, celeba and lsun: heads that re-encode the level below, like the authors' code.
         reading: How to read the source.

@@ -20,12 +20,17 @@ class FigureKind:
     Attributes:
         draw: the function that draws it.
         caption: a sentence that says what it shows.
-        examples: how many held-out data it needs; a figure with a parameter `x` needs at least 1.
+        examples: how many held-out data it needs, if it needs more than one.
     """
 
     draw: Callable[..., Picture]
     caption: str
     examples: int = 0
+
+    @property
+    def least_examples(self) -> int:
+        """How many held-out data it needs: at least 1 if it has a parameter `x`."""
+        return max(self.examples, int("x" in inspect.signature(self.draw).parameters))
 
     @property
     def can_start(self) -> bool:
@@ -38,9 +43,7 @@ KINDS: dict[str, FigureKind] = {
         draw=levels, caption="Each panel changes one level and keeps the others: what changes is what the level holds."
     ),
     "samples": FigureKind(draw=samples, caption="Pictures of codes drawn from the prior at every level."),
-    "reconstructions": FigureKind(
-        draw=reconstructions, caption="Held-out data above, their reconstructions below.", examples=1
-    ),
+    "reconstructions": FigureKind(draw=reconstructions, caption="Held-out data above, their reconstructions below."),
     "traversal": FigureKind(
         draw=traversal,
         caption="One row per dimension of a code, from -2 to 2 standard deviations; all else is kept.",

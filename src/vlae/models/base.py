@@ -12,6 +12,7 @@ from torch.distributions import Distribution
 
 from vlae.errors import NotDefinedError
 from vlae.models.distributions import CodeDistribution
+from vlae.models.likelihoods import Likelihood
 from vlae.shapes import Shape, levels_with_code
 
 Codes = tuple[Float[Tensor, "n _"], ...]
@@ -49,11 +50,13 @@ class LatentModel(nn.Module, ABC):
     Attributes:
         shape: shape of one datum: (channels, height, width), or (dimensions,).
         code_sizes: dimensions of every level's code, level 1 first.
+        family: the family of its likelihood, from which bits per dimension follow; None: no such number.
         lacks: for each capability the model lacks, the reason. Evaluation reports it as "not defined".
     """
 
     shape: Shape
     code_sizes: tuple[int, ...]
+    family: Likelihood | None = None
     lacks: Mapping[Capability, str] = {}
 
     @abstractmethod
@@ -113,7 +116,7 @@ class LatentModel(nn.Module, ABC):
         Returns:
             None if the likelihood defines no such number.
         """
-        return None
+        return None if self.family is None else self.family.bits_per_dimension(nats, self.shape)
 
     @final
     def decode(self, codes: Codes) -> Float[Tensor, "n *shape"]:

@@ -76,17 +76,6 @@ class _Hierarchy(LatentModel):
     def _build_inference(self, levels: Sequence[Level], blocks: Blocks) -> None:
         """Makes the networks by which the model infers, beside those of level 1."""
 
-    def bits_per_dimension(self, nats: float) -> float | None:
-        """Bits per dimension (per channel of each pixel) of an image, as the likelihood's family defines them.
-
-        Args:
-            nats: the log-likelihood of an image, or a bound on it, in nats.
-
-        Returns:
-            None if the likelihood defines no such number.
-        """
-        return self.family.bits_per_dimension(nats, self.shape)
-
     def prior(self, level: int, above: Codes) -> NormalCode:
         """The prior p(z_l|z_{l+1}) of level l; at the top N(0, I), of batch shape (1, code size).
 

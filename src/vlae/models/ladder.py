@@ -12,19 +12,18 @@ from torch.distributions import Distribution
 
 from vlae.models.base import Codes, ForwardPass, LatentModel, check_code_sizes
 from vlae.models.distributions import CodeDistribution, no_code
-from vlae.models.levels import LadderLevel, Level, LevelSettings, Place
+from vlae.models.levels import LadderLevel, LevelSettings, Place
 from vlae.models.likelihoods import Gaussian, Likelihood
 from vlae.nn.layers import Blocks
 from vlae.shapes import Shape, levels_with_code
-
-__all__ = ["VLAE", "Level"]
 
 
 class VLAE(LatentModel):
     """The variational ladder autoencoder: one decoder takes a code at every level, and the prior is flat.
 
-    Inference climbs from h_0 = x with h_l = g_l(h_{l-1}), and gives q(z_l|x) from h_l. Generation descends with
-    z̃_l = u_l([z̃_{l+1}; v_l(z_l)]), and ends in r(x|z). A plain VAE is the ladder whose only code is at the top. A
+    Inference climbs from h_0 = x, standardised, with h_l = g_l(h_{l-1}). It gives q(z_l|x) from h_l; a level of moments
+    or with a head of its own reads h_{l-1}. Generation descends with z̃_l = u_l([z̃_{l+1}; v_l(z_l)]), and ends in
+    r(x|z); in a level of moments the code acts after u_l. A plain VAE is the ladder whose only code is at the top. A
     level above the highest code has no networks.
 
     Reference: Zhao et al. 2017, section 5.1, equations 10 to 14.
@@ -41,6 +40,7 @@ class VLAE(LatentModel):
         ValueError: if the levels cannot be built on data of this shape.
 
     Examples:
+        >>> from vlae.models.levels import Level
         >>> levels = [Level(code_size=2, dense=(16,)), Level(code_size=3, dense=(16,))]
         >>> model = VLAE((5,), levels)
         >>> [tuple(code.mean.shape) for code in model.infer(torch.zeros(4, 5))]
@@ -106,17 +106,6 @@ class VLAE(LatentModel):
         """
         likelihood: Distribution = self.likelihood(self._descend(codes, None), self.mean, self.stddev)
         return likelihood
-
-    def bits_per_dimension(self, nats: float) -> float | None:
-        """Bits per dimension (per channel of each pixel) of an image, as the likelihood's family defines them.
-
-        Args:
-            nats: the log-likelihood of an image, or a bound on it, in nats.
-
-        Returns:
-            None if the likelihood defines no such number.
-        """
-        return self.family.bits_per_dimension(nats, self.shape)
 
     def prior(self, level: int, above: Codes) -> CodeDistribution:
         """The prior of level l: N(0, I) of batch shape (1, code size), unless the level defines another.

@@ -64,7 +64,9 @@ class MomentFeatures(nn.Module):
 
 
 class AffineInvariantConv(nn.Module):
-    """A layer with the same output for h and for a · h + b, with any a ≠ 0 and b for each channel.
+    """A layer with the same output for h and for a · h + b, with any b and any a ≠ 0 of each channel.
+
+    That holds as long as the variance of a channel is well above FLAT; a flatter channel shows a little of its scale.
 
     Each channel is normalised to mean 0 and standard deviation 1 (instance normalisation). The same filters are
     applied to each channel alone. Each response r gives two maps, with c the contrast to the border: |r|, and

@@ -4,7 +4,7 @@ from vlae.objectives.adversarial import frozen as frozen
 from vlae.objectives.base import Batch as Batch
 from vlae.objectives.base import Loss as Loss
 from vlae.objectives.base import Objective as Objective
-from vlae.objectives.bounds import importance_weights as importance_weights
+from vlae.objectives.bounds import log_importance_weights as log_importance_weights
 from vlae.objectives.bounds import log_likelihood as log_likelihood
 from vlae.objectives.discrepancies import mmd as mmd
 from vlae.objectives.elbo import ELBO as ELBO

@@ -12,9 +12,6 @@ from torch import Tensor, nn
 from vlae.kinds import Kind
 from vlae.models.base import ForwardPass, LatentModel
 
-UNKNOWN = -1
-"""The label of a datum of unknown class."""
-
 
 class Batch(NamedTuple):
     """The data of one training step.
@@ -37,9 +34,9 @@ class Loss(NamedTuple):
     """The loss of one training step, and its terms."""
 
     total: Float[Tensor, ""]
-    """The number to minimise: the weighted sum of the terms, in nats per datum."""
+    """The number to minimise."""
     terms: Float[Tensor, " terms"]
-    """The terms without their weights, in the order of `Objective.terms`."""
+    """Its terms without weights, in the order of `Objective.terms`; distortion and rates in nats per datum."""
     forward: ForwardPass | None = None
     """The forward pass of the batch, from which active units are counted; None if there was none."""
 

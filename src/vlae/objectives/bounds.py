@@ -10,7 +10,7 @@ from vlae.models.base import ForwardPass, LatentModel
 from vlae.objectives.elbo import distortion
 
 
-def importance_weights(forward: ForwardPass, x: Float[Tensor, "n *shape"]) -> Float[Tensor, " n"]:
+def log_importance_weights(forward: ForwardPass, x: Float[Tensor, "n *shape"]) -> Float[Tensor, " n"]:
     """The log importance weight log p(x, z) - log q(z|x) of each datum, at the sampled codes.
 
     Args:
@@ -51,6 +51,6 @@ def log_likelihood(
         for start in range(0, num_samples, chunk):
             num = min(chunk, num_samples - start)
             many = x.repeat(num, *(1 for _ in x.shape[1:]))
-            weights = importance_weights(model(many), many).reshape(num, len(x))
+            weights = log_importance_weights(model(many), many).reshape(num, len(x))
             total = torch.logaddexp(total, weights.logsumexp(0))
     return total - log(num_samples)

@@ -22,7 +22,7 @@ from vlae.shapes import Shape, is_image
 
 _PAPER: Mapping[str, Callable[..., Recipe]] = {recipe.__name__: recipe for recipe in (mnist, svhn, celeba, lsun)}
 
-RECIPES: Mapping[str, Callable[..., Recipe]] = {
+RECIPES: dict[str, Callable[..., Recipe]] = {
     **{recipe.__name__: recipe for recipe in (lean, joint, vae, hvae, lvae)},
     **_PAPER,
 }

@@ -18,9 +18,10 @@ def lean(shape: Shape, *, code_sizes: Sequence[int] | None = None, width: int = 
     """The default recipe: a small ladder whose lower levels can hold only simple features.
 
     Level 1 of images reads mean, standard deviation and border contrast of each colour. It sets mean and standard
-    deviation of the feature maps that the colours are mixed from. No other level can read or set these. Level 2 reads
-    means and standard deviations on a 2 × 2 grid, level 3 on a 4 × 4 grid; their codes scale and shift maps in the same
-    cells. Higher levels, and always the top, are unrestricted. All levels train at once.
+    deviation of the feature maps that the colours are mixed from. No other level can read mean and deviation, or
+    whether a picture is light on dark. No other level can set mean and deviation. Level 2 reads means and standard
+    deviations on a 2 × 2 grid, level 3 on a 4 × 4 grid; their codes scale and shift maps in the same cells. Higher
+    levels, and always the top, are unrestricted. All levels train at once.
 
     For vectors, and for images whose level 1 has no code, levels grow one after the other: level 1, then the top, then
     downwards.

@@ -73,7 +73,8 @@ class Recipe:
         name: the name of the function that made the recipe.
         shape: shape of one datum, (channels, height, width) or (dimensions,).
         levels: the settings of every level, level 1 (nearest the pixels) first.
-        model: the name of the model's class: "VLAE", "HierarchicalVAE" or "LadderVAE".
+        model: the name of the model's class: "VLAE", "HierarchicalVAE", "LadderVAE", or another in
+            `MODELS`.
         blocks: settings that all layers share.
         likelihood: the family of r(x|z).
         mean: number that is subtracted from the input; None: the mean of each dimension of the training data.

@@ -66,8 +66,8 @@ def write(run: Run, path: str | Path | None = None) -> Path:
     """
     path = Path(path) if path is not None else run.outputs / layout.REPORT
     for name, kind in KINDS.items():
-        able = not kind.examples or "encoder" not in run.model.lacks
-        if able and len(run.examples) >= kind.examples:  # a run may have been shared without any
+        able = not kind.least_examples or "encoder" not in run.model.lacks
+        if able and len(run.examples) >= kind.least_examples:  # a run may have been shared without any
             run.figure(name)
     page = _page(run, content(run))
     with writing(path):

@@ -179,7 +179,7 @@ def verify(folder: Path) -> Mapping[str, str] | None:
         return None
     checksums = safe_load.read_json(folder / MANIFEST, limit=safe_load.MAX_RECIPE).get("sha256")
     if not isinstance(checksums, dict) or not {RECIPE, MODEL, SUMMARY} <= set(checksums) <= set(FILES):
-        raise ValueError(f"{MANIFEST} does not list the files of a run, and no others")
+        raise ValueError(f"{MANIFEST} must list the files of a run and nothing else")
     for name, checksum in checksums.items():
         if not (folder / name).is_file():
             raise ValueError(f"{name} is missing")

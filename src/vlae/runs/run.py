@@ -129,7 +129,8 @@ class Run:
             from_image: for "levels" and "traversal": a picture file, or an array of one datum. The figure changes
                 some levels and keeps the codes of this image at the others. None: it starts from a random draw.
             out: the PNG file to write; None: figures/KIND.png in `outputs`.
-            options: keyword arguments of the function of that name in `vlae.figures`, such as `num` and `seed`.
+            options: `num`, how many; `seed`, of what is drawn; `span`, how far a sweep goes, in standard deviations;
+                `others`, `steps` and `max_rows` where the figure has them (`vlae.figures.panels`).
 
         Raises:
             ValueError: if there is no such figure or option, or the picture does not fit the model.

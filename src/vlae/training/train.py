@@ -49,7 +49,7 @@ def train(
     source: str | Path | np.ndarray | Images,
     *,
     out: str | Path | None = None,
-    recipe: str | Recipe = "lean",
+    recipe: str | Recipe | None = None,
     code_sizes: Sequence[int] | None = None,
     deep_heads: bool = False,
     size: int | None = None,
@@ -70,7 +70,7 @@ def train(
     Args:
         source: a folder, a file, a name, an array or `Images`: anything that `vlae.data.load` reads.
         out: the run's folder, new or empty; None: runs/ and the name of the source.
-        recipe: the name of a recipe; or a recipe for data of this shape.
+        recipe: the name of a recipe, or a recipe for data of this shape; None: lean, or that of the run to resume.
         code_sizes: dimensions of each level's code, level 1 first; None: the default of the recipe.
         deep_heads: whether each posterior encodes h_{l-1} again with layers of its own, like the authors' code; only
             for the paper's recipes.
@@ -86,8 +86,9 @@ def train(
         devices: the number of devices, or "auto".
         num_nodes: the number of machines.
         progress: show a progress bar.
-        settings: any field of `Training`, `Objective` or `Likelihood`: steps, minutes, batch_size, learning_rate,
-            precision, seed, beta, growth, family, scale, …
+        settings: any field of the training (steps, minutes, batch_size, learning_rate, schedule, precision, seed), of
+            the objective (of the ELBO: beta, warmup, growth, growth_until, ungrown_beta, free_bits, capacity,
+            capacity_until, mmd), or of the likelihood (family, scale).
 
     Returns:
         The finished run.
@@ -104,7 +105,7 @@ def train(
     reading: dict[str, Any] = {"size": size, "crop": crop, "channels": channels, "layout": layout, "key": key}
     reading["limit"] = limit
     if resume:
-        chosen, reading = _unfinished(path, source, reading, code_sizes, settings)
+        chosen, reading = _unfinished(path, source, reading, recipe, code_sizes, deep_heads, settings)
     with new_folder(path) if not resume and is_leader() else nullcontext():
         images = load_data(source, split="train", progress=progress and is_leader(), **reading)
         held_out = load_data(source, split="test", **{**reading, "limit": None})
@@ -113,7 +114,7 @@ def train(
         if len(images) < 2:
             raise DataError(f"{images.source}: there is 1 datum to train on; give at least 2, and some to test with")
         if not resume:
-            chosen = _choose(recipe, images.shape, code_sizes, deep_heads, settings)
+            chosen = _choose(recipe or "lean", images.shape, code_sizes, deep_heads, settings)
         if chosen.shape != images.shape:
             raise ValueError(f"the recipe is for data of shape {chosen.shape}; this data has shape {images.shape}")
 
@@ -193,7 +194,13 @@ def _source_text(source: Any) -> str:
 
 
 def _unfinished(
-    path: Path, source: Any, reading: Mapping[str, Any], code_sizes: Sequence[int] | None, settings: Mapping[str, Any]
+    path: Path,
+    source: Any,
+    reading: Mapping[str, Any],
+    asked: str | Recipe | None,
+    code_sizes: Sequence[int] | None,
+    deep_heads: bool,
+    settings: Mapping[str, Any],
 ) -> tuple[Recipe, dict[str, Any]]:
     """The recipe of an unfinished run and how its data is read; other settings than these are refused."""
     if not path.is_dir():
@@ -207,6 +214,12 @@ def _unfinished(
         )
     changed = [name for name, value in reading.items() if value not in (None, data.get(name))]
     changed += [name for name, value in settings.items() if recipes.adjust(recipe, **{name: value}) != recipe]
+    if asked is not None and asked not in (recipe, recipe.name):
+        changed.append("recipe")
+    if deep_heads and recipe.name in recipes.RECIPES:
+        sizes = recipe.code_sizes
+        if recipe.levels != recipes.make(recipe.name, recipe.shape, code_sizes=sizes, deep_heads=True).levels:
+            changed.append("deep_heads")
     if code_sizes is not None and tuple(code_sizes) != recipe.code_sizes:
         changed.append("code_sizes")
     if changed:

@@ -1,7 +1,12 @@
 """The levels of a ladder: the settings of a level, and the networks that they build.
 
-A kind of level is a pair of classes in a file of its own. `Level` (settings) builds a `PlainNetworks` (networks);
-`MomentsLevel` builds a `MomentsNetworks`. A new kind subclasses `LevelSettings` and `LadderLevel`.
+A kind of level is a pair of classes in a file of its own.
+
+| | settings, kept in recipe.json | networks |
+| --- | --- | --- |
+| abstract | `LevelSettings` | `LadderLevel` |
+| plain | `Level` | `PlainNetworks` |
+| owns the moments of the map below | `MomentsLevel` | `MomentsNetworks` |
 """
 
 from vlae.models.levels.base import Description as Description

@@ -15,11 +15,12 @@ from vlae.nn.moments import AdaINOutput, AffineInvariantConv, MomentFeatures
 
 @dataclass(frozen=True, kw_only=True)
 class MomentsLevel(LevelSettings, kind="moments"):
-    """A level that alone reads and sets the moments of the map below it; the levels above can do neither.
+    """A level that alone reads and sets means and deviations of the map below it; the levels above can do neither.
 
     The posterior reads three moments of each channel of h_{l-1}: mean, standard deviation, contrast to the border.
-    g_l gives the same for two maps that differ only in mean and standard deviation of their channels, and for a map
-    and its negative (`vlae.nn.moments.AffineInvariantConv`). The code enters last: it sets means and standard
+    g_l gives the same for two maps that differ only in mean and standard deviation of their channels, as long as no
+    channel is nearly flat, and for a map and its negative (`vlae.nn.moments.AffineInvariantConv`). So of the contrast
+    the levels above see how large it is, and not its sign. The code enters last: it sets means and standard
     deviations of the feature maps that z̃_l is mixed from (`vlae.nn.moments.AdaINOutput`). At the top, the level
     begins the decoder like any other, and hides nothing.
 
