@@ -33,7 +33,7 @@ def test_labels_are_told_by_their_probe():
 
 def test_a_level_that_tells_of_nothing_best_says_so():
     low, high = level(1, statistics={"brightness": 0.9}), level(2, statistics={"brightness": 0.5})
-    assert "though other levels tell more of it" in level_card.level_cards(evaluation(low, high))[1].sentence
+    assert "though more of it can be read from other levels" in level_card.level_cards(evaluation(low, high))[1].sentence
     nothing = level(3, statistics={"brightness": 0.1})
     assert level_card.level_cards(evaluation(low, high, nothing))[2].title == "not named"
 
@@ -88,3 +88,10 @@ def test_no_break_is_made_up(change):
 def test_scores_that_are_not_defined_are_said():
     these = evaluation(level(1), not_defined={"level_order": "it takes two levels with a code", "udr": "no matter"})
     assert level_card.warnings(these) == ["The level order is not defined: it takes two levels with a code."]
+
+
+def test_a_level_of_which_nothing_was_measured_says_so_and_why():
+    few = {"level": 1, "code_size": 2, "kl_nats": 3.0, "active_units": 2, "statistics": {}, "factors": {}}
+    reason = "30 data are too few for a probe; give at least 100"
+    (card,) = level_card.level_cards({"levels": [few], "complexity": {}, "not_defined": {"statistics": reason}})
+    assert card.title == "not measured" and card.sentence == f"{reason}; 2 of 2 units active."

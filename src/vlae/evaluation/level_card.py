@@ -116,8 +116,10 @@ def _scores_by_level(evaluation: Mapping[str, Any], name: str) -> dict[int, floa
 def _card_of(evaluation: Mapping[str, Any], level: Mapping[str, Any]) -> LevelCard:
     active = f"{number(level['active_units'], 'd')} of {level['code_size']} units active"
     if is_dead(level):
-        return LevelCard(level["level"], "dead", f"costs {level['kl_nats']:.2f} nats and tells of nothing; {active}.")
+        return LevelCard(level["level"], "dead", f"costs {level['kl_nats']:.2f} nats and holds nothing; {active}.")
     names = [*level.get("statistics", {}), *level.get("factors", {})]
+    if not names and (reason := evaluation.get("not_defined", {}).get("statistics")):
+        return LevelCard(level["level"], "not measured", f"{reason}; {active}.")
     by_level = {name: _scores_by_level(evaluation, name) for name in names}
     predicted = {
         name: scores[level["level"]] for name, scores in by_level.items() if scores[level["level"]] >= PREDICTED
@@ -125,10 +127,12 @@ def _card_of(evaluation: Mapping[str, Any], level: Mapping[str, Any]) -> LevelCa
     best = {name: score for name, score in predicted.items() if score >= max(by_level[name].values())}
     topics = _by_topic(best or predicted)
     if not topics:
-        return LevelCard(level["level"], "not named", f"nothing that was measured is told by it; {active}.")
+        return LevelCard(
+            level["level"], "not named", f"none of the measured factors can be read from its code; {active}."
+        )
     title = " and ".join(list(topics)[:2])
     parts = [_explains(level, topic, members, names) for topic, members in list(topics.items())[:3]]
-    more = "" if best else ", though other levels tell more of it"
+    more = "" if best else ", though more of it can be read from other levels"
     return LevelCard(level["level"], title, f"{', '.join(parts)}{more}; {active}.")
 
 
