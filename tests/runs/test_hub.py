@@ -170,7 +170,7 @@ def rewrite(path, change):
 )
 def test_a_manifest_of_other_files_is_refused(copy, change):
     rewrite(copy / "config.json", change)
-    with pytest.raises(RunError, match=r"config.json does not list the files of a run"):
+    with pytest.raises(RunError, match=r"config.json must list the files of a run and nothing else"):
         vlae.load(copy)
 
 
