@@ -96,3 +96,11 @@ def test_what_is_refused(run, planted, result, tmp_path):
     (tmp_path / "a.csv").write_text("mine")
     with pytest.raises(CodesError, match="exists already"):
         outliers.write_table(result.rows(1), tmp_path / "a.csv")
+
+
+def test_the_score_by_a_level_is_the_mean_distance_to_the_ten_nearest_others(rng):
+    read, again = rng.normal(size=(40, 3)), rng.normal(size=(40, 3))
+    change = again - read
+    points = np.hstack([(part - part.mean(0)) / part.std(0) for part in (read, change)])
+    apart = np.sort(np.linalg.norm(points[:, None] - points[None], axis=2), axis=1)
+    np.testing.assert_allclose(outliers._distances(read, again, 0), apart[:, 1:11].mean(1))

@@ -4,7 +4,7 @@ from scipy.integrate import quad
 from scipy.stats import norm
 from sklearn.feature_selection import mutual_info_classif
 
-from vlae.evaluation.information import mutual_information, normalised_mutual_information
+from vlae.evaluation.information import classes_of, mutual_information, normalised_mutual_information
 
 ROWS = 1_000
 
@@ -44,3 +44,7 @@ def test_levels_by_factors(truth, factors):
     assert (table[0, :2] > 0.6).all() and (table[0, 2:] < 0.1).all()
     assert (table[1, 2:] > 0.4).all() and (table[1, :2] < 0.25).all()
     assert (table[2] < 0.1).all() and not table[3].any()
+
+
+def test_a_number_is_cut_into_ten_classes_of_one_size(rng):
+    assert np.bincount(classes_of("size", rng.normal(size=1000))).tolist() == [100] * 10

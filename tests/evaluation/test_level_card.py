@@ -33,7 +33,8 @@ def test_labels_are_told_by_their_probe():
 
 def test_a_level_that_tells_of_nothing_best_says_so():
     low, high = level(1, statistics={"brightness": 0.9}), level(2, statistics={"brightness": 0.5})
-    assert "though more of it can be read from other levels" in level_card.level_cards(evaluation(low, high))[1].sentence
+    sentence = level_card.level_cards(evaluation(low, high))[1].sentence
+    assert "though more of it can be read from other levels" in sentence
     nothing = level(3, statistics={"brightness": 0.1})
     assert level_card.level_cards(evaluation(low, high, nothing))[2].title == "not named"
 

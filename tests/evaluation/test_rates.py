@@ -4,7 +4,7 @@ import torch
 from torch.distributions import Independent, Normal
 
 from vlae import recipes
-from vlae.evaluation.rates import ablate, as_input, elbos_of, summarise
+from vlae.evaluation.rates import ablate, as_input, count_active, elbos_of, summarise
 from vlae.models.base import ForwardPass, LatentModel
 from vlae.models.distributions import NormalCode, standard_normal
 
@@ -175,3 +175,8 @@ def test_the_bound_of_one_datum_by_hand():
     kl = 0.5 * (q.mean.square() + 0.36 - 1) - np.log(0.6)
     by_hand = -0.5 * (square + np.log(2 * np.pi)) - kl
     torch.testing.assert_close(elbos_of(model, x, (q,), num_draws=8, seed=0), by_hand[:, 0])
+
+
+def test_a_unit_is_active_from_a_variance_of_a_hundredth():
+    wave = torch.tensor([-1.0, 1.0]).repeat(500)
+    assert count_active(torch.stack([wave * variance**0.5 for variance in (0.005, 0.0095, 0.0105, 0.02)], 1)) == 2

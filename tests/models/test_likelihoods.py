@@ -178,3 +178,10 @@ def test_bits_per_dimension_are_those_of_a_density_or_of_8_bit_values_only():
     assert Pixels().bits_per_dimension(0.0, image) == pytest.approx(0.0)
     assert Bernoulli().bits_per_dimension(-1.0, image) is None and Bernoulli().discrete
     assert Gaussian().bits_per_dimension(-1.0, (5,)) is None
+
+
+def test_how_fast_the_average_forgets():
+    layer = Gaussian().build((1, 1, 1))
+    for error in [1.0] * 1000 + [0.1] * 100:
+        layer(torch.zeros(2, 1, 1, 1), ZERO, ONE, torch.full((2, 1, 1, 1), 0.5 + error))
+    assert layer.scale.item() == pytest.approx(0.1 + 0.9 * 0.99**100, rel=0.01)
