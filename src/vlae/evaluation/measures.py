@@ -37,6 +37,23 @@ def evaluate(
 ) -> dict[str, Any]:
     """Measures what every level of a trained model costs and predicts. It writes no file.
 
+    The report has the keys of `vlae.evaluation.rates.summarise`, and these:
+
+    - bits_per_dimension: of images.
+    - log_likelihood_nats: the bound, if importance samples are asked for.
+    - levels: each level also has without_it and kept_upwards, the distortion and squared error that are added when
+      its code, or the codes of all levels below it, are drawn from the prior; statistics, the R² of each; factors,
+      the R² or the accuracy above chance of each; label_probe_accuracy and label_linear_probe_accuracy; and
+      disentanglement.
+    - judged_on: the factors by which order and separation are judged.
+    - pixel_probes and complexity: of each of these factors.
+    - level_separation and level_order: None where not defined.
+    - information: the normalised mutual information, levels × factors.
+    - disentanglement: of the codes of all levels together.
+    - udr: if there are other runs.
+    - not_defined: for every number that is not defined, the reason.
+    - protocol: all settings and versions on which the numbers depend.
+
     Args:
         model: any model, in train or eval mode; it is left as it was.
         images: the data to measure it on, of the model's shape. All are measured; `vlae.evaluation.factors.subset`
@@ -52,22 +69,7 @@ def evaluate(
         say: is called with the name of each measurement when it starts, to show progress.
 
     Returns:
-        A dictionary that JSON can hold. It has the keys of `vlae.evaluation.rates.summarise`, and these:
-
-        - bits_per_dimension: of images.
-        - log_likelihood_nats: the bound, if importance samples are asked for.
-        - levels: each level also has without_it and kept_upwards, the distortion and squared error that are added when
-          its code, or the codes of all levels below it, are drawn from the prior; statistics, the R² of each; factors,
-          the R² or the accuracy above chance of each; label_probe_accuracy and label_linear_probe_accuracy; and
-          disentanglement.
-        - judged_on: the factors by which order and separation are judged.
-        - pixel_probes and complexity: of each of these factors.
-        - level_separation and level_order: None where not defined.
-        - information: the normalised mutual information, levels × factors.
-        - disentanglement: of the codes of all levels together.
-        - udr: if there are other runs.
-        - not_defined: for every number that is not defined, the reason.
-        - protocol: all settings and versions on which the numbers depend.
+        The report: a dictionary that JSON can hold.
 
     Raises:
         ValueError: if the images are not of the model's shape or range, or `complexity` lacks a factor.

@@ -22,6 +22,18 @@ DEAD_NATS = 0.1  # a level that costs less carries almost no information
 def summarise(model: LatentModel, values: np.ndarray, *, batch_size: int = 500, seed: int = 0) -> dict[str, Any]:
     """Measures how well a model explains data, and what each level costs.
 
+    A number that the model does not define is None: all that need a density if the model has none, all but num_images
+    if it has no encoder. The keys are:
+
+    - num_images: N.
+    - reconstruction: from the posterior means, per pixel of images in [0, 1]: mse, mae, and psnr in dB. Of vectors,
+      mse and mae in their own units.
+    - distortion_nats and elbo_nats: per datum, from sampled codes.
+    - levels: for each level its number ("level"), code_size, kl_nats, kl_nats_per_dimension, share of the rate of
+      all levels in [0, 1], and active_units, the number of dimensions whose posterior mean has a variance above .01
+      (Reference: Burda et al. 2016, section 5.3).
+    - not_defined: if some numbers are not defined, the reason of each.
+
     Args:
         model: any model, in train or eval mode; it is measured in eval mode and left as it was.
         values: uint8 images (N, C, H, W) or float32 vectors (N, D).
@@ -29,17 +41,7 @@ def summarise(model: LatentModel, values: np.ndarray, *, batch_size: int = 500, 
         seed: of the sampled codes, which are drawn batch by batch.
 
     Returns:
-        A dictionary that JSON can hold. A number that the model does not define is None: all that need a density if
-        the model has none, all but num_images if it has no encoder.
-
-        - num_images: N.
-        - reconstruction: from the posterior means, per pixel of images in [0, 1]: mse, mae, and psnr in dB. Of vectors,
-          mse and mae in their own units.
-        - distortion_nats and elbo_nats: per datum, from sampled codes.
-        - levels: for each level its number ("level"), code_size, kl_nats, kl_nats_per_dimension, share of the rate of
-          all levels in [0, 1], and active_units, the number of dimensions whose posterior mean has a variance above .01
-          (Reference: Burda et al. 2016, section 5.3).
-        - not_defined: if some numbers are not defined, the reason of each.
+        The summary: a dictionary that JSON can hold.
     """
     num = len(values)
     if "encoder" in model.lacks:

@@ -34,7 +34,7 @@ class Blocks:
 class Layer(NamedTuple):
     """One layer of a stack.
 
-    Args:
+    Attributes:
         width: channels of a convolution, or units of a fully-connected layer.
         stride: stride of a convolution, from 1 up; 0: the layer is fully connected.
     """
