@@ -67,8 +67,16 @@ def rng() -> np.random.Generator:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
-    """In CI nothing that is promised may be skipped, so a skip is a failure there."""
-    report = yield
+    return failed_in_ci((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[None]:
+    return failed_in_ci((yield))
+
+
+def failed_in_ci(report: Any) -> Any:
+    """In CI nothing that is promised may be skipped, a test or a whole file, so a skip is a failure there."""
     if report.skipped and os.environ.get("CI") == "true":
         report.outcome, report.longrepr = "failed", f"skipped in CI: {report.longrepr}"
     return report
