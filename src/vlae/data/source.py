@@ -33,7 +33,7 @@ class DataError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class ReadSettings:
-    """How a source becomes images: the arguments of `vlae.data.load` that change the decoded values.
+    """How a source becomes images: the settings that change the decoded values.
 
     Raises:
         DataError: if a setting is out of range.

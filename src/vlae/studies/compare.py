@@ -197,7 +197,7 @@ def compare(
             get as many dimensions in all (`vlae.recipes.rival_codes`). None: the recipe's own sizes.
         progress: print on the error output what is being done.
         reading: options for reading the data, by name: size (pixels), crop (pixels), channels (1 to 4), layout, key,
-            limit (number of data). None: the defaults of `vlae.data.load`.
+            limit (number of data, taken at random). The reader chooses what is left out; without a limit, all are read.
         settings: settings of the training, the same for all runs: any field of `Training`, `Objective` or `Likelihood`,
             such as steps, batch_size, learning_rate.
 
