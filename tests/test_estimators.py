@@ -76,6 +76,8 @@ def test_what_it_gives_does_not_depend_on_the_batch(fitted, digits):
     assert codes.dtype == scores.dtype == np.float32
     np.testing.assert_allclose(fitted.transform(digits[:1]), codes[:1], atol=1e-5)
     np.testing.assert_allclose(fitted.score_samples(digits[7:9]), scores[7:9], rtol=1e-4)
+    np.testing.assert_allclose(fitted.score_samples(digits[::-1]), scores[::-1], rtol=1e-4)
+    assert fitted.score(digits) == pytest.approx(scores.mean(dtype=np.float64))
 
 
 def test_seeds(digits):

@@ -154,8 +154,8 @@ class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def score_samples(self, X: Any) -> np.ndarray:
         """Return the evidence lower bound of each datum, in nats (of a density). Higher is more usual.
 
-        `vlae odd` lists minus this number as the score by the whole model. The draws of the bound are the same for all
-        data and in every call.
+        `vlae odd` lists minus this number as the score by the whole model. The draws of the bound follow from the
+        datum's own numbers, so they are the same in every call and in any batch.
 
         Args:
             X: a table or images, of the kind and shape it was fitted to.
@@ -168,7 +168,7 @@ class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return np.concatenate([elbos.numpy() for elbos in batches])
 
     def score(self, X: Any, y: Any = None) -> float:
-        """Return the mean of `score_samples`, for a grid search without labels.
+        """Return the mean of `score_samples`, for a grid search without labels; the more data, the more exact it is.
 
         Args:
             X: a table or images, of the kind and shape it was fitted to.

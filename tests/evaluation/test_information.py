@@ -4,6 +4,7 @@ from scipy.integrate import quad
 from scipy.stats import norm
 from sklearn.feature_selection import mutual_info_classif
 
+from vlae.errors import NotDefinedError
 from vlae.evaluation.information import classes_of, mutual_information, normalised_mutual_information
 
 ROWS = 1_000
@@ -48,3 +49,8 @@ def test_levels_by_factors(truth, factors):
 
 def test_a_number_is_cut_into_ten_classes_of_one_size(rng):
     assert np.bincount(classes_of("size", rng.normal(size=1000))).tolist() == [100] * 10
+
+
+def test_a_factor_that_no_two_rows_share_is_not_defined():
+    with pytest.raises(NotDefinedError, match="no two rows share a class of the factor"):
+        mutual_information(noise(1)[:30], np.arange(30))

@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 from torch.distributions import Independent, Normal
 
 from vlae import recipes
-from vlae.evaluation.rates import ablate, as_input, count_active, elbos_of, summarise
+from vlae.evaluation.rates import _mixed, _noise_of_data, ablate, as_input, count_active, elbos_of, summarise
 from vlae.models.base import ForwardPass, LatentModel
 from vlae.models.distributions import NormalCode, standard_normal
 
@@ -147,34 +148,82 @@ def test_what_is_lost_without_a_level_by_hand():
     assert second["kept_upwards"]["mse"] == pytest.approx(2.5, rel=0.05)  # level 1 is what lies below
 
 
-def test_the_bound_of_one_datum_by_hand():
-    """x | z ~ N(z, 1): over a draw and its opposite the bound is known, and their cross terms are gone."""
+class Line(LatentModel):
+    """x | z ~ N(z, 1) and z | x ~ N(x / 2, .6²)."""
 
-    class Line(LatentModel):
-        def __init__(self):
-            super().__init__()
-            self.shape, self.code_sizes = (1,), (1,)
-            self.nothing = torch.nn.Parameter(torch.zeros(1))
+    def __init__(self):
+        super().__init__()
+        self.shape, self.code_sizes = (1,), (1,)
+        self.nothing = torch.nn.Parameter(torch.zeros(1))
 
-        def infer(self, x):
-            return (NormalCode(0.5 * x, torch.full_like(x, 0.6)),)
+    def infer(self, x):
+        return (NormalCode(0.5 * x, torch.full_like(x, 0.6)),)
 
-        def generate(self, codes):
-            return Independent(Normal(codes[0], 1.0), 1)
+    def generate(self, codes):
+        return Independent(Normal(codes[0], 1.0), 1)
 
-        def prior(self, level, above):
-            return standard_normal(1, 1, self.device)
+    def prior(self, level, above):
+        return standard_normal(1, 1, self.device)
 
-        def forward(self, x, fade=None):
-            raise AssertionError
+    def forward(self, x, fade=None):
+        raise AssertionError
 
-    model, x = Line(), torch.tensor([[3.0], [-1.0]])
-    (q,) = model.infer(x)
-    noise = model.draw_noise(4, torch.Generator().manual_seed(0))[0]
-    square = (x - 0.5 * x).square() + 0.36 * noise.square().mean()
-    kl = 0.5 * (q.mean.square() + 0.36 - 1) - np.log(0.6)
-    by_hand = -0.5 * (square + np.log(2 * np.pi)) - kl
-    torch.testing.assert_close(elbos_of(model, x, (q,), num_draws=8, seed=0), by_hand[:, 0])
+
+def bounds(x, **settings):
+    return elbos_of(Line(), x, Line().infer(x), **settings)
+
+
+def mean_square_of_the_draws(x, num_draws):
+    """Solved for from the bound, which over draws and their opposites has no term that is odd in them."""
+    kl = 0.5 * (0.25 * x.square() + 0.36 - 1) - np.log(0.6)
+    square = -2 * (bounds(x, num_draws=num_draws)[:, None] + kl) - np.log(2 * np.pi)
+    return ((square - (x - 0.5 * x).square()) / 0.36)[:, 0].numpy()
+
+
+@pytest.mark.parametrize("num_draws", [2, 8])
+def test_the_bound_is_that_of_normal_draws_and_their_opposites(num_draws):
+    x = torch.linspace(2, 4, 5_000, dtype=torch.float64)[:, None]
+    squares = mean_square_of_the_draws(x, num_draws)
+    half = num_draws // 2
+    assert stats.kstest(half * squares, stats.chi2(half).cdf).pvalue > 0.01
+    assert len(np.unique(squares)) == 5_000  # every datum has draws of its own
+    assert abs(np.corrcoef(squares[1:], squares[:-1])[0, 1]) < 0.05
+
+
+def test_the_bound_of_a_datum_depends_on_no_other_datum_and_not_on_its_place():
+    x = torch.randn(50, 1, generator=torch.Generator().manual_seed(0))
+    order = torch.randperm(50, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(bounds(x[order]), bounds(x)[order])
+    assert torch.equal(bounds(x[7:8]), bounds(x)[7:8])
+    assert torch.equal(bounds(x), bounds(x)) and not torch.equal(bounds(x, seed=1), bounds(x))
+
+
+def test_the_mean_bound_is_more_exact_the_more_data_there_are():
+    def error(num):
+        x = torch.linspace(-1, 1, num)[:, None]
+        return np.std([float(bounds(x, seed=seed).double().mean()) for seed in range(100)])
+
+    one = error(1)
+    assert one == pytest.approx(0.18 * np.sqrt(2 / 4), rel=0.25)  # of -.36 / 2 times the mean square of four draws
+    assert error(100) == pytest.approx(one / 10, rel=0.35)
+    assert error(2_500) == pytest.approx(one / 50, rel=0.35)
+
+
+def test_noise_is_a_function_of_the_numbers_of_a_datum():
+    x = torch.tensor([[0.0, 1.0], [1.0, 0.0], [-0.0, 1.0]])
+    noise = _noise_of_data(x, 6, 0)
+    assert np.array_equal(noise[0], noise[2]) and not np.isclose(noise[0], noise[1]).any()
+    assert np.array_equal(_noise_of_data(x.double(), 6, 0), noise)
+    assert np.array_equal(_noise_of_data(x.view(3, 2, 1), 6, 0), noise)
+    assert not np.isclose(_noise_of_data(x, 6, 1), noise).any()
+    pixels = torch.arange(256)[:, None] / 255
+    assert stats.kstest(_noise_of_data(pixels, 40, 0).ravel(), "norm").pvalue > 0.01
+
+
+def test_words_are_mixed_as_published():
+    """The first three numbers of SplitMix64 from 1234567, as S. Vigna's splitmix64.c prints them."""
+    counters = 1234567 + np.arange(1, 4, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    assert _mixed(counters).tolist() == [6457827717110365317, 3203168211198807973, 9817491932198370423]
 
 
 def test_a_unit_is_active_from_a_variance_of_a_hundredth():

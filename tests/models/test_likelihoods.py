@@ -172,12 +172,19 @@ def test_bits_per_dimension_are_those_of_a_density_or_of_8_bit_values_only():
         num_values = 256
 
     image = (3, 4, 4)
-    assert Gaussian().bits_per_dimension(0.0, image) == pytest.approx(8.0)  # density 1 on [0, 1]: all 256 alike
-    assert Gaussian().bits_per_dimension(48 * math.log(256), image) == pytest.approx(0.0)  # one value for sure
+    assert Gaussian().bits_per_dimension(48 * math.log(255), image) == pytest.approx(0.0)  # one value for sure
     assert Pixels().bits_per_dimension(-48 * math.log(256), image) == pytest.approx(8.0) and Pixels().discrete
     assert Pixels().bits_per_dimension(0.0, image) == pytest.approx(0.0)
     assert Bernoulli().bits_per_dimension(-1.0, image) is None and Bernoulli().discrete
     assert Gaussian().bits_per_dimension(-1.0, (5,)) is None
+
+
+def test_the_probabilities_of_all_grey_levels_add_up_to_one():
+    """Pixels lie at k / 255, so the interval of each is 1 / 255 wide."""
+    density = torch.distributions.Normal(0.5, 0.1)
+    levels = torch.arange(256, dtype=torch.float64) / 255
+    bits = [Gaussian().bits_per_dimension(density.log_prob(level).item(), IMAGE) for level in levels]
+    assert sum(2.0**-each for each in bits) == pytest.approx(1, abs=1e-4)
 
 
 def test_how_fast_the_average_forgets():

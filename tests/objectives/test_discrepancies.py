@@ -6,6 +6,9 @@ import pytest
 import torch
 
 from vlae import objectives
+from vlae.errors import NotDefinedError
+from vlae.objectives import ELBO, Batch
+from vlae.recipes import build, lean
 
 
 def test_mmd_agrees_with_a_plain_loop():
@@ -28,3 +31,15 @@ def test_mmd_of_one_law_is_zero_on_average():
     apart = torch.stack([objectives.mmd(torch.randn(50, 2), torch.randn(50, 2) + 0.7) for _ in range(200)])
     assert abs(same.mean()) < 3 * same.std() / 200**0.5
     assert apart.mean() > 5 * same.std()
+
+
+@pytest.mark.parametrize(("n", "m"), [(1, 5), (5, 1), (0, 5)])
+def test_mmd_of_less_than_two_data_is_not_defined(n, m):
+    with pytest.raises(NotDefinedError, match=f"MMD of {n} and {m} data is not defined; give each sample two or more"):
+        objectives.mmd(torch.randn(n, 2), torch.randn(m, 2))
+
+
+def test_a_batch_of_one_datum_has_no_loss_with_mmd():
+    model = build(lean((4,), code_sizes=(2, 1), width=4)).eval()
+    with pytest.raises(NotDefinedError, match="the MMD of 1 and 1 data"):
+        ELBO(mmd=1.0).loss(model, Batch(x=torch.zeros(1, 4)), step=0, progress=0.0)

@@ -36,7 +36,7 @@ def mutual_information(code: Codes, factor: np.ndarray, *, neighbours: int = 3) 
         neighbours: k, from 1 up.
 
     Raises:
-        NotDefinedError: if the factor is constant or there are fewer than 20 rows.
+        NotDefinedError: if the factor is constant, no two rows share its class, or there are fewer than 20 rows.
     """
     code = np.asarray(code, float)
     if code.ndim == 2 and code.shape[1] == 0:
@@ -56,6 +56,8 @@ def mutual_information(code: Codes, factor: np.ndarray, *, neighbours: int = 3) 
             radius[rows] = cKDTree(code[rows]).query(code[rows], k + 1, p=np.inf)[0][:, -1]
             same[rows], used[rows] = len(rows), k
     rows = np.flatnonzero(used)
+    if len(rows) == 0:
+        raise NotDefinedError("no two rows share a class of the factor; leave it out, or give more rows")
     within = cKDTree(code[rows]).query_ball_point(
         code[rows], np.nextafter(radius[rows], 0), p=np.inf, return_length=True
     )
@@ -73,7 +75,7 @@ def normalised_mutual_information(levels: Sequence[Codes], factors: Factors) -> 
         factors: values by name, (N,) each.
 
     Raises:
-        NotDefinedError: if a factor is constant or there are fewer than 20 rows.
+        NotDefinedError: if a factor is constant, no two rows share its class, or there are fewer than 20 rows.
     """
     entropies = {name: entropy(classes_of(name, factor)) for name, factor in factors.items()}
     table = [[mutual_information(code, factors[name]) / entropies[name] for name in factors] for code in levels]

@@ -14,13 +14,16 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.special import xlogy
 from scipy.stats import spearmanr
-from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier, RandomForestRegressor
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import balanced_accuracy_score, mutual_info_score
+from sklearn.metrics import log_loss
 from sklearn.tree import DecisionTreeClassifier
 
 from vlae.errors import NotDefinedError
-from vlae.evaluation.information import Codes, Factors, checked, entropy, is_class
+from vlae.evaluation.information import Codes, Factors, checked, entropy, is_class, mutual_information
+
+CONSTANT = 1e-12  # a code of a smaller standard deviation
 
 
 class DCI(NamedTuple):
@@ -29,6 +32,14 @@ class DCI(NamedTuple):
     disentanglement: float
     completeness: float
     informativeness: float
+
+
+class InfoMEC(NamedTuple):
+    """Modularity (InfoM), explicitness (InfoE) and compactness (InfoC), each in [0, 1]."""
+
+    modularity: float
+    explicitness: float
+    compactness: float
 
 
 def mig(codes: Codes, factors: Factors, *, bins: int = 20) -> float:
@@ -76,16 +87,17 @@ def mig_sampled(means: Codes, stddevs: Codes, factors: Factors, *, num_samples: 
     rng = np.random.default_rng(seed)
     rows = rng.permutation(len(means))[:num_samples]
     drawn = means[rows] + stddevs[rows] * rng.normal(size=(len(rows), means.shape[1]))
-    members = [np.eye(kinds.max() + 1)[kinds] for kinds in classes.values()]  # (N, classes)
+    columns, starts = _columns(classes)
+    members = np.zeros((len(means), starts[-1]))
+    np.put_along_axis(members, columns, 1, axis=1)
+    own = columns[rows]  # (rows, factors)
     information = np.zeros((means.shape[1], len(classes)))
     for j, (mean, stddev, z) in enumerate(zip(means.T, stddevs.T, drawn.T, strict=True)):
-        log_density = -0.5 * ((z[:, None] - mean) / stddev) ** 2 - np.log(stddev)
+        with np.errstate(over="ignore"):  # far from a narrow posterior the density is 0
+            log_density = -0.5 * ((z[:, None] - mean) / stddev) ** 2 - np.log(stddev)
         density = np.exp(log_density - log_density.max(1, keepdims=True))
-        marginal = density.mean(1)
-        for k, (member, kinds) in enumerate(zip(members, classes.values(), strict=True)):
-            own = kinds[rows]
-            conditional = (density @ member)[np.arange(len(rows)), own] / member.sum(0)[own]
-            information[j, k] = np.mean(np.log(np.maximum(conditional, 1e-300)) - np.log(marginal))
+        conditional = np.take_along_axis(density @ members, own, axis=1) / members.sum(0)[own]
+        information[j] = (np.log(np.maximum(conditional, 1e-300)) - np.log(density.mean(1))[:, None]).mean(0)
     entropies = np.array([entropy(kinds) for kinds in classes.values()])
     return _gap(np.clip(information, 0, None), entropies)
 
@@ -111,40 +123,119 @@ def mig_sup(codes: Codes, factors: Factors, *, bins: int = 20) -> float:
     return _gap((_information(codes, classes, bins) / entropies).T, np.ones(codes.shape[1]))
 
 
-def dci(codes: Codes, factors: Factors, *, seed: int = 0, trees: int = 30) -> DCI:
-    """Disentanglement, completeness and informativeness, from the importances of a random forest per factor.
+def dci(codes: Codes, factors: Factors, *, seed: int = 0, trees: int = 30, max_rows: int | None = None) -> DCI:
+    """Disentanglement, completeness and informativeness as in the paper, from a random forest per factor.
 
-    R_jf is the importance of dimension j for factor f. Disentanglement is the mean over j of 1 - H(R_j· / ΣR_j·) / log
-    F, weighted by ΣR_j·. Completeness is the mean over f of 1 - H(R_·f / ΣR_·f) / log D, weighted by ΣR_·f; it is 1 if
-    there is only one dimension. Informativeness is the mean score on held-out rows: accuracy above chance of a class,
-    R² of a number, at least 0.
+    R_jf is the importance of dimension j for factor f; the importances of a factor add up to 1. Disentanglement is the
+    mean over j of 1 - H(R_j· / ΣR_j·) / log F, weighted by ΣR_j·. Completeness is the plain mean over f of
+    1 - H(R_·f) / log D; it is 1 if there is only one dimension. Informativeness is the mean score on held-out rows: R²
+    of a number, (a - 1 / K) / (1 - 1 / K) of K classes, at least 0; a is the balanced accuracy.
 
     Reference: Eastwood and Williams 2018, "A Framework for the Quantitative Evaluation of Disentangled
-    Representations", section 2. Here informativeness is a score, not an error. The importances of each factor are
-    multiplied by its score, since those of a forest that predicts nothing are noise.
+    Representations", section 2. There all factors are numbers, informativeness is an error (the root mean square one in
+    units of the factor's standard deviation, 0 at best), and the depth of a tree is chosen by validation; here a leaf
+    has five rows or more, and classes count alike in the forest, so that a rare one can be told.
 
     Args:
         codes: posterior means, (N, D), N from 20 up.
         factors: values by name, (N,) each; two or more.
-        seed: of the split and the forests.
+        seed: of the choice of rows, the split and the forests.
         trees: number of trees in a forest, from 1 up.
+        max_rows: at most so many rows are used, from 20 up, chosen at random; None: all.
 
     Raises:
-        NotDefinedError: if there is no code, a factor that is constant, fewer than 20 rows, or fewer than 2 factors.
+        NotDefinedError: if there is no code, a factor that is constant, a factor of which fewer than two classes have
+            two rows, fewer than 20 rows, or fewer than 2 factors.
     """
-    codes, classes = checked(codes, factors, least=2)
-    fit, scored = _halves(len(codes), seed)
-    importance, scores = np.zeros((codes.shape[1], len(classes))), []
-    for k, name in enumerate(classes):
-        if is_class(factors[name]):
-            forest, target = RandomForestClassifier, classes[name]
+    codes, classes, numbers = _chosen(codes, factors, max_rows, seed)
+    settings = {"n_estimators": trees, "max_features": 1.0, "min_samples_leaf": 5, "random_state": seed}
+    importance, scores = np.zeros((codes.shape[1], len(classes))), np.zeros(len(classes))
+    for k, (name, kinds) in enumerate(classes.items()):
+        fit, scored = _halves(name, kinds, seed)
+        if name in numbers:
+            target = _standardised(numbers[name])
+            forest = RandomForestRegressor(**settings).fit(codes[fit], target[fit])
+            scores[k] = _r2(target[scored], forest.predict(codes[scored]))
         else:
-            forest, target = RandomForestRegressor, np.asarray(factors[name], float)
-        model = forest(trees, max_features=1.0, min_samples_leaf=5, random_state=seed).fit(codes[fit], target[fit])
-        predicted = model.predict(codes[scored])
-        scores.append(_score(target[scored], predicted, is_class=forest is RandomForestClassifier))
-        importance[:, k] = model.feature_importances_ * max(0.0, scores[-1])
-    return DCI(_purity(importance), _purity(importance.T), float(np.clip(scores, 0, 1).mean()))
+            forest = RandomForestClassifier(**settings, class_weight="balanced").fit(codes[fit], kinds[fit])
+            scores[k] = _above_chance(kinds[scored], forest.predict(codes[scored]))
+        importance[:, k] = forest.feature_importances_
+    return DCI(_weighted(importance), float(_purity(importance.T).mean()), float(scores.clip(0, 1).mean()))
+
+
+def dci_boosted(codes: Codes, factors: Factors, *, seed: int = 0, trees: int = 100, max_rows: int | None = None) -> DCI:
+    """Disentanglement, completeness and informativeness as in disentanglement_lib, from boosted trees per factor.
+
+    All factors are classes. Disentanglement is that of `dci`. Completeness is weighted by the sums of the importances,
+    so that a factor of which the trees find nothing does not count. Informativeness is the mean accuracy on held-out
+    rows, in which chance is not 0. On the same model `dci` gives very different values: never compare the two.
+
+    Reference: Locatello et al. 2019, "Challenging Common Assumptions in the Unsupervised Learning of Disentangled
+    Representations", appendix C, and their code.
+
+    Args:
+        codes: posterior means, (N, D), N from 20 up.
+        factors: values by name, (N,) each; two or more.
+        seed: of the choice of rows, the split and the trees.
+        trees: number of trees per class, from 1 up. The time grows with it and with the number of classes.
+        max_rows: at most so many rows are used, from 20 up, chosen at random; None: all.
+
+    Raises:
+        NotDefinedError: if there is no code, a factor that is constant, a factor of which fewer than two classes have
+            two rows, fewer than 20 rows, or fewer than 2 factors.
+    """
+    codes, classes, _ = _chosen(codes, factors, max_rows, seed)
+    importance, scores = np.zeros((codes.shape[1], len(classes))), np.zeros(len(classes))
+    for k, (name, kinds) in enumerate(classes.items()):
+        fit, scored = _halves(name, kinds, seed)
+        model = GradientBoostingClassifier(n_estimators=trees, random_state=seed).fit(codes[fit], kinds[fit])
+        importance[:, k] = np.abs(model.feature_importances_)  # some are a little below 0
+        scores[k] = (model.predict(codes[scored]) == kinds[scored]).mean()
+    return DCI(_weighted(importance), _weighted(importance.T), float(scores.mean()))
+
+
+def infomec(
+    codes: Codes, factors: Factors, *, neighbours: int = 10, max_rows: int | None = None, seed: int = 0
+) -> InfoMEC:
+    """Modularity, explicitness and compactness (InfoMEC), from the information of dimensions on factors.
+
+    S_jf is I(z_j; f) / H(f), by `mutual_information`. A dimension is active if its range exceeds a twentieth of the
+    largest. InfoM is the mean over the active dimensions of max_f S_jf / Σ_f S_jf, scaled from [1 / F, 1] to [0, 1].
+    InfoC is the mean over factors of max_j S_jf / Σ_j S_jf over the active dimensions, scaled alike; it is 1 if only
+    one is active. Where all S are 0, the ratio counts as the least. InfoE is the mean over factors of 1 - L / log K. L
+    is the cross entropy of a logistic regression on all dimensions, which weighs the K classes alike.
+
+    InfoE is scored on the rows it was fitted to: give many more rows than dimensions. InfoM and InfoC only say how the
+    information is spread. Of noise they may be large, so read them where InfoE is well above 0.
+
+    Reference: Hsu et al. 2023, "Disentanglement via Latent Quantization", its part on InfoMEC, and the authors' code,
+    where results are not clipped.
+
+    Args:
+        codes: posterior means, (N, D), N from 20 up.
+        factors: values by name, (N,) each; two or more.
+        neighbours: of the estimate of information, from 1 up.
+        max_rows: at most so many rows are used, from 20 up, chosen at random; None: all.
+        seed: of this choice.
+
+    Raises:
+        NotDefinedError: if there is no code, all codes are constant, a factor is constant or no two rows share its
+            class, or there are fewer than 20 rows or fewer than 2 factors.
+    """
+    codes, classes, _ = _chosen(codes, factors, max_rows, seed)
+    codes = codes[:, codes.std(0) > CONSTANT]
+    if codes.shape[1] == 0:
+        raise NotDefinedError("all codes are constant")
+    ranges = np.ptp(codes, axis=0)
+    active = codes[:, ranges > ranges.max() / 20]
+    shares = np.array(
+        [
+            [mutual_information(code[:, None], kinds, neighbours=neighbours) / entropy(kinds) for code in active.T]
+            for kinds in classes.values()
+        ]
+    )
+    told = [_told_by_a_line(_standardised(codes), kinds) for kinds in classes.values()]
+    return InfoMEC(*(float(np.clip(value, 0, 1)) for value in (_lead(shares.T), np.mean(told), _lead(shares))))
 
 
 def sap(codes: Codes, factors: Factors, *, seed: int = 0) -> float:
@@ -162,27 +253,25 @@ def sap(codes: Codes, factors: Factors, *, seed: int = 0) -> float:
         seed: of the split into rows to fit and rows to score.
 
     Raises:
-        NotDefinedError: if there is no code, no factor, a factor that is constant, or fewer than 20 rows.
+        NotDefinedError: if there is no code, no factor, a factor that is constant, a factor of which fewer than two
+            classes have two rows, or fewer than 20 rows.
     """
-    codes, classes = checked(codes, factors)
-    fit, scored = _halves(len(codes), seed)
+    codes, classes, numbers = _chosen(codes, factors, None, seed, least=1)
+    varies, is_number = codes.std(0) > CONSTANT, np.isin(list(classes), list(numbers))
     scores = np.zeros((codes.shape[1], len(classes)))
-    for k, (name, kinds) in enumerate(classes.items()):
-        for j, code in enumerate(codes.T):
-            if code.std() < 1e-12:
-                continue
-            if is_class(factors[name]):
-                tree = DecisionTreeClassifier(max_leaf_nodes=max(2, len(np.unique(kinds))), class_weight="balanced")
-                predicted = tree.fit(code[fit, None], kinds[fit]).predict(code[scored, None])
-                known = np.isin(kinds[scored], kinds[fit])
-                if len(np.unique(kinds[scored][known])) > 1:
-                    with warnings.catch_warnings():  # a class that is guessed and not there is no fault
-                        warnings.filterwarnings("ignore", message="y_pred contains classes not in y_true")
-                        right = balanced_accuracy_score(kinds[scored][known], predicted[known], adjusted=True)
-                    scores[j, k] = right
-            else:
-                scores[j, k] = np.corrcoef(code, np.asarray(factors[name], float))[0, 1] ** 2
-    return _gap(np.clip(scores, 0, 1), np.ones(len(classes)))
+    if numbers and varies.any():
+        line = _standardised(codes[:, varies]).T @ _standardised(np.column_stack(list(numbers.values()))) / len(codes)
+        scores[np.ix_(varies, is_number)] = line**2
+    for k in np.flatnonzero(~is_number):
+        name, kinds = list(classes.items())[k]
+        fit, scored = _halves(name, kinds, seed)
+        for j in np.flatnonzero(varies):
+            tree = DecisionTreeClassifier(
+                max_leaf_nodes=len(np.unique(kinds[fit])), class_weight="balanced", random_state=seed
+            )
+            predicted = tree.fit(codes[fit, j, None], kinds[fit]).predict(codes[scored, j, None])
+            scores[j, k] = _above_chance(kinds[scored], predicted)
+    return _gap(scores.clip(0, 1), np.ones(len(classes)))
 
 
 def modularity(codes: Codes, factors: Factors, *, bins: int = 20) -> float:
@@ -315,14 +404,58 @@ def udr(codes: Codes, others: Sequence[Codes]) -> float:
     return float(np.median(scores))
 
 
+def _chosen(
+    codes: Codes, factors: Factors, max_rows: int | None, seed: int, *, least: int = 2
+) -> tuple[Codes, dict[str, Int[np.ndarray, " n"]], dict[str, Float[np.ndarray, " n"]]]:
+    """At most `max_rows` rows of a table, checked: codes, the classes of all factors, the values of numbers."""
+    codes, classes = checked(codes, factors, least=least)
+    rows = np.random.default_rng(seed).permutation(len(codes))[:max_rows]
+    numbers = {name: np.asarray(factor, float)[rows] for name, factor in factors.items() if not is_class(factor)}
+    codes, classes = checked(codes[rows], {name: kinds[rows] for name, kinds in classes.items()}, least=least)
+    return codes, classes, numbers
+
+
+def _columns(classes: Mapping[str, np.ndarray]) -> tuple[Int[np.ndarray, "n factors"], Int[np.ndarray, " starts"]]:
+    """Each row's class of each factor, as a column of one table of all classes; where a factor's columns start."""
+    starts = np.cumsum([0, *(kinds.max() + 1 for kinds in classes.values())])
+    return np.column_stack(list(classes.values())) + starts[:-1], starts
+
+
 def _information(codes: Codes, classes: Mapping[str, np.ndarray], bins: int) -> Float[np.ndarray, "d factors"]:
-    """I(z_j; f) of every dimension and factor, from histograms."""
+    """I(z_j; f) = H(z_j) + H(f) - H(z_j, f) of every dimension and factor, from histograms."""
+    columns, starts = _columns(classes)
+    num, total = len(codes), int(starts[-1])
+    of_factors = np.add.reduceat(_nats(np.bincount(columns.ravel(), minlength=total)), starts[:-1])
     table = np.zeros((codes.shape[1], len(classes)))
     for j, code in enumerate(codes.T):
-        cut = np.digitize(code, np.histogram_bin_edges(code, bins)[1:-1])
-        for k, kinds in enumerate(classes.values()):
-            table[j, k] = mutual_info_score(cut, kinds)
+        cut = np.digitize(code, np.linspace(code.min(), code.max(), bins + 1)[1:-1])
+        joint = np.bincount((cut[:, None] * total + columns).ravel(), minlength=bins * total).reshape(bins, total)
+        of_both = np.add.reduceat(_nats(joint).sum(0), starts[:-1])
+        table[j] = (of_both + _nats(np.array(num)) - of_factors - _nats(np.bincount(cut)).sum()) / num
     return np.clip(table, 0, None)
+
+
+def _nats(counts: Int[np.ndarray, "*any"]) -> Float[np.ndarray, "*any"]:
+    """N log n."""
+    return np.asarray(xlogy(counts, counts))
+
+
+def _told_by_a_line(codes: Codes, kinds: Int[np.ndarray, " n"]) -> float:
+    """The share of a factor's entropy that a logistic regression knows, both with balanced classes."""
+    with warnings.catch_warnings():  # classes that lines part in full have no best line; any of the last ones will do
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model = LogisticRegression(C=np.inf, class_weight="balanced").fit(codes, kinds)
+    return float(1 - log_loss(kinds, model.predict_proba(codes)) / np.log(len(model.classes_)))
+
+
+def _lead(shares: Float[np.ndarray, "rows columns"]) -> float:
+    """The mean over rows of the largest number's part in the sum, scaled from [1 / columns, 1] to [0, 1]."""
+    columns = shares.shape[1]
+    if columns == 1:
+        return 1.0
+    total = shares.sum(1)
+    part = np.divide(shares.max(1), total, out=np.full(len(total), 1 / columns), where=total > 0)
+    return float((part.mean() - 1 / columns) / (1 - 1 / columns))
 
 
 def _gap(scores: Float[np.ndarray, "d factors"], units: Float[np.ndarray, " factors"]) -> float:
@@ -331,30 +464,48 @@ def _gap(scores: Float[np.ndarray, "d factors"], units: Float[np.ndarray, " fact
     return float(((ordered[0] - ordered[1]) / units).mean())
 
 
-def _purity(importance: Float[np.ndarray, "rows columns"]) -> float:
-    """The mean over rows of 1 - entropy of the row's shares / the largest possible, weighted by the sum of the row."""
-    total = importance.sum()
-    if total <= 0:
-        return 0.0
-    if importance.shape[1] == 1:
-        return 1.0
-    rows = importance.sum(1, keepdims=True)
-    shares = importance / np.maximum(rows, 1e-300)
-    entropy = -xlogy(shares, shares).sum(1) / np.log(importance.shape[1])
-    return float(((1 - entropy) * rows[:, 0]).sum() / total)
+def _purity(importance: Float[np.ndarray, "rows columns"]) -> Float[np.ndarray, " rows"]:
+    """1 - entropy of each row's shares / the largest possible; 0 of a row of zeros, 1 of others in a single column."""
+    shares = importance / np.maximum(importance.sum(1, keepdims=True), 1e-300)
+    largest = np.log(max(2, importance.shape[1]))
+    return np.where(importance.any(1), 1 + xlogy(shares, shares).sum(1) / largest, 0.0)
 
 
-def _score(true: np.ndarray, predicted: np.ndarray, *, is_class: bool) -> float:
-    """Accuracy above that of the most frequent class, or R²."""
-    if is_class:
-        chance = float(np.bincount(true).max() / len(true))
-        return float(((true == predicted).mean() - chance) / (1 - chance)) if chance < 1 else 0.0
-    return float(1 - ((true - predicted) ** 2).sum() / max(((true - true.mean()) ** 2).sum(), 1e-300))
+def _weighted(importance: Float[np.ndarray, "rows columns"]) -> float:
+    """The mean purity of the rows, weighted by their sums; 0 if all are 0."""
+    weights = importance.sum(1)
+    return float(weights @ _purity(importance) / max(weights.sum(), 1e-300))
 
 
-def _halves(num: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    rows = np.random.default_rng(seed).permutation(num)
-    return rows[: num // 2], rows[num // 2 :]
+def _above_chance(true: Int[np.ndarray, " n"], predicted: Int[np.ndarray, " n"]) -> float:
+    """The balanced accuracy, scaled so that chance is 0."""
+    num = np.bincount(true)
+    shares = np.bincount(true, true == predicted)[num > 0] / num[num > 0]
+    return float((shares.mean() - 1 / len(shares)) / (1 - 1 / len(shares)))
+
+
+def _r2(true: Float[np.ndarray, " n"], predicted: Float[np.ndarray, " n"]) -> float:
+    return float(1 - ((true - predicted) ** 2).sum() / ((true - true.mean()) ** 2).sum())
+
+
+def _standardised(table: Float[np.ndarray, "n *any"]) -> Float[np.ndarray, "n *any"]:
+    """Columns, none of which is constant, of mean 0 and variance 1."""
+    table = table - table.mean(0)
+    table = table / np.abs(table).max(0)  # the square of a tiny number is 0
+    return table / table.std(0)
+
+
+def _halves(name: str, kinds: Int[np.ndarray, " n"], seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows to fit and rows to score, each with every class; a class of one row is left out."""
+    rows = np.random.default_rng(seed).permutation(len(kinds))
+    rows = rows[np.bincount(kinds)[kinds[rows]] > 1]
+    rows = rows[np.argsort(kinds[rows], kind="stable")]
+    if len(np.unique(kinds[rows])) < 2:
+        raise NotDefinedError(
+            f"the factor {name!r} has fewer than two classes of two rows or more, so that nothing can be scored on "
+            "held-out rows; leave it out, or give more rows"
+        )
+    return rows[::2], rows[1::2]
 
 
 def _sharing(kinds: Int[np.ndarray, " n"], num: int, rng: np.random.Generator) -> Int[np.ndarray, " rows"]:

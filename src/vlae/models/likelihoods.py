@@ -68,7 +68,7 @@ class Likelihood(Kind, ABC):
     def bits_per_dimension(self, nats: float, shape: Shape) -> float | None:
         """Bits per dimension (per channel of each pixel) of an image.
 
-        A density is evaluated at the 256 values of an 8-bit image in [0, 1], each as an interval of width 1/256. No
+        A density is evaluated at the 256 values k / 255 of an 8-bit image, each as an interval of width 1 / 255. No
         noise makes these values continuous, so the result is no bound on the probability of the 8-bit image.
 
         Args:
@@ -80,7 +80,7 @@ class Likelihood(Kind, ABC):
         """
         if not is_image(shape) or self.no_density or self.num_values not in (None, 256):
             return None
-        interval = 0.0 if self.discrete else log(256)  # -log of its width
+        interval = 0.0 if self.discrete else log(255)  # -log of its width
         return (interval - nats / prod(shape)) / log(2)
 
 

@@ -4,6 +4,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from vlae.errors import NotDefinedError
+
 
 def mmd(one: Float[Tensor, "n d"], other: Float[Tensor, "m d"]) -> Float[Tensor, ""]:
     """The squared maximum mean discrepancy (MMD) of two samples.
@@ -16,7 +18,14 @@ def mmd(one: Float[Tensor, "n d"], other: Float[Tensor, "m d"]) -> Float[Tensor,
     Args:
         one: the first sample, (n, d), n at least 2.
         other: the second sample, (m, d), m at least 2.
+
+    Raises:
+        NotDefinedError: if a sample has fewer than two rows.
     """
+    if min(len(one), len(other)) < 2:
+        raise NotDefinedError(
+            f"the MMD of {len(one)} and {len(other)} data is not defined; give each sample two or more"
+        )
     d = max(1, one.shape[1])
 
     def kernel(a: Tensor, b: Tensor) -> Tensor:
