@@ -4,9 +4,11 @@ import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
+from pathlib import Path
 from typing import Any, ParamSpec
 
 import numpy as np
+import torch
 
 from vlae import recipes
 from vlae.atomic import WriteError, whole, writing
@@ -14,6 +16,8 @@ from vlae.data.images import Images
 from vlae.evaluation import measures
 from vlae.evaluation.complexity import ProbeScores
 from vlae.evaluation.factors import subset
+from vlae.evaluation.feature_spaces import network
+from vlae.models.base import LatentModel
 from vlae.report import page
 from vlae.runs.layout import EVALUATION
 from vlae.runs.run import Run
@@ -21,6 +25,8 @@ from vlae.training.loop import is_leader
 from vlae.training.train import train as train_alone
 
 P = ParamSpec("P")
+
+ENOUGH = 1_000  # held-out data; with fewer, probes use all data of the run
 
 
 def _with_report(training: Callable[P, Run]) -> Callable[P, Run]:
@@ -52,19 +58,26 @@ def evaluate(
     images: Images | None = None,
     *,
     complexity: ProbeScores | None = None,
+    features: str | Path | None = None,
+    features_side: int | None = None,
     importance_samples: int = 0,
     beside: Sequence[Run] = (),
     seed: int = 0,
     progress: bool = False,
 ) -> dict[str, Any]:
-    """Measures the rate of every level of a run, and the information that its code carries.
+    """Measures the rate of every level of a run, the information that its code carries, and how good the pictures are.
 
     Args:
         run: a run of any model.
         images: data of the run's shape; at most 5,000 of them, chosen at random, are used. None: the held-out part of
-            the run's data; the result is then written to evaluation.json in its folder.
+            the run's data; the result is then written to evaluation.json in its folder. If fewer than 1,000 are held
+            out, probes are fitted and scored on all data of the run, each datum by probes fitted to others.
         complexity: the result of `vlae.evaluation.complexity.complexity_of` for data of this kind. None: it is
-            measured, which takes longest.
+            measured.
+        features: a network in whose outputs pictures are compared, as a .pt, .pt2 or .onnx file
+            (`vlae.evaluation.feature_spaces.network`). None: 32 principal components of the pixels.
+        features_side: the side in pixels to which pictures are resized for that network; None: as an ONNX file
+            declares, or not at all.
         importance_samples: samples per datum in the bound on the log-likelihood, from 1 up; 0: no such bound.
         beside: other runs, with the same recipe and other seeds, for UDR.
         seed: seed of codes, splits and probes.
@@ -83,16 +96,20 @@ def evaluate(
         raise ValueError(f"{run.path} is given beside itself; UDR compares it with runs of other seeds")
     if any(recipes.adjust(other.recipe, seed=0) != recipes.adjust(run.recipe, seed=0) for other in beside):
         raise ValueError("UDR compares runs of one recipe and different seeds; a run beside has another recipe")
+    space = None if features is None else network(features, run.recipe.shape, side=features_side)
     of_run = images is None
-    images = subset(run.part("test") if images is None else images, seed)
+    images, probed = measured_on(run, images, seed=seed)
     others = []
     if beside and images.shape == run.recipe.shape:
-        values = np.ascontiguousarray(images.values)
+        values = np.ascontiguousarray(probed.values)
         others = [np.concatenate(other.encode(values), axis=1) for other in beside]
     result = measures.evaluate(
         run.model,
         images,
+        probed=probed,
+        untrained=_untrained(run, seed) if "encoder" not in run.model.lacks else None,
         complexity=complexity,
+        features=space,
         importance_samples=importance_samples,
         others=others,
         seed=seed,
@@ -101,6 +118,31 @@ def evaluate(
     if of_run:
         keep_evaluation(run, result)
     return result
+
+
+def measured_on(run: Run, images: Images | None = None, *, seed: int = 0) -> tuple[Images, Images]:
+    """The data on which a run is measured, and those on whose codes probes are fitted and scored.
+
+    Args:
+        run: a run of any model.
+        images: data of the run's shape; None: the held-out part of the run's data, and if these are fewer than 1,000,
+            all data of the run for the probes.
+        seed: of the choice of at most 5,000.
+
+    Raises:
+        DataError: if the data the run was trained on cannot be read again.
+    """
+    chosen = subset(run.part("test") if images is None else images, seed)
+    few = images is None and len(chosen) < ENOUGH
+    return chosen, subset(run.part("all"), seed) if few else chosen
+
+
+def _untrained(run: Run, seed: int) -> LatentModel:
+    """The run's model with random weights."""
+    recipe, state = run.recipe, run.model.state_dict()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return recipes.build(recipe, mean=state.get("mean"), stddev=state.get("stddev")).to(run.model.device)
 
 
 def keep_evaluation(run: Run, result: Mapping[str, Any]) -> None:

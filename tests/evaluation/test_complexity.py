@@ -2,24 +2,35 @@ import numpy as np
 import pytest
 
 from vlae.data import Images, load
-from vlae.evaluation.complexity import _shrunk, complexity_of
+from vlae.evaluation.complexity import _shrunk, complexity_of, components_of
+from vlae.evaluation.level_order import complexity
 
 
 @pytest.mark.slow
-def test_more_images_give_other_scores_of_the_same_factors():
+def test_what_needs_a_larger_probe_is_more_complex():
     images = load("streets:3000", split="test", size=16)
     scores = complexity_of(images)
-    assert all(list(each) == ["mean", "linear", "small", "large"] for each in scores.values())
-    assert scores["background_red"]["mean"] > scores["ink_red"]["mean"]  # the wall is most of the picture
+    assert all(list(each) == ["mean", "linear", "small", "medium", "large"] for each in scores.values())
+    wall, ink, digit = (complexity(list(scores[name].values())) for name in ("background_red", "ink_red", "digit"))
+    assert wall < 0.1 < ink < 0.4 < 0.6 < digit  # the wall is most of the picture
     fewer = complexity_of(images, num=150)
     assert fewer.keys() == scores.keys() and fewer != scores
 
 
 def test_too_few_images_have_no_scores(rng):
-    assert complexity_of(Images(values=rng.integers(0, 256, (99, 1, 8, 8), dtype=np.uint8))) == {}
+    assert complexity_of(Images(values=rng.integers(0, 256, (59, 1, 8, 8), dtype=np.uint8))) == {}
+    assert "brightness" in complexity_of(Images(values=rng.integers(0, 256, (60, 1, 8, 8), dtype=np.uint8)))
 
 
 def test_pictures_are_made_smaller_for_the_probes(rng):
     assert _shrunk(rng.normal(size=(100, 1, 70, 40)).astype(np.float32)).shape == (100, 1, 24, 14)
     vectors = rng.normal(size=(100, 70))
     assert _shrunk(vectors) is vectors
+
+
+def test_components_are_the_largest_first_and_of_columns_in_one_unit(rng):
+    pictures = (rng.normal(size=(50, 1, 4, 4)) * np.arange(1, 17).reshape(4, 4)).astype(np.float32)
+    x = components_of(pictures, 5)
+    assert x.shape == (50, 5) and (np.diff(x.var(0)) < 0).all()
+    columns = rng.normal(size=(500, 3)) * (1, 1000, 1)
+    assert components_of(columns, 9).var(0) == pytest.approx(1, abs=0.2)

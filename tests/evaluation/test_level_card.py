@@ -35,8 +35,42 @@ def test_a_level_that_tells_of_nothing_best_says_so():
     low, high = level(1, statistics={"brightness": 0.9}), level(2, statistics={"brightness": 0.5})
     sentence = level_card.level_cards(evaluation(low, high))[1].sentence
     assert "though more of it can be read from other levels" in sentence
-    nothing = level(3, statistics={"brightness": 0.1})
+    nothing = level(3, statistics={"brightness": 0.04})
     assert level_card.level_cards(evaluation(low, high, nothing))[2].title == "not named"
+
+
+def test_a_level_that_tells_little_is_named_by_that_and_then_by_what_it_moves():
+    low = level(1, statistics={"brightness": 0.9, "edges": 0.1})
+    little = level(2, statistics={"brightness": 0.02, "edges": 0.2}, standard_errors={"brightness": 0.1, "edges": 0.05})
+    unsure = level(3, statistics={"brightness": 0.0, "edges": 0.2}, standard_errors={"brightness": 0.1, "edges": 0.15},
+                   moves={"brightness": 0.01, "x position": 0.3, "edges": 0.1})  # fmt: skip
+    cards = level_card.level_cards(evaluation(low, little, unsure))
+    assert [card.title for card in cards] == ["light", "edges", "place and edges"]
+    assert cards[1].sentence.startswith("little can be read from its code: it explains 20% of edges")
+    assert "but it moves x position by 30% of how far pictures differ" in cards[2].sentence
+
+
+def test_classes_and_attributes_are_told_in_their_own_words():
+    scored_by = {"font": "balanced accuracy above chance", "hat": "2 AUC - 1"}
+    card = level_card.level_cards(
+        evaluation(level(1, factors={"font": 0.8}), level(2, factors={"hat": 0.6})) | {"scored_by": scored_by}
+    )
+    assert "names font (80% above chance)" in card[0].sentence and "tells hat (AUC 0.80)" in card[1].sentence
+
+
+def test_scores_stand_beside_those_of_what_learnt_nothing():
+    these = evaluation(level(1)) | {
+        "told": 0.5, "level_order": 0.3, "level_order_interval": [0.28, 0.33], "level_order_untrained": 0.04,
+        "level_order_components": 0.02, "level_separation": None,
+    }  # fmt: skip
+    assert level_card.scores(these) == {
+        "told": "0.50",
+        "level order": "0.30 (0.28 to 0.33); untrained 0.04; principal components 0.02",
+        "level separation": "not defined",
+    }
+    assert level_card.warnings(these) == []
+    (warning,) = level_card.warnings(these | {"level_order_untrained": 0.29})
+    assert warning == "The order (0.30) is not surely above that of the same model untrained (0.29)."
 
 
 def test_a_level_with_less_than_a_nat_is_starved_and_one_with_half_its_units_too_large():
@@ -93,6 +127,6 @@ def test_scores_that_are_not_defined_are_said():
 
 def test_a_level_of_which_nothing_was_measured_says_so_and_why():
     few = {"level": 1, "code_size": 2, "kl_nats": 3.0, "active_units": 2, "statistics": {}, "factors": {}}
-    reason = "30 data are too few for a probe; give at least 100"
+    reason = "43 pictures, 60 are needed"
     (card,) = level_card.level_cards({"levels": [few], "complexity": {}, "not_defined": {"statistics": reason}})
     assert card.title == "not measured" and card.sentence == f"{reason}; 2 of 2 units active."

@@ -9,6 +9,7 @@ from vlae import recipes
 from vlae.data import Images, load
 from vlae.evaluation import level_card, level_order, measures
 from vlae.evaluation.complexity import complexity_of
+from vlae.evaluation.feature_spaces import FeatureSpace
 from vlae.evaluation.measures import factor_table
 from vlae.evaluation.rates import summarise
 from vlae.evaluation.text import as_text
@@ -54,16 +55,24 @@ def test_has_what_is_promised(evaluation, trained):
     json.dumps(evaluation, allow_nan=False)  # nothing that JSON cannot hold, no NaN
     assert set(evaluation) == {
         "num_images", "reconstruction", "distortion_nats", "elbo_nats", "bits_per_dimension", "log_likelihood_nats",
-        "levels", "judged_on", "pixel_probes", "complexity", "level_separation", "level_order", "information",
-        "disentanglement", "not_defined", "protocol",
+        "levels", "judged_on", "scored_by", "pixel_probes", "complexity", "information", "disentanglement", "pictures",
+        "not_defined", "protocol", *(name + what for name in ("told", "level_order", "level_separation")
+                                     for what in ("", "_interval", "_untrained", "_components")),
     }  # fmt: skip
     assert set(evaluation["reconstruction"]) == {"mse", "mae", "psnr"}
     for level, size in zip(evaluation["levels"], trained.recipe.code_sizes, strict=True):
         assert level["code_size"] == size == len(level["kl_nats_per_dimension"])
-        assert {"kl_nats", "active_units", "share", "without_it", "kept_upwards"} <= set(level)
+        assert {"kl_nats", "active_units", "share", "without_it", "kept_upwards", "read_back", "moves"} <= set(level)
+        assert level["standard_errors"].keys() == level["statistics"].keys() | level["factors"].keys()
         assert {"label_probe_accuracy", "label_linear_probe_accuracy", "disentanglement"} <= set(level)
         assert set(level["statistics"]) >= {"mean red", "brightness", "contrast", "edges", "x position", "size"}
         assert "digit" in level["factors"] and all(value <= 1 for value in level["factors"].values())
+    for name in ("told", "level_order", "level_separation"):
+        low, high = evaluation[f"{name}_interval"]
+        assert low <= evaluation[name] <= high and high - low < 0.2
+        assert evaluation[f"{name}_untrained"] < low  # it has learnt something
+    assert evaluation["scored_by"]["digit"] == "balanced accuracy above chance"
+    assert evaluation["pictures"]["num_data"] == 150
     assert sum(level["share"] for level in evaluation["levels"]) == pytest.approx(1)
     bits = trained.model.bits_per_dimension(evaluation["elbo_nats"])
     assert evaluation["bits_per_dimension"] == pytest.approx(bits)  # of the bound, not of the distortion alone
@@ -80,8 +89,13 @@ def test_agrees_with_its_parts(evaluation, trained, images):
     assert evaluation["reconstruction"] == summary["reconstruction"] and evaluation["elbo_nats"] == summary["elbo_nats"]
     table = factor_table(evaluation)
     assert table.shape == (len(evaluation["levels"]), len(evaluation["complexity"]))
-    assert evaluation["level_order"] == level_order.order(table, np.array(list(evaluation["complexity"].values())))
-    assert evaluation["level_separation"] == level_order.separation(table)
+    complexities = np.array(list(evaluation["complexity"].values()))
+    assert evaluation["told"] == level_order.told(table)
+    assert evaluation["level_order"] == level_order.order(table, complexities)
+    assert evaluation["level_separation"] == level_order.separation(table, complexities)
+    doubtful = json.loads(json.dumps(evaluation))
+    doubtful["levels"][0]["standard_errors"] = dict.fromkeys(doubtful["levels"][0]["standard_errors"], 0.51)
+    assert (factor_table(doubtful)[0] == 0).all()  # what is not surely above 0 does not count
     for name, value in evaluation["complexity"].items():
         assert value == level_order.complexity(list(evaluation["pixel_probes"][name].values()))
 
@@ -104,15 +118,17 @@ def test_finds_in_each_level_what_was_put_there(tmp_path, rng, upside_down):
     assert simple["statistics"]["brightness"] > 0.95 and simple["label_probe_accuracy"] < 0.4
     assert difficult["label_probe_accuracy"] > 0.95 and difficult["statistics"]["brightness"] < 0.1
     assert evaluation["complexity"]["brightness"] < 0.05 < 0.25 < evaluation["complexity"]["label"]
-    assert evaluation["level_separation"] > 0.9
-    assert evaluation["level_order"] * (-1 if upside_down else 1) > 0.9
+    assert evaluation["told"] > 0.5 and evaluation["level_separation"] > 0.4
+    assert evaluation["level_order"] == pytest.approx(evaluation["level_separation"] * (-1 if upside_down else 1), 0.1)
+    assert abs(evaluation["level_order_components"]) < 0.2
     broken = [warning for warning in level_card.warnings(evaluation) if "The order breaks" in warning]
     assert bool(broken) == upside_down
 
 
 def test_complexity_is_of_the_data_alone(evaluation, images):
     scores = complexity_of(images)
-    assert evaluation["pixel_probes"] == {name: scores[name] for name in evaluation["judged_on"]}
+    for name in evaluation["judged_on"]:
+        assert evaluation["pixel_probes"][name] == pytest.approx(scores[name], abs=1e-9)
     known = evaluation["complexity"]
     assert known["background_red"] < known["ink_red"]  # the wall is most of the picture
     assert all(0 <= value <= 1 for value in known.values())
@@ -124,12 +140,14 @@ def test_complexity_of_other_factors_is_refused(trained, images):
 
 
 def test_kept_for_the_runs_own_data_and_only_then(trained, evaluation, images):
-    assert evaluation["protocol"]["data"] == {"source": "streets:3000", "split": "test", "num_images": 300}
+    about = evaluation["protocol"]["data"]
+    assert about == {"source": "streets:3000", "split": "test", "num_images": 300, "hash": about["hash"]}
     assert trained.evaluation is None
     own = evaluate(trained)
     assert trained.evaluation == json.loads(json.dumps(own))
-    assert own["protocol"]["data"]["source"] == "streets:600"
-    assert "too few" in own["not_defined"]["level_order"] and own["level_order"] is None  # 60 are held out
+    assert own["protocol"]["data"]["source"] == "streets:600" and own["num_images"] == 60  # these are held out
+    assert own["protocol"]["probed"] == {"split": "all", "num_images": 660, "hash": own["protocol"]["probed"]["hash"]}
+    assert "parts" in own["protocol"]["probes"] and own["level_order"] > own["level_order_untrained"]
     (trained.path / layout.EVALUATION).write_text("{")
     with pytest.raises(runs.RunError, match="damaged"):
         _ = trained.evaluation
@@ -189,7 +207,12 @@ def test_vectors_with_factors(tmp_path, rng):
     recipe = replace(recipes.lean((5,), code_sizes=(2, 3), width=4), mean=0.0, stddev=1.0)
     run, images = run_of(recipe, tmp_path, values, factors={"first": values[:, 0], "kind": rng.integers(0, 3, 300)})
     evaluation = evaluate(run, images)
-    assert list(evaluation["pixel_probes"]["first"]) == ["linear", "small", "large"]  # there is no mean over a picture
+    assert list(evaluation["pixel_probes"]["first"]) == [
+        "linear",
+        "small",
+        "medium",
+        "large",
+    ]  # there is no mean over a picture
     assert evaluation["complexity"]["first"] < 0.2
 
 
@@ -208,7 +231,9 @@ def test_every_model(recipe, tmp_path, rng):
 def test_one_datum(tmp_path, rng):
     run, images = run_of(recipes.lean((1, 8, 8), width=4), tmp_path, rng.integers(0, 256, (1, 1, 8, 8), dtype=np.uint8))
     evaluation = evaluate(run, images)
-    assert evaluation["num_images"] == 1 and "too few" in evaluation["not_defined"]["level_order"]
+    assert evaluation["num_images"] == 1 and evaluation["pictures"] is None
+    assert evaluation["not_defined"]["level_order"] == evaluation["not_defined"]["pictures"]
+    assert evaluation["not_defined"]["statistics"] == "1 pictures, 60 are needed"
 
 
 def test_data_of_another_shape(trained, rng):
@@ -236,3 +261,96 @@ def test_runs_beside_are_others_of_the_recipe(trained, images, tmp_path, rng):
     other, _ = run_of(recipes.lean((1, 8, 8), width=4), tmp_path, rng.integers(0, 256, (20, 1, 8, 8), dtype=np.uint8))
     with pytest.raises(ValueError, match="another recipe"):
         evaluate(trained, images, beside=[other])
+
+
+def test_what_is_random_scores_nothing(tmp_path, rng):
+    """Random codes, one level that holds all, and every level that holds all, on pictures of known factors."""
+    images = load("streets:3000", split="test", size=16)
+    recipe = recipes.lean((3, 16, 16), code_sizes=(6, 4, 4, 10), width=4)
+    run, _ = run_of(recipe, tmp_path, np.ascontiguousarray(images.values[:50]))
+    noise = [rng.normal(size=(len(images), size)) for size in recipe.code_sizes]
+    known = {name: np.asarray(values, float) for name, values in images.factors.items()}
+    everything = np.column_stack([(values - values.mean()) / values.std() for values in known.values()])
+    tables = {
+        "random": noise,
+        "one level": [everything, *noise[1:]],
+        "every level": [everything] * 4,
+    }
+    for name, means in tables.items():
+        evaluation = measures.evaluate(run.model, images, codes=[(mean, np.ones_like(mean)) for mean in means])
+        assert abs(evaluation["level_order"]) < 0.03 and evaluation["level_separation"] < 0.04, name
+        assert (evaluation["told"] < 0.05) == (name == "random")
+    assert evaluation["not_defined"]["level_order_untrained"] == "no untrained model is given"
+
+
+def test_factors_as_they_are(tmp_path, rng):
+    """Many classes, a rare yes, gaps, an angle and a table of attributes, each told where it is planted."""
+    num, size = 606, 8
+    kind, rare, turn = rng.permutation(num) % 101, rng.random(num) < 0.05, rng.uniform(-np.pi, np.pi, num)
+    gaps = np.where(rng.random(num) < 0.3, np.nan, rng.normal(size=num))
+    worn = rng.integers(0, 2, (num, 2))
+    values = rng.integers(0, 256, (num, 1, size, size), dtype=np.uint8)
+    run, images = run_of(
+        recipes.lean((1, size, size), code_sizes=(4, 9), width=4), tmp_path, values, labels=kind,
+        factors={"rare": rare, "light_angle": turn, "gaps": gaps, "worn": worn},
+    )  # fmt: skip
+    place = rng.normal(size=(101, 4))[kind] + 0.05 * rng.normal(size=(num, 4))
+    told = np.column_stack([rare, np.cos(turn), np.sin(turn), np.nan_to_num(gaps), worn, rng.normal(size=(num, 3))])
+    evaluation = measures.evaluate(run.model, images, codes=[(code, np.ones_like(code)) for code in (place, told)])
+    assert evaluation["judged_on"] == ["rare", "light_angle", "gaps", "worn 0", "worn 1", "label"]
+    low, high = (level["factors"] for level in evaluation["levels"])
+    assert low["label"] > 0.8 and abs(high["label"]) < 0.1
+    assert all(high[name] > 0.9 for name in ("rare", "light_angle", "gaps", "worn 0", "worn 1"))
+    assert all(abs(low[name]) < 0.35 for name in ("rare", "light_angle", "gaps", "worn 0", "worn 1"))
+    assert evaluation["scored_by"]["rare"] == "2 AUC - 1" and "sine" in evaluation["scored_by"]["light_angle"]
+    assert "mig" in evaluation["disentanglement"]
+    json.dumps(evaluation, allow_nan=False)
+
+
+def test_a_factor_of_another_length_is_refused_before_anything_is_measured(trained):
+    images = load("streets:3000", split="test", size=16, limit=100)
+    said = []
+    with pytest.raises(ValueError, match="'kind' has 7 values for 100 data"):
+        measures.evaluate(trained.model, replace(images, factors={"kind": np.arange(7)}), say=said.append)
+    assert said == []
+
+
+def test_all_that_a_number_depends_on_is_in_the_hash(trained, images):
+    protocol = measures.protocol(images)
+    other = replace(images, labels=images.labels[::-1].copy())
+    changed = [
+        measures.protocol(images, seed=1),
+        measures.protocol(images, complexity={"digit": {"mean": 0.5}}),
+        measures.protocol(images.take(slice(0, 200))),
+        measures.protocol(images, probed=images.take(slice(0, 200))),
+        measures.protocol(other),
+        measures.protocol(replace(images, factors={})),
+        measures.protocol(images, features=FeatureSpace("another", lambda values: values)),
+    ]
+    assert len({each["hash"] for each in (protocol, *changed)}) == 8
+    assert measures.protocol(images, importance_samples=9, num_runs=3)["hash"] == protocol["hash"]
+    assert measures.protocol(load("streets:3000", split="test", size=16))["hash"] == protocol["hash"]
+
+
+@pytest.mark.parametrize("num", [60, 100])
+def test_every_level_of_few_pictures_is_named(tmp_path, rng, num):
+    images = load(f"streets:{num + 40}", split="all", size=16).take(slice(0, num))
+    images = replace(images, factors={}, labels=None)
+    run, _ = run_of(recipes.lean((3, 16, 16), code_sizes=(6, 4, 4, 10), width=8), tmp_path, images.values)
+    evaluation = evaluate(run, images)
+    cards = level_card.level_cards(evaluation)
+    assert len(cards) == 4 and all(card.title not in ("not measured", "not named") for card in cards)
+    assert all(len(level["statistics"]) == 9 for level in evaluation["levels"])
+
+
+def test_pictures_are_compared_in_the_outputs_of_a_network(trained, images, tmp_path):
+    net = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(2), torch.nn.Flatten())
+    torch.export.save(
+        torch.export.export(
+            net, (torch.zeros(2, 3, 16, 16),), dynamic_shapes=({0: torch.export.Dim("n", min=1)},)
+        ),
+        tmp_path / "net.pt2",
+    )  # fmt: skip
+    evaluation = evaluate(trained, images, features=tmp_path / "net.pt2")
+    assert "net.pt2" in evaluation["pictures"]["features"]
+    assert evaluation["pictures"]["features"] == evaluation["protocol"]["pictures"]["features"]

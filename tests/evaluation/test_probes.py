@@ -1,97 +1,114 @@
 import numpy as np
 import pytest
+from sklearn.kernel_ridge import KernelRidge
+from sklearn.linear_model import RidgeCV
 
 from vlae.errors import NotDefinedError
-from vlae.evaluation.information import MAX_CLASSES
-from vlae.evaluation.probes import FIT_SHARE, accuracy, predict, split, standardised, targets_of
+from vlae.evaluation import probes
+from vlae.evaluation.factors import factors_to_predict
+from vlae.evaluation.probes import FIT_SHARE, MAX_FOLDED, accuracy, parts, standardised
+from vlae.evaluation.scoring import score
 
 
-def factors(rng, num=600):
-    number, kind = rng.normal(size=num), rng.integers(0, 3, num)
-    return {"number": number, "kind": kind}
+def predict(inputs, known, **more):
+    """The score of each factor."""
+    factors, _ = factors_to_predict(known)
+    predictions = probes.predict(inputs, factors, **more)
+    return {name: score(factors[name], predictions[name], np.ones((1, len(inputs))))[0] for name in factors}
 
 
 def test_what_is_in_the_inputs_is_predicted_and_what_is_not_is_not(rng):
-    known = factors(rng)
-    targets, left_out = targets_of({**known, "unknown": rng.normal(size=600), "unknown kind": rng.integers(0, 4, 600)})
-    inputs = np.column_stack([known["number"], np.eye(3)[known["kind"]], rng.normal(size=600)])
-    assert left_out == {}
-    for hidden in ((), (64,)):
-        scores = predict(inputs, targets, hidden=hidden)
-        assert list(scores) == ["number", "kind", "unknown", "unknown kind"]
-        assert scores["number"] > 0.8 and scores["kind"] > 0.9
-        assert scores["unknown"] < 0.1 and scores["unknown kind"] < 0.1
+    known = {"number": rng.normal(size=600), "kind": rng.integers(0, 3, 600), "yes": rng.random(600) < 0.1}
+    inputs = np.column_stack([known["number"], np.eye(3)[known["kind"]], known["yes"], rng.normal(size=600)])
+    unknown = {"unknown": rng.normal(size=600), "unknown kind": rng.integers(0, 4, 600), "no": rng.random(600) < 0.1}
+    for landmarks in (0, 100):
+        scores = predict(inputs, known | unknown, landmarks=landmarks)
+        assert list(scores) == [*known, *unknown]
+        assert all(scores[name] > 0.9 for name in known)
+        assert all(abs(scores[name]) < 0.15 for name in unknown)
 
 
 def test_capacity_tells(rng):
-    x = rng.uniform(-1, 1, (3000, 2))
-    targets, _ = targets_of({"straight": x[:, 0], "bent": x[:, 0] ** 2})
-    linear, network = (predict(x, targets, hidden=hidden) for hidden in ((), (64,)))
+    x = rng.uniform(-1, 1, (1500, 2))
+    known = {"straight": x[:, 0], "bent": x[:, 0] ** 2}
+    linear, kernel = predict(x, known, landmarks=0), predict(x, known)
     assert linear["straight"] > 0.99 and linear["bent"] < 0.05
-    assert network["bent"] > 0.8
+    assert kernel["bent"] > 0.99 and kernel["straight"] > 0.99
 
 
-def test_r2_and_accuracy_above_chance_by_hand(rng):
-    x = rng.normal(size=(500, 1))
-    y = 2 * x[:, 0] + rng.normal(size=500)
-    targets, _ = targets_of({"y": y})
-    fit, scored = split(500, seed=0)
-    slope, intercept = np.polyfit(x[fit, 0], y[fit], 1)
-    residual = ((y[scored] - slope * x[scored, 0] - intercept) ** 2).sum()
-    by_hand = 1 - residual / ((y[scored] - y[scored].mean()) ** 2).sum()
-    assert predict(x, targets, hidden=())["y"] == pytest.approx(by_hand, abs=1e-3)
+def test_many_classes_are_told_as_classes(rng):
+    kind = rng.permutation(2020) % 101
+    places = rng.normal(size=(101, 8))
+    inputs = places[kind] + 0.3 * rng.normal(size=(2020, 8))
+    assert predict(inputs, {"label": kind})["label"] > 0.9
 
-    lopsided = (rng.random(2000) < 0.1).astype(int)
-    targets, _ = targets_of({"rare": lopsided})
-    # Naming the frequent class is right nine times of ten, and worth nothing.
-    assert predict(rng.normal(size=(2000, 2)), targets, hidden=())["rare"] == pytest.approx(0, abs=0.02)
+
+def test_few_data_are_each_scored_once():
+    for num in (60, MAX_FOLDED):
+        divided = parts(num, seed=3)
+        assert sorted(np.concatenate([scored for _, scored in divided])) == list(range(num))
+        assert all(sorted([*fit, *scored]) == list(range(num)) for fit, scored in divided)
+    ((fit, scored),) = parts(MAX_FOLDED + 1, seed=3)
+    assert len(fit) == round(FIT_SHARE * (MAX_FOLDED + 1)) and len(fit) + len(scored) == MAX_FOLDED + 1
+
+
+def test_sixty_data_are_enough_for_what_is_plain(rng):
+    x = rng.normal(size=(60, 6))
+    scores = predict(x, {"plain": x[:, 0], "kind": (x[:, 1] > 0).astype(int), "none": rng.normal(size=60)})
+    assert scores["plain"] > 0.95 and scores["kind"] > 0.9 and scores["none"] < 0.2
 
 
 def test_the_data_scored_are_not_those_fitted_to(rng):
-    fit, scored = split(100, seed=3)
-    assert len(fit) == round(FIT_SHARE * 100) and sorted([*fit, *scored]) == list(range(100))
-    noise = rng.normal(size=(80, 60))  # enough columns to learn 48 rows by heart
-    targets, _ = targets_of({"y": rng.normal(size=80)})
-    assert predict(noise, targets, hidden=())["y"] < 0.4
+    noise = rng.normal(size=(80, 60))  # enough columns to learn 64 rows by heart
+    assert predict(noise, {"y": rng.normal(size=80), "kind": rng.integers(0, 2, 80)})["y"] < 0.2
+
+
+def test_linear_predictions_are_those_of_scikit_learn(rng):
+    x = rng.normal(size=(300, 4))
+    y = x @ [1, 2, 0, 0] + rng.normal(size=300)
+    factors, _ = factors_to_predict({"y": y})
+    found = probes.predict(x, factors, landmarks=0)["y"][:, 0]
+    for fit, scored in parts(300, seed=0):
+        z = standardised(x, fit)
+        z = z / np.sqrt((z[fit] ** 2).sum(1).mean())
+        ridge = RidgeCV([len(fit) * penalty for penalty in probes.PENALTIES]).fit(z[fit], factors["y"].columns[fit, 0])
+        assert found[scored] == pytest.approx(ridge.predict(z[scored]), abs=1e-9)
+
+
+def test_with_a_landmark_a_row_it_is_kernel_ridge_regression(rng):
+    x = rng.uniform(-1, 1, (100, 2))
+    y = np.sin(3 * x[:, 0])
+    factors, _ = factors_to_predict({"y": y})
+    found = probes.predict(x, factors, landmarks=10_000, widths=(1.0,), is_linear=False)["y"][:, 0]
+    for fit, scored in parts(100, seed=0):
+        z = standardised(x, fit)
+        z = z / np.sqrt((z[fit] ** 2).sum(1).mean())
+        exact = KernelRidge(kernel="rbf", gamma=1.0, alpha=1e-6).fit(z[fit], factors["y"].columns[fit, 0])
+        assert np.corrcoef(found[scored], exact.predict(z[scored]))[0, 1] > 0.999
+
+
+def test_missing_rows_are_neither_fitted_to_nor_needed(rng):
+    x = rng.normal(size=(300, 3))
+    y = x[:, 0].copy()
+    y[:100] = np.nan
+    factors, _ = factors_to_predict({"y": y, "z": x[:, 1]})
+    found = probes.predict(x, factors)
+    assert np.corrcoef(found["y"][:100, 0], x[:100, 0])[0, 1] > 0.999  # what is not known can still be predicted
+    assert np.corrcoef(found["z"][:, 0], x[:, 1])[0, 1] > 0.999
 
 
 def test_seeded(rng):
-    targets, _ = targets_of(factors(rng))
-    inputs = rng.normal(size=(600, 3)) + targets.values[0][:, None]
-    assert predict(inputs, targets, seed=1) == predict(inputs, targets, seed=1)
-    assert predict(inputs, targets, seed=1) != predict(inputs, targets, seed=2)
-    labels = targets.values[1]
-    assert accuracy(inputs, labels, seed=1) == accuracy(inputs, labels, seed=1)
+    known = {"number": rng.normal(size=600), "kind": rng.integers(0, 3, 600)}
+    inputs = rng.normal(size=(600, 3)) + known["number"][:, None]
+    assert predict(inputs, known, seed=1) == predict(inputs, known, seed=1) != predict(inputs, known, seed=2)
+    assert accuracy(inputs, known["kind"], seed=1) == accuracy(inputs, known["kind"], seed=1)
 
 
 def test_a_probe_with_nothing_to_look_at_scores_nothing(rng):
-    targets, _ = targets_of(factors(rng))
-    assert predict(np.zeros((600, 0)), targets) == {"number": 0.0, "kind": 0.0}
-    scores = predict(np.ones((600, 2)), targets)
-    assert all(abs(score) < 0.05 for score in scores.values())
-
-
-def test_what_cannot_be_predicted_is_named(rng):
-    targets, left_out = targets_of(
-        {"constant": np.zeros(9), "gap": np.array([np.nan] + [1.0] * 8), "good": np.arange(9.0)}
-    )
-    assert targets.names == ("good",)
-    assert left_out["constant"] == "it is the same in all the data"
-    assert "not finite" in left_out["gap"]
-
-
-def test_integers_of_many_values_are_numbers():
-    few, many = np.arange(200) % MAX_CLASSES, np.arange(200)
-    targets, _ = targets_of({"few": few, "many": many, "truth": np.arange(200) % 2 == 0})
-    assert [kinds is None for kinds in targets.classes] == [False, True, False]
-    assert targets.columns.shape == (200, MAX_CLASSES + 1 + 2)
-    assert targets.columns.mean(0) == pytest.approx(0, abs=1e-9)
-    assert targets.columns.std(0) == pytest.approx(1)
-
-
-def test_no_factor_at_all():
-    targets, left_out = targets_of({})
-    assert targets.names == () and left_out == {} and predict(np.ones((5, 2)), targets) == {}
+    known = {"number": rng.normal(size=600), "kind": rng.integers(0, 3, 600), "yes": rng.random(600) < 0.05}
+    for inputs in (np.zeros((600, 0)), np.ones((600, 2))):
+        assert all(abs(value) < 0.15 for value in predict(inputs, known).values())
+    assert predict(np.ones((80, 2)), {}) == {}
 
 
 def test_accuracy(rng):
@@ -116,7 +133,7 @@ def test_accuracy_not_defined(rng):
     with pytest.raises(NotDefinedError, match="without a code"):
         accuracy(np.zeros((50, 0)), np.arange(50) % 2)
     rare = np.zeros(50, int)
-    rare[split(50, 0)[1][0]] = 1
+    rare[parts(50, 0)[0][1][0]] = 1
     with pytest.raises(NotDefinedError, match="give more"):
         accuracy(rng.normal(size=(50, 2)), rare)
 

@@ -7,8 +7,16 @@ LEVEL = {
 EVALUATION = {
     "levels": [LEVEL],
     "complexity": {},
+    "told": 0.9,
     "level_order": None,
     "level_separation": 0.5,
+    "level_separation_interval": [0.4, 0.6],
+    "level_separation_untrained": 0.1,
+    "level_separation_components": 0.0,
+    "pictures": {
+        "frechet": {"real": 1.0, "samples": 20.5, "reconstructions": 2.0, "swapped": None},
+        "two_sample": {"real": 0.5, "samples": 0.8, "reconstructions": 0.6, "swapped": None},
+    },
     "reconstruction": {"mse": 0.01},
     "elbo_nats": None,
     "not_defined": {"level_order": "it takes two levels with a code"},
@@ -22,10 +30,14 @@ def test_table_sentences_scores_and_warnings():
         "",
         "level 1: size: explains 90% of size; 3 of 4 units active.",
         "",
+        "                    told  0.90",
         "             level order  not defined",
-        "        level separation  0.5",
+        "        level separation  0.50 (0.40 to 0.60); untrained 0.10; principal components 0.00",
         "           squared error  0.01",
         "             ELBO (nats)  not defined",
+        "           real pictures  Fréchet distance 1, told from real 50%",
+        "    drawn from the prior  Fréchet distance 20.5, told from real 80%",
+        "         reconstructions  Fréchet distance 2, told from real 60%",
         "! The level order is not defined: it takes two levels with a code.",
     ]
 

@@ -110,7 +110,7 @@ def test_the_level_card(evaluated):
     assert "Level 2 ·" not in text  # it has no code
     panels = [image for image in drawn.images if "changes, the others hold" in image["alt"]]
     assert len(panels) == 2 and all(image["src"].startswith("data:image/png;base64,") for image in panels)
-    assert f"{evaluation['reconstruction']['mse']:.5g}" in text and "level order (1 a perfect ladder" in text
+    assert f"{evaluation['reconstruction']['mse']:.5g}" in text and "level order (simple below complex" in text
     assert evaluation["protocol"]["versions"]["scikit-learn"] in text
     assert "not been measured yet" not in text
 

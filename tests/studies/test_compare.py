@@ -57,6 +57,13 @@ def test_numbers_are_those_of_the_evaluation(compared, source):
     assert measures["squared error"] == evaluation["reconstruction"]["mse"]
     assert measures["KL (nats), level 2"] == evaluation["levels"][1]["kl_nats"]
     assert measures["level order"] == evaluation["level_order"]
+    for what in ("untrained", "principal components"):
+        key = {"untrained": "untrained", "principal components": "components"}[what]
+        assert measures[f"level order, {what}"] == evaluation[f"level_order_{key}"]
+    assert measures["Fréchet distance, samples"] == evaluation["pictures"]["frechet"]["samples"]
+    assert measures["read back, level 1"] == evaluation["levels"][0]["read_back"]
+    rows = {row[3]: row[4] for row in compared.rows() if row[2] == run.name}
+    assert rows["brightness, level 1"] == evaluation["levels"][0]["statistics"]["brightness"]
     assert measures["parameters"] == sum(p.numel() for p in run.model.parameters())
 
 
@@ -93,12 +100,19 @@ def test_another_protocol_is_measured_again(compared, source, out, monkeypatch):
     run = compared.systems["lean"][0]
     file = run.path / "evaluation.json"
     kept = json.loads(file.read_text())
-    file.write_text(json.dumps(kept | {"protocol": kept["protocol"] | {"probe_fit_share": 0.5}}))
+    file.write_text(json.dumps(kept | {"protocol": kept["protocol"] | {"hash": "0123456789abcdef"}}))
     measured = []
     real = workflows.evaluate
     monkeypatch.setattr(workflows, "evaluate", lambda run, *a, **k: measured.append(run.path) or real(run, *a, **k))
     compare(("vae", "lean"), data=[source], out=out, seeds=2, **QUICK)
     assert measured == [run.path]
+
+
+def test_evaluations_of_two_protocols_do_not_stand_in_one_table(compared):
+    one, other = compared.evaluations["lean"]
+    other = other | {"protocol": other["protocol"] | {"seed": 7, "hash": "0123456789abcdef"}}
+    with pytest.raises(ValueError, match=r"not measured alike \(they differ in seed\).*measure them again"):
+        replace(compared, evaluations={**compared.evaluations, "lean": [one, other]})
 
 
 def test_finished_runs_on_other_data(compared, tmp_path, rng):
@@ -116,7 +130,7 @@ def test_a_perfect_ladder_is_a_rising_diagonal(compared):
     for level, scores in zip(
         evaluation["levels"], ({"hard": 0.0, "easy": 1.0}, {"hard": 1.0, "easy": 0.0}), strict=True
     ):
-        level["factors"] = scores
+        level |= {"factors": scores, "standard_errors": dict.fromkeys(scores, 0.1)}
     one = replace(
         compared,
         systems={"lean": compared.systems["lean"][:1]},

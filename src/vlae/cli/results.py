@@ -53,12 +53,14 @@ def evaluate(
     split: Literal["train", "test", "all"] = "test",
     reading: Reading = Reading(),
     limit: int | None = None,
+    features: Path | None = None,
+    features_side: int | None = None,
     importance_samples: int = 0,
     beside: list[Path] | None = None,
     seed: int = 0,
     as_json: Annotated[bool, Parameter(name="--json", negative=())] = False,
 ) -> None:
-    """Measure the rate and the content of each level of a run, and whether the levels are in order.
+    """Measure the rate and the content of each level of a run, whether the levels are in order, and the pictures.
 
     Args:
         run: Folder of the run; or "streets" or "mnist", which ship with vlae; or hf:USER/NAME.
@@ -68,6 +70,9 @@ def evaluate(
         split: Part of the source to use.
         reading: How to read the source.
         limit: Use at most this many images, chosen at random; by default at most 5,000.
+        features: A network in whose outputs pictures are compared: a .pt (TorchScript), .pt2 (torch.export) or .onnx
+            file that takes images in [0, 1]. Open only files that you trust. By default, principal components.
+        features_side: Side in pixels to which pictures are resized for that network.
         importance_samples: Samples per image for the importance-weighted bound on the log-likelihood; 0: no bound.
         beside: A run of the same recipe with another seed, to compute UDR. Repeat for several runs.
         seed: Seed of all random choices.
@@ -90,7 +95,14 @@ def evaluate(
         raise ValueError("split, limit and how data is read go with a source; give one, or leave them out")
     others = [load(other) for other in beside or ()]
     evaluation = workflows.evaluate(
-        trained, images, importance_samples=importance_samples, beside=others, seed=seed, progress=True
+        trained,
+        images,
+        features=features,
+        features_side=features_side,
+        importance_samples=importance_samples,
+        beside=others,
+        seed=seed,
+        progress=True,
     )
     print(json.dumps(evaluation, indent=2, allow_nan=False) if as_json else as_text(evaluation))
 

@@ -171,15 +171,24 @@ def _read_npz(path: Path, archive: Mapping[str, Array], settings: ReadSettings) 
     columns = {name: array for name, array in _columns(arrays).items() if len(array) == len(values)}
     label = first_present(LABEL_NAMES, [name for name in columns if columns[name].dtype.kind in "iubU"])
     labels, label_names = as_classes(columns.pop(label)) if label else (None, ())
-    factors = {name: array.astype(np.int64) for name, array in columns.items() if array.dtype.kind in "iub"}
+    factors = {
+        name: array.astype(np.float32 if array.dtype.kind == "f" else np.int64)
+        for name, array in columns.items()
+        if array.dtype.kind in "iubf"
+    }
     return SourceData(values=values, labels=labels, label_names=label_names, factors=factors)
 
 
 def _columns(arrays: Mapping[str, Array]) -> dict[str, Array]:
-    """Take the arrays of one value a row, and split those of a few whole numbers a row (dSprites' latents_classes)."""
+    """Take the arrays of one value a row, and split those of a few numbers a row (dSprites' latents_classes).
+
+    dSprites states each factor twice, as a class and as a number; the classes are taken.
+    """
     columns = {name: array for name, array in arrays.items() if array.ndim == 1}
     for name, array in arrays.items():
-        if array.ndim == 2 and array.dtype.kind in "iub" and array.shape[1] <= 32:
+        if name == "latents_values" and "latents_classes" in arrays:
+            continue
+        if array.ndim == 2 and array.dtype.kind in "iubf" and array.shape[1] <= 32:
             columns |= {f"{name}_{i}": array[:, i] for i in range(array.shape[1])}
     return columns
 

@@ -33,7 +33,7 @@ class Images:
     label_names: tuple[str, ...] = ()
     """The names of the classes, class 0 first. Empty if the source does not name them."""
     factors: Mapping[str, Array] = field(default_factory=dict)
-    """Other numbers of each, by name: true factors or attributes, arrays of shape (N,)."""
+    """Other numbers of each, by name: true factors or attributes, arrays of shape (N,); NaN where one is missing."""
     names: tuple[str, ...] | None = None
     """The name of each: the file relative to the folder, or the row's name in a table."""
     source: str = "an array"
@@ -131,7 +131,9 @@ class Images:
 
 
 def _range(values: Array) -> list[Any]:
-    return [values.min().item(), values.max().item()] if len(values) else []
+    if values.dtype.kind == "f":
+        values = values[np.isfinite(values)]
+    return [values.min().item(), values.max().item()] if values.size else []
 
 
 def say_skipped(images: Images) -> None:

@@ -5,49 +5,112 @@ from math import ceil
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from sklearn.decomposition import PCA
 from torch.nn.functional import adaptive_avg_pool2d
 
 from vlae.data.images import Images
 from vlae.evaluation import probes
-from vlae.evaluation.factors import MAX_IMAGES, MIN_PROBED, factors_of, subset
+from vlae.evaluation.factors import MAX_IMAGES, MIN_PROBED, Factor, factors_of, factors_to_predict, subset
+from vlae.evaluation.scoring import score
 from vlae.shapes import is_image
 
 MAX_SIDE = 32  # pixels, of the pictures that probes read
+COMPONENTS = 256  # principal components of the pixels, at most
+LANDMARKS: Mapping[str, int] = {"linear": 0, "small": 32, "medium": 128, "large": 1500}
+"""Kernel features of the probes on all pixels."""
+WIDTHS = (0.5, 2.0)
+"""γ of their kernels, of pictures whose mean square distance from the mean picture is 1."""
 
 ProbeScores = Mapping[str, Mapping[str, float]]
 """For each factor, the score of every probe on pixels, from the smallest probe to the largest."""
 
 
 def complexity_of(images: Images, *, num: int = MAX_IMAGES, seed: int = 0) -> dict[str, dict[str, float]]:
-    """How well four probes of growing capacity predict, from the pixels, each factor by which a model is judged.
+    """How well five probes of growing capacity predict, from the pixels, each factor by which a model is judged.
 
-    The probes are ridge regression on the mean of each channel; ridge regression on all pixels; a network of 32 hidden
-    units; and a network of two layers of 256 hidden units. Pictures larger than 32 pixels a side are first averaged
-    down to that. For vectors the first probe is left out.
+    The probes are ridge regression on the mean of each channel ("mean"), on all pixels ("linear"), and on 32, 128 and
+    1,500 kernel features of all pixels ("small", "medium", "large"). Pictures larger than 32 pixels a side are first
+    averaged down to that; then all are brought to their first 256 principal components. For vectors the first probe is
+    left out.
 
     Args:
         images: data with factors or labels; without either, images are judged by their statistics.
         num: at most so many of the images are used, chosen at random; the default is what `evaluate` uses. A factor
             that is hard to read from pixels, such as a shape that is moved and turned, needs more.
-        seed: of the choice, the splits and the probes.
+        seed: of the choice, the divisions and the probes.
 
     Returns:
-        For each factor, the score of every probe, from the smallest probe to the largest: R² of a number, accuracy
-        above chance of a class. Both are at most 1, and about 0 for a guess. Empty if there are fewer than 100 images
-        or no factor that varies.
+        For each factor, the score of every probe (`vlae.evaluation.scoring.score`), from the smallest probe to the
+        largest. All are at most 1, and about 0 for a guess. Empty if there are fewer than 60 images or no factor that
+        varies.
     """
     images = subset(images, seed, num)
-    targets, _ = probes.targets_of(factors_of(images)[1])
-    if len(images) < MIN_PROBED or not targets.names:
+    factors, _ = factors_to_predict(factors_of(images)[1])
+    if len(images) < MIN_PROBED or not factors:
         return {}
+    weights = np.ones((1, len(images)))
+    return scores_of(predict_from_pixels(images, factors, seed=seed), factors, weights)[0]
+
+
+def predict_from_pixels(
+    images: Images, factors: Mapping[str, Factor], *, seed: int = 0
+) -> dict[str, probes.Predictions]:
+    """What every probe predicts of each factor from the pixels, the smallest probe first.
+
+    Args:
+        images: the data.
+        factors: of these data.
+        seed: of the divisions and the probes.
+    """
     pixels = np.asarray(images.values, np.float32)
-    scores: dict[str, dict[str, float]] = {}
+    predictions: dict[str, probes.Predictions] = {}
     if is_image(images.shape):
-        scores["mean"] = probes.predict(pixels.mean((2, 3)), targets, hidden=(), seed=seed)
-    flat = _shrunk(pixels).reshape(len(pixels), -1)
-    for name, hidden in probes.HIDDEN.items():
-        scores[name] = probes.predict(flat, targets, hidden=hidden, seed=seed)
-    return {factor: {name: score[factor] for name, score in scores.items()} for factor in targets.names}
+        predictions["mean"] = probes.predict(pixels.mean((2, 3)), factors, landmarks=0, seed=seed)
+    x = components_of(pixels, COMPONENTS, seed=seed)
+    for name, landmarks in LANDMARKS.items():
+        predictions[name] = probes.predict(
+            x, factors, landmarks=landmarks, widths=WIDTHS, is_linear=not landmarks, is_scaled=True, seed=seed
+        )
+    return predictions
+
+
+def scores_of(
+    predictions: Mapping[str, probes.Predictions],
+    factors: Mapping[str, Factor],
+    weights: Float[np.ndarray, "draws n"],
+) -> list[dict[str, dict[str, float]]]:
+    """For each weighing of the rows, the score of every probe for each factor; 0 where it is not defined.
+
+    Args:
+        predictions: of every probe.
+        factors: what was predicted.
+        weights: how often each row counts.
+    """
+    scored = {
+        (factor, probe): np.nan_to_num(score(factors[factor], of_probe[factor], weights))
+        for factor in factors
+        for probe, of_probe in predictions.items()
+    }
+    return [
+        {factor: {probe: float(scored[factor, probe][draw]) for probe in predictions} for factor in factors}
+        for draw in range(len(weights))
+    ]
+
+
+def components_of(values: Float[np.ndarray, "n ..."], num: int, *, seed: int = 0) -> Float[np.ndarray, "n d"]:
+    """The first principal components of data, the largest first; fewer if there are not so many.
+
+    Args:
+        values: pictures (N, C, H, W), which are averaged down to at most 32 pixels a side, or vectors (N, D).
+        num: number of components at most, from 1 up.
+        seed: of the randomised decomposition.
+    """
+    flat = _shrunk(values).reshape(len(values), -1)
+    if not is_image(values.shape[1:]):
+        flat = flat / np.maximum(flat.std(0), 1e-12)
+    solver = PCA(min(num, *flat.shape), svd_solver="auto", random_state=seed)
+    return np.asarray(solver.fit_transform(flat), float)
 
 
 def _shrunk(pixels: np.ndarray) -> np.ndarray:

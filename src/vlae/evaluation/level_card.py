@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from vlae.evaluation.factors import SCORED_BY
 from vlae.evaluation.rates import is_dead, shortage
 from vlae.text_table import number
 
@@ -19,7 +20,10 @@ TOPICS: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 """The topic of each statistic and known factor. Any other factor is its own topic."""
 
-PREDICTED = 0.3  # R² or accuracy above chance from which a level counts as predicting a factor
+PREDICTED = 0.3  # score of a probe from which a level counts as predicting a factor
+WEAKLY = 0.05  # score from which it counts as predicting a little of it
+SURE = 2.0  # standard errors by which a score must be above 0
+MOVED = 0.02  # of how far pictures differ in a statistic; a level that moves it by less does not count as moving it
 CLEARLY = 0.15  # difference of complexity from which one factor counts as more complex than another
 
 
@@ -42,7 +46,8 @@ def level_cards(evaluation: Mapping[str, Any]) -> list[LevelCard]:
     """The card of every level that has a code, level 1 first.
 
     A card names the factors that this level predicts better than every other level. If there are none, it names the
-    factors that the level predicts at all.
+    factors that the level predicts at all; if there are none of these either, those that it predicts a little of, and
+    then the statistics that it moves in the pictures. A score that is not 2 standard errors above 0 does not count.
 
     Args:
         evaluation: the result of `vlae.evaluation.measures.evaluate`.
@@ -65,12 +70,42 @@ def warnings(evaluation: Mapping[str, Any]) -> list[str]:
             f"The order breaks: {_name(simple)}, which is simple (complexity {complexity[simple]:.2f}), is told best "
             f"by level {above}, above {_name(difficult)} ({complexity[difficult]:.2f}) in level {below}."
         )
+    interval, untrained = evaluation.get("level_order_interval"), evaluation.get("level_order_untrained")
+    if interval and untrained is not None and interval[0] <= untrained:
+        messages.append(
+            f"The order ({evaluation['level_order']:.2f}) is not surely above that of the same model untrained "
+            f"({untrained:.2f})."
+        )
     messages += [
         f"The {name.replace('_', ' ')} is not defined: {evaluation['not_defined'][name]}."
         for name in ("level_order", "level_separation")
         if name in evaluation.get("not_defined", {})
     ]
     return messages
+
+
+def scores(evaluation: Mapping[str, Any]) -> dict[str, str]:
+    """The scores of the ladder in words: how sure each is, and that of an untrained model and principal components.
+
+    Args:
+        evaluation: the result of `vlae.evaluation.measures.evaluate`.
+
+    Returns:
+        For told, level order and level separation, a text such as "0.33 (0.31 to 0.35); untrained 0.04; principal
+        components 0.02".
+    """
+    lines = {}
+    for name in ("told", "level_order", "level_separation"):
+        if name not in evaluation:
+            continue  # measured by an earlier version
+        value, interval = evaluation[name], evaluation.get(f"{name}_interval")
+        text = "not defined" if value is None else f"{value:.2f}"
+        text += f" ({interval[0]:.2f} to {interval[1]:.2f})" if interval else ""
+        for rival, words in (("untrained", "untrained"), ("components", "principal components")):
+            if (theirs := evaluation.get(f"{name}_{rival}")) is not None:
+                text += f"; {words} {theirs:.2f}"
+        lines[name.replace("_", " ")] = text
+    return lines
 
 
 def break_of_order(evaluation: Mapping[str, Any]) -> tuple[str, int, str, int] | None:
@@ -121,19 +156,37 @@ def _card_of(evaluation: Mapping[str, Any], level: Mapping[str, Any]) -> LevelCa
     if not names and (reason := evaluation.get("not_defined", {}).get("statistics")):
         return LevelCard(level["level"], "not measured", f"{reason}; {active}.")
     by_level = {name: _scores_by_level(evaluation, name) for name in names}
-    predicted = {
-        name: scores[level["level"]] for name, scores in by_level.items() if scores[level["level"]] >= PREDICTED
+    told = {
+        name: scores[level["level"]]
+        for name, scores in by_level.items()
+        if scores[level["level"]] >= max(WEAKLY, SURE * level.get("standard_errors", {}).get(name, 0.0))
     }
+    predicted = {name: score for name, score in told.items() if score >= PREDICTED}
     best = {name: score for name, score in predicted.items() if score >= max(by_level[name].values())}
-    topics = _by_topic(best or predicted)
+    topics = _by_topic(best or predicted or told)
     if not topics:
-        return LevelCard(
-            level["level"], "not named", f"none of the measured factors can be read from its code; {active}."
-        )
+        return _by_what_it_moves(level, active)
     title = " and ".join(list(topics)[:2])
-    parts = [_explains(level, topic, members, names) for topic, members in list(topics.items())[:3]]
-    more = "" if best else ", though more of it can be read from other levels"
-    return LevelCard(level["level"], title, f"{', '.join(parts)}{more}; {active}.")
+    scored_by = evaluation.get("scored_by", {})
+    parts = [_explains(level, topic, members, names, scored_by) for topic, members in list(topics.items())[:3]]
+    more = ", though more of it can be read from other levels" if predicted and not best else ""
+    little = "" if predicted else "little can be read from its code: it "
+    return LevelCard(level["level"], title, f"{little}{', '.join(parts)}{more}; {active}.")
+
+
+def _by_what_it_moves(level: Mapping[str, Any], active: str) -> LevelCard:
+    """The card of a level whose code tells of no measured factor."""
+    moved = {name: share for name, share in level.get("moves", {}).items() if share >= MOVED}
+    nothing = "none of the measured factors can be read from its code"
+    if not moved:
+        return LevelCard(level["level"], "not named", f"{nothing}; {active}.")
+    topics = _by_topic(moved)
+    most = max(moved, key=lambda name: moved[name])
+    return LevelCard(
+        level["level"],
+        " and ".join(list(topics)[:2]),
+        f"{nothing}, but it moves {_name(most)} by {moved[most]:.0%} of how far pictures differ; {active}.",
+    )
 
 
 def _by_topic(scores: Mapping[str, float]) -> dict[str, dict[str, float]]:
@@ -145,7 +198,13 @@ def _by_topic(scores: Mapping[str, float]) -> dict[str, dict[str, float]]:
     return dict(sorted(topics.items(), key=lambda item: -max(item[1].values())))
 
 
-def _explains(level: Mapping[str, Any], topic: str, members: Mapping[str, float], measured: Sequence[str]) -> str:
+def _explains(
+    level: Mapping[str, Any],
+    topic: str,
+    members: Mapping[str, float],
+    measured: Sequence[str],
+    scored_by: Mapping[str, str],
+) -> str:
     """The words for what a level explains: the topic if all its measured factors are members, else the members."""
     if "label" in members and "label_probe_accuracy" in level:
         return f"names the class of {level['label_probe_accuracy']:.0%}"
@@ -159,6 +218,10 @@ def _explains(level: Mapping[str, Any], topic: str, members: Mapping[str, float]
     listed = [_name(name) for name in names]
     whole = len(members) > 2 and set(members) == set(measured) & set(TOPICS.get(topic, ()))
     words = topic if whole and topic != "colour" else ", ".join(listed[:-1]) + " and " * (len(listed) > 1) + listed[-1]
+    if all(scored_by.get(name) == SCORED_BY["yes or no"] for name in members):
+        return f"tells {words} (AUC {(1 + share) / 2:.2f})"
+    if all(scored_by.get(name) == SCORED_BY["class"] for name in members):
+        return f"names {words} ({share:.0%} above chance)"
     return f"explains {share:.0%} of {words}"
 
 

@@ -1,159 +1,165 @@
 """Probes of known capacity, which predict factors from codes or pixels; fitted to some data, scored on others."""
 
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float, Int
+from scipy.linalg import solve_triangular
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression, RidgeCV
-from sklearn.neural_network import MLPClassifier, MLPRegressor
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics.pairwise import rbf_kernel
+from sklearn.neural_network import MLPClassifier
+from threadpoolctl import threadpool_limits
 
 from vlae.errors import NotDefinedError
-from vlae.evaluation.information import is_class
+from vlae.evaluation.factors import Factor
 
-Capacity = Literal["linear", "small", "large"]
+WIDTHS = (0.2, 1.0, 5.0)
+"""γ of the probes' kernels exp(-γ |x - x'|²), of inputs of mean square 1."""
 
-HIDDEN: Mapping[Capacity, tuple[int, ...]] = {"linear": (), "small": (32,), "large": (256, 256)}
-"""Hidden ReLU units of the probes on pixels."""
+LANDMARKS = 400
+"""Kernel features of the probe on codes, at most one a row that it is fitted to."""
+
+JITTER = 1e-6  # on the diagonal of a kernel of 1s, where landmarks are nearly the same
+
+PENALTIES = tuple(10.0**power for power in range(-7, 4))
+"""Weights of ridge regression, as shares of the rows."""
 
 LITERATURE = (256,)
-"""Hidden units of the probe on codes: two linear layers (Reference: Cui et al. 2023, table 1)."""
+"""Hidden units of the literature's probe on codes: two linear layers (Reference: Cui et al. 2023, table 1)."""
 
-FIT_SHARE = 0.6  # of the data; the rest is scored
-LEARNING_RATE = 2e-3
-MAX_PASSES = 60  # of a network over the data
-PATIENCE = 8  # passes without a better prediction of any factor, after which it ends
+NUM_FOLDS = 5
+MAX_FOLDED = 2_000  # rows; more are divided once
+FIT_SHARE = 0.6  # of the data that are divided once; the rest is scored
 
-
-@dataclass(frozen=True)
-class Targets:
-    """Factors to predict. A number has one column and a class factor one per class, of mean 0 and variance 1.
-
-    Attributes:
-        names: of the factors.
-        values: the values of each factor, (N,).
-        columns: the regression targets, (N, columns).
-        places: for each factor, its columns.
-        classes: for each factor, the class of each of its columns; None if it is a number.
-    """
-
-    names: tuple[str, ...]
-    values: tuple[np.ndarray, ...]
-    columns: Float[np.ndarray, "n columns"]
-    places: tuple[slice, ...]
-    classes: tuple[np.ndarray | None, ...]
+Parts = Sequence[tuple[Int[np.ndarray, " fit"], Int[np.ndarray, " scored"]]]
+Predictions = Mapping[str, Float[np.ndarray, "n columns"]]
 
 
-def targets_of(factors: Mapping[str, np.ndarray]) -> tuple[Targets, dict[str, str]]:
-    """The factors that can be predicted, and the reason why each of the others cannot.
+def parts(num: int, seed: int) -> Parts:
+    """Divides rows at random into rows to fit to and rows to score.
 
-    Truth values, and integers of up to 50 values, are classes. All others are numbers.
-
-    Args:
-        factors: values by name, (N,) each.
-    """
-    names: list[str] = []
-    values: list[np.ndarray] = []
-    columns: list[np.ndarray] = []
-    places: list[slice] = []
-    classes: list[np.ndarray | None] = []
-    left_out: dict[str, str] = {}
-    for name, factor in factors.items():
-        value = np.asarray(factor)
-        kinds = np.unique(value)
-        if len(kinds) < 2:
-            left_out[name] = "it is the same in all the data"
-            continue
-        if value.dtype.kind == "f" and not np.isfinite(value).all():
-            left_out[name] = "it is not known of all the data (not finite)"
-            continue
-        categorical = is_class(value)
-        block = (value[:, None] == kinds).astype(float) if categorical else value[:, None].astype(float)
-        start = sum(part.shape[1] for part in columns)
-        names.append(name)
-        values.append(value)
-        columns.append((block - block.mean(0)) / np.maximum(block.std(0), 1e-12))
-        places.append(slice(start, start + block.shape[1]))
-        classes.append(kinds if categorical else None)
-    table = np.concatenate(columns, axis=1) if columns else np.zeros((0, 0))
-    return Targets(tuple(names), tuple(values), table, tuple(places), tuple(classes)), left_out
-
-
-def split(num: int, seed: int) -> tuple[Int[np.ndarray, " fit"], Int[np.ndarray, " scored"]]:
-    """Divides rows at random into 60% to fit to and 40% to score.
+    Up to 2,000 rows are divided five times (cross-validation), so that each is scored once. More are divided once, into
+    60% to fit to and 40% to score.
 
     Args:
         num: number of rows.
         seed: of the division.
+
+    Returns:
+        The numbers of the rows to fit to and to score, of each division.
     """
     rows = np.random.default_rng(seed).permutation(num)
-    return np.split(rows, [round(FIT_SHARE * num)])  # type: ignore[return-value]
+    if num > MAX_FOLDED:
+        fit, scored = np.split(rows, [round(FIT_SHARE * num)])
+        return [(fit, scored)]
+    folds = np.array_split(rows, NUM_FOLDS)
+    return [
+        (np.concatenate([other for other in folds if other is not fold]), fold) for fold in folds if 0 < len(fold) < num
+    ]
 
 
 def predict(
-    inputs: Float[np.ndarray, "n d"], targets: Targets, *, hidden: tuple[int, ...] = LITERATURE, seed: int = 0
-) -> dict[str, float]:
-    """How well a probe predicts each factor from the inputs, on data it was not fitted to.
+    inputs: Float[np.ndarray, "n d"],
+    factors: Mapping[str, Factor],
+    *,
+    landmarks: int = LANDMARKS,
+    widths: Sequence[float] = WIDTHS,
+    is_linear: bool = True,
+    is_scaled: bool = False,
+    seed: int = 0,
+) -> Predictions:
+    """What a probe predicts of each factor from the inputs, for rows that it was not fitted to.
 
-    One least-squares probe predicts all factors: ridge regression, or a network of ReLU units trained by Adam. Of the
-    network, the prediction of each factor is taken after its own best pass, judged on a tenth of the rows to fit to. So
-    a factor does not suffer while the network still learns another.
+    The probe is ridge regression: on the inputs (linear), and on kernel features of each width. For each factor, the
+    width and the penalty are those of the smallest leave-one-out error on the rows to fit to. The more landmarks, the
+    more the probe can express; with as many as rows it is kernel ridge regression.
 
-    The score of a number is R². The score of a class is the accuracy a above chance, (a - a₀) / (1 - a₀), where a₀ is
-    that of always naming the most frequent class. Both are at most 1, about 0 for a guess, and may be negative.
+    References: Williams and Seeger 2001, "Using the Nyström Method to Speed Up Kernel Machines"; for the leave-one-out
+    error, Rifkin and Lippert 2007, "Notes on Regularized Least Squares", section 5.
 
     Args:
-        inputs: codes or pixels, (N, D); if D is 0, every score is 0.
-        targets: factors of the same data.
-        hidden: number of units of each hidden layer; () for ridge regression.
-        seed: of the split, the network's weights and its batches.
+        inputs: codes or pixels, (N, D), finite; D may be 0.
+        factors: of the same data.
+        landmarks: number of kernel features, from 0 up.
+        widths: γ of each kernel, for inputs whose mean square distance from their mean is 1.
+        is_linear: whether the inputs themselves are among the features to choose from.
+        is_scaled: whether the columns are in one unit already, as principal components are; they are then scaled
+            together, else each by its own standard deviation.
+        seed: of the division and the landmarks.
+
+    Returns:
+        For each factor, the predictions of its columns; not a number for rows that are only fitted to.
     """
-    if inputs.shape[1] == 0 or not targets.names:
-        return dict.fromkeys(targets.names, 0.0)
-    fit, scored = split(len(inputs), seed)
-    x, y = standardised(inputs, fit), targets.columns
-    if hidden:
-        predicted = _by_network(x, targets, fit, scored, hidden, seed)
-    else:
-        predicted = RidgeCV(np.logspace(-1, 5, 7)).fit(x[fit], y[fit]).predict(x[scored]).reshape(len(scored), -1)
-    scores = {}
-    for name, value, place, kinds in zip(targets.names, targets.values, targets.places, targets.classes, strict=True):
-        if kinds is None:
-            scores[name] = _r2(y[scored, place][:, 0], predicted[:, place][:, 0])
-        else:
-            # Columns have unit variance: brought back to frequencies, the highest is the class.
-            spread = (value[:, None] == kinds).std(0)
-            share = predicted[:, place] * spread + (value[:, None] == kinds).mean(0)
-            scores[name] = _above_chance(value[scored], kinds[share.argmax(1)], value[fit])
-    return scores
+    inputs = np.asarray(inputs, float)
+    predictions = {name: np.full(factor.columns.shape, np.nan) for name, factor in factors.items()}
+    by_rows: dict[bytes, list[str]] = {}  # factors that are known of the same rows share their work
+    for name, factor in factors.items():
+        by_rows.setdefault(np.packbits(factor.known).tobytes(), []).append(name)
+    for fit, scored in parts(len(inputs), seed):
+        x = inputs - inputs[fit].mean(0) if is_scaled else standardised(inputs, fit)
+        x = x / max(float(np.sqrt((x[fit] ** 2).sum(1).mean())), 1e-12)
+        # Several threads lose time in decompositions this small, much of it if the processor has other work.
+        with threadpool_limits(limits=1, user_api="blas"):
+            spaces = [x] if is_linear else []
+            if landmarks and inputs.shape[1]:
+                chosen = np.random.default_rng(seed).permutation(fit)[:landmarks]
+                spaces += [_kernel_features(x, x[chosen], width) for width in widths]
+            for names in by_rows.values():
+                rows = fit[factors[names[0]].known[fit]]
+                least = dict.fromkeys(names, np.inf)
+                for space in spaces if len(rows) > 1 else ():
+                    for name, (error, predicted) in _ridge(space, rows, scored, {n: factors[n] for n in names}).items():
+                        if error < least[name]:
+                            least[name], predictions[name][scored] = error, predicted
+    return predictions
 
 
-def _by_network(
-    x: Float[np.ndarray, "n d"],
-    targets: Targets,
-    fit: Int[np.ndarray, " fit"],
-    scored: Int[np.ndarray, " scored"],
-    hidden: tuple[int, ...],
-    seed: int,
-) -> Float[np.ndarray, "scored columns"]:
-    kept, fit = np.split(fit, [max(1, len(fit) // 10)])
-    network = MLPRegressor(hidden_layer_sizes=hidden, batch_size=min(100, len(fit)), learning_rate_init=LEARNING_RATE,
-                           random_state=seed)  # fmt: skip
-    y = targets.columns
-    predicted, best, since = np.zeros((len(scored), y.shape[1])), np.full(len(targets.names), np.inf), 0
-    for _ in range(MAX_PASSES):
-        network.partial_fit(x[fit], y[fit] if y.shape[1] > 1 else y[fit, 0])
-        now, guess = (network.predict(x[rows]).reshape(len(rows), -1) for rows in (scored, kept))
-        since += 1
-        for number, place in enumerate(targets.places):
-            if (error := float(((guess - y[kept])[:, place] ** 2).mean())) < best[number]:
-                predicted[:, place], best[number], since = now[:, place], error, 0
-        if since > PATIENCE:
-            break
-    return predicted
+def _kernel_features(
+    x: Float[np.ndarray, "n d"], landmarks: Float[np.ndarray, "m d"], width: float
+) -> Float[np.ndarray, "n m"]:
+    """Features whose products are the kernel exp(-γ |x - x'|²), exactly so at the landmarks."""
+    among = rbf_kernel(landmarks, gamma=width)
+    among[np.diag_indices_from(among)] += JITTER
+    features = solve_triangular(np.linalg.cholesky(among), rbf_kernel(landmarks, x, gamma=width), lower=True)
+    return np.asarray(features.T)
+
+
+def _ridge(
+    features: Float[np.ndarray, "n d"], fit: np.ndarray, scored: np.ndarray, factors: Mapping[str, Factor]
+) -> dict[str, tuple[float, Float[np.ndarray, "scored columns"]]]:
+    """For each factor, the leave-one-out error of its best penalty, and what that ridge regression predicts."""
+    x = features[fit]
+    centre = x.mean(0)
+    x = x - centre
+    values, vectors = np.linalg.eigh(x.T @ x / len(fit))
+    values = values.clip(0)
+    x, z = x @ vectors, (features[scored] - centre) @ vectors
+    squares = x**2 / len(fit)
+    y = np.concatenate([factor.columns[fit] for factor in factors.values()], axis=1)
+    mean = y.mean(0)
+    y = y - mean
+    moments = x.T @ y / len(fit)
+    ends = np.cumsum([factor.columns.shape[1] for factor in factors.values()])
+    places = dict(zip(factors, map(slice, [0, *ends[:-1]], ends), strict=True))
+    best: dict[str, tuple[float, np.ndarray]] = {}
+    least = dict.fromkeys(factors, np.inf)
+    chosen = dict.fromkeys(factors, PENALTIES[-1])
+    for penalty in PENALTIES:
+        shrunk = 1 / (values + penalty)
+        own = 1 / len(fit) + squares @ shrunk  # how much a row's prediction owes to the row itself
+        missed = (y - x @ (shrunk[:, None] * moments)) / np.maximum(1 - own, 1e-6)[:, None]
+        errors = (missed**2).mean(0)
+        for name, place in places.items():
+            if (error := float(errors[place].sum())) < least[name]:
+                least[name], chosen[name] = error, penalty
+    for name, place in places.items():
+        shrunk = 1 / (values + chosen[name])
+        # How many rows of a class there are to fit to says how few there are to score, so it must not be predicted.
+        offset = mean[place] if factors[name].kinds is None else 0
+        best[name] = least[name], z @ (shrunk[:, None] * moments[:, place]) + offset
+    return best
 
 
 def accuracy(
@@ -171,7 +177,7 @@ def accuracy(
         inputs: codes or pixels, (N, D), D from 1 up.
         labels: classes, (N,).
         hidden: number of ReLU units of each hidden layer; () for logistic regression.
-        seed: of the split and the network's weights.
+        seed: of the division and the network's weights.
 
     Raises:
         NotDefinedError: if all labels are the same, or the inputs have no column.
@@ -180,18 +186,20 @@ def accuracy(
         raise NotDefinedError("all the data have the same label")
     if inputs.shape[1] == 0:
         raise NotDefinedError("a level without a code tells nothing")
-    fit, scored = split(len(inputs), seed)
-    x = standardised(inputs, fit)
-    if len(np.unique(labels[fit])) < 2:
-        raise NotDefinedError("the data to fit on have all the same label; give more")
-    if hidden:
-        stop_early = _enough_of_each(labels[fit])
-        probe = MLPClassifier(hidden_layer_sizes=hidden, early_stopping=stop_early, max_iter=200, random_state=seed)
-    else:
-        probe = LogisticRegression(max_iter=500)
-    with _unfinished():
-        probe.fit(x[fit], labels[fit])
-    return float((probe.predict(x[scored]) == labels[scored]).mean())
+    right = []
+    for fit, scored in parts(len(inputs), seed):
+        x = standardised(inputs, fit)
+        if len(np.unique(labels[fit])) < 2:
+            raise NotDefinedError("the data to fit on have all the same label; give more")
+        if hidden:
+            stop_early = _enough_of_each(labels[fit])
+            probe = MLPClassifier(hidden_layer_sizes=hidden, early_stopping=stop_early, max_iter=200, random_state=seed)
+        else:
+            probe = LogisticRegression(max_iter=500)
+        with _unfinished():
+            probe.fit(x[fit], labels[fit])
+        right.append(probe.predict(x[scored]) == labels[scored])
+    return float(np.concatenate(right).mean())
 
 
 def standardised(inputs: Float[np.ndarray, "n d"], fit: Int[np.ndarray, " fit"]) -> Float[np.ndarray, "n d"]:
@@ -205,7 +213,7 @@ def standardised(inputs: Float[np.ndarray, "n d"], fit: Int[np.ndarray, " fit"])
         fit: numbers of the rows to fit to.
     """
     mean, stddev = inputs[fit].mean(0), inputs[fit].std(0)
-    least = max(0.1 * float(np.sqrt((stddev**2).mean())), 1e-12)
+    least = max(0.1 * float(np.sqrt((stddev**2).mean())), 1e-12) if inputs.shape[1] else 1.0
     return (inputs - mean) / np.maximum(stddev, least)
 
 
@@ -213,17 +221,6 @@ def _enough_of_each(labels: np.ndarray) -> bool:
     """Whether a tenth of the labels, drawn class by class, can contain every class."""
     kinds, counts = np.unique(labels, return_counts=True)
     return bool(counts.min() >= 2 and len(labels) // 10 >= len(kinds))
-
-
-def _r2(true: np.ndarray, predicted: np.ndarray) -> float:
-    residual, total = ((true - predicted) ** 2).sum(), ((true - true.mean()) ** 2).sum()
-    return float(1 - residual / max(total, 1e-12))
-
-
-def _above_chance(true: np.ndarray, predicted: np.ndarray, fitted: np.ndarray) -> float:
-    kinds, counts = np.unique(fitted, return_counts=True)
-    chance = float((true == kinds[counts.argmax()]).mean())
-    return float(((true == predicted).mean() - chance) / (1 - chance)) if chance < 1 else 0.0
 
 
 class _unfinished(warnings.catch_warnings):  # noqa: N801 - used as a statement

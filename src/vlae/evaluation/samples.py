@@ -2,14 +2,12 @@
 
 import numpy as np
 from jaxtyping import Float
-from sklearn.decomposition import PCA
-from sklearn.neural_network import MLPClassifier
 
-from vlae.models.inference import as_input
+from vlae.evaluation.factors import read_factor
+from vlae.evaluation.feature_spaces import components
+from vlae.evaluation.probes import predict
 
 GROUPS, GROUP = 5, 500  # number of groups and samples in each; the spread over groups is the error bar
-COMPONENTS = 32  # of the feature space
-HIDDEN = (64,)  # units of the two-sample classifier
 
 
 def frechet(one: Float[np.ndarray, "n d"], other: Float[np.ndarray, "m d"]) -> float:
@@ -37,23 +35,21 @@ def frechet(one: Float[np.ndarray, "n d"], other: Float[np.ndarray, "m d"]) -> f
 def two_sample(one: Float[np.ndarray, "n d"], other: Float[np.ndarray, "n d"], *, seed: int = 0) -> float:
     """Accuracy, in [0, 1], of a classifier that distinguishes two samples of one size.
 
-    It is fitted to one half of the rows and scored on the other. At 0.5 it cannot distinguish them; at 1 it always can.
+    At 0.5 it cannot distinguish them; at 1 it always can. The classifier is the probe of `vlae.evaluation.probes`,
+    scored on rows that it was not fitted to.
 
-    Reference: Lopez-Paz and Oquab 2017, "Revisiting Classifier Two-Sample Tests", section 3.
+    Reference: Lopez-Paz and Oquab 2017, "Revisiting Classifier Two-Sample Tests", section 3, with another classifier.
 
     Args:
-        one: a sample of a row per datum and a column per feature, (n, d), in any unit.
+        one: a sample of a row per datum and a column per feature, (n, d), in any unit; n is at least 5.
         other: another sample of the same features and size, (n, d).
-        seed: of the halves and the classifier, 0 or more.
+        seed: of the division and the classifier, 0 or more.
     """
-    x, y = np.concatenate([one, other]), np.repeat([0, 1], [len(one), len(other)])
-    x = (x - x.mean(0)) / np.maximum(x.std(0), 1e-12)
-    order = np.random.default_rng(seed).permutation(len(x))
-    fit, scored = np.split(order, [len(x) // 2])
-    probe = MLPClassifier(
-        HIDDEN, learning_rate_init=5e-3, early_stopping=True, n_iter_no_change=20, max_iter=200, random_state=seed
-    ).fit(x[fit], y[fit])
-    return float(probe.score(x[scored], y[scored]))
+    is_one = np.arange(len(one) + len(other)) < len(one)
+    factor = read_factor("sample", is_one)
+    predicted = predict(np.concatenate([one, other]), {"sample": factor}, seed=seed)["sample"][:, 0]
+    scored = np.isfinite(predicted)
+    return float(((predicted > 0) == is_one)[scored].mean())
 
 
 class Judge:
@@ -67,9 +63,8 @@ class Judge:
 
     def __init__(self, known: np.ndarray, held_out: np.ndarray, *, seed: int = 0):
         self.seed = seed
-        flat = _flat(known)
-        self.pca = PCA(min(COMPONENTS, *flat.shape), random_state=seed).fit(flat)
-        self.reference = self.pca.transform(_flat(held_out))
+        self.features = components(known, seed=seed)
+        self.reference = self.features(held_out)
 
     def distances(self, samples: np.ndarray) -> dict[str, list[float]]:
         """The Fréchet distance and the classifier's accuracy of each group of samples against the held-out data.
@@ -81,7 +76,7 @@ class Judge:
         Returns:
             "frechet" and "two_sample": the number of each group; the former is from 0 up, the latter in [0, 1].
         """
-        features = self.pca.transform(_flat(samples))
+        features = self.features(samples)
         size = min(GROUP, len(features) // GROUPS, len(self.reference))
         rng = np.random.default_rng(self.seed)
         distances: dict[str, list[float]] = {"frechet": [], "two_sample": []}
@@ -91,7 +86,3 @@ class Judge:
             distances["frechet"].append(frechet(rows, self.reference))
             distances["two_sample"].append(two_sample(rows, others, seed=self.seed + group))
         return distances
-
-
-def _flat(values: np.ndarray) -> np.ndarray:
-    return as_input(values).numpy().reshape(len(values), -1)

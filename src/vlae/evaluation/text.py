@@ -13,25 +13,46 @@ def as_text(evaluation: Mapping[str, Any]) -> str:
     Args:
         evaluation: the result of `vlae.evaluation.measures.evaluate`.
     """
-    scores = {"level order": evaluation["level_order"], "level separation": evaluation["level_separation"]}
-    scores |= {"squared error": evaluation["reconstruction"].get("mse"), "ELBO (nats)": evaluation["elbo_nats"]}
+    scores = level_card.scores(evaluation)
+    numbers = {"squared error": evaluation["reconstruction"].get("mse"), "ELBO (nats)": evaluation["elbo_nats"]}
     optional = {"log-likelihood (nats)": "log_likelihood_nats", "UDR": "udr"}
-    scores |= {name: evaluation[key] for name, key in optional.items() if key in evaluation}
+    numbers |= {name: evaluation[key] for name, key in optional.items() if key in evaluation}
+    scores |= {name: "not defined" if value is None else f"{value:.4g}" for name, value in numbers.items()}
+    scores |= pictures(evaluation)
     lines = [
         _table_of_levels(evaluation),
         "",
         *(f"level {card.level}: {card.title}: {card.sentence}" for card in level_card.level_cards(evaluation)),
         "",
-        *(f"{name:>24}  {'not defined' if value is None else f'{value:.4g}'}" for name, value in scores.items()),
+        *(f"{name:>24}  {value}" for name, value in scores.items()),
         *(f"! {warning}" for warning in level_card.warnings(evaluation)),
     ]
     return "\n".join(lines)
 
 
+def pictures(evaluation: Mapping[str, Any]) -> dict[str, str]:
+    """How good the pictures are, in words: each kind with its Fréchet distance and how often it is told from data.
+
+    Args:
+        evaluation: the result of `vlae.evaluation.measures.evaluate`.
+    """
+    measured = evaluation.get("pictures")
+    if not measured:
+        return {}
+    kinds = {"real": "real pictures", "samples": "drawn from the prior", "reconstructions": "reconstructions",
+             "swapped": "levels swapped"}  # fmt: skip
+    return {
+        words: f"Fréchet distance {distance:.4g}, told from real {measured['two_sample'][kind]:.0%}"
+        for kind, words in kinds.items()
+        if (distance := measured["frechet"][kind]) is not None
+    }
+
+
 def _table_of_levels(evaluation: Mapping[str, Any]) -> str:
     header = ["level", "code", "active", "KL nats", "share", "error without it"]
     probed = any("label_probe_accuracy" in level for level in evaluation["levels"])
-    rows = [[*header, "names the class"] if probed else header]
+    read = any(level.get("read_back") is not None for level in evaluation["levels"])
+    rows = [[*header, *["read back"] * read, *["names the class"] * probed]]
     for level in evaluation["levels"]:
         lost = level["without_it"]
         cells = [
@@ -42,7 +63,8 @@ def _table_of_levels(evaluation: Mapping[str, Any]) -> str:
             _cell(level["share"], ".0%"),
             f"+{lost['mse']:.4f}" if lost else "-",
         ]
-        rows.append([*cells, _cell(level.get("label_probe_accuracy"), ".1%")] if probed else cells)
+        cells += [_cell(level.get("read_back"), ".2f")] * read
+        rows.append(cells + [_cell(level.get("label_probe_accuracy"), ".1%")] * probed)
     return columns(rows, align="right")
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from vlae.atomic import whole, writing
 from vlae.evaluation import level_card
 from vlae.evaluation.rates import shortage
+from vlae.evaluation.text import pictures
 from vlae.figures import thumbnails
 from vlae.figures.kinds import KINDS
 from vlae.figures.panels import panels
@@ -188,9 +189,14 @@ def _numbers(run: Run, evaluation: Mapping[str, Any] | None) -> str:
         ("held-out data", f"{summary['num_images']:,}"),
     ]
     if evaluation:
-        meanings = {"level_order": "1 a perfect ladder, 0 none, -1 upside-down", "level_separation": "1 clean, 0 none"}
-        for name, meaning in meanings.items():
-            rows.insert(0, (f"{name.replace('_', ' ')} ({meaning})", number(evaluation[name], ".2f")))
+        meanings = {
+            "level order": "simple below complex: 1 perfect, 0 none, -1 upside-down",
+            "level separation": "1 each in its own level, 0 none",
+            "told": "mean of the best level, 0 to 1",
+        }
+        scores = level_card.scores(evaluation)
+        rows = [(f"{name} ({meanings[name]})", scores[name]) for name in meanings if name in scores] + rows
+        rows += list(pictures(evaluation).items())
     return _table(("held-out", "value"), rows)
 
 
@@ -207,17 +213,23 @@ def _measurements(evaluation: Mapping[str, Any] | None) -> str:
         (
             name.replace("_", " "),
             f"{evaluation['complexity'][name]:.2f}" if name in evaluation["complexity"] else "",
-            *(f"{of_level[name]:.2f}" for of_level in scores),
+            *(f"{of_level[name]:.2f}{_error(level, name)}" for level, of_level in zip(levels, scores, strict=True)),
         )
         for name in names
     ]
     header = ("told by each level", "complexity", *(f"level {level['level']}" for level in levels))
     return (
-        "<h2>Evidence</h2><p>R² of what is a number, accuracy above chance of what is a class, from one level's code "
-        "alone; the simple first. Complexity is the capacity a probe on the pixels needs, 0 to 1; where it is left "
-        "empty the order is not judged by that row.</p>"
+        "<h2>Evidence</h2><p>How well a probe predicts each factor from one level's code alone, ± its standard error. "
+        "It is R² of a number, balanced accuracy above chance of a class, 2 AUC - 1 of yes or no; the simple first. "
+        "Complexity is the capacity a probe on the pixels needs, 0 to 1; where it is left empty the order is not "
+        "judged by that row.</p>"
         f"{_table(header, rows)}{_folded('Protocol', json.dumps(evaluation['protocol'], indent=2))}"
     )
+
+
+def _error(level: Mapping[str, Any], name: str) -> str:
+    error = level.get("standard_errors", {}).get(name)
+    return "" if error is None else f" ± {error:.2f}"
 
 
 def _folded(title: str, text: str) -> str:

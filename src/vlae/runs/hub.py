@@ -275,8 +275,6 @@ def _levels(summary: Mapping[str, Any], evaluation: Mapping[str, Any] | None) ->
 def _numbers(summary: Mapping[str, Any]) -> str:
     rows = [(f"reconstruction, {name}", f"{value:.5g}") for name, value in summary["reconstruction"].items()]
     rows.append(("ELBO, nats per datum", number(summary["elbo_nats"], ".1f")))
-    for name in ("level_order", "level_separation"):
-        if summary.get(name) is not None:
-            rows.append((name.replace("_", " "), f"{summary[name]:.2f}"))
+    rows += level_card.scores(summary).items()
     rows.append(("data", f"{summary['num_images']:,}"))
     return "\n".join(["| held-out | value |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in rows)])

@@ -45,6 +45,18 @@ class Comparison:
     evaluations: Mapping[str, Sequence[Mapping[str, Any]]]
     udr: Mapping[str, Sequence[float | None]]
 
+    def __post_init__(self) -> None:
+        """Refuses evaluations that were not measured alike."""
+        protocols = [each["protocol"] for evaluations in self.evaluations.values() for each in evaluations]
+        first = protocols[0]
+        for other in protocols[1:]:
+            if other["hash"] != first["hash"]:
+                differing = sorted(name for name in first if name != "hash" and first[name] != other.get(name))
+                raise ValueError(
+                    f"the runs were not measured alike (they differ in {', '.join(differing)}); "
+                    "their numbers cannot stand in one table: measure them again, with the same data and settings"
+                )
+
     @property
     def found(self) -> Mapping[str, Sequence[Mapping[str, Any]]]:
         """Deprecated, the earlier name of `evaluations`."""
@@ -64,13 +76,23 @@ class Comparison:
         return {name: {system: [row.get(name) for row in rows] for system, rows in each.items()} for name in names}
 
     def rows(self) -> list[tuple[str, str, str, str, float]]:
-        """Every number of the comparison: data, system, run, measure, value; what is not defined has no row."""
-        return [
+        """Every number of the comparison: data, system, run, measure, value; what is not defined has no row.
+
+        After the measures of the table comes how well each level predicts each statistic and factor.
+        """
+        measured = [
             (self.source, system, run.name, measure, value)
             for measure, values in self.measures().items()
             for system, runs in self.systems.items()
             for run, value in zip(runs, values[system], strict=True)
             if value is not None
+        ]
+        return measured + [
+            (self.source, system, run.name, f"{name}, level {level['level']}", value)
+            for system, runs in self.systems.items()
+            for run, evaluation in zip(runs, self.evaluations[system], strict=True)
+            for level in evaluation["levels"]
+            for name, value in (level["statistics"] | level["factors"]).items()
         ]
 
     def as_text(self) -> str:
@@ -142,8 +164,8 @@ class Comparison:
         axes.set_yticks(range(len(levels)), [f"level {level}" for level in levels])
         axes.set_xticks(range(len(factors)), [name.replace("_", " ") for name in factors] if last else [])
         axes.tick_params(axis="x", rotation=90)
-        order, separation = (_shown(self.measures()[name][system]) for name in ("level order", "level separation"))
-        axes.set_title(f"order {order}, separation {separation}", fontsize=10)
+        order, told = (_shown(self.measures()[name][system]) for name in ("level order", "told"))
+        axes.set_title(f"order {order}, told {told}", fontsize=10)
         if last:
             axes.set_xlabel("from simple to complex")
 
@@ -241,28 +263,20 @@ def measure(systems: RunsBySystem, images: Images | None = None, *, progress: bo
         images: the data to evaluate them on; None: the held-out part of the data they were trained on.
         progress: print on the error output what is being done.
     """
-    own = images is None
     first = next(iter(systems.values()))[0]
-    images = first.part("test") if images is None else images
-    protocol, complexity = measures.protocol(images), None
+    chosen, probed = workflows.measured_on(first, images)
+    wanted = measures.protocol(chosen, probed=probed)["hash"]
     evaluations: dict[str, list[Mapping[str, Any]]] = {}
     for system, runs in systems.items():
         evaluations[system] = []
         for run in runs:
-            evaluation = run.evaluation if own else None
-            if evaluation is None or not _same(evaluation["protocol"], protocol):
+            evaluation = run.evaluation if images is None else None
+            if evaluation is None or evaluation["protocol"].get("hash") != wanted:
                 say(f"measuring {run.path}", progress)
-                evaluation = workflows.evaluate(run, None if own else images, complexity=complexity)
-            complexity = evaluation["pixel_probes"]
+                evaluation = workflows.evaluate(run, images)
             evaluations[system].append(evaluation)
-    udr = {system: _udr_of_each([_codes(run, images) for run in runs]) for system, runs in systems.items()}
-    return Comparison(source=source_name(images.source), systems=systems, evaluations=evaluations, udr=udr)
-
-
-def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether two protocols give the same table. Importance samples and UDR runs do not change it."""
-    without_effect = ("importance_samples", "udr_runs")
-    return all(one.get(name) == value for name, value in other.items() if name not in without_effect)
+    udr = {system: _udr_of_each([_codes(run, probed) for run in runs]) for system, runs in systems.items()}
+    return Comparison(source=source_name(chosen.source), systems=systems, evaluations=evaluations, udr=udr)
 
 
 def _codes(run: Run, images: Images) -> np.ndarray:
@@ -299,12 +313,25 @@ def _measures(evaluation: Mapping[str, Any]) -> dict[str, float | None]:
         **each("KL (nats)", "kl_nats"),
         **each("active units", "active_units"),
         **each("class probe", "label_probe_accuracy"),
-        "level order": evaluation["level_order"],
-        "level separation": evaluation["level_separation"],
+        **{
+            f"{name.replace('_', ' ')}{words}": evaluation[f"{name}{key}"]
+            for name in measures.SCORES
+            for key, words in (("", ""), ("_untrained", ", untrained"), ("_components", ", principal components"))
+        },
+        **{
+            f"{words}, {kind}": (evaluation["pictures"] or {key: {}})[key].get(kind)
+            for key, words in (("frechet", "Fréchet distance"), ("two_sample", "told from real"))
+            for kind in ("real", "samples", "reconstructions", "swapped")
+        },
+        **each("read back", "read_back"),
         "MIG (20 bins)": disentanglement("mig"),
         "DCI disentanglement": disentanglement("dci", "disentanglement"),
         "DCI completeness": disentanglement("dci", "completeness"),
         "DCI informativeness": disentanglement("dci", "informativeness"),
+        "DCI disentanglement, boosted": disentanglement("dci_boosted", "disentanglement"),
+        "InfoMEC modularity": disentanglement("infomec", "modularity"),
+        "InfoMEC explicitness": disentanglement("infomec", "explicitness"),
+        "InfoMEC compactness": disentanglement("infomec", "compactness"),
         "SAP": disentanglement("sap"),
     }
 

@@ -21,7 +21,8 @@ from torch import Tensor
 
 from vlae.atomic import whole, writing
 from vlae.data import Images
-from vlae.evaluation.samples import COMPONENTS, GROUP, GROUPS, HIDDEN, Judge
+from vlae.evaluation.feature_spaces import COMPONENTS
+from vlae.evaluation.samples import GROUP, GROUPS, Judge
 from vlae.figures import canvas
 from vlae.figures.pictures import to_pictures
 from vlae.models.base import LatentModel
@@ -215,7 +216,7 @@ def _protocol(start: np.ndarray, held_out: np.ndarray, seed: int) -> dict[str, A
         "groups": GROUPS,
         "held_out": len(held_out),
         "features": f"first {COMPONENTS} principal components of training data in [0, 1]",
-        "two_sample": f"network, hidden units {HIDDEN}, ReLU, on standardised features, half fitted, half scored",
+        "two_sample": "kernel ridge regression on standardised features, scored on rows it was not fitted to",
         "pictures": "means of r(x | z); codes are drawn, and so is what their posteriors depend on",
         "versions": {name: version(name) for name in ("vlae", "torch", "numpy", "scikit-learn")},
     }

@@ -1,0 +1,169 @@
+"""How good a model's pictures are: drawn, reconstructed, and with the levels of several pictures combined."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vlae.evaluation.feature_spaces import FeatureSpace
+from vlae.evaluation.samples import frechet, two_sample
+from vlae.evaluation.statistics import statistics
+from vlae.models.base import Codes, LatentModel
+from vlae.models.inference import BATCH, as_input, evaluating
+from vlae.shapes import is_image
+
+MAX_HALF = 1_500  # data in each of the two groups that are compared
+NUM_READ = 1_000  # pictures that are drawn and read back
+NUM_MOVED = 500  # pictures whose levels are exchanged one by one
+
+
+def picture_quality(
+    model: LatentModel, values: np.ndarray, features: FeatureSpace, *, seed: int = 0
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """How far a model's pictures are from real ones, each beside how far real ones are from each other.
+
+    The data are divided into two halves at random. With the first half are compared, in a space of features:
+
+    - real: the second half;
+    - samples: as many pictures, drawn from the prior;
+    - reconstructions: of the second half, from the posterior means;
+    - swapped: of the second half, with the levels of different pictures combined: the noise of each level but the
+      highest is that of another picture. They are as good as reconstructions if levels combine freely.
+
+    Args:
+        model: any model, in train or eval mode; it is left as it was.
+        values: data of the model's shape: uint8 (N, C, H, W), or float32 (N, D); N from 4 up. At most 3,000 are used.
+        features: the space in which pictures are compared.
+        seed: of the halves, the draws and the classifiers.
+
+    Returns:
+        The report, and the reason of each number that is not defined. The report has frechet (the Fréchet distance, in
+        squared units of the features, from 0 up; few data bias it upwards) and two_sample (how often a classifier tells
+        them apart, in [0, 1]; 0.5 is never), each with the four keys above; features, the name of the space; and
+        num_data, in each half.
+    """
+    rng = np.random.default_rng(seed)
+    half = min(MAX_HALF, len(values) // 2)
+    rows = rng.permutation(len(values))
+    one, other = (np.ascontiguousarray(values[np.sort(part)]) for part in (rows[:half], rows[half : 2 * half]))
+    groups: dict[str, np.ndarray | None] = {"real": other, **dict.fromkeys(("samples", "reconstructions", "swapped"))}
+    reasons = {}
+    with evaluating(model, seed=seed):
+        groups["samples"] = _decoded(model, model.place(model.draw_noise(half)))
+        if "encoder" in model.lacks:
+            reasons = dict.fromkeys(("pictures: reconstructions", "pictures: swapped"), model.lacks["encoder"])
+        else:
+            codes = _means(model, other)
+            groups["reconstructions"] = _decoded(model, codes)
+            if len(model.levels_with_code) > 1:
+                groups["swapped"] = _decoded(model, _swapped(model, codes, rng))
+            else:
+                reasons["pictures: swapped"] = "it takes two levels with a code"
+    reference = features(one)
+    found = {name: None if group is None else features(group) for name, group in groups.items()}
+    return {
+        "frechet": {name: None if x is None else frechet(x, reference) for name, x in found.items()},
+        "two_sample": {name: None if x is None else two_sample(x, reference, seed=seed) for name, x in found.items()},
+        "features": features.name,
+        "num_data": half,
+    }, reasons
+
+
+def read_back(model: LatentModel, *, num: int = NUM_READ, seed: int = 0) -> list[float | None]:
+    """How well the code of each level is read back from pictures drawn from the prior.
+
+    It is the share of the variance of a level's code, over all its dimensions, that the posterior mean of the drawn
+    picture explains: R², at most 1. It is low if the decoder does not draw what the code says, if the encoder does not
+    see it, or if dimensions are not used.
+
+    Args:
+        model: a model with an encoder, in train or eval mode; it is left as it was.
+        num: number of pictures to draw, from 2 up.
+        seed: of the draws.
+
+    Returns:
+        R² of each level, level 1 first; None for a level without a code.
+    """
+    with evaluating(model, seed=seed):
+        codes = model.place(model.draw_noise(num))
+        read = _means(model, _decoded(model, codes))
+    explained: list[float | None] = []
+    for code, mean in zip(codes, read, strict=True):
+        spread = (code - code.mean(0)).square().sum()
+        explained.append(float(1 - (code - mean).square().sum() / spread) if code.shape[1] else None)
+    return explained
+
+
+def moved(model: LatentModel, values: np.ndarray, *, seed: int = 0) -> list[dict[str, float]]:
+    """Which statistics of a picture each level moves: how far they change when its code is that of another picture.
+
+    For each statistic s it is the mean of (s' - s)² over pictures, divided by the mean of (s_i - s_j)² over pairs of
+    pictures: 0 if the level does not move it, 1 if it moves as much as from one picture to another. All other levels
+    keep their noise.
+
+    Args:
+        model: a model of images with an encoder, in train or eval mode; it is left as it was.
+        values: uint8 images (N, C, H, W), N from 2 up; at most 500 are used.
+        seed: of the choice and the pairs.
+
+    Returns:
+        For each level, level 1 first, the share of each statistic, from 0 up; empty for a level without a code.
+    """
+    rng = np.random.default_rng(seed)
+    rows = np.sort(rng.permutation(len(values))[:NUM_MOVED])
+    donors = np.roll(rng.permutation(len(rows)), 1)
+    shares: list[dict[str, float]] = []
+    with evaluating(model, seed=seed):
+        noise = model.noise_of(_means(model, np.ascontiguousarray(values[rows])))
+        before = _statistics(_decoded(model, model.place(noise)))
+        for level in range(1, model.num_levels + 1):
+            if level not in model.levels_with_code:
+                shares.append({})
+                continue
+            mixed = tuple(e[donors] if number == level else e for number, e in enumerate(noise, start=1))
+            after = _statistics(_decoded(model, model.place(mixed)))
+            shares.append(
+                {
+                    name: float(((after[name] - value) ** 2).mean() / max(2 * value.var(), 1e-12))
+                    for name, value in before.items()
+                }
+            )
+    return shares
+
+
+def _statistics(pictures: np.ndarray) -> Mapping[str, np.ndarray]:
+    return statistics(np.round(255 * pictures.clip(0, 1)).astype(np.uint8))
+
+
+def _means(model: LatentModel, values: np.ndarray) -> Codes:
+    """The posterior means of every level."""
+    batches = [
+        [q.mean for q in model.infer(as_input(values[start : start + BATCH], model.device))]
+        for start in range(0, len(values), BATCH)
+    ]
+    return tuple(torch.cat(level) for level in zip(*batches, strict=True))
+
+
+def _decoded(model: LatentModel, codes: Codes) -> np.ndarray:
+    starts = range(0, len(codes[0]), BATCH)
+    batches = (tuple(code[start : start + BATCH] for code in codes) for start in starts)
+    return np.concatenate([model.decode(batch).cpu().numpy() for batch in batches])
+
+
+def _swapped(model: LatentModel, codes: Codes, rng: np.random.Generator) -> Codes:
+    """Codes whose levels come from different data; the highest level with a code stays in its place."""
+    noise: list[Tensor] = list(model.noise_of(codes))
+    for level in model.levels_with_code[:-1]:
+        noise[level - 1] = noise[level - 1][torch.from_numpy(rng.permutation(len(codes[0])))]
+    return model.place(tuple(noise))
+
+
+def takes_statistics(model: LatentModel) -> bool:
+    """Whether the statistics of images are defined for what a model draws.
+
+    Args:
+        model: any model.
+    """
+    return is_image(model.shape) and model.shape[0] <= 4
