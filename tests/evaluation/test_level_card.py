@@ -103,7 +103,7 @@ def test_a_break_of_order_is_named():
     these = evaluation(low, high, complexity=complexity)
     assert level_card.break_of_order(these) == ("brightness", 2, "label", 1)
     (warning,) = level_card.warnings(these)
-    assert "brightness, which is simple (complexity 0.00), is told best by level 2, above the class (0.70)" in warning
+    assert "brightness (complexity 0.00) is told best by level 2, above the class, which is more complex" in warning
 
 
 @pytest.mark.parametrize("change", ["in order", "alike", "hardly told"])

@@ -67,8 +67,8 @@ def warnings(evaluation: Mapping[str, Any]) -> list[str]:
         simple, above, difficult, below = worst
         complexity = evaluation["complexity"]
         messages.append(
-            f"The order breaks: {_name(simple)}, which is simple (complexity {complexity[simple]:.2f}), is told best "
-            f"by level {above}, above {_name(difficult)} ({complexity[difficult]:.2f}) in level {below}."
+            f"The order breaks: {_name(simple)} (complexity {complexity[simple]:.2f}) is told best by level {above}, "
+            f"above {_name(difficult)}, which is more complex ({complexity[difficult]:.2f}), in level {below}."
         )
     interval, untrained = evaluation.get("level_order_interval"), evaluation.get("level_order_untrained")
     if interval and untrained is not None and interval[0] <= untrained:

@@ -26,6 +26,7 @@ from vlae.models.inference import as_input, encode, evaluating
 from vlae.objectives.bounds import log_likelihood
 from vlae.shapes import is_image
 
+MAX_ABLATED = 1_000  # data for what is lost without a level, which draws each of them twice for every level
 MAX_TABLE = 2_000  # rows for the metrics on codes and factors
 MAX_NEIGHBOURS = 1_000  # of these rows, for mutual information by nearest neighbours
 MAX_TREES = 1_000  # of these rows, for metrics that fit trees
@@ -128,7 +129,8 @@ def evaluate(
     if "encoder" in model.lacks:
         not_defined |= dict.fromkeys((*SCORES, "statistics", "read_back"), model.lacks["encoder"])
     else:
-        for level, lost in zip(result["levels"], ablate(model, values, seed=seed), strict=True):
+        few = np.ascontiguousarray(subset(images, seed, MAX_ABLATED).values)
+        for level, lost in zip(result["levels"], ablate(model, few, seed=seed), strict=True):
             level |= lost
         codes = encode(model, np.ascontiguousarray(probed.values)) if codes is None else codes
         _tell(result, model, probed, [mean for mean, _ in codes], untrained, complexity, (simple, judged), seed, say)
@@ -230,13 +232,14 @@ def protocol(
         "interval": f"percentiles {INTERVAL} of {NUM_DRAWS} bootstrap draws of the data",
         "factors": {"max_classes": data_factors.MAX_CLASSES, "min_of_class": data_factors.MIN_OF_CLASS},
         "label_probe": f"network, hidden units {probes.LITERATURE}",
+        "ablation_rows": MAX_ABLATED,
         "table_rows": MAX_TABLE,
         "neighbour_rows": MAX_NEIGHBOURS,
         "factor_bins": information.FACTOR_BINS,
         "mig": "20-bin histogram of posterior means",
         "mig_sampled": "entropies from samples of q(z|x)",
         "dci": f"random forests of 30 trees, importances as they are, {MAX_TREES} rows",
-        "dci_boosted": f"{BOOSTED_TREES} gradient-boosted trees a class, {MAX_TREES} rows, all levels together",
+        "dci_boosted": f"{BOOSTED_TREES} gradient-boosted trees a class, {MAX_TREES} rows",
         "infomec": f"10 nearest neighbours, {MAX_TREES} rows",
         "pictures": {"features": features.name if features else DEFAULT, "half": min(pictures.MAX_HALF, num // 2)},
     }  # fmt: skip
@@ -513,6 +516,8 @@ def _disentangle(
     )
     boosted = partial(metrics.dci_boosted, together, varying, seed=seed, trees=BOOSTED_TREES, max_rows=MAX_TREES)
     _try(table, not_defined, "dci_boosted", lambda: boosted()._asdict())
+    infomec = partial(metrics.infomec, together, varying, max_rows=MAX_TREES, seed=seed)
+    _try(table, not_defined, "infomec", lambda: infomec()._asdict())
     for level, mean, stddev in zip(result["levels"], means, stddevs, strict=True):
         if level["code_size"]:
             what = f"level {level['level']}"
@@ -538,7 +543,6 @@ def _metrics(
         "mig_sampled": lambda: metrics.mig_sampled(means, stddevs, factors, seed=seed),
         "mig_sup": lambda: metrics.mig_sup(means, factors),
         "dci": lambda: metrics.dci(means, factors, seed=seed, max_rows=MAX_TREES)._asdict(),
-        "infomec": lambda: metrics.infomec(means, factors, max_rows=MAX_TREES, seed=seed)._asdict(),
         "sap": lambda: metrics.sap(means, factors),
         "modularity": lambda: metrics.modularity(means, factors),
         "factor_vae_score": lambda: metrics.factor_vae_score(means, factors, seed=seed),
