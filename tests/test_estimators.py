@@ -77,7 +77,21 @@ def test_what_it_gives_does_not_depend_on_the_batch(fitted, digits):
     np.testing.assert_allclose(fitted.transform(digits[:1]), codes[:1], atol=1e-5)
     np.testing.assert_allclose(fitted.score_samples(digits[7:9]), scores[7:9], rtol=1e-4)
     np.testing.assert_allclose(fitted.score_samples(digits[::-1]), scores[::-1], rtol=1e-4)
-    assert fitted.score(digits) == pytest.approx(scores.mean(dtype=np.float64))
+    assert fitted.score(digits) == scores.mean(dtype=np.float64)
+
+
+def test_codes_of_a_table_are_the_same_to_the_last_digit_in_any_batch(digits):
+    encoder = LadderEncoder(code_sizes=(1, 2), steps=3, random_state=0).fit(digits)
+    codes = encoder.transform(digits)
+    assert np.array_equal(codes, np.concatenate([encoder.transform(row[None]) for row in digits]))
+
+
+@pytest.mark.parametrize("recipe", ["hvae", "lvae", "joint", "vae"])
+def test_every_recipe_takes_a_table(digits, recipe):
+    encoder = LadderEncoder(recipe=recipe, steps=3, random_state=0).fit(digits)
+    codes = encoder.transform(digits)
+    assert np.array_equal(encoder.transform(digits[:7]), codes[:7]) and codes.dtype == np.float32
+    assert encoder.inverse_transform(codes).shape == digits.shape and np.isfinite(encoder.score(digits))
 
 
 def test_seeds(digits):
@@ -160,6 +174,15 @@ def test_hierarchical_models_have_the_same_face(digits):
     assert codes.shape == (200, 4)
     assert encoder.inverse_transform(codes).shape == digits.shape
     assert np.isfinite(encoder.score_samples(digits)).all()
+
+
+def test_levels_left_out_are_decoded_at_the_mean_of_their_prior_under_the_codes_above(digits):
+    encoder = LadderEncoder(recipe="hvae", code_sizes=(4, 2), image_shape=(8, 8), levels=2, steps=3, random_state=0)
+    high = torch.from_numpy(encoder.fit_transform(digits))
+    with torch.no_grad():
+        low = encoder.model_.eval().prior(1, (high,)).mean
+        expected = encoder.model_.decode((low, high)).numpy()
+    np.testing.assert_allclose(encoder.inverse_transform(high), expected.reshape(200, 64), atol=1e-6)
 
 
 # In scikit-learn's company

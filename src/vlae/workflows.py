@@ -107,7 +107,7 @@ def evaluate(
         run.model,
         images,
         probed=probed,
-        untrained=_untrained(run, seed) if "encoder" not in run.model.lacks else None,
+        untrained=untrained(run, seed) if "encoder" not in run.model.lacks else None,
         complexity=complexity,
         features=space,
         importance_samples=importance_samples,
@@ -137,8 +137,13 @@ def measured_on(run: Run, images: Images | None = None, *, seed: int = 0) -> tup
     return chosen, subset(run.part("all"), seed) if few else chosen
 
 
-def _untrained(run: Run, seed: int) -> LatentModel:
-    """The run's model with random weights."""
+def untrained(run: Run, seed: int = 0) -> LatentModel:
+    """The model of a run with random weights, on the run's device.
+
+    Args:
+        run: a run of any model.
+        seed: of the weights.
+    """
     recipe, state = run.recipe, run.model.state_dict()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

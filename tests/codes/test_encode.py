@@ -1,3 +1,4 @@
+import copy
 import json
 import shutil
 import tracemalloc
@@ -102,6 +103,16 @@ def test_vectors(of_vectors, tmp_path):
     np.testing.assert_allclose(np.load(back)["x"], of_vectors.decode(of_vectors.encode(vectors)), atol=1e-5)
     with pytest.raises(CodesError, match=r"vectors are no pictures; give an \.npz file"):
         decode(of_vectors, tmp_path / "codes.parquet", tmp_path / "back")
+
+
+def test_draws_are_as_wide_as_their_posteriors(run):
+    model = copy.deepcopy(run.model)
+    for level in (model.levels[0], model.levels[2]):
+        level.head.linear.bias.data[level.code_size :] = -6.0  # then the standard deviation is a hundredth or less
+    columns = encoding.Encoder(model, stddev=True, sample=True).columns(np.zeros((40, 3, 8, 8), np.uint8))
+    for level in (1, 3):
+        away = (columns[f"level{level}_sample"] - columns[f"level{level}"]) / columns[f"level{level}_stddev"]
+        assert columns[f"level{level}_stddev"].max() < 0.02 and 0.6 < away.std() < 1.4
 
 
 def test_a_conditional_prior_is_no_matter(folder, tmp_path):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from command_line import cli_exit, refusal
 from PIL import Image
 
@@ -42,10 +43,19 @@ def test_each_level_is_its_examples(run, pixels):
 
 def test_a_hierarchical_model_mixes_noise(pixels, tmp_path):
     deep = train(pixels, out=tmp_path / "run", recipe="hvae", steps=4, batch_size=8, code_sizes=(2, 3), progress=False)
+    for parameter in (*deep.model.recognisers.parameters(), *deep.model.priors.parameters()):
+        parameter.data *= 4  # so that the levels depend on each other
     mixed = vlae.mix(deep, {1: pixels[0], 2: pixels[1]})
     noise = deep.noise_of(mixed.picture)
     assert [level.shape for level in noise] == [(1, 2), (1, 3)]
     np.testing.assert_allclose(mixed.codes[1], deep.encode(pixels[1])[1], atol=1e-4)
+    with torch.no_grad():
+        prior = deep.model.prior(1, (torch.from_numpy(mixed.codes[1]),))
+        low = prior.place(deep.noise_of(pixels[0])[0])
+    np.testing.assert_allclose(mixed.codes[0], low, atol=1e-5)
+    unmixed = vlae.mix(deep, {(1, 2): pixels[0]}).codes
+    np.testing.assert_allclose(unmixed[0], deep.encode(pixels[0])[0], atol=1e-4)
+    assert np.abs(low.numpy() - unmixed[0]).max() > 1e-3  # the prior of level 1 follows the code above
 
 
 def test_figure(run, pixels, tmp_path):

@@ -104,3 +104,14 @@ def test_the_score_by_a_level_is_the_mean_distance_to_the_ten_nearest_others(rng
     points = np.hstack([(part - part.mean(0)) / part.std(0) for part in (read, change)])
     apart = np.sort(np.linalg.norm(points[:, None] - points[None], axis=2), axis=1)
     np.testing.assert_allclose(outliers._distances(read, again, 0), apart[:, 1:11].mean(1))
+
+
+def test_a_datum_that_is_not_in_the_reference_is_as_far_as_its_ten_nearest_in_it(rng, monkeypatch):
+    monkeypatch.setattr(outliers, "MAX_REFERENCE", 25)
+    read, again = rng.normal(size=(40, 3)), rng.normal(size=(40, 3))
+    points = np.hstack([(part - part.mean(0)) / part.std(0) for part in (read, again - read)])
+    chosen = np.random.default_rng(0).permutation(40)[:25]
+    apart = np.sort(np.linalg.norm(points[:, None] - points[chosen], axis=2), axis=1)
+    itself = np.isin(np.arange(40), chosen)
+    expected = np.where(itself, apart[:, 1:11].mean(1), apart[:, :10].mean(1))
+    np.testing.assert_allclose(outliers._distances(read, again, 0), expected)

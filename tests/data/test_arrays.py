@@ -144,3 +144,19 @@ def test_pickled_and_damaged_files_are_refused(tmp_path, rng):
     np.savez(tmp_path / "c.npz", images=np.array([{}] * 9))
     with pytest.raises(DataError, match="object"):
         load(tmp_path / "c.npz")
+
+
+def test_factors_of_an_npz_file_are_kept_as_they_are(tmp_path, rng):
+    """Real numbers, with gaps, one or a few a row; dSprites states its factors twice, and the classes are taken."""
+    heights = rng.normal(size=30).astype(np.float64)
+    heights[3] = np.nan
+    places = rng.normal(size=(30, 2)).astype(np.float32)
+    np.savez(tmp_path / "f.npz", images=np.ones((30, 8, 8), np.uint8), height=heights, place=places, kind=np.arange(30))
+    images = load(tmp_path / "f.npz", split="all")
+    assert list(images.factors) == ["height", "kind", "place_0", "place_1"]
+    assert images.factors["height"] == pytest.approx(heights, nan_ok=True)
+    assert images.factors["place_1"] == pytest.approx(places[:, 1]) and images.factors["kind"].dtype == np.int64
+    assert images.describe()["factors"]["height"]["range"] == pytest.approx([np.nanmin(heights), np.nanmax(heights)])
+    twice = {"latents_classes": rng.integers(0, 3, (30, 2)), "latents_values": places}
+    np.savez(tmp_path / "d.npz", imgs=np.ones((30, 8, 8), np.uint8), **twice)
+    assert list(load(tmp_path / "d.npz").factors) == ["latents_classes_0", "latents_classes_1"]

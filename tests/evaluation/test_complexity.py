@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from vlae.data import Images, load
-from vlae.evaluation.complexity import _shrunk, complexity_of, components_of
+from vlae.evaluation.complexity import _shrunk, complexity_of, components_of, scores_of
+from vlae.evaluation.factors import read_factor
 from vlae.evaluation.level_order import complexity
 
 
@@ -20,6 +21,21 @@ def test_what_needs_a_larger_probe_is_more_complex():
 def test_too_few_images_have_no_scores(rng):
     assert complexity_of(Images(values=rng.integers(0, 256, (59, 1, 8, 8), dtype=np.uint8))) == {}
     assert "brightness" in complexity_of(Images(values=rng.integers(0, 256, (60, 1, 8, 8), dtype=np.uint8)))
+
+
+def test_probes_on_kernel_features_do_not_read_the_pixels_as_they_are(rng):
+    values = rng.normal(size=(400, 40)).astype(np.float32)
+    scores = complexity_of(Images(values=values, factors={"first": values[:, 0]}))["first"]
+    assert scores["linear"] > 0.95 and scores["small"] < 0.8  # 32 features are too few for 40 dimensions
+
+
+def test_a_score_that_is_not_defined_is_0(rng):
+    yes = np.arange(60) % 2
+    weights = np.stack([np.ones(60), yes])  # the second time there is no 0
+    first, second = scores_of(
+        {"mean": {"yes": rng.normal(size=(60, 1))}}, {"yes": read_factor("yes", yes)}, weights.astype(float)
+    )
+    assert first["yes"]["mean"] != 0 and second["yes"]["mean"] == 0
 
 
 def test_pictures_are_made_smaller_for_the_probes(rng):

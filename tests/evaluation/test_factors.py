@@ -62,6 +62,7 @@ def test_what_a_factor_is(rng):
     ("name", "values", "period"),
     [
         ("light_angle", np.linspace(-np.pi, np.pi, 50), 2 * np.pi),
+        ("heading", np.linspace(0, 2 * np.pi, 50), 2 * np.pi),
         ("Azimuth", np.linspace(0, 359, 50), 360),
         ("object hue", np.linspace(0, 1, 50), 1),
         ("orientation", np.linspace(-30, 30, 50), 360),
@@ -96,6 +97,7 @@ def test_missing_values_are_not_known(rng):
 def test_a_class_of_too_few_is_not_asked_for():
     factor = read_factor("it", np.array([0] * 9 + [1] * 9 + [2] * 9 + [3] * 4))
     assert factor.columns.shape == (31, 3) and factor.known.sum() == 27
+    assert read_factor("it", np.array([0] * 9 + [1] * 5)).known.all()  # five are enough
     with pytest.raises(NotDefinedError, match="fewer than two of its 3 classes have 5 data each"):
         read_factor("it", np.array([0] * 9 + [1] * 4 + [2] * 4))
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from vlae.evaluation.feature_spaces import components, network
+from vlae.evaluation.feature_spaces import _in_channels, components, network
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch.jit still opens the files there are
 
@@ -50,6 +50,18 @@ def test_grey_pictures_and_other_sides_fit_what_an_onnx_file_declares(files, rng
 def test_pictures_are_resized_to_the_side_that_is_asked_for(files, rng):
     space = network(files[0] / "net.pt", (4, 40, 40), side=16)  # alpha is left out
     assert space(rng.integers(0, 256, (5, 4, 40, 40), dtype=np.uint8)).shape == (5, 16)
+
+
+def test_grey_is_the_mean_of_the_colours_and_alpha_is_left_out(rng):
+    x = torch.from_numpy(rng.random((5, 4, 3, 3), dtype=np.float32))
+    assert _in_channels(x, 1).equal(x[:, :3].mean(1, keepdim=True))
+    assert _in_channels(x, 3).equal(x[:, :3]) and _in_channels(x, None).equal(x[:, :3])
+    assert _in_channels(x[:, :2], 3).equal(x[:, [0, 0, 0]]) and _in_channels(x[:, :2], None).equal(x[:, :1])
+
+
+def test_a_side_other_than_the_one_a_file_declares_is_refused(files):
+    with pytest.raises(ValueError, match=r"net\.onnx does not take pictures \(2, 3, 20, 20\)"):
+        network(files[0] / "net.onnx", (3, 16, 16), side=20)
 
 
 def test_a_network_of_another_input_is_refused_before_anything_is_measured(files, tmp_path):

@@ -10,7 +10,8 @@ from vlae.data import Images, load
 from vlae.evaluation import level_card, level_order, measures
 from vlae.evaluation.complexity import complexity_of
 from vlae.evaluation.feature_spaces import FeatureSpace
-from vlae.evaluation.measures import factor_table
+from vlae.evaluation.judging import factor_table
+from vlae.evaluation.protocol import protocol as protocol_of
 from vlae.evaluation.rates import summarise
 from vlae.evaluation.text import as_text
 from vlae.runs import layout
@@ -316,20 +317,20 @@ def test_a_factor_of_another_length_is_refused_before_anything_is_measured(train
 
 
 def test_all_that_a_number_depends_on_is_in_the_hash(trained, images):
-    protocol = measures.protocol(images)
+    protocol = protocol_of(images)
     other = replace(images, labels=images.labels[::-1].copy())
     changed = [
-        measures.protocol(images, seed=1),
-        measures.protocol(images, complexity={"digit": {"mean": 0.5}}),
-        measures.protocol(images.take(slice(0, 200))),
-        measures.protocol(images, probed=images.take(slice(0, 200))),
-        measures.protocol(other),
-        measures.protocol(replace(images, factors={})),
-        measures.protocol(images, features=FeatureSpace("another", lambda values: values)),
+        protocol_of(images, seed=1),
+        protocol_of(images, complexity={"digit": {"mean": 0.5}}),
+        protocol_of(images.take(slice(0, 200))),
+        protocol_of(images, probed=images.take(slice(0, 200))),
+        protocol_of(other),
+        protocol_of(replace(images, factors={})),
+        protocol_of(images, features=FeatureSpace("another", lambda values: values)),
     ]
     assert len({each["hash"] for each in (protocol, *changed)}) == 8
-    assert measures.protocol(images, importance_samples=9, num_runs=3)["hash"] == protocol["hash"]
-    assert measures.protocol(load("streets:3000", split="test", size=16))["hash"] == protocol["hash"]
+    assert protocol_of(images, importance_samples=9, num_runs=3)["hash"] == protocol["hash"]
+    assert protocol_of(load("streets:3000", split="test", size=16))["hash"] == protocol["hash"]
 
 
 @pytest.mark.parametrize("num", [60, 100])

@@ -4,7 +4,7 @@ import torch
 
 from vlae import recipes
 from vlae.evaluation.feature_spaces import components
-from vlae.evaluation.pictures import moved, picture_quality, read_back
+from vlae.evaluation.pictures import _swapped, moved, picture_quality, read_back
 from vlae.models.base import LatentModel
 from vlae.models.distributions import NormalCode
 
@@ -62,11 +62,27 @@ def test_a_model_that_is_the_truth_draws_as_well_as_reality():
     assert all(0.45 < value < 0.55 for value in told_apart.values())
 
 
+def test_perfect_reconstructions_are_exactly_as_far_from_the_first_half_as_the_second_half_is():
+    values = real(200)
+    distances = picture_quality(Planted(), values, components(values))[0]["frechet"]
+    assert distances["reconstructions"] == pytest.approx(distances["real"], rel=1e-3) and distances["real"] > 1e-4
+
+
 def test_levels_that_depend_on_each_other_in_the_data_do_not_combine_freely():
     values = real(2000, tied=True)
     quality, _ = picture_quality(Planted(), values, components(values))
     assert quality["frechet"]["reconstructions"] < 0.02 < 5 * 0.02 < quality["frechet"]["swapped"]
     assert quality["two_sample"]["reconstructions"] < 0.55 and quality["two_sample"]["swapped"] > 0.7
+
+
+def test_each_swapped_level_comes_from_another_datum_than_the_other_levels(rng):
+    model = recipes.build(recipes.lean((1, 16, 16), code_sizes=(1, 1, 1), width=4)).eval()
+    rows = torch.arange(50.0)[:, None]
+    low, middle, top = _swapped(model, (rows, rows, rows), rng)
+    assert top.equal(rows)  # the highest level stays
+    for one, other in ((low, middle), (low, top), (middle, top)):
+        assert (one == other).sum() < 10
+    assert low.sort(0).values.equal(rows) and middle.sort(0).values.equal(rows)
 
 
 def test_codes_are_read_back_from_drawn_pictures():
@@ -105,3 +121,10 @@ def test_seeded_and_leaves_the_generators_alone(rng):
     one, again, other = (picture_quality(model, values, components(values), seed=s)[0] for s in (1, 1, 2))
     assert one == again != other and read_back(model, seed=1) == read_back(model, seed=1)
     assert torch.get_rng_state().equal(state)
+
+
+def test_no_picture_is_its_own_donor():
+    two = np.round(255 * real(2, seed=3).clip(0, 1)).astype(np.uint8)
+    for seed in range(8):
+        low, high = moved(Planted(), two, seed=seed)
+        assert low["brightness"] == pytest.approx(1, abs=0.1) and high["brightness"] < 0.01

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import RidgeCV
+from sklearn.metrics.pairwise import rbf_kernel
 
 from vlae.errors import NotDefinedError
 from vlae.evaluation import probes
@@ -61,17 +62,34 @@ def test_sixty_data_are_enough_for_what_is_plain(rng):
 def test_the_data_scored_are_not_those_fitted_to(rng):
     noise = rng.normal(size=(80, 60))  # enough columns to learn 64 rows by heart
     assert predict(noise, {"y": rng.normal(size=80), "kind": rng.integers(0, 2, 80)})["y"] < 0.2
+    assert accuracy(noise, rng.integers(0, 2, 80), hidden=()) < 0.75
 
 
-def test_linear_predictions_are_those_of_scikit_learn(rng):
+@pytest.mark.parametrize("is_scaled", [False, True])
+def test_a_prediction_does_not_depend_on_the_other_data_that_are_scored(rng, is_scaled):
+    x = rng.normal(size=(200, 3))
+    factors, _ = factors_to_predict({"y": np.sin(3 * x[:, 0])})
+    _, scored = parts(200, seed=0)[0]
+    one = probes.predict(x, factors, landmarks=50, is_scaled=is_scaled)["y"]
+    x[scored[1:]] += 0.5 * rng.normal(size=(len(scored) - 1, 3))
+    assert probes.predict(x, factors, landmarks=50, is_scaled=is_scaled)["y"][scored[0]] == pytest.approx(
+        one[scored[0]], abs=1e-9
+    )
+
+
+@pytest.mark.parametrize("known_from", [-np.inf, 0.5])
+def test_linear_predictions_are_those_of_scikit_learn(rng, known_from):
     x = rng.normal(size=(300, 4))
     y = x @ [1, 2, 0, 0] + rng.normal(size=300)
+    y[x[:, 1] < known_from] = np.nan  # then the mean of the rows that are known is not 0
     factors, _ = factors_to_predict({"y": y})
     found = probes.predict(x, factors, landmarks=0)["y"][:, 0]
     for fit, scored in parts(300, seed=0):
         z = standardised(x, fit)
         z = z / np.sqrt((z[fit] ** 2).sum(1).mean())
-        ridge = RidgeCV([len(fit) * penalty for penalty in probes.PENALTIES]).fit(z[fit], factors["y"].columns[fit, 0])
+        rows = fit[factors["y"].known[fit]]
+        penalties = [len(rows) * penalty for penalty in probes.PENALTIES]
+        ridge = RidgeCV(penalties).fit(z[rows], factors["y"].columns[rows, 0])
         assert found[scored] == pytest.approx(ridge.predict(z[scored]), abs=1e-9)
 
 
@@ -85,6 +103,12 @@ def test_with_a_landmark_a_row_it_is_kernel_ridge_regression(rng):
         z = z / np.sqrt((z[fit] ** 2).sum(1).mean())
         exact = KernelRidge(kernel="rbf", gamma=1.0, alpha=1e-6).fit(z[fit], factors["y"].columns[fit, 0])
         assert np.corrcoef(found[scored], exact.predict(z[scored]))[0, 1] > 0.999
+
+
+def test_products_of_kernel_features_are_the_kernel(rng):
+    x = rng.normal(size=(50, 3))
+    features = probes._kernel_features(x, x[:20], 0.5)
+    assert (features @ features[:20].T) == pytest.approx(rbf_kernel(x, x[:20], gamma=0.5), abs=1e-4)
 
 
 def test_missing_rows_are_neither_fitted_to_nor_needed(rng):

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
-from torch.distributions import Independent, Normal
+from torch.distributions import Independent, Normal, kl_divergence
 
 from vlae import recipes
-from vlae.evaluation.rates import _mixed, _noise_of_data, ablate, as_input, count_active, elbos_of, summarise
+from vlae.evaluation.rates import _mixed, _noise_of_data, ablate, as_input, count_active, elbos_of, rates_of, summarise
 from vlae.models.base import ForwardPass, LatentModel
 from vlae.models.distributions import NormalCode, standard_normal
 
@@ -229,3 +229,14 @@ def test_words_are_mixed_as_published():
 def test_a_unit_is_active_from_a_variance_of_a_hundredth():
     wave = torch.tensor([-1.0, 1.0]).repeat(500)
     assert count_active(torch.stack([wave * variance**0.5 for variance in (0.005, 0.0095, 0.0105, 0.02)], 1)) == 2
+
+
+def test_rates_of_a_datum_are_those_at_the_means_of_the_codes_above():
+    torch.manual_seed(0)
+    hierarchy = recipes.build(recipes.hvae((1, 8, 8), code_sizes=(3, 2), width=4)).eval()
+    with torch.no_grad():
+        low, high = posteriors = hierarchy.infer(torch.rand(6, 1, 8, 8))
+        rates = rates_of(hierarchy, posteriors)
+        expected = kl_divergence(low, hierarchy.prior(1, (high.mean,))).sum(1)
+    torch.testing.assert_close(rates[0], expected)
+    torch.testing.assert_close(rates[1], kl_divergence(high, standard_normal(1, 2, high.mean.device)).sum(1))

@@ -31,3 +31,7 @@ def test_judge_ranks(rng):
     assert np.mean(same["frechet"]) < 0.5 * np.mean(other["frechet"])
     assert np.mean(same["two_sample"]) < 0.6 < np.mean(other["two_sample"])
     assert len(same["frechet"]) == GROUPS
+    samples = data[800:] / 255.0
+    samples[:120] *= 0.5  # the first of five groups
+    first, *rest = judge.distances(samples)["frechet"]
+    assert first > 2 * max(rest)

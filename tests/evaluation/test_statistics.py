@@ -39,6 +39,13 @@ def test_place_and_size_follow_what_stands_out(ground):
     assert measured["size"] == pytest.approx([r / np.sqrt(2) for _, _, r in places], abs=0.01)
 
 
+def test_an_object_may_touch_the_border():
+    image = blob(0.1, 0.5, 0.2)
+    measured = statistics(image)
+    x = ((np.arange(32) + 0.5) / 32)[image[0, 0].nonzero()[1]]
+    assert measured["x position"] == pytest.approx(x.mean(), abs=1e-3) and x.mean() < 0.2
+
+
 def test_channels(rng):
     colour = rng.integers(0, 256, (5, 3, 9, 7), dtype=np.uint8)
     measured = statistics(colour)

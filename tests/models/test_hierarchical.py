@@ -83,6 +83,18 @@ def test_inference_of_the_ladder_vae_is_the_estimate_weighed_with_the_prior():
     assert all((q.stddev < p.stddev).all() for q, p in zip(forward.posteriors, forward.priors, strict=True))
 
 
+@pytest.mark.parametrize("model", BOTH)
+@torch.no_grad()
+def test_codes_that_fade_in_are_multiplied_on_their_way_down(model):
+    net, x = made(model), torch.randn(6, 5)
+    fade = torch.tensor([0.5, 0.25, 0.0])
+    forward = net(x, fade)
+    z1, z2, z3 = (grown * code for grown, code in zip(fade, forward.codes, strict=True))
+    torch.testing.assert_close(forward.priors[1].mean, net.prior(2, (z3,)).mean)
+    torch.testing.assert_close(forward.priors[0].mean, net.prior(1, (z2, z3)).mean)
+    torch.testing.assert_close(forward.likelihood.mean, net.generate((z1, z2, z3)).mean)
+
+
 @torch.no_grad()
 def test_rates_of_the_ladder_vae_are_closed_forms_at_the_draws_above():
     net, x = made(LadderVAE), torch.randn(6, 5)

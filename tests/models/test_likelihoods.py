@@ -136,6 +136,12 @@ def test_a_learned_scale_is_a_parameter_that_finds_its_optimum():
     assert layer.scale.item() == pytest.approx((x - 0.5).square().mean().sqrt().item(), rel=0.01)
 
 
+@pytest.mark.parametrize("scale", ["learned", "optimal"])
+def test_a_scale_that_is_found_starts_at_a_quarter_of_the_grey_levels_or_one_standard_deviation(scale):
+    assert output("gaussian", scale).scale.item() == pytest.approx(0.25)
+    assert output("gaussian", scale, VECTOR).scale.item() == pytest.approx(1)
+
+
 def test_the_bernoulli_has_no_scale_to_learn():
     assert not list(output("bernoulli", "learned").parameters())
 

@@ -113,7 +113,9 @@ def moved(model: LatentModel, values: np.ndarray, *, seed: int = 0) -> list[dict
     """
     rng = np.random.default_rng(seed)
     rows = np.sort(rng.permutation(len(values))[:NUM_MOVED])
-    donors = np.roll(rng.permutation(len(rows)), 1)
+    circle = rng.permutation(len(rows))
+    donors = np.empty_like(circle)
+    donors[circle] = np.roll(circle, 1)  # so no picture is its own donor
     shares: list[dict[str, float]] = []
     with evaluating(model, seed=seed):
         noise = model.noise_of(_means(model, np.ascontiguousarray(values[rows])))
@@ -126,7 +128,7 @@ def moved(model: LatentModel, values: np.ndarray, *, seed: int = 0) -> list[dict
             after = _statistics(_decoded(model, model.place(mixed)))
             shares.append(
                 {
-                    name: float(((after[name] - value) ** 2).mean() / max(2 * value.var(), 1e-12))
+                    name: float(((after[name] - value) ** 2).mean() / max(2 * value.var(ddof=1), 1e-12))
                     for name, value in before.items()
                 }
             )

@@ -17,6 +17,7 @@ from vlae.objectives.elbo import distortion, rates_per_dimension
 from vlae.shapes import is_image
 
 STARVED_NATS = 1.0  # a level that costs less carries little information
+MAX_ABLATED = 1_000  # data for what is lost without a level, which draws each of them twice for every level
 DEAD_NATS = 0.1  # a level that costs less carries almost no information
 
 

@@ -113,6 +113,15 @@ def standard_normal(num: int | torch.SymInt, size: int, device: torch.device) ->
     return NormalCode(zeros, torch.ones_like(zeros))
 
 
+def full_precision(x: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
+    """Numbers in float32 if they are in a shorter form, such as bf16; float64 stays.
+
+    Args:
+        x: the numbers.
+    """
+    return x if x.dtype == torch.float64 else x.float()
+
+
 def positive(raw: Float[Tensor, "*any"], form: Literal["softplus", "sigmoid"]) -> Float[Tensor, "*any"]:
     """Turns any number into a standard deviation above 0.
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from vlae.models.base import Codes, ForwardPass, LatentModel, check_code_sizes
-from vlae.models.distributions import NormalCode, positive, standard_normal
+from vlae.models.distributions import NormalCode, full_precision, positive, standard_normal
 from vlae.models.levels import Level, Place
 from vlae.models.likelihoods import Gaussian, Likelihood
 from vlae.nn.layers import Blocks, block
@@ -100,7 +100,7 @@ class _Hierarchy(LatentModel):
         return likelihood
 
     def _gaussian(self, raw: Tensor) -> NormalCode:
-        mean, spread = raw.float().chunk(2, dim=1)
+        mean, spread = full_precision(raw).chunk(2, dim=1)
         return NormalCode(mean, positive(spread, self.stddev_form))
 
 

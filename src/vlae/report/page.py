@@ -5,6 +5,7 @@ The page loads nothing from a server.
 
 import base64
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -196,7 +197,9 @@ def _numbers(run: Run, evaluation: Mapping[str, Any] | None) -> str:
         }
         scores = level_card.scores(evaluation)
         rows = [(f"{name} ({meanings[name]})", scores[name]) for name in meanings if name in scores] + rows
-        rows += list(pictures(evaluation).items())
+        if probed := evaluation.get("protocol", {}).get("probed"):
+            rows.append(("data that probes are scored on", f"{probed['num_images']:,}"))
+        rows += pictures(evaluation).items()
     return _table(("held-out", "value"), rows)
 
 
@@ -238,8 +241,8 @@ def _folded(title: str, text: str) -> str:
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     def cell(tag: str, value: object) -> str:
-        number = str(value)[:1].isdigit() or str(value)[:1] == "-"
-        return f"<{tag}{' class=number' if number else ''}>{escape(str(value))}</{tag}>"
+        is_number = re.fullmatch(r"-|[-+]?[\d.,]+%?( ± [\d.]+)?", str(value))
+        return f"<{tag}{' class=number' if is_number else ''}>{escape(str(value))}</{tag}>"
 
     head = "".join(cell("th", name) for name in header)
     body = "".join("<tr>" + "".join(cell("td", value) for value in row) + "</tr>" for row in rows)

@@ -15,7 +15,8 @@ from vlae.atomic import whole, writing
 from vlae.data import Images
 from vlae.data import load as load_data
 from vlae.errors import NotDefinedError
-from vlae.evaluation import measures, metrics
+from vlae.evaluation import judging, metrics
+from vlae.evaluation.protocol import protocol
 from vlae.figures import canvas
 from vlae.figures.panels import levels
 from vlae.renamed import renamed
@@ -154,7 +155,7 @@ class Comparison:
             axes.set_axis_off()
             return
         places = [list(complexity).index(name) for name in factors]
-        tables = [measures.factor_table(evaluation) for evaluation in evaluations]
+        tables = [judging.factor_table(evaluation) for evaluation in evaluations]
         scores = np.median(tables, axis=0)[:, places]
         levels = [level["level"] for level in evaluations[0]["levels"] if level["code_size"]]
         axes.imshow(scores, vmin=0, vmax=1, cmap="Blues", aspect="auto", origin="lower")
@@ -265,7 +266,7 @@ def measure(systems: RunsBySystem, images: Images | None = None, *, progress: bo
     """
     first = next(iter(systems.values()))[0]
     chosen, probed = workflows.measured_on(first, images)
-    wanted = measures.protocol(chosen, probed=probed)["hash"]
+    wanted = protocol(chosen, probed=probed)["hash"]
     evaluations: dict[str, list[Mapping[str, Any]]] = {}
     for system, runs in systems.items():
         evaluations[system] = []
@@ -315,7 +316,7 @@ def _measures(evaluation: Mapping[str, Any]) -> dict[str, float | None]:
         **each("class probe", "label_probe_accuracy"),
         **{
             f"{name.replace('_', ' ')}{words}": evaluation[f"{name}{key}"]
-            for name in measures.SCORES
+            for name in judging.SCORES
             for key, words in (("", ""), ("_untrained", ", untrained"), ("_components", ", principal components"))
         },
         **{

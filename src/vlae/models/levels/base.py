@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vlae.kinds import Kind
-from vlae.models.distributions import CodeDistribution, NormalCode, positive, standard_normal
+from vlae.models.distributions import CodeDistribution, NormalCode, full_precision, positive, standard_normal
 from vlae.nn.layers import Blocks, Layer
 from vlae.shapes import Shape
 
@@ -146,7 +146,7 @@ class GaussianHead(nn.Module):
         Args:
             features: (n, features).
         """
-        mean, raw = self.linear(features).float().chunk(2, dim=1)
+        mean, raw = full_precision(self.linear(features)).chunk(2, dim=1)
         return NormalCode(mean, positive(raw, self.stddev))
 
 
