@@ -3,7 +3,8 @@ import pytest
 import torch
 from torch import nn
 
-from vlae.evaluation.feature_spaces import _in_channels, components, network
+from vlae.evaluation.feature_spaces import components, network
+from vlae.nn.pretrained import in_channels
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch.jit still opens the files there are
 
@@ -54,9 +55,9 @@ def test_pictures_are_resized_to_the_side_that_is_asked_for(files, rng):
 
 def test_grey_is_the_mean_of_the_colours_and_alpha_is_left_out(rng):
     x = torch.from_numpy(rng.random((5, 4, 3, 3), dtype=np.float32))
-    assert _in_channels(x, 1).equal(x[:, :3].mean(1, keepdim=True))
-    assert _in_channels(x, 3).equal(x[:, :3]) and _in_channels(x, None).equal(x[:, :3])
-    assert _in_channels(x[:, :2], 3).equal(x[:, [0, 0, 0]]) and _in_channels(x[:, :2], None).equal(x[:, :1])
+    assert in_channels(x, 1).equal(x[:, :3].mean(1, keepdim=True))
+    assert in_channels(x, 3).equal(x[:, :3]) and in_channels(x, None).equal(x[:, :3])
+    assert in_channels(x[:, :2], 3).equal(x[:, [0, 0, 0]]) and in_channels(x[:, :2], None).equal(x[:, :1])
 
 
 def test_a_side_other_than_the_one_a_file_declares_is_refused(files):

@@ -44,6 +44,10 @@ class Images:
     """The files or columns of the whole source that could not be read, each with the reason."""
     resized: bool = False
     """Whether any picture had another size, and was cut or resized."""
+    features: Array | None = None
+    """float16 (N, F): what a frozen network says of each full-size picture. None unless `load` was given a network."""
+    features_from: str | None = None
+    """SHA-256 of that network, in hex."""
     cache: Path | None = None
     """The cache folder of the decoded source. None if it is not in the cache."""
 
@@ -64,7 +68,7 @@ class Images:
         return not is_image(self.shape)
 
     def take(self, indices: slice | npt.ArrayLike) -> Self:
-        """Select rows, with their labels, factors and names.
+        """Select rows, with their labels, factors, names and features.
 
         Args:
             indices: positions from 0 to N - 1, or a slice. A slice does not copy the values.
@@ -82,7 +86,7 @@ class Images:
         return self._with_rows(self.values[chosen], chosen)
 
     def _with_rows(self, values: Array, rows: slice | Array) -> Self:
-        """Replace the values by those of some rows, and select the labels, factors and names of these rows."""
+        """Replace the values by those of some rows, and select the labels, factors, names and features of these rows."""
         positions = np.arange(len(self))[rows]
         return replace(
             self,
@@ -90,6 +94,7 @@ class Images:
             labels=None if self.labels is None else self.labels[rows],
             factors={name: factor[rows] for name, factor in self.factors.items()},
             names=None if self.names is None else tuple(self.names[i] for i in positions),
+            features=None if self.features is None else self.features[rows],
         )
 
     def describe(self) -> dict[str, Any]:

@@ -12,10 +12,12 @@ import numpy as np
 
 from vlae.data.arrays import read_array
 from vlae.data.cache import FORMAT, cache_folder, new_array, new_entry, new_file, open_entry, write_rows
+from vlae.data.features import add_features
 from vlae.data.images import Images
 from vlae.data.pixels import array_frame, array_pictures, fit_picture, for_each, look_at_all, picture_frame
 from vlae.data.readers import check_unchanged, hash_bytes, identify
 from vlae.data.source import TEST, TRAIN, Array, DataError, EncodedPictures, ReadSettings, SourceData
+from vlae.nn.pretrained import FeatureNetwork, open_network
 from vlae.shapes import is_image
 
 __all__ = ["DataError", "Images", "load"]
@@ -40,6 +42,7 @@ def load(
     limit: int | None = None,
     seed: int = 0,
     progress: bool = False,
+    features: str | Path | FeatureNetwork | None = None,
 ) -> Images:
     """Load images or vectors from a file, a folder, an array or a data set of the Hugging Face hub.
 
@@ -80,6 +83,8 @@ def load(
         limit: the most images to return, chosen at random, in the order of the source. None: all of the part.
         seed: of the random choices of rows, 0 or more.
         progress: whether to show a progress bar while pictures are decoded.
+        features: a frozen network whose features of the full-size pictures the images get: a .pt, .pt2 or .onnx file,
+            "timm:NAME", "hf:USER/NAME", or an open network. Features are computed once and kept in the cache.
 
     Returns:
         Images of uint8 (N, C, H, W), 0 to 255, or vectors of float32 (N, D).
@@ -113,6 +118,9 @@ def load(
         )
     if limit is not None and limit < len(rows):
         rows = np.sort(rng.permutation(rows)[:limit])
+    if features is not None:
+        network = features if isinstance(features, FeatureNetwork) else open_network(features)
+        whole = add_features(whole, rows, source, settings, network, progress)
     return replace(_select(whole, rows, None if isinstance(source, Images) else whole.cache), split=split)
 
 
@@ -190,7 +198,8 @@ def _whole(source: str | Path | Array | Images, settings: ReadSettings, progress
             parts=parts,
             skipped=source.skipped,
         )
-        return _decode(data, settings, source.source, progress, None)
+        whole, parts = _decode(data, settings, source.source, progress, None)
+        return replace(whole, features=source.features, features_from=source.features_from), parts
     if isinstance(source, np.ndarray):
         data = SourceData(values=read_array(source, layout=settings.layout, what="the array"))
         return _decode(data, settings, "an array", progress, None)

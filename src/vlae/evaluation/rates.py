@@ -12,7 +12,7 @@ from torch.distributions import kl_divergence
 
 from vlae.models.base import Codes, LatentModel
 from vlae.models.distributions import CodeDistribution
-from vlae.models.inference import as_input, evaluating
+from vlae.models.inference import as_input, evaluating, given
 from vlae.objectives.elbo import distortion, rates_per_dimension
 from vlae.shapes import is_image
 
@@ -21,7 +21,14 @@ MAX_ABLATED = 1_000  # data for what is lost without a level, which draws each o
 DEAD_NATS = 0.1  # a level that costs less carries almost no information
 
 
-def summarise(model: LatentModel, values: np.ndarray, *, batch_size: int = 500, seed: int = 0) -> dict[str, Any]:
+def summarise(
+    model: LatentModel,
+    values: np.ndarray,
+    *,
+    features: np.ndarray | None = None,
+    batch_size: int = 500,
+    seed: int = 0,
+) -> dict[str, Any]:
     """Measures how well a model explains data, and what each level costs.
 
     A number that the model does not define is None: all that need a density if the model has none, all but num_images
@@ -31,6 +38,8 @@ def summarise(model: LatentModel, values: np.ndarray, *, batch_size: int = 500, 
     - reconstruction: from the posterior means, per pixel of images in [0, 1]: mse, mae, and psnr in dB. Of vectors,
       mse and mae in their own units.
     - distortion_nats and elbo_nats: per datum, from sampled codes.
+    - features_distortion_nats: of the features that the model must explain, per datum, if there are any. It is no part
+      of elbo_nats, which stays a bound on the likelihood of the picture alone.
     - levels: for each level its number ("level"), code_size, kl_nats, kl_nats_per_dimension, share of the rate of
       all levels in [0, 1], and active_units, the number of dimensions whose posterior mean has a variance above .01
       (Reference: Burda et al. 2016, section 5.3).
@@ -39,6 +48,7 @@ def summarise(model: LatentModel, values: np.ndarray, *, batch_size: int = 500, 
     Args:
         model: any model, in train or eval mode; it is measured in eval mode and left as it was.
         values: uint8 images (N, C, H, W) or float32 vectors (N, D).
+        features: of the full-size pictures, (N, F); None: a model that reads features computes them from the values.
         batch_size: number of data at a time, from 1 up.
         seed: of the sampled codes, which are drawn batch by batch.
 
@@ -52,14 +62,18 @@ def summarise(model: LatentModel, values: np.ndarray, *, batch_size: int = 500, 
     squared = absolute = distorted = 0.0
     rate = [torch.zeros(size, dtype=torch.float64) for size in model.code_sizes]
     means: list[list[Tensor]] = []
+    unexplained: list[Tensor] = []
     with evaluating(model, seed=seed):
         for start in range(0, num, batch_size):
             x = as_input(values[start : start + batch_size], model.device)
-            codes = tuple(posterior.mean for posterior in model.infer(x))
+            of_rows = given(features, start, batch_size, model.device)
+            codes = tuple(posterior.mean for posterior in model.infer(x, **of_rows))
             error = (model.decode(codes) - x).double().flatten(1)
             squared += error.square().mean(1).sum().item()
             absolute += error.abs().mean(1).sum().item()
-            forward = model(x)
+            forward = model(x, **of_rows)
+            if forward.features_distortion is not None:
+                unexplained.append(forward.features_distortion.double().cpu())
             distorted += distortion(forward, x).double().sum().item() if has_density else 0.0
             for level, each in enumerate(rates_per_dimension(forward)):
                 rate[level] += each.double().sum(0).cpu()
@@ -86,6 +100,8 @@ def summarise(model: LatentModel, values: np.ndarray, *, batch_size: int = 500, 
         "elbo_nats": -distorted / num - total if has_density else None,
         "levels": levels,
     }
+    if unexplained:
+        summary["features_distortion_nats"] = torch.cat(unexplained).mean().item()
     if not has_density:
         summary["not_defined"] = dict.fromkeys(("distortion_nats", "elbo_nats"), model.lacks["density"])
     return summary
@@ -109,7 +125,14 @@ def _without_encoder(model: LatentModel, num: int) -> dict[str, Any]:
     }
 
 
-def ablate(model: LatentModel, values: np.ndarray, *, batch_size: int = 500, seed: int = 0) -> list[dict[str, Any]]:
+def ablate(
+    model: LatentModel,
+    values: np.ndarray,
+    *,
+    features: np.ndarray | None = None,
+    batch_size: int = 500,
+    seed: int = 0,
+) -> list[dict[str, Any]]:
     """Measures what is lost without a level: the distortion and squared error added if its code is drawn afresh.
 
     A level is replaced by its prior: its noise is drawn, and `LatentModel.place` makes the code. So if the priors of
@@ -118,6 +141,7 @@ def ablate(model: LatentModel, values: np.ndarray, *, batch_size: int = 500, see
     Args:
         model: any model, in train or eval mode; it is measured in eval mode and left as it was.
         values: uint8 images (N, C, H, W) or float32 vectors (N, D).
+        features: of the full-size pictures, (N, F); None: a model that reads features computes them from the values.
         batch_size: number of data at a time, from 1 up.
         seed: of all random draws.
 
@@ -137,7 +161,7 @@ def ablate(model: LatentModel, values: np.ndarray, *, batch_size: int = 500, see
     with evaluating(model, seed=seed):
         for start in range(0, len(values), batch_size):
             x = as_input(values[start : start + batch_size], model.device)
-            codes = model(x).codes
+            codes = model(x, **given(features, start, batch_size, model.device)).codes
             noise, fresh, before = model.noise_of(codes), model.draw_noise(len(x)), _errors(model, codes, x)
             for case, afresh in replaced.items():
                 mixed = tuple((fresh if level in afresh else noise)[level - 1] for level in levels)

@@ -1,7 +1,7 @@
 """The interface of every model, `LatentModel`, and what its forward pass returns, `ForwardPass`."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, final
 
@@ -35,6 +35,8 @@ class ForwardPass:
         conditioned_alike: whether prior and posterior of each level are conditioned on the same samples. Then their
             closed-form KL is an unbiased rate: in a flat ladder, or with top-down inference. Otherwise (a Markov
             hierarchical VAE, with bottom-up inference) rates are estimated at the sampled codes.
+        features_distortion: -log r(f|z) of the features of each datum that the model must explain besides x, (n,); None:
+            it explains x alone.
     """
 
     posteriors: tuple[CodeDistribution, ...]
@@ -42,6 +44,7 @@ class ForwardPass:
     codes: Codes
     likelihood: Distribution
     conditioned_alike: bool = True
+    features_distortion: Float[Tensor, " n"] | None = None
 
 
 class LatentModel(nn.Module, ABC):
@@ -52,30 +55,46 @@ class LatentModel(nn.Module, ABC):
         code_sizes: dimensions of every level's code, level 1 first.
         family: the family of its likelihood, from which bits per dimension follow; None: no such number.
         lacks: for each capability the model lacks, the reason. Evaluation reports it as "not defined".
+        num_features: F, the features of each picture that the model reads besides x; 0: it reads x alone.
+        network: the frozen network that gives these features, of a size of picture of its own. It is no part of the
+            weights. None: the features must be given.
     """
 
     shape: Shape
     code_sizes: tuple[int, ...]
     family: Likelihood | None = None
     lacks: Mapping[Capability, str] = {}
+    num_features: int = 0
+    network: Callable[[Tensor], Tensor] | None = None
 
     @abstractmethod
-    def forward(self, x: Float[Tensor, "n *shape"], fade: Float[Tensor, " levels"] | None = None) -> ForwardPass:
+    def forward(
+        self,
+        x: Float[Tensor, "n *shape"],
+        fade: Float[Tensor, " levels"] | None = None,
+        features: Float[Tensor, "n features"] | None = None,
+    ) -> ForwardPass:
         """Infers the posteriors of x, samples a code from each, and generates the likelihood.
 
         Args:
             x: images in [0, 1], (n, C, H, W), or vectors (n, D).
             fade: how far each level has grown, in [0, 1], level 1 first; None: all levels are fully grown.
+            features: of the full-size pictures, (n, F); only given to a model with `num_features`. None: such a model
+                computes them from x.
         """
 
     @abstractmethod
-    def infer(self, x: Float[Tensor, "n *shape"]) -> tuple[CodeDistribution, ...]:
+    def infer(
+        self, x: Float[Tensor, "n *shape"], features: Float[Tensor, "n features"] | None = None
+    ) -> tuple[CodeDistribution, ...]:
         """The posterior q(z_l|·) of every level, level 1 first.
 
         A posterior that depends on another code takes the mean of that code.
 
         Args:
             x: images in [0, 1], (n, C, H, W), or vectors (n, D).
+            features: of the full-size pictures, (n, F); only given to a model with `num_features`. None: such a model
+                computes them from x.
         """
 
     @abstractmethod
@@ -126,6 +145,24 @@ class LatentModel(nn.Module, ABC):
             codes: one tensor (n, code size) per level, level 1 first.
         """
         return self.picture_of(self.generate(codes))
+
+    @final
+    def features_of(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n features"]:
+        """The features of pictures by the frozen network, which enlarges them to its own size.
+
+        Features of the full-size pictures tell more. They are read with the data (`vlae.data.load`).
+
+        Args:
+            x: images in [0, 1], (n, C, H, W).
+
+        Raises:
+            NotDefinedError: if the model reads no features, or no network is attached.
+        """
+        if self.network is None:
+            raise NotDefinedError(
+                "the model has no network that gives features of pictures; give `features`, or open its run by vlae.load"
+            )
+        return self.network(x)
 
     @final
     def require(self, *capabilities: Capability) -> None:

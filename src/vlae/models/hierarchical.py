@@ -133,21 +133,30 @@ class HierarchicalVAE(_Hierarchy):
             _dense(below.code_size, level.dense, 2 * level.code_size, blocks) for below, level in pairwise(levels)
         )
 
-    def infer(self, x: Float[Tensor, "n *shape"]) -> tuple[NormalCode, ...]:
+    def infer(
+        self, x: Float[Tensor, "n *shape"], features: Float[Tensor, "n features"] | None = None
+    ) -> tuple[NormalCode, ...]:
         """The posteriors q(z_1|x) and q(z_l|z_{l-1}), each at the mean of the level below; level 1 first.
 
         Args:
             x: images in [0, 1], (n, C, H, W), or vectors (n, D).
+            features: not used.
         """
         return self._climb(x, draw=False)[0]
 
-    def forward(self, x: Float[Tensor, "n *shape"], fade: Float[Tensor, " levels"] | None = None) -> ForwardPass:
+    def forward(
+        self,
+        x: Float[Tensor, "n *shape"],
+        fade: Float[Tensor, " levels"] | None = None,
+        features: Float[Tensor, "n features"] | None = None,
+    ) -> ForwardPass:
         """Samples the code of every level, from level 1 upwards; its prior is given by the code above it.
 
         Args:
             x: images in [0, 1], (n, C, H, W), or vectors (n, D).
             fade: how far each level has grown, in [0, 1], level 1 first; the codes passed down are multiplied by it.
                 None: 1.
+            features: not used.
         """
         posteriors, codes = self._climb(x, draw=True)
         faded = codes if fade is None else tuple(grown * code for grown, code in zip(fade, codes, strict=True))
@@ -206,21 +215,30 @@ class LadderVAE(_Hierarchy):
             units = level.dense[-1]
             self.estimates.append(nn.Linear(units, 2 * level.code_size))
 
-    def infer(self, x: Float[Tensor, "n *shape"]) -> tuple[NormalCode, ...]:
+    def infer(
+        self, x: Float[Tensor, "n *shape"], features: Float[Tensor, "n features"] | None = None
+    ) -> tuple[NormalCode, ...]:
         """The posterior q(z_l|z_{l+1}, x) of every level, each at the mean of the level above; level 1 first.
 
         Args:
             x: images in [0, 1], (n, C, H, W), or vectors (n, D).
+            features: not used.
         """
         return self._descend(x, None, draw=False)[0]
 
-    def forward(self, x: Float[Tensor, "n *shape"], fade: Float[Tensor, " levels"] | None = None) -> ForwardPass:
+    def forward(
+        self,
+        x: Float[Tensor, "n *shape"],
+        fade: Float[Tensor, " levels"] | None = None,
+        features: Float[Tensor, "n features"] | None = None,
+    ) -> ForwardPass:
         """Estimates every code on the way up, then samples each on the way down.
 
         Args:
             x: images in [0, 1], (n, C, H, W), or vectors (n, D).
             fade: how far each level has grown, in [0, 1], level 1 first; the codes passed down are multiplied by it.
                 None: 1.
+            features: not used.
         """
         posteriors, priors, codes, bottom = self._descend(x, fade, draw=True)
         return ForwardPass(posteriors=posteriors, priors=priors, codes=codes, likelihood=self._likelihood(bottom, x))

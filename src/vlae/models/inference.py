@@ -27,6 +27,23 @@ def as_input(values: np.ndarray | Tensor, device: torch.device | None = None) ->
     return tensor.float().div_(255) if tensor.dtype == torch.uint8 else tensor.float()
 
 
+def given(
+    features: np.ndarray | Tensor | None, start: int = 0, num: int | None = None, device: torch.device | None = None
+) -> dict[str, Tensor]:
+    """The features of some rows as an argument of a model: {"features": float32 (n, F)}, or nothing if there are none.
+
+    Args:
+        features: of the full-size pictures, (N, F); None: there are none, and a model that reads features computes them.
+        start: the first row.
+        num: how many rows; None: all from there.
+        device: the device of the result; None: the CPU.
+    """
+    if features is None:
+        return {}
+    rows = features[start : None if num is None else start + num]
+    return {"features": torch.as_tensor(np.array(rows) if isinstance(rows, np.ndarray) else rows).to(device).float()}
+
+
 def check_values(x: np.ndarray | Tensor, shape: Shape) -> np.ndarray:
     """Checks that a model can take the data, and returns them as uint8 or float32 (N, *shape).
 
@@ -74,12 +91,15 @@ def evaluating(model: LatentModel, *, seed: int | None = None) -> Iterator[None]
             module.training = training
 
 
-def encode(model: LatentModel, values: np.ndarray, *, batch_size: int = BATCH) -> list[tuple[np.ndarray, np.ndarray]]:
+def encode(
+    model: LatentModel, values: np.ndarray, *, features: np.ndarray | None = None, batch_size: int = BATCH
+) -> list[tuple[np.ndarray, np.ndarray]]:
     """Mean and standard deviation of every level's posterior q(z_l | x), computed in eval mode.
 
     Args:
         model: in any mode, which it keeps.
         values: uint8 images or floats in [0, 1], (N, C, H, W); or vectors (N, D). N is at least 1.
+        features: of the full-size pictures, (N, F); None: a model that reads features computes them from the values.
         batch_size: how many data the model encodes at a time.
 
     Returns:
@@ -93,7 +113,8 @@ def encode(model: LatentModel, values: np.ndarray, *, batch_size: int = BATCH) -
     with evaluating(model):
         for start in range(0, len(values), batch_size):
             batch = as_input(values[start : start + batch_size], model.device)
-            batches.append([(q.mean.cpu().numpy(), q.stddev.cpu().numpy()) for q in model.infer(batch)])
+            posteriors = model.infer(batch, **given(features, start, batch_size, model.device))
+            batches.append([(q.mean.cpu().numpy(), q.stddev.cpu().numpy()) for q in posteriors])
     return [
         (np.concatenate([mean for mean, _ in level]), np.concatenate([stddev for _, stddev in level]))
         for level in zip(*batches, strict=True)

@@ -22,7 +22,7 @@ class VLAE(LatentModel):
     """The variational ladder autoencoder: one decoder takes a code at every level, and the prior is flat.
 
     Inference climbs from h_0 = x, standardised, with h_l = g_l(h_{l-1}). It gives q(z_l|x) from h_l; a level of moments
-    or with a head of its own reads h_{l-1}. Generation descends with z̃_l = u_l([z̃_{l+1}; v_l(z_l)]), and ends in
+    or with a head of its own reads h_{l-1}, and a content level the features of a frozen network. Generation descends with z̃_l = u_l([z̃_{l+1}; v_l(z_l)]), and ends in
     r(x|z); in a level of moments the code acts after u_l. A plain VAE is the ladder whose only code is at the top. A
     level above the highest code has no networks.
 
@@ -73,6 +73,7 @@ class VLAE(LatentModel):
             built.append(level.build(place, blocks))
             below = built[-1].shape
         self.levels: Sequence[LadderLevel] = nn.ModuleList(built)  # type: ignore[assignment]
+        self.num_features = max(level.num_features for level in built)
         self.register_buffer("mean", torch.as_tensor(mean, dtype=torch.float32))
         self.register_buffer("stddev", torch.as_tensor(stddev, dtype=torch.float32))
         self.family = likelihood
@@ -83,17 +84,22 @@ class VLAE(LatentModel):
                 if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
                     nn.init.normal_(module.weight, std=blocks.weights_stddev)
 
-    def infer(self, x: Float[Tensor, "n *shape"]) -> tuple[CodeDistribution, ...]:
+    def infer(
+        self, x: Float[Tensor, "n *shape"], features: Float[Tensor, "n features"] | None = None
+    ) -> tuple[CodeDistribution, ...]:
         """The posterior q(z_l|x) of every level, level 1 first.
 
         Args:
             x: images in [0, 1], (n, C, H, W), or vectors (n, D).
+            features: of the full-size pictures, (n, F), for a content level. None: they are computed from x.
         """
+        if self.num_features and features is None:
+            features = self.features_of(x)
         h: Tensor | None = (x - self.mean) / self.stddev
         posteriors = []
         for level in self.levels:
             assert h is not None  # only the top level may lack g_l
-            below, h = h, level.climb(h)
+            below, h = h, features if level.num_features else level.climb(h)
             posteriors.append(level.posterior(below, h))
         empty = [no_code(x.shape[0], x.device) for _ in self.code_sizes[len(self.levels) :]]
         return (*posteriors, *empty)
@@ -118,21 +124,35 @@ class VLAE(LatentModel):
             return no_code(1, self.mean.device)
         return self.levels[level - 1].prior(above, self.mean)
 
-    def forward(self, x: Float[Tensor, "n *shape"], fade: Float[Tensor, " levels"] | None = None) -> ForwardPass:
+    def forward(
+        self,
+        x: Float[Tensor, "n *shape"],
+        fade: Float[Tensor, " levels"] | None = None,
+        features: Float[Tensor, "n features"] | None = None,
+    ) -> ForwardPass:
         """Infers the posterior of every level, samples its code, and generates the likelihood.
 
         Args:
             x: images in [0, 1], (n, C, H, W), or vectors (n, D).
             fade: how far each level has grown, in [0, 1], level 1 first; v_l(z_l) is multiplied by it. None: 1.
+            features: of the full-size pictures, (n, F), for a content level. None: they are computed from x.
         """
-        posteriors = self.infer(x)
+        if self.num_features and features is None:
+            features = self.features_of(x)
+        posteriors = self.infer(x, features)
         codes = tuple(posterior.rsample() for posterior in posteriors)
         return ForwardPass(
             posteriors=posteriors,
             priors=tuple(self.prior(level, codes[level:]) for level in range(1, self.num_levels + 1)),
             codes=codes,
             likelihood=self.likelihood(self._descend(codes, fade), self.mean, self.stddev, x),
+            features_distortion=None if features is None else self._explain(codes, features),
         )
+
+    def _explain(self, codes: Codes, features: Tensor) -> Tensor | None:
+        pairs = zip(self.levels, codes, strict=False)
+        explained = [level.explain(code, features) for level, code in pairs if level.num_features]
+        return torch.stack(explained).sum(0) if explained else None
 
     def _descend(self, codes: Codes, fade: Tensor | None) -> Tensor:
         drawn: Tensor | None = None  # z̃_{l+1}, then z̃_l

@@ -28,6 +28,8 @@ class Batch(NamedTuple):
     """The class of each datum, -1 if it is unknown; None if the data have no labels."""
     rows: Int[Tensor, " n"] | None = None
     """The row number of each datum in the training data, from 0."""
+    features: Float[Tensor, "n features"] | None = None
+    """The features of each full-size picture by a frozen network; None if the data have none."""
 
 
 class Loss(NamedTuple):

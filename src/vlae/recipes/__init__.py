@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
+from vlae.recipes.content import with_content as with_content
 from vlae.recipes.lean import lean as lean
 from vlae.recipes.paper import celeba as celeba
 from vlae.recipes.paper import lsun as lsun

@@ -6,6 +6,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
+from vlae.models.inference import given
 from vlae.objectives.base import Batch
 from vlae.recipes.recipe import Training
 
@@ -27,7 +28,7 @@ class Position(Protocol):
 
 
 class Batches:
-    """An endless stream of batches of stored values, with their labels and row numbers.
+    """An endless stream of batches of stored values, with their labels, row numbers and features.
 
     Each epoch has another random order, and each process takes a part of it.
 
@@ -36,10 +37,20 @@ class Batches:
         labels: the class of each datum, int64 (N,), -1 if it is unknown; None: there are no labels.
         training: the settings, with batch size and seed.
         position: the step of the training, and the number of this process.
+        features: of each full-size picture by a frozen network, (N, F); None: there are none.
     """
 
-    def __init__(self, values: np.ndarray, labels: np.ndarray | None, training: Training, position: Position):
+    def __init__(
+        self,
+        values: np.ndarray,
+        labels: np.ndarray | None,
+        training: Training,
+        position: Position,
+        *,
+        features: np.ndarray | None = None,
+    ):
         self.values, self.labels, self.training, self.position = values, labels, training, position
+        self.features = features
 
     def __iter__(self) -> Iterator[Batch]:
         world = self.position.world_size
@@ -57,5 +68,6 @@ class Batches:
                     x=torch.from_numpy(self.values[rows]),
                     labels=None if self.labels is None else torch.from_numpy(np.asarray(self.labels[rows], np.int64)),
                     rows=torch.from_numpy(rows),
+                    **given(None if self.features is None else self.features[rows]),
                 )
                 step += 1

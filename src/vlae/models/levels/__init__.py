@@ -7,6 +7,7 @@ A kind of level is a pair of classes in a file of its own.
 | abstract | `LevelSettings` | `LadderLevel` |
 | plain | `Level` | `PlainNetworks` |
 | owns the moments of the map below | `MomentsLevel` | `MomentsNetworks` |
+| reads a frozen network's features | `ContentLevel` | `ContentNetworks` |
 """
 
 from vlae.models.levels.base import Description as Description
@@ -14,6 +15,8 @@ from vlae.models.levels.base import GaussianHead as GaussianHead
 from vlae.models.levels.base import LadderLevel as LadderLevel
 from vlae.models.levels.base import LevelSettings as LevelSettings
 from vlae.models.levels.base import Place as Place
+from vlae.models.levels.content import ContentLevel as ContentLevel
+from vlae.models.levels.content import ContentNetworks as ContentNetworks
 from vlae.models.levels.moments import MomentsLevel as MomentsLevel
 from vlae.models.levels.moments import MomentsNetworks as MomentsNetworks
 from vlae.models.levels.plain import Level as Level

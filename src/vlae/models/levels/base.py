@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -76,10 +77,12 @@ class LadderLevel(nn.Module, ABC):
     Attributes:
         code_size: dimensions of the code z_l.
         shape: shape of h_l, and of z̃_{l+1}.
+        num_features: F, if a frozen network takes the place of g_l, and its features (n, F) that of h_l; 0: none does.
     """
 
     code_size: int
     shape: Shape
+    num_features: int = 0
 
     @abstractmethod
     def climb(self, below: Float[Tensor, "n *below"]) -> Float[Tensor, "n *here"] | None:
@@ -115,6 +118,15 @@ class LadderLevel(nn.Module, ABC):
         Returns:
             z̃_l, (n, *drawn); or None if the code acts only through the prior of the level below (a class label).
         """
+
+    def explain(self, code: Float[Tensor, "n size"], here: Float[Tensor, "n features"]) -> Float[Tensor, " n"]:
+        """The distortion -log r(h_l|z_l) of each datum, in nats: 0, unless the level must explain features.
+
+        Args:
+            code: z_l, (n, code size).
+            here: h_l, the features of the frozen network, (n, F).
+        """
+        return torch.zeros(code.shape[0], device=code.device)
 
     def prior(self, above: tuple[Float[Tensor, "n _"], ...], like: Tensor) -> CodeDistribution:
         """The prior p(z_l|z_{l+1}, …, z_L): N(0, I) of batch shape (1, code size). A subclass may use the codes above.

@@ -1,0 +1,159 @@
+"""Features of full-size pictures by a frozen network: computed once, and kept in the cache beside the pictures."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import track
+
+from vlae.data.arrays import read_array
+from vlae.data.cache import new_array, new_file
+from vlae.data.images import Images
+from vlae.data.pixels import Frame, array_pictures, fit_picture, for_each
+from vlae.data.readers import check_unchanged, identify
+from vlae.data.source import Array, DataError, EncodedPictures, ReadSettings, SourceData
+from vlae.nn.pretrained import FeatureNetwork
+
+BATCH = 32
+"""Pictures that go through the network together."""
+
+
+def add_features(
+    whole: Images,
+    rows: Array,
+    source: str | Path | Array | Images,
+    settings: ReadSettings,
+    network: FeatureNetwork,
+    progress: bool,
+) -> Images:
+    """Add to images what a network says of their full-size pictures.
+
+    Each picture is taken from the source again, cut to the same square, and resized to the network's side. So what is
+    lost in the smaller images is not lost here. A source in the cache has its features there too; all its rows are
+    computed at once. Of other sources only some rows are.
+
+    Args:
+        whole: all images of the source.
+        rows: the numbers of the rows that are needed.
+        source: what was read, as `load` takes it.
+        settings: how it was read.
+        network: the network.
+        progress: whether to show a progress bar, and to say on the error output what is computed.
+
+    Returns:
+        The images, with float16 features (N, F); those of other rows may be missing (0).
+
+    Raises:
+        DataError: if the images are vectors, or the network's outputs do not fit, or a picture cannot be read again.
+        FileNotFoundError: if the network is no longer there.
+    """
+    if whole.features is not None and whole.features_from == network.sha256:
+        return whole
+    if whole.is_vectors:
+        raise DataError(f"{whole.source}: these are vectors; features of a network are for pictures")
+    if whole.cache is None or not isinstance(source, str | Path):
+        pictures, crop = _full_size(whole, source, settings)
+        computed = _compute(whole, rows, pictures, crop, network, progress)
+        features = np.zeros((len(whole), computed.shape[1]), np.float16)
+        features[rows] = computed
+        return replace(whole, features=features, features_from=network.sha256)
+    file = whole.cache / f"features-{network.sha256[:32]}-{network.side or 'own'}.npy"
+    features = _cached(file, len(whole))
+    if features is None:
+        fingerprint = identify(source, settings)[0]
+        pictures, crop = _full_size(whole, source, settings)
+        computed = _compute(whole, np.arange(len(whole)), pictures, crop, network, progress)
+        check_unchanged(source, settings, fingerprint)
+        with new_file(file) as unfinished:
+            new_array(unfinished, computed.shape, computed.dtype)[:] = computed
+        features = np.load(file, mmap_mode="r")
+    return replace(whole, features=features, features_from=network.sha256)
+
+
+def _cached(file: Path, num: int) -> Array | None:
+    """Open features that were computed before; None if they are absent or damaged."""
+    try:
+        features: Array = np.load(file, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    fits = features.ndim == 2 and len(features) == num and features.dtype == np.float16
+    return features if fits else None
+
+
+def _full_size(
+    whole: Images, source: str | Path | Array | Images, settings: ReadSettings
+) -> tuple[Callable[[int], Any], int | None]:
+    """The full-size picture of each row as a function of its number, and the crop of this source."""
+    if isinstance(source, Images):
+        return array_pictures(source.values).open, settings.crop
+    if isinstance(source, np.ndarray):
+        values = read_array(source, layout=settings.layout, what=whole.source)
+        return array_pictures(values).open, settings.crop
+    data = identify(source, settings)[1]()
+    pictures = data.values if isinstance(data.values, EncodedPictures) else array_pictures(data.values)
+    good = _rows_that_are_read(whole, data)
+    return lambda i: pictures.open(int(good[i])), settings.crop or data.crop
+
+
+def _rows_that_are_read(whole: Images, data: SourceData) -> Array:
+    """The row of the source that each image is: all but those that could not be read."""
+    names = data.names or tuple(f"row {i}" for i in range(len(data)))
+    skipped = {name for name, _ in whole.skipped} - {name for name, _ in data.skipped}
+    good = np.array([i for i, name in enumerate(names) if name not in skipped], np.int64)
+    if len(good) != len(whole):
+        raise DataError(f"{whole.source}: changed while it was being read; run this again when it no longer does")
+    return good
+
+
+def _compute(
+    whole: Images,
+    rows: Array,
+    pictures: Callable[[int], Any],
+    crop: int | None,
+    network: FeatureNetwork,
+    progress: bool,
+) -> Array:
+    """Compute the features of some rows: float16 (n, F)."""
+    _, height, width = whole.shape
+    frame = Frame(shape=(network.channels, network.side or height, network.side or width), crop=crop)
+
+    def fit(i: int) -> Array:
+        with pictures(i) as image:
+            return fit_picture(image, frame, f"{whole.source}, {_name(whole, i)}")
+
+    console = Console(stderr=True)
+    shown = progress and console.is_terminal
+    if progress and not shown:
+        print(f"{network.short_name} looks at {len(rows)} full-size pictures", file=sys.stderr, flush=True)
+    starts = range(0, len(rows), BATCH)
+    batches = []
+    for start in track(starts, "Features", console=console, disable=not shown):
+        chosen = [int(i) for i in rows[start : start + BATCH]]
+        fitted, broken = for_each(fit, chosen, "", False)
+        if broken:
+            first = min(broken)
+            raise DataError(f"{whole.source}, {_name(whole, first)}: cannot be read again ({broken[first]})")
+        batches.append(_features(np.stack([fitted[i] for i in chosen]), network))
+    return np.concatenate(batches)
+
+
+def _features(pictures: Array, network: FeatureNetwork) -> Array:
+    try:
+        features = network(torch.from_numpy(pictures).float().div_(255)).numpy()
+    except ValueError as error:
+        raise DataError(str(error)) from error
+    if np.abs(features).max() > np.finfo(np.float16).max:
+        raise DataError(
+            f"{network.short_name} gives numbers up to {np.abs(features).max():.3g}; features are kept in 16 bits, up to "
+            "65,504: let the network divide them"
+        )
+    return features.astype(np.float16)
+
+
+def _name(images: Images, i: int) -> str:
+    return f"row {i}" if images.names is None else images.names[i]

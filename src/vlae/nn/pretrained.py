@@ -1,0 +1,280 @@
+"""Frozen networks that were trained elsewhere: from a file, from timm, or from the Hugging Face hub.
+
+A network turns pictures into features. Nothing here is trained, and no weight of it is stored in a run.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from vlae.errors import MissingExtraError
+
+KINDS = "a .pt (TorchScript), .pt2 (torch.export) or .onnx file, timm:NAME, or hf:USER/NAME"
+"""The networks that can be opened, in words."""
+
+
+class Opened(NamedTuple):
+    """A network that is open."""
+
+    run: Callable[[Tensor], np.ndarray]
+    """From float32 pictures (n, C, H, W) in [0, 1] to outputs (n, ...)."""
+    channels: int | None
+    """The channels that it takes; None: it does not say."""
+    side: int | None
+    """The side in pixels that it takes; None: it does not say."""
+    sha256: str
+    """SHA-256 of its file, or of its weights."""
+
+
+class FeatureNetwork:
+    """A frozen network that gives features of pictures. It may be opened later, when it is first needed.
+
+    Args:
+        name: the path, timm:NAME or hf:USER/NAME.
+        sha256: SHA-256 of its file, or of its weights.
+        side: the side in pixels to which pictures are resized; None: they keep their size.
+        find: opens the network; it is called at most once.
+    """
+
+    def __init__(self, name: str, *, sha256: str, side: int | None, find: Callable[[], Opened]):
+        self.name, self.sha256, self.side, self._find = name, sha256, side, find
+        self._opened: Opened | None = None
+
+    def __deepcopy__(self, memo: Mapping[int, Any]) -> "FeatureNetwork":
+        """Itself, because a copy of a model reads the same frozen network."""
+        return self
+
+    def __call__(self, x: Float[Tensor, "n channels height width"]) -> Float[Tensor, "n features"]:
+        """The features of pictures: one vector of each.
+
+        Args:
+            x: pictures in [0, 1], (n, C, H, W) of any size, with 1 to 4 channels.
+
+        Raises:
+            ValueError: if the network does not take such pictures, or does not give one vector of each.
+            FileNotFoundError: if the network is no longer there.
+        """
+        outputs = self.outputs(x)
+        if outputs.ndim != 2 or not outputs.shape[1]:
+            raise ValueError(
+                f"{self.short_name} gives outputs of shape {outputs.shape} for {len(x)} pictures; features are one "
+                f"vector of each, (n, F): let the network end in a mean over its map, or in its flattened outputs"
+            )
+        return torch.from_numpy(outputs.astype(np.float32)).to(x.device)
+
+    def outputs(self, x: Float[Tensor, "n channels height width"]) -> np.ndarray:
+        """The outputs of the network, (n, ...), in any shape that it gives.
+
+        Args:
+            x: pictures in [0, 1], (n, C, H, W) of any size, with 1 to 4 channels.
+
+        Raises:
+            ValueError: if the network does not take such pictures, or gives no row of finite numbers of each.
+            FileNotFoundError: if the network is no longer there.
+        """
+        opened = self.open()
+        x = in_channels(x.detach().cpu().float(), opened.channels)
+        if self.side and x.shape[2:] != (self.side, self.side):
+            x = interpolate(x, (self.side, self.side), mode="bilinear", antialias=True, align_corners=False)
+        try:
+            outputs = opened.run(x.contiguous())
+        except Exception as error:
+            takes = f"(n, {opened.channels or 'C'}, {self.side or 'H'}, {self.side or 'W'})"
+            reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+            raise ValueError(
+                f"{self.short_name} does not take pictures {tuple(x.shape)} ({reason}); it must take float32 {takes} "
+                "in [0, 1]: give the side it needs, or another network"
+            ) from error
+        if outputs.shape[:1] != (len(x),) or not np.isfinite(outputs).all():
+            raise ValueError(
+                f"{self.short_name} gives {outputs.shape} of {len(x)} pictures; it must give a row of finite numbers "
+                "each"
+            )
+        return outputs
+
+    @property
+    def short_name(self) -> str:
+        """The name without the folder of its file."""
+        return self.name if is_name(self.name) else Path(self.name).name
+
+    @property
+    def channels(self) -> int:
+        """The channels of the pictures that it takes: 1 if it says so, else 3."""
+        return self.open().channels or 3
+
+    def open(self) -> Opened:
+        """The network, opened if it was not.
+
+        Raises:
+            FileNotFoundError: if it is no longer there.
+        """
+        if self._opened is None:
+            self._opened = self._find()
+        return self._opened
+
+
+def open_network(name: str | Path, *, side: int | None = None) -> FeatureNetwork:
+    """Opens a network: from a file, from timm, or from the Hugging Face hub.
+
+    A file takes pictures in [0, 1], float32 (n, C, H, W); what else it needs, such as the normalisation of ImageNet, is
+    part of the network. The networks of timm and of the hub bring their own normalisation and side.
+
+    Only open files that you trust: a TorchScript file can run code.
+
+    Args:
+        name: a .pt (TorchScript), .pt2 (torch.export) or .onnx file; "timm:NAME"; or "hf:USER/NAME".
+        side: the side in pixels to which pictures are resized; None: as the network says, or not at all.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it cannot be opened.
+        MissingExtraError: if a package is missing that opens it.
+    """
+    text = str(name)
+    if side is not None and side < 1:
+        raise ValueError(f"the side of the network's pictures is {side}; give a number of pixels from 1 up")
+    if not is_name(text):
+        if not Path(name).is_file():
+            raise FileNotFoundError(f"there is no file {name}; give a network as .pt, .pt2 or .onnx, or as {KINDS}")
+        text = str(Path(name).resolve())
+    opened = _opened(text)
+    network = FeatureNetwork(text, sha256=opened.sha256, side=side or opened.side, find=lambda: opened)
+    network.open()
+    return network
+
+
+def is_name(name: str) -> bool:
+    """Whether a network is named, timm:NAME or hf:USER/NAME; otherwise it is a file.
+
+    Args:
+        name: the path or name.
+    """
+    return name.startswith(("timm:", "hf:"))
+
+
+def _opened(name: str) -> Opened:
+    kind, _, of_kind = name.partition(":")
+    try:
+        if kind == "timm":
+            return _timm(of_kind)
+        if kind == "hf":
+            return _huggingface(of_kind)
+        path = Path(name)
+        if path.suffix not in (".onnx", ".pt2", ".pt"):
+            raise ValueError(f"{path}: a network is {KINDS}")
+        digest = _hash_file(path)
+        if path.suffix == ".onnx":
+            return _onnx(path, digest)
+        if path.suffix == ".pt2":
+            exported: Any = torch.export.load(path).module()
+            return Opened(_runner(exported), None, None, digest)
+        return Opened(_runner(torch.jit.load(path, map_location="cpu").eval()), None, None, digest)
+    except MissingExtraError:
+        raise
+    except Exception as error:
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        if "a network is" in reason[0]:
+            raise
+        raise ValueError(f"{name} cannot be opened ({reason[0]}); check its name, or save the network again") from error
+
+
+def _runner(module: Any) -> Callable[[Tensor], np.ndarray]:
+    def run(x: Tensor) -> np.ndarray:
+        with torch.inference_mode():
+            output = module(x)
+        return np.asarray((output[0] if isinstance(output, (tuple, list)) else output).numpy())
+
+    return run
+
+
+def _onnx(path: Path, digest: str) -> Opened:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise MissingExtraError(
+            'an .onnx network needs onnxruntime, which is not installed: pip install "vlae[export]"'
+        ) from error
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    first = session.get_inputs()[0]
+    declared = first.shape[1:3] if len(first.shape) == 4 else (None, None)
+    channels, side = (size if isinstance(size, int) else None for size in declared)
+    return Opened(lambda x: np.asarray(session.run(None, {first.name: x.numpy()})[0]), channels, side, digest)
+
+
+def _timm(name: str) -> Opened:
+    try:
+        import timm
+    except ImportError as error:
+        raise MissingExtraError(
+            f'timm:{name} needs timm, which is not installed: pip install "vlae[features]"'
+        ) from error
+    model = timm.create_model(name, pretrained=True, num_classes=0).eval()
+    settings = timm.data.resolve_model_data_config(model)
+    channels, side, _ = settings["input_size"]
+    return _normalised(model, model, settings["mean"], settings["std"], channels, side)
+
+
+def _huggingface(name: str) -> Opened:
+    try:
+        from transformers import AutoImageProcessor, AutoModel
+    except ImportError as error:
+        raise MissingExtraError(
+            f'hf:{name} needs transformers, which is not installed: pip install "vlae[features]"'
+        ) from error
+    model = AutoModel.from_pretrained(name, use_safetensors=True).eval()
+    processor = AutoImageProcessor.from_pretrained(name)
+    size = getattr(processor, "crop_size", None) or processor.size
+    side = size.get("height") or size["shortest_edge"]
+
+    def pooled(x: Tensor) -> Tensor:
+        output = model(pixel_values=x).pooler_output
+        if output is None:
+            raise ValueError("it has no pooled output; choose a network for images that has one")
+        return output.flatten(1)  # type: ignore[no-any-return]
+
+    return _normalised(pooled, model, processor.image_mean, processor.image_std, 3, side)
+
+
+def _normalised(
+    run: Callable[[Tensor], Tensor], model: torch.nn.Module, mean: Any, stddev: Any, channels: int, side: int
+) -> Opened:
+    """A network behind its own normalisation, (x - mean) / stddev of each channel."""
+    shift, scale = (torch.tensor(values, dtype=torch.float32)[:, None, None] for values in (mean, stddev))
+    return Opened(_runner(lambda x: run((x - shift) / scale)), channels, side, _hash_weights(model))
+
+
+def _hash_file(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _hash_weights(model: torch.nn.Module) -> str:
+    """SHA-256 of the names, types, shapes and values of all tensors of a network."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def in_channels(x: Tensor, channels: int | None) -> Tensor:
+    """Pictures in grey or colour, as a network takes them; None: colour stays colour, and grey grey, without alpha.
+
+    Args:
+        x: pictures, (n, C, H, W), with 1 to 4 channels.
+        channels: 1 or 3; None: as they are, without alpha.
+    """
+    x = x[:, : {2: 1, 4: 3}.get(x.shape[1], x.shape[1])]
+    if channels == 3 and x.shape[1] == 1:
+        return x.expand(-1, 3, -1, -1)
+    return x.mean(1, keepdim=True) if channels == 1 and x.shape[1] == 3 else x
