@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec
@@ -18,6 +19,7 @@ from vlae.evaluation.complexity import ProbeScores
 from vlae.evaluation.factors import subset
 from vlae.evaluation.feature_spaces import network
 from vlae.models.base import LatentModel
+from vlae.nn.components import PrincipalComponents
 from vlae.report import page
 from vlae.runs.layout import EVALUATION
 from vlae.runs.run import Run
@@ -74,10 +76,10 @@ def evaluate(
             out, probes are fitted and scored on all data of the run, each datum by probes fitted to others.
         complexity: the result of `vlae.evaluation.complexity.complexity_of` for data of this kind. None: it is
             measured.
-        features: a network in whose outputs pictures are compared, as a .pt, .pt2 or .onnx file
-            (`vlae.evaluation.feature_spaces.network`). None: 32 principal components of the pixels.
-        features_side: the side in pixels to which pictures are resized for that network; None: as an ONNX file
-            declares, or not at all.
+        features: a network in whose outputs pictures are compared: a .pt, .pt2 or .onnx file, "timm:NAME" or
+            "hf:USER/NAME" (`vlae.evaluation.feature_spaces.network`). None: 32 principal components of the pixels.
+        features_side: the side in pixels to which pictures are resized for that network; None: as it declares, or not
+            at all.
         importance_samples: samples per datum in the bound on the log-likelihood, from 1 up; 0: no such bound.
         beside: other runs, with the same recipe and other seeds, for UDR.
         seed: seed of codes, splits and probes.
@@ -101,8 +103,7 @@ def evaluate(
     images, probed = measured_on(run, images, seed=seed)
     others = []
     if beside and images.shape == run.recipe.shape:
-        values = np.ascontiguousarray(probed.values)
-        others = [np.concatenate(other.encode(values), axis=1) for other in beside]
+        others = [np.concatenate(other.encode(probed), axis=1) for other in beside]
     result = measures.evaluate(
         run.model,
         images,
@@ -132,6 +133,8 @@ def measured_on(run: Run, images: Images | None = None, *, seed: int = 0) -> tup
     Raises:
         DataError: if the data the run was trained on cannot be read again.
     """
+    if images is not None and run.features_of(images) is None:
+        images = replace(images, features=None, features_from=None)  # those of another network
     chosen = subset(run.part("test") if images is None else images, seed)
     few = images is None and len(chosen) < ENOUGH
     return chosen, subset(run.part("all"), seed) if few else chosen
@@ -147,7 +150,12 @@ def untrained(run: Run, seed: int = 0) -> LatentModel:
     recipe, state = run.recipe, run.model.state_dict()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return recipes.build(recipe, mean=state.get("mean"), stddev=state.get("stddev")).to(run.model.device)
+        model = recipes.build(recipe, mean=state.get("mean"), stddev=state.get("stddev"))
+    for own, trained in zip(model.modules(), run.model.modules(), strict=True):
+        if isinstance(own, PrincipalComponents):  # a property of the data, like their mean
+            own.load_state_dict(trained.state_dict())
+    model.network = run.network
+    return model.to(run.model.device)
 
 
 def keep_evaluation(run: Run, result: Mapping[str, Any]) -> None:

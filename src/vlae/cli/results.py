@@ -53,7 +53,7 @@ def evaluate(
     split: Literal["train", "test", "all"] = "test",
     reading: Reading = Reading(),
     limit: int | None = None,
-    features: Path | None = None,
+    features: str | None = None,
     features_side: int | None = None,
     importance_samples: int = 0,
     beside: list[Path] | None = None,
@@ -71,7 +71,8 @@ def evaluate(
         reading: How to read the source.
         limit: Use at most this many images, chosen at random; by default at most 5,000.
         features: A network in whose outputs pictures are compared: a .pt (TorchScript), .pt2 (torch.export) or .onnx
-            file that takes images in [0, 1]. Open only files that you trust. By default, principal components.
+            file that takes images in [0, 1], timm:NAME or hf:USER/NAME. Open only files that you trust. By default,
+            principal components.
         features_side: Side in pixels to which pictures are resized for that network.
         importance_samples: Samples per image for the importance-weighted bound on the log-likelihood; 0: no bound.
         beside: A run of the same recipe with another seed, to compute UDR. Repeat for several runs.
@@ -90,7 +91,7 @@ def evaluate(
     trained = load(run)
     images = None
     if source is not None:
-        images = load_data(source, split=split, limit=limit, progress=True, **vars(reading))
+        images = load_data(source, split=split, limit=limit, progress=True, features=trained.network, **vars(reading))
     elif limit or split != "test" or reading != Reading():
         raise ValueError("split, limit and how data is read go with a source; give one, or leave them out")
     others = [load(other) for other in beside or ()]

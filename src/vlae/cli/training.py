@@ -38,6 +38,8 @@ def train(
     deep_heads: Annotated[bool, Parameter(negative=())] = False,
     reading: Reading = Reading(),
     limit: int | None = None,
+    features: str | None = None,
+    features_side: int | None = None,
     steps: int | None = None,
     minutes: float | None = None,
     batch_size: int | None = None,
@@ -67,6 +69,10 @@ def train(
         deep_heads: For mnist, svhn, celeba and lsun: heads that re-encode the level below, like the authors' code.
         reading: How to read the source.
         limit: Train on at most this many images, chosen at random; by default all.
+        features: A frozen network, trained elsewhere. A level on top reads and explains its features of the full-size
+            pictures: a .pt (TorchScript), .pt2 (torch.export) or .onnx file, timm:NAME or hf:USER/NAME. Open only files
+            that you trust. By default there is no such level.
+        features_side: Side in pixels to which full-size pictures are resized for that network; by default as it says.
         steps: Number of optimiser steps; by default the recipe's own.
         minutes: Stop after this many minutes of training, even if steps are left; by default no limit.
         batch_size: Images per step and device; by default the recipe's own.
@@ -117,6 +123,8 @@ def train(
         deep_heads=deep_heads,
         **vars(reading),
         limit=limit,
+        features=features,
+        features_side=features_side,
         resume=resume,
         accelerator=accelerator,
         devices=int(devices) if devices.isdigit() else devices,

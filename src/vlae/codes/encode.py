@@ -22,7 +22,7 @@ from vlae.data.source import ReadSettings
 from vlae.evaluation.rates import rates_of
 from vlae.models.base import LatentModel
 from vlae.models.distributions import CodeDistribution
-from vlae.models.inference import as_input
+from vlae.models.inference import as_input, given
 from vlae.runs import Run
 from vlae.shapes import is_image, level_column
 
@@ -186,7 +186,10 @@ def _write_parts(
             if part.exists():
                 advance(len(rows))
             else:
-                columns = {**_source_columns(rows, start), **encoder.columns(rows.values, number, advance)}
+                columns = {
+                    **_source_columns(rows, start),
+                    **encoder.columns(rows.values, number, advance, features=rows.features),
+                }
                 if writing_part is not None:
                     writing_part.result()
                 writing_part = writer.submit(write, part, columns)
@@ -234,7 +237,12 @@ class Encoder:
         self.batch_size = min(256, max(16, 2**20 // prod(model.shape[1:]))) if is_image(model.shape) else 1024
 
     def columns(
-        self, values: np.ndarray, number: int = 0, advance: Callable[[int], None] | None = None
+        self,
+        values: np.ndarray,
+        number: int = 0,
+        advance: Callable[[int], None] | None = None,
+        *,
+        features: np.ndarray | None = None,
     ) -> dict[str, np.ndarray]:
         """Compute codes, KL in nats, and reconstruction error.
 
@@ -242,6 +250,8 @@ class Encoder:
             values: uint8 (n, C, H, W) images, 0 to 255, or float32 (n, D) vectors.
             number: the number of this part, 0 or more. Each part has draws of its own.
             advance: a function that is called with the size of each batch when it is done.
+            features: of the full-size pictures, (n, F). None: a model that reads features computes them from the
+                values.
 
         Returns:
             The columns by name: float32 (n,), or (n, code size).
@@ -252,7 +262,7 @@ class Encoder:
             for start in range(0, len(values), self.batch_size):
                 x = as_input(values[start : start + self.batch_size], self.model.device)
                 x = x.contiguous(memory_format=torch.channels_last) if is_image(self.model.shape) else x
-                batches.append(self.model.infer(x))
+                batches.append(self.model.infer(x, **given(features, start, self.batch_size, self.model.device)))
                 if self.reconstruction:
                     decoded = self.model.decode(tuple(q.mean for q in batches[-1]))
                     errors.append((decoded - x).square().flatten(1).mean(1))

@@ -81,8 +81,12 @@ def mix(run: Run, examples: Mapping[int | tuple[int, ...], Example], *, base: Ex
     images = [*examples.values(), *([] if base is None else [base])]
     if not images:
         raise ValueError("no example is given; give at least the image of one level, as {1: 'a.png'}")
-    values = [_values(run, image) for image in images]
-    noises = [run.noise_of(value) for value in values]
+    examples_read = [run.read(image) if isinstance(image, str | Path) else image for image in images]
+    noises = [run.noise_of(example) for example in examples_read]
+    values = [
+        check_values(example if isinstance(example, np.ndarray) else example.values, run.recipe.shape)
+        for example in examples_read
+    ]
     image_of_level = {level: chosen.get(level, len(images) - 1) for level in range(1, run.model.num_levels + 1)}
     codes = _codes(run, tuple(noises[source][level - 1] for level, source in image_of_level.items()))
     sources = [
@@ -103,11 +107,6 @@ def _chosen(run: Run, groups: Sequence[int | tuple[int, ...]]) -> dict[int, int]
                 raise ValueError(f"level {level} is given twice; give each level once")
             chosen[level] = i
     return chosen
-
-
-def _values(run: Run, image: Example) -> np.ndarray:
-    values = image if isinstance(image, np.ndarray) else run.read(image).values
-    return check_values(values, run.recipe.shape)
 
 
 def _codes(run: Run, noise: Codes) -> tuple[np.ndarray, ...]:

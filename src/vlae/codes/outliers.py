@@ -15,7 +15,7 @@ from vlae.evaluation.rates import elbos_of
 from vlae.figures import canvas
 from vlae.figures.panels import rows as rows_of_data
 from vlae.models.base import LatentModel
-from vlae.models.inference import as_input, evaluating
+from vlae.models.inference import as_input, evaluating, given
 from vlae.runs import Run
 from vlae.shapes import level_column
 from vlae.text_table import columns
@@ -133,21 +133,21 @@ def find_outliers(run: Run, images: Images, *, level: int | None = None, seed: i
     levels = run.recipe.levels_with_code
     if level is not None and level not in levels:
         raise ValueError(f"level {level} has no code; choose one of {', '.join(map(str, levels))}")
-    codes, new_codes, elbos = _encode_twice(run.model, images.values, seed)
+    codes, new_codes, elbos = _encode_twice(run.model, images.values, run.features_of(images), seed)
     chosen = levels if level is None else (level,)
     scores = {level_column(k): _distances(codes[k - 1], new_codes[k - 1], seed) for k in chosen}
     return Outliers(images=images, scores={**scores, WHOLE: -elbos})
 
 
 def _encode_twice(
-    model: LatentModel, values: np.ndarray, seed: int
+    model: LatentModel, values: np.ndarray, features: np.ndarray | None, seed: int
 ) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray]:
     """Return the codes of each level, for the data and for their reconstructions, and the evidence lower bounds."""
     codes, new_codes, elbos = [], [], []
     with evaluating(model):
         for start in range(0, len(values), BATCH):
             x = as_input(np.ascontiguousarray(values[start : start + BATCH]), model.device)
-            posteriors = model.infer(x)
+            posteriors = model.infer(x, **given(features, start, BATCH, model.device))
             means = tuple(q.mean for q in posteriors)
             codes.append(means)
             new_codes.append(tuple(q.mean for q in model.infer(model.decode(means))))

@@ -63,16 +63,16 @@ def add_features(
         features[rows] = computed
         return replace(whole, features=features, features_from=network.sha256)
     file = whole.cache / f"features-{network.sha256[:32]}-{network.side or 'own'}.npy"
-    features = _cached(file, len(whole))
-    if features is None:
+    cached = _cached(file, len(whole))
+    if cached is None:
         fingerprint = identify(source, settings)[0]
         pictures, crop = _full_size(whole, source, settings)
         computed = _compute(whole, np.arange(len(whole)), pictures, crop, network, progress)
         check_unchanged(source, settings, fingerprint)
         with new_file(file) as unfinished:
             new_array(unfinished, computed.shape, computed.dtype)[:] = computed
-        features = np.load(file, mmap_mode="r")
-    return replace(whole, features=features, features_from=network.sha256)
+        cached = np.load(file, mmap_mode="r")
+    return replace(whole, features=cached, features_from=network.sha256)
 
 
 def _cached(file: Path, num: int) -> Array | None:
@@ -149,8 +149,8 @@ def _features(pictures: Array, network: FeatureNetwork) -> Array:
         raise DataError(str(error)) from error
     if np.abs(features).max() > np.finfo(np.float16).max:
         raise DataError(
-            f"{network.short_name} gives numbers up to {np.abs(features).max():.3g}; features are kept in 16 bits, up to "
-            "65,504: let the network divide them"
+            f"{network.short_name} gives numbers up to {np.abs(features).max():.3g}; features are kept in 16 bits, "
+            "up to 65,504: let the network divide them"
         )
     return features.astype(np.float16)
 

@@ -86,7 +86,7 @@ class Images:
         return self._with_rows(self.values[chosen], chosen)
 
     def _with_rows(self, values: Array, rows: slice | Array) -> Self:
-        """Replace the values by those of some rows, and select the labels, factors, names and features of these rows."""
+        """Replace the values by those of some rows, and select what is known of these rows."""
         positions = np.arange(len(self))[rows]
         return replace(
             self,

@@ -5,7 +5,10 @@ remembered in the cache, by their SHA-256. $VLAE_FEATURES gives a network at ano
 """
 
 import os
+import re
 from collections.abc import Mapping
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ GIVEN = "VLAE_FEATURES"
 """The environment variable that gives the place of a network."""
 
 MAX_NAME = 4096  # bytes of a remembered path or name
+MAX_NETWORK_SIDE = 4096  # pixels
 
 
 def remembered(network: FeatureNetwork) -> dict[str, Any]:
@@ -29,12 +33,10 @@ def remembered(network: FeatureNetwork) -> dict[str, Any]:
         The entries network (the path or name), sha256 and side.
     """
     file = _file(network.sha256)
-    try:
+    with suppress(OSError):  # without a cache, $VLAE_FEATURES tells the place
         file.parent.mkdir(parents=True, exist_ok=True)
         with replacing(file) as unfinished:
             unfinished.write_text(network.name, encoding="utf-8")
-    except OSError:
-        pass  # without a cache, $VLAE_FEATURES tells the place
     return {"network": network.name, "sha256": network.sha256, "side": network.side}
 
 
@@ -48,10 +50,11 @@ def recalled(record: Mapping[str, Any]) -> FeatureNetwork:
         ValueError: if the record is not complete.
     """
     name, sha256, side = (record.get(entry) for entry in ("network", "sha256", "side"))
-    whole = isinstance(sha256, str) and len(sha256) == 64 and sha256.isalnum()
-    if not isinstance(name, str) or not whole or not (side is None or (isinstance(side, int) and 0 < side <= 4096)):
+    named = isinstance(name, str) and isinstance(sha256, str) and re.fullmatch("[0-9a-f]{64}", sha256)
+    if not named or not (side is None or (type(side) is int and 0 < side <= MAX_NETWORK_SIDE)):
         raise ValueError("it does not describe the network of its features: network, sha256 and side")
-    return FeatureNetwork(name, sha256=sha256, side=side, find=lambda: _find(name, sha256))
+    name, sha256 = str(name), str(sha256)
+    return FeatureNetwork(name, sha256=sha256, side=side, find=partial(_find, name, sha256))
 
 
 def _find(name: str, sha256: str) -> Opened:

@@ -96,7 +96,8 @@ def tell(
     if untrained is None:
         not_defined |= {f"{name}_untrained": "no untrained model is given" for name in SCORES}
     else:
-        rivals["untrained"] = [mean for mean, _ in encode(untrained, np.ascontiguousarray(images.values))]
+        values = np.ascontiguousarray(images.values)
+        rivals["untrained"] = [mean for mean, _ in encode(untrained, values, features=images.features)]
     for what, of_rival in rivals.items():
         if of_rival is None:
             reason = f"{sum(model.code_sizes)} dimensions are more than the data have components"

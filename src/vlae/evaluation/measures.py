@@ -16,7 +16,7 @@ from vlae.evaluation.protocol import protocol
 from vlae.evaluation.rates import MAX_ABLATED, ablate, summarise
 from vlae.evaluation.reasons import attempt
 from vlae.models.base import LatentModel
-from vlae.models.inference import as_input, encode, evaluating
+from vlae.models.inference import as_input, encode, evaluating, given
 from vlae.objectives.bounds import log_likelihood
 from vlae.shapes import is_image
 
@@ -96,7 +96,7 @@ def evaluate(
     say("what every level costs")
     values = np.ascontiguousarray(images.values)
     _check_range(model, values, images.source)
-    result = summarise(model, values, seed=seed)
+    result = summarise(model, values, features=images.features, seed=seed)
     not_defined: dict[str, str] = result.pop("not_defined", {})
     for level in result["levels"]:
         level |= {"without_it": None, "kept_upwards": None, "statistics": {}, "factors": {}, "standard_errors": {}}
@@ -106,14 +106,16 @@ def evaluate(
         result |= {name: None, **{f"{name}_{what}": None for what in ("interval", "untrained", "components")}}
     result["not_defined"] = not_defined
     if "density" not in model.lacks and "encoder" not in model.lacks:
-        _bounds(result, model, values, images.source, importance_samples, seed, say)
+        _bounds(result, model, images, importance_samples, seed, say)
     if "encoder" in model.lacks:
         not_defined |= dict.fromkeys((*SCORES, "statistics", "read_back"), model.lacks["encoder"])
     else:
-        few = np.ascontiguousarray(subset(images, seed, MAX_ABLATED).values)
-        for level, lost in zip(result["levels"], ablate(model, few, seed=seed), strict=True):
+        few = subset(images, seed, MAX_ABLATED)
+        losses = ablate(model, np.ascontiguousarray(few.values), features=few.features, seed=seed)
+        for level, lost in zip(result["levels"], losses, strict=True):
             level |= lost
-        codes = encode(model, np.ascontiguousarray(probed.values)) if codes is None else codes
+        if codes is None:
+            codes = encode(model, np.ascontiguousarray(probed.values), features=probed.features)
         tell(result, model, probed, [mean for mean, _ in codes], untrained, complexity, (simple, judged), seed, say)
         known = {name: factor for name, factor in judged.items() if name in result["judged_on"] and name != "label"}
         if known and probed.factors:
@@ -138,20 +140,21 @@ def evaluate(
 def _bounds(
     result: dict[str, Any],
     model: LatentModel,
-    values: np.ndarray,
-    source: str,
+    images: Images,
     importance_samples: int,
     seed: int,
     say: Callable[[str], None],
 ) -> None:
     """Adds the numbers that need a density: bits per dimension, and the importance-weighted bound."""
     if not np.isfinite(result["elbo_nats"]):
-        raise ValueError(f"the ELBO of {source} is {result['elbo_nats']}; are these data like those of the training?")
+        raise ValueError(
+            f"the ELBO of {images.source} is {result['elbo_nats']}; are these data like those of the training?"
+        )
     if (bits := model.bits_per_dimension(result["elbo_nats"])) is not None:
         result["bits_per_dimension"] = bits
     if importance_samples:
         say(f"the log-likelihood, with {importance_samples} samples")
-        result["log_likelihood_nats"] = _log_likelihood(model, values, importance_samples, seed)
+        result["log_likelihood_nats"] = _log_likelihood(model, images, importance_samples, seed)
 
 
 def _check_range(model: LatentModel, values: np.ndarray, source: str) -> None:
@@ -166,13 +169,15 @@ def _check_range(model: LatentModel, values: np.ndarray, source: str) -> None:
             )
 
 
-def _log_likelihood(model: LatentModel, values: np.ndarray, num_samples: int, seed: int) -> float:
+def _log_likelihood(model: LatentModel, images: Images, num_samples: int, seed: int) -> float:
     total = 0.0
     with evaluating(model):
-        for start in range(0, len(values), 100):
-            x = as_input(values[start : start + 100], model.device)
-            total += log_likelihood(model, x, num_samples=num_samples, seed=seed + start).double().sum().item()
-    return total / len(values)
+        for start in range(0, len(images), 100):
+            x = as_input(np.ascontiguousarray(images.values[start : start + 100]), model.device)
+            features = given(images.features, start, 100, model.device).get("features")
+            bounds = log_likelihood(model, x, num_samples=num_samples, seed=seed + start, features=features)
+            total += bounds.double().sum().item()
+    return total / len(images)
 
 
 def _show(

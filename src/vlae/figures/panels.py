@@ -18,7 +18,7 @@ from torch import Tensor
 from vlae.figures.canvas import GAP, LETTERS, TILE, Picture, Pictures, blank, grid, text
 from vlae.figures.pictures import to_pictures
 from vlae.models.base import Codes, LatentModel
-from vlae.models.inference import evaluating
+from vlae.models.inference import evaluating, given
 
 Others = Literal["hold", "random"]
 
@@ -218,12 +218,15 @@ def rows(model: LatentModel, titled: Sequence[tuple[str, Tensor]]) -> Picture:
     return grid([cell for (title, _), tiles in pairs for cell in (text(f" {title} "), grid(tiles, len(tiles)))], 2)
 
 
-def noise_at(model: LatentModel, x: Float[Tensor, "n *shape"]) -> Codes:
+def noise_at(
+    model: LatentModel, x: Float[Tensor, "n *shape"], features: Float[Tensor, "n features"] | None = None
+) -> Codes:
     """The noise of data at their posterior means: a `start` for other figures, or parts to mix.
 
     Args:
         model: any model with an encoder.
         x: the data, float; images are in [0, 1].
+        features: of the full-size pictures, (n, F); None: a model that reads features computes them from x.
 
     Returns:
         For each level, level 1 first, a tensor (n, code size).
@@ -233,7 +236,11 @@ def noise_at(model: LatentModel, x: Float[Tensor, "n *shape"]) -> Codes:
     """
     _check_data(model, x, 1)
     with evaluating(model):
-        parts = [model.noise_of(tuple(q.mean for q in model.infer(p.to(model.device)))) for p in torch.split(x, _BATCH)]
+        parts = []
+        for start in range(0, len(x), _BATCH):
+            of_rows = given(features, start, _BATCH, model.device)
+            posteriors = model.infer(x[start : start + _BATCH].to(model.device), **of_rows)
+            parts.append(model.noise_of(tuple(q.mean for q in posteriors)))
         return tuple(torch.cat(level) for level in zip(*parts, strict=True))
 
 

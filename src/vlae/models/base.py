@@ -35,8 +35,8 @@ class ForwardPass:
         conditioned_alike: whether prior and posterior of each level are conditioned on the same samples. Then their
             closed-form KL is an unbiased rate: in a flat ladder, or with top-down inference. Otherwise (a Markov
             hierarchical VAE, with bottom-up inference) rates are estimated at the sampled codes.
-        features_distortion: -log r(f|z) of the features of each datum that the model must explain besides x, (n,); None:
-            it explains x alone.
+        features_distortion: -log r(f|z) of the features of each datum that the model must explain besides x, (n,);
+            None: it explains x alone.
     """
 
     posteriors: tuple[CodeDistribution, ...]
@@ -160,7 +160,8 @@ class LatentModel(nn.Module, ABC):
         """
         if self.network is None:
             raise NotDefinedError(
-                "the model has no network that gives features of pictures; give `features`, or open its run by vlae.load"
+                "the model has no network that gives features of pictures; give `features`, or open its run by "
+                "vlae.load"
             )
         return self.network(x)
 

@@ -33,7 +33,8 @@ def given(
     """The features of some rows as an argument of a model: {"features": float32 (n, F)}, or nothing if there are none.
 
     Args:
-        features: of the full-size pictures, (N, F); None: there are none, and a model that reads features computes them.
+        features: of the full-size pictures, (N, F). None: they are not known, and a model that reads features computes
+            them.
         start: the first row.
         num: how many rows; None: all from there.
         device: the device of the result; None: the CPU.

@@ -22,9 +22,9 @@ class VLAE(LatentModel):
     """The variational ladder autoencoder: one decoder takes a code at every level, and the prior is flat.
 
     Inference climbs from h_0 = x, standardised, with h_l = g_l(h_{l-1}). It gives q(z_l|x) from h_l; a level of moments
-    or with a head of its own reads h_{l-1}, and a content level the features of a frozen network. Generation descends with z̃_l = u_l([z̃_{l+1}; v_l(z_l)]), and ends in
-    r(x|z); in a level of moments the code acts after u_l. A plain VAE is the ladder whose only code is at the top. A
-    level above the highest code has no networks.
+    or with a head of its own reads h_{l-1}; a content level reads the features of a frozen network. Generation descends
+    with z̃_l = u_l([z̃_{l+1}; v_l(z_l)]), and ends in r(x|z); in a level of moments the code acts after u_l. A plain VAE
+    is the ladder whose only code is at the top. A level above the highest code has no networks.
 
     Reference: Zhao et al. 2017, section 5.1, equations 10 to 14.
 

@@ -240,7 +240,7 @@ def _huggingface(name: str) -> Opened:
         output = model(pixel_values=x).pooler_output
         if output is None:
             raise ValueError("it has no pooled output; choose a network for images that has one")
-        return output.flatten(1)  # type: ignore[no-any-return]
+        return output.flatten(1)
 
     return _normalised(pooled, model, processor.image_mean, processor.image_std, 3, side)
 

@@ -25,7 +25,13 @@ def log_importance_weights(forward: ForwardPass, x: Float[Tensor, "n *shape"]) -
 
 @torch.no_grad()
 def log_likelihood(
-    model: LatentModel, x: Float[Tensor, "n *shape"], *, num_samples: int, chunk: int = 10, seed: int = 0
+    model: LatentModel,
+    x: Float[Tensor, "n *shape"],
+    *,
+    num_samples: int,
+    chunk: int = 10,
+    seed: int = 0,
+    features: Float[Tensor, "n features"] | None = None,
 ) -> Float[Tensor, " n"]:
     """The importance-weighted bound log (1/K) Σ_k p(x, z_k) / q(z_k|x) on log p(x) of each datum, in nats.
 
@@ -39,6 +45,7 @@ def log_likelihood(
         num_samples: K, the number of samples of each datum, from 1 up.
         chunk: the number of samples that are drawn together; memory grows with it. Another chunk changes the draws.
         seed: seed of the draws; the global generators are restored afterwards.
+        features: of the full-size pictures, (n, F); None: a model that reads features computes them from x.
 
     Raises:
         ValueError: if `num_samples` or `chunk` is below 1.
@@ -51,6 +58,7 @@ def log_likelihood(
         for start in range(0, num_samples, chunk):
             num = min(chunk, num_samples - start)
             many = x.repeat(num, *(1 for _ in x.shape[1:]))
-            weights = log_importance_weights(model(many), many).reshape(num, len(x))
+            of_rows = {} if features is None else {"features": features.repeat(num, 1)}
+            weights = log_importance_weights(model(many, **of_rows), many).reshape(num, len(x))
             total = torch.logaddexp(total, weights.logsumexp(0))
     return total - log(num_samples)

@@ -38,8 +38,9 @@ def with_content(recipe: Recipe, *, num_features: int, num_data: int) -> Recipe:
         return recipe
     if recipe.model != "VLAE" or not isinstance(recipe.objective, ELBO) or not is_image(recipe.shape):
         raise ValueError(
-            f"features are for a ladder of images that minimises an ELBO; the recipe {recipe.name!r} is a {recipe.model} "
-            f"of shape {recipe.shape} with the objective {recipe.objective.kind!r}: choose lean, or leave features out"
+            f"features are for a ladder of images that minimises an ELBO; the recipe {recipe.name!r} is a "
+            f"{recipe.model} of shape {recipe.shape} with the objective {recipe.objective.kind!r}: choose lean, or "
+            "leave features out"
         )
     if num_data < 3:
         raise ValueError(f"there are {num_data} pictures to train on; give at least 3 whose features can be compared")

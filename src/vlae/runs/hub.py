@@ -67,6 +67,8 @@ class SharedRun(ModelHubMixin, library_name="vlae", tags=["vlae", "variational-l
         record = safe_load.read_json(self.path / RECIPE, limit=safe_load.MAX_RECIPE)
         record.pop("machine", None)
         record["data"]["source"] = without_folder(record["data"]["source"])
+        if features := record["data"].get("features"):  # the network's name and SHA-256, not the network
+            features["network"] = without_folder(features["network"])
         _write_json(save_directory / RECIPE, record)
         if self.evaluation is not None:
             evaluation = json.loads(json.dumps(self.evaluation))  # a copy, to be changed

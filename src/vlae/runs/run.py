@@ -11,11 +11,13 @@ import numpy as np
 import torch
 
 from vlae.atomic import writing
+from vlae.data.networks import recalled, remembered
 from vlae.figures import canvas
 from vlae.figures.panels import noise_at
 from vlae.models import inference
 from vlae.models.base import Codes, LatentModel
 from vlae.models.inference import as_input
+from vlae.nn.pretrained import FeatureNetwork, open_network
 from vlae.recipes.recipe import Recipe
 from vlae.runs import hub, safe_load, store
 from vlae.runs.drawing import check_kind, draw_figure
@@ -52,6 +54,25 @@ class Run:
     examples: np.ndarray = field(repr=False)
     borrowed: str | None = None
 
+    def __post_init__(self) -> None:
+        self.model.network = self.network
+
+    @cached_property
+    def network(self) -> FeatureNetwork | None:
+        """The frozen network whose features of pictures the run reads; None if it reads pictures alone.
+
+        It is no part of the run. It is looked for when it is first needed, where it was given on this machine before.
+        """
+        return recalled(self.data["features"]) if "features" in self.data else None
+
+    def features_of(self, images: "Images") -> np.ndarray | None:
+        """The features of full-size pictures that came with images, (N, F); None if they are not of this run's network.
+
+        Args:
+            images: images of the run's shape, such as `read` returns.
+        """
+        return images.features if self.network is not None and images.features_from == self.network.sha256 else None
+
     @property
     def outputs(self) -> Path:
         """Where figures, page and evaluation are written: `path`, or runs/OWNER--NAME for a borrowed run."""
@@ -62,11 +83,12 @@ class Run:
         """The name of the run's folder, or owner and name of a borrowed run."""
         return self.borrowed or self.path.name
 
-    def encode(self, x: np.ndarray | torch.Tensor, *, batch_size: int = 500) -> tuple[np.ndarray, ...]:
+    def encode(self, x: "np.ndarray | torch.Tensor | Images", *, batch_size: int = 500) -> tuple[np.ndarray, ...]:
         """The codes of data: the posterior mean of every level.
 
         Args:
-            x: uint8 images or floats in [0, 1], (N, C, H, W); or vectors (N, D). One datum may leave out N.
+            x: uint8 images or floats in [0, 1], (N, C, H, W); or vectors (N, D). One datum may leave out N. Or
+                `Images`, such as `read` returns, with the features of full-size pictures if the run reads any.
             batch_size: how many data the model encodes at a time.
 
         Returns:
@@ -76,13 +98,14 @@ class Run:
             ValueError: if x has another shape than the training data, or values out of range.
             NotDefinedError: if the model has no encoder.
         """
-        return tuple(mean for mean, _ in inference.encode(self.model, self._values(x), batch_size=batch_size))
+        return tuple(mean for mean, _ in self._encode(x, batch_size))
 
-    def stddevs(self, x: np.ndarray | torch.Tensor, *, batch_size: int = 500) -> tuple[np.ndarray, ...]:
+    def stddevs(self, x: "np.ndarray | torch.Tensor | Images", *, batch_size: int = 500) -> tuple[np.ndarray, ...]:
         """The uncertainty of the codes: the posterior standard deviation of every level.
 
         Args:
-            x: uint8 images or floats in [0, 1], (N, C, H, W); or vectors (N, D). One datum may leave out N.
+            x: uint8 images or floats in [0, 1], (N, C, H, W); or vectors (N, D). One datum may leave out N. Or
+                `Images`, such as `read` returns, with the features of full-size pictures if the run reads any.
             batch_size: how many data the model encodes at a time.
 
         Returns:
@@ -92,7 +115,7 @@ class Run:
             ValueError: if x has another shape than the training data, or values out of range.
             NotDefinedError: if the model has no encoder.
         """
-        return tuple(stddev for _, stddev in inference.encode(self.model, self._values(x), batch_size=batch_size))
+        return tuple(stddev for _, stddev in self._encode(x, batch_size))
 
     def decode(self, codes: Sequence[np.ndarray], *, batch_size: int = 500) -> np.ndarray:
         """Decodes codes to pictures.
@@ -148,11 +171,12 @@ class Run:
         )
         return canvas.keep(picture, out)
 
-    def noise_of(self, image: str | Path | np.ndarray) -> Codes:
+    def noise_of(self, image: "str | Path | np.ndarray | Images") -> Codes:
         """The noise of one image at its posterior means, under the prior of each level.
 
         Args:
-            image: a picture file; or an array of one datum, (C, H, W), (1, C, H, W), (D,) or (1, D).
+            image: a picture file; or an array of one datum, (C, H, W), (1, C, H, W), (D,) or (1, D); or `Images` of
+                one datum.
 
         Returns:
             One tensor (1, code size) per level, level 1 first.
@@ -162,12 +186,10 @@ class Run:
             NotDefinedError: if the model has no encoder.
         """
         self.model.require("encoder")
-        if isinstance(image, str | Path):
-            image = self.read(image).values
-        values = self._values(image)
+        values, features = self._values(self.read(image) if isinstance(image, str | Path) else image)
         if len(values) != 1:
             raise ValueError(f"there are {len(values)} data; give one, from which the figure starts")
-        return noise_at(self.model, as_input(values))
+        return noise_at(self.model, as_input(values), **inference.given(features, device=self.model.device))
 
     def read(
         self,
@@ -200,7 +222,9 @@ class Run:
         from vlae.data.images import say_skipped
 
         reading = self.reading(source, layout=layout, key=key)
-        images = load_data(source, split=split, limit=limit, seed=seed, progress=progress, **reading)
+        images = load_data(
+            source, split=split, limit=limit, seed=seed, progress=progress, features=self.network, **reading
+        )
         if images.shape != self.recipe.shape:
             raise ValueError(
                 f"{images.source} has data of shape ({listed(images.shape)}); "
@@ -249,8 +273,8 @@ class Run:
         """
         from vlae.data import load as load_data
 
-        reading = {name: value for name, value in self.data.items() if name not in ("source", "limit")}
-        return load_data(self.data["source"], split=split, **reading)
+        reading = {name: value for name, value in self.data.items() if name not in ("source", "limit", "features")}
+        return load_data(self.data["source"], split=split, features=self.network, **reading)
 
     @cached_property
     def identity(self) -> str:
@@ -348,24 +372,45 @@ class Run:
             self.path, self.evaluation, examples=examples and len(self.examples) > 0, license=license, repo_id=repo_id
         )
 
-    def _values(self, x: np.ndarray | torch.Tensor) -> np.ndarray:
-        return inference.check_values(x, self.recipe.shape)
+    def _encode(self, x: "np.ndarray | torch.Tensor | Images", batch_size: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        values, features = self._values(x)
+        return inference.encode(self.model, values, features=features, batch_size=batch_size)
+
+    def _values(self, x: "np.ndarray | torch.Tensor | Images") -> tuple[np.ndarray, np.ndarray | None]:
+        """Checked data, and the features of their full-size pictures if they are known."""
+        if isinstance(x, np.ndarray | torch.Tensor):
+            return inference.check_values(x, self.recipe.shape), None
+        return inference.check_values(np.ascontiguousarray(x.values), self.recipe.shape), self.features_of(x)
 
 
-def load(path: str | Path, **options: Any) -> Run:
+def load(path: str | Path, *, features: str | Path | None = None, **options: Any) -> Run:
     """Loads a finished run from a folder, from this package, or from the Hugging Face hub.
 
     Nothing in a run's files is ever executed, so it is safe to load a run from a stranger.
 
     Args:
         path: a folder; "streets" or "mnist", small trained ladders that ship with the package; or "hf:USER/NAME".
+        features: where the frozen network is whose features the run reads: a .pt, .pt2 or .onnx file, "timm:NAME" or
+            "hf:USER/NAME". It is remembered. None: where it was given on this machine before.
         options: options of the hub: revision, token, cache_dir, local_files_only, force_download.
 
     Raises:
         FileNotFoundError: if there is no such folder.
-        RunError: if the folder holds no run, or the run is unfinished or damaged, or the hub cannot be reached.
+        RunError: if the folder holds no run, or the run is unfinished or damaged, or the hub cannot be reached; or if
+            the run reads no features, or those of another network.
         TypeError: if there are options and the run is not on the hub.
     """
+    run = _load(path, **options)
+    if features is not None:
+        network = open_network(features)
+        if run.network is None or run.network.sha256 != network.sha256:
+            reads = "no features" if run.network is None else f"those of {run.network.sha256[:12]}…"
+            raise RunError(f"{features} has the SHA-256 {network.sha256[:12]}…; the run in {run.path} reads {reads}")
+        remembered(network)
+    return run
+
+
+def _load(path: str | Path, **options: Any) -> Run:
     name = str(path)
     if name.startswith("hf:"):
         repository = name.removeprefix("hf:")

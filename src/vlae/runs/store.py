@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from vlae.atomic import whole
+from vlae.data.networks import recalled
 from vlae.models.base import LatentModel
 from vlae.recipes.recipe import Recipe
 from vlae.runs import safe_load
@@ -70,6 +71,8 @@ def read_recipe(path: Path) -> tuple[Recipe, dict[str, Any]]:
         recipe, data = Recipe.from_dict(record), record["data"]
         if not isinstance(data, dict) or not isinstance(data.get("source"), str):
             raise ValueError("it does not name the source of the data")
+        if "features" in data:
+            recalled(data["features"])
         return recipe, data
     except FileNotFoundError as error:
         raise RunError(f"{path} holds no run: there is no {RECIPE} in it") from error

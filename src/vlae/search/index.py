@@ -219,11 +219,11 @@ class Index:
     def _query(self, image: str | Path | np.ndarray) -> "_Query":
         if isinstance(image, str | Path) and not Path(image).exists():
             return self._named(str(image))
-        values = image if isinstance(image, np.ndarray) else self.run.read(image).values
-        values = check_values(values, self.run.recipe.shape)
+        query = image if isinstance(image, np.ndarray) else self.run.read(image)
+        values = check_values(query if isinstance(query, np.ndarray) else query.values, self.run.recipe.shape)
         if len(values) > 1:
             raise SearchError(f"{len(values)} data are given; one is asked about: give one")
-        codes = self.run.encode(values)
+        codes = self.run.encode(query)
         if is_image(self.run.recipe.shape) and values.dtype != np.uint8:
             values = (values * 255).round().astype(np.uint8)
         return _Query(

@@ -83,7 +83,7 @@ def schema(run: Run, images: Images) -> pa.Schema:
 def _spread(run: Run, images: Images) -> list[float]:
     """Return the root mean square distance of two images by each level: (2 Σ_d Var(z_d))^(1/2)."""
     chosen = np.sort(np.random.default_rng(0).permutation(len(images))[:NUM_SPREAD])
-    spreads = [float(np.sqrt(2 * code.var(0, dtype=np.float64).sum())) for code in run.encode(images.values[chosen])]
+    spreads = [float(np.sqrt(2 * code.var(0, dtype=np.float64).sum())) for code in run.encode(images.take(chosen))]
     return [spread or 1.0 for spread in spreads]  # 0 if there is one image, or if a level has no code
 
 
@@ -98,7 +98,7 @@ def batch(run: Run, images: Images, schema: pa.Schema) -> pa.RecordBatch:
     Raises:
         SearchError: if a label or factor does not fit its column.
     """
-    codes = run.encode(images.values)
+    codes = run.encode(images)
     lengths = [(code**2).sum(1, keepdims=True) for code in codes]
     columns: dict[str, Any] = {
         "name": images.names,

@@ -281,8 +281,7 @@ def measure(systems: RunsBySystem, images: Images | None = None, *, progress: bo
 
 
 def _codes(run: Run, images: Images) -> np.ndarray:
-    rows = np.ascontiguousarray(images.values[:UDR_ROWS])
-    return np.concatenate(run.encode(rows), axis=1)
+    return np.concatenate(run.encode(images.take(slice(UDR_ROWS))), axis=1)
 
 
 def _udr_of_each(tables: Sequence[np.ndarray]) -> list[float | None]:

@@ -6,6 +6,7 @@ import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,8 +18,11 @@ from vlae import recipes
 from vlae.data import DataError, Images
 from vlae.data import load as load_data
 from vlae.data.images import say_skipped
+from vlae.data.networks import recalled, remembered
 from vlae.evaluation.rates import summarise
 from vlae.models.base import LatentModel
+from vlae.nn.components import PrincipalComponents
+from vlae.nn.pretrained import FeatureNetwork, open_network
 from vlae.recipes import Recipe, build
 from vlae.renamed import renamed
 from vlae.runs.layout import CHECKPOINT, MODEL, RunError, new_folder
@@ -58,6 +62,8 @@ def train(
     layout: Literal["NHW", "NHWC", "NCHW"] | None = None,
     key: str | None = None,
     limit: int | None = None,
+    features: str | Path | FeatureNetwork | None = None,
+    features_side: int | None = None,
     resume: bool = False,
     accelerator: str = "auto",
     devices: int | str = "auto",
@@ -81,6 +87,9 @@ def train(
         layout: the order of an array's axes, if its shape leaves it open: "NHW", "NHWC" or "NCHW".
         key: the name of the array in an .npz file, or of the column in a table.
         limit: train on at most this many data; None: all.
+        features: a frozen network whose features of the full-size pictures a level of their own, on top, reads and
+            explains: a .pt, .pt2 or .onnx file, "timm:NAME" or "hf:USER/NAME". None: there is no such level.
+        features_side: side in pixels to which full-size pictures are resized for that network; None: as it says.
         resume: go on with the unfinished run in `out`, with the recipe that it was begun with.
         accelerator: the kind of device: "auto", "cpu", "gpu" or "mps".
         devices: the number of devices, or "auto".
@@ -104,33 +113,40 @@ def train(
     path = Path(out) if out is not None else Path("runs") / source_name(source)
     reading: dict[str, Any] = {"size": size, "crop": crop, "channels": channels, "layout": layout, "key": key}
     reading["limit"] = limit
+    network = _network(features, features_side)
     if resume:
         chosen, reading = _unfinished(path, source, reading, recipe, code_sizes, deep_heads, settings)
+        network = _same_network(path, network, reading.pop("features", None))
     with new_folder(path) if not resume and is_leader() else nullcontext():
-        images = load_data(source, split="train", progress=progress and is_leader(), **reading)
-        held_out = load_data(source, split="test", **{**reading, "limit": None})
+        shown = progress and is_leader()
+        images = load_data(source, split="train", progress=shown, features=network, **reading)
+        held_out = load_data(source, split="test", features=network, **{**reading, "limit": None})
+        if network is None:  # those that came with the data are not asked for
+            images, held_out = (replace(part, features=None, features_from=None) for part in (images, held_out))
         if progress and is_leader():
             say_skipped(images)
         if len(images) < 2:
             raise DataError(f"{images.source}: there is 1 datum to train on; give at least 2, and some to test with")
         if not resume:
-            chosen = _choose(recipe or "lean", images.shape, code_sizes, deep_heads, settings)
+            chosen = _choose(recipe or "lean", images, code_sizes, deep_heads, settings)
         if chosen.shape != images.shape:
             raise ValueError(f"the recipe is for data of shape {chosen.shape}; this data has shape {images.shape}")
 
         torch.manual_seed(chosen.training.seed)
         mean, stddev = _statistics(images.values) if chosen.mean is None else (None, None)
-        engine = Engine(build(chosen, mean=mean, stddev=stddev), chosen)
+        engine = Engine(_built(chosen, images, mean=mean, stddev=stddev), chosen)
         recorder = Recorder(engine, path, progress=progress)
         trainer = trainer_of(chosen, recorder, accelerator=accelerator, devices=devices, num_nodes=num_nodes)
         data = {"source": _source_text(source), **reading}
+        if network is not None:
+            data["features"] = remembered(network)
         if not resume and is_leader():
             write_recipe(path, chosen, data)
 
     checkpoint = path / CHECKPOINT
     with quiet(), recorder.watching():
         reuse_memory()
-        batches = Batches(images.values, images.labels, chosen.training, trainer)
+        batches = Batches(images.values, images.labels, chosen.training, trainer, features=images.features)
         trainer.fit(engine, batches, ckpt_path=checkpoint if resume and checkpoint.exists() else None)
     if recorder.interrupts.asked:
         raise Stopped(f"stopped at step {trainer.global_step} of {chosen.training.steps}")
@@ -138,7 +154,8 @@ def train(
     if progress and is_leader():
         print("measuring on held-out data", file=sys.stderr, flush=True)
     model = engine.model.to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
-    results = Results(model, summarise(model, held_out.values), np.array(held_out.values[:NUM_EXAMPLES]))
+    summary = summarise(model, held_out.values, features=held_out.features)
+    results = Results(model, summary, np.array(held_out.values[:NUM_EXAMPLES]))
     if is_leader():
         write_results(path, results)
         checkpoint.unlink(missing_ok=True)
@@ -235,19 +252,51 @@ def _unfinished(
 
 def _choose(
     recipe: str | Recipe,
-    shape: tuple[int, ...],
+    images: Images,
     code_sizes: Sequence[int] | None,
     deep_heads: bool,
     settings: Mapping[str, Any],
 ) -> Recipe:
     if isinstance(recipe, str):
-        recipe = recipes.make(recipe, shape, code_sizes=code_sizes, deep_heads=deep_heads)
+        recipe = recipes.make(recipe, images.shape, code_sizes=code_sizes, deep_heads=deep_heads)
     elif code_sizes is not None or deep_heads:
         raise ValueError("code_sizes and deep_heads choose a recipe's levels; here the recipe has them already")
+    if images.features is not None:
+        recipe = recipes.with_content(recipe, num_features=images.features.shape[1], num_data=len(images))
     recipe = recipes.adjust(recipe, **settings)
     if recipe.training.precision == "bf16" and not torch.cuda.is_available() and lacks_bf16():
         warnings.warn("this processor has no bf16 arithmetic: bf16 will be many times slower than fp32", stacklevel=3)
     return recipe
+
+
+def _network(features: str | Path | FeatureNetwork | None, side: int | None) -> FeatureNetwork | None:
+    """The network that was asked for."""
+    if features is None or isinstance(features, FeatureNetwork):
+        if side is not None:
+            raise ValueError("features_side is the side of a feature network's pictures; give its file or name, too")
+        return features
+    return open_network(features, side=side)
+
+
+def _same_network(path: Path, given: FeatureNetwork | None, record: Mapping[str, Any] | None) -> FeatureNetwork | None:
+    """The network that an unfinished run was begun with; another is refused."""
+    begun = None if record is None else recalled(record)
+    if given is None or (begun is not None and (begun.sha256, begun.side) == (given.sha256, given.side)):
+        return given or begun
+    name = "without features" if begun is None else f"with the features of {begun.short_name}"
+    raise RunError(f"the run in {path} was begun {name} and keeps them; leave features out, or choose another --out")
+
+
+def _built(recipe: Recipe, images: Images, *, mean: Tensor | None, stddev: Tensor | None) -> LatentModel:
+    """The untrained model, which knows the mean and the components of the data's features."""
+    model = build(recipe, mean=mean, stddev=stddev)
+    if model.num_features:
+        if images.features is None:
+            raise ValueError("the recipe reads features of pictures; give the network that it was made for as features")
+        for part in model.modules():
+            if isinstance(part, PrincipalComponents):
+                part.fit(images.features)
+    return model
 
 
 def lacks_bf16() -> bool:

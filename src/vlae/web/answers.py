@@ -94,7 +94,7 @@ class Answers:
         Args:
             index: the number of the datum, from 0.
         """
-        return self._original(self._session.datum(int(index)))
+        return self._original(self._session.datum(int(index)), self._session.features_of(int(index)))
 
     def upload(self, content: str) -> Answer:
         """Return the noise of an uploaded picture, and the picture, its reconstruction and their difference.
@@ -106,10 +106,10 @@ class Answers:
             file = base64.b64decode(content.split(",", 1)[-1], validate=True)
         except ValueError as error:
             raise ValueError("the file did not arrive whole; try again") from error
-        return self._original(self._session.read(file))
+        return self._original(self._session.read(file), self._session.features_of_file(file))
 
-    def _original(self, values: np.ndarray) -> Answer:
-        noise, pictures, error = self._session.original(values)
+    def _original(self, values: np.ndarray, features: np.ndarray | None) -> Answer:
+        noise, pictures, error = self._session.original(values, features)
         names = ("original", "reconstruction", "difference")
         return {
             "noise": _numbers(noise),

@@ -21,7 +21,7 @@ from vlae.figures.canvas import Pictures
 from vlae.figures.panels import noise_at, sweep
 from vlae.figures.pictures import to_pictures_like
 from vlae.models.base import Codes
-from vlae.models.inference import as_input, evaluating
+from vlae.models.inference import as_input, evaluating, given
 from vlae.runs.run import Run
 from vlae.shapes import is_image
 from vlae.web.map import Map, Method, place_on_plane
@@ -66,16 +66,19 @@ class Session:
         """
         return self.model.draw_noise(1, torch.Generator().manual_seed(seed))
 
-    def noise_of(self, values: np.ndarray) -> Codes:
+    def noise_of(self, values: np.ndarray, features: np.ndarray | None = None) -> Codes:
         """Return the noise of data at their posterior means: float32 (n, code size) per level.
 
         Args:
             values: uint8 (n, C, H, W) images, 0 to 255, or float32 (n, D) vectors.
+            features: of the full-size pictures, (n, F). None: a model that reads features computes them from the
+                values.
         """
         parts = []
         for start in range(0, len(values), _BATCH):
             with self._model_lock:
-                parts.append(noise_at(self.model, as_input(values[start : start + _BATCH])))
+                x = as_input(values[start : start + _BATCH])
+                parts.append(noise_at(self.model, x, **given(features, start, _BATCH)))
         return tuple(torch.cat(level).cpu() for level in zip(*parts, strict=True))
 
     def pictures(self, noise: Codes) -> Pictures:
@@ -156,23 +159,24 @@ class Session:
 
     @cached_property
     def _noise_of_images(self) -> Codes:
-        return self.noise_of(np.ascontiguousarray(self.images.values))
+        return self.noise_of(np.ascontiguousarray(self.images.values), self.images.features)
 
     def data_pictures(self) -> Pictures:
         """Return all data as pictures: uint8 (n, height, width, 3)."""
         return self._to_pictures(as_input(np.ascontiguousarray(self.images.values)))
 
-    def original(self, values: np.ndarray) -> tuple[Codes, Pictures, float]:
+    def original(self, values: np.ndarray, features: np.ndarray | None = None) -> tuple[Codes, Pictures, float]:
         """Compare a datum with its reconstruction.
 
         Args:
             values: uint8 (1, C, H, W), 0 to 255, or float32 (1, D).
+            features: of the full-size picture, (1, F). None: a model that reads features computes them from the values.
 
         Returns:
             The noise of the datum; pictures of the datum, its reconstruction and their difference, uint8 (3, height,
             width, 3); and the mean squared difference of the pictures, in [0, 1].
         """
-        noise = self.noise_of(values)
+        noise = self.noise_of(values, features)
         before, after = self._to_pictures(as_input(values))[0], self.pictures(noise)[0]
         difference = np.abs(before.astype(np.int16) - after).astype(np.uint8)
         error = float(np.square((before.astype(np.float32) - after) / 255).mean())
@@ -192,6 +196,33 @@ class Session:
         if not 0 <= index < len(self.images):
             raise ValueError(f"there is no image {index}; there are 0 to {len(self.images) - 1}")
         return np.ascontiguousarray(self.images.values[index : index + 1])
+
+    def features_of(self, index: int) -> np.ndarray | None:
+        """Return the features of one datum's full-size picture, (1, F); None if the model reads none or has none of it.
+
+        Args:
+            index: the number of the datum, from 0.
+        """
+        if self.run.network is None or self.images.features is None or index >= len(self.images):
+            return None
+        return self.images.features[index : index + 1]
+
+    def features_of_file(self, content: bytes) -> np.ndarray | None:
+        """Return the features of a full-size picture file, (1, F); None if the model reads none.
+
+        Args:
+            content: the bytes of the file, at most 20 MB.
+
+        Raises:
+            ValueError: if the file cannot be read.
+            FileNotFoundError: if the network is no longer there.
+        """
+        if (network := self.run.network) is None:
+            return None
+        _, height, width = self.run.recipe.shape
+        shape = (network.channels, network.side or height, network.side or width)
+        picture = read_picture(content, shape, crop=self.run.data.get("crop"))
+        return network(as_input(picture)).numpy()
 
     def read(self, content: bytes) -> np.ndarray:
         """Read a picture file as one datum, cropped and resized like the training images: uint8 (1, C, H, W).

@@ -19,11 +19,11 @@ class ContentLevel(LevelSettings, kind="content"):
     """The top level of a ladder of photographs, which holds what they are *of*.
 
     A frozen network, trained elsewhere, takes the place of g_L: h_L is the vector of its features f of the full-size
-    picture. The posterior is linear in their principal components, and reads nothing else. The code has two tasks. It begins the
-    decoder, like the code of any top level. And it alone must explain the components: they have a likelihood of their
-    own, log N(f | f̂(z_L), σ²), which the bound adds to that of the picture. σ is the root mean square error, under
-    which the features are most likely, so no weight is chosen (Reference: Rybkin et al. 2021, "Simple and Effective VAE
-    Training with Calibrated Decoders", section 3.2).
+    picture. The posterior is linear in their principal components, and reads nothing else. The code has two tasks. It
+    begins the decoder, like the code of any top level. And it alone must explain the components: they have a likelihood
+    of their own, log N(f | f̂(z_L), σ²), which the bound adds to that of the picture. σ is the root mean square error,
+    under which the features are most likely, so no weight is chosen (Reference: Rybkin et al. 2021, "Simple and
+    Effective VAE Training with Calibrated Decoders", section 3.2).
 
     Attributes:
         code_size: dimensions of the code z_L, from 1 up.
