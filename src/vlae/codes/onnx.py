@@ -24,6 +24,7 @@ from vlae.atomic import whole, writing
 from vlae.errors import MissingExtraError
 from vlae.evaluation import level_card
 from vlae.models.base import LatentModel
+from vlae.models.distributions import CodeDistribution
 from vlae.models.inference import as_input, evaluating
 from vlae.runs import Run, RunError
 from vlae.shapes import is_image, level_column
@@ -46,9 +47,18 @@ class _Encoder(nn.Module):
         self.model = model
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        posteriors = self.model.infer(images)
+        return self._moments(self.model.infer(images))
+
+    def _moments(self, posteriors: tuple[CodeDistribution, ...]) -> tuple[Tensor, ...]:
         chosen = [posteriors[level - 1] for level in self.model.levels_with_code]
         return tuple(part for q in chosen for part in (q.mean, q.stddev))
+
+
+class _FeaturesEncoder(_Encoder):
+    """Images and the features of their full-size pictures → mean and standard deviation of every level with a code."""
+
+    def forward(self, images: Tensor, features: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+        return self._moments(self.model.infer(images, features))
 
 
 class _Decoder(nn.Module):
@@ -75,7 +85,8 @@ def export(
     """Write encoder.onnx and decoder.onnx, if their outputs on real data are PyTorch's to 1e-4.
 
     Batches may have any size. Inputs and outputs: `images` (or `vectors`), float32 (N, C, H, W) in [0, 1];
-    `level1_mean`, `level1_stddev`, …; and for the decoder `level1_code`, …
+    `level1_mean`, `level1_stddev`, …; and for the decoder `level1_code`, … A run that reads features of full-size
+    pictures has a second input of the encoder, `features`, float32 (N, F); its network is not exported.
 
     Args:
         run: a run of any model that has an encoder.
@@ -114,18 +125,23 @@ def export(
     picture = "images" if is_image(run.recipe.shape) else "vectors"
 
     with evaluating(run.model):
-        encoder = _traced(_Encoder(run.model), (images[:3],), [picture], moments, opset)
-        means = _Encoder(run.model)(images)[0::2]
+        inputs = {picture: images}
+        module = _Encoder(run.model)
+        if run.model.num_features:
+            inputs["features"] = run.model.features_of(images)
+            module = _FeaturesEncoder(run.model)
+        encoder = _traced(module, tuple(each[:3] for each in inputs.values()), list(inputs), moments, opset)
+        means = module(*inputs.values())[0::2]
         decoder = _traced(_Decoder(run.model), tuple(mean[:3] for mean in means), codes, [picture], opset)
         result: dict[str, Any] = {"files": [], "opset": opset}
         result["differences"] = {
-            **_checked("encoder", encoder, _Encoder(run.model), (images,)),
+            **_checked("encoder", encoder, module, tuple(inputs.values())),
             **_checked("decoder", decoder, _Decoder(run.model), means),
         }
         described = _described(run) | {"checked": {"differences": result["differences"], "num_examples": len(data)}}
         written = {"encoder.onnx": encoder, "decoder.onnx": decoder}
         if quantize:
-            small, result["int8"] = _quantized(run, encoder, picture, data)
+            small, result["int8"] = _quantized(run, encoder, {name: each.numpy() for name, each in inputs.items()})
             written["encoder-int8.onnx"] = small
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
@@ -244,6 +260,13 @@ def _described(run: Run) -> dict[str, Any]:
         "levels": {str(card.level): card.title for card in level_card.level_cards(evaluation)} if evaluation else {},
         "decoded": "mean of the likelihood",
     }
+    if run.network is not None:
+        described["features"] = {
+            "network": run.network.short_name,
+            "sha256": run.network.sha256,
+            "side": run.network.side,
+            "of": "the full-size picture, cut to the same square",
+        }
     if not is_image(shape):
         return described | {"preprocessing": {"values": "float32, as in the table", "dimensions": shape[0]}}
     channels, height, width = shape
@@ -276,7 +299,7 @@ def _write(path: Path, model: Any, described: Mapping[str, Any]) -> None:
 # Eight bits ----------------------------------------------------------------------------------------------------------
 
 
-def _quantized(run: Run, encoder: Any, picture: str, data: np.ndarray) -> tuple[Any, dict[str, Any]]:
+def _quantized(run: Run, encoder: Any, inputs: Mapping[str, np.ndarray]) -> tuple[Any, dict[str, Any]]:
     """Return the encoder in 8 bits, and its error. Even data calibrate it, odd data measure it."""
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
@@ -284,7 +307,7 @@ def _quantized(run: Run, encoder: Any, picture: str, data: np.ndarray) -> tuple[
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:
-            self.batches = iter([{picture: as_input(data[0::2]).numpy()}])
+            self.batches = iter([{name: each[0::2] for name, each in inputs.items()}])
 
         def get_next(self) -> dict[str, np.ndarray] | None:
             return next(self.batches, None)
@@ -308,15 +331,16 @@ def _quantized(run: Run, encoder: Any, picture: str, data: np.ndarray) -> tuple[
         finally:
             logging.disable(logging.NOTSET)
         model = onnx.load(str(small))
-    lost = _loss(run, encoder.SerializeToString(), model.SerializeToString(), as_input(data[1::2]).numpy())
+    odd = {name: each[1::2] for name, each in inputs.items()}
+    lost = _loss(run, encoder.SerializeToString(), model.SerializeToString(), odd)
     return model, {"method": "static, QDQ, per channel, calibrated on held-out examples", **lost}
 
 
-def _loss(run: Run, full: bytes, small: bytes, images: np.ndarray) -> dict[str, Any]:
+def _loss(run: Run, full: bytes, small: bytes, inputs: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """Measure the error that 8 bits add to codes and pictures, and the time they save."""
     sessions = {"fp32": _session(full), "int8": _session(small)}
-    name = sessions["fp32"].get_inputs()[0].name
-    means = {kind: session.run(None, {name: images})[0::2] for kind, session in sessions.items()}
+    images = next(iter(inputs.values()))
+    means = {kind: session.run(None, inputs)[0::2] for kind, session in sessions.items()}
     codes = {}
     for level, exact, rough in zip(run.model.levels_with_code, means["fp32"], means["int8"], strict=True):
         spread = max(float(exact.std(0).mean()), 1e-12)
@@ -327,7 +351,7 @@ def _loss(run: Run, full: bytes, small: bytes, images: np.ndarray) -> dict[str, 
     for kind, codes_of_kind in means.items():
         pictures = decoder(*(torch.from_numpy(code) for code in codes_of_kind)).numpy()
         mse[kind] = float(np.square(pictures - images).mean())
-    seconds = _timed(sessions, {name: np.resize(images, (64, *images.shape[1:]))})
+    seconds = _timed(sessions, {name: np.resize(each, (64, *each.shape[1:])) for name, each in inputs.items()})
     return {
         "codes": codes,
         "mse": mse,

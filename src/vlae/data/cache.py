@@ -118,8 +118,10 @@ def new_file(file: Path) -> Iterator[Path]:
     Raises:
         DataError: if it cannot be written.
     """
-    with _disk_errors(file.parent), replacing(file) as unfinished:
-        yield unfinished
+    with _disk_errors(file.parent):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(file) as unfinished:
+            yield unfinished
 
 
 @contextmanager

@@ -12,10 +12,10 @@ from rich.console import Console
 from rich.progress import track
 
 from vlae.data.arrays import read_array
-from vlae.data.cache import new_array, new_file
+from vlae.data.cache import cache_folder, new_array, new_file
 from vlae.data.images import Images
 from vlae.data.pixels import Frame, array_pictures, fit_picture, for_each
-from vlae.data.readers import check_unchanged, identify
+from vlae.data.readers import check_unchanged, hash_bytes, identify
 from vlae.data.source import Array, DataError, EncodedPictures, ReadSettings, SourceData
 from vlae.nn.pretrained import FeatureNetwork
 
@@ -34,8 +34,8 @@ def add_features(
     """Add to images what a network says of their full-size pictures.
 
     Each picture is taken from the source again, cut to the same square, and resized to the network's side. So what is
-    lost in the smaller images is not lost here. A source in the cache has its features there too; all its rows are
-    computed at once. Of other sources only some rows are.
+    lost in the smaller images is not lost here. The features of all rows of a path or name are kept in the cache, for
+    images of any size and number of channels. Of other sources only the rows that are needed are computed.
 
     Args:
         whole: all images of the source.
@@ -56,16 +56,18 @@ def add_features(
         return whole
     if whole.is_vectors:
         raise DataError(f"{whole.source}: these are vectors; features of a network are for pictures")
-    if whole.cache is None or not isinstance(source, str | Path):
+    if not isinstance(source, str | Path):
         pictures, crop = _full_size(whole, source, settings)
         computed = _compute(whole, rows, pictures, crop, network, progress)
         features = np.zeros((len(whole), computed.shape[1]), np.float16)
         features[rows] = computed
         return replace(whole, features=features, features_from=network.sha256)
-    file = whole.cache / f"features-{network.sha256[:32]}-{network.side or 'own'}.npy"
+    fingerprint = identify(source, settings)[0]
+    side = network.side or whole.shape[1:]
+    words = (fingerprint, settings.crop, settings.layout, settings.key, network.sha256, side)
+    file = cache_folder() / "features" / f"{hash_bytes(repr(words).encode(errors='surrogateescape'))}.npy"
     cached = _cached(file, len(whole))
     if cached is None:
-        fingerprint = identify(source, settings)[0]
         pictures, crop = _full_size(whole, source, settings)
         computed = _compute(whole, np.arange(len(whole)), pictures, crop, network, progress)
         check_unchanged(source, settings, fingerprint)
