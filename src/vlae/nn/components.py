@@ -45,10 +45,11 @@ class PrincipalComponents(nn.Module):
         from sklearn.decomposition import PCA
 
         rows = np.sort(np.random.default_rng(0).permutation(len(features))[:MAX_FITTED])
-        pca = PCA(self.basis.shape[1], svd_solver="full").fit(np.asarray(features[rows], np.float64))
-        spread = float(np.sqrt(pca.explained_variance_.mean()))
-        if not spread > 1e-6:
+        chosen = np.asarray(features[rows], np.float64)
+        if not chosen.std(0).max() > 1e-6:
             raise ValueError("the network gives the same features of all pictures; give another network")
+        pca = PCA(self.basis.shape[1], svd_solver="full").fit(chosen)
+        spread = float(np.sqrt(pca.explained_variance_.mean()))
         self.mean.copy_(torch.from_numpy(pca.mean_))
         self.basis.copy_(torch.from_numpy(pca.components_.T / spread))
 

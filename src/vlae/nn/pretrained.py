@@ -61,7 +61,7 @@ class FeatureNetwork:
             ValueError: if the network does not take such pictures, or does not give one vector of each.
             FileNotFoundError: if the network is no longer there.
         """
-        outputs = self.outputs(x)
+        outputs = self.outputs(in_channels(x, self.channels))
         if outputs.ndim != 2 or not outputs.shape[1]:
             raise ValueError(
                 f"{self.short_name} gives outputs of shape {outputs.shape} for {len(x)} pictures; features are one "

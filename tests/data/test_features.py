@@ -1,0 +1,130 @@
+"""Features of full-size pictures: each beside its own picture, computed once."""
+
+import numpy as np
+import pytest
+import torch
+from networks import SIDE, Detail, Maps, Scaled, save
+
+from vlae.data import DataError, features, load
+from vlae.nn.pretrained import FeatureNetwork, open_network
+
+pytestmark = pytest.mark.usefixtures("cache")
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory):
+    return open_network(save(Detail(), tmp_path_factory.mktemp("networks") / "net.pt2"), side=SIDE)
+
+
+@pytest.fixture
+def calls(network, monkeypatch):
+    """How many pictures go through a network."""
+    seen = []
+    true = FeatureNetwork.__call__
+    monkeypatch.setattr(FeatureNetwork, "__call__", lambda self, x: seen.append(len(x)) or true(self, x))
+    return seen
+
+
+@pytest.fixture
+def folder(tmp_path, save_picture, rng):
+    """Pictures of 32 pixels of random noise, and one file that cannot be read."""
+    for i in range(40):
+        save_picture(tmp_path / "photos" / f"{i:02d}.png", rng.integers(0, 256, (SIDE, SIDE, 3)))
+    (tmp_path / "photos" / "05-broken.png").write_bytes(b"no picture")
+    return tmp_path / "photos"
+
+
+def expected(pictures):
+    """What the network says of uint8 pictures at its own side."""
+    return Detail()(torch.from_numpy(np.ascontiguousarray(pictures)).float() / 255).numpy()
+
+
+@pytest.mark.parametrize(
+    "part", [{"split": "train"}, {"split": "test"}, {"split": "all"}, {"split": "train", "limit": 7, "seed": 3}]
+)
+def test_each_picture_has_its_own_features_in_every_part(folder, network, part):
+    small = load(folder, size=8, features=network, **part)
+    full = load(folder, size=SIDE, **part)
+    assert small.names == full.names and small.features.dtype == np.float16
+    assert small.features == pytest.approx(expected(full.values), abs=2e-3)
+    assert small.take([3, 1]).features == pytest.approx(small.features[[3, 1]])
+    assert len(small.skipped) == 1 and small.features_from == network.sha256
+
+
+def test_features_are_computed_once_for_images_of_any_size(folder, network, calls):
+    for settings in ({"size": 8}, {"size": 8, "split": "test"}, {"size": 16}, {"channels": 1}):
+        load(folder, features=network, **settings)
+    assert sum(calls) == 40
+    gone = FeatureNetwork(network.name, sha256=network.sha256, side=SIDE, find=lambda: pytest.fail("it is opened"))
+    assert load(folder, features=gone, split="all").features.shape == (40, 15)
+    load(folder, features=FeatureNetwork("other", sha256="0" * 64, side=SIDE, find=network.open))
+    load(folder, crop=16, features=network)
+    assert sum(calls) == 120  # another network and another crop say other things
+
+
+def test_features_of_changed_or_damaged_files_are_computed_again(folder, network, calls, save_picture, cache):
+    load(folder, features=network)
+    save_picture(folder / "00.png", np.zeros((SIDE, SIDE, 3)))
+    assert load(folder, split="all", features=network).features[0] == pytest.approx(0)
+    (kept,) = (file for file in (cache / "features").iterdir() if np.load(file)[0].max() == 0)
+    kept.write_bytes(b"damaged")
+    assert load(folder, split="all", features=network).features.shape == (40, 15)
+    assert sum(calls) == 120
+
+
+def test_detail_that_only_the_full_size_shows_is_seen(tmp_path, save_picture, network):
+    grey = np.full((SIDE, SIDE, 3), 128)
+    fine = np.indices((SIDE, SIDE)).sum(0)[:, :, None].repeat(3, 2) % 2 * 255
+    save_picture(tmp_path / "photos" / "fine.png", fine)
+    save_picture(tmp_path / "photos" / "flat.png", grey)
+    images = load(tmp_path / "photos", split="all", size=8, features=network)
+    assert np.abs(images.values[0].astype(int) - images.values[1]).max() < 10  # the small copies look alike
+    assert images.features[0, 12:].min() > 0.9 and images.features[1, 12:].max() < 0.01
+
+
+def test_the_pictures_of_an_array_are_its_full_size(network, rng):
+    pictures = rng.integers(0, 256, (50, SIDE, SIDE, 3), dtype=np.uint8)
+    images = load(pictures, size=8, split="test", features=network)
+    again = load(load(pictures, split="test"), split="all", features=network)
+    assert images.values.shape[2:] == (8, 8) and again.values.shape[2:] == (SIDE, SIDE)
+    assert images.features == pytest.approx(expected(again.values), abs=2e-3)
+    assert again.features == pytest.approx(images.features, abs=2e-3)
+    smaller = load(images, split="all", size=16, features=network)
+    assert np.array_equal(smaller.features, images.features)  # those of the full-size pictures stay
+    grey = load(pictures[..., 0], split="all", features=network)
+    assert grey.features == pytest.approx(expected(grey.values.repeat(3, 1)), abs=2e-3)
+
+
+def test_networks_that_do_not_fit_are_refused(folder, network, tmp_path):
+    def refused(module, side=SIDE):
+        return open_network(save(module, tmp_path / "other.pt2"), side=side)
+
+    with pytest.raises(DataError, match="one vector of each"):
+        load(folder, features=refused(Maps()))
+    with pytest.raises(DataError, match="a row of finite numbers"):
+        load(folder, features=refused(Scaled(float("nan"))))
+    with pytest.raises(DataError, match="kept in 16 bits"):
+        load(folder, features=refused(Scaled(1e6)))
+    with pytest.raises(DataError, match=r"does not take pictures \(32, 3, 20, 20\).*give the side it needs"):
+        load(folder, features=refused(Detail(), side=20))
+    with pytest.raises(DataError, match="these are vectors"):
+        load(np.zeros((20, 4)), features=network)
+    assert load(folder, split="all").features is None
+
+
+def test_a_picture_that_is_gone_between_two_reads_is_named(folder, network, monkeypatch):
+    load(folder)
+    true = features.identify
+
+    def identify(source, settings):
+        fingerprint, read = true(source, settings)
+
+        def read_fewer():
+            (folder / "07.png").unlink(missing_ok=True)
+            return read()
+
+        return fingerprint, read_fewer
+
+    monkeypatch.setattr(features, "identify", identify)
+    with pytest.raises(DataError, match=r"07\.png: cannot be read again|changed while it was being read"):
+        load(folder, features=network)

@@ -1,0 +1,97 @@
+"""Frozen networks: what they take, what they may give, and where they come from."""
+
+import copy
+import sys
+from types import ModuleType, SimpleNamespace
+
+import pytest
+import torch
+from networks import Detail, Maps, Scaled, save
+from torch import nn
+
+from vlae.errors import MissingExtraError
+from vlae.nn.pretrained import open_network
+
+
+def test_the_features_are_the_networks_outputs_at_its_side(tmp_path):
+    network = open_network(save(Detail(), tmp_path / "net.pt2"), side=32)
+    x = torch.rand(5, 3, 32, 32)
+    torch.testing.assert_close(network(x), Detail()(x))
+    large = nn.functional.interpolate(x, (64, 64), mode="nearest")
+    torch.testing.assert_close(network(large)[:, :12], Detail()(x)[:, :12], atol=0.01, rtol=0)  # resized to 32
+    assert network(torch.rand(2, 1, 9, 7)).shape == (2, 15)  # grey becomes colour
+    assert copy.deepcopy(network) is network
+
+
+def test_a_network_that_gives_no_vector_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"maps.pt2 gives outputs of shape \(2, 3, 4, 4\).*one vector of each"):
+        open_network(save(Maps(), tmp_path / "maps.pt2"), side=32)(torch.rand(2, 3, 32, 32))
+
+
+def test_numbers_that_are_not_finite_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="a row of finite numbers"):
+        open_network(save(Scaled(float("inf")), tmp_path / "inf.pt2"), side=32)(torch.rand(2, 3, 32, 32))
+
+
+def test_a_place_without_a_network_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no file none.onnx.*timm:NAME, or hf:USER/NAME"):
+        open_network("none.onnx")
+    with pytest.raises(ValueError, match="the side of the network's pictures is 0"):
+        open_network(save(Detail(), tmp_path / "net.pt2"), side=0)
+
+
+class Backbone(nn.Module):
+    """A network of timm, or of the hub, as far as this package uses it."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(3, 6)
+
+    def forward(self, pixel_values):
+        pooled = self.linear(pixel_values.mean((2, 3)))
+        return SimpleNamespace(pooler_output=pooled) if self.on_hub else pooled
+
+
+def test_a_network_of_timm_brings_its_normalisation_and_side(monkeypatch):
+    made, asked = Backbone(), {}
+    made.on_hub = False
+    timm = ModuleType("timm")
+    timm.create_model = lambda name, **options: asked.update(name=name, **options) or made
+    settings = {"input_size": (3, 20, 20), "mean": (0.5, 0.4, 0.3), "std": (0.1, 0.2, 0.4)}
+    timm.data = SimpleNamespace(resolve_model_data_config=lambda model: settings)
+    monkeypatch.setitem(sys.modules, "timm", timm)
+    network = open_network("timm:resnet18")
+    assert asked == {"name": "resnet18", "pretrained": True, "num_classes": 0}
+    assert network.side == 20 and network.short_name == "timm:resnet18"
+    x = torch.rand(4, 3, 20, 20)
+    mean, std = torch.tensor([0.5, 0.4, 0.3]), torch.tensor([0.1, 0.2, 0.4])
+    torch.testing.assert_close(network(x), made.linear((x.mean((2, 3)) - mean) / std).detach())
+    with torch.no_grad():
+        made.linear.bias += 1
+    assert open_network("timm:resnet18").sha256 != network.sha256  # other weights are another network
+
+
+def test_a_network_of_the_hub_gives_its_pooled_output(monkeypatch):
+    made, asked = Backbone(), {}
+    made.on_hub = True
+    transformers = ModuleType("transformers")
+    transformers.AutoModel = SimpleNamespace(
+        from_pretrained=lambda name, **options: asked.update(name=name, **options) or made
+    )
+    processor = SimpleNamespace(size={"height": 24, "width": 24}, image_mean=[0.5] * 3, image_std=[0.25] * 3)
+    transformers.AutoImageProcessor = SimpleNamespace(from_pretrained=lambda name: processor)
+    monkeypatch.setitem(sys.modules, "transformers", transformers)
+    network = open_network("hf:user/net")
+    assert asked == {"name": "user/net", "use_safetensors": True}  # no weights that can run code
+    x = torch.rand(4, 3, 24, 24)
+    torch.testing.assert_close(network(x), made.linear((x.mean((2, 3)) - 0.5) / 0.25).detach())
+    assert network.side == 24
+    processor.size, processor.crop_size = {"shortest_edge": 30}, {"height": 28, "width": 28}
+    assert open_network("hf:user/net").side == 28
+
+
+@pytest.mark.parametrize(("name", "package"), [("timm:resnet18", "timm"), ("hf:user/net", "transformers")])
+def test_a_missing_package_is_named(monkeypatch, name, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingExtraError, match=rf"{name} needs {package}.*vlae\[features\]"):
+        open_network(name)
