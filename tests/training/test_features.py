@@ -165,6 +165,7 @@ def test_a_network_that_is_gone_is_named_and_another_place_can_be_given(run, pho
 def test_a_shared_run_names_the_network_without_its_folder(run, photos, tmp_path):
     run.save_pretrained(tmp_path / "shared")
     assert json.loads((tmp_path / "shared" / "recipe.json").read_text())["data"]["features"]["network"] == "net.pt2"
+    assert 'features="net.pt2"' in (tmp_path / "shared" / "README.md").read_text()
     assert same(vlae.load(tmp_path / "shared").encode(photos), run.encode(photos))
 
 
@@ -207,7 +208,7 @@ def test_the_measurements_read_the_features(run, photos):
     from vlae.report import page
 
     text = page.write(run).read_text()
-    assert "features" in text and "begins" in text
+    assert "<td>features</td>" in text and "distortion of the features" in text
 
 
 @pytest.mark.slow

@@ -184,6 +184,8 @@ def _levels(run: Run) -> str:
 def _numbers(run: Run, evaluation: Mapping[str, Any] | None) -> str:
     summary = evaluation or run.summary
     rows = [(f"reconstruction {name}", f"{value:.5g}") for name, value in summary["reconstruction"].items()]
+    if "features_distortion_nats" in summary:
+        rows.append(("distortion of the features (nats per datum)", f"{summary['features_distortion_nats']:.2f}"))
     rows += [
         ("distortion (nats per datum)", number(summary["distortion_nats"], ".2f")),
         ("ELBO (nats per datum)", number(summary["elbo_nats"], ".2f")),

@@ -248,6 +248,7 @@ codes = run.encode(images)  # of shape (N, {sizes}); one array per level
 decoded = run.decode(codes)
 ```""",
         "Loading executes nothing from the files.",
+        *_network(record["data"].get("features")),
         "## Held-out numbers",
         _numbers(summary),
         "## Files",
@@ -257,6 +258,17 @@ decoded = run.decode(codes)
         "Models](https://arxiv.org/abs/1702.08396), ICML 2017.",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _network(features: Mapping[str, Any] | None) -> list[str]:
+    """Which network a run reads features from, if any, and how to give it."""
+    if features is None:
+        return []
+    name = without_folder(features["network"])
+    return [
+        f"The top level reads features of full-size pictures by the network `{name}` (SHA-256 `{features['sha256']}`), "
+        f'which is not among the files. Give it once: `vlae.load(…, features="{name}")`.'
+    ]
 
 
 def _levels(summary: Mapping[str, Any], evaluation: Mapping[str, Any] | None) -> str:
