@@ -36,6 +36,7 @@ def train(
     recipe: str | None = None,
     code_sizes: Annotated[str | None, Parameter(name=["--code-sizes", "--codes"])] = None,
     deep_heads: Annotated[bool, Parameter(negative=())] = False,
+    quality: Literal["draft", "standard", "high"] | None = None,
     reading: Reading = Reading(),
     limit: int | None = None,
     features: str | None = None,
@@ -66,6 +67,8 @@ def train(
         out: Folder of the run; by default runs/ and the source's name.
         recipe: lean (the default), joint, vae, hvae, lvae, mnist, svhn, celeba or lsun.
         code_sizes: Code size of each level, level 1 first, separated by commas: 2,2,2. By default, the recipe's own.
+        quality: How much work lean takes: draft trains about two minutes on two processor cores, standard (the default)
+            about ten; high is for a GPU, with wider and deeper networks.
         deep_heads: For mnist, svhn, celeba and lsun: heads that re-encode the level below, like the authors' code.
         reading: How to read the source.
         limit: Train on at most this many images, chosen at random; by default all.
@@ -121,6 +124,7 @@ def train(
         recipe=recipe,
         code_sizes=sizes(code_sizes),
         deep_heads=deep_heads,
+        quality=quality,
         **vars(reading),
         limit=limit,
         features=features,

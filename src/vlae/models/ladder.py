@@ -93,16 +93,26 @@ class VLAE(LatentModel):
             x: images in [0, 1], (n, C, H, W), or vectors (n, D).
             features: of the full-size pictures, (n, F), for a content level. None: they are computed from x.
         """
+        return self._climb(x, features)[0]
+
+    def _climb(self, x: Tensor, features: Tensor | None) -> tuple[tuple[CodeDistribution, ...], list[Tensor | None]]:
+        """The posterior of every level, and what each must explain."""
         if self.num_features and features is None:
             features = self.features_of(x)
-        h: Tensor | None = (x - self.mean) / self.stddev
-        posteriors = []
+        bottom = (x - self.mean) / self.stddev
+        h: Tensor | None = bottom
+        posteriors, targets = [], []
         for level in self.levels:
             assert h is not None  # only the top level may lack g_l
-            below, h = h, features if level.num_features else level.climb(h)
-            posteriors.append(level.posterior(below, h))
+            here, target = level.climb(h), level.target(bottom, features)
+            read = [part for part in (here, target) if part is not None]
+            posteriors.append(
+                level.posterior(h, torch.cat(read, dim=1) if len(read) > 1 else read[0] if read else None)
+            )
+            targets.append(target)
+            h = here
         empty = [no_code(x.shape[0], x.device) for _ in self.code_sizes[len(self.levels) :]]
-        return (*posteriors, *empty)
+        return (*posteriors, *empty), targets
 
     def generate(self, codes: Codes) -> Distribution:
         """The likelihood r(x|z).
@@ -137,21 +147,22 @@ class VLAE(LatentModel):
             fade: how far each level has grown, in [0, 1], level 1 first; v_l(z_l) is multiplied by it. None: 1.
             features: of the full-size pictures, (n, F), for a content level. None: they are computed from x.
         """
-        if self.num_features and features is None:
-            features = self.features_of(x)
-        posteriors = self.infer(x, features)
+        posteriors, targets = self._climb(x, features)
         codes = tuple(posterior.rsample() for posterior in posteriors)
         return ForwardPass(
             posteriors=posteriors,
             priors=tuple(self.prior(level, codes[level:]) for level in range(1, self.num_levels + 1)),
             codes=codes,
             likelihood=self.likelihood(self._descend(codes, fade), self.mean, self.stddev, x),
-            features_distortion=None if features is None else self._explain(codes, features),
+            features_distortion=self._explain(codes, targets),
         )
 
-    def _explain(self, codes: Codes, features: Tensor) -> Tensor | None:
-        pairs = zip(self.levels, codes, strict=False)
-        explained = [level.explain(code, features) for level, code in pairs if level.num_features]
+    def _explain(self, codes: Codes, targets: Sequence[Tensor | None]) -> Tensor | None:
+        explained = [
+            level.explain(code, target)
+            for level, code, target in zip(self.levels, codes, targets, strict=False)
+            if target is not None
+        ]
         return torch.stack(explained).sum(0) if explained else None
 
     def _descend(self, codes: Codes, fade: Tensor | None) -> Tensor:

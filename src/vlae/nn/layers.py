@@ -6,7 +6,10 @@ from itertools import pairwise
 from math import prod
 from typing import Literal, NamedTuple
 
-from torch import nn
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
 
 from vlae.shapes import Shape, is_image
 
@@ -22,6 +25,8 @@ class Blocks:
         stddev: how σ of a posterior is computed: "softplus", or "sigmoid" (the authors', plus 0.001).
         weights_stddev: standard deviation of the initial weights, which are Gaussian with mean 0 (the authors' choice);
             None: the initialisation of PyTorch.
+        even: whether transposed convolutions keep a flat map flat, so that they draw no mesh (`EvenConvTranspose2d`).
+        residual: number of residual blocks after each convolution.
     """
 
     kernel: int = 3
@@ -29,6 +34,73 @@ class Blocks:
     slope: float = 0.1
     stddev: Literal["softplus", "sigmoid"] = "softplus"
     weights_stddev: float | None = None
+    even: bool = False
+    residual: int = 0
+
+    def __post_init__(self) -> None:
+        if self.residual < 0:
+            raise ValueError(f"residual is {self.residual}; give a number of blocks from 0 up")
+
+
+class EvenConvTranspose2d(nn.ConvTranspose2d):
+    """A transposed convolution whose output is flat where its input is flat.
+
+    With a stride s, the output pixels fall into s × s phases, each with weights of its own. If the weights of the
+    phases have different sums, a flat input comes out as a mesh of period s. Here the sums are made equal: each phase
+    is moved to the mean of all (Reference: Sugawara et al. 2019, "Checkerboard artifacts free convolutional neural
+    networks", section III, who filter the output instead).
+    """
+
+    def forward(
+        self, h: Float[Tensor, "n channels height width"], output_size: list[int] | None = None
+    ) -> Float[Tensor, "n out higher wider"]:
+        """The enlarged map.
+
+        Args:
+            h: (n, channels, height, width).
+            output_size: not used; `output_padding` fixes the size.
+        """
+        rows, columns = self.stride
+        phases = [(slice(i, None, rows), slice(j, None, columns)) for i in range(rows) for j in range(columns)]
+        means = [self.weight[:, :, i, j].sum((2, 3), keepdim=True) for i, j in phases]
+        target = torch.stack(means).mean(0)
+        weight = torch.empty_like(self.weight)
+        for (i, j), total in zip(phases, means, strict=True):
+            phase = self.weight[:, :, i, j]
+            weight[:, :, i, j] = phase + (target - total) / phase[0, 0].numel()
+        padding, over = self.padding, self.output_padding
+        return functional.conv_transpose2d(h, weight, self.bias, self.stride, padding, over)  # type: ignore[arg-type]
+
+
+class Residual(nn.Module):
+    """A residual block h + f(h) of two convolutions, with batch norm; it begins as the identity.
+
+    Reference: He et al. 2016, "Deep Residual Learning for Image Recognition", section 3.2; the last scale starts at 0
+    (Goyal et al. 2017, section 5.1).
+
+    Args:
+        channels: channels of the map.
+        kernel: side of the convolution kernels, in pixels.
+        slope: negative slope of the leaky ReLU.
+    """
+
+    def __init__(self, channels: int, *, kernel: int, slope: float):
+        super().__init__()
+        shape = (channels, 1, 1)
+        self.layers = nn.Sequential(
+            *block(shape, shape, kernel=kernel, norm=True, slope=slope),
+            *block(shape, shape, kernel=kernel, norm=True, slope=None),
+        )
+        nn.init.zeros_(self.layers[-1].weight)  # type: ignore[arg-type]
+
+    def forward(self, h: Float[Tensor, "n channels height width"]) -> Float[Tensor, "n channels height width"]:
+        """The map, changed by the block.
+
+        Args:
+            h: (n, channels, height, width).
+        """
+        changed: Tensor = h + self.layers(h)
+        return changed
 
 
 class Layer(NamedTuple):
@@ -60,7 +132,9 @@ class Layer(NamedTuple):
         return (self.width, -(-shape[1] // self.stride), -(-shape[2] // self.stride))
 
 
-def block(shape_in: Shape, shape_out: Shape, *, kernel: int, norm: bool, slope: float | None) -> nn.Sequential:
+def block(
+    shape_in: Shape, shape_out: Shape, *, kernel: int, norm: bool, slope: float | None, even: bool = False
+) -> nn.Sequential:
     """One layer: an affine map, batch norm, leaky ReLU.
 
     Between two maps the affine map is a convolution: strided to a smaller map, transposed to a larger one. If input or
@@ -72,10 +146,11 @@ def block(shape_in: Shape, shape_out: Shape, *, kernel: int, norm: bool, slope: 
         kernel: side of the convolution kernels, in pixels.
         norm: whether a batch norm follows; it replaces the bias.
         slope: negative slope of the leaky ReLU; None: no leaky ReLU.
+        even: whether a transposed convolution keeps a flat map flat.
     """
     layers: list[nn.Module] = []
     if is_image(shape_in) and is_image(shape_out):
-        layers.append(convolution(shape_in, shape_out, kernel, bias=not norm))
+        layers.append(convolution(shape_in, shape_out, kernel, bias=not norm, even=even))
         if norm:
             layers.append(nn.BatchNorm2d(shape_out[0]))
     else:
@@ -88,7 +163,7 @@ def block(shape_in: Shape, shape_out: Shape, *, kernel: int, norm: bool, slope: 
     return nn.Sequential(*layers)
 
 
-def convolution(shape_in: Shape, shape_out: Shape, kernel: int, *, bias: bool) -> nn.Module:
+def convolution(shape_in: Shape, shape_out: Shape, kernel: int, *, bias: bool, even: bool = False) -> nn.Module:
     """A convolution between two maps of any sides: strided to a smaller map, transposed to a larger one.
 
     Args:
@@ -96,6 +171,7 @@ def convolution(shape_in: Shape, shape_out: Shape, kernel: int, *, bias: bool) -
         shape_out: shape of the output, (channels, height, width).
         kernel: side of the kernel, in pixels.
         bias: whether a bias is added.
+        even: whether a transposed convolution keeps a flat map flat; its stride may not be above `kernel`.
     """
     if shape_in[1:] == shape_out[1:]:
         return nn.Conv2d(shape_in[0], shape_out[0], kernel, padding=kernel // 2 if kernel % 2 else "same", bias=bias)
@@ -110,7 +186,8 @@ def convolution(shape_in: Shape, shape_out: Shape, kernel: int, *, bias: bool) -
         layer: nn.Module = nn.Conv2d(shape_in[0], shape_out[0], kernel, stride, padding, bias=bias)
         return nn.Sequential(nn.ZeroPad2d(far), layer) if any(far) else layer
     over = (max(0, -missing[0]), max(0, -missing[1]))
-    layer = nn.ConvTranspose2d(shape_in[0], shape_out[0], kernel, stride, padding, output_padding=over, bias=bias)
+    transposed = EvenConvTranspose2d if even and stride <= kernel else nn.ConvTranspose2d
+    layer = transposed(shape_in[0], shape_out[0], kernel, stride, padding, output_padding=over, bias=bias)
     crop = (0, -far[1], 0, -far[3])
     return nn.Sequential(layer, nn.ZeroPad2d(crop)) if any(far) else layer
 
@@ -149,9 +226,12 @@ def stack(shapes: Sequence[Shape], blocks: Blocks, *, linear_end: bool = False) 
         blocks: kernel, norm and slope of all layers.
         linear_end: whether the last layer has no batch norm and no leaky ReLU.
     """
-    layers = []
+    layers: list[nn.Module] = []
     for i, (shape_in, shape_out) in enumerate(pairwise(shapes), start=1):
         end = linear_end and i == len(shapes) - 1
         norm, slope = (False, None) if end else (blocks.norm, blocks.slope)
-        layers.append(block(shape_in, shape_out, kernel=blocks.kernel, norm=norm, slope=slope))
+        layers.append(block(shape_in, shape_out, kernel=blocks.kernel, norm=norm, slope=slope, even=blocks.even))
+        if is_image(shape_in) and is_image(shape_out) and not end:
+            for _ in range(blocks.residual):
+                layers.append(Residual(shape_out[0], kernel=blocks.kernel, slope=blocks.slope))
     return nn.Sequential(*layers)

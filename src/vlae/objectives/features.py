@@ -1,4 +1,4 @@
-"""The ELBO of pictures and of the features that a model must explain besides them."""
+"""The ELBO of pictures and of features of theirs that a level must explain by its code alone."""
 
 from dataclasses import dataclass, fields
 
@@ -12,10 +12,12 @@ from vlae.objectives.elbo import ELBO
 
 @dataclass(frozen=True, kw_only=True)
 class FeaturesELBO(ELBO, kind="elbo of features"):
-    """The negative ELBO of pictures x with their features f: -log r(x|z) - log r(f|z) + Σ_l β_l rate_l.
+    """The negative ELBO of pictures x with their features f: -log r(x|z) - log r(f|z_l) + Σ_l β_l rate_l.
 
-    Given the codes, picture and features are independent, so their distortions add up; the scale of each likelihood is
-    found, so neither has a weight. All settings are those of the ELBO.
+    Features are what a level must explain by its code alone: oriented gradients of the picture, or what a frozen network
+    says of it. Given the codes, picture and features are independent, so their distortions add up; the scale of each
+    likelihood is found, so neither has a weight. Where features are a function of the picture, this is no bound on
+    log p(x); the ELBO that is reported leaves them out. All settings are those of the ELBO.
     """
 
     @classmethod

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from vlae.recipes.content import with_content as with_content
+from vlae.recipes.lean import Quality as Quality
 from vlae.recipes.lean import lean as lean
 from vlae.recipes.paper import celeba as celeba
 from vlae.recipes.paper import lsun as lsun
@@ -31,7 +32,14 @@ RECIPES: dict[str, Callable[..., Recipe]] = {
 
 
 @renamed(codes="code_sizes")
-def make(name: str, shape: Shape, *, code_sizes: Sequence[int] | None = None, deep_heads: bool = False) -> Recipe:
+def make(
+    name: str,
+    shape: Shape,
+    *,
+    code_sizes: Sequence[int] | None = None,
+    deep_heads: bool = False,
+    quality: Quality | None = None,
+) -> Recipe:
     """Makes a recipe by its name, for data of a shape.
 
     Args:
@@ -46,6 +54,11 @@ def make(name: str, shape: Shape, *, code_sizes: Sequence[int] | None = None, de
     """
     if name not in RECIPES:
         raise ValueError(f"there is no recipe {name!r}; choose one of {', '.join(RECIPES)}")
+    if quality is not None:
+        if name != "lean":
+            raise ValueError(f"quality is a setting of lean; the recipe {name!r} has one size: leave quality out")
+        if not deep_heads:
+            return lean(shape, code_sizes=code_sizes, quality=quality)
     if name not in _PAPER:
         if deep_heads:
             raise ValueError(f"deep heads belong to the paper's recipes; {name!r} has none")

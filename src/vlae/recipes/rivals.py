@@ -7,7 +7,7 @@ from vlae.models.base import check_code_sizes
 from vlae.models.levels import Level
 from vlae.models.likelihoods import Gaussian, Laplace
 from vlae.objectives.elbo import ELBO
-from vlae.recipes.lean import default_codes, lean, same_training, stacks_of
+from vlae.recipes.lean import default_codes, same_training, stacks_of
 from vlae.recipes.recipe import Recipe
 from vlae.renamed import renamed
 from vlae.shapes import Shape, is_image
@@ -55,7 +55,7 @@ def vae(shape: Shape, *, code_sizes: Sequence[int] | None = None, width: int = 3
         raise ValueError(
             f"code sizes are {tuple(code_sizes)}; a VAE has one code: give the other levels 0, or one size alone"
         )
-    return replace(lean(shape, code_sizes=code_sizes, width=width), name="vae", objective=ELBO())
+    return replace(joint(shape, code_sizes=code_sizes, width=width), name="vae", likelihood=Gaussian())
 
 
 @renamed(codes="code_sizes")

@@ -30,6 +30,7 @@ from vlae.runs.run import Run
 from vlae.runs.store import Results, read_recipe, write_recipe, write_results
 from vlae.training.batches import Batches
 from vlae.training.loop import Engine, Recorder, is_leader, quiet, reuse_memory, trainer_of
+from vlae.training.settle import settled
 
 NUM_EXAMPLES = 64
 """How many held-out data are stored in a run's folder."""
@@ -56,6 +57,7 @@ def train(
     recipe: str | Recipe | None = None,
     code_sizes: Sequence[int] | None = None,
     deep_heads: bool = False,
+    quality: recipes.Quality | None = None,
     size: int | None = None,
     crop: int | None = None,
     channels: int | None = None,
@@ -115,7 +117,7 @@ def train(
     reading["limit"] = limit
     network = _network(features, features_side)
     if resume:
-        chosen, reading = _unfinished(path, source, reading, recipe, code_sizes, deep_heads, settings)
+        chosen, reading = _unfinished(path, source, reading, recipe, code_sizes, deep_heads, quality, settings)
         network = _same_network(path, network, reading.pop("features", None))
     with new_folder(path) if not resume and is_leader() else nullcontext():
         shown = progress and is_leader()
@@ -128,7 +130,7 @@ def train(
         if len(images) < 2:
             raise DataError(f"{images.source}: there is 1 datum to train on; give at least 2, and some to test with")
         if not resume:
-            chosen = _choose(recipe or "lean", images, code_sizes, deep_heads, settings)
+            chosen = _choose(recipe or "lean", images, code_sizes, deep_heads, quality, settings)
         if chosen.shape != images.shape:
             raise ValueError(f"the recipe is for data of shape {chosen.shape}; this data has shape {images.shape}")
 
@@ -177,6 +179,7 @@ def fit(values: np.ndarray, recipe: Recipe, *, labels: np.ndarray | None = None)
         Stopped: after Ctrl-C.
         NotFiniteError: if a term of the loss is not finite.
     """
+    recipe = settled(recipe, values)
     with torch.random.fork_rng(devices=[]), quiet():
         torch.manual_seed(recipe.training.seed)
         mean, stddev = _statistics(values) if recipe.mean is None else (None, None)
@@ -217,6 +220,7 @@ def _unfinished(
     asked: str | Recipe | None,
     code_sizes: Sequence[int] | None,
     deep_heads: bool,
+    quality: recipes.Quality | None,
     settings: Mapping[str, Any],
 ) -> tuple[Recipe, dict[str, Any]]:
     """The recipe of an unfinished run and how its data is read; other settings than these are refused."""
@@ -237,6 +241,10 @@ def _unfinished(
         sizes = recipe.code_sizes
         if recipe.levels != recipes.make(recipe.name, recipe.shape, code_sizes=sizes, deep_heads=True).levels:
             changed.append("deep_heads")
+    if quality is not None and recipe.name == "lean":
+        asked_for = recipes.make("lean", recipe.shape, code_sizes=recipe.code_sizes, quality=quality)
+        if (asked_for.blocks, asked_for.levels[-1]) != (recipe.blocks, recipe.levels[-1]):
+            changed.append("quality")
     if code_sizes is not None and tuple(code_sizes) != recipe.code_sizes:
         changed.append("code_sizes")
     if changed:
@@ -255,15 +263,20 @@ def _choose(
     images: Images,
     code_sizes: Sequence[int] | None,
     deep_heads: bool,
+    quality: recipes.Quality | None,
     settings: Mapping[str, Any],
 ) -> Recipe:
     if isinstance(recipe, str):
-        recipe = recipes.make(recipe, images.shape, code_sizes=code_sizes, deep_heads=deep_heads)
-    elif code_sizes is not None or deep_heads:
-        raise ValueError("code_sizes and deep_heads choose a recipe's levels; here the recipe has them already")
+        recipe = recipes.make(recipe, images.shape, code_sizes=code_sizes, deep_heads=deep_heads, quality=quality)
+        if quality == "high" and torch.cuda.is_available():
+            recipe = recipes.adjust(recipe, precision="bf16")
+    elif code_sizes is not None or deep_heads or quality is not None:
+        raise ValueError(
+            "code_sizes, deep_heads and quality choose a recipe's levels; here the recipe has them already"
+        )
     if images.features is not None:
         recipe = recipes.with_content(recipe, num_features=images.features.shape[1], num_data=len(images))
-    recipe = recipes.adjust(recipe, **settings)
+    recipe = settled(recipes.adjust(recipe, **settings), images.values)
     if recipe.training.precision == "bf16" and not torch.cuda.is_available() and lacks_bf16():
         warnings.warn("this processor has no bf16 arithmetic: bf16 will be many times slower than fp32", stacklevel=3)
     return recipe

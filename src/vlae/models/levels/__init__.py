@@ -19,5 +19,6 @@ from vlae.models.levels.content import ContentLevel as ContentLevel
 from vlae.models.levels.content import ContentNetworks as ContentNetworks
 from vlae.models.levels.moments import MomentsLevel as MomentsLevel
 from vlae.models.levels.moments import MomentsNetworks as MomentsNetworks
+from vlae.models.levels.moments import Polarity as Polarity
 from vlae.models.levels.plain import Level as Level
 from vlae.models.levels.plain import PlainNetworks as PlainNetworks

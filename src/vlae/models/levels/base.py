@@ -4,7 +4,6 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -77,7 +76,7 @@ class LadderLevel(nn.Module, ABC):
     Attributes:
         code_size: dimensions of the code z_l.
         shape: shape of h_l, and of z̃_{l+1}.
-        num_features: F, if a frozen network takes the place of g_l, and its features (n, F) that of h_l; 0: none does.
+        num_features: F, the features of a frozen network that the level needs of each picture; 0: it needs none.
     """
 
     code_size: int
@@ -119,14 +118,27 @@ class LadderLevel(nn.Module, ABC):
             z̃_l, (n, *drawn); or None if the code acts only through the prior of the level below (a class label).
         """
 
-    def explain(self, code: Float[Tensor, "n size"], here: Float[Tensor, "n features"]) -> Float[Tensor, " n"]:
-        """The distortion -log r(h_l|z_l) of each datum, in nats: 0, unless the level must explain features.
+    def target(
+        self, x: Float[Tensor, "n *shape"], features: Float[Tensor, "n features"] | None
+    ) -> Float[Tensor, "n target"] | None:
+        """What the level reads besides h_l, and must explain by its code alone; None: nothing.
+
+        `posterior` gets [h_l; target] in place of h_l, or the target alone if there is no h_l.
+
+        Args:
+            x: h_0, the standardised data, (n, *shape).
+            features: of the full-size pictures by a frozen network, (n, F); None: the model reads none.
+        """
+        return None
+
+    def explain(self, code: Float[Tensor, "n size"], target: Float[Tensor, "n target"]) -> Float[Tensor, " n"]:
+        """The distortion -log r(target|z_l) of each datum, in nats; only asked of a level that has a target.
 
         Args:
             code: z_l, (n, code size).
-            here: h_l, the features of the frozen network, (n, F).
+            target: what `target` returned, (n, target).
         """
-        return torch.zeros(code.shape[0], device=code.device)
+        raise NotImplementedError(f"{type(self).__name__} has a target; define `explain`, too")
 
     def prior(self, above: tuple[Float[Tensor, "n _"], ...], like: Tensor) -> CodeDistribution:
         """The prior p(z_l|z_{l+1}, …, z_L): N(0, I) of batch shape (1, code size). A subclass may use the codes above.

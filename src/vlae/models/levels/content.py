@@ -2,16 +2,15 @@
 
 from dataclasses import dataclass
 
-import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from vlae.models.distributions import NormalCode
 from vlae.models.levels.base import Description, GaussianHead, LadderLevel, LevelSettings, Place
-from vlae.models.likelihoods import Gaussian
+from vlae.models.levels.explain import Explainer
 from vlae.nn.components import PrincipalComponents
 from vlae.nn.injection import Begin
-from vlae.nn.layers import Blocks, stack
+from vlae.nn.layers import Blocks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,8 +83,7 @@ class ContentNetworks(LadderLevel):
         self.components = PrincipalComponents(settings.num_features, components)
         self.head = GaussianHead(components, size, blocks.stddev)
         self.v = Begin(size, place.drawn, blocks)
-        self.explainer = nn.Sequential(stack([(size,), (units,)], blocks), nn.Linear(units, components))
-        self.density = Gaussian().build((components,))
+        self.explainer = Explainer(size, components, units, blocks)
 
     def climb(self, below: Float[Tensor, "n *below"]) -> None:
         """Nothing: the frozen network takes the place of g_L, and its features that of h_L.
@@ -95,27 +93,37 @@ class ContentNetworks(LadderLevel):
         """
         return None
 
-    def posterior(self, below: Float[Tensor, "n *below"], here: Float[Tensor, "n features"] | None) -> NormalCode:
+    def target(
+        self, x: Float[Tensor, "n *shape"], features: Float[Tensor, "n features"] | None
+    ) -> Float[Tensor, "n components"]:
+        """The principal components of the features.
+
+        Args:
+            x: pictures, standardised; not used, so that pixels cannot be seen.
+            features: the features f, (n, F), as the network gives them.
+        """
+        assert features is not None  # the ladder gives them, or has none and says so
+        components: Tensor = self.components(features)
+        return components
+
+    def posterior(self, below: Float[Tensor, "n *below"], here: Float[Tensor, "n components"] | None) -> NormalCode:
         """The posterior q(z_L|f), from the principal components of the features.
 
         Args:
-            below: h_{L-1}, (n, *below); not used, so that the picture's pixels cannot be seen.
-            here: the features f, (n, F), as the network gives them.
+            below: h_{L-1}, (n, *below); not used.
+            here: the components, (n, K).
         """
-        assert here is not None  # the ladder gives the features, or has none and says so
-        posterior: NormalCode = self.head(self.components(here))
+        posterior: NormalCode = self.head(here)
         return posterior
 
-    def explain(self, code: Float[Tensor, "n size"], here: Float[Tensor, "n features"]) -> Float[Tensor, " n"]:
-        """The distortion of the features, -log N(f | f̂(z_L), σ²) of their components, in nats.
+    def explain(self, code: Float[Tensor, "n size"], target: Float[Tensor, "n components"]) -> Float[Tensor, " n"]:
+        """The distortion of the components, -log N(f | f̂(z_L), σ²), in nats.
 
         Args:
             code: z_L, (n, code size).
-            here: the features f, (n, F), as the network gives them.
+            target: the components, (n, K).
         """
-        target, like = self.components(here), self.components.mean
-        likelihood = self.density(self.explainer(code), torch.zeros_like(like[0]), torch.ones_like(like[0]), target)
-        distortion: Tensor = -likelihood.log_prob(target)
+        distortion: Tensor = self.explainer(code, target)
         return distortion
 
     def descend(

@@ -1,6 +1,7 @@
 """The moments level: it alone reads and sets the moments (colour and light) of the map below it."""
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -10,17 +11,19 @@ from vlae.models.levels.base import Description, GaussianHead, LadderLevel, Leve
 from vlae.models.levels.plain import Level
 from vlae.nn.injection import Begin
 from vlae.nn.layers import Blocks, layers_of, shapes_of, stack
-from vlae.nn.moments import AdaINOutput, AffineInvariantConv, MomentFeatures
+from vlae.nn.moments import FLAT, AdaINOutput, AffineInvariantConv, MomentFeatures, NormalisedConv
+
+Polarity = Literal["hidden", "visible", "auto"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class MomentsLevel(LevelSettings, kind="moments"):
     """A level that alone reads and sets means and deviations of the map below it; the levels above can do neither.
 
-    The posterior reads three moments of each channel of h_{l-1}: mean, standard deviation, contrast to the border.
-    g_l gives the same for two maps that differ only in mean and standard deviation of their channels, as long as no
-    channel is nearly flat, and for a map and its negative (`vlae.nn.moments.AffineInvariantConv`). So of the contrast
-    the levels above see how large it is, and not its sign. The code enters last: it sets means and standard
+    The posterior reads moments of each channel of h_{l-1}: mean and standard deviation. g_l gives the same for two maps
+    that differ only in mean and standard deviation of their channels, as long as no channel is nearly flat. If the
+    polarity is hidden, the posterior reads the contrast to the border too, and g_l gives the same for a map and its
+    negative: then no level above sees whether a picture is light on dark. The code enters last: it sets means and standard
     deviations of the feature maps that z̃_l is mixed from (`vlae.nn.moments.AdaINOutput`). At the top, the level
     begins the decoder like any other, and hides nothing.
 
@@ -28,11 +31,21 @@ class MomentsLevel(LevelSettings, kind="moments"):
         code_size: dimensions of the code z_l; 0: the level has no code, and hides nothing.
         convolutions: (channels, stride) of each convolution from h_{l-1} to h_l, at least one; the decoder mirrors
             them.
+        polarity: whether the levels above can tell a map from its negative. "hidden": they cannot
+            (`vlae.nn.moments.AffineInvariantConv`). "visible": they can (`vlae.nn.moments.NormalisedConv`). "auto":
+            training asks the data (`vlae.evaluation.polarity.polarity_of`); a model that is built without is visible.
+        flat: the variance of a flat channel, above 0, in units of the standardised input.
     """
 
     convolutions: tuple[tuple[int, int], ...]
+    polarity: Polarity = "hidden"
+    flat: float = FLAT
 
     def __post_init__(self) -> None:
+        if self.polarity not in get_args(Polarity):
+            raise ValueError(f"polarity is {self.polarity!r}; choose one of {', '.join(get_args(Polarity))}")
+        if not 0 < self.flat < float("inf"):
+            raise ValueError(f"flat is {self.flat}; give a variance above 0")
         check_layers(layers_of(self.convolutions, ()), self.convolutions)
 
     def build(self, place: Place, blocks: Blocks) -> LadderLevel:
@@ -78,12 +91,19 @@ class MomentsNetworks(LadderLevel):
             raise ValueError("a map of one pixel has no moments that a level could read; use Level(reads='map') here")
         self.code_size, self.shape = settings.code_size, shapes[-1]
         self.g = None
+        hidden = settings.polarity == "hidden"
         if not place.top:
-            first = AffineInvariantConv(
-                place.below, shapes[1], kernel=blocks.kernel, norm=blocks.norm, slope=blocks.slope
+            layer = AffineInvariantConv if hidden else NormalisedConv
+            first = layer(
+                place.below,
+                shapes[1],
+                kernel=blocks.kernel,
+                norm=blocks.norm,
+                slope=blocks.slope,
+                flat=settings.flat,
             )
             self.g = nn.Sequential(first, *stack(shapes[1:], blocks))
-        self.features = MomentFeatures(place.below[0], slope=blocks.slope)
+        self.features = MomentFeatures(place.below[0], slope=blocks.slope, border=hidden, flat=settings.flat)
         self.head = GaussianHead(self.features.num_features, self.code_size, blocks.stddev)
         self.v: nn.Module
         if place.top:

@@ -9,13 +9,17 @@ from torch import Tensor
 
 from vlae.models.distributions import NormalCode, no_code
 from vlae.models.levels.base import Description, GaussianHead, LadderLevel, LevelSettings, Place, check_layers
-from vlae.nn.features import FullFeatures, GridFeatures
+from vlae.models.levels.explain import Explainer
+from vlae.nn.features import FullFeatures, GridFeatures, OrientedGradients
 from vlae.nn.injection import Begin, Concatenate, GatedAdd, Injection, Modulate
 from vlae.nn.layers import Blocks, Layer, layers_of, shapes_of, stack
 from vlae.shapes import Shape, is_image
 
 Reads = Literal["map", "grid"]
 Acts = Literal["concatenate", "add", "modulate"]
+
+EXPLAINER_UNITS = 128
+"""Units of the hidden layer that predicts a level's oriented gradients from its code."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +40,8 @@ class Level(LevelSettings, kind="plain"):
             deep heads. Without these and `head_dense`, the posterior is linear in h_l (Reference: Zhao et al. 2017,
             equation 11).
         head_dense: units of fully-connected layers after `head_convolutions`, for the posterior alone.
+        gradients: side of the grid of cells whose oriented gradients the level reads besides h_l, and must explain by
+            its code alone (`vlae.nn.features.OrientedGradients`); 0: none. The level ends in a vector.
     """
 
     convolutions: tuple[tuple[int, int], ...] = ()
@@ -45,6 +51,7 @@ class Level(LevelSettings, kind="plain"):
     grid: int = 2
     head_convolutions: tuple[tuple[int, int], ...] = ()
     head_dense: tuple[int, ...] = ()
+    gradients: int = 0
 
     def __new__(cls, **settings: Any) -> "Level":
         """Makes a level; `Level(reads="pooled", acts="modulate")`, an earlier spelling, makes a `MomentsLevel`."""
@@ -59,6 +66,10 @@ class Level(LevelSettings, kind="plain"):
         check_layers(self.layers, (*self.convolutions, *self.head_convolutions))
         if self.grid < 1:
             raise ValueError(f"grid is {self.grid}; give a whole number from 1 up")
+        if self.gradients < 0:
+            raise ValueError(f"gradients is {self.gradients}; give the side of a grid from 1 up, or 0")
+        if self.gradients and (not self.dense or self.reads != "map" or self.head_layers or not self.code_size):
+            raise ValueError("a level with gradients has a code and dense layers, reads='map', and no head layers")
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -118,13 +129,19 @@ class PlainNetworks(LadderLevel):
                 "choose reads='map'"
             )
         self.g = None if place.top and encodes_again else stack(shapes, blocks)
+        self.gradients = OrientedGradients(settings.gradients) if settings.gradients else None
+        self.explainer: Explainer | None = None
         self.v: Injection | None = None  # v_l, and its merge with z̃_{l+1}; v_l alone is `v.embed`
         if self.code_size:
             self.encode_again = stack(head_shapes, blocks) if encodes_again else None
             self.features = (
                 GridFeatures(read_shape, settings.grid) if settings.reads == "grid" else FullFeatures(read_shape)
             )
-            self.head = GaussianHead(self.features.num_features, self.code_size, blocks.stddev)
+            num_read = self.features.num_features
+            if self.gradients is not None:
+                num_read += self.gradients.num_features
+                self.explainer = Explainer(self.code_size, self.gradients.num_features, EXPLAINER_UNITS, blocks)
+            self.head = GaussianHead(num_read, self.code_size, blocks.stddev)
             self.v = _injection(settings, self.shape, place, blocks)
         merged = self.shape if self.v is None else self.v.output_shape
         self.u = stack([merged, *reversed(shapes[1:-1]), place.drawn], blocks, linear_end=place.bottom)
@@ -139,6 +156,28 @@ class PlainNetworks(LadderLevel):
             h_l; or None at the top, if the posterior encodes h_{l-1} again.
         """
         return None if self.g is None else self.g(below)
+
+    def target(
+        self, x: Float[Tensor, "n *shape"], features: Float[Tensor, "n features"] | None
+    ) -> Float[Tensor, "n target"] | None:
+        """The oriented gradients of the pictures, if the level has `gradients`.
+
+        Args:
+            x: h_0, the standardised pictures, (n, C, H, W).
+            features: not used.
+        """
+        return None if self.gradients is None else self.gradients(x)
+
+    def explain(self, code: Float[Tensor, "n size"], target: Float[Tensor, "n target"]) -> Float[Tensor, " n"]:
+        """The distortion of the oriented gradients given the code, in nats.
+
+        Args:
+            code: z_l, (n, code size).
+            target: the gradients, (n, target).
+        """
+        assert self.explainer is not None
+        distortion: Tensor = self.explainer(code, target)
+        return distortion
 
     def posterior(self, below: Float[Tensor, "n *below"], here: Float[Tensor, "n *here"] | None) -> NormalCode:
         """The posterior q(z_l|x) = N(μ_l(h_l), σ_l(h_l)²).
