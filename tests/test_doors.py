@@ -128,7 +128,7 @@ def test_the_run_opens_and_everything_is_drawn_and_said(run):
 
 def test_a_run_of_a_kind_that_is_not_imported_is_named(run, monkeypatch):
     monkeypatch.delitem(vlae.LevelSettings.kinds(), "row-means")
-    with pytest.raises(RunError, match="there is no level 'row-means'; choose one of plain, moments"):
+    with pytest.raises(RunError, match="there is no level 'row-means'; choose one of content, plain, moments"):
         vlae.load(run.path)
 
 

@@ -51,4 +51,4 @@ def test_the_top_holds_what_photographs_are_of(network, tmp_path):
     assert max(shares[:2]) < 0.5
     blurred = load(images.values.transpose(0, 2, 3, 1), split="all", features=network).features.astype(float)
     blurred /= np.linalg.norm(blurred, axis=1, keepdims=True)
-    assert share_of_class(blurred, images.labels) < share_of_class(raw, images.labels) - 0.2  # the full size is needed
+    assert share_of_class(blurred, images.labels) < share_of_class(raw, images.labels) - 0.1  # the full size is needed

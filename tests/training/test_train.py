@@ -240,7 +240,7 @@ def test_a_run_killed_before_its_first_checkpoint_begins_again(tmp_path, monkeyp
 
 def test_an_error_after_the_training_loses_none_of_it(tmp_path, monkeypatch, uninterrupted):
     with monkeypatch.context() as patch:
-        patch.setattr(training, "summarise", lambda *_: (_ for _ in ()).throw(MemoryError()))
+        patch.setattr(training, "summarise", lambda *_, **__: (_ for _ in ()).throw(MemoryError()))
         with pytest.raises(MemoryError):
             quick(tmp_path / "run")
     at_step(monkeypatch, 1, lambda terms: pytest.fail("a step was done again"))
