@@ -45,6 +45,23 @@ def figure(
     print(path)
 
 
+def fit_prior(run: Path, /, *, seed: int = 0) -> None:
+    """Fit a prior to the codes of a run's training data, which samples, figures and mixes then draw from.
+
+    vlae train does this at its end. Use this command for a run that has no fitted prior, or to fit it again.
+
+    Args:
+        run: Folder of the run; or "streets" or "mnist", which ship with vlae; or hf:USER/NAME.
+        seed: Seed of the choice of data, the drawn codes and the fits.
+    """
+    from vlae.runs.layout import PRIOR
+    from vlae.runs.run import load
+
+    trained = load(run)
+    print(trained.fit_prior(seed=seed).describe(), file=sys.stderr)
+    print(trained.outputs / PRIOR)
+
+
 def evaluate(
     run: Path,
     source: str | None = None,

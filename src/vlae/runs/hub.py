@@ -14,12 +14,12 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from vlae.atomic import whole
 from vlae.evaluation import level_card
 from vlae.runs import safe_load
-from vlae.runs.layout import EVALUATION, EXAMPLES, METRICS, MODEL, RECIPE, SUMMARY, RunError
+from vlae.runs.layout import EVALUATION, EXAMPLES, METRICS, MODEL, PRIOR, RECIPE, SUMMARY, RunError
 from vlae.shapes import is_image
 from vlae.text_table import number
 
 MANIFEST = "config.json"  # what the hub looks for in a repository of a model
-FILES = (RECIPE, MODEL, SUMMARY, EVALUATION, EXAMPLES, METRICS)
+FILES = (RECIPE, MODEL, SUMMARY, EVALUATION, EXAMPLES, METRICS, PRIOR)
 """The files of a shared run, besides the manifest and the model card."""
 
 SHIPPED = ("mnist", "streets")
@@ -44,6 +44,7 @@ class SharedRun(ModelHubMixin, library_name="vlae", tags=["vlae", "variational-l
     Args:
         path: the run's folder.
         evaluation: the run's evaluation, if it was evaluated.
+        prior: the file of the prior that is fitted to its codes, if there is one.
         examples: whether to include the held-out examples.
         license: the license of the weights and examples, by its name on the hub; None: the card names none.
         repo_id: the repository on the hub, "USER/NAME"; None: a folder.
@@ -56,11 +57,12 @@ class SharedRun(ModelHubMixin, library_name="vlae", tags=["vlae", "variational-l
         path: Path,
         evaluation: dict[str, Any] | None = None,
         *,
+        prior: Path | None = None,
         examples: bool = True,
         license: str | None = None,
         repo_id: str | None = None,
     ):
-        self.path, self.evaluation, self.examples = path, evaluation, examples
+        self.path, self.evaluation, self.prior, self.examples = path, evaluation, prior, examples
         self.license, self.repo_id = license, repo_id
 
     def _save_pretrained(self, save_directory: Path) -> None:
@@ -76,6 +78,8 @@ class SharedRun(ModelHubMixin, library_name="vlae", tags=["vlae", "variational-l
         for name in (MODEL, SUMMARY, METRICS, *([EXAMPLES] if self.examples else [])):
             if (self.path / name).exists():
                 shutil.copyfile(self.path / name, save_directory / name)
+        if self.prior is not None:
+            shutil.copyfile(self.prior, save_directory / PRIOR)
         recipe = record["recipe"]
         manifest = {
             "library_name": "vlae",
@@ -244,6 +248,7 @@ import vlae
 run = vlae.load("{address}")
 codes = run.encode(images)  # of shape (N, {sizes}); one array per level
 decoded = run.decode(codes)
+drawn = run.sample(16)  # new ones
 ```""",
         "Loading executes nothing from the files.",
         "## Held-out numbers",

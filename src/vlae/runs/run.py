@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -16,10 +16,11 @@ from vlae.figures.panels import noise_at
 from vlae.models import inference
 from vlae.models.base import Codes, LatentModel
 from vlae.models.inference import as_input
+from vlae.models.priors import MixturePrior, PriorName, standard_prior
 from vlae.recipes.recipe import Recipe
 from vlae.runs import hub, safe_load, store
 from vlae.runs.drawing import check_kind, draw_figure
-from vlae.runs.layout import EVALUATION, EXAMPLES, FIGURES, MODEL, RECIPE, RunError, new_folder
+from vlae.runs.layout import EVALUATION, EXAMPLES, FIGURES, MODEL, PRIOR, RECIPE, RunError, new_folder
 from vlae.runs.store import read_recipe as read_recipe
 from vlae.shapes import is_image, listed
 
@@ -113,6 +114,87 @@ class Run:
             wanted = ", ".join(f"(N, {size})" for size in self.recipe.code_sizes)
             raise ValueError(f"codes of shapes {shapes} are given; this ladder's are {wanted}, level 1 first")
         return inference.decode(self.model, arrays, batch_size=batch_size)
+
+    def sample(self, num: int, *, seed: int = 0, prior: PriorName = "fitted", batch_size: int = 500) -> np.ndarray:
+        """Draws new pictures: the mean of r(x|z) at codes drawn from a prior.
+
+        Args:
+            num: number of pictures, from 1 up.
+            seed: of the draw.
+            prior: "fitted", the prior fitted to the codes of the training data; or "standard", N(0, I), under which a
+                ladder was trained. A run without a fitted prior has only the latter.
+            batch_size: how many codes the model decodes at a time.
+
+        Returns:
+            Images, float32 (num, C, H, W) in [0, 1]; or vectors (num, D).
+
+        Raises:
+            ValueError: if `num` is below 1, or there is no such prior.
+            RunError: if the file of the prior is damaged.
+        """
+        if num < 1:
+            raise ValueError(f"num is {num}; give a whole number from 1 up")
+        noise = self.prior_called(prior).draw(num, torch.Generator().manual_seed(seed))
+        with inference.evaluating(self.model):
+            codes = self.model.place(tuple(level.to(self.model.device) for level in noise))
+        return inference.decode(self.model, [code.cpu().numpy() for code in codes], batch_size=batch_size)
+
+    @cached_property
+    def prior(self) -> MixturePrior:
+        """The prior that is fitted to the codes of the training data; N(0, I) if none was fitted.
+
+        Raises:
+            RunError: if its file is damaged, or was fitted to the codes of other weights.
+        """
+        file = self._prior_file
+        if file is None:
+            return standard_prior(self.recipe.code_sizes)
+        again = "fit it again with: vlae fit-prior RUN"
+        try:
+            prior, weights = safe_load.read_prior(file, self.recipe.code_sizes)
+        except (ValueError, OSError) as error:
+            raise RunError(f"{file} is damaged ({store.first_line(error)}); {again}") from error
+        if weights != self.identity:
+            raise RunError(f"{file} was fitted to the codes of other weights; {again}")
+        return prior
+
+    @property
+    def _prior_file(self) -> Path | None:
+        return next((folder / PRIOR for folder in (self.outputs, self.path) if (folder / PRIOR).exists()), None)
+
+    def prior_called(self, name: PriorName) -> MixturePrior:
+        """The fitted prior or N(0, I), by its name.
+
+        Args:
+            name: "fitted" or "standard".
+
+        Raises:
+            ValueError: if there is no such prior.
+            RunError: if the file of the prior is damaged.
+        """
+        if name not in get_args(PriorName):
+            raise ValueError(f"prior is {name!r}; choose one of {', '.join(get_args(PriorName))}")
+        return self.prior if name == "fitted" else standard_prior(self.recipe.code_sizes)
+
+    def fit_prior(self, *, seed: int = 0) -> MixturePrior:
+        """Fits a prior to the codes of the training data, and writes it to `outputs`; it replaces an earlier one.
+
+        Args:
+            seed: of the choice of data, the draws and the fits.
+
+        Raises:
+            DataError: if the data cannot be read again.
+            FileNotFoundError: if the data are no longer there.
+            WriteError: if the file cannot be written.
+        """
+        from vlae.evaluation.prior_fit import fit_prior
+
+        prior = fit_prior(self.model, self.part("train").values, seed=seed)
+        with writing(self.outputs):
+            self.outputs.mkdir(parents=True, exist_ok=True)
+        store.write_prior(self.outputs / PRIOR, prior, self.identity)
+        self.__dict__.pop("prior", None)
+        return self.prior
 
     def figure(
         self,
@@ -345,7 +427,12 @@ class Run:
 
     def _shared(self, *, examples: bool, license: str | None, repo_id: str | None = None) -> "hub.SharedRun":
         return hub.SharedRun(
-            self.path, self.evaluation, examples=examples and len(self.examples) > 0, license=license, repo_id=repo_id
+            self.path,
+            self.evaluation,
+            prior=self._prior_file,
+            examples=examples and len(self.examples) > 0,
+            license=license,
+            repo_id=repo_id,
         )
 
     def _values(self, x: np.ndarray | torch.Tensor) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import platform
 import sys
+import time
 import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ from vlae import recipes
 from vlae.data import DataError, Images
 from vlae.data import load as load_data
 from vlae.data.images import say_skipped
+from vlae.evaluation.prior_fit import fit_prior
 from vlae.evaluation.rates import summarise
 from vlae.models.base import LatentModel
 from vlae.recipes import Recipe, build
@@ -140,7 +142,11 @@ def train(
     model = engine.model.to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
     results = Results(model, summarise(model, held_out.values), np.array(held_out.values[:NUM_EXAMPLES]))
     if is_leader():
-        write_results(path, results)
+        begun = time.monotonic()
+        prior = fit_prior(model, images.values, seed=chosen.training.seed)
+        if progress:
+            print(f"prior of the codes: {prior.describe()} ({time.monotonic() - begun:.0f} s)", file=sys.stderr)
+        write_results(path, results, prior)
         checkpoint.unlink(missing_ok=True)
     return Run(path=path, recipe=chosen, data=data, **results._asdict())
 
