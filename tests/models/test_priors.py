@@ -1,4 +1,4 @@
-"""The conditionals of a planted mixture against other ways to compute them; and missing levels drawn for every model."""
+"""The conditionals of a planted mixture against other ways to compute them; missing levels of every kind of model."""
 
 from math import log, pi
 
@@ -163,7 +163,9 @@ def test_arrays_that_make_no_mixture_are_refused(changed, message, unchecked):
         MixturePrior(**(arrays | changed))
 
 
-@pytest.mark.parametrize("case", ["lean six levels", "lean hole inside", "hvae of five levels", "lvae 5", "vae 5", "joint 3x17x12"])
+@pytest.mark.parametrize(
+    "case", ["lean six levels", "lean hole inside", "hvae of five levels", "lvae 5", "vae 5", "joint 3x17x12"]
+)
 def test_missing_levels_are_drawn_and_the_given_ones_stay(case):
     assert case in CASES
     model = made(case)

@@ -1,7 +1,7 @@
 """Fits a prior to the codes of data: N(0, I), a Gaussian, or a mixture of Gaussians over all levels together."""
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, log, pi
 from typing import Literal
 
@@ -144,7 +144,4 @@ def _standard_score(codes: Float[np.ndarray, "n d"]) -> float:
 
 
 def _standard(model: LatentModel, fit: PriorFit) -> MixturePrior:
-    standard = standard_prior(model.code_sizes)
-    return MixturePrior(
-        code_sizes=standard.code_sizes, weights=standard.weights, means=standard.means, factors=standard.factors, fit=fit
-    )
+    return replace(standard_prior(model.code_sizes), fit=fit)

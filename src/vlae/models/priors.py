@@ -1,4 +1,4 @@
-"""Priors of all levels' codes together: mixtures of Gaussians, of which N(0, I) and one full Gaussian are special cases.
+"""Priors of the codes of all levels together: mixtures of Gaussians. N(0, I) and one Gaussian are special cases.
 
 A ladder's own prior is N(0, I), but the codes of real data follow another distribution, in which the levels depend on
 each other. A mixture fitted to these codes (`vlae.evaluation.prior_fit`) draws better pictures. It describes *noise*

@@ -1,7 +1,7 @@
 """A trained model with everything that belongs to it: load it, use it, share it."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -209,10 +209,11 @@ class Run:
         Args:
             kind: "levels", "samples", "reconstructions", "traversal", "mix" or "progress".
             from_image: for "levels" and "traversal": a picture file, or an array of one datum. The figure changes
-                some levels and keeps the codes of this image at the others. None: it starts from a random draw.
+                some levels and keeps the codes of this image at the others. None: the first of the run's examples.
             out: the PNG file to write; None: figures/KIND.png in `outputs`.
             options: `num`, how many; `seed`, of what is drawn; `span`, how far a sweep goes, in standard deviations;
-                `others`, `steps` and `max_rows` where the figure has them (`vlae.figures.panels`).
+                `prior`, "fitted" or "standard"; `start="random"`, to start from a draw and no image; `others`, `steps`
+                and `max_rows` where the figure has them (`vlae.figures.panels`).
 
         Raises:
             ValueError: if there is no such figure or option, or the picture does not fit the model.
@@ -220,15 +221,36 @@ class Run:
             RunError: if the figure needs examples and the run has none.
             WriteError: if the file cannot be written.
         """
-        check_kind(kind, from_image=from_image is not None)
+        if from_image is not None:
+            if "start" in options:
+                raise ValueError("a figure starts from one image or from start; give one of the two")
+            options["start"] = from_image
+        check_kind(kind, options)
         out = self.outputs / FIGURES / f"{kind}.png" if out is None else Path(out)
         canvas.check_png(out)
         if from_image is not None:
-            options["start"] = self.noise_of(from_image)
-        picture = draw_figure(
-            kind, model=self.model, examples=self.examples, history=self.history, options=options, name=self.name
-        )
-        return canvas.keep(picture, out)
+            options["start"] = as_input(self._datum(from_image))
+        if "prior" in options:
+            options["prior"] = self.prior_called(options["prior"])
+        inputs: dict[str, Callable[[], Any]] = {
+            "model": lambda: self.model,
+            "prior": lambda: self.prior,
+            "x": lambda: as_input(self.examples),
+            "held_out": lambda: as_input(self.examples),
+            "known": self._known,
+            "history": lambda: self.history,
+        }
+        return canvas.keep(draw_figure(kind, inputs, options, self.name), out)
+
+    def _known(self) -> tuple[str, np.ndarray]:
+        """The training data and a word for them; the examples if they cannot be read again."""
+        try:
+            train = self.part("train")
+        except (ValueError, OSError):
+            return "held-out example (the training data cannot be read)", self.examples
+        if train.shape != self.recipe.shape:
+            return "held-out example (the training data have changed)", self.examples
+        return "training picture" if is_image(train.shape) else "training datum", train.values
 
     def noise_of(self, image: str | Path | np.ndarray) -> Codes:
         """The noise of one image at its posterior means, under the prior of each level.
@@ -243,13 +265,17 @@ class Run:
             ValueError: if there is more than one datum, or its shape does not fit the model.
             NotDefinedError: if the model has no encoder.
         """
+        return noise_at(self.model, as_input(self._datum(image)))
+
+    def _datum(self, image: str | Path | np.ndarray) -> np.ndarray:
+        """One image as uint8 or float32 (1, *shape)."""
         self.model.require("encoder")
         if isinstance(image, str | Path):
             image = self.read(image).values
         values = self._values(image)
         if len(values) != 1:
             raise ValueError(f"there are {len(values)} data; give one, from which the figure starts")
-        return noise_at(self.model, as_input(values))
+        return values
 
     def read(
         self,

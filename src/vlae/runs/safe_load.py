@@ -139,13 +139,13 @@ def read_prior(file: Path, code_sizes: tuple[int, ...]) -> tuple[MixturePrior, s
             tensors = {name: stored.get_tensor(name).double() for name in wanted}
     except (SafetensorError, RecursionError) as error:
         raise ValueError(f"{file.name} is no whole safetensors file: {error}") from error
-    weights = about.pop("weights", None) if isinstance(about, dict) else None
-    kinds: dict[str, Any] = {"num_data": int, "num_codes": int, "gain": float | None, "reason": str}
-    known = isinstance(weights, str) and about.keys() == kinds.keys()
+    kinds: dict[str, Any] = {"num_data": int, "num_codes": int, "gain": float | None, "reason": str, "weights": str}
+    known = isinstance(about, dict) and about.keys() == kinds.keys()
     if not known or not all(isinstance(about[name], kind) for name, kind in kinds.items()):
         raise ValueError(f"{file.name} does not say what the prior was fitted to")
+    fitted_to: str = about.pop("weights")
     tensors["weights"] /= tensors["weights"].sum()
-    return MixturePrior(code_sizes=code_sizes, fit=PriorFit(**about), **tensors), weights
+    return MixturePrior(code_sizes=code_sizes, fit=PriorFit(**about), **tensors), fitted_to
 
 
 def read_examples(file: Path | None, recipe: Recipe) -> np.ndarray:

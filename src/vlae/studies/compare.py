@@ -19,6 +19,7 @@ from vlae.evaluation import judging, metrics
 from vlae.evaluation.protocol import protocol
 from vlae.figures import canvas
 from vlae.figures.panels import levels
+from vlae.models.inference import as_input
 from vlae.renamed import renamed
 from vlae.runs.run import Run
 from vlae.studies.train_alike import PRESETS, CodeSizes, RunsBySystem, are_recipes, say, train_alike
@@ -140,7 +141,8 @@ class Comparison:
         figure = Figure(figsize=(13, 2.6 * rows + 0.8), dpi=100, layout="constrained")
         axes = figure.subplots(rows, 2, squeeze=False, width_ratios=[1.5, 1])
         for (left, right), (system, runs) in zip(axes, self.systems.items(), strict=True):
-            left.imshow(levels(runs[0].model, num=6))
+            first = runs[0]
+            left.imshow(levels(first.model, prior=first.prior, held_out=as_input(first.examples), num=6))
             left.set_axis_off()
             left.set_title(system, loc="left", fontweight="bold")
             self._heat(right, system, last=system == list(self.systems)[-1])
