@@ -1,8 +1,8 @@
-"""Export of a run to ONNX: an encoder and a decoder, each checked against the model, and an encoder in 8 bits.
+"""Export of a run to ONNX: encoder, decoder and sampler, each checked against the model, and an encoder in 8 bits.
 
 The encoder returns the mean and the standard deviation of each level's posterior. A conditional posterior depends on
-the means of the other levels. The decoder returns the picture of the codes of all levels. The metadata of the files
-describe their inputs and outputs.
+the means of the other levels. The decoder returns the picture of the codes of all levels. The sampler returns codes
+of the run's prior. The metadata of the files describe their inputs and outputs.
 """
 
 import json
@@ -25,6 +25,7 @@ from vlae.errors import MissingExtraError
 from vlae.evaluation import level_card
 from vlae.models.base import LatentModel
 from vlae.models.inference import as_input, evaluating
+from vlae.models.priors import MixturePrior
 from vlae.runs import Run, RunError
 from vlae.shapes import is_image, level_column
 
@@ -64,6 +65,27 @@ class _Decoder(nn.Module):
         return self.model.decode(tuple(next(nonempty) if size else empty for size in self.model.code_sizes))
 
 
+class _Sampler(nn.Module):
+    """Standard normal and uniform noise → a code of the prior for every level that has one."""
+
+    shares: Tensor
+    means: Tensor
+    factors: Tensor
+
+    def __init__(self, model: LatentModel, prior: MixturePrior):
+        super().__init__()
+        self.model = model
+        self.register_buffer("shares", prior.weights.cumsum(0)[:-1].float())
+        self.register_buffer("means", prior.means.float())
+        self.register_buffer("factors", prior.factors.float())
+
+    def forward(self, normal: Tensor, uniform: Tensor) -> tuple[Tensor, ...]:
+        component = (uniform > self.shares).sum(1)
+        noise = self.means[component] + (self.factors[component] @ normal[..., None])[..., 0]
+        codes = self.model.place(torch.split_with_sizes(noise, list(self.model.code_sizes), dim=1))
+        return tuple(codes[level - 1] for level in self.model.levels_with_code)
+
+
 def export(
     run: Run,
     out: str | Path | None = None,
@@ -72,10 +94,12 @@ def export(
     opset: int | None = None,
     examples: np.ndarray | None = None,
 ) -> dict[str, Any]:
-    """Write encoder.onnx and decoder.onnx, if their outputs on real data are PyTorch's to 1e-4.
+    """Write encoder.onnx, decoder.onnx and sampler.onnx, if their outputs are PyTorch's to 1e-4.
 
     Batches may have any size. Inputs and outputs: `images` (or `vectors`), float32 (N, C, H, W) in [0, 1];
-    `level1_mean`, `level1_stddev`, …; and for the decoder `level1_code`, …
+    `level1_mean`, `level1_stddev`, …; for the decoder `level1_code`, … The sampler turns `normal`, float32 (N, D) from
+    N(0, I), D dimensions of all codes together, and `uniform`, float32 (N, 1) from [0, 1), into codes of the run's
+    prior for the decoder.
 
     Args:
         run: a run of any model that has an encoder.
@@ -117,13 +141,16 @@ def export(
         encoder = _traced(_Encoder(run.model), (images[:3],), [picture], moments, opset)
         means = _Encoder(run.model)(images)[0::2]
         decoder = _traced(_Decoder(run.model), tuple(mean[:3] for mean in means), codes, [picture], opset)
+        noise = _noise(run, len(images))
+        sampler = _traced(_Sampler(run.model, run.prior), noise, ["normal", "uniform"], codes, opset)
         result: dict[str, Any] = {"files": [], "opset": opset}
         result["differences"] = {
             **_checked("encoder", encoder, _Encoder(run.model), (images,)),
             **_checked("decoder", decoder, _Decoder(run.model), means),
+            **_checked("sampler", sampler, _Sampler(run.model, run.prior), noise),
         }
         described = _described(run) | {"checked": {"differences": result["differences"], "num_examples": len(data)}}
-        written = {"encoder.onnx": encoder, "decoder.onnx": decoder}
+        written = {"encoder.onnx": encoder, "decoder.onnx": decoder, "sampler.onnx": sampler}
         if quantize:
             small, result["int8"] = _quantized(run, encoder, picture, data)
             written["encoder-int8.onnx"] = small
@@ -131,6 +158,7 @@ def export(
         out.mkdir(parents=True, exist_ok=True)
     for name, model in written.items():
         extra = {"quantization": result["int8"]} if "int8" in name else {}
+        extra |= {"prior": run.prior.describe()} if model is sampler else {}
         _write(out / name, model, described | extra)
         result["files"].append(str(out / name))
     return result
@@ -153,6 +181,12 @@ def as_text(result: Mapping[str, Any]) -> str:
             f"  squared error of the pictures {error['fp32']:.5f} → {error['int8']:.5f}",
         ]
     return "\n".join(lines)
+
+
+def _noise(run: Run, num: int) -> tuple[Tensor, Tensor]:
+    """Noise on which the sampler is traced and checked."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(num, sum(run.recipe.code_sizes), generator=generator), torch.rand(num, 1, generator=generator)
 
 
 def _require() -> None:
@@ -180,7 +214,7 @@ def _traced(
                 inputs,
                 input_names=input_names,
                 output_names=output_names,
-                dynamic_shapes=shapes if isinstance(module, _Encoder) else (shapes,),
+                dynamic_shapes=(shapes,) if isinstance(module, _Decoder) else shapes,
                 opset_version=opset,
                 dynamo=True,
                 verbose=False,

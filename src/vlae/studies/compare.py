@@ -16,6 +16,7 @@ from vlae.data import Images
 from vlae.data import load as load_data
 from vlae.errors import NotDefinedError
 from vlae.evaluation import judging, metrics
+from vlae.evaluation.pictures import KINDS
 from vlae.evaluation.protocol import protocol
 from vlae.figures import canvas
 from vlae.figures.panels import levels
@@ -28,6 +29,7 @@ from vlae.training.train import source_name
 
 TABLE, FIGURE, NUMBERS, ROWS = "comparison.md", "comparison.png", "comparison.json", "comparison.csv"
 UDR_ROWS = 2_000
+KIND_WORDS = {"samples_standard": "samples of N(0, I)"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -322,9 +324,9 @@ def _measures(evaluation: Mapping[str, Any]) -> dict[str, float | None]:
             for key, words in (("", ""), ("_untrained", ", untrained"), ("_components", ", principal components"))
         },
         **{
-            f"{words}, {kind}": (evaluation["pictures"] or {key: {}})[key].get(kind)
+            f"{words}, {KIND_WORDS.get(kind, kind)}": (evaluation["pictures"] or {key: {}})[key].get(kind)
             for key, words in (("frechet", "Fréchet distance"), ("two_sample", "told from real"))
-            for kind in ("real", "samples", "reconstructions", "swapped")
+            for kind in KINDS
         },
         **each("read back", "read_back"),
         "MIG (20 bins)": disentanglement("mig"),
