@@ -52,8 +52,8 @@ def export(
 
     Args:
         run: Folder of the run; or "streets" or "mnist", which ship with vlae; or hf:USER/NAME.
-        out: Folder for encoder.onnx, decoder.onnx and sampler.onnx; by default onnx/ in the run's folder, or below runs/
-            for a run that has no folder here. Files of an earlier export are replaced.
+        out: Folder for encoder.onnx, decoder.onnx and sampler.onnx; by default onnx/ in the run's folder, or below
+            runs/ for a run that has no folder here. Files of an earlier export are replaced.
         quantize: int8: also write encoder-int8.onnx, and print its error and its speed. By default, no quantization.
         opset: Version of the ONNX operators; by default 18.
     """

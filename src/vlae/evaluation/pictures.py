@@ -63,10 +63,8 @@ def picture_quality(
     standard = standard_prior(model.code_sizes)
     prior = prior or standard
     with evaluating(model, seed=seed):
-        groups["samples"] = _decoded(model, _drawn(model, prior, half))
-        groups["samples_standard"] = (
-            groups["samples"] if prior.is_standard else _decoded(model, _drawn(model, standard, half))
-        )
+        groups["samples_standard"] = drawn = _decoded(model, _drawn(model, standard, half))
+        groups["samples"] = drawn if prior.is_standard else _decoded(model, _drawn(model, prior, half))
         if "encoder" in model.lacks:
             reasons = dict.fromkeys(("pictures: reconstructions", "pictures: swapped"), model.lacks["encoder"])
         else:

@@ -176,7 +176,7 @@ def samples(
     prior = prior or standard_prior(model.code_sizes)
     drawn = _decoded(model, prior.draw(num, torch.Generator().manual_seed(seed)))
     beside = drawn[:0] if held_out is None else held_out[:num]
-    nearest = drawn[:0] if known is None else _nearest(drawn[:NUM_NEAREST], known[1])
+    nearest = _nearest(drawn[:NUM_NEAREST], known[1]) if known is not None and len(known[1]) else drawn[:0]
     sampled, real, near = _pictures(model, drawn, beside, nearest)
     columns = ceil(sqrt(num))
     blocks = [grid([text(f"drawn from {prior.name}"), grid(sampled, columns)], 1)]
