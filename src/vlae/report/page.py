@@ -188,6 +188,7 @@ def _numbers(run: Run, evaluation: Mapping[str, Any] | None) -> str:
         ("distortion (nats per datum)", number(summary["distortion_nats"], ".2f")),
         ("ELBO (nats per datum)", number(summary["elbo_nats"], ".2f")),
         ("held-out data", f"{summary['num_images']:,}"),
+        ("new pictures are drawn from", run.prior.describe()),
     ]
     if evaluation:
         meanings = {

@@ -13,6 +13,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
 from vlae.atomic import whole
 from vlae.evaluation import level_card
+from vlae.models.priors import standard_prior
 from vlae.runs import safe_load
 from vlae.runs.layout import EVALUATION, EXAMPLES, METRICS, MODEL, PRIOR, RECIPE, SUMMARY, RunError
 from vlae.shapes import is_image
@@ -108,8 +109,22 @@ class SharedRun(ModelHubMixin, library_name="vlae", tags=["vlae", "variational-l
             pipeline_tag="image-feature-extraction" if images else "feature-extraction",
         )
         name = self.repo_id or without_folder(record["data"]["source"])
-        text = _card_text(name, record, self.evaluation or summary, self.evaluation, self.repo_id, self.examples)
+        text = _card_text(
+            name,
+            record,
+            self.evaluation or summary,
+            self.evaluation,
+            self._drawn_from(record),
+            self.repo_id,
+            self.examples,
+        )
         return ModelCard(f"---\n{data.to_yaml()}\n---\n\n{text}")
+
+    def _drawn_from(self, record: Mapping[str, Any]) -> str:
+        """What new pictures are drawn from, in words."""
+        sizes = tuple(level["code_size"] for level in record["recipe"]["levels"])
+        prior = standard_prior(sizes) if self.prior is None else safe_load.read_prior(self.prior, sizes)[0]
+        return prior.describe()
 
 
 def upload(shared: SharedRun, repo_id: str, *, private: bool | None, token: str | None, message: str) -> str:
@@ -226,6 +241,7 @@ def _card_text(
     record: Mapping[str, Any],
     summary: Mapping[str, Any],
     evaluation: Mapping[str, Any] | None,
+    drawn_from: str,
     repo_id: str | None,
     examples: bool,
 ) -> str:
@@ -250,11 +266,11 @@ codes = run.encode(images)  # of shape (N, {sizes}); one array per level
 decoded = run.decode(codes)
 drawn = run.sample(16)  # new ones
 ```""",
-        "Loading executes nothing from the files.",
+        f"New pictures are drawn from {drawn_from}. Loading executes nothing from the files.",
         "## Held-out numbers",
         _numbers(summary),
         "## Files",
-        f"Weights (safetensors), recipe, numbers, curves{' and a few held-out data' if examples else ''}; "
+        f"Weights and prior (safetensors), recipe, numbers, curves{' and a few held-out data' if examples else ''}; "
         f"`{MANIFEST}` lists the SHA-256 of each.",
         "Reference: Zhao, Song and Ermon, [Learning Hierarchical Features from Generative "
         "Models](https://arxiv.org/abs/1702.08396), ICML 2017.",

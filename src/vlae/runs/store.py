@@ -117,7 +117,8 @@ def write_prior(file: Path, prior: MixturePrior, weights: str) -> None:
     """
     from safetensors.torch import save as to_bytes
 
-    tensors = {"weights": prior.weights, "means": prior.means, "factors": prior.factors}
+    rows, columns = torch.tril_indices(prior.means.shape[1], prior.means.shape[1])
+    tensors = {"weights": prior.weights, "means": prior.means, "factors": prior.factors[:, rows, columns]}
     about = json.dumps({**asdict(prior.fit or PriorFit()), "weights": weights})
     with whole(file) as partial:
         stored = {name: tensor.float().contiguous() for name, tensor in tensors.items()}
