@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -73,6 +74,15 @@ def test_samples(trained):
         trained.sample(0)
     with pytest.raises(ValueError, match="prior is 'best'; choose one of fitted, standard"):
         trained.sample(1, prior="best")
+
+
+def test_copies_are_looked_for_in_the_training_data_that_are_here(trained, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr("vlae.figures.panels._nearest", lambda drawn, known: asked.append(known) or drawn)
+    lost = replace(trained, data=trained.data | {"source": str(tmp_path / "gone.npy")})
+    for run in (trained, lost, replace(trained, borrowed="me/run")):
+        run.figure("samples", num=4, out=tmp_path / "a.png")
+    assert [len(known) for known in asked] == [len(trained.part("train")), *[len(trained.examples)] * 2]
 
 
 def test_a_run_without_a_prior_opens_and_has_n01(trained, copy):

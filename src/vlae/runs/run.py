@@ -243,13 +243,14 @@ class Run:
         return canvas.keep(draw_figure(kind, inputs, options, self.name), out)
 
     def _known(self) -> tuple[str, np.ndarray]:
-        """The training data and a word for them; the examples if they cannot be read again."""
+        """The training data and a word for them; the examples if they cannot be read again, or are on the hub."""
+        from_hub = self.borrowed is not None and self.path != hub.shipped_folder(self.path.name)
         try:
-            train = self.part("train")
+            train = None if from_hub else self.part("train")
         except (ValueError, OSError):
-            return "held-out example (the training data cannot be read)", self.examples
-        if train.shape != self.recipe.shape:
-            return "held-out example (the training data have changed)", self.examples
+            train = None
+        if train is None or train.shape != self.recipe.shape:
+            return "held-out example (the training data are not here)", self.examples
         return "training picture" if is_image(train.shape) else "training datum", train.values
 
     def noise_of(self, image: str | Path | np.ndarray) -> Codes:
