@@ -29,6 +29,7 @@ COMMANDS = (
     "explore",
     "export",
     "figure",
+    "fit-prior",
     "index",
     "mix",
     "odd",
@@ -104,6 +105,15 @@ def refusal(capsys, *words):
 
 
 # Every command
+
+
+def test_figures_take_a_prior_and_a_random_start(trained, tmp_path):
+    files = [tmp_path / f"{i}.png" for i in range(4)]
+    for file, words in zip(
+        files, (["samples"], ["samples", "--prior", "standard"], ["levels"], ["levels", "--random"]), strict=True
+    ):
+        assert cli_exit("figure", trained, *words, "--num", "2", "--out", file) == 0
+    assert len({file.read_bytes() for file in files}) == 4
 
 
 def test_every_command_is_known_and_has_help(capsys):

@@ -111,7 +111,8 @@ def export(
             held-out examples.
 
     Returns:
-        `files`, the paths; `opset`; `differences`, the largest absolute difference of every output; and for 8 bits
+        `files`, the paths; `opset`; `differences`, the largest absolute difference of every output; `no_sampler`, the
+        reason if the sampler cannot be written, as for a kind of code that ONNX cannot draw; and for 8 bits
         `int8`: method, codes (mean and max absolute error in units of each level's spread), mse (squared error of the
         reconstruction from each encoder's codes), seconds_per_image of each encoder, and their ratio, speedup.
 
@@ -141,16 +142,20 @@ def export(
         encoder = _traced(_Encoder(run.model), (images[:3],), [picture], moments, opset)
         means = _Encoder(run.model)(images)[0::2]
         decoder = _traced(_Decoder(run.model), tuple(mean[:3] for mean in means), codes, [picture], opset)
-        noise = _noise(run, len(images))
-        sampler = _traced(_Sampler(run.model, run.prior), noise, ["normal", "uniform"], codes, opset)
         result: dict[str, Any] = {"files": [], "opset": opset}
         result["differences"] = {
             **_checked("encoder", encoder, _Encoder(run.model), (images,)),
             **_checked("decoder", decoder, _Decoder(run.model), means),
-            **_checked("sampler", sampler, _Sampler(run.model, run.prior), noise),
         }
+        written = {"encoder.onnx": encoder, "decoder.onnx": decoder}
+        noise, sampler = _noise(run, len(images)), _Sampler(run.model, run.prior)
+        try:
+            traced = _traced(sampler, tuple(part[:3] for part in noise), ["normal", "uniform"], codes, opset)
+            result["differences"] |= _checked("sampler", traced, sampler, noise)
+            written["sampler.onnx"] = traced
+        except RunError as error:  # codes of kinds that ONNX has no operator for
+            result["no_sampler"] = str(error)
         described = _described(run) | {"checked": {"differences": result["differences"], "num_examples": len(data)}}
-        written = {"encoder.onnx": encoder, "decoder.onnx": decoder, "sampler.onnx": sampler}
         if quantize:
             small, result["int8"] = _quantized(run, encoder, picture, data)
             written["encoder-int8.onnx"] = small
@@ -158,7 +163,7 @@ def export(
         out.mkdir(parents=True, exist_ok=True)
     for name, model in written.items():
         extra = {"quantization": result["int8"]} if "int8" in name else {}
-        extra |= {"prior": run.prior.describe()} if model is sampler else {}
+        extra |= {"prior": run.prior.describe()} if name == "sampler.onnx" else {}
         _write(out / name, model, described | extra)
         result["files"].append(str(out / name))
     return result
@@ -172,6 +177,8 @@ def as_text(result: Mapping[str, Any]) -> str:
     """
     lines = [f"ONNX opset {result['opset']}; greatest differences from PyTorch on held-out data:"]
     lines += [f"  {name:<14} {difference:.1e}" for name, difference in result["differences"].items()]
+    if reason := result.get("no_sampler"):
+        lines.append(f"sampler.onnx is not written: {reason}")
     if small := result.get("int8"):
         error = small["mse"]
         lines += [
@@ -246,7 +253,10 @@ def _checked(what: str, model: Any, module: nn.Module, inputs: tuple[Tensor, ...
     Raises:
         RunError: if a difference is larger than `TOLERANCE`.
     """
-    session = _session(model.SerializeToString())
+    try:
+        session = _session(model.SerializeToString())
+    except Exception as error:  # ONNX Runtime's errors have no class in common
+        raise RunError(f"ONNX Runtime cannot run the {what}: {error}") from error
     names = [output.name for output in session.get_outputs()]
     largest = dict.fromkeys(names, 0.0)
     for size in {min(size, len(inputs[0])) for size in (*BATCH_SIZES, len(inputs[0]))}:
