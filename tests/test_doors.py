@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -214,7 +215,9 @@ def test_a_category_is_a_level_like_another(tmp_path):
     assert run.summary["levels"][1]["kl_nats"] == pytest.approx(by_hand, abs=1e-4)
     assert vlae.evaluate(run, images())["levels"][1]["code_size"] == 5
     assert run.figure("levels").size[0] > 50 and run.figure("mix").size[0] > 50
-    assert onnx.export(run)["files"]
+    exported = onnx.export(run)  # ONNX Runtime has no quantiles in float64, which this category is drawn with
+    assert [Path(file).name for file in exported["files"]] == ["encoder.onnx", "decoder.onnx"]
+    assert "sampler.onnx is not written: ONNX Runtime cannot run the sampler" in onnx.as_text(exported)
 
 
 # A class is a category above the top: it acts through the prior of the level beneath it, and through nothing else

@@ -111,6 +111,7 @@ def evaluate(
         untrained=untrained(run, seed) if "encoder" not in run.model.lacks else None,
         complexity=complexity,
         features=space,
+        prior=run.prior,
         importance_samples=importance_samples,
         others=others,
         seed=seed,

@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,8 @@ from PIL import Image
 import vlae
 from vlae.cli import main
 from vlae.figures.kinds import KINDS
+from vlae.models.priors import standard_prior
+from vlae.runs import store
 
 VLAE = Path(sys.executable).parent / "vlae"
 COMMANDS = (
@@ -29,6 +32,7 @@ COMMANDS = (
     "explore",
     "export",
     "figure",
+    "fit-prior",
     "index",
     "mix",
     "odd",
@@ -104,6 +108,18 @@ def refusal(capsys, *words):
 
 
 # Every command
+
+
+def test_figures_take_a_prior_and_a_random_start(trained, tmp_path):
+    files = [tmp_path / f"{i}.png" for i in range(4)]
+    run = vlae.load(shutil.copytree(trained, tmp_path / "run"))
+    standard = standard_prior(run.recipe.code_sizes)
+    store.write_prior(run.path / "prior.safetensors", replace(standard, means=standard.means + 2), run.identity)
+    for file, words in zip(
+        files, (["samples"], ["samples", "--prior", "standard"], ["levels"], ["levels", "--random"]), strict=True
+    ):
+        assert cli_exit("figure", run.path, *words, "--num", "2", "--out", file) == 0
+    assert len({file.read_bytes() for file in files}) == 4
 
 
 def test_every_command_is_known_and_has_help(capsys):

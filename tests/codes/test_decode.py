@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 from code_files import columns_of
 from PIL import Image
 from pyarrow import parquet
@@ -8,6 +9,7 @@ from vlae.codes import files as codes
 from vlae.codes.decode import decode
 from vlae.codes.encode import encode
 from vlae.codes.files import CodesError
+from vlae.models.priors import complete
 
 
 @pytest.mark.parametrize("name", ["codes.parquet", "codes.npz", "codes"])
@@ -22,6 +24,20 @@ def test_decoding_gives_what_the_codes_say(run, folder, tmp_path, name):
     assert files == sorted(columns["name"])
     pixels = np.asarray(Image.open(again / columns["name"][3])).transpose(2, 0, 1)
     assert np.array_equal(pixels, images[3])
+
+
+def test_a_missing_level_is_drawn_given_the_others(run, folder, tmp_path, capsys):
+    columns = columns_of(encode(run, folder, tmp_path / "codes.npz"))
+    np.savez(tmp_path / "some.npz", level1=columns["level1"])
+    one, again, other = (
+        np.load(decode(run, tmp_path / "some.npz", tmp_path / f"{i}.npz", seed=seed, progress=True))["images"]
+        for i, seed in enumerate((0, 0, 1))
+    )
+    assert "level 3 drawn from" in capsys.readouterr().err
+    assert np.array_equal(one, again) and not np.array_equal(one, other)
+    given = torch.tensor(columns["level1"])
+    whole = complete(run.model, run.prior, {1: given}, torch.Generator().manual_seed(0))
+    assert np.abs(one - 255 * run.decode([code.numpy() for code in whole])).max() < 0.501
 
 
 def test_names_lead_nowhere_else(run, tmp_path):
@@ -50,9 +66,12 @@ def test_what_cannot_be_decoded_is_named(run, folder, tmp_path):
     file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(CodesError, match="no file of codes, or a damaged one"):
         decode(run, file, tmp_path / "again")
-    np.savez(tmp_path / "codes.npz", level1=np.zeros((3, 1)))
-    with pytest.raises(CodesError, match="has no column level3; it has level1"):
+    np.savez(tmp_path / "codes.npz", level2=np.zeros((3, 1)))
+    with pytest.raises(CodesError, match="has none of the columns level1, level3; it has level2"):
         decode(run, tmp_path / "codes.npz", tmp_path / "again")
+    np.savez(tmp_path / "wide.npz", level1=np.zeros((3, 2)))
+    with pytest.raises(CodesError, match=r"level 1 has codes of shape \(3, 2\); this ladder's are \(N, 1\)"):
+        decode(run, tmp_path / "wide.npz", tmp_path / "again.npz")
     (tmp_path / "again").mkdir()
     with pytest.raises(CodesError, match="exists already"):
         decode(run, tmp_path / "codes.npz", tmp_path / "again")

@@ -41,6 +41,21 @@ def test_each_level_is_its_examples(run, pixels):
     assert mixed.picture.shape == (3, 16, 16)
 
 
+def test_levels_of_no_image_are_drawn_given_the_others(run, pixels):
+    a, b = pixels[:2]
+    mixed = vlae.mix(run, {1: a, 3: b}, fill=True)
+    assert given(run, mixed, a, b) == [0, None, 1] and mixed.drawn == (2,)
+    assert [levels for levels, _, _ in mixed.sources] == [(1,), (3,)]
+    noise = (run.noise_of(a)[0], torch.zeros(1, 3), run.noise_of(b)[2])
+    drawn = run.prior.redraw([2], noise, torch.Generator().manual_seed(0))
+    np.testing.assert_allclose(mixed.codes[1], drawn[1], atol=1e-6)
+    other = vlae.mix(run, {1: a, 3: b}, fill=True, seed=1)
+    assert not np.array_equal(mixed.codes[1], other.codes[1])
+    assert vlae.mix(run, {1: a, 2: a, 3: b}, fill=True).drawn == ()
+    with pytest.raises(ValueError, match="give base or fill, not both"):
+        vlae.mix(run, {1: a}, base=b, fill=True)
+
+
 def test_a_hierarchical_model_mixes_noise(pixels, tmp_path):
     deep = train(pixels, out=tmp_path / "run", recipe="hvae", steps=4, batch_size=8, code_sizes=(2, 3), progress=False)
     for parameter in (*deep.model.recognisers.parameters(), *deep.model.priors.parameters()):

@@ -11,6 +11,7 @@ from vlae.atomic import WriteError
 from vlae.cli import main as cli
 from vlae.codes import onnx as export
 from vlae.errors import MissingExtraError
+from vlae.models.priors import MixturePrior
 from vlae.runs.run import RunError
 from vlae.workflows import train
 
@@ -59,6 +60,33 @@ def test_the_pair_gives_what_the_model_gives_for_any_batch(trained, result):
         np.testing.assert_allclose(pictures, trained.decode(trained.encode(x)), atol=1e-4)
 
 
+def test_the_sampler_draws_from_the_prior_of_the_run(tmp_path, rng):
+    """A planted mixture: its weights, means and spreads must come out of plain noise, for every model."""
+    for recipe in ("lean", "hvae"):
+        pictures = rng.integers(0, 256, (60, 8, 8), dtype=np.uint8)
+        run = quick(tmp_path / recipe, pictures, recipe=recipe, code_sizes=(2, 3))
+        factors = 0.2 * torch.eye(5).double() + torch.ones(5, 5).double().tril(-1) * 0.1
+        planted = MixturePrior(
+            code_sizes=(2, 3),
+            weights=torch.tensor([0.2, 0.3, 0.5]).double(),
+            means=torch.tensor([-2.0, 0.0, 2.0]).double()[:, None].expand(3, 5),
+            factors=factors.expand(3, 5, 5),
+        )
+        run.__dict__["prior"] = planted
+        export.export(run)
+        sampler = session(run, "sampler.onnx")
+        assert [(x.name, x.shape[1]) for x in sampler.get_inputs()] == [("normal", 5), ("uniform", 1)]
+        normal = rng.normal(size=(20_000, 5)).astype(np.float32)
+        uniform = rng.random((20_000, 1)).astype(np.float32)
+        codes = sampler.run(None, {"normal": normal, "uniform": uniform})
+        with torch.no_grad():
+            noise = torch.cat(run.model.noise_of(tuple(map(torch.from_numpy, codes))), dim=1).numpy()
+        middle = noise[np.abs(noise.mean(1)) < 1]
+        assert len(middle) / len(noise) == pytest.approx(0.3, abs=0.02)
+        np.testing.assert_allclose(np.cov(middle.T), factors @ factors.T, atol=0.01)
+        assert noise.mean() == pytest.approx(2 * (0.5 - 0.2), abs=0.05)
+
+
 def test_the_model_is_left_as_it_was(trained, tmp_path):
     model = trained.model.train()
     first = next(model.children()).eval()
@@ -87,7 +115,8 @@ def test_names_shapes_and_metadata(trained, result):
     assert metadata["outputs"]["level3_stddev"] == ["batch", 3]
     assert metadata["preprocessing"]["layout"] == "N C H W" and "[0, 1]" in metadata["preprocessing"]["values"]
     assert metadata["checked"]["differences"] == result["differences"]
-    assert max(result["differences"].values()) < 1e-4 and len(result["differences"]) == 5
+    assert max(result["differences"].values()) < 1e-4 and len(result["differences"]) == 7
+    assert properties(trained, "sampler.onnx")["prior"] == trained.prior.describe()
     model = onnx.load(trained.path / "onnx" / "encoder.onnx")
     onnx.checker.check_model(model)
     assert [each.version for each in model.opset_import if each.domain == ""] == [18]
@@ -119,6 +148,7 @@ def test_the_hierarchies_are_exported_too(tmp_path, recipe, rng):
     assert list(result["differences"]) == [
         *(f"level{level}_{moment}" for level in (1, 2) for moment in ("mean", "stddev")),
         "images",
+        *(f"level{level}_code" for level in (1, 2)),
     ]
 
 
@@ -129,7 +159,7 @@ def test_vectors(tmp_path, rng, capsys, monkeypatch):
         cli.main(["export", str(tmp_path / "run"), "--out", "out"])
     assert not stop.value.code
     printed = capsys.readouterr()
-    assert printed.out.split() == ["out/encoder.onnx", "out/decoder.onnx"]
+    assert printed.out.split() == ["out/encoder.onnx", "out/decoder.onnx", "out/sampler.onnx"]
     assert "vectors" in printed.err
 
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from vlae.evaluation.feature_spaces import components
 from vlae.evaluation.pictures import _swapped, moved, picture_quality, read_back
 from vlae.models.base import LatentModel
 from vlae.models.distributions import NormalCode
+from vlae.models.priors import MixturePrior, standard_prior
 
 SIDE = 8
 
@@ -57,9 +60,33 @@ def test_a_model_that_is_the_truth_draws_as_well_as_reality():
     quality, reasons = picture_quality(Planted(), values, components(values))
     assert reasons == {} and quality["num_data"] == 1000 and "principal components" in quality["features"]
     distances, told_apart = quality["frechet"], quality["two_sample"]
-    assert set(distances) == set(told_apart) == {"real", "samples", "reconstructions", "swapped"}
+    assert set(distances) == set(told_apart) == {"real", "samples", "samples_standard", "reconstructions", "swapped"}
     assert all(value < 0.02 for value in distances.values())
     assert all(0.45 < value < 0.55 for value in told_apart.values())
+
+
+def test_samples_are_of_the_prior_that_is_given():
+    """Data in which both levels are equal: N(0, I) does not know it, the fitted prior does."""
+    factor = torch.tensor([[1.0, 0.0], [1.0, 0.01]]).double()[None]
+    prior = MixturePrior(
+        code_sizes=(1, 1), weights=torch.ones(1).double(), means=torch.zeros(1, 2).double(), factors=factor
+    )
+    values = real(2000, tied=True)
+    quality, _ = picture_quality(Planted(), values, components(values), prior=prior)
+    distances = quality["frechet"]
+    assert distances["samples"] < 0.02 < 5 * 0.02 < distances["samples_standard"]
+    assert quality["prior"] == "a Gaussian"
+    without, _ = picture_quality(Planted(), values, components(values))
+    assert without["prior"] == "N(0, I)" and without["frechet"]["samples"] == distances["samples_standard"]
+
+
+def test_codes_that_are_read_back_are_of_the_prior_that_is_given():
+    class Short(Planted):
+        def infer(self, x):
+            return tuple(NormalCode(q.mean.clamp(-0.5, 0.5), q.stddev) for q in super().infer(x))
+
+    narrow = replace(standard_prior((1, 1)), factors=0.1 * torch.eye(2).double()[None])
+    assert max(read_back(Short())) < 0.8 and min(read_back(Short(), prior=narrow)) > 0.99
 
 
 def test_perfect_reconstructions_are_exactly_as_far_from_the_first_half_as_the_second_half_is():

@@ -36,10 +36,21 @@ def test_table_sentences_scores_and_warnings():
         "           squared error  0.01",
         "             ELBO (nats)  not defined",
         "           real pictures  Fréchet distance 1, told from real 50%",
-        "    drawn from the prior  Fréchet distance 20.5, told from real 80%",
+        "      drawn from N(0, I)  Fréchet distance 20.5, told from real 80%",
         "         reconstructions  Fréchet distance 2, told from real 60%",
         "! The level order is not defined: it takes two levels with a code.",
     ]
+
+
+def test_samples_are_named_after_what_they_are_drawn_from():
+    measured = {
+        "frechet": {"real": None, "samples": 2.5, "samples_standard": 20.5},
+        "two_sample": {"real": None, "samples": 0.6, "samples_standard": 0.9},
+    }
+    lines = as_text(EVALUATION | {"pictures": measured | {"prior": "a mixture of 20 Gaussians"}}).splitlines()
+    assert "drawn from a mixture of 20 Gaussians  Fréchet distance 2.5, told from real 60%" in map(str.strip, lines)
+    assert "drawn from N(0, I)  Fréchet distance 20.5, told from real 90%" in map(str.strip, lines)
+    assert len({line.index("Fréchet") for line in lines if "Fréchet" in line}) == 1, "the numbers stand in a column"
 
 
 def test_without_labels_and_without_a_code():

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from vlae.models.distributions import NormalCode, standard_normal
 from vlae.models.inference import evaluating
 from vlae.models.ladder import VLAE
 from vlae.models.levels import Level
+from vlae.models.priors import MixturePrior
 
 SIDE = 4  # of the painter's pictures; they are enlarged to 48 pixels (96 in a mix)
 
@@ -73,9 +75,10 @@ def tiles_of(picture: np.ndarray, side: int = 48) -> list[tuple[int, int, np.nda
 
 
 def panels_of(picture: np.ndarray, num: int) -> list[np.ndarray]:
-    """The values of each panel's tiles, left panel first, (num, num, SIDE, SIDE)."""
+    """The values of each panel's tiles, left panel first, (num, num, SIDE, SIDE); not where the figure starts."""
     tiles = tiles_of(picture)
-    lefts = sorted({left for _, left, _ in tiles})
+    in_column = Counter(left for _, left, _ in tiles)
+    lefts = sorted(left for left, count in in_column.items() if count % num == 0)
     panels = []
     for first in range(0, len(lefts), num):
         values = [small for _, left, small in tiles if left in lefts[first : first + num]]
@@ -195,14 +198,49 @@ def test_a_level_without_effect_has_equal_tiles():
 
 def ladder_panels(model: VLAE) -> list[np.ndarray]:
     """Tiles of both panels of a ladder of two levels, cut out by where they must lie."""
-    picture = figures.levels(model, num=4)
-    tile, wide = 48, (picture.shape[1] - figures._WIDE_GAP) // 2
-    top = picture.shape[0] - wide
-    corners = [(top + i * (tile + 2), j * (tile + 2)) for i in range(4) for j in range(4)]
-    return [
-        np.array([picture[y : y + tile, x + left : x + left + tile] for y, x in corners])
-        for left in (0, wide + figures._WIDE_GAP)
-    ]
+    corners = [(i * 50, j * 50) for i in range(4) for j in range(4)]
+    return [np.array([panel[y : y + 48, x : x + 48] for y, x in corners]) for panel in figures.panels(model, num=4)]
+
+
+def tied(*slopes: float) -> MixturePrior:
+    """Level 1 is N(1, 0.5²); dimension i of level 2 is slope i times level 1, give or take 0.1."""
+    factor = torch.diag(torch.tensor([0.5, *[0.1] * len(slopes)])).double()
+    factor[1:, 0] = 0.5 * torch.tensor(slopes)
+    means = torch.tensor([[1.0, *slopes]]).double()
+    sizes = (1, len(slopes))
+    return MixturePrior(code_sizes=sizes, weights=torch.ones(1).double(), means=means, factors=factor[None])
+
+
+def test_a_level_is_swept_around_its_mean_given_the_others():
+    start = (torch.tensor([[2.0]]), torch.tensor([[0.0, 0.0]]))
+    picture = figures.levels(Painter((1, 2)), prior=tied(2.0, -1.0), start=start, num=3, span=2.0)
+    upper = panels_of(picture, 3)[1][:, :, 1]
+    axis = np.array([-0.2, 0, 0.2])
+    assert close(upper[:, :, 0], 4 + axis[None, :]) and close(upper[:, :, 1], -2 + axis[::-1, None])
+
+
+def test_a_large_level_is_drawn_given_the_others():
+    start = (torch.tensor([[2.0]]), torch.zeros(1, 3))
+    panel = panels_of(figures.levels(Painter((1, 3)), prior=tied(2.0, -1.0, 0.5), start=start, num=6), 6)[1]
+    drawn = panel[:, :, 1, :3].reshape(36, 3)
+    assert np.allclose(drawn.mean(0), [4, -2, 1], atol=0.1) and (drawn.std(0) > 0.05).all()
+    assert (drawn.std(0) < 0.2).all(), "not as wide as among all codes"
+
+
+def test_levels_starts_from_a_held_out_picture_and_shows_it_with_its_reconstruction():
+    model, x = Painter((2, 3), conditional=True), 0.3 + 0.4 * data(Painter((2, 3)), 3)
+    own = figures.levels(model, held_out=x, num=2)
+    assert np.array_equal(own, figures.levels(model, start=x[:1], num=2))
+    assert not np.array_equal(own, figures.levels(model, held_out=x[1:], num=2))
+    in_column = Counter(left for _, left, _ in tiles_of(own))
+    first = min(in_column)
+    original, again = (small for _, left, small in tiles_of(own) if left == first)
+    assert close(original, (x[0, 0] - 0.5) * 20) and close(again[1, :3], original[1, :3]) and close(again[2:], 0)
+    drawn = figures.levels(model, held_out=x, start="random", num=2)
+    assert Counter(left for _, left, _ in tiles_of(drawn))[first] == 1
+    assert not np.array_equal(drawn, figures.levels(model, held_out=x, start="random", num=2, seed=1))
+    model.lacks = {"encoder": "it only generates"}
+    assert np.array_equal(figures.levels(model, held_out=x, num=2), drawn)
 
 
 def test_levels_without_a_code_have_no_panel_and_many_wrap():
@@ -221,6 +259,24 @@ def test_samples_are_of_the_prior():
     noise = model.draw_noise(7, torch.Generator().manual_seed(3))
     assert close(tiles[:, 0, :2], noise[0]) and close(tiles[:, 1, :3], noise[1])
     assert not np.array_equal(figures.samples(model, num=7, seed=3), figures.samples(model, num=7, seed=4))
+
+
+def test_samples_stand_beside_held_out_data_and_above_the_nearest_known():
+    model, prior = Painter((1, 1)), tied(2.0)
+    drawn = model.decode(prior.draw(12, torch.Generator().manual_seed(0)))
+    known = np.clip(np.round(255 * torch.cat([data(model, 2_500), drawn]).numpy()), 0, 255).astype(np.uint8)
+    held_out = data(model, 20)
+    picture = figures.samples(model, prior=prior, held_out=held_out, known=("example", known), num=12)
+    tiles = tiles_of(picture)
+    assert len(tiles) == 12 + 12 + 2 * figures.NUM_NEAREST
+    top = [small for _, left, small in tiles[:-16] if left < picture.shape[1] // 2]
+    assert close(np.array(top), (drawn[:, 0] - 0.5) * 20)
+    beside = [small for _, left, small in tiles[:-16] if left > picture.shape[1] // 2]
+    assert close(np.array(beside), (held_out[:12, 0] - 0.5) * 20)
+    samples, nearest = tiles[-16:-8], tiles[-8:]
+    for sample, copy in zip(samples, nearest, strict=True):
+        assert close(sample[2], copy[2]), "a copy is found and shown below"
+    assert not close(samples[0][2], samples[1][2])
 
 
 @pytest.mark.parametrize("conditional", [False, True])
@@ -251,6 +307,14 @@ def test_traversal_moves_one_dimension_a_row():
                 expected = np.linspace(-3, 3, 5) if (other, d) == (level, dimension) else code[0, d]
                 assert close(tiles[row, :, other, d], expected)
     assert len(tiles_of(figures.traversal(model, steps=2, max_rows=1))) == 2 * 2
+
+
+def test_traversal_goes_as_far_as_codes_do():
+    tiles = np.array(
+        [small for *_, small in tiles_of(figures.traversal(Painter((1, 1)), prior=tied(2.0), steps=3, span=2.0))]
+    ).reshape(2, 3, SIDE, SIDE)
+    assert close(tiles[0, :, 0, 0], [0, 1, 2])
+    assert close(tiles[1, :, 1, 0], 2 + np.array([-2, 0, 2]) * np.sqrt(1 + 0.01))
 
 
 @pytest.mark.parametrize("conditional", [False, True])
@@ -414,6 +478,7 @@ def test_vectors_of_originals_and_reconstructions_share_their_colours():
         (lambda m: figures.levels(m, others="fixed"), "choose one of hold, random"),
         (lambda m: figures.levels(m, start=(torch.zeros(1, 2),)), r"\[\(1, 2\), \(1, 3\)\]"),
         (lambda m: figures.levels(m, start=m.draw_noise(2)), "one datum"),
+        (lambda m: figures.levels(m, start="first"), "start is 'first'; give a datum, its noise, or 'random'"),
         (lambda m: figures.samples(m, num=0), "num is 0"),
         (lambda m: figures.reconstructions(m, torch.rand(2, 1, 5, 4)), r"give data of shape \(n, 1, 4, 4\)"),
         (lambda m: figures.reconstructions(m, torch.rand(0, 1, 4, 4)), "from 1 up"),

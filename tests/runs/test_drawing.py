@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from vlae.errors import NotDefinedError
 from vlae.models.ladder import VLAE
@@ -16,8 +17,10 @@ def model():
 
 
 def drawn(model, kind, num_examples=4, **options):
-    examples = np.zeros((num_examples, 1, 8, 8), np.uint8)
-    return draw_figure(kind, model=model, examples=examples, history={}, options=options, name="a run")
+    check_kind(kind, options)
+    x = torch.zeros(num_examples, 1, 8, 8)
+    inputs = {"model": lambda: model, "x": lambda: x, "held_out": lambda: x, "known": lambda: ("example", x.numpy())}
+    return draw_figure(kind, inputs, options, "a run")
 
 
 def test_a_figure_is_an_array_of_pixels(model):
@@ -31,10 +34,10 @@ def test_options_reach_the_drawing_function(model):
 
 def test_figures_that_cannot_be_drawn_are_refused(model):
     with pytest.raises(ValueError, match="no figure 'lvls'; choose one of levels, samples"):
-        check_kind("lvls", from_image=False)
+        check_kind("lvls", {})
     with pytest.raises(ValueError, match="does not start from one image"):
-        check_kind("mix", from_image=True)
-    with pytest.raises(ValueError, match="has no option span; it has num, seed"):
+        check_kind("mix", {"start": "random"})
+    with pytest.raises(ValueError, match="has no option span; it has prior, num, seed"):
         drawn(model, "samples", span=3)
     with pytest.raises(RunError, match="a run was shared without examples; a 'mix' figure needs some"):
         drawn(model, "mix", num_examples=0)

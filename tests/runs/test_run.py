@@ -133,10 +133,14 @@ def test_a_figure_starts_from_a_picture_of_any_size(trained, tmp_path):
     for kind in ("levels", "traversal"):
         held = [
             trained.figure(kind, from_image=image, out=tmp_path / "a.png")
-            for image in (tmp_path / "photo.png", str(tmp_path / "grey.jpg"), trained.examples[0], None)
+            for image in (tmp_path / "photo.png", str(tmp_path / "grey.jpg"), trained.examples[1], None)
         ]
         assert len({picture.size for picture in held}) == 1
         assert len({picture.tobytes() for picture in held}) == 4
+        own = trained.figure(kind, from_image=trained.examples[0], out=tmp_path / "a.png")
+        assert own == held[-1], "by default it starts from the first example"
+        drawn = [trained.figure(kind, start="random", seed=seed, out=tmp_path / "a.png") for seed in (0, 1)]
+        assert drawn[0] != drawn[1] and own not in drawn
 
 
 def test_a_figure_of_vectors_starts_from_one(of_vectors, tmp_path):
@@ -151,12 +155,18 @@ def test_a_figure_of_vectors_starts_from_one(of_vectors, tmp_path):
 def test_figures_that_cannot_be_had_are_refused(trained, tmp_path):
     with pytest.raises(ValueError, match="no figure 'lvls'; choose one of levels, samples"):
         trained.figure("lvls")
-    with pytest.raises(ValueError, match="a 'samples' figure has no option span; it has num, seed"):
+    with pytest.raises(ValueError, match="a 'samples' figure has no option span; it has prior, num, seed"):
         trained.figure("samples", span=3)
     with pytest.raises(ValueError, match="a 'progress' figure has no option seed; it has none"):
         trained.figure("progress", seed=3)
     with pytest.raises(ValueError, match="does not start from one image"):
         trained.figure("samples", from_image=trained.examples[0])
+    with pytest.raises(ValueError, match="give one of the two"):
+        trained.figure("levels", from_image=trained.examples[0], start="random")
+    with pytest.raises(ValueError, match="prior is 'best'; choose one of fitted, standard"):
+        trained.figure("levels", prior="best")
+    with pytest.raises(ValueError, match="a 'mix' figure has no option prior"):
+        trained.figure("mix", prior="standard")
     with pytest.raises(ValueError, match="there are 2 data; give one"):
         trained.figure("levels", from_image=trained.examples[:2])
     with pytest.raises(ValueError, match=r"ends in \.png"):

@@ -98,7 +98,16 @@ def uninterrupted(tmp_path_factory):
 
 def test_a_run_holds_everything_and_no_checkpoint(uninterrupted):
     assert {file.name for file in uninterrupted.path.iterdir()} == {
-        *("recipe.json", "model.safetensors", "summary.json", "examples.npy", "metrics.csv", "figures", "report.html")
+        *(
+            "recipe.json",
+            "model.safetensors",
+            "prior.safetensors",
+            "summary.json",
+            "examples.npy",
+            "metrics.csv",
+            "figures",
+            "report.html",
+        )
     }
     record = json.loads((uninterrupted.path / "recipe.json").read_text())
     assert set(record) == {"format", "recipe", "data", "versions", "machine"} and record["format"] == 2
@@ -293,7 +302,9 @@ def test_a_line_says_how_it_goes(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(loop, "LOG_EVERY", 10)
     quick(tmp_path / "run", progress=True)
     lines = capsys.readouterr().err.splitlines()
-    assert lines[2:] == ["measuring on held-out data", "drawing figures"]
+    assert lines[2] == "measuring on held-out data" and lines[4:] == ["drawing figures"]
+    assert lines[3].startswith("prior of the codes: a Gaussian, fitted to 900 codes of 45 data;")
+    assert "45 data are too few for a mixture of 5 Gaussians (49 parameters)" in lines[3]
     assert all(part in lines[0] for part in ("step 10 (50%)", "images/s", "distortion", "KL", "nats", "0:0", " left"))
     assert len(lines[0].split("KL ")[1].split(" nats")[0].split()) == 2
 

@@ -209,9 +209,24 @@ def test_the_pad_and_the_strip(visit):
     page.locator("#level-1").get_by_role("button", name="Reset").click()
     settle(page)
     assert page.locator("#level-1 output").all_inner_texts() == codes
+    others = page.locator("#level-3 output").all_inner_texts()
     page.locator("#level-1").get_by_role("button", name="Resample").click()
     settle(page)
     assert page.locator("#level-1 output").all_inner_texts() != codes
+    assert page.locator("#level-3 output").all_inner_texts() == others
+
+
+def test_random_draws_are_of_the_fitted_prior_or_of_n01(visit, run):
+    page = visit()
+    assert not run.prior.is_standard
+    strip = page.locator("#level-1 .strip .tile").first
+    fitted = strip.get_attribute("style")
+    page.get_by_role("checkbox").check()
+    settle(page)
+    assert strip.get_attribute("style") != fitted
+    page.wait_for_function("location.hash.includes('prior=standard')")
+    again = visit(page.url)
+    assert again.get_by_role("checkbox").is_checked()
 
 
 def test_from_the_data_and_back(visit, run):
@@ -283,6 +298,14 @@ def test_mix(visit):
     page.get_by_role("button", name="levels 1, 3 from B").click()
     settle(page)
     all_b = source(page, "#mixed")
+    page.get_by_role("button", name="Draw Level 1").click()
+    settle(page)
+    drawn = source(page, "#mixed")
+    assert drawn not in (all_a, all_b) and page.locator(".share.drawn").count() == 1
+    page.wait_for_function("location.hash.includes('drawn=')")
+    page.get_by_role("button", name="levels 1, 3 from B").click()
+    settle(page)
+    assert source(page, "#mixed") == all_b and page.locator(".share.drawn").count() == 0
     page.get_by_role("button", name="Swap A and B").click()
     page.get_by_role("button", name="all from A").click()
     settle(page)
@@ -452,7 +475,9 @@ def test_nonsense_is_answered_with_a_message(address):
     assert "there is no image 10000" in ask(address, "datum", 10_000)["error"]
     assert "no level 7" in ask(address, "map", 7, "pca")["error"]
     assert "did not arrive whole" in ask(address, "upload", "data:image/png;base64,###")["error"]
-    assert "no level 2" in ask(address, "strips", [[0] * 4, [], [0, 0]], [2], 0)["error"]
+    assert "no level 2" in ask(address, "strips", [[0] * 4, [], [0, 0]], [2], 0, "fitted")["error"]
+    assert "no level 2" in ask(address, "redraw", [[0] * 4, [], [0, 0]], 2, 0, "fitted")["error"]
+    assert "prior is" in ask(address, "draw", 0, "best")["error"]
 
 
 def test_a_page_for_others_needs_a_password(run, capsys, monkeypatch):

@@ -3,6 +3,7 @@ import json
 import shutil
 import sys
 import types
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 from PIL import Image
 
 import vlae
+from vlae.models.priors import standard_prior
 from vlae.web import session as sessions
 from vlae.web.session import Session
 from vlae.workflows import train
@@ -48,8 +50,29 @@ def test_noise_becomes_pictures_and_codes(run, session):
     assert np.abs(session.pictures(noise)[0].astype(int) - expected).max() <= 1
 
 
+def test_draws_are_of_the_fitted_prior_or_of_n01(run, session):
+    factors = torch.eye(7).double().expand(1, 7, 7) * 0.01
+    factors[0, 3:, 0] = 1.0  # level 4 follows the first number of level 1
+    planted = replace(standard_prior((2, 0, 1, 4)), factors=factors.clone())
+    alike = Session(replace(run))
+    alike.run.__dict__["prior"] = planted
+    noise = alike.draw(1)
+    assert float(noise[0].abs().max()) < 0.1
+    assert all(torch.equal(a, b) for a, b in zip(session.draw(1, "standard"), alike.draw(1, "standard"), strict=True))
+    start = (torch.tensor([[0.05, 0.0]]), torch.zeros(1, 0), torch.zeros(1, 1), torch.zeros(1, 4))
+    redrawn = alike.redraw(start, 4, 0)
+    assert all(torch.equal(redrawn[i], start[i]) for i in range(3))
+    np.testing.assert_allclose(alike.redraw(start, 4, 0)[3], 5.0, atol=0.1)
+    np.testing.assert_allclose(alike.varied(start, 4, 0), 5.0, atol=0.1)
+    assert np.abs(alike.varied(start, 4, 0, prior="standard")).max() < 5
+    with pytest.raises(ValueError, match="there is no level 2 with a code"):
+        alike.redraw(start, 2, 0)
+    with pytest.raises(ValueError, match="prior is 'best'"):
+        alike.draw(0, "best")
+
+
 def test_many_pictures_are_those_of_each(session):
-    rows = session.with_level(session.draw(0), 4, session.varied(4, 1, num=70))
+    rows = session.with_level(session.draw(0), 4, session.varied(session.draw(0), 4, 1, num=70))
     together = session.pictures(rows)
     assert len(together) == 70
     alone = session.pictures(tuple(level[69:70] for level in rows))[0]
@@ -105,16 +128,17 @@ def test_a_picture_is_read_as_in_training(session):
 
 
 def test_a_level_is_swept_or_drawn(session):
-    plane = session.varied(1, 0, num=3)
+    start = session.draw(0)
+    plane = session.varied(start, 1, 0, num=3)
     assert plane.shape == (9, 2)
     assert plane[0].tolist() == [-sessions.SPAN, sessions.SPAN]
-    assert session.varied(3, 0, num=5)[:, 0].tolist() == pytest.approx([-2.5, -1.25, 0, 1.25, 2.5])
-    drawn = session.varied(4, 0, num=5)
+    assert session.varied(start, 3, 0, num=5)[:, 0].tolist() == pytest.approx([-2.5, -1.25, 0, 1.25, 2.5])
+    drawn = session.varied(start, 4, 0, num=5)
     assert drawn.shape == (5, 4)
-    assert not np.array_equal(drawn, session.varied(4, 1, num=5))
+    assert not np.array_equal(drawn, session.varied(start, 4, 1, num=5))
     for level in (0, 2, 5):
         with pytest.raises(ValueError, match=f"there is no level {level} with a code; there are 1, 3, 4"):
-            session.varied(level, 0)
+            session.varied(start, level, 0)
 
 
 def test_swaps_take_whole_levels(session):

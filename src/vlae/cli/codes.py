@@ -60,18 +60,21 @@ def encode(
     print(written)
 
 
-def decode(run: Path, file: Path, /, *, out: Path) -> None:
+def decode(run: Path, file: Path, /, *, out: Path, seed: int = 0) -> None:
     """Decode a file of codes to pictures.
+
+    Levels that have no column in the file are drawn from the run's prior, given the others.
 
     Args:
         run: Folder of the run that made the codes; or "streets" or "mnist", which ship with vlae; or hf:USER/NAME.
         file: A file of codes that vlae encode has written, or a table with the same columns.
         out: A folder for PNG files, or an .npz file.
+        seed: Seed of the draws of missing levels.
     """
     from vlae.codes.decode import decode
     from vlae.runs.run import load
 
-    print(decode(load(run), file, out, progress=True))
+    print(decode(load(run), file, out, seed=seed, progress=True))
 
 
 def odd(
@@ -200,6 +203,8 @@ def mix(
     *,
     level: list[tuple[str, Path]],
     base: Path | None = None,
+    fill: Annotated[bool, Parameter(negative=())] = False,
+    seed: int = 0,
     out: Path | None = None,
 ) -> None:
     """Mix the levels of several pictures into one.
@@ -210,6 +215,8 @@ def mix(
         run: Folder of the run; or "streets" or "mnist", which ship with vlae; or hf:USER/NAME.
         level: Level numbers, separated by commas, and the picture file they come from. Repeat for several pictures.
         base: Picture file that all other levels come from; by default the last --level picture.
+        fill: Draw all other levels from the run's prior, given those that are taken, instead of a picture.
+        seed: Seed of that draw.
         out: PNG file of the figure; by default figures/mixed.png in the run's folder.
     """
     from vlae.codes.mix import mix as mix_by_example
@@ -224,5 +231,5 @@ def mix(
         examples[chosen] = image
     trained = load(run)
     path = out or trained.outputs / FIGURES / "mixed.png"
-    mix_by_example(trained, examples, base=base).figure(path)
+    mix_by_example(trained, examples, base=base, fill=fill, seed=seed).figure(path)
     print(path)

@@ -16,6 +16,8 @@ def figure(
     /,
     *,
     from_image: Path | None = None,
+    random: Annotated[bool, Parameter(negative=())] = False,
+    prior: Literal["fitted", "standard"] | None = None,
     out: Path | None = None,
     num: int | None = None,
     span: float | None = None,
@@ -28,21 +30,42 @@ def figure(
         kind: levels: a panel per level, in which only that level changes. samples: random images. reconstructions:
             held-out images and their reconstructions. traversal: a row per code dimension. mix: the lower levels of
             one image with the upper levels of another. progress: training curves.
-        from_image: Start from the codes of this picture; by default from a random draw. For levels and traversal.
+        from_image: Start from this picture; by default from a held-out one. For levels and traversal.
+        random: Start from a random draw, and no picture. For levels and traversal.
+        prior: What codes are drawn from. fitted: the prior that is fitted to the codes of the training data (the
+            default). standard: N(0, I). For levels, samples and traversal.
         out: PNG file to write; by default figures/KIND.png in the run's folder, or below runs/ for a run that has no
             folder here.
         num: Number of images, per row where there are rows; by default the figure's own choice.
-        span: Largest code of a sweep, in standard deviations of the prior; by default the figure's own choice.
+        span: Largest code of a sweep, in standard deviations under the prior; by default the figure's own choice.
         seed: Seed of the random draws; by default 0.
     """
     from vlae.runs.layout import FIGURES
     from vlae.runs.run import load
 
-    options = {name: value for name, value in (("num", num), ("span", span), ("seed", seed)) if value is not None}
+    given = {"num": num, "span": span, "seed": seed, "prior": prior, "start": "random" if random else None}
+    options = {name: value for name, value in given.items() if value is not None}
     trained = load(run)
     path = out or trained.outputs / FIGURES / f"{kind}.png"
     trained.figure(kind, from_image=from_image, out=path, **options)
     print(path)
+
+
+def fit_prior(run: Path, /, *, seed: int = 0) -> None:
+    """Fit a prior to the codes of a run's training data, which samples, figures and mixes then draw from.
+
+    vlae train does this at its end. Use this command for a run that has no fitted prior, or to fit it again.
+
+    Args:
+        run: Folder of the run; or "streets" or "mnist", which ship with vlae; or hf:USER/NAME.
+        seed: Seed of the choice of data, the drawn codes and the fits.
+    """
+    from vlae.runs.layout import PRIOR
+    from vlae.runs.run import load
+
+    trained = load(run)
+    print(trained.fit_prior(seed=seed).describe(), file=sys.stderr)
+    print(trained.outputs / PRIOR)
 
 
 def evaluate(

@@ -19,8 +19,8 @@ def share(
 ) -> None:
     """Upload a run to the Hugging Face hub with a model card, or write the same files to a folder.
 
-    The files hold the weights, the recipe, the measurements and the training curves. They also hold up to 64 held-out
-    examples of your data; --no-examples leaves these out.
+    The files hold the weights, the fitted prior, the recipe, the measurements and the training curves. They also hold
+    up to 64 held-out examples of your data; --no-examples leaves these out.
 
     Args:
         run: Folder of the run; or "streets" or "mnist", which ship with vlae; or hf:USER/NAME.
@@ -41,19 +41,19 @@ def share(
     else:
         place = trained.push_to_hub(str(repository), examples=examples, license=license, private=private)
     num = len(trained.examples) if examples else 0
-    print(f"shared weights, recipe, numbers, curves and {num} held-out examples", file=sys.stderr)
+    print(f"shared weights, prior, recipe, numbers, curves and {num} held-out examples", file=sys.stderr)
     print(place)
 
 
 def export(
     run: Path, /, *, out: Path | None = None, quantize: Literal["int8"] | None = None, opset: int | None = None
 ) -> None:
-    """Write a run's encoder and decoder as ONNX files, and check them against the model on its held-out examples.
+    """Write a run's encoder, decoder and sampler as ONNX files, and check each against the model.
 
     Args:
         run: Folder of the run; or "streets" or "mnist", which ship with vlae; or hf:USER/NAME.
-        out: Folder for encoder.onnx and decoder.onnx; by default onnx/ in the run's folder, or below runs/ for a run
-            that has no folder here. Files of an earlier export are replaced.
+        out: Folder for encoder.onnx, decoder.onnx and sampler.onnx; by default onnx/ in the run's folder, or below
+            runs/ for a run that has no folder here. Files of an earlier export are replaced.
         quantize: int8: also write encoder-int8.onnx, and print its error and its speed. By default, no quantization.
         opset: Version of the ONNX operators; by default 18.
     """

@@ -185,7 +185,7 @@ def _print_done(run: "Run") -> None:
         f"figures   {run.path / FIGURES}\n"
         f"next      vlae report {run.path}    measures what each level carries, and adds it to the page\n"
         f"          vlae explore {run.path}   a web page of it\n"
-        f"          vlae figure {run.path} levels --seed 1\n"
+        f"          vlae figure {run.path} samples --seed 1\n"
         f"          vlae figure {run.path} levels --from-image PICTURE\n"
         f"          vlae train YOUR_PICTURES --out runs/mine"
     )

@@ -1,29 +1,36 @@
 """A file of codes → pictures, in a folder or an .npz file."""
 
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 import numpy as np
+import torch
 
 from vlae.atomic import writing
 from vlae.codes import files
 from vlae.codes.encode import identity
 from vlae.codes.files import CodesError
 from vlae.codes.progress import progress_bar
+from vlae.models.inference import evaluating
+from vlae.models.priors import complete
 from vlae.runs import Run
-from vlae.shapes import is_image, level_column
+from vlae.shapes import is_image, level_column, named_levels
 
 
-def decode(run: Run, file: str | Path, out: str | Path, *, progress: bool = False) -> Path:
+def decode(run: Run, file: str | Path, out: str | Path, *, seed: int = 0, progress: bool = False) -> Path:
     """Decode a file of codes to pictures: the mean of r(x | z) of each row.
+
+    Levels that have no column are drawn from the run's prior, given the others.
 
     Args:
         run: the run that made the codes.
         file: a file of codes that `vlae.codes.encode.encode` has written, or a table with the columns level1, level2, …
-            (one list of numbers per row).
+            (one list of numbers per row), or some of them.
         out: a folder, for one PNG file per row, with the row's name (or its number); or an .npz file with the array
             `images`, uint8 (N, C, H, W), or for vectors `x`, float32 (N, D).
-        progress: whether to show a progress bar on the error output.
+        seed: of the draws of missing levels.
+        progress: whether to show a progress bar, and say which levels are drawn, on the error output.
 
     Returns:
         The path of the folder or file: `out`.
@@ -40,7 +47,9 @@ def decode(run: Run, file: str | Path, out: str | Path, *, progress: bool = Fals
     if not out.suffix and not is_image(run.recipe.shape):
         raise CodesError(f"{out}: vectors are no pictures; give an .npz file")
     files.check_new(out)
-    _check_codes(run, code_file)
+    missing = _check_codes(run, code_file)
+    if missing and progress:
+        print(f"{named_levels(missing)} drawn from {run.prior.name}, given the others", file=sys.stderr)
     unfinished = out.with_name(f".{out.name}.unfinished{out.suffix}")
     files.remove(unfinished)
     try:
@@ -48,7 +57,7 @@ def decode(run: Run, file: str | Path, out: str | Path, *, progress: bool = Fals
             out.parent.mkdir(parents=True, exist_ok=True)
             with progress_bar("Decoding", code_file.num, progress) as advance:
                 write = _write_npz if out.suffix else _write_folder
-                write(_decode_batches(run, code_file, advance), unfinished)
+                write(_decode_batches(run, code_file, seed, advance), unfinished)
             files.check_new(out)
             unfinished.rename(out)
     finally:
@@ -56,38 +65,56 @@ def decode(run: Run, file: str | Path, out: str | Path, *, progress: bool = Fals
     return out
 
 
-def _check_codes(run: Run, code_file: files.CodeFile) -> None:
-    """Check that this run made the codes, and that every level has a column."""
+def _check_codes(run: Run, code_file: files.CodeFile) -> list[int]:
+    """Check that this run made the codes, and that levels have columns; return the levels that have none."""
     own = identity(run)
     if code_file.about.get("weights", own["weights"]) != own["weights"]:
         raise CodesError(
             f"{code_file.path} was made by another run ({code_file.about.get('run')}); give that, or encode with this "
             "one"
         )
-    columns = [level_column(level) for level in run.recipe.levels_with_code]
-    if missing := [name for name in columns if name not in code_file.columns]:
-        raise CodesError(f"{code_file.path} has no column {', '.join(missing)}; it has {', '.join(code_file.columns)}")
+    levels = run.recipe.levels_with_code
+    missing = [level for level in levels if level_column(level) not in code_file.columns]
+    if len(missing) == len(levels):
+        columns = ", ".join(map(level_column, levels))
+        raise CodesError(f"{code_file.path} has none of the columns {columns}; it has {', '.join(code_file.columns)}")
     if not code_file.num:
         raise CodesError(f"{code_file.path} has no rows; there is nothing to decode")
+    return missing
 
 
 def _decode_batches(
-    run: Run, code_file: files.CodeFile, advance: Callable[[int], None]
+    run: Run, code_file: files.CodeFile, seed: int, advance: Callable[[int], None]
 ) -> Iterator[tuple[list[str], np.ndarray]]:
     """Yield the names and values of each batch: uint8 (n, C, H, W) images, or float32 (n, D) vectors."""
     sizes = run.recipe.code_sizes
-    levels = [level_column(level) for level in run.recipe.levels_with_code]
+    levels = [name for level in run.recipe.levels_with_code if (name := level_column(level)) in code_file.columns]
+    generator = torch.Generator().manual_seed(seed)
     name_column = ["name"] if "name" in code_file.columns else []
     first = 0
     for batch in code_file.batches([*levels, *name_column]):
         num = len(batch[levels[0]])
-        values = run.decode([batch.get(level_column(i), np.zeros((num, 0))) for i, _ in enumerate(sizes, start=1)])
+        codes = {i: batch[name] for i, _ in enumerate(sizes, start=1) if (name := level_column(i)) in batch}
+        values = run.decode(_whole(run, codes, num, generator))
         if is_image(run.recipe.shape):
             values = (values * 255).round().astype(np.uint8)
         names = list(batch["name"]) if name_column else [f"{row:08d}" for row in range(first, first + num)]
         first += num
         advance(num)
         yield [str(name) for name in names], values
+
+
+def _whole(run: Run, codes: Mapping[int, np.ndarray], num: int, generator: torch.Generator) -> list[np.ndarray]:
+    """The codes of all levels; those that are not given are drawn from the prior, given the others."""
+    if codes.keys() == set(run.recipe.levels_with_code):
+        return [codes.get(level, np.zeros((num, 0))) for level in range(1, run.model.num_levels + 1)]
+    for level, code in codes.items():
+        if code.shape != (num, run.recipe.code_sizes[level - 1]):
+            size = run.recipe.code_sizes[level - 1]
+            raise CodesError(f"level {level} has codes of shape {code.shape}; this ladder's are (N, {size})")
+    given = {level: torch.tensor(code, dtype=torch.float32, device=run.model.device) for level, code in codes.items()}
+    with evaluating(run.model):
+        return [code.cpu().numpy() for code in complete(run.model, run.prior, given, generator)]
 
 
 def _write_npz(batches: Iterator[tuple[list[str], np.ndarray]], out: Path) -> None:

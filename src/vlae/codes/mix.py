@@ -30,6 +30,7 @@ class Mixed:
         codes: the codes of the mix, one array (1, code size) per level, level 1 first.
         picture: the mix, float32 (C, H, W) in [0, 1], or a vector (D,).
         sources: the images of the mix. Each is (the levels that come from it, its values (1, …), its reconstruction).
+        drawn: the levels that come from no image, but from the prior.
         shape: the shape of a datum: (C, H, W) or (D,).
     """
 
@@ -37,6 +38,7 @@ class Mixed:
     picture: Float[np.ndarray, "*shape"]
     sources: Sequence[tuple[tuple[int, ...], np.ndarray, np.ndarray]]
     shape: tuple[int, ...]
+    drawn: tuple[int, ...] = ()
 
     def figure(self, out: str | Path | None = None) -> "Image":
         """Draw the sources, titled with their levels, above their reconstructions, and the mix at the right.
@@ -54,15 +56,22 @@ class Mixed:
         num = len(self.sources)
         titles = [named_levels(levels) if levels else "nothing" for levels, _, _ in self.sources]
         rows: list[list[canvas.Picture | str]] = [
-            ["", *titles, "", "the mix"],
+            ["", *titles, "", f"the mix\n{named_levels(self.drawn)} drawn" if self.drawn else "the mix"],
             [" image ", *drawn[:num], "", ""],
             [" its codes ", *drawn[num:-1], "    ", drawn[-1]],
         ]
         return canvas.keep(canvas.sheet(rows, least=96), out)
 
 
-def mix(run: Run, examples: Mapping[int | tuple[int, ...], Example], *, base: Example | None = None) -> Mixed:
-    """Mix the levels of several images: level 1 from A, levels 3 and 4 from B, all others from a base.
+def mix(
+    run: Run,
+    examples: Mapping[int | tuple[int, ...], Example],
+    *,
+    base: Example | None = None,
+    fill: bool = False,
+    seed: int = 0,
+) -> Mixed:
+    """Mix the levels of several images: level 1 from A, levels 3 and 4 from B, all others from a base or drawn.
 
     The mix takes each level's noise from its image. The noise of a ladder is its code.
 
@@ -72,12 +81,17 @@ def mix(run: Run, examples: Mapping[int | tuple[int, ...], Example], *, base: Ex
             image is a picture file, or an array of one datum: (C, H, W) or (1, C, H, W), uint8 or floats in [0, 1], or
             (D,).
         base: the image that all other levels come from. None: the last of the examples.
+        fill: draw all other levels from the run's prior, given those that are taken; then there is no base.
+        seed: of that draw.
 
     Raises:
-        ValueError: if there is no such level, or a level is given twice, or an image does not have the run's shape.
+        ValueError: if there is no such level, or a level is given twice, or an image does not have the run's shape, or
+            there is a base to fill.
         FileNotFoundError: if there is no such file.
     """
     chosen = _chosen(run, list(examples))
+    if fill and base is not None:
+        raise ValueError("the other levels come from the base or are drawn; give base or fill, not both")
     images = [*examples.values(), *([] if base is None else [base])]
     if not images:
         raise ValueError("no example is given; give at least the image of one level, as {1: 'a.png'}")
@@ -88,12 +102,20 @@ def mix(run: Run, examples: Mapping[int | tuple[int, ...], Example], *, base: Ex
         for example in examples_read
     ]
     image_of_level = {level: chosen.get(level, len(images) - 1) for level in range(1, run.model.num_levels + 1)}
-    codes = _codes(run, tuple(noises[source][level - 1] for level, source in image_of_level.items()))
+    noise = tuple(noises[source][level - 1] for level, source in image_of_level.items())
+    drawn = tuple(level for level in run.model.levels_with_code if fill and level not in chosen)
+    if drawn:
+        noise = run.prior.redraw(drawn, noise, torch.Generator().manual_seed(seed))
+    codes = _codes(run, noise)
     sources = [
-        (tuple(level for level, source in image_of_level.items() if source == i), value, run.decode(_codes(run, noise)))
-        for i, (value, noise) in enumerate(zip(values, noises, strict=True))
+        (
+            tuple(level for level, source in image_of_level.items() if source == i and level not in drawn),
+            value,
+            run.decode(_codes(run, own)),
+        )
+        for i, (value, own) in enumerate(zip(values, noises, strict=True))
     ]
-    return Mixed(codes=codes, picture=run.decode(codes)[0], sources=sources, shape=run.recipe.shape)
+    return Mixed(codes=codes, picture=run.decode(codes)[0], sources=sources, shape=run.recipe.shape, drawn=drawn)
 
 
 def _chosen(run: Run, groups: Sequence[int | tuple[int, ...]]) -> dict[int, int]:

@@ -1,8 +1,8 @@
-"""Export of a run to ONNX: an encoder and a decoder, each checked against the model, and an encoder in 8 bits.
+"""Export of a run to ONNX: encoder, decoder and sampler, each checked against the model, and an encoder in 8 bits.
 
 The encoder returns the mean and the standard deviation of each level's posterior. A conditional posterior depends on
-the means of the other levels. The decoder returns the picture of the codes of all levels. The metadata of the files
-describe their inputs and outputs.
+the means of the other levels. The decoder returns the picture of the codes of all levels. The sampler returns codes
+of the run's prior. The metadata of the files describe their inputs and outputs.
 """
 
 import json
@@ -26,6 +26,7 @@ from vlae.evaluation import level_card
 from vlae.models.base import LatentModel
 from vlae.models.distributions import CodeDistribution
 from vlae.models.inference import as_input, evaluating
+from vlae.models.priors import MixturePrior
 from vlae.runs import Run, RunError
 from vlae.shapes import is_image, level_column
 
@@ -74,6 +75,27 @@ class _Decoder(nn.Module):
         return self.model.decode(tuple(next(nonempty) if size else empty for size in self.model.code_sizes))
 
 
+class _Sampler(nn.Module):
+    """Standard normal and uniform noise → a code of the prior for every level that has one."""
+
+    shares: Tensor
+    means: Tensor
+    factors: Tensor
+
+    def __init__(self, model: LatentModel, prior: MixturePrior):
+        super().__init__()
+        self.model = model
+        self.register_buffer("shares", prior.weights.cumsum(0)[:-1].float())
+        self.register_buffer("means", prior.means.float())
+        self.register_buffer("factors", prior.factors.float())
+
+    def forward(self, normal: Tensor, uniform: Tensor) -> tuple[Tensor, ...]:
+        component = (uniform > self.shares).sum(1)
+        noise = self.means[component] + (self.factors[component] @ normal[..., None])[..., 0]
+        codes = self.model.place(torch.split_with_sizes(noise, list(self.model.code_sizes), dim=1))
+        return tuple(codes[level - 1] for level in self.model.levels_with_code)
+
+
 def export(
     run: Run,
     out: str | Path | None = None,
@@ -82,11 +104,13 @@ def export(
     opset: int | None = None,
     examples: np.ndarray | None = None,
 ) -> dict[str, Any]:
-    """Write encoder.onnx and decoder.onnx, if their outputs on real data are PyTorch's to 1e-4.
+    """Write encoder.onnx, decoder.onnx and sampler.onnx, if their outputs are PyTorch's to 1e-4.
 
     Batches may have any size. Inputs and outputs: `images` (or `vectors`), float32 (N, C, H, W) in [0, 1];
-    `level1_mean`, `level1_stddev`, …; and for the decoder `level1_code`, … A run that reads features of full-size
-    pictures has a second input of the encoder, `features`, float32 (N, F); its network is not exported.
+    `level1_mean`, `level1_stddev`, …; for the decoder `level1_code`, … A run that reads features of full-size pictures
+    has a second input of the encoder, `features`, float32 (N, F); its network is not exported. The sampler turns
+    `normal`, float32 (N, D) from N(0, I), D dimensions of all codes together, and `uniform`, float32 (N, 1) from
+    [0, 1), into codes of the run's prior for the decoder.
 
     Args:
         run: a run of any model that has an encoder.
@@ -98,7 +122,8 @@ def export(
             held-out examples.
 
     Returns:
-        `files`, the paths; `opset`; `differences`, the largest absolute difference of every output; and for 8 bits
+        `files`, the paths; `opset`; `differences`, the largest absolute difference of every output; `no_sampler`, the
+        reason if the sampler cannot be written, as for a kind of code that ONNX cannot draw; and for 8 bits
         `int8`: method, codes (mean and max absolute error in units of each level's spread), mse (squared error of the
         reconstruction from each encoder's codes), seconds_per_image of each encoder, and their ratio, speedup.
 
@@ -138,8 +163,15 @@ def export(
             **_checked("encoder", encoder, module, tuple(inputs.values())),
             **_checked("decoder", decoder, _Decoder(run.model), means),
         }
-        described = _described(run) | {"checked": {"differences": result["differences"], "num_examples": len(data)}}
         written = {"encoder.onnx": encoder, "decoder.onnx": decoder}
+        noise, sampler = _noise(run, len(images)), _Sampler(run.model, run.prior)
+        try:
+            traced = _traced(sampler, tuple(part[:3] for part in noise), ["normal", "uniform"], codes, opset)
+            result["differences"] |= _checked("sampler", traced, sampler, noise)
+            written["sampler.onnx"] = traced
+        except RunError as error:  # codes of kinds that ONNX has no operator for
+            result["no_sampler"] = str(error)
+        described = _described(run) | {"checked": {"differences": result["differences"], "num_examples": len(data)}}
         if quantize:
             small, result["int8"] = _quantized(run, encoder, {name: each.numpy() for name, each in inputs.items()})
             written["encoder-int8.onnx"] = small
@@ -147,6 +179,7 @@ def export(
         out.mkdir(parents=True, exist_ok=True)
     for name, model in written.items():
         extra = {"quantization": result["int8"]} if "int8" in name else {}
+        extra |= {"prior": run.prior.describe()} if name == "sampler.onnx" else {}
         _write(out / name, model, described | extra)
         result["files"].append(str(out / name))
     return result
@@ -160,6 +193,8 @@ def as_text(result: Mapping[str, Any]) -> str:
     """
     lines = [f"ONNX opset {result['opset']}; greatest differences from PyTorch on held-out data:"]
     lines += [f"  {name:<14} {difference:.1e}" for name, difference in result["differences"].items()]
+    if reason := result.get("no_sampler"):
+        lines.append(f"sampler.onnx is not written: {reason}")
     if small := result.get("int8"):
         error = small["mse"]
         lines += [
@@ -169,6 +204,12 @@ def as_text(result: Mapping[str, Any]) -> str:
             f"  squared error of the pictures {error['fp32']:.5f} → {error['int8']:.5f}",
         ]
     return "\n".join(lines)
+
+
+def _noise(run: Run, num: int) -> tuple[Tensor, Tensor]:
+    """Noise on which the sampler is traced and checked."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(num, sum(run.recipe.code_sizes), generator=generator), torch.rand(num, 1, generator=generator)
 
 
 def _require() -> None:
@@ -196,7 +237,7 @@ def _traced(
                 inputs,
                 input_names=input_names,
                 output_names=output_names,
-                dynamic_shapes=shapes if isinstance(module, _Encoder) else (shapes,),
+                dynamic_shapes=(shapes,) if isinstance(module, _Decoder) else shapes,
                 opset_version=opset,
                 dynamo=True,
                 verbose=False,
@@ -228,7 +269,10 @@ def _checked(what: str, model: Any, module: nn.Module, inputs: tuple[Tensor, ...
     Raises:
         RunError: if a difference is larger than `TOLERANCE`.
     """
-    session = _session(model.SerializeToString())
+    try:
+        session = _session(model.SerializeToString())
+    except Exception as error:  # ONNX Runtime's errors have no class in common
+        raise RunError(f"ONNX Runtime cannot run the {what}: {error}") from error
     names = [output.name for output in session.get_outputs()]
     largest = dict.fromkeys(names, 0.0)
     for size in {min(size, len(inputs[0])) for size in (*BATCH_SIZES, len(inputs[0]))}:

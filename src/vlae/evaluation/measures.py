@@ -17,6 +17,7 @@ from vlae.evaluation.rates import MAX_ABLATED, ablate, summarise
 from vlae.evaluation.reasons import attempt
 from vlae.models.base import LatentModel
 from vlae.models.inference import as_input, encode, evaluating, given
+from vlae.models.priors import MixturePrior
 from vlae.objectives.bounds import log_likelihood
 from vlae.shapes import is_image
 
@@ -32,6 +33,7 @@ def evaluate(
     untrained: LatentModel | None = None,
     complexity: ProbeScores | None = None,
     features: FeatureSpace | None = None,
+    prior: MixturePrior | None = None,
     importance_samples: int = 0,
     others: Sequence[np.ndarray] = (),
     seed: int = 0,
@@ -73,6 +75,7 @@ def evaluate(
         complexity: the scores of the probes on pixels, by factor and probe, from
             `vlae.evaluation.complexity.complexity_of` on similar images; None: they are measured on these images.
         features: the space in which pictures are compared; None: 32 principal components of `probed`.
+        prior: what pictures are drawn from, fitted to the codes of the training data; None: N(0, I).
         importance_samples: samples per datum for the importance-weighted bound on the log-likelihood; 0: no bound.
         others: for UDR, the codes (N, D) of `probed` by models of the same recipe and other seeds.
         seed: of all random draws: codes, divisions, probes, bootstrap.
@@ -124,7 +127,7 @@ def evaluate(
         if others:
             means = np.concatenate([mean for mean, _ in codes], axis=1)
             attempt(result, not_defined, "udr", lambda: metrics.udr(means, others))
-    _show(result, model, probed, features, seed, say)
+    _show(result, model, probed, features, prior, seed, say)
     result["protocol"] = protocol(
         images,
         probed=probed,
@@ -185,6 +188,7 @@ def _show(
     model: LatentModel,
     images: Images,
     features: FeatureSpace | None,
+    prior: MixturePrior | None,
     seed: int,
     say: Callable[[str], None],
 ) -> None:
@@ -196,11 +200,11 @@ def _show(
         result["not_defined"]["pictures"] = too_little(images, ())
     else:
         space = components(values, seed=seed) if features is None else features
-        result["pictures"], reasons = pictures.picture_quality(model, values, space, seed=seed)
+        result["pictures"], reasons = pictures.picture_quality(model, values, space, prior=prior, seed=seed)
         result["not_defined"] |= reasons
     if "encoder" in model.lacks:
         return
-    for level, value in zip(result["levels"], pictures.read_back(model, seed=seed), strict=True):
+    for level, value in zip(result["levels"], pictures.read_back(model, prior=prior, seed=seed), strict=True):
         level["read_back"] = value
     if is_image(model.shape) and len(values) > 1:
         for level, shares in zip(result["levels"], pictures.moved(model, values, seed=seed), strict=True):

@@ -12,22 +12,30 @@ from vlae.evaluation.samples import frechet, two_sample
 from vlae.evaluation.statistics import statistics
 from vlae.models.base import Codes, LatentModel
 from vlae.models.inference import BATCH, as_input, evaluating
+from vlae.models.priors import MixturePrior, standard_prior
 from vlae.shapes import is_image
 
 MAX_HALF = 1_500  # data in each of the two groups that are compared
 NUM_READ = 1_000  # pictures that are drawn and read back
+KINDS = ("real", "samples", "samples_standard", "reconstructions", "swapped")  # of pictures that are compared
 NUM_MOVED = 500  # pictures whose levels are exchanged one by one
 
 
 def picture_quality(
-    model: LatentModel, values: np.ndarray, features: FeatureSpace, *, seed: int = 0
+    model: LatentModel,
+    values: np.ndarray,
+    features: FeatureSpace,
+    *,
+    prior: MixturePrior | None = None,
+    seed: int = 0,
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """How far a model's pictures are from real ones, each beside how far real ones are from each other.
 
     The data are divided into two halves at random. With the first half are compared, in a space of features:
 
     - real: the second half;
-    - samples: as many pictures, drawn from the prior;
+    - samples: as many pictures, drawn from the prior that is given;
+    - samples_standard: as many, drawn from N(0, I);
     - reconstructions: of the second half, from the posterior means;
     - swapped: of the second half, with the levels of different pictures combined: the noise of each level but the
       highest is that of another picture. They are as good as reconstructions if levels combine freely.
@@ -36,22 +44,27 @@ def picture_quality(
         model: any model, in train or eval mode; it is left as it was.
         values: data of the model's shape: uint8 (N, C, H, W), or float32 (N, D); N from 4 up. At most 3,000 are used.
         features: the space in which pictures are compared.
+        prior: fitted to the codes of other data, those of the training; None: N(0, I).
         seed: of the halves, the draws and the classifiers.
 
     Returns:
         The report, and the reason of each number that is not defined. The report has frechet (the Fréchet distance, in
         squared units of the features, from 0 up; few data bias it upwards) and two_sample (how often a classifier tells
-        them apart, in [0, 1]; 0.5 is never), each with the four keys above; features, the name of the space; and
-        num_data, in each half.
+        them apart, in [0, 1]; 0.5 is never), each with the five keys above; prior, the kind of distribution of samples;
+        features, the name of the space; and num_data, in each half.
     """
     rng = np.random.default_rng(seed)
     half = min(MAX_HALF, len(values) // 2)
     rows = rng.permutation(len(values))
     one, other = (np.ascontiguousarray(values[np.sort(part)]) for part in (rows[:half], rows[half : 2 * half]))
-    groups: dict[str, np.ndarray | None] = {"real": other, **dict.fromkeys(("samples", "reconstructions", "swapped"))}
+    groups: dict[str, np.ndarray | None] = dict.fromkeys(KINDS)
+    groups["real"] = other
     reasons = {}
+    standard = standard_prior(model.code_sizes)
+    prior = prior or standard
     with evaluating(model, seed=seed):
-        groups["samples"] = _decoded(model, model.place(model.draw_noise(half)))
+        groups["samples_standard"] = drawn = _decoded(model, _drawn(model, standard, half))
+        groups["samples"] = drawn if prior.is_standard else _decoded(model, _drawn(model, prior, half))
         if "encoder" in model.lacks:
             reasons = dict.fromkeys(("pictures: reconstructions", "pictures: swapped"), model.lacks["encoder"])
         else:
@@ -66,12 +79,15 @@ def picture_quality(
     return {
         "frechet": {name: None if x is None else frechet(x, reference) for name, x in found.items()},
         "two_sample": {name: None if x is None else two_sample(x, reference, seed=seed) for name, x in found.items()},
+        "prior": prior.name,
         "features": features.name,
         "num_data": half,
     }, reasons
 
 
-def read_back(model: LatentModel, *, num: int = NUM_READ, seed: int = 0) -> list[float | None]:
+def read_back(
+    model: LatentModel, *, prior: MixturePrior | None = None, num: int = NUM_READ, seed: int = 0
+) -> list[float | None]:
     """How well the code of each level is read back from pictures drawn from the prior.
 
     It is the share of the variance of a level's code, over all its dimensions, that the posterior mean of the drawn
@@ -80,6 +96,7 @@ def read_back(model: LatentModel, *, num: int = NUM_READ, seed: int = 0) -> list
 
     Args:
         model: a model with an encoder, in train or eval mode; it is left as it was.
+        prior: what the codes are drawn from; None: N(0, I).
         num: number of pictures to draw, from 2 up.
         seed: of the draws.
 
@@ -87,7 +104,7 @@ def read_back(model: LatentModel, *, num: int = NUM_READ, seed: int = 0) -> list
         R² of each level, level 1 first; None for a level without a code.
     """
     with evaluating(model, seed=seed):
-        codes = model.place(model.draw_noise(num))
+        codes = _drawn(model, prior or standard_prior(model.code_sizes), num)
         read = _means(model, _decoded(model, codes))
     explained: list[float | None] = []
     for code, mean in zip(codes, read, strict=True):
@@ -146,6 +163,11 @@ def _means(model: LatentModel, values: np.ndarray) -> Codes:
         for start in range(0, len(values), BATCH)
     ]
     return tuple(torch.cat(level) for level in zip(*batches, strict=True))
+
+
+def _drawn(model: LatentModel, prior: MixturePrior, num: int) -> Codes:
+    """Codes drawn from a prior, by the default generator."""
+    return model.place(tuple(level.to(model.device) for level in prior.draw(num)))
 
 
 def _decoded(model: LatentModel, codes: Codes) -> np.ndarray:

@@ -72,7 +72,8 @@ def protocol(
         "dci": f"random forests of 30 trees, importances as they are, {disentanglement.MAX_TREES} rows",
         "dci_boosted": f"{disentanglement.BOOSTED_TREES} boosted trees a class, {disentanglement.MAX_TREES} rows",
         "infomec": f"10 nearest neighbours, {disentanglement.MAX_TREES} rows",
-        "pictures": {"features": features.name if features else DEFAULT, "half": min(pictures.MAX_HALF, num // 2)},
+        "pictures": {"features": features.name if features else DEFAULT, "half": min(pictures.MAX_HALF, num // 2),
+                     "samples": "codes of the prior fitted to those of the training data, and of N(0, I)"},
     }  # fmt: skip
     return settings | {
         "hash": _digest(settings),

@@ -6,6 +6,8 @@ from typing import Any
 from vlae.evaluation import level_card
 from vlae.text_table import columns
 
+STANDARD = "N(0, I)"
+
 
 def as_text(evaluation: Mapping[str, Any]) -> str:
     """A table of the levels, the sentences of their cards, the scores and the warnings.
@@ -19,12 +21,13 @@ def as_text(evaluation: Mapping[str, Any]) -> str:
     numbers |= {name: evaluation[key] for name, key in optional.items() if key in evaluation}
     scores |= {name: "not defined" if value is None else f"{value:.4g}" for name, value in numbers.items()}
     scores |= pictures(evaluation)
+    width = max(24, *map(len, scores))
     lines = [
         _table_of_levels(evaluation),
         "",
         *(f"level {card.level}: {card.title}: {card.sentence}" for card in level_card.level_cards(evaluation)),
         "",
-        *(f"{name:>24}  {value}" for name, value in scores.items()),
+        *(f"{name:>{width}}  {value}" for name, value in scores.items()),
         *(f"! {warning}" for warning in level_card.warnings(evaluation)),
     ]
     return "\n".join(lines)
@@ -39,12 +42,13 @@ def pictures(evaluation: Mapping[str, Any]) -> dict[str, str]:
     measured = evaluation.get("pictures")
     if not measured:
         return {}
-    kinds = {"real": "real pictures", "samples": "drawn from the prior", "reconstructions": "reconstructions",
-             "swapped": "levels swapped"}  # fmt: skip
+    prior = measured.get("prior", STANDARD)  # evaluations without this key drew from N(0, I)
+    kinds = {"real": "real pictures", "samples": f"drawn from {prior}", "samples_standard": f"drawn from {STANDARD}",
+             "reconstructions": "reconstructions", "swapped": "levels swapped"}  # fmt: skip
     return {
         words: f"Fréchet distance {distance:.4g}, told from real {measured['two_sample'][kind]:.0%}"
         for kind, words in kinds.items()
-        if (distance := measured["frechet"][kind]) is not None
+        if (distance := measured["frechet"].get(kind)) is not None
     }
 
 

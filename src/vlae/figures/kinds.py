@@ -1,7 +1,8 @@
 """Every kind of figure by its name. To add a kind, write a function and name it here.
 
-A figure is a function with a parameter `model`, `x` (held-out data) or `history` (of the training). Its other
-parameters are options. One with a parameter `start` can start from the codes of one image.
+A figure is a function that takes some of these by name: `model`, `prior` (of its codes), `x` (held-out data, which it
+needs), `held_out` (held-out data, which it can do without), `known` (the training data) and `history` (of the
+training). Its other parameters are options. One with a parameter `start` can start from one image.
 """
 
 import inspect
@@ -34,19 +35,25 @@ class FigureKind:
 
     @property
     def can_start(self) -> bool:
-        """Whether it can start from the codes of one image."""
+        """Whether it can start from one image."""
         return "start" in inspect.signature(self.draw).parameters
 
 
 KINDS: dict[str, FigureKind] = {
     "levels": FigureKind(
-        draw=levels, caption="Each panel changes one level and keeps the others: what changes is what the level holds."
+        draw=levels,
+        caption="Each panel changes one level of the picture on the left, as real pictures with the other levels vary: "
+        "what changes is what the level holds.",
     ),
-    "samples": FigureKind(draw=samples, caption="Pictures of codes drawn from the prior at every level."),
+    "samples": FigureKind(
+        draw=samples,
+        caption="New pictures, drawn from the prior that is fitted to the codes, beside held-out data. Below, some "
+        "samples with the training picture that is nearest: a copy would be seen.",
+    ),
     "reconstructions": FigureKind(draw=reconstructions, caption="Held-out data above, their reconstructions below."),
     "traversal": FigureKind(
         draw=traversal,
-        caption="One row per dimension of a code, from -2 to 2 standard deviations; all else is kept.",
+        caption="One row per dimension of a code, from -2 to 2 standard deviations around its mean; all else is kept.",
     ),
     "mix": FigureKind(draw=mix, caption="The lower levels of A with the upper levels of B.", examples=2),
     "progress": FigureKind(draw=progress, caption="The training: the terms of the objective, step by step."),

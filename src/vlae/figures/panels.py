@@ -6,7 +6,7 @@ here depends on the kind of model.
 """
 
 from collections.abc import Sequence
-from itertools import groupby, islice
+from itertools import groupby
 from math import ceil, sqrt
 from typing import Literal, get_args
 
@@ -18,9 +18,15 @@ from torch import Tensor
 from vlae.figures.canvas import GAP, LETTERS, TILE, Picture, Pictures, blank, grid, text
 from vlae.figures.pictures import to_pictures
 from vlae.models.base import Codes, LatentModel
-from vlae.models.inference import evaluating, given
+from vlae.models.inference import as_input, evaluating, given
+from vlae.models.priors import MixturePrior, standard_prior
 
 Others = Literal["hold", "random"]
+Start = Codes | Float[Tensor, "1 *shape"] | Literal["random"] | None
+"""Where a figure starts: noise, a datum, a draw from the prior, or None for its own choice."""
+
+NUM_NEAREST = 8  # samples whose nearest known datum is shown
+NEAREST_BATCH = 2_000  # known data compared at a time
 
 _WIDE_GAP = 14
 _BATCH = 64
@@ -29,7 +35,9 @@ _BATCH = 64
 def levels(
     model: LatentModel,
     *,
-    start: Codes | None = None,
+    prior: MixturePrior | None = None,
+    held_out: Float[Tensor, "m *shape"] | None = None,
+    start: Start = None,
     num: int = 8,
     seed: int = 0,
     span: float = 2.0,
@@ -38,18 +46,23 @@ def levels(
     """What each level does: a panel per level, level 1 first, of `num` × `num` pictures in which that level varies.
 
     A code of two dimensions is swept over a regular grid; the first dimension grows rightwards, the second upwards. A
-    code of one dimension is swept in reading order. A larger code is drawn afresh from its prior for each picture. The
-    title of a panel is its level and, in brackets, the number of dimensions. A level without a code has no panel.
+    code of one dimension is swept in reading order. A larger code is drawn afresh for each picture. All of this
+    happens under the prior of the level given the others, so that pictures stay like real ones. On the left stands the
+    picture that the figure starts from. The title of a panel is its level and, in brackets, the number of dimensions. A
+    level without a code has no panel.
 
     Reference: Zhao et al. 2017, figures 5 to 7.
 
     Args:
         model: any model.
-        start: noise of one datum at which levels are fixed, one tensor (1, code size) per level, level 1 first, such as
-            `noise_at` returns; None: it is drawn.
+        prior: of the codes; None: N(0, I).
+        held_out: data that the figure may start from, float; images are in [0, 1].
+        start: where levels are fixed: a datum, float (1, *shape); the noise of one, a tensor (1, code size) per level,
+            level 1 first; or "random", a draw from the prior. None: the first of `held_out`, or a draw if there is none
+            or the model has no encoder.
         num: pictures on each side of a panel, from 1 up.
         seed: of all random draws.
-        span: a sweep goes from -span to span, in standard deviations of the prior.
+        span: a sweep goes from -span to span, in standard deviations of the level given the others, around its mean.
         others: "hold" fixes the other levels at `start`; "random" draws them for each picture, like the paper's MNIST
             figure, and then a level that is not swept shows plain samples.
 
@@ -57,18 +70,27 @@ def levels(
         ValueError: if `start` does not fit the model, `num` is below 1 or `others` is unknown.
     """
     shown = model.levels_with_code
-    drawn = panels(model, start=start, num=num, seed=seed, span=span, others=others)
+    generator = torch.Generator().manual_seed(seed)
+    noise, datum = _start(model, prior, held_out, start, generator)
+    sheets, tiles = _panels(model, prior, noise, datum, num=num, generator=generator, span=span, others=others)
     # A wide figure is shown reduced, so its letters grow with it.
-    letters = max(LETTERS, drawn[0].shape[1] // 22)
+    letters = max(LETTERS, sheets[0].shape[1] // 22)
     titles = [text(f"level {level} ({model.code_sizes[level - 1]})", letters) for level in shown]
     columns = ceil(len(shown) / ceil(len(shown) / 5))
-    return grid([grid(pair, 1) for pair in zip(titles, drawn, strict=True)], columns, _WIDE_GAP)
+    drawn = grid([grid(pair, 1) for pair in zip(titles, sheets, strict=True)], columns, _WIDE_GAP)
+    if others == "random":
+        return drawn
+    words = ["starts from", "its codes"] if datum is not None else ["starts from"]
+    started = [cell for pair in zip(words, tiles, strict=True) for cell in (text(pair[0], letters), pair[1])]
+    return grid([grid(started, 1), drawn], 2, _WIDE_GAP)
 
 
 def panels(
     model: LatentModel,
     *,
-    start: Codes | None = None,
+    prior: MixturePrior | None = None,
+    held_out: Float[Tensor, "m *shape"] | None = None,
+    start: Start = None,
     num: int = 8,
     seed: int = 0,
     span: float = 2.0,
@@ -78,34 +100,72 @@ def panels(
 
     Args:
         model: any model.
-        start: noise of one datum at which levels are fixed, one tensor (1, code size) per level, level 1 first, such as
-            `noise_at` returns; None: it is drawn.
+        prior: of the codes; None: N(0, I).
+        held_out: data that the panels may start from, float; images are in [0, 1].
+        start: where levels are fixed: a datum, float (1, *shape); the noise of one, a tensor (1, code size) per level,
+            level 1 first; or "random", a draw from the prior. None: the first of `held_out`, or a draw.
         num: pictures on each side of a panel, from 1 up.
         seed: of all random draws.
-        span: a sweep goes from -span to span, in standard deviations of the prior.
+        span: a sweep goes from -span to span, in standard deviations of the level given the others, around its mean.
         others: "hold" fixes the other levels at `start`; "random" draws them for each picture.
 
     Raises:
         ValueError: if `start` does not fit the model, `num` is below 1 or `others` is unknown.
     """
+    generator = torch.Generator().manual_seed(seed)
+    noise, datum = _start(model, prior, held_out, start, generator)
+    return _panels(model, prior, noise, datum, num=num, generator=generator, span=span, others=others)[0]
+
+
+def _panels(
+    model: LatentModel,
+    prior: MixturePrior | None,
+    start: Codes,
+    datum: Tensor | None,
+    *,
+    num: int,
+    generator: torch.Generator,
+    span: float,
+    others: str,
+) -> tuple[list[Picture], list[Picture]]:
+    """A panel per level with a code; and the datum, if there is one, with the picture of the noise at the start."""
     if others not in get_args(Others):
         raise ValueError(f"others is {others!r}; choose one of {', '.join(get_args(Others))}")
     _check_number("num", num, 1)
-    generator = torch.Generator().manual_seed(seed)
-    fixed = _repeated(model, start, num * num, generator)
+    prior = prior or standard_prior(model.code_sizes)
     changed = []
     for level in model.levels_with_code:
-        fresh, size = model.draw_noise(num * num, generator), model.code_sizes[level - 1]
-        varied = sweep(num, span, size) if size <= 2 else fresh[level - 1]
-        changed.append(_with_level(fresh if others == "random" else fixed, level, varied))
-    return [grid(tiles, num) for tiles in _draw(model, *changed)]
+        size = model.code_sizes[level - 1]
+        base = prior.draw(num * num, generator) if others == "random" else _repeated(start, num * num)
+        if size > 2:
+            changed.append(base if others == "random" else prior.redraw([level], base, generator))
+            continue
+        mean, stddev = prior.level_moments(level, base)
+        changed.append(_with_level(base, level, mean + stddev * sweep(num, span, size)))
+    own = [] if datum is None else [datum]
+    drawn = _pictures(model, *own, *(_decoded(model, noise) for noise in (start, *changed)))
+    at = len(own) + 1
+    return [grid(tiles, num) for tiles in drawn[at:]], list(np.concatenate(drawn[:at]))
 
 
-def samples(model: LatentModel, *, num: int = 64, seed: int = 0) -> Picture:
-    """Pictures of codes drawn from the prior, in a grid that is as square as possible.
+def samples(
+    model: LatentModel,
+    *,
+    prior: MixturePrior | None = None,
+    held_out: Float[Tensor, "m *shape"] | None = None,
+    known: tuple[str, np.ndarray] | None = None,
+    num: int = 64,
+    seed: int = 0,
+) -> Picture:
+    """Pictures of codes drawn from the prior, beside as many held-out data, in grids as square as possible.
+
+    Below stand the first samples, each above the nearest of the data that the model knows, so that a copy is seen.
 
     Args:
         model: any model.
+        prior: of the codes; None: N(0, I).
+        held_out: data to show beside the samples, float; images are in [0, 1].
+        known: what the model was trained on, and in a word what that is: uint8 (N, C, H, W), or float32 (N, D).
         num: number of pictures, from 1 up.
         seed: of the draw.
 
@@ -113,8 +173,33 @@ def samples(model: LatentModel, *, num: int = 64, seed: int = 0) -> Picture:
         ValueError: if `num` is below 1.
     """
     _check_number("num", num, 1)
-    noise = model.draw_noise(num, torch.Generator().manual_seed(seed))
-    return grid(_draw(model, noise)[0], ceil(sqrt(num)))
+    prior = prior or standard_prior(model.code_sizes)
+    drawn = _decoded(model, prior.draw(num, torch.Generator().manual_seed(seed)))
+    beside = drawn[:0] if held_out is None else held_out[:num]
+    nearest = _nearest(drawn[:NUM_NEAREST], known[1]) if known is not None and len(known[1]) else drawn[:0]
+    sampled, real, near = _pictures(model, drawn, beside, nearest)
+    columns = ceil(sqrt(num))
+    blocks = [grid([text(f"drawn from {prior.name}"), grid(sampled, columns)], 1)]
+    if len(real):
+        blocks.append(grid([text("held-out data"), grid(real, columns)], 1))
+    sheet = grid(blocks, 2, _WIDE_GAP)
+    if known is None or not len(near):
+        return sheet
+    pairs = [grid(pair, 1) for pair in zip(sampled, near, strict=False)]
+    title = text(f"samples, each above the nearest {known[0]}")
+    return grid([sheet, title, grid(pairs, NUM_NEAREST, 4 * GAP)], 1, 4 * GAP)
+
+
+def _nearest(x: Float[Tensor, "n *shape"], known: np.ndarray) -> Float[Tensor, "n *shape"]:
+    """For each datum the nearest of the known ones, by squared distance of all values."""
+    rows = x.flatten(1)
+    least, places = torch.full((len(x),), torch.inf), torch.zeros(len(x), dtype=torch.long)
+    for first in range(0, len(known), NEAREST_BATCH):
+        part = as_input(np.ascontiguousarray(known[first : first + NEAREST_BATCH])).flatten(1)
+        distances, nearest = torch.cdist(rows, part).min(1)
+        closer = distances < least
+        least[closer], places[closer] = distances[closer], first + nearest[closer]
+    return as_input(np.ascontiguousarray(known[places.numpy()]))
 
 
 def reconstructions(model: LatentModel, x: Float[Tensor, "n *shape"], *, num: int = 32) -> Picture:
@@ -139,7 +224,9 @@ def reconstructions(model: LatentModel, x: Float[Tensor, "n *shape"], *, num: in
 def traversal(
     model: LatentModel,
     *,
-    start: Codes | None = None,
+    prior: MixturePrior | None = None,
+    held_out: Float[Tensor, "m *shape"] | None = None,
+    start: Start = None,
     seed: int = 0,
     steps: int = 9,
     span: float = 2.0,
@@ -149,11 +236,14 @@ def traversal(
 
     Args:
         model: any model.
-        start: noise of one datum at which all other dimensions are fixed, one tensor (1, code size) per level, level 1
-            first, such as `noise_at` returns; None: it is drawn.
+        prior: of the codes; None: N(0, I).
+        held_out: data that the figure may start from, float; images are in [0, 1].
+        start: where all other dimensions are fixed: a datum, float (1, *shape); the noise of one, a tensor (1, code
+            size) per level, level 1 first; or "random", a draw from the prior. None: the first of `held_out`, or a
+            draw.
         seed: of the draw.
         steps: pictures in a row, from 2 up.
-        span: a row goes from -span to span, in standard deviations of the prior.
+        span: a row goes from -span to span, in standard deviations of the dimension under the prior, around its mean.
         max_rows: how many of the first dimensions of each level to show, from 1 up; None: all.
 
     Raises:
@@ -162,12 +252,14 @@ def traversal(
     _check_number("steps", steps, 2)
     if max_rows is not None:
         _check_number("max_rows", max_rows, 1)
-    fixed = _repeated(model, start, steps, torch.Generator().manual_seed(seed))
+    prior = prior or standard_prior(model.code_sizes)
+    fixed = _repeated(_start(model, prior, held_out, start, torch.Generator().manual_seed(seed))[0], steps)
     rows = [(level, d) for level in model.levels_with_code for d in range(model.code_sizes[level - 1])[:max_rows]]
     noises = []
     for level, dimension in rows:
         varied = fixed[level - 1].clone()
-        varied[:, dimension] = torch.linspace(-span, span, steps)
+        mean, stddev = prior.level_moments(level)
+        varied[:, dimension] = mean[0, dimension] + stddev[0, dimension] * torch.linspace(-span, span, steps)
         noises.append(_with_level(fixed, level, varied))
     drawn = dict(zip(rows, (grid(tiles, steps) for tiles in _draw(model, *noises)), strict=True))
     cells: list[Picture] = []
@@ -255,23 +347,38 @@ def _pictures(model: LatentModel, *parts: Tensor, least: int = TILE) -> list[Pic
     """Each part as pictures with a side of at least `least` pixels, all with the same colour scale."""
     small = to_pictures(torch.cat([part.cpu() for part in parts]), model.shape)
     factor = ceil(least / max(small.shape[1:3]))
-    large = iter(small.repeat(factor, axis=1).repeat(factor, axis=2))
-    return [np.stack(list(islice(large, len(part)))) for part in parts]
+    large = small.repeat(factor, axis=1).repeat(factor, axis=2)
+    return np.split(large, np.cumsum([len(part) for part in parts])[:-1])
 
 
 def _draw(model: LatentModel, *noises: Codes) -> list[Pictures]:
     return _pictures(model, *(_decoded(model, noise) for noise in noises))
 
 
-def _repeated(
-    model: LatentModel, start: Codes | None, num: int, generator: torch.Generator
-) -> tuple[Float[Tensor, "num _"], ...]:
-    """The noise of one datum `num` times, on the model's device; drawn if `start` is None."""
-    start = model.draw_noise(1, generator) if start is None else start
+def _start(
+    model: LatentModel,
+    prior: MixturePrior | None,
+    held_out: Tensor | None,
+    start: Start,
+    generator: torch.Generator,
+) -> tuple[Codes, Tensor | None]:
+    """The noise of one datum, on the CPU, and the datum if there is one."""
+    if start is None and held_out is not None and len(held_out) and "encoder" not in model.lacks:
+        start = held_out[:1]
+    if isinstance(start, Tensor):
+        return tuple(level.cpu() for level in noise_at(model, start[:1])), start[:1]
+    if isinstance(start, str) and start != "random":
+        raise ValueError(f"start is {start!r}; give a datum, its noise, or 'random'")
+    if start is None or isinstance(start, str):
+        return (prior or standard_prior(model.code_sizes)).draw(1, generator), None
     shapes, wanted = [tuple(level.shape) for level in start], [(1, size) for size in model.code_sizes]
     if shapes != wanted:
         raise ValueError(f"start has levels of shapes {shapes}; give one datum's noise (noise_at), of shapes {wanted}")
-    return tuple(level.to(model.device).expand(num, -1) for level in start)
+    return tuple(level.cpu() for level in start), None
+
+
+def _repeated(noise: Codes, num: int) -> tuple[Float[Tensor, "num _"], ...]:
+    return tuple(level.expand(num, -1) for level in noise)
 
 
 def _with_level(noise: Codes, level: int, varied: Tensor) -> Codes:

@@ -59,8 +59,8 @@ class GridFeatures(nn.Module):
 class OrientedGradients(nn.Module):
     """What the edges of a picture are like in each cell of a grid: how strong, how upright, how slanted.
 
-    Channels are brought to mean 0 and standard deviation 1. With g = (g_x, g_y) the gradient of a channel, m its length
-    and θ its angle, each cell gives log Σ m, Σ m cos 2θ / Σ m and Σ m sin 2θ / Σ m, summed over its pixels and channels.
+    Channels are brought to mean 0 and standard deviation 1. With m the length of a channel's gradient and θ its angle,
+    each cell gives log Σ m, Σ m cos 2θ / Σ m and Σ m sin 2θ / Σ m, summed over its pixels and channels.
     A picture and its negative give the same numbers. In training they are standardised by the batch, and afterwards by
     the running averages.
 

@@ -48,6 +48,7 @@ def make(
         code_sizes: dimensions of each level's code, level 1 first; None: the default of the recipe.
         deep_heads: whether each posterior encodes h_{l-1} again with layers of its own, like the authors' code; only
             for the paper's recipes.
+        quality: "draft", "standard" or "high", of lean; None: standard.
 
     Raises:
         ValueError: if there is no such recipe, or it does not allow these settings.

@@ -18,6 +18,7 @@ from vlae.evaluation.text import pictures
 from vlae.figures import thumbnails
 from vlae.figures.kinds import KINDS
 from vlae.figures.panels import panels
+from vlae.models.inference import as_input
 from vlae.runs import layout
 from vlae.runs.run import Run
 from vlae.text_table import number
@@ -130,8 +131,7 @@ def _warnings(run: Run, evaluation: Mapping[str, Any] | None) -> str:
 
 def _cards(run: Run, evaluation: Mapping[str, Any]) -> str:
     """The level cards: for every level its picture, its description in words, and its numbers."""
-    start = run.noise_of(run.examples[0]) if len(run.examples) and "encoder" not in run.model.lacks else None
-    pictures = panels(run.model, num=4, start=start)
+    pictures = panels(run.model, prior=run.prior, held_out=as_input(run.examples), num=4)
     return "".join(
         f'<section class="card"><img alt="level {card.level} changes, the others hold" src="{thumbnails.png(picture)}">'
         f"<div><h2>Level {card.level} · {escape(card.title)}</h2>"
@@ -190,6 +190,7 @@ def _numbers(run: Run, evaluation: Mapping[str, Any] | None) -> str:
         ("distortion (nats per datum)", number(summary["distortion_nats"], ".2f")),
         ("ELBO (nats per datum)", number(summary["elbo_nats"], ".2f")),
         ("held-out data", f"{summary['num_images']:,}"),
+        ("new pictures are drawn from", run.prior.describe()),
     ]
     if evaluation:
         meanings = {

@@ -1,52 +1,44 @@
 """Draws a figure of a run: finds the drawing function by its name and gives it what it needs of the run."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
-
-import numpy as np
 
 from vlae.figures.canvas import Picture
 from vlae.figures.kinds import KINDS
-from vlae.models.base import LatentModel
-from vlae.models.inference import as_input
 from vlae.runs.layout import RunError
 
+INPUTS = ("model", "x", "held_out", "known", "history")
+"""What a figure may take of a run; its other parameters are options."""
 
-def check_kind(kind: str, *, from_image: bool) -> None:
-    """Checks that there is such a figure, before anything is read or drawn.
+
+def check_kind(kind: str, options: Mapping[str, Any]) -> None:
+    """Checks that there is such a figure with such options, before anything is read or drawn.
 
     Args:
         kind: the name of the figure.
-        from_image: whether it should start from one image.
+        options: its options by name; `prior` is one where the figure takes it.
 
     Raises:
-        ValueError: if there is no such figure, or it does not start from an image.
+        ValueError: if there is no such figure, it does not start from an image, or it has no such option.
     """
     if kind not in KINDS:
         raise ValueError(f"there is no figure {kind!r}; choose one of {', '.join(KINDS)}")
-    if from_image and not KINDS[kind].can_start:
+    if "start" in options and not KINDS[kind].can_start:
         able = " and ".join(repr(name) for name, figure in KINDS.items() if figure.can_start)
         raise ValueError(f"a {kind!r} figure does not start from one image; {able} do")
+    known = [name for name in inspect.signature(KINDS[kind].draw).parameters if name not in INPUTS]
+    if unknown := sorted(set(options) - set(known)):
+        raise ValueError(f"a {kind!r} figure has no option {', '.join(unknown)}; it has {', '.join(known) or 'none'}")
 
 
-def draw_figure(
-    kind: str,
-    *,
-    model: LatentModel,
-    examples: np.ndarray,
-    history: Mapping[str, list[float]],
-    options: Mapping[str, Any],
-    name: str,
-) -> Picture:
+def draw_figure(kind: str, inputs: Mapping[str, Callable[[], Any]], options: Mapping[str, Any], name: str) -> Picture:
     """Draws a figure.
 
     Args:
         kind: the name of the figure, one of `vlae.figures.kinds.KINDS`.
-        model: the trained model, in eval mode.
-        examples: held-out data, uint8 (n, C, H, W) or float32 (n, D); n = 0 if there are none.
-        history: the training curves, column name → values.
-        options: keyword arguments of the drawing function, such as `num` and `seed`.
+        inputs: for each name in `INPUTS` a function that reads it; only what the figure takes is read.
+        options: keyword arguments of the drawing function, such as `num` and `seed`; see `check_kind`.
         name: the name of the run, for error messages.
 
     Returns:
@@ -55,16 +47,12 @@ def draw_figure(
     Raises:
         NotDefinedError: if the figure needs an encoder and the model has none.
         RunError: if the figure needs examples and there are none.
-        ValueError: if the figure has no such option.
+        ValueError: if the values of the options do not fit.
     """
     draw = KINDS[kind].draw
-    parameters = inspect.signature(draw).parameters
-    inputs = {"model": model, "x": as_input(examples), "history": history}
-    if "x" in parameters:
-        model.require("encoder")
-        if not len(examples):
+    taken = {key: inputs[key]() for key in inspect.signature(draw).parameters if key in inputs and key not in options}
+    if "x" in taken:
+        taken["model"].require("encoder")
+        if not len(taken["x"]):
             raise RunError(f"{name} was shared without examples; a {kind!r} figure needs some")
-    known = [parameter for parameter in parameters if parameter not in inputs]
-    if unknown := sorted(set(options) - set(known)):
-        raise ValueError(f"a {kind!r} figure has no option {', '.join(unknown)}; it has {', '.join(known) or 'none'}")
-    return draw(**{key: value for key, value in inputs.items() if key in parameters}, **options)
+    return draw(**taken, **options)

@@ -13,13 +13,14 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
 from vlae.atomic import whole
 from vlae.evaluation import level_card
+from vlae.models.priors import standard_prior
 from vlae.runs import safe_load
-from vlae.runs.layout import EVALUATION, EXAMPLES, METRICS, MODEL, RECIPE, SUMMARY, RunError
+from vlae.runs.layout import EVALUATION, EXAMPLES, METRICS, MODEL, PRIOR, RECIPE, SUMMARY, RunError
 from vlae.shapes import is_image
 from vlae.text_table import number
 
 MANIFEST = "config.json"  # what the hub looks for in a repository of a model
-FILES = (RECIPE, MODEL, SUMMARY, EVALUATION, EXAMPLES, METRICS)
+FILES = (RECIPE, MODEL, SUMMARY, EVALUATION, EXAMPLES, METRICS, PRIOR)
 """The files of a shared run, besides the manifest and the model card."""
 
 SHIPPED = ("mnist", "streets")
@@ -44,6 +45,7 @@ class SharedRun(ModelHubMixin, library_name="vlae", tags=["vlae", "variational-l
     Args:
         path: the run's folder.
         evaluation: the run's evaluation, if it was evaluated.
+        prior: the file of the prior that is fitted to its codes, if there is one.
         examples: whether to include the held-out examples.
         license: the license of the weights and examples, by its name on the hub; None: the card names none.
         repo_id: the repository on the hub, "USER/NAME"; None: a folder.
@@ -56,11 +58,12 @@ class SharedRun(ModelHubMixin, library_name="vlae", tags=["vlae", "variational-l
         path: Path,
         evaluation: dict[str, Any] | None = None,
         *,
+        prior: Path | None = None,
         examples: bool = True,
         license: str | None = None,
         repo_id: str | None = None,
     ):
-        self.path, self.evaluation, self.examples = path, evaluation, examples
+        self.path, self.evaluation, self.prior, self.examples = path, evaluation, prior, examples
         self.license, self.repo_id = license, repo_id
 
     def _save_pretrained(self, save_directory: Path) -> None:
@@ -78,6 +81,8 @@ class SharedRun(ModelHubMixin, library_name="vlae", tags=["vlae", "variational-l
         for name in (MODEL, SUMMARY, METRICS, *([EXAMPLES] if self.examples else [])):
             if (self.path / name).exists():
                 shutil.copyfile(self.path / name, save_directory / name)
+        if self.prior is not None:
+            shutil.copyfile(self.prior, save_directory / PRIOR)
         recipe = record["recipe"]
         manifest = {
             "library_name": "vlae",
@@ -106,8 +111,22 @@ class SharedRun(ModelHubMixin, library_name="vlae", tags=["vlae", "variational-l
             pipeline_tag="image-feature-extraction" if images else "feature-extraction",
         )
         name = self.repo_id or without_folder(record["data"]["source"])
-        text = _card_text(name, record, self.evaluation or summary, self.evaluation, self.repo_id, self.examples)
+        text = _card_text(
+            name,
+            record,
+            self.evaluation or summary,
+            self.evaluation,
+            self._drawn_from(record),
+            self.repo_id,
+            self.examples,
+        )
         return ModelCard(f"---\n{data.to_yaml()}\n---\n\n{text}")
+
+    def _drawn_from(self, record: Mapping[str, Any]) -> str:
+        """What new pictures are drawn from, in words."""
+        sizes = tuple(level["code_size"] for level in record["recipe"]["levels"])
+        prior = standard_prior(sizes) if self.prior is None else safe_load.read_prior(self.prior, sizes)[0]
+        return prior.describe()
 
 
 def upload(shared: SharedRun, repo_id: str, *, private: bool | None, token: str | None, message: str) -> str:
@@ -224,6 +243,7 @@ def _card_text(
     record: Mapping[str, Any],
     summary: Mapping[str, Any],
     evaluation: Mapping[str, Any] | None,
+    drawn_from: str,
     repo_id: str | None,
     examples: bool,
 ) -> str:
@@ -246,13 +266,14 @@ import vlae
 run = vlae.load("{address}")
 codes = run.encode(images)  # of shape (N, {sizes}); one array per level
 decoded = run.decode(codes)
+drawn = run.sample(16)  # new ones
 ```""",
-        "Loading executes nothing from the files.",
+        f"New pictures are drawn from {drawn_from}. Loading executes nothing from the files.",
         *_network(record["data"].get("features")),
         "## Held-out numbers",
         _numbers(summary),
         "## Files",
-        f"Weights (safetensors), recipe, numbers, curves{' and a few held-out data' if examples else ''}; "
+        f"Weights and prior (safetensors), recipe, numbers, curves{' and a few held-out data' if examples else ''}; "
         f"`{MANIFEST}` lists the SHA-256 of each.",
         "Reference: Zhao, Song and Ermon, [Learning Hierarchical Features from Generative "
         "Models](https://arxiv.org/abs/1702.08396), ICML 2017.",

@@ -1,6 +1,7 @@
 """The names of the files in a run's folder, and how a new folder is made.
 
 recipe.json           every setting, the source of the data, the versions and the machine
+prior.safetensors     the prior that is fitted to the codes of the training data
 model.safetensors     the weights; they are there only when the training is finished
 summary.json          numbers on the held-out part of the data
 evaluation.json       the measurements of `vlae evaluate`, if the run was evaluated
@@ -18,6 +19,7 @@ from vlae.atomic import writing
 
 RECIPE = "recipe.json"
 MODEL = "model.safetensors"
+PRIOR = "prior.safetensors"
 SUMMARY = "summary.json"
 EVALUATION = "evaluation.json"
 EXAMPLES = "examples.npy"

@@ -1,11 +1,11 @@
 """A trained model with everything that belongs to it: load it, use it, share it."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -17,11 +17,12 @@ from vlae.figures.panels import noise_at
 from vlae.models import inference
 from vlae.models.base import Codes, LatentModel
 from vlae.models.inference import as_input
+from vlae.models.priors import MixturePrior, PriorName, standard_prior
 from vlae.nn.pretrained import FeatureNetwork, open_network
 from vlae.recipes.recipe import Recipe
 from vlae.runs import hub, safe_load, store
 from vlae.runs.drawing import check_kind, draw_figure
-from vlae.runs.layout import EVALUATION, EXAMPLES, FIGURES, MODEL, RECIPE, RunError, new_folder
+from vlae.runs.layout import EVALUATION, EXAMPLES, FIGURES, MODEL, PRIOR, RECIPE, RunError, new_folder
 from vlae.runs.store import read_recipe as read_recipe
 from vlae.shapes import is_image, listed
 
@@ -137,6 +138,88 @@ class Run:
             raise ValueError(f"codes of shapes {shapes} are given; this ladder's are {wanted}, level 1 first")
         return inference.decode(self.model, arrays, batch_size=batch_size)
 
+    def sample(self, num: int, *, seed: int = 0, prior: PriorName = "fitted", batch_size: int = 500) -> np.ndarray:
+        """Draws new pictures: the mean of r(x|z) at codes drawn from a prior.
+
+        Args:
+            num: number of pictures, from 1 up.
+            seed: of the draw.
+            prior: "fitted", the prior fitted to the codes of the training data; or "standard", N(0, I), under which a
+                ladder was trained. A run without a fitted prior has only the latter.
+            batch_size: how many codes the model decodes at a time.
+
+        Returns:
+            Images, float32 (num, C, H, W) in [0, 1]; or vectors (num, D).
+
+        Raises:
+            ValueError: if `num` is below 1, or there is no such prior.
+            RunError: if the file of the prior is damaged.
+        """
+        if num < 1:
+            raise ValueError(f"num is {num}; give a whole number from 1 up")
+        noise = self.prior_called(prior).draw(num, torch.Generator().manual_seed(seed))
+        with inference.evaluating(self.model):
+            codes = self.model.place(tuple(level.to(self.model.device) for level in noise))
+        return inference.decode(self.model, [code.cpu().numpy() for code in codes], batch_size=batch_size)
+
+    @cached_property
+    def prior(self) -> MixturePrior:
+        """The prior that is fitted to the codes of the training data; N(0, I) if none was fitted.
+
+        Raises:
+            RunError: if its file is damaged, or was fitted to the codes of other weights.
+        """
+        file = self._prior_file
+        if file is None:
+            return standard_prior(self.recipe.code_sizes)
+        again = "fit it again with: vlae fit-prior RUN"
+        try:
+            prior, weights = safe_load.read_prior(file, self.recipe.code_sizes)
+        except (ValueError, OSError) as error:
+            raise RunError(f"{file} is damaged ({store.first_line(error)}); {again}") from error
+        if weights != self.identity:
+            raise RunError(f"{file} was fitted to the codes of other weights; {again}")
+        return prior
+
+    @property
+    def _prior_file(self) -> Path | None:
+        return next((folder / PRIOR for folder in (self.outputs, self.path) if (folder / PRIOR).exists()), None)
+
+    def prior_called(self, name: PriorName) -> MixturePrior:
+        """The fitted prior or N(0, I), by its name.
+
+        Args:
+            name: "fitted" or "standard".
+
+        Raises:
+            ValueError: if there is no such prior.
+            RunError: if the file of the prior is damaged.
+        """
+        if name not in get_args(PriorName):
+            raise ValueError(f"prior is {name!r}; choose one of {', '.join(get_args(PriorName))}")
+        return self.prior if name == "fitted" else standard_prior(self.recipe.code_sizes)
+
+    def fit_prior(self, *, seed: int = 0) -> MixturePrior:
+        """Fits a prior to the codes of the training data, and writes it to `outputs`; it replaces an earlier one.
+
+        Args:
+            seed: of the choice of data, the draws and the fits.
+
+        Raises:
+            DataError: if the data cannot be read again.
+            FileNotFoundError: if the data are no longer there.
+            WriteError: if the file cannot be written.
+        """
+        from vlae.evaluation.prior_fit import fit_prior
+
+        train = self.part("train")
+        prior = fit_prior(self.model, train.values, features=self.features_of(train), seed=seed)
+        with writing(self.outputs):
+            self.outputs.mkdir(parents=True, exist_ok=True)
+        store.write_prior(self.outputs / PRIOR, prior, self.identity)
+        self.__dict__.pop("prior", None)
+        return self.prior
+
     def figure(
         self,
         kind: str = "levels",
@@ -150,10 +233,11 @@ class Run:
         Args:
             kind: "levels", "samples", "reconstructions", "traversal", "mix" or "progress".
             from_image: for "levels" and "traversal": a picture file, or an array of one datum. The figure changes
-                some levels and keeps the codes of this image at the others. None: it starts from a random draw.
+                some levels and keeps the codes of this image at the others. None: the first of the run's examples.
             out: the PNG file to write; None: figures/KIND.png in `outputs`.
             options: `num`, how many; `seed`, of what is drawn; `span`, how far a sweep goes, in standard deviations;
-                `others`, `steps` and `max_rows` where the figure has them (`vlae.figures.panels`).
+                `prior`, "fitted" or "standard"; `start="random"`, to start from a draw and no image; `others`, `steps`
+                and `max_rows` where the figure has them (`vlae.figures.panels`).
 
         Raises:
             ValueError: if there is no such figure or option, or the picture does not fit the model.
@@ -161,15 +245,38 @@ class Run:
             RunError: if the figure needs examples and the run has none.
             WriteError: if the file cannot be written.
         """
-        check_kind(kind, from_image=from_image is not None)
+        if from_image is not None:
+            if "start" in options:
+                raise ValueError("a figure starts from one image or from start; give one of the two")
+            options["start"] = from_image
+        check_kind(kind, options)
         out = self.outputs / FIGURES / f"{kind}.png" if out is None else Path(out)
         canvas.check_png(out)
         if from_image is not None:
-            options["start"] = self.noise_of(from_image)
-        picture = draw_figure(
-            kind, model=self.model, examples=self.examples, history=self.history, options=options, name=self.name
-        )
-        return canvas.keep(picture, out)
+            values, features = self._datum(from_image)
+            options["start"] = as_input(values) if features is None else self.noise_of(from_image)
+        if "prior" in options:
+            options["prior"] = self.prior_called(options["prior"])
+        inputs: dict[str, Callable[[], Any]] = {
+            "model": lambda: self.model,
+            "prior": lambda: self.prior,
+            "x": lambda: as_input(self.examples),
+            "held_out": lambda: as_input(self.examples),
+            "known": self._known,
+            "history": lambda: self.history,
+        }
+        return canvas.keep(draw_figure(kind, inputs, options, self.name), out)
+
+    def _known(self) -> tuple[str, np.ndarray]:
+        """The training data and a word for them; the examples if they cannot be read again, or are on the hub."""
+        from_hub = self.borrowed is not None and self.path != hub.shipped_folder(self.path.name)
+        try:
+            train = None if from_hub else self.part("train")
+        except (ValueError, OSError):
+            train = None
+        if train is None or train.shape != self.recipe.shape:
+            return "held-out example (the training data are not here)", self.examples
+        return "training picture" if is_image(train.shape) else "training datum", train.values
 
     def noise_of(self, image: "str | Path | np.ndarray | Images") -> Codes:
         """The noise of one image at its posterior means, under the prior of each level.
@@ -185,11 +292,16 @@ class Run:
             ValueError: if there is more than one datum, or its shape does not fit the model.
             NotDefinedError: if the model has no encoder.
         """
+        values, features = self._datum(image)
+        return noise_at(self.model, as_input(values), **inference.given(features, device=self.model.device))
+
+    def _datum(self, image: "str | Path | np.ndarray | Images") -> tuple[np.ndarray, np.ndarray | None]:
+        """One image as uint8 or float32 (1, *shape), and the features of its full-size picture if they are known."""
         self.model.require("encoder")
         values, features = self._values(self.read(image) if isinstance(image, str | Path) else image)
         if len(values) != 1:
             raise ValueError(f"there are {len(values)} data; give one, from which the figure starts")
-        return noise_at(self.model, as_input(values), **inference.given(features, device=self.model.device))
+        return values, features
 
     def read(
         self,
@@ -369,7 +481,12 @@ class Run:
 
     def _shared(self, *, examples: bool, license: str | None, repo_id: str | None = None) -> "hub.SharedRun":
         return hub.SharedRun(
-            self.path, self.evaluation, examples=examples and len(self.examples) > 0, license=license, repo_id=repo_id
+            self.path,
+            self.evaluation,
+            prior=self._prior_file,
+            examples=examples and len(self.examples) > 0,
+            license=license,
+            repo_id=repo_id,
         )
 
     def _encode(self, x: "np.ndarray | torch.Tensor | Images", batch_size: int) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -5,13 +5,16 @@ The sizes that a file declares are checked against the file and against the reci
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from vlae.models.base import LatentModel
+from vlae.models.priors import MixturePrior, PriorFit
 from vlae.recipes.formats import tensor_names
 from vlae.recipes.recipe import Recipe, build
 from vlae.shapes import MAX_CHANNELS, MAX_SIDE, is_image
@@ -94,13 +97,59 @@ def hash_weights(file: Path) -> str:
     """
     from safetensors import safe_open
 
-    digest = hashlib.sha256()
     with safe_open(file, framework="pt") as stored:
-        for name in sorted(stored.keys()):
-            tensor = stored.get_tensor(name)
-            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-            digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+        return hash_tensors({name: stored.get_tensor(name) for name in stored.keys()})  # noqa: SIM118 - no mapping
+
+
+def hash_tensors(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of the names, types, shapes and values of tensors, in hex.
+
+    Args:
+        tensors: by name, on the CPU.
+    """
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+def read_prior(file: Path, code_sizes: tuple[int, ...]) -> tuple[MixturePrior, str]:
+    """The prior in a safetensors file, and the hash of the weights to whose codes it was fitted.
+
+    Args:
+        file: the path of the file, which `vlae.runs.store.write_prior` wrote.
+        code_sizes: dimensions of every level's code of the run, level 1 first.
+
+    Raises:
+        ValueError: if the file is no safetensors file, or holds no prior of codes of these sizes.
+        OSError: if the file cannot be read.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    size = sum(code_sizes)
+    try:
+        with safe_open(file, framework="pt") as stored:
+            about = json.loads((stored.metadata() or {}).get("vlae", "{}"))
+            shapes = {name: tuple(stored.get_slice(name).get_shape()) for name in stored.keys()}  # noqa: SIM118
+            num = shapes.get("weights", (0,))[0]
+            wanted = {"weights": (num,), "means": (num, size), "factors": (num, size * (size + 1) // 2)}
+            if shapes != wanted or not num:
+                raise ValueError(f"{file.name} holds tensors of shapes {shapes}; a prior of these codes has {wanted}")
+            tensors = {name: stored.get_tensor(name).double() for name in wanted}
+    except (SafetensorError, RecursionError) as error:
+        raise ValueError(f"{file.name} is no whole safetensors file: {error}") from error
+    kinds: dict[str, Any] = {"num_data": int, "num_codes": int, "gain": float | None, "reason": str, "weights": str}
+    known = isinstance(about, dict) and about.keys() == kinds.keys()
+    if not known or not all(isinstance(about[name], kind) for name, kind in kinds.items()):
+        raise ValueError(f"{file.name} does not say what the prior was fitted to")
+    fitted_to: str = about.pop("weights")
+    tensors["weights"] /= tensors["weights"].sum()
+    rows, columns = torch.tril_indices(size, size)
+    factors = torch.zeros(num, size, size, dtype=torch.float64)
+    factors[:, rows, columns] = tensors["factors"]
+    tensors["factors"] = factors
+    return MixturePrior(code_sizes=code_sizes, fit=PriorFit(**about), **tensors), fitted_to
 
 
 def read_examples(file: Path | None, recipe: Recipe) -> np.ndarray:

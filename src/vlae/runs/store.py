@@ -3,6 +3,7 @@
 import csv
 import json
 import platform
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,9 +14,10 @@ import torch
 from vlae.atomic import whole
 from vlae.data.networks import recalled
 from vlae.models.base import LatentModel
+from vlae.models.priors import MixturePrior, PriorFit
 from vlae.recipes.recipe import Recipe
 from vlae.runs import safe_load
-from vlae.runs.layout import EXAMPLES, METRICS, MODEL, RECIPE, SUMMARY, RunError
+from vlae.runs.layout import EXAMPLES, METRICS, MODEL, PRIOR, RECIPE, SUMMARY, RunError
 
 VERSIONS = ("vlae", "torch", "lightning", "numpy")
 """The packages whose versions recipe.json records."""
@@ -80,12 +82,13 @@ def read_recipe(path: Path) -> tuple[Recipe, dict[str, Any]]:
         raise RunError(f"{path / RECIPE} cannot be read: {first_line(error)}") from error
 
 
-def write_results(path: Path, results: Results) -> None:
+def write_results(path: Path, results: Results, prior: MixturePrior) -> None:
     """Writes the results of a training. The weights come last: a run that has its weights has everything.
 
     Args:
         path: the run's folder.
         results: the model, its summary and its examples.
+        prior: fitted to the codes of the training data.
 
     Raises:
         WriteError: if a file cannot be written.
@@ -96,10 +99,33 @@ def write_results(path: Path, results: Results) -> None:
         np.save(stream, results.examples, allow_pickle=False)
     with whole(path / SUMMARY) as file:
         file.write_text(json.dumps(results.summary, indent=2))
+    state = {name: tensor.contiguous() for name, tensor in results.model.state_dict().items()}
+    write_prior(path / PRIOR, prior, safe_load.hash_tensors(state))
     for leftover in path.glob(".*.[0-9]*"):  # a process that was killed may leave a file half-written
         leftover.unlink()
     with whole(path / MODEL) as file:
-        file.write_bytes(to_bytes({name: tensor.contiguous() for name, tensor in results.model.state_dict().items()}))
+        file.write_bytes(to_bytes(state))
+
+
+def write_prior(file: Path, prior: MixturePrior, weights: str) -> None:
+    """Writes a prior, in float32, with what it was fitted to.
+
+    Args:
+        file: the file to write.
+        prior: fitted to the codes of a run's training data.
+        weights: the hash of the run's weights (`vlae.runs.safe_load.hash_weights`).
+
+    Raises:
+        WriteError: if it cannot be written.
+    """
+    from safetensors.torch import save as to_bytes
+
+    rows, columns = torch.tril_indices(prior.means.shape[1], prior.means.shape[1])
+    tensors = {"weights": prior.weights, "means": prior.means, "factors": prior.factors[:, rows, columns]}
+    about = json.dumps({**asdict(prior.fit or PriorFit()), "weights": weights})
+    with whole(file) as partial:
+        stored = {name: tensor.float().contiguous() for name, tensor in tensors.items()}
+        partial.write_bytes(to_bytes(stored, metadata={"vlae": about}))
 
 
 def read_results(path: Path, recipe: Recipe, *, with_examples: bool = True) -> Results:

@@ -16,9 +16,11 @@ from vlae.data import Images
 from vlae.data import load as load_data
 from vlae.errors import NotDefinedError
 from vlae.evaluation import judging, metrics
+from vlae.evaluation.pictures import KINDS
 from vlae.evaluation.protocol import protocol
 from vlae.figures import canvas
 from vlae.figures.panels import levels
+from vlae.models.inference import as_input
 from vlae.renamed import renamed
 from vlae.runs.run import Run
 from vlae.studies.train_alike import PRESETS, CodeSizes, RunsBySystem, are_recipes, say, train_alike
@@ -27,6 +29,7 @@ from vlae.training.train import source_name
 
 TABLE, FIGURE, NUMBERS, ROWS = "comparison.md", "comparison.png", "comparison.json", "comparison.csv"
 UDR_ROWS = 2_000
+KIND_WORDS = {"samples_standard": "samples of N(0, I)"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +143,8 @@ class Comparison:
         figure = Figure(figsize=(13, 2.6 * rows + 0.8), dpi=100, layout="constrained")
         axes = figure.subplots(rows, 2, squeeze=False, width_ratios=[1.5, 1])
         for (left, right), (system, runs) in zip(axes, self.systems.items(), strict=True):
-            left.imshow(levels(runs[0].model, num=6))
+            first = runs[0]
+            left.imshow(levels(first.model, prior=first.prior, held_out=as_input(first.examples), num=6))
             left.set_axis_off()
             left.set_title(system, loc="left", fontweight="bold")
             self._heat(right, system, last=system == list(self.systems)[-1])
@@ -319,9 +323,9 @@ def _measures(evaluation: Mapping[str, Any]) -> dict[str, float | None]:
             for key, words in (("", ""), ("_untrained", ", untrained"), ("_components", ", principal components"))
         },
         **{
-            f"{words}, {kind}": (evaluation["pictures"] or {key: {}})[key].get(kind)
+            f"{words}, {KIND_WORDS.get(kind, kind)}": (evaluation["pictures"] or {key: {}})[key].get(kind)
             for key, words in (("frechet", "Fréchet distance"), ("two_sample", "told from real"))
-            for kind in ("real", "samples", "reconstructions", "swapped")
+            for kind in KINDS
         },
         **each("read back", "read_back"),
         "MIG (20 bins)": disentanglement("mig"),

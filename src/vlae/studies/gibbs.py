@@ -3,7 +3,8 @@
 The chain draws z_1 ~ q(z_1 | x), then x' ~ p(x | z_1). At the optimum of the ELBO of a hierarchical VAE, its stationary
 distribution is that of the data. Then the levels above the first add nothing to z_1 (Zhao et al. 2017, section 3.1,
 proposition 1). For a trained model this can be measured: how far from the data are its ancestral samples, and how far
-are the samples of the chain after many steps?
+are the samples of the chain after many steps? Ancestral samples come from the model's own prior p(z), N(0, I) at the
+top, and not from the prior that is fitted to its codes: the proposition is about the former.
 """
 
 import json

@@ -2,6 +2,7 @@
 
 import platform
 import sys
+import time
 import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,7 @@ from vlae.data import DataError, Images
 from vlae.data import load as load_data
 from vlae.data.images import say_skipped
 from vlae.data.networks import recalled, remembered
+from vlae.evaluation.prior_fit import fit_prior
 from vlae.evaluation.rates import summarise
 from vlae.models.base import LatentModel
 from vlae.nn.components import PrincipalComponents
@@ -82,6 +84,7 @@ def train(
         code_sizes: dimensions of each level's code, level 1 first; None: the default of the recipe.
         deep_heads: whether each posterior encodes h_{l-1} again with layers of its own, like the authors' code; only
             for the paper's recipes.
+        quality: "draft", "standard" or "high", of lean: width and depth of the networks, and steps; None: standard.
         size: side of the square images, 8 to 256 pixels; None: pictures of one size up to 64 pixels keep it, others
             become 64 × 64.
         crop: side in pixels of the square cut from the middle of each picture before it is resized; None: all of it.
@@ -159,7 +162,11 @@ def train(
     summary = summarise(model, held_out.values, features=held_out.features)
     results = Results(model, summary, np.array(held_out.values[:NUM_EXAMPLES]))
     if is_leader():
-        write_results(path, results)
+        begun = time.monotonic()
+        prior = fit_prior(model, images.values, features=images.features, seed=chosen.training.seed)
+        if progress:
+            print(f"prior of the codes: {prior.describe()} ({time.monotonic() - begun:.0f} s)", file=sys.stderr)
+        write_results(path, results, prior)
         checkpoint.unlink(missing_ok=True)
     return Run(path=path, recipe=chosen, data=data, **results._asdict())
 

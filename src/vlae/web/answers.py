@@ -11,6 +11,7 @@ import numpy as np
 
 from vlae.figures.thumbnails import png, sheet, smaller, webp
 from vlae.models.base import Codes
+from vlae.models.priors import PriorName
 from vlae.report import page
 from vlae.web.map import Method, has_umap
 from vlae.web.session import SPAN, Row, Session
@@ -57,7 +58,14 @@ class Answers:
 
     def all(self) -> list[Callable[..., Answer]]:
         """Return every answer as a function with type hints."""
-        methods: list[Callable[..., Answer]] = [self.describe, self.draw, self.datum, self.upload, self.picture]
+        methods: list[Callable[..., Answer]] = [
+            self.describe,
+            self.draw,
+            self.redraw,
+            self.datum,
+            self.upload,
+            self.picture,
+        ]
         methods += [self.strips, self.codes, self.mixes, self.data, self.map, self.neighbours, self.card]
         return [with_errors(method) for method in methods]
 
@@ -71,6 +79,7 @@ class Answers:
             "shape": list(run.recipe.shape),
             "levels": self._session.describe_levels(),
             "subsets": [list(chosen) for chosen in self._session.subsets()],
+            "prior": None if run.prior.is_standard else run.prior.name,
             "measured": run.evaluation is not None,
             "path": str(run.path),
             "span": SPAN,
@@ -80,13 +89,26 @@ class Answers:
             "max_bytes": MAX_BYTES,
         }
 
-    def draw(self, seed: int) -> Answer:
-        """Return the noise of a random draw from the prior.
+    def draw(self, seed: int, prior: PriorName) -> Answer:
+        """Return the noise of a random draw from a prior.
 
         Args:
             seed: seed of the draw, 0 or more.
+            prior: "fitted" to the codes of the training data, or "standard", N(0, I).
         """
-        return {"noise": _numbers(self._session.draw(int(seed)))}
+        return {"noise": _numbers(self._session.draw(int(seed), prior))}
+
+    def redraw(self, noise: Row, level: int, seed: int, prior: PriorName) -> Answer:
+        """Return the noise with one level drawn anew, given the others.
+
+        Args:
+            noise: one list of numbers per level, in standard deviations.
+            level: the number of the level, 1 nearest the pixels.
+            seed: seed of the draw, 0 or more.
+            prior: "fitted" to the codes of the training data, or "standard", N(0, I).
+        """
+        session = self._session
+        return {"noise": _numbers(session.redraw(session.parse_noise(noise), int(level), int(seed), prior))}
 
     def datum(self, index: int) -> Answer:
         """Return the noise of a datum, and its picture, its reconstruction and their difference.
@@ -126,20 +148,21 @@ class Answers:
         session = self._session
         return {"picture": png(session.pictures(session.parse_noise(noise))[0])}
 
-    def strips(self, noise: Row, levels: list[int], seed: int) -> Answer:
+    def strips(self, noise: Row, levels: list[int], seed: int, prior: PriorName) -> Answer:
         """Return, for each of some levels, a sheet of pictures in which only it changes, and its codes there.
 
         Args:
             noise: one list of numbers per level, in standard deviations: the codes of the other levels.
             levels: the level numbers, level 1 nearest the pixels.
             seed: seed of the draws for codes of three or more dimensions.
+            prior: what these are drawn from: "fitted" to the codes of the training data, or "standard", N(0, I).
         """
         session = self._session
         start = session.parse_noise(noise)
         strips = []
         for level in sorted(set(levels)):
             num = PAD if session.model.code_sizes[int(level) - 1] == 2 else STRIP
-            values = session.varied(int(level), int(seed), num=num)
+            values = session.varied(start, int(level), int(seed), prior=prior, num=num)
             pictures = session.pictures(session.with_level(start, int(level), values))
             strips.append({"level": level, "sheet": png(sheet(pictures, num)), "codes": _rounded(values)})
         return {"strips": strips}

@@ -22,6 +22,7 @@ from vlae.figures.panels import noise_at, sweep
 from vlae.figures.pictures import to_pictures_like
 from vlae.models.base import Codes
 from vlae.models.inference import as_input, evaluating, given
+from vlae.models.priors import PriorName
 from vlae.runs.run import Run
 from vlae.shapes import is_image
 from vlae.web.map import Map, Method, place_on_plane
@@ -58,13 +59,32 @@ class Session:
         """The levels that have a code."""
         return list(self.model.levels_with_code)
 
-    def draw(self, seed: int) -> Codes:
-        """Draw the noise of one datum from the prior: float32 (1, code size) per level.
+    def draw(self, seed: int, prior: PriorName = "fitted") -> Codes:
+        """Draw the noise of one datum from a prior: float32 (1, code size) per level.
 
         Args:
             seed: seed of the draw, 0 or more.
+            prior: "fitted" to the codes of the training data, or "standard", N(0, I).
+
+        Raises:
+            ValueError: if there is no such prior.
         """
-        return self.model.draw_noise(1, torch.Generator().manual_seed(seed))
+        return self.run.prior_called(prior).draw(1, torch.Generator().manual_seed(seed))
+
+    def redraw(self, noise: Codes, level: int, seed: int, prior: PriorName = "fitted") -> Codes:
+        """Draw one level given the others: float32 (n, code size) per level.
+
+        Args:
+            noise: float32 (n, code size) per level.
+            level: the number of the level, 1 nearest the pixels.
+            seed: seed of the draw, 0 or more.
+            prior: "fitted" to the codes of the training data, or "standard", N(0, I).
+
+        Raises:
+            ValueError: if there is no such level or prior, or if the level has no code.
+        """
+        self._size(level)
+        return self.run.prior_called(prior).redraw([level], noise, torch.Generator().manual_seed(seed))
 
     def noise_of(self, values: np.ndarray, features: np.ndarray | None = None) -> Codes:
         """Return the noise of data at their posterior means: float32 (n, code size) per level.
@@ -258,12 +278,14 @@ class Session:
 
     # One level
 
-    def varied(self, level: int, seed: int, *, num: int = 8) -> np.ndarray:
-        """Return codes that show what one level changes: a sweep of one or two dimensions, or draws from the prior.
+    def varied(self, noise: Codes, level: int, seed: int, *, prior: PriorName = "fitted", num: int = 8) -> np.ndarray:
+        """Return codes that show what one level changes: a sweep of one or two dimensions, or draws given the others.
 
         Args:
+            noise: the noise of one datum, float32 (1, code size) per level.
             level: the number of the level, 1 nearest the pixels.
             seed: seed of the draws, 0 or more.
+            prior: "fitted" to the codes of the training data, or "standard", N(0, I).
             num: the number of codes; for a code of two dimensions, the number on each side of the sweep.
 
         Returns:
@@ -277,7 +299,8 @@ class Session:
             return sweep(num, SPAN, 2).numpy()
         if size == 1:
             return np.linspace(-SPAN, SPAN, num, dtype=np.float32)[:, None]
-        return self.model.draw_noise(num, torch.Generator().manual_seed(seed + 1))[level - 1].cpu().numpy()
+        rows = tuple(code.expand(num, -1) for code in noise)
+        return self.redraw(rows, level, seed + 1, prior)[level - 1].numpy()
 
     def with_level(self, noise: Codes, level: int, values: np.ndarray) -> Codes:
         """Repeat the noise of one datum with several codes of one level.

@@ -1,4 +1,4 @@
-"""What a level must explain besides the picture: features that its code alone predicts, with a likelihood of their own."""
+"""What a level must explain besides the picture: features that its code alone predicts, with their own likelihood."""
 
 import torch
 from jaxtyping import Float

@@ -5,6 +5,7 @@ const originLine = make("p", { class: "quiet", id: "origin" });
 const trio = make("div", { class: "trio", hidden: true });
 const sliders = []; // for each level (by its place in the noise), its sliders by number
 const strips = {}; // for each level, the element that shows its pictures
+let showPrior = () => {};
 const stale = new Set(); // the levels whose strips must be drawn again
 
 const drawLive = latest(async () => {
@@ -15,7 +16,7 @@ const drawLive = latest(async () => {
 const drawStrips = latest(async () => {
   const wanted = [...stale];
   stale.clear();
-  const answer = await ask("strips", state.noise, wanted, state.seed);
+  const answer = await ask("strips", state.noise, wanted, state.seed, state.prior);
   answer.strips.forEach((strip) => strips[strip.level].show(strip));
 });
 const stripsSoon = soon(drawStrips, 160);
@@ -40,6 +41,7 @@ const setLevel = (level, code) => {
 const setOrigin = (origin, noise = origin.noise) => {
   state.origin = origin;
   state.noise = copied(noise);
+  showPrior();
   originLine.textContent = `Started from ${originName(origin)}.`;
   trio.hidden = !origin.original;
   if (origin.original) showTrio(origin);
@@ -61,7 +63,7 @@ const showTrio = (origin) => {
 };
 
 const newDraw = async () => {
-  state.seed = Math.floor(Math.random() * 1e6);
+  state.seed = anySeed();
   setOrigin(await originOf.seed(state.seed));
 };
 const startFromData = async () => {
@@ -182,12 +184,25 @@ const levelPanel = (level, most) => {
       make("div", { class: "sliders" }, ...alive, dead.length ? folded : null),
     ),
     make("div", { class: "buttons" },
-      button("Resample", () => setLevel(level.level, run.levels.find((l) => l === level).dimensions.map(() => round(normal()))), { title: "Draw a new code for this level; keep the others" }),
+      button("Resample", async () => setLevel(level.level, await redrawn(state.noise, level.level)), { title: "Draw a new code for this level, as the others let expect; keep them" }),
       button("Reset", () => setLevel(level.level, state.origin.noise[place]), { title: "Back to the code it started with" }),
       button("Copy from an image…", copyFrom, { title: "Take this level's code from another image" }),
       button("Save", () => save(strips[level.level].sheet(), fileName("level", level.level)), { "aria-label": `Save what level ${level.level} changes as a picture` }),
     ),
   );
+};
+
+// What random codes are drawn from, if there is a choice.
+const priorChoice = () => {
+  if (!run.prior) return null;
+  const input = make("input", { type: "checkbox" });
+  input.addEventListener("change", () => {
+    state.prior = input.checked ? "standard" : "fitted";
+    touched();
+  });
+  showPrior = () => (input.checked = state.prior === "standard");
+  const title = `Random codes are drawn from ${run.prior}, which fits those of the training data. Tick to draw from N(0, I).`;
+  return make("label", { class: "quiet choice", title }, input, " draw codes from N(0, I), which fits them worse");
 };
 
 const buildLevels = (root) => {
@@ -209,6 +224,7 @@ const buildLevels = (root) => {
           button("Reset all", () => setOrigin(state.origin)),
           button("Save", () => save(live.image.src, fileName("picture")), { "aria-label": "Save the picture" }),
         ),
+        priorChoice(),
         trio,
       ),
       make("section", { class: "panels" }, note,

@@ -2,27 +2,32 @@
 
 const mixed = pictureOf("the mix", { id: "mixed" });
 const sides = {};
-const shares = []; // of each level, its slider from A to B
+const shares = []; // of each level, its slider from A to B and the row that holds it
 let everyLevel;
 const swaps = make("div", { class: "swaps" });
 const paths = make("div", { class: "paths" });
 let mixSheets;
 
 const mixNoise = () =>
-  state.a.noise.map((code, place) => code.map((value, i) => round(value + state.whose[place] * (state.b.noise[place][i] - value))));
+  state.a.noise.map((code, place) => state.drawn[place] ?? code.map((value, i) => round(value + state.whose[place] * (state.b.noise[place][i] - value))));
 const drawMix = latest(async () => {
   if (!state.a || !state.b) return;
   const { picture } = await ask("picture", mixNoise());
   mixed.image.src = picture;
   await mixed.image.decode();
 });
-const setWhose = (whose) => {
+// Says from which picture each level comes; drawn levels come from neither.
+const setWhose = (whose, drawn = []) => {
   state.whose = whose;
-  run.levels.forEach((level, i) => (shares[i].value = whose[level.level - 1]));
+  state.drawn = run.sizes.map((_, place) => drawn[place] ?? null);
+  run.levels.forEach((level, i) => {
+    shares[i].input.value = whose[level.level - 1];
+    shares[i].row.classList.toggle("drawn", state.drawn[level.level - 1] !== null);
+  });
   const values = run.levels.map((level) => whose[level.level - 1]);
   everyLevel.value = values.reduce((sum, value) => sum + value, 0) / values.length;
   document.querySelectorAll(".swaps .tile").forEach((tile, i) =>
-    tile.classList.toggle("chosen", run.levels.every((level) => whose[level.level - 1] === Number(run.subsets[i].includes(level.level)))));
+    tile.classList.toggle("chosen", run.levels.every((level) => !state.drawn[level.level - 1] && whose[level.level - 1] === Number(run.subsets[i].includes(level.level)))));
   drawMix();
   writeLink();
 };
@@ -61,7 +66,7 @@ const drawSheets = latest(async () => {
         button("Save", () => save(sheet, fileName("path", all ? "all" : levels[0])), { class: "link", "aria-label": `Save the path through ${name}` }));
     }),
   );
-  setWhose(state.whose);
+  setWhose(state.whose, state.drawn);
 });
 
 const setSide = async (side, origin) => {
@@ -80,7 +85,7 @@ const sideOf = (side) => {
   return make("section", { class: "side" }, figure,
     make("div", { class: "buttons" },
       button("From the data…", fromData, { "aria-label": `Choose ${side.toUpperCase()} from the data` }),
-      button("Random", async () => setSide(side, await originOf.seed(Math.floor(Math.random() * 1e6))), { "aria-label": `Draw ${side.toUpperCase()} at random` }),
+      button("Random", async () => setSide(side, await originOf.seed(anySeed())), { "aria-label": `Draw ${side.toUpperCase()} at random` }),
       button("From Levels", () => setSide(side, { kind: "levels", value: "", noise: copied(state.noise) }), { title: "The picture of the tab Levels", "aria-label": `Take ${side.toUpperCase()} from the tab Levels` }),
       run.shape.length === 3 ? uploader("Upload…", (answer, name) => setSide(side, { kind: "upload", value: name, ...answer })) : null));
 };
@@ -95,8 +100,12 @@ const share = (name, action) => {
 
 const buildMix = (root) => {
   const rows = run.levels.map((level, i) => {
-    const made = share(titleOf(level), (value) => setWhose(state.whose.map((old, place) => (place === level.level - 1 ? value : old))));
-    shares[i] = made.input;
+    const own = level.level - 1;
+    const but = (all, value) => run.sizes.map((_, place) => (place === own ? value : all[place]));
+    const made = share(titleOf(level), (value) => setWhose(but(state.whose, value), but(state.drawn, null)));
+    const draw = async () => setWhose(state.whose, but(state.drawn, await redrawn(mixNoise(), level.level)));
+    made.row.append(button("Draw", draw, { title: "From neither: a code that fits the other levels", "aria-label": `Draw ${titleOf(level)}` }));
+    shares[i] = made;
     return made.row;
   });
   const every = share("All levels", (value) => setWhose(run.sizes.map(() => value)));

@@ -105,7 +105,7 @@ const cut = (image, i, columns, rows = 1) => {
   return canvas;
 };
 
-const normal = () => Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random());
+const anySeed = () => Math.floor(Math.random() * 1e6);
 const round = (value) => Math.round(value * 1e4) / 1e4;
 const titleOf = (level) => `Level ${level.level} · ${level.title}`;
 

@@ -4,7 +4,7 @@ let run; // the description of the run from the server
 let data; // all data: a sheet of small pictures, and their properties
 let dataAsked;
 
-const state = { tab: "levels", seed: 0, noise: [], origin: null, a: null, b: null, whose: [] };
+const state = { tab: "levels", seed: 0, prior: "fitted", noise: [], origin: null, a: null, b: null, whose: [], drawn: [] };
 
 const allData = () =>
   (dataAsked ??= ask("data").then((answer) => {
@@ -15,9 +15,11 @@ const allData = () =>
 
 // An origin is where codes come from: a draw, a datum, a file, or the codes in a link.
 const originOf = {
-  seed: async (seed) => ({ kind: "seed", value: seed, ...(await ask("draw", seed)) }),
+  seed: async (seed) => ({ kind: "seed", value: seed, ...(await ask("draw", seed, state.prior)) }),
   data: async (index) => ({ kind: "data", value: index, ...(await ask("datum", index)) }),
 };
+// Draws one level anew, given the others.
+const redrawn = async (noise, level) => (await ask("redraw", noise, level, anySeed(), state.prior)).noise[level - 1];
 const originName = (origin) =>
   ({
     seed: `a random draw (seed ${origin.value})`,
@@ -52,6 +54,8 @@ const link = () => {
   if (asReference(state.origin)) parts.from = asReference(state.origin);
   if (state.a) parts.a = asSide(state.a);
   if (state.b) parts.b = asSide(state.b);
+  if (state.prior !== "fitted") parts.prior = state.prior;
+  if (state.drawn.some(Boolean)) parts.drawn = asText(state.drawn.map((code) => code ?? []));
   if (state.whose.some(Boolean)) parts.mix = state.whose.map(round).join(",");
   const hash = Object.entries(parts).map(([name, value]) => `${name}=${encodeURIComponent(value).replace(/%(2C|3B|3A)/g, decodeURIComponent)}`);
   return `${location.href.split("#")[0]}#${hash.join("&")}`;
@@ -64,6 +68,7 @@ const restore = async () => {
   state.seed = Number.parseInt(parts.get("seed"), 10) || 0;
   if (parts.get("run") && parts.get("run") !== run.name)
     throw new Error(`This link is of the run ${parts.get("run")}; here is ${run.name}.`);
+  if (parts.get("prior") === "standard") state.prior = "standard";
   if (parts.get("from")) state.origin = await fromReference(parts.get("from"));
   if (parts.get("codes")) {
     const noise = fromText(parts.get("codes"));
@@ -71,6 +76,10 @@ const restore = async () => {
     state.noise = copied(noise);
   }
   state.whose = (parts.get("mix") ?? "").split(",").map((part) => Math.min(1, Math.max(0, Number(part) || 0)));
+  state.drawn = (parts.get("drawn") ?? "").split(";").map((code, place) => {
+    const values = code.split(",").map(Number);
+    return values.length === run.sizes[place] && code && values.every(Number.isFinite) ? values : null;
+  });
   state.a = await fromReference(parts.get("a"));
   state.b = await fromReference(parts.get("b"));
 };

@@ -1,0 +1,106 @@
+"""The prior that is fitted to codes: the right kind, from enough data, better pictures, the same for the same seed."""
+
+import numpy as np
+import pytest
+import torch
+
+import vlae
+from vlae.evaluation import prior_fit
+from vlae.evaluation.prior_fit import draw_codes, fit_prior
+from vlae.models.distributions import NormalCode
+
+
+class Codes(vlae.VLAE):
+    """A model of two numbers, whose posteriors are nearly the data themselves."""
+
+    def infer(self, x):
+        mean = x[:, :2]
+        return tuple(NormalCode(part, torch.full_like(part, 0.01)) for part in mean.split(1, dim=1))
+
+
+@pytest.fixture
+def model():
+    return Codes((3,), [vlae.Level(code_size=1, dense=(4,)), vlae.Level(code_size=1, dense=(4,))], mean=0.0, stddev=1.0)
+
+
+def ring(num, seed=0):
+    angle = np.random.default_rng(seed).uniform(0, 2 * np.pi, num)
+    return np.stack([np.cos(angle), np.sin(angle), angle], axis=1).astype(np.float32)
+
+
+def line(num, seed=0):
+    first = np.random.default_rng(seed).normal(size=(num, 1))
+    second = 0.9 * first + 0.1 * np.random.default_rng(seed + 1).normal(size=(num, 1))
+    return np.concatenate([first, second, first], axis=1).astype(np.float32)
+
+
+def test_a_ring_takes_a_mixture_and_a_line_a_gaussian(model):
+    prior = fit_prior(model, ring(4_000))
+    assert prior.num_components >= 10 and prior.fit.gain > 1 and prior.fit.reason == ""
+    drawn = torch.cat(prior.draw(1_000, torch.Generator().manual_seed(0)), dim=1)
+    assert (drawn.norm(dim=1) - 1).abs().mean() < 0.1
+    assert fit_prior(model, line(4_000)).name == "a Gaussian"
+
+
+def test_codes_of_the_prior_keep_n01(model):
+    values = np.random.default_rng(0).normal(size=(3_000, 3)).astype(np.float32)
+    prior = fit_prior(model, values)
+    assert prior.num_components == 1 and abs(prior.fit.gain or 0) < 0.01
+
+
+@pytest.mark.parametrize(
+    ("num", "expected", "reason"),
+    [
+        (3, "N(0, I)", r"3 data are too few for a Gaussian without correlations \(4 parameters\)"),
+        (9, "a Gaussian without correlations", r"9 data are too few for a Gaussian \(5 parameters\)"),
+        (30, "a Gaussian", r"30 data are too few for a mixture of 5 Gaussians \(29 parameters\)"),
+        (100, "a mixture of 5 Gaussians", r"100 data are too few for a mixture of 10 Gaussians \(59 parameters\)"),
+    ],
+)
+def test_few_data_give_a_simpler_prior_that_says_why(model, num, expected, reason, monkeypatch):
+    monkeypatch.setattr(prior_fit, "LEAST_GAIN", -np.inf)
+    monkeypatch.setattr(prior_fit, "_standard_score", lambda codes: -1e9)  # so that the largest that may be tried wins
+    prior = fit_prior(model, ring(num) if "mixture" in expected else line(num))
+    assert (prior.name, prior.fit.num_data) == (expected, num)
+    assert prior.fit.reason == reason.replace("\\", "")
+
+
+def test_data_are_held_back_whole_not_code_by_code(model):
+    """Many codes of each datum: a candidate that learns the data by heart must not win."""
+    prior = fit_prior(model, np.random.default_rng(0).normal(size=(150, 3)).astype(np.float32))
+    assert prior.fit.num_codes == 20 * 150 and prior.num_components == 1
+
+
+def test_the_same_seed_gives_the_same_prior(model):
+    one, again, other = (fit_prior(model, ring(500), seed=seed) for seed in (0, 0, 1))
+    assert torch.equal(one.factors, again.factors) and torch.equal(one.weights, again.weights)
+    assert one.factors.shape != other.factors.shape or not torch.equal(one.factors, other.factors)
+
+
+def test_codes_are_drawn_not_means(model):
+    values = line(50)
+    codes = draw_codes(model, values, np.arange(50))
+    assert codes.shape == (20, 50, 2)
+    assert np.std(codes, axis=0).mean() == pytest.approx(0.01, rel=0.1)
+    np.testing.assert_allclose(codes.mean(0), values[:, :2], atol=0.02)
+
+
+def test_codes_that_are_not_finite_and_a_model_without_encoder_keep_n01(model):
+    values = line(500)
+    values[7] = np.inf
+    assert fit_prior(model, values).describe() == "N(0, I); some codes are not finite"
+    model.lacks = {"encoder": "it only generates"}
+    assert fit_prior(model, line(10)).describe() == "N(0, I); the model has no encoder: it only generates"
+
+
+@pytest.mark.parametrize("name", ["mnist", "streets"])
+def test_pictures_of_the_shipped_ladders_are_far_nearer_to_real_ones(name):
+    from vlae.evaluation.feature_spaces import components
+    from vlae.evaluation.samples import frechet
+
+    run = vlae.load(name)
+    assert not run.prior.is_standard
+    features = components(run.examples, num=8)
+    real = features(run.examples)
+    fitted, standard = (frechet(features(run.sample(400, prior=prior)), real) for prior in ("fitted", "standard"))
+    assert fitted < 0.5 * standard
