@@ -15,8 +15,8 @@ class FeaturesELBO(ELBO, kind="elbo of features"):
     """The negative ELBO of pictures x with their features f: -log r(x|z) - log r(f|z_l) + Σ_l β_l rate_l.
 
     Features are what a level must explain by its code alone: oriented gradients of the picture, or what a frozen
-    network says of it. Given the codes, picture and features are independent, so their distortions add up; the scale of each
-    likelihood is found, so neither has a weight. Where features are a function of the picture, this is no bound on
+    network says of it. Given the codes, picture and features are independent, so their distortions add up; the scale of
+    each likelihood is found, so neither has a weight. Where features are a function of the picture, this is no bound on
     log p(x); the ELBO that is reported leaves them out. All settings are those of the ELBO.
     """
 

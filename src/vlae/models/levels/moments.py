@@ -24,8 +24,8 @@ class MomentsLevel(LevelSettings, kind="moments"):
     that differ only in mean and standard deviation of their channels, as long as no channel is nearly flat. If the
     polarity is hidden, the posterior reads the contrast to the border too, and g_l gives the same for a map and its
     negative: then no level above sees whether a picture is light on dark. The code enters last: it sets means and
-    standard deviations of the feature maps that z̃_l is mixed from (`vlae.nn.moments.AdaINOutput`). At the top, the level
-    begins the decoder like any other, and hides nothing.
+    standard deviations of the feature maps that z̃_l is mixed from (`vlae.nn.moments.AdaINOutput`). At the top, the
+    level begins the decoder like any other, and hides nothing.
 
     Attributes:
         code_size: dimensions of the code z_l; 0: the level has no code, and hides nothing.
