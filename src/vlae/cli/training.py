@@ -46,6 +46,7 @@ def train(
     batch_size: int | None = None,
     learning_rate: float | None = None,
     precision: Literal["fp32", "bf16"] | None = None,
+    augment: str | None = None,
     beta: str | None = None,
     free_bits: str | None = None,
     capacity: str | None = None,
@@ -81,6 +82,8 @@ def train(
         batch_size: Images per step and device; by default the recipe's own.
         learning_rate: Highest learning rate of Adam; by default the recipe's own.
         precision: fp32, or bf16 on processors that have it; by default the recipe's own.
+        augment: How pictures are varied each time they are seen: none; mirror; shift; mirror,shift; or auto, as far as
+            varied pictures look like others of the data. By default, the recipe's own.
         beta: Weight of the KL terms: one number, or one per level, separated by commas, level 1 first. By default, the
             recipe's own.
         free_bits: Rate of a level, in nats, that costs nothing: one number, or one per level, separated by commas. By
@@ -109,6 +112,7 @@ def train(
         "batch_size": batch_size,
         "learning_rate": learning_rate,
         "precision": precision,
+        "augment": augment,
         "beta": one_or_each("beta", beta),
         "free_bits": one_or_each("free-bits", free_bits),
         "capacity": one_or_each("capacity", capacity),

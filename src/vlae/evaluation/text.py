@@ -45,11 +45,14 @@ def pictures(evaluation: Mapping[str, Any]) -> dict[str, str]:
     prior = measured.get("prior", STANDARD)  # evaluations without this key drew from N(0, I)
     kinds = {"real": "real pictures", "samples": f"drawn from {prior}", "samples_standard": f"drawn from {STANDARD}",
              "reconstructions": "reconstructions", "swapped": "levels swapped"}  # fmt: skip
-    return {
-        words: f"Fréchet distance {distance:.4g}, told from real {measured['two_sample'][kind]:.0%}"
-        for kind, words in kinds.items()
-        if (distance := measured["frechet"].get(kind)) is not None
-    }
+    lines = {}
+    for kind, words in kinds.items():
+        if (distance := measured["frechet"].get(kind)) is None:
+            continue
+        meshes = (measured.get("mesh", {}).get(kind) or {}).values()
+        strongest = f", mesh × {max(meshes):.2f}" if meshes else ""
+        lines[words] = f"Fréchet distance {distance:.4g}, told from real {measured['two_sample'][kind]:.0%}{strongest}"
+    return lines
 
 
 def _table_of_levels(evaluation: Mapping[str, Any]) -> str:

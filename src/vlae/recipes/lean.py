@@ -88,7 +88,9 @@ def lean(
         objective = FeaturesELBO() if code_sizes[0] else FeaturesELBO(growth="ladder")
         recipe = same_training("lean", shape, _image_levels(shape, code_sizes, stacks, polarity), objective=objective)
         recipe = replace(recipe, blocks=Blocks(even=True, residual=effort.residual))
-    return replace(recipe, training=replace(recipe.training, steps=round(effort.steps * recipe.training.steps)))
+    steps = round(effort.steps * recipe.training.steps)
+    augment = "auto" if is_image(shape) else "none"
+    return replace(recipe, training=replace(recipe.training, steps=steps, augment=augment))
 
 
 class Stack(NamedTuple):

@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
+from vlae.data.variations import VARIATIONS
 from vlae.models.base import LatentModel
 from vlae.models.hierarchical import HierarchicalVAE, LadderVAE
 from vlae.models.ladder import VLAE
@@ -41,6 +42,10 @@ class Training:
             training, then half a cosine down to 0.
         precision: "fp32"; or "bf16", mixed precision for processors with bf16 arithmetic.
         seed: seed of the weights, of the order of the data and of the sampled codes.
+        augment: how pictures are varied each time they are seen: "none"; "mirror", left and right exchanged in half of
+            them; "shift", moved by up to a sixteenth of their sides; "mirror,shift"; or "auto": if a picture would be
+            seen more than 20 times, as far as varied ones look like others of the data
+            (`vlae.evaluation.variations.variations_of`). Vectors are never varied.
     """
 
     steps: int = 10_000
@@ -50,8 +55,14 @@ class Training:
     schedule: Schedule = "cosine"
     precision: Precision = "fp32"
     seed: int = 0
+    augment: str = "none"
 
     def __post_init__(self) -> None:
+        unknown = sorted(set(self.augment.split(",")) - set(VARIATIONS))
+        if self.augment not in ("none", "auto") and unknown:
+            raise ValueError(
+                f"augment is {self.augment!r}; give none, auto, or of {', '.join(VARIATIONS)}, with commas"
+            )
         for name, value in (("steps", self.steps), ("batch_size", self.batch_size)):
             least = 2 if name == "batch_size" else 1
             if value < least:

@@ -6,6 +6,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
+from vlae.data.variations import vary
 from vlae.models.inference import given
 from vlae.objectives.base import Batch
 from vlae.recipes.recipe import Training
@@ -65,9 +66,17 @@ class Batches:
                 # Sorted rows are read faster from a file; the order within a batch has no effect.
                 rows = np.sort(order[start : start + size])
                 yield Batch(
-                    x=torch.from_numpy(self.values[rows]),
+                    x=torch.from_numpy(self._varied(rows, step)),
                     labels=None if self.labels is None else torch.from_numpy(np.asarray(self.labels[rows], np.int64)),
                     rows=torch.from_numpy(rows),
                     **given(None if self.features is None else self.features[rows]),
                 )
                 step += 1
+
+    def _varied(self, rows: np.ndarray, step: int) -> np.ndarray:
+        """The values of some rows, varied as the step says."""
+        values = self.values[rows]
+        if self.training.augment == "none":
+            return values
+        rng = np.random.default_rng([self.training.seed, step, self.position.global_rank])
+        return np.ascontiguousarray(vary(values, self.training.augment, rng))

@@ -1,0 +1,54 @@
+"""Variations of pictures that stand in for more pictures in training: mirrored ones, shifted ones."""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from jaxtyping import UInt8
+
+Pictures = UInt8[np.ndarray, "n channels height width"]
+
+SHIFT = 1 / 16  # of the side, the furthest that a picture is shifted
+
+
+def mirrored(values: Pictures, rng: np.random.Generator) -> Pictures:
+    """Half of the pictures, chosen at random, with left and right exchanged.
+
+    Args:
+        values: uint8 images, or floats, (n, C, H, W).
+        rng: the generator of the choice.
+    """
+    chosen = rng.random(len(values)) < 0.5
+    return np.where(chosen[:, None, None, None], values[..., ::-1], values)
+
+
+def shifted(values: Pictures, rng: np.random.Generator) -> Pictures:
+    """Each picture moved by up to a sixteenth of its sides; the pixels of the border are repeated.
+
+    Args:
+        values: uint8 images, or floats, (n, C, H, W).
+        rng: the generator of the shifts.
+    """
+    height, width = values.shape[2:]
+    down, across = (max(1, round(SHIFT * side)) for side in (height, width))
+    padded = np.pad(values, ((0, 0), (0, 0), (down, down), (across, across)), "edge")
+    corners = zip(rng.integers(0, 2 * down + 1, len(values)), rng.integers(0, 2 * across + 1, len(values)), strict=True)
+    return np.stack(
+        [picture[:, i : i + height, j : j + width] for picture, (i, j) in zip(padded, corners, strict=True)]
+    )
+
+
+VARIATIONS: Mapping[str, Callable[[Pictures, np.random.Generator], Pictures]] = {"mirror": mirrored, "shift": shifted}
+"""Every variation by its name."""
+
+
+def vary(values: Pictures, names: str, rng: np.random.Generator) -> Pictures:
+    """Pictures with several variations, one after the other.
+
+    Args:
+        values: uint8 images, or floats, (n, C, H, W).
+        names: names in `VARIATIONS`, separated by commas; "none": the pictures as they are.
+        rng: the generator of all choices.
+    """
+    for name in names.split(",") if names != "none" else ():
+        values = VARIATIONS[name](values, rng)
+    return values
