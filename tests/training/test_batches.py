@@ -65,3 +65,18 @@ def test_each_step_has_draws_of_its_own(monkeypatch):
         fit(np.random.default_rng(0).normal(size=(40, 5)).astype(np.float32), recipe)
     assert all((one - other).abs().max() > 0.1 for one, other in pairwise(seen[:4]))
     assert all(torch.allclose(one, other, atol=1e-5) for one, other in zip(seen[:4], seen[4:], strict=True))
+
+
+def test_pictures_are_varied_alike_before_and_after_a_resume():
+    pictures = np.random.default_rng(0).integers(0, 256, (22, 1, 8, 8), np.uint8)
+
+    def stream(augment, num, **stub):
+        made = Batches(pictures, None, Training(batch_size=4, augment=augment), StubTrainer(**stub))
+        return [batch.x for _, batch in zip(range(num), made, strict=False)]
+
+    plain, varied = stream("none", 9), stream("mirror,shift", 9)
+    assert all(torch.equal(a, b) for a, b in zip(varied[5:], stream("mirror,shift", 4, step=5), strict=True))
+    assert not any(torch.equal(a, b) for a, b in zip(plain, varied, strict=True))
+    mirrored = stream("mirror", 9)
+    for before, after in zip(torch.cat(plain), torch.cat(mirrored), strict=True):
+        assert torch.equal(before, after) or torch.equal(before.flip(-1), after)

@@ -22,7 +22,7 @@ def mirrored(values: Pictures, rng: np.random.Generator) -> Pictures:
 
 
 def shifted(values: Pictures, rng: np.random.Generator) -> Pictures:
-    """Each picture moved by up to a sixteenth of its sides; the pixels of the border are repeated.
+    """Each picture moved by up to a sixteenth of its sides; what lies beyond the border is its mirror image.
 
     Args:
         values: uint8 images, or floats, (n, C, H, W).
@@ -30,7 +30,7 @@ def shifted(values: Pictures, rng: np.random.Generator) -> Pictures:
     """
     height, width = values.shape[2:]
     down, across = (max(1, round(SHIFT * side)) for side in (height, width))
-    padded = np.pad(values, ((0, 0), (0, 0), (down, down), (across, across)), "edge")
+    padded = np.pad(values, ((0, 0), (0, 0), (down, down), (across, across)), "reflect")
     corners = zip(rng.integers(0, 2 * down + 1, len(values)), rng.integers(0, 2 * across + 1, len(values)), strict=True)
     return np.stack(
         [picture[:, i : i + height, j : j + width] for picture, (i, j) in zip(padded, corners, strict=True)]

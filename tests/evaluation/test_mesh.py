@@ -1,0 +1,34 @@
+"""The mesh of drawn pictures: a pattern of the strides' period stands out from the spectrum."""
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+
+from vlae.evaluation.mesh import mesh
+
+
+def smooth(num=300, side=(32, 40)):
+    noise = gaussian_filter(np.random.default_rng(0).normal(size=(num, 1, *side)), (0, 0, 1.5, 1.5), mode="wrap")
+    return 0.5 + 0.1 * noise / noise.std()
+
+
+def test_pictures_without_a_mesh_have_none():
+    one, other = mesh(smooth(600)[:300]), mesh(smooth(600)[300:])
+    assert one.keys() == {2, 4, 8}
+    assert all(0.75 < one[period] / other[period] < 1.33 for period in one)
+
+
+@pytest.mark.parametrize("period", [2, 4, 8])
+def test_a_mesh_stands_out_at_its_own_period(period):
+    x, rows = smooth(), np.arange(32)[:, None] % period == 0
+    before = mesh(x)
+    after = mesh(x + 0.02 * period * (rows | (np.arange(40) % period == 0)))
+    assert after[period] > 2 * before[period]
+    for longer in {4, 8} - {period}:
+        if longer > period:
+            assert after[longer] == pytest.approx(before[longer], rel=0.05)
+
+
+def test_small_pictures_have_few_periods():
+    assert mesh(np.random.default_rng(0).random((10, 1, 8, 8))).keys() == {2, 4}
+    assert mesh(np.random.default_rng(0).random((10, 3, 28, 20))).keys() == {2, 4, 8}

@@ -1,0 +1,34 @@
+"""Which variations look like other pictures of the data."""
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+
+from vlae.evaluation.variations import variations_of
+
+
+def textures(num=1_000, side=32):
+    """Smooth noise: wherever it is cut, and mirrored, it is the same kind of picture."""
+    noise = np.random.default_rng(0).normal(size=(num, 1, side + 16, side + 16))
+    smooth = gaussian_filter(noise, (0, 0, 4, 4))[:, :, 8:-8, 8:-8]
+    return (128 + 100 * smooth / np.abs(smooth).max()).astype(np.uint8)
+
+
+def test_textures_may_be_mirrored_and_shifted():
+    assert variations_of(textures()) == ("mirror", "shift")
+
+
+def test_what_stands_in_one_place_is_not_shifted():
+    x = textures() // 8
+    x[:, :, 8:16, 8:16] += 150
+    assert variations_of(x) == ("mirror",)
+
+
+def test_what_is_lit_from_the_left_is_not_mirrored():
+    light = np.linspace(120, 0, 32).astype(np.uint8)
+    assert "mirror" not in variations_of(textures() // 4 + light)
+
+
+def test_too_few_pictures_cannot_tell():
+    x = textures(40)
+    x[:, :, :, :4] = 255
+    assert variations_of(x) == ("mirror", "shift")
