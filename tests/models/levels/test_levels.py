@@ -1,7 +1,7 @@
 """What the kinds of level build and say, in the recipe that has them all."""
 
-from vlae.nn.injection import Modulate
 from vlae.nn.features import OrientedGradients
+from vlae.nn.injection import Modulate
 from vlae.nn.moments import AdaINOutput, AffineInvariantConv, NormalisedConv
 from vlae.recipes import build, lean
 
