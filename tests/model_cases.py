@@ -43,6 +43,8 @@ CASES = {
     "lean hole inside": lambda: build(lean(SMALL, code_sizes=(2, 0, 3), width=4)),
     "lean hole at the top": lambda: build(lean(SMALL, code_sizes=(2, 3, 0), width=4)),
     "lean holes": lambda: build(lean((1, 16, 16), code_sizes=(0, 2, 0, 3, 0, 0), width=4)),
+    "lean hidden polarity": lambda: build(lean((3, 16, 16), width=4, polarity="hidden")),
+    "lean of high quality": lambda: build(lean((3, 16, 16), width=4, quality="high")),
     "lean vector": lambda: build(lean((5,), width=4)),
     "lean number": lambda: build(lean((1,), code_sizes=(1, 0, 2), width=4)),
     "lean bernoulli learned": lambda: build(adjust(lean(SMALL, width=4), family="bernoulli", scale="learned")),

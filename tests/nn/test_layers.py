@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from vlae.nn.features import FullFeatures
-from vlae.nn.layers import Layer, block, shapes_of
+from vlae.nn.layers import Blocks, EvenConvTranspose2d, Layer, Residual, block, convolution, shapes_of, stack
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same'")
 
@@ -72,3 +72,90 @@ def test_every_input_pixel_counts_and_every_output_pixel_is_reached():
         with torch.no_grad():
             moved = up(torch.ones(1, *small)) - up(torch.zeros(1, *small))
         assert (moved != 0).all()
+
+
+# Even transposed convolutions
+
+
+def inside(drawn, margin):
+    """The map without its border, where the padding shows."""
+    return drawn[:, :, margin:-margin, margin:-margin]
+
+
+def mesh(drawn):
+    """How far pixels away from the border differ within each channel, in units of the whole map."""
+    kept = inside(drawn, 4)
+    return ((kept.amax((2, 3)) - kept.amin((2, 3))).max() / drawn.std()).item()
+
+
+@pytest.mark.parametrize("kernel", [3, 4])
+@pytest.mark.parametrize("sides", [(16, 16), (17, 23), (18, 15), (13, 31)])
+def test_a_flat_map_stays_flat_when_it_is_enlarged(kernel, sides):
+    torch.manual_seed(0)
+    small, large = (5, *(-(-side // 2) for side in sides)), (3, *sides)
+    even, plain = (convolution(small, large, kernel, bias=True, even=even) for even in (True, False))
+    plain.load_state_dict(even.state_dict())
+    flat = torch.randn(2, 5, 1, 1).expand(2, *small)
+    assert even(flat).shape == plain(flat).shape == (2, *large)
+    assert mesh(even(flat)) < 1e-4
+    assert mesh(plain(flat)) > 0.1
+
+
+def test_an_even_convolution_moves_only_the_sums_of_its_phases():
+    torch.manual_seed(0)
+    even = EvenConvTranspose2d(2, 3, 4, 2, 1)
+    seen = nn.functional.conv_transpose2d(torch.eye(2)[:, :, None, None], even.weight, None, 2, 0)
+    pulse = torch.zeros(2, 2, 5, 5)
+    pulse[[0, 1], [0, 1], 2, 2] = 1
+    with torch.no_grad():
+        moved = inside(even(pulse) - even(torch.zeros_like(pulse)), 3) - seen
+    for i in (0, 1):
+        for j in (0, 1):  # each phase has one sum after, and is moved by one number
+            phase = moved[:, :, i::2, j::2]
+            torch.testing.assert_close(phase, phase.mean((2, 3), keepdim=True).expand_as(phase), atol=1e-6, rtol=0)
+    sums = torch.stack([(seen + moved)[:, :, i::2, j::2].sum((2, 3)) for i in (0, 1) for j in (0, 1)])
+    torch.testing.assert_close(sums, seen.sum((2, 3)).div(4).expand_as(sums), atol=1e-6, rtol=0)
+
+
+def test_the_weights_of_an_even_convolution_learn():
+    even = EvenConvTranspose2d(2, 3, 3, 2, 1, output_padding=1)
+    even(torch.randn(4, 2, 5, 6)).square().sum().backward()
+    assert even.weight.grad.isfinite().all() and even.weight.grad.any((2, 3)).all()
+    assert even.bias.grad.any()
+
+
+def test_only_transposed_convolutions_of_even_blocks_are_even():
+    up = [(4, 4, 4), (4, 8, 8), (2, 16, 16)]
+    kinds = {even: [type(m) for m in stack(up, Blocks(even=even)).modules()] for even in (True, False)}
+    assert kinds[True].count(EvenConvTranspose2d) == 2 and EvenConvTranspose2d not in kinds[False]
+    assert EvenConvTranspose2d not in [type(m) for m in stack(up[::-1], Blocks(even=True)).modules()]
+    # A stride above the kernel leaves phases without weights: there a plain one has to do.
+    gaps = convolution((2, 3, 3), (2, 9, 9), 2, bias=False, even=True)
+    assert not any(isinstance(m, EvenConvTranspose2d) for m in gaps.modules())
+
+
+# Residual blocks
+
+
+def test_a_residual_block_begins_as_the_identity_and_learns():
+    torch.manual_seed(0)
+    block, h = Residual(4, kernel=3, slope=0.1), torch.randn(8, 4, 6, 5)
+    assert block(h).equal(h)
+    optimiser = torch.optim.SGD(block.parameters(), lr=0.1)
+    for _ in range(2):
+        optimiser.zero_grad()
+        (block(h) - h.flip(3)).square().mean().backward()
+        optimiser.step()
+    assert all(p.grad.any() for p in block.parameters())
+    assert not torch.allclose(block(h), h)
+
+
+def test_residual_blocks_follow_the_convolutions_and_not_the_last_layer():
+    shapes = [(3, 16, 16), (4, 8, 8), (6, 4, 4), (10,)]
+    kinds = [type(layer).__name__ for layer in stack(shapes, Blocks(residual=2))]
+    assert kinds == ["Sequential", "Residual", "Residual", "Sequential", "Residual", "Residual", "Sequential"]
+    down = stack(shapes[::-1], Blocks(residual=1), linear_end=True)
+    assert [type(layer).__name__ for layer in down] == ["Sequential", "Sequential", "Residual", "Sequential"]
+    assert stack(shapes, Blocks(residual=2))(torch.zeros(2, 3, 16, 16)).shape == (2, 10)
+    with pytest.raises(ValueError, match="residual is -1"):
+        Blocks(residual=-1)

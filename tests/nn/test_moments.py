@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vlae.nn.moments import AdaINOutput, AffineInvariantConv, MomentFeatures, moments
+from vlae.nn.moments import AdaINOutput, AffineInvariantConv, MomentFeatures, NormalisedConv, moments, normalised
 
 
 def mixed_map(num=3):
@@ -105,3 +105,54 @@ def test_how_much_of_the_sign_is_seen_by_the_contrast_to_the_border():
     torch.testing.assert_close(
         signed.abs().sum((1, 2, 3)) / modulus.sum((1, 2, 3)), share.flatten(), rtol=1e-3, atol=1e-4
     )
+
+
+# The layer that hides contrast and brightness, and shows light from dark
+
+
+@pytest.fixture
+def layer():
+    """With the flat channel of `lean`: two grey levels of 255."""
+    torch.manual_seed(0)
+    return NormalisedConv((3, 9, 8), (5, 9, 8), kernel=3, norm=False, slope=0.1, flat=1e-3)
+
+
+def far(a, b):
+    return ((a - b).norm() / b.norm()).item()
+
+
+@pytest.mark.parametrize(("scale", "bound"), [(0.2, 0.04), (0.5, 0.01), (3.0, 0.01)])
+def test_contrast_and_brightness_of_a_channel_are_hidden(layer, scale, bound):
+    h = 3 * mixed_map()  # deviations near 1, as pictures have, once standardised
+    seen = layer(h)
+    assert seen.shape == (3, 5, 9, 8)
+    shift = torch.tensor([5.0, 0.0, -4.0])[:, None, None]
+    assert far(layer(scale * h + shift), seen) < bound
+    one = torch.tensor([scale, 1.0, 1.0])[:, None, None]
+    assert far(layer(one * h), seen) < bound
+
+
+def test_a_map_and_its_negative_differ(layer):
+    h = 3 * mixed_map()
+    assert far(layer(-h), layer(h)) > 0.5
+    assert far(layer(h.flip(2)), layer(h)) > 0.1
+    for name, p in layer.named_parameters():
+        assert torch.autograd.grad(layer(h).square().sum(), p)[0].any(), name
+
+
+def test_a_flat_channel_gives_no_hue_away(layer):
+    """The same form in ink of any colours: a channel that ink and ground share shows the pattern of the others."""
+    mask = torch.zeros(1, 9, 8)
+    mask[:, 3:6, 2:5] = mask[:, 4, 6] = 4
+    inks = torch.tensor([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0], [0.3, 0, 1], [1, 1, 1.0]])[:, :, None, None]
+    seen = layer(inks * mask).flatten(1)
+    assert torch.pdist(seen).max() < 0.02 * seen.norm(dim=1).min()
+    torch.testing.assert_close(normalised(torch.full((2, 3, 4, 4), 0.7)), torch.zeros(2, 3, 4, 4))
+
+
+def test_normalised_channels_have_mean_0_and_deviation_1():
+    h = 3 * mixed_map()
+    for channels in (h, h[:, :1]):
+        found = normalised(channels, 1e-3)
+        torch.testing.assert_close(found.mean((2, 3)), torch.zeros(3, channels.shape[1]), atol=1e-5, rtol=0)
+        torch.testing.assert_close(found.std((2, 3), correction=0), torch.ones(3, channels.shape[1]), atol=1e-2, rtol=0)

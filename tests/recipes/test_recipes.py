@@ -13,7 +13,7 @@ from vlae.data import load
 from vlae.models.inference import as_input
 from vlae.models.levels import MomentsLevel
 from vlae.models.likelihoods import Laplace
-from vlae.objectives import ELBO
+from vlae.objectives import ELBO, FeaturesELBO
 from vlae.recipes import RECIPES, Recipe, Training, adjust, build, celeba, joint, lean, lsun, make, mnist, svhn
 from vlae.training.train import fit
 
@@ -186,8 +186,11 @@ def test_lean_is_simple_at_the_bottom_and_free_at_the_top():
     assert isinstance(recipe.levels[0], MomentsLevel)
     assert [level.reads for level in recipe.levels[1:]] == ["grid", "grid", "map"]
     assert [level.grid for level in recipe.levels[1:3]] == [2, 4]
-    assert recipe.objective == ELBO()  # all at once, with weight 1: nothing to tune
-    assert lean((7,)).objective.growth == "ladder"
+    assert recipe.objective == FeaturesELBO()  # all at once, with weight 1: nothing to tune
+    assert [level.gradients for level in recipe.levels[1:]] == [0, 0, 8]
+    assert recipe.levels[0].polarity == "auto"
+    assert lean((3, 64, 64), code_sizes=(0, 2, 4)).objective == FeaturesELBO(growth="ladder")
+    assert lean((7,)).objective == ELBO(growth="ladder")
 
 
 def test_vectors_are_standardised_by_their_own_statistics():

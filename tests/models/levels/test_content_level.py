@@ -35,24 +35,28 @@ def test_the_levels_below_cannot_see_the_features_and_the_top_cannot_see_the_pix
 
 def test_the_code_of_the_top_alone_explains_the_features(model):
     codes = tuple(torch.randn(4, size, requires_grad=True) for size in model.code_sizes)
-    distortion = model._explain(codes, torch.randn(4, 6))
+    _, targets = model._climb(torch.rand(4, 3, 16, 16), torch.randn(4, 6))
+    distortion = model._explain(codes, [None, None, None, targets[3]])
     assert distortion.shape == (4,)
     *below, top = torch.autograd.grad(distortion.sum(), codes, allow_unused=True)
     assert below == [None] * 3 and top.abs().max() > 0
+    # The level below it explains the gradients of the picture, as it did when it was the top.
+    assert [target is None for target in targets] == [True, True, False, False]
+    one, two, three, top = torch.autograd.grad(model._explain(codes, targets).sum(), codes, allow_unused=True)
+    assert one is None and two is None and three.abs().max() > 0 and top.abs().max() > 0
     *_, top = torch.autograd.grad(model.decode(codes).square().sum(), codes)
     assert top.abs().max() > 0  # and it begins the decoder
 
 
 def test_the_distortion_is_that_of_a_gaussian_whose_scale_is_the_error(model):
     level = model.levels[-1].train()
-    code, features = torch.randn(64, 16), torch.randn(64, 6)
-    level.explain(code, features)
-    for part in level.explainer.modules():
-        part.eval()
-    error = level.components(features) - level.explainer(code)
+    code, components = torch.randn(64, 16), torch.randn(64, 6)
+    level.explain(code, components)
+    level.explainer.predict.eval()
+    error = components - level.explainer.predict(code)
     sigma = error.square().mean().sqrt()
     wanted = -torch.distributions.Normal(0.0, sigma).log_prob(error).sum(1)
-    torch.testing.assert_close(level.explain(code, features), wanted)
+    torch.testing.assert_close(level.explain(code, components), wanted)
 
 
 def test_features_that_are_not_given_come_from_the_network(model):
