@@ -6,10 +6,10 @@ from scipy.ndimage import gaussian_filter
 from vlae.evaluation.variations import variations_of
 
 
-def textures(num=1_000, side=32):
+def textures(num=600, side=24):
     """Smooth noise: wherever it is cut, and mirrored, it is the same kind of picture."""
     noise = np.random.default_rng(0).normal(size=(num, 1, side + 16, side + 16))
-    smooth = gaussian_filter(noise, (0, 0, 4, 4))[:, :, 8:-8, 8:-8]
+    smooth = gaussian_filter(noise, (0, 0, 3, 3))[:, :, 8:-8, 8:-8]
     return (128 + 100 * smooth / np.abs(smooth).max()).astype(np.uint8)
 
 
@@ -20,11 +20,11 @@ def test_textures_may_be_mirrored_and_shifted():
 def test_what_stands_in_one_place_is_not_shifted():
     x = textures() // 8
     x[:, :, 8:16, 8:16] += 150
-    assert variations_of(x) == ("mirror",)
+    assert "shift" not in variations_of(x)
 
 
 def test_what_is_lit_from_the_left_is_not_mirrored():
-    light = np.linspace(120, 0, 32).astype(np.uint8)
+    light = np.linspace(120, 0, 24).astype(np.uint8)
     assert "mirror" not in variations_of(textures() // 4 + light)
 
 

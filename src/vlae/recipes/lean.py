@@ -89,8 +89,7 @@ def lean(
         recipe = same_training("lean", shape, _image_levels(shape, code_sizes, stacks, polarity), objective=objective)
         recipe = replace(recipe, blocks=Blocks(even=True, residual=effort.residual))
     steps = round(effort.steps * recipe.training.steps)
-    augment = "auto" if is_image(shape) else "none"
-    return replace(recipe, training=replace(recipe.training, steps=steps, augment=augment))
+    return replace(recipe, training=replace(recipe.training, steps=steps))
 
 
 class Stack(NamedTuple):
@@ -188,7 +187,7 @@ def same_training(
         # Larger images take longer per step and more memory: this way all sizes take about ten minutes on two cores.
         side = max(shape[1:])
         steps, batch_size = next(budget for largest, *budget in BUDGETS if side <= largest)
-        training = Training(steps=steps, batch_size=batch_size)
+        training = Training(steps=steps, batch_size=batch_size, augment="auto")
         mean, stddev = 0.5, 0.25
     return Recipe(
         name=name,
