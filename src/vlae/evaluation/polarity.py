@@ -7,7 +7,7 @@ import torch
 from jaxtyping import UInt8
 from sklearn.metrics import roc_auc_score
 
-from vlae.evaluation.factors import read_factor
+from vlae.evaluation.factors import MIN_OF_CLASS, read_factor
 from vlae.evaluation.probes import predict
 from vlae.models.inference import as_input
 from vlae.nn.features import oriented_gradients
@@ -39,7 +39,7 @@ def polarity_of(values: UInt8[np.ndarray, "n channels height width"], *, seed: i
     clear = np.abs(contrast) >= np.quantile(np.abs(contrast), CLEAR)
     light = contrast[clear] > 0
     few = min(int(light.sum()), int((~light).sum()))
-    if len(light) < MIN_ASKED or few < 0.05 * len(light):
+    if len(light) < MIN_ASKED or few < max(MIN_OF_CLASS, 0.05 * len(light)):
         return "visible"
     edges = torch.cat([oriented_gradients(part, GRID) for part in torch.split(x[torch.from_numpy(clear)], 500)])
     told = predict(edges.double().numpy(), {"light": read_factor("light", light)}, seed=seed)["light"][:, 0]

@@ -1,12 +1,14 @@
-"""Settings of a recipe that are left to the data."""
+"""Settings of a recipe that are left to the data, and what a recipe was asked for that has them settled."""
 
 from dataclasses import replace
 
 import numpy as np
 
+from vlae import recipes
 from vlae.evaluation.polarity import polarity_of
 from vlae.evaluation.variations import variations_of
-from vlae.models.levels import MomentsLevel
+from vlae.models.levels import ContentLevel, MomentsLevel
+from vlae.recipes.lean import EFFORTS, Quality
 from vlae.recipes.recipe import Recipe
 from vlae.shapes import is_image
 
@@ -33,3 +35,57 @@ def settled(recipe: Recipe, values: np.ndarray) -> Recipe:
         names = variations_of(values) if often and is_image(recipe.shape) else ()
         recipe = replace(recipe, training=replace(training, augment=",".join(names) or "none"))
     return recipe
+
+
+def as_begun(asked: Recipe, begun: Recipe) -> Recipe:
+    """A recipe with what the data have settled in a training: its content level, polarities and variations.
+
+    If the training was begun with that recipe, the two are now equal.
+
+    Args:
+        asked: a recipe for data of this shape.
+        begun: the recipe that a training has recorded.
+
+    Raises:
+        ValueError: if there is a content level, and the recipe can have none.
+    """
+    content = next((level for level in begun.levels if isinstance(level, ContentLevel)), None)
+    if content is not None:
+        num_data = max(3, content.num_components + 1)
+        asked = recipes.with_content(asked, num_features=content.num_features, num_data=num_data)
+    if asked.training.augment == "auto":
+        asked = recipes.adjust(asked, augment=begun.training.augment)
+    if len(asked.levels) != len(begun.levels):
+        return asked
+    levels = tuple(
+        replace(level, polarity=other.polarity)
+        if isinstance(level, MomentsLevel) and level.polarity == "auto" and isinstance(other, MomentsLevel)
+        else level
+        for level, other in zip(asked.levels, begun.levels, strict=True)
+    )
+    return replace(asked, levels=levels)
+
+
+def own_code_sizes(begun: Recipe) -> tuple[int, ...]:
+    """The code sizes that were asked for: those of all levels but a content level, which the data bring.
+
+    Args:
+        begun: the recipe that a training has recorded.
+    """
+    return tuple(level.code_size for level in begun.levels if not isinstance(level, ContentLevel))
+
+
+def qualities_of(begun: Recipe) -> list[Quality]:
+    """The qualities of `lean` with which a training may have been begun; [] if it was begun with another recipe.
+
+    Two qualities may have the same networks. Then the number of steps tells them apart, unless it was given.
+
+    Args:
+        begun: the recipe that a training has recorded.
+    """
+    if begun.name != "lean":
+        return []
+    sizes = own_code_sizes(begun)
+    made = {name: as_begun(recipes.lean(begun.shape, code_sizes=sizes, quality=name), begun) for name in EFFORTS}
+    alike = [name for name, one in made.items() if (one.blocks, one.levels) == (begun.blocks, begun.levels)]
+    return [name for name in alike if made[name].training.steps == begun.training.steps] or alike

@@ -32,7 +32,7 @@ from vlae.runs.run import Run
 from vlae.runs.store import Results, read_recipe, write_recipe, write_results
 from vlae.training.batches import Batches
 from vlae.training.loop import Engine, Recorder, is_leader, quiet, reuse_memory, trainer_of
-from vlae.training.settle import settled
+from vlae.training.settle import as_begun, own_code_sizes, qualities_of, settled
 
 NUM_EXAMPLES = 64
 """How many held-out data are stored in a run's folder."""
@@ -241,18 +241,18 @@ def _unfinished(
             f"the run in {path} was begun on {begun_on}, not on {_source_text(source)}; give that, or another --out"
         )
     changed = [name for name, value in reading.items() if value not in (None, data.get(name))]
-    changed += [name for name, value in settings.items() if recipes.adjust(recipe, **{name: value}) != recipe]
-    if asked is not None and asked not in (recipe, recipe.name):
+    other = {name: recipes.adjust(recipe, **{name: value}) for name, value in settings.items()}
+    changed += [name for name, asked_for in other.items() if as_begun(asked_for, recipe) != recipe]
+    if asked is not None and asked != recipe.name and (isinstance(asked, str) or as_begun(asked, recipe) != recipe):
         changed.append("recipe")
+    own_sizes = own_code_sizes(recipe)
     if deep_heads and recipe.name in recipes.RECIPES:
-        sizes = recipe.code_sizes
-        if recipe.levels != recipes.make(recipe.name, recipe.shape, code_sizes=sizes, deep_heads=True).levels:
+        deep = recipes.make(recipe.name, recipe.shape, code_sizes=own_sizes, deep_heads=True)
+        if as_begun(deep, recipe).levels != recipe.levels:
             changed.append("deep_heads")
-    if quality is not None and recipe.name == "lean":
-        asked_for = recipes.make("lean", recipe.shape, code_sizes=recipe.code_sizes, quality=quality)
-        if (asked_for.blocks, asked_for.levels[-1]) != (recipe.blocks, recipe.levels[-1]):
-            changed.append("quality")
-    if code_sizes is not None and tuple(code_sizes) != recipe.code_sizes:
+    if quality is not None and quality not in qualities_of(recipe):
+        changed.append("quality")
+    if code_sizes is not None and tuple(code_sizes) != own_sizes:
         changed.append("code_sizes")
     if changed:
         raise RunError(

@@ -1,0 +1,217 @@
+"""What a recipe leaves to the data or to the quality is settled once, recorded, and kept on resume."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import vlae
+from vlae import recipes
+from vlae.cli import main as cli
+from vlae.data import Images
+from vlae.nn.moments import AffineInvariantConv, NormalisedConv
+from vlae.recipes import adjust, joint, lean, with_content
+from vlae.runs.run import RunError
+from vlae.training import settle
+from vlae.training import train as training
+from vlae.training.train import fit, train
+
+PICTURES = np.random.default_rng(0).integers(0, 256, (60, 8, 8), dtype=np.uint8)
+SHAPE = (1, 8, 8)
+
+
+@pytest.fixture
+def answers(monkeypatch):
+    """What the data say of polarity, by planting it; and the data that were asked."""
+
+    class Answers:
+        polarity = "hidden"
+        asked = []  # noqa: RUF012
+
+    def polarity_of(values):
+        Answers.asked.append(values)
+        return Answers.polarity
+
+    Answers.asked = []
+    monkeypatch.setattr(settle, "polarity_of", polarity_of)
+    return Answers
+
+
+def quick(out, source=PICTURES, **settings):
+    return train(source, out=out, **{"steps": 4, "batch_size": 8, "progress": False, **settings})
+
+
+def unfinished(run):
+    """The folder of a run that was stopped before its first checkpoint."""
+    (run.path / "model.safetensors").unlink()
+    return run.path
+
+
+def polarities(recipe):
+    return [getattr(level, "polarity", None) for level in recipe.levels]
+
+
+# Polarity
+
+
+def test_train_asks_the_training_data_and_records_what_they_say(tmp_path, answers):
+    run = quick(tmp_path / "run")
+    (asked,) = answers.asked
+    assert len(asked) < 60 and asked.shape[1:] == SHAPE
+    assert polarities(run.recipe) == ["hidden", None]
+    record = json.loads((run.path / "recipe.json").read_text())
+    assert record["recipe"]["levels"][0]["polarity"] == "hidden"
+    opened = vlae.load(run.path)
+    assert opened.recipe == run.recipe and len(answers.asked) == 1
+    assert isinstance(opened.model.levels[0].g[0], AffineInvariantConv)
+    codes = zip(opened.encode(run.examples), run.encode(run.examples), strict=True)
+    assert all(np.array_equal(a, b) for a, b in codes)
+    answers.polarity = "visible"
+    other = quick(tmp_path / "other")
+    assert polarities(other.recipe) == ["visible", None]
+    assert isinstance(other.model.levels[0].g[0], NormalisedConv)
+
+
+def test_fit_asks_its_data(answers):
+    model = fit(PICTURES[:, None], adjust(lean(SHAPE, width=4), steps=2, batch_size=8))
+    assert len(answers.asked) == 1 and isinstance(model.levels[0].g[0], AffineInvariantConv)
+
+
+@pytest.mark.parametrize("polarity", ["visible", "hidden"])
+def test_a_polarity_that_was_chosen_is_kept(tmp_path, answers, polarity):
+    answers.polarity = {"visible": "hidden", "hidden": "visible"}[polarity]
+    recipe = adjust(lean(SHAPE, width=4, polarity=polarity), steps=2, batch_size=8)
+    assert train(PICTURES, out=tmp_path / "run", recipe=recipe, progress=False).recipe == recipe
+    assert fit(PICTURES[:, None], recipe) is not None and answers.asked == []
+
+
+def test_only_levels_that_leave_it_open_ask(tmp_path, answers):
+    quick(tmp_path / "joint", recipe="joint")
+    quick(tmp_path / "vectors", PICTURES.reshape(60, 64)[:, :5] / np.float32(255))
+    assert answers.asked == []
+    with pytest.raises(ValueError, match="choose one of hidden, visible, auto"):
+        lean(SHAPE, polarity="both")
+
+
+def test_a_resumed_run_keeps_what_its_data_said(tmp_path, answers):
+    recipe = adjust(lean(SHAPE, width=4), steps=4, batch_size=8)
+    path = unfinished(train(PICTURES, out=tmp_path / "run", recipe=recipe, progress=False))
+    answers.asked.clear()
+    answers.polarity = "visible"
+    with pytest.raises(RunError, match=r"other settings \(recipe\)"):
+        again = adjust(lean(SHAPE, width=4, polarity="visible"), steps=4, batch_size=8)
+        train(PICTURES, out=path, recipe=again, resume=True, progress=False)
+    with pytest.raises(RunError, match=r"other settings \(recipe\)"):
+        train(PICTURES, out=path, recipe=adjust(recipe, steps=5), resume=True, progress=False)
+    run = train(PICTURES, out=path, recipe=recipe, resume=True, progress=False)  # the same command
+    assert polarities(run.recipe) == ["hidden", None] and answers.asked == []
+
+
+# Quality
+
+
+def test_a_quality_is_a_size_and_a_number_of_steps():
+    draft, standard, high = (lean((3, 64, 64), quality=quality) for quality in ("draft", "standard", "high"))
+    assert standard == lean((3, 64, 64))
+    assert (draft.levels, draft.blocks) == (standard.levels, standard.blocks)
+    assert [recipe.training.steps for recipe in (draft, standard, high)] == [500, 2_500, 10_000]
+    assert replace(draft, training=standard.training) == standard
+    assert (standard.blocks.residual, high.blocks.residual) == (0, 2)
+    for wide, narrow in zip(high.levels, standard.levels, strict=True):
+        assert [c for c, _ in wide.convolutions] == [2 * c for c, _ in narrow.convolutions]
+        assert wide.code_size == narrow.code_size
+    with torch.device("meta"):
+        sizes = [sum(p.numel() for p in recipes.build(recipe).parameters()) for recipe in (standard, high)]
+    assert 4 < sizes[1] / sizes[0] < 16
+    vectors = [lean((5,), quality=quality) for quality in ("draft", "standard", "high")]
+    assert [recipe.levels[0].dense for recipe in vectors] == [(256,), (256,), (512,)]
+    assert [recipe.training.steps for recipe in vectors] == [1_000, 5_000, 20_000]
+    assert lean(SHAPE, quality="high", width=4).levels[0].convolutions[0][0] == 4
+
+
+def test_a_quality_that_cannot_be_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="no quality 'best'; choose one of draft, standard, high"):
+        recipes.make("lean", SHAPE, quality="best")
+    for name in ("joint", "vae", "hvae", "mnist"):
+        with pytest.raises(ValueError, match=f"quality is a setting of lean; the recipe '{name}' has one size"):
+            quick(tmp_path / "run", recipe=name, quality="draft")
+    with pytest.raises(ValueError, match="'lean' has none"):
+        recipes.make("lean", SHAPE, quality="draft", deep_heads=True)
+    with pytest.raises(ValueError, match="here the recipe has them already"):
+        train(PICTURES, out=tmp_path / "run", recipe=lean(SHAPE), quality="standard", progress=False)
+    assert not (tmp_path / "run").exists()
+
+
+def test_settings_come_before_those_of_a_quality(tmp_path):
+    run = quick(tmp_path / "run", quality="draft")
+    assert run.recipe.training.steps == 4
+
+
+def test_high_quality_is_of_mixed_precision_on_a_gpu(monkeypatch):
+    images = Images(values=PICTURES[:, None])
+
+    def precision(quality, **settings):
+        return training._choose("lean", images, None, False, quality, settings).training.precision
+
+    for has_gpu in (False, True):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda has=has_gpu: has)
+        assert precision("high") == ("bf16" if has_gpu else "fp32")
+        assert precision("high", precision="fp32") == precision("standard") == "fp32"
+
+
+def test_a_run_is_not_resumed_in_another_quality(tmp_path):
+    path = unfinished(quick(tmp_path / "run", quality="draft", steps=None, minutes=1e-4))
+    for other in ("standard", "high"):  # "standard" has the same networks
+        with pytest.raises(RunError, match=r"other settings \(quality\)"):
+            quick(path, quality=other, steps=None, resume=True)
+    assert quick(path, quality="draft", steps=None, resume=True).recipe.training.steps == 2_000
+    path = unfinished(quick(tmp_path / "joint", recipe="joint"))
+    with pytest.raises(RunError, match=r"other settings \(quality\)"):
+        quick(path, quality="standard", resume=True)
+
+
+def test_the_qualities_with_which_a_run_may_have_been_begun():
+    def settled(recipe):
+        return settle.settled(recipe, np.zeros((8, *recipe.shape), np.uint8))
+
+    for quality in ("draft", "standard", "high"):
+        begun = settled(lean((3, 32, 32), code_sizes=(2, 3), quality=quality))
+        assert polarities(begun)[0] == "visible"
+        assert settle.qualities_of(begun) == [quality]
+        featured = with_content(begun, num_features=9, num_data=100)
+        assert settle.qualities_of(featured) == [quality]
+    assert settle.qualities_of(adjust(begun, steps=7)) == ["high"]
+    begun = settled(adjust(lean((3, 32, 32)), steps=7))
+    assert settle.qualities_of(begun) == ["draft", "standard"]  # with 7 steps they are the same
+    assert settle.qualities_of(lean((3, 32, 32), width=5)) == []
+    assert settle.qualities_of(joint((3, 32, 32))) == []
+    assert settle.qualities_of(lean((5,), quality="draft")) == ["draft"]
+
+
+@pytest.mark.parametrize("num_data", [3, 20, 1000])
+@pytest.mark.parametrize("num_features", [1, 9, 300])
+def test_a_recipe_is_known_again_after_the_data_have_settled_it(num_features, num_data):
+    asked = lean((3, 32, 32))
+    begun = with_content(lean((3, 32, 32), polarity="hidden"), num_features=num_features, num_data=num_data)
+    assert settle.as_begun(asked, begun) == begun != asked
+    assert settle.as_begun(lean((3, 32, 32), polarity="visible"), begun) != begun
+    assert settle.as_begun(lean((3, 32, 32), code_sizes=(2, 3, 4, 5)), begun) != begun
+    assert settle.as_begun(lean((3, 32, 32), code_sizes=(2, 3)), begun) != begun
+    assert settle.own_code_sizes(begun) == asked.code_sizes
+
+
+def test_the_command_line_passes_the_quality(tmp_path, capsys):
+    np.save(tmp_path / "pictures.npy", PICTURES)
+    words = ["train", str(tmp_path / "pictures.npy"), "--out", str(tmp_path / "run"), "--minutes", "0.0001"]
+    with pytest.raises(SystemExit) as stop:
+        cli.main([*words, "--quality", "draft"])
+    assert stop.value.code == 0
+    assert vlae.load(tmp_path / "run").recipe.training.steps == lean(SHAPE, quality="draft").training.steps
+    for wrong in (["--quality", "best"], ["--quality", "draft", "--recipe", "joint"]):
+        words[3] = str(tmp_path / "wrong")
+        with pytest.raises(SystemExit) as stop:
+            cli.main([*words, *wrong])
+        assert stop.value.code != 0 and "quality" in capsys.readouterr().err.lower()
+    assert not (tmp_path / "wrong").exists()
