@@ -250,7 +250,7 @@ def test_features_that_come_with_images_are_not_taken_without_being_asked_for(ph
     assert json.loads((tmp_path / "run" / "recipe.json").read_text())["data"].keys() == {
         "source", "size", "crop", "channels", "layout", "key", "limit"
     }  # fmt: skip
-    assert adjust(lean((3, 8, 8), code_sizes=(2, 2)), steps=2).levels == run.recipe.levels
+    assert lean((3, 8, 8), code_sizes=(2, 2), polarity="visible").levels == run.recipe.levels
 
 
 def test_the_command_line_trains_with_features(place, tmp_path, capsys):

@@ -82,7 +82,7 @@ def test_fit_asks_its_data(answers):
 @pytest.mark.parametrize("polarity", ["visible", "hidden"])
 def test_a_polarity_that_was_chosen_is_kept(tmp_path, answers, polarity):
     answers.polarity = {"visible": "hidden", "hidden": "visible"}[polarity]
-    recipe = adjust(lean(SHAPE, width=4, polarity=polarity), steps=2, batch_size=8)
+    recipe = adjust(lean(SHAPE, width=4, polarity=polarity), steps=2, batch_size=8, augment="none")
     assert train(PICTURES, out=tmp_path / "run", recipe=recipe, progress=False).recipe == recipe
     assert fit(PICTURES[:, None], recipe) is not None and answers.asked == []
 
