@@ -147,6 +147,18 @@ def test_a_run_without_features_cannot_be_resumed_with_some(place, network, tmp_
         train(place / "photos", out=tmp_path / "run", resume=True, features=network)
 
 
+def test_the_same_command_resumes_a_run_with_features(place, network, tmp_path):
+    settings = {**SETTINGS, "steps": 2, "quality": "draft", "features": network}
+    run = train(place / "photos", out=tmp_path / "run", **settings)
+    (run.path / "model.safetensors").unlink()  # as if it had been stopped before its first checkpoint
+    for other in ({"quality": "high"}, {"code_sizes": (2, 3)}, {"recipe": "joint"}):
+        with pytest.raises(RunError, match=rf"other settings \({next(iter(other))}\)"):
+            train(place / "photos", out=run.path, resume=True, **{**settings, **other})
+    again = train(place / "photos", out=run.path, resume=True, **settings)
+    assert again.recipe == run.recipe and again.recipe.code_sizes == (2, 2, 16)
+    assert all(torch.equal(again.model.state_dict()[name], value) for name, value in run.model.state_dict().items())
+
+
 def test_a_network_that_is_gone_is_named_and_another_place_can_be_given(run, photos, place, tmp_path, cache):
     copied = tmp_path / "moved.pt2"
     shutil.copyfile(place / "net.pt2", copied)
