@@ -6,7 +6,7 @@ shape. The result is kept in a cache. A part is held out for testing.
 
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -17,8 +17,10 @@ from vlae.data.images import Images
 from vlae.data.pixels import array_frame, array_pictures, fit_picture, for_each, look_at_all, picture_frame
 from vlae.data.readers import check_unchanged, hash_bytes, identify
 from vlae.data.source import TEST, TRAIN, Array, DataError, EncodedPictures, ReadSettings, SourceData
-from vlae.nn.pretrained import FeatureNetwork, open_network
 from vlae.shapes import is_image
+
+if TYPE_CHECKING:  # torch is not needed to say that a source is missing
+    from vlae.nn.pretrained import FeatureNetwork
 
 __all__ = ["DataError", "Images", "load"]
 
@@ -42,7 +44,7 @@ def load(
     limit: int | None = None,
     seed: int = 0,
     progress: bool = False,
-    features: str | Path | FeatureNetwork | None = None,
+    features: "str | Path | FeatureNetwork | None" = None,
 ) -> Images:
     """Load images or vectors from a file, a folder, an array or a data set of the Hugging Face hub.
 
@@ -119,7 +121,9 @@ def load(
     if limit is not None and limit < len(rows):
         rows = np.sort(rng.permutation(rows)[:limit])
     if features is not None:
-        network = features if isinstance(features, FeatureNetwork) else open_network(features)
+        from vlae.nn.pretrained import open_network
+
+        network = open_network(features) if isinstance(features, str | Path) else features
         whole = add_features(whole, rows, source, settings, network, progress)
     return replace(_select(whole, rows, None if isinstance(source, Images) else whole.cache), split=split)
 
