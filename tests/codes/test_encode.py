@@ -144,11 +144,11 @@ def test_it_goes_on_after_a_stop_and_gives_the_same(run, folder, tmp_path, small
     whole = columns_of(encode(run, folder, tmp_path / "whole.parquet", sample=True))
     done = []
 
-    def stop_at_the_third(encoder, values, number=0, advance=None):
+    def stop_at_the_third(encoder, values, number=0, advance=None, **given):
         done.append(number)
         if len(done) == 3:
             raise KeyboardInterrupt
-        return columns(encoder, values, number, advance)
+        return columns(encoder, values, number, advance, **given)
 
     columns = encoding.Encoder.columns
     monkeypatch.setattr(encoding.Encoder, "columns", stop_at_the_third)

@@ -13,9 +13,9 @@ from vlae.models.distributions import NormalCode
 class Codes(vlae.VLAE):
     """A model of two numbers, whose posteriors are nearly the data themselves."""
 
-    def infer(self, x):
-        mean = x[:, :2]
-        return tuple(NormalCode(part, torch.full_like(part, 0.01)) for part in mean.split(1, dim=1))
+    def _climb(self, x, features):
+        posteriors = tuple(NormalCode(part, torch.full_like(part, 0.01)) for part in x[:, :2].split(1, dim=1))
+        return posteriors, [None, None]
 
 
 @pytest.fixture

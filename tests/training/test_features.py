@@ -84,7 +84,7 @@ def test_the_top_explains_the_features(run, photos, network):
     level = run.model.levels[-1]
     with torch.no_grad():
         target = level.components(torch.from_numpy(np.array(photos.features)).float())
-        explained = level.explainer(torch.from_numpy(run.encode(photos)[2]))
+        explained = level.explainer.predict(torch.from_numpy(run.encode(photos)[2]))
     assert 1 - (explained - target).square().sum() / target.square().sum() > 0.5
     first, last = (run.history["features_distortion"][i] for i in (0, -1))
     assert last <= first and np.isfinite(run.summary["features_distortion_nats"])
@@ -145,6 +145,18 @@ def test_a_run_without_features_cannot_be_resumed_with_some(place, network, tmp_
     monkeypatch.undo()
     with pytest.raises(RunError, match="begun without features"):
         train(place / "photos", out=tmp_path / "run", resume=True, features=network)
+
+
+def test_the_same_command_resumes_a_run_with_features(place, network, tmp_path):
+    settings = {**SETTINGS, "steps": 2, "quality": "draft", "features": network}
+    run = train(place / "photos", out=tmp_path / "run", **settings)
+    (run.path / "model.safetensors").unlink()  # as if it had been stopped before its first checkpoint
+    for other in ({"quality": "high"}, {"code_sizes": (2, 3)}, {"recipe": "joint"}):
+        with pytest.raises(RunError, match=rf"other settings \({next(iter(other))}\)"):
+            train(place / "photos", out=run.path, resume=True, **{**settings, **other})
+    again = train(place / "photos", out=run.path, resume=True, **settings)
+    assert again.recipe == run.recipe and again.recipe.code_sizes == (2, 2, 16)
+    assert all(torch.equal(again.model.state_dict()[name], value) for name, value in run.model.state_dict().items())
 
 
 def test_a_network_that_is_gone_is_named_and_another_place_can_be_given(run, photos, place, tmp_path, cache):
@@ -250,7 +262,8 @@ def test_features_that_come_with_images_are_not_taken_without_being_asked_for(ph
     assert json.loads((tmp_path / "run" / "recipe.json").read_text())["data"].keys() == {
         "source", "size", "crop", "channels", "layout", "key", "limit"
     }  # fmt: skip
-    assert lean((3, 8, 8), code_sizes=(2, 2), polarity="visible").levels == run.recipe.levels
+    asked = adjust(lean((3, 8, 8), code_sizes=(2, 2), polarity=run.recipe.levels[0].polarity), steps=2)
+    assert asked.levels == run.recipe.levels
 
 
 def test_the_command_line_trains_with_features(place, tmp_path, capsys):

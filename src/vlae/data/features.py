@@ -4,10 +4,9 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from rich.console import Console
 from rich.progress import track
 
@@ -17,7 +16,9 @@ from vlae.data.images import Images
 from vlae.data.pixels import Frame, array_pictures, fit_picture, for_each
 from vlae.data.readers import check_unchanged, hash_bytes, identify
 from vlae.data.source import Array, DataError, EncodedPictures, ReadSettings, SourceData
-from vlae.nn.pretrained import FeatureNetwork
+
+if TYPE_CHECKING:  # torch is not needed to say that a source is missing
+    from vlae.nn.pretrained import FeatureNetwork
 
 BATCH = 32
 """Pictures that go through the network together."""
@@ -28,7 +29,7 @@ def add_features(
     rows: Array,
     source: str | Path | Array | Images,
     settings: ReadSettings,
-    network: FeatureNetwork,
+    network: "FeatureNetwork",
     progress: bool,
 ) -> Images:
     """Add to images what a network says of their full-size pictures.
@@ -117,7 +118,7 @@ def _compute(
     rows: Array,
     pictures: Callable[[int], Any],
     crop: int | None,
-    network: FeatureNetwork,
+    network: "FeatureNetwork",
     progress: bool,
 ) -> Array:
     """Compute the features of some rows: float16 (n, F)."""
@@ -144,7 +145,9 @@ def _compute(
     return np.concatenate(batches)
 
 
-def _features(pictures: Array, network: FeatureNetwork) -> Array:
+def _features(pictures: Array, network: "FeatureNetwork") -> Array:
+    import torch
+
     try:
         features = network(torch.from_numpy(pictures).float().div_(255)).numpy()
     except ValueError as error:

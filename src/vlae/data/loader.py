@@ -18,7 +18,7 @@ from vlae.data.readers import check_unchanged, hash_bytes, identify
 from vlae.data.source import TEST, TRAIN, Array, DataError, EncodedPictures, ReadSettings, SourceData
 from vlae.shapes import is_image
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # torch is not needed to say that a source is missing
     from vlae.nn.pretrained import FeatureNetwork
 
 __all__ = ["DataError", "Images", "load"]
@@ -120,7 +120,6 @@ def load(
     if limit is not None and limit < len(rows):
         rows = np.sort(rng.permutation(rows)[:limit])
     if features is not None:
-        from vlae.data.features import add_features  # torch, which other sources do not need
         from vlae.nn.pretrained import open_network
 
         network = open_network(features) if isinstance(features, str | Path) else features

@@ -35,7 +35,7 @@ class FeaturesELBO(ELBO, kind="elbo of features"):
         """The weighted negative ELBO of a batch of pictures and their features.
 
         Args:
-            model: the model in training, in training mode; it has a level that explains features.
+            model: the model in training, in training mode; if no level explains features, their distortion is 0.
             batch: the data of this step, with features.
             step: the number of the step, from 0.
             progress: the share of the training that is done, in [0, 1].
@@ -44,7 +44,8 @@ class FeaturesELBO(ELBO, kind="elbo of features"):
         grown = self.fade(progress, model.code_sizes)
         forward = model(batch.x, torch.tensor(grown, device=batch.x.device), batch.features)
         total, terms = self.weighted(forward, batch.x, step=step, progress=progress, fade=grown)
-        features = forward.features_distortion.mean()
+        explained = forward.features_distortion
+        features = total.new_zeros(()) if explained is None else explained.mean()
         return Loss(total + features, torch.cat([terms[:1], features[None], terms[1:]]), forward)
 
     def terms(self, num_levels: int) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from vlae.recipes import RECIPES, Recipe, rival_codes
 from vlae.runs.layout import MODEL, RECIPE, RunError
 from vlae.runs.run import Run, load, read_recipe
 from vlae.shapes import Shape
+from vlae.training.settle import as_begun
 from vlae.training.train import Stopped, source_name
 from vlae.workflows import train
 
@@ -146,7 +147,7 @@ def _run(recipe: Recipe, source: str, path: Path, reading: Mapping[str, Any], pr
     if begun:
         kept, data = read_recipe(path)
         known = {name: value for name, value in data.items() if value is not None}
-        if kept != recipe or known != {"source": source.rstrip("/"), **reading}:
+        if as_begun(recipe, kept) != kept or known != {"source": source.rstrip("/"), **reading}:
             raise RunError(f"{path} holds a run with other settings or data; choose another --out, or ask for the same")
     if (path / MODEL).exists():
         return load(path)

@@ -165,8 +165,18 @@ class PlainNetworks(LadderLevel):
         Args:
             x: h_0, the standardised pictures, (n, C, H, W).
             features: not used.
+
+        Raises:
+            ValueError: if the level has `gradients`, and the data are vectors.
         """
-        return None if self.gradients is None else self.gradients(x)
+        if self.gradients is None:
+            return None
+        if x.ndim != 4:
+            raise ValueError(
+                "oriented gradients are of pictures; these data are vectors: build the level with gradients=0"
+            )
+        gradients: Tensor = self.gradients(x)
+        return gradients
 
     def explain(self, code: Float[Tensor, "n size"], target: Float[Tensor, "n target"]) -> Float[Tensor, " n"]:
         """The distortion of the oriented gradients given the code, in nats.
