@@ -120,6 +120,7 @@ def load(
     if limit is not None and limit < len(rows):
         rows = np.sort(rng.permutation(rows)[:limit])
     if features is not None:
+        from vlae.data.features import add_features  # torch, which other sources do not need
         from vlae.nn.pretrained import open_network
 
         network = open_network(features) if isinstance(features, str | Path) else features
