@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import vlae
+from vlae import recipes
 from vlae.atomic import WriteError
 from vlae.cli import main as cli
 from vlae.codes import onnx as export
@@ -58,6 +59,35 @@ def test_the_pair_gives_what_the_model_gives_for_any_batch(trained, result):
             np.testing.assert_allclose(a, b, atol=1e-4)
         (pictures,) = decoder.run(None, {"level1_code": outputs[0], "level3_code": outputs[2]})
         np.testing.assert_allclose(pictures, trained.decode(trained.encode(x)), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("shape", "settings"),
+    [
+        ((28, 20), {"code_sizes": (2, 3, 4)}),
+        ((28, 20, 3), {"code_sizes": (2, 3), "polarity": "hidden"}),
+        ((17, 25, 3), {"code_sizes": (2, 3), "quality": "high", "width": 4}),
+    ],
+    ids=["not square", "hidden polarity", "odd sides, high quality"],
+)
+def test_gradients_and_even_convolutions_are_exported(tmp_path, rng, shape, settings):
+    """Cells that do not divide the sides, too: 28 × 20 pixels have five cells a side."""
+    pictures = rng.integers(0, 256, (60, *shape), dtype=np.uint8)
+    channels = shape[2] if len(shape) == 3 else 1
+    recipe = recipes.adjust(recipes.lean((channels, *shape[:2]), **settings), steps=4, batch_size=8)
+    assert recipe.levels[-1].gradients > 1 and recipe.blocks.even
+    run = train(pictures, out=tmp_path / "run", recipe=recipe, progress=False)
+    assert max(export.export(run)["differences"].values()) < 1e-4
+    x = rng.integers(0, 256, (7, channels, *shape[:2]), dtype=np.uint8)
+    x[:3] //= 4  # of little contrast
+    encoder, decoder = session(run, "encoder.onnx"), session(run, "decoder.onnx")
+    means = encoder.run(None, {"images": (x / 255).astype(np.float32)})[0::2]
+    codes = run.encode(x)
+    for mean, code in zip(means, codes, strict=True):
+        np.testing.assert_allclose(mean, code, atol=1e-4)
+    names = [each.name for each in decoder.get_inputs()]
+    (drawn,) = decoder.run(None, dict(zip(names, codes, strict=True)))
+    np.testing.assert_allclose(drawn, run.decode(codes), atol=1e-4)
 
 
 def test_the_sampler_draws_from_the_prior_of_the_run(tmp_path, rng):
