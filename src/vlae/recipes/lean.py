@@ -38,6 +38,9 @@ FLAT_CHANNEL = 1e-3
 GRADIENTS = 8
 """Most cells on a side of the grid whose oriented gradients the top level explains; a cell has 4 pixels or more."""
 
+LEAST_EXPLAINING = 4
+"""Dimensions of the smallest code that has room to explain oriented gradients."""
+
 
 @renamed(codes="code_sizes")
 def lean(
@@ -137,7 +140,6 @@ def _image_levels(
     shape: Shape, code_sizes: Sequence[int], stacks: Sequence[Stack], polarity: Polarity
 ) -> list[LevelSettings]:
     levels: list[LevelSettings] = []
-    cells = min(GRADIENTS, min(shape[1:]) // 4)
     for number, (size, stack) in enumerate(zip(code_sizes, stacks, strict=True), start=1):
         restricted = number <= 3 and not stack.top
         if restricted and number == 1:
@@ -153,10 +155,17 @@ def _image_levels(
                 reads="grid" if restricted else "map",
                 acts="modulate" if restricted else "concatenate",
                 grid=min(2 ** (number - 1), stack.side) if restricted else 1,
-                gradients=cells if stack.top and size else 0,
+                gradients=_cells(shape, size) if stack.top else 0,
             )
         )
     return levels
+
+
+def _cells(shape: Shape, code_size: int) -> int:
+    """The side of the grid whose oriented gradients a code explains: half its dimensions, as a power of two."""
+    if code_size < LEAST_EXPLAINING:
+        return 0
+    return min(GRADIENTS, min(shape[1:]) // 4, 2 ** int(log2(code_size)) // 2)
 
 
 BUDGETS = ((31, 10_000, 64), (63, 6_500, 64), (95, 2_500, 64), (159, 1_200, 32), (MAX_SIDE, 600, 16))
