@@ -286,3 +286,9 @@ def test_colour_is_in_level_1_alone_from_the_start(seed):
 @pytest.mark.slow
 def test_in_the_ladder_of_the_paper_it_is_above_as_well():
     assert max(told_of_colour(joint, 0)[1:]) > 0.4
+
+
+@pytest.mark.parametrize(("size", "cells"), [(2, 0), (3, 0), (4, 2), (8, 4), (10, 4), (16, 8), (64, 8)])
+def test_edges_are_asked_of_a_top_that_has_room_for_them(size, cells):
+    assert lean((3, 32, 32), code_sizes=(2, 2, size)).levels[-1].gradients == cells
+    assert lean((1, 12, 40), code_sizes=(2, 2, size)).levels[-1].gradients == min(cells, 3)
