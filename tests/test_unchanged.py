@@ -11,6 +11,11 @@ from model_cases import CASES, data, made
 
 import vlae
 from vlae import recipes
+from vlae.evaluation.rates import summarise
+from vlae.models.levels import MomentsLevel
+from vlae.models.levels.explain import Explainer
+from vlae.nn.layers import Blocks, EvenConvTranspose2d
+from vlae.nn.moments import AffineInvariantConv
 from vlae.objectives import ELBO, Batch
 from vlae.runs import layout
 from vlae.training.train import fit
@@ -109,3 +114,20 @@ def test_a_format_of_a_newer_vlae_is_named(golden):
     record = vlae.load(golden / "runs/lean").recipe.as_dict() | {"format": 99}
     with pytest.raises(ValueError, match="of format 99; this vlae reads 1 to 2: install a newer one"):
         recipes.Recipe.from_dict(record)
+
+
+def test_a_recipe_without_the_newer_settings_is_what_it_was(golden):
+    run = vlae.load(golden / "runs/lean")
+    newer = {"polarity", "flat", "gradients", "even", "residual"}
+    record = run.recipe.as_dict()
+    for part in (*record["recipe"]["levels"], record["recipe"]["blocks"]):
+        assert newer & part.keys()
+        for setting in newer & part.keys():
+            del part[setting]
+    assert recipes.Recipe.from_dict(record) == run.recipe
+    one, *above = run.recipe.levels
+    assert isinstance(one, MomentsLevel) and (one.polarity, one.flat) == ("hidden", 0.01)
+    assert all(level.gradients == 0 for level in above) and run.recipe.blocks == Blocks(even=False, residual=0)
+    assert isinstance(run.model.levels[0].g[0], AffineInvariantConv)
+    assert not any(isinstance(part, EvenConvTranspose2d | Explainer) for part in run.model.modules())
+    assert "features_distortion_nats" not in summarise(run.model, run.examples)

@@ -80,6 +80,7 @@ def test_gradients_and_even_convolutions_are_exported(tmp_path, rng, shape, sett
     assert max(export.export(run)["differences"].values()) < 1e-4
     x = rng.integers(0, 256, (7, channels, *shape[:2]), dtype=np.uint8)
     x[:3] //= 4  # of little contrast
+    x[3], x[4, :, :9] = 99, 0  # of none, or in a part
     encoder, decoder = session(run, "encoder.onnx"), session(run, "decoder.onnx")
     means = encoder.run(None, {"images": (x / 255).astype(np.float32)})[0::2]
     codes = run.encode(x)
@@ -199,6 +200,24 @@ def test_what_differs_is_not_written(trained, tmp_path, monkeypatch):
     with pytest.raises(RunError, match=r"in ONNX differs from the model by .*; it is not written"):
         export.export(trained, tmp_path)
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("encoder.onnx", "earlier")]
+
+
+def test_what_is_not_a_number_is_not_written(trained, tmp_path, monkeypatch):
+    class Broken:
+        def __init__(self, model, **settings):
+            self.real = real(model, **settings)
+            self.get_inputs, self.get_outputs = self.real.get_inputs, self.real.get_outputs
+
+        def run(self, names, inputs):
+            outputs = self.real.run(names, inputs)
+            outputs[-1][0] = np.nan
+            return outputs
+
+    real = export._session
+    monkeypatch.setattr(export, "_session", Broken)
+    with pytest.raises(RunError, match="in ONNX differs from the model by nan; it is not written"):
+        export.export(trained, tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_cannot_be_exported_is_refused(trained, tmp_path, monkeypatch):

@@ -106,7 +106,7 @@ def oriented_gradients(x: Float[Tensor, "n channels height width"], grid: int) -
     padded = functional.pad(x, (1, 1, 1, 1), "replicate")
     across = (padded[:, :, 1:-1, 2:] - padded[:, :, 1:-1, :-2]) / 2
     down = (padded[:, :, 2:, 1:-1] - padded[:, :, :-2, 1:-1]) / 2
-    length = (across.square() + down.square() + 1e-8).sqrt()
+    length = (across.square() + down.square()).clamp_min(1e-8).sqrt()  # ONNX would leave out + 1e-8
     upright, slanted = (across.square() - down.square()) / length, 2 * across * down / length
     cells = functional.adaptive_avg_pool2d(torch.stack([part.sum(1) for part in (length, upright, slanted)], 1), grid)
     strength = cells[:, :1] + FAINT
