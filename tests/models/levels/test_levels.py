@@ -13,7 +13,7 @@ def test_the_lower_levels_of_lean_act_on_the_whole_picture_at_once():
     assert [level.v.grid for level in (two, three)] == [level.features.grid for level in (two, three)] == [2, 4]
     assert not hasattr(top.features, "grid")
     assert [level.gradients for level in (two, three)] == [None, None]
-    assert isinstance(top.gradients, OrientedGradients) and top.gradients.grid == 8
+    assert isinstance(top.gradients, OrientedGradients) and top.gradients.grid == 4
 
 
 def test_what_hides_polarity_is_the_first_layer_of_level_1():
