@@ -64,9 +64,9 @@ def test_the_pair_gives_what_the_model_gives_for_any_batch(trained, result):
 @pytest.mark.parametrize(
     ("shape", "settings"),
     [
-        ((28, 20), {"code_sizes": (2, 3, 4)}),
-        ((28, 20, 3), {"code_sizes": (2, 3), "polarity": "hidden"}),
-        ((17, 25, 3), {"code_sizes": (2, 3), "quality": "high", "width": 4}),
+        ((28, 20), {"code_sizes": (2, 3, 16)}),
+        ((28, 20, 3), {"code_sizes": (2, 10), "polarity": "hidden"}),
+        ((17, 25, 3), {"code_sizes": (2, 16), "quality": "high", "width": 4}),
     ],
     ids=["not square", "hidden polarity", "odd sides, high quality"],
 )
