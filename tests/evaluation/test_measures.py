@@ -59,7 +59,7 @@ def test_has_what_is_promised(evaluation, trained):
         "features_distortion_nats", "levels", "judged_on", "scored_by", "pixel_probes", "complexity", "information",
         "disentanglement", "pictures", "not_defined", "protocol",
         *(name + what for name in ("told", "level_order", "level_separation")
-                                     for what in ("", "_interval", "_untrained", "_components")),
+          for what in ("", "_interval", "_untrained", "_components")),
     }  # fmt: skip
     assert set(evaluation["reconstruction"]) == {"mse", "mae", "psnr"}
     for level, size in zip(evaluation["levels"], trained.recipe.code_sizes, strict=True):
