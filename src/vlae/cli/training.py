@@ -68,8 +68,8 @@ def train(
         out: Folder of the run; by default runs/ and the source's name.
         recipe: lean (the default), joint, vae, hvae, lvae, mnist, svhn, celeba or lsun.
         code_sizes: Code size of each level, level 1 first, separated by commas: 2,2,2. By default, the recipe's own.
-        quality: How much work lean takes: draft trains about two minutes on two processor cores, standard (the default)
-            about ten; high is for a GPU, with wider and deeper networks.
+        quality: How much work lean takes: draft has a fifth of the steps of standard (the default); high is for a GPU,
+            with wider and deeper networks and more steps.
         deep_heads: For mnist, svhn, celeba and lsun: heads that re-encode the level below, like the authors' code.
         reading: How to read the source.
         limit: Train on at most this many images, chosen at random; by default all.

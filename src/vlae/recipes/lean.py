@@ -68,9 +68,8 @@ def lean(
         code_sizes: dimensions of each level's code, level 1 first; None: chosen from the shape.
         width: channels of level 1, doubled at each level up to eight times as many. For vectors, each layer has
             8 · width units. None: by the quality.
-        quality: "draft", "standard" or "high": width and depth of the networks, and the number of steps. On two
-            processor cores, images of 64 pixels train about two minutes, ten minutes, and many hours: "high" is for a
-            GPU.
+        quality: "draft", "standard" or "high": width and depth of the networks, and the number of steps. "draft" has a
+            fifth of the steps of "standard"; "high" is for a GPU.
         polarity: whether the levels above level 1 can tell a picture from its negative: "visible"; "hidden", where
             light on dark and dark on light are the same to them; "auto": as the data ask.
 
@@ -193,7 +192,7 @@ def same_training(
         training = Training(steps=5_000)
         mean = stddev = None
     else:
-        # Larger images take longer per step and more memory: this way all sizes take about ten minutes on two cores.
+        # Larger images take longer per step and more memory: steps and batches are made for some ten minutes on two cores.
         side = max(shape[1:])
         steps, batch_size = next(budget for largest, *budget in BUDGETS if side <= largest)
         training = Training(steps=steps, batch_size=batch_size, augment="auto")

@@ -38,7 +38,7 @@ def draw_figure(kind: str, inputs: Mapping[str, Callable[[], Any]], options: Map
     Args:
         kind: the name of the figure, one of `vlae.figures.kinds.KINDS`.
         inputs: for each name in `INPUTS` a function that reads it; only what the figure takes is read.
-        options: keyword arguments of the drawing function, such as `num` and `seed`; see `check_kind`.
+        options: keyword arguments of the drawing function, such as `num` and `seed`.
         name: the name of the run, for error messages.
 
     Returns:
