@@ -45,5 +45,5 @@ def polarity_of(values: UInt8[np.ndarray, "n channels height width"], *, seed: i
     told = predict(edges.double().numpy(), {"light": read_factor("light", light)}, seed=seed)["light"][:, 0]
     known = np.isfinite(told)
     area = roc_auc_score(light[known], told[known])
-    error = np.sqrt(1 / (12 * min(few, len(light) - few)) + 1 / (12 * len(light)))
+    error = np.sqrt(1 / (12 * few) + 1 / (12 * len(light)))
     return "hidden" if area + ERRORS * error < TOLD else "visible"

@@ -192,7 +192,7 @@ def same_training(
         training = Training(steps=5_000)
         mean = stddev = None
     else:
-        # Larger images take longer per step and more memory: steps and batches are made for some ten minutes on two cores.
+        # Larger images take longer per step and more memory, so they get fewer steps and smaller batches.
         side = max(shape[1:])
         steps, batch_size = next(budget for largest, *budget in BUDGETS if side <= largest)
         training = Training(steps=steps, batch_size=batch_size, augment="auto")
