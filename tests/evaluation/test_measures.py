@@ -57,7 +57,7 @@ def test_has_what_is_promised(evaluation, trained):
     assert set(evaluation) == {
         "num_images", "reconstruction", "distortion_nats", "elbo_nats", "bits_per_dimension", "log_likelihood_nats",
         "features_distortion_nats", "levels", "judged_on", "scored_by", "pixel_probes", "complexity", "information",
-        "disentanglement", "pictures", "not_defined", "protocol",
+        "disentanglement", "pictures", "not_defined", "protocol", "label_probe_accuracy", "label_linear_probe_accuracy",
         *(name + what for name in ("told", "level_order", "level_separation")
           for what in ("", "_interval", "_untrained", "_components")),
     }  # fmt: skip
@@ -118,6 +118,7 @@ def test_finds_in_each_level_what_was_put_there(tmp_path, rng, upside_down):
     evaluation = measures.evaluate(run.model, images, codes=codes)
     simple, difficult = evaluation["levels"][::-1] if upside_down else evaluation["levels"]
     assert simple["statistics"]["brightness"] > 0.95 and simple["label_probe_accuracy"] < 0.4
+    assert evaluation["label_probe_accuracy"] > 0.95  # of both levels together
     assert difficult["label_probe_accuracy"] > 0.95 and difficult["statistics"]["brightness"] < 0.1
     assert evaluation["complexity"]["brightness"] < 0.05 < 0.25 < evaluation["complexity"]["label"]
     assert evaluation["told"] > 0.5 and evaluation["level_separation"] > 0.4
@@ -192,7 +193,8 @@ def test_one_label_class_and_constant_factors(tmp_path, rng):
     evaluation = evaluate(run, images)
     assert evaluation["not_defined"]["same"] == "it is the same in all the data"
     assert evaluation["not_defined"]["level 1: label_probe_accuracy"] == "all the data have the same label"
-    assert "label_probe_accuracy" not in evaluation["levels"][0]
+    assert evaluation["not_defined"]["all levels: label_probe_accuracy"] == "all the data have the same label"
+    assert "label_probe_accuracy" not in evaluation["levels"][0] and "label_probe_accuracy" not in evaluation
     json.dumps(evaluation, allow_nan=False)
 
 

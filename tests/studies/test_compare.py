@@ -56,6 +56,11 @@ def test_numbers_are_those_of_the_evaluation(compared, source):
     measures = {name: values["lean"][1] for name, values in compared.measures().items()}
     assert measures["squared error"] == evaluation["reconstruction"]["mse"]
     assert measures["KL (nats), level 2"] == evaluation["levels"][1]["kl_nats"]
+    assert measures["class probe, all levels"] == evaluation.get("label_probe_accuracy")
+    assert measures["images/s in training"] == np.median(run.history["images_per_second"]) > 0
+    for kind in ("samples", "reconstructions", "real"):
+        for period, value in evaluation["pictures"]["mesh"][kind].items():
+            assert measures[f"mesh of {period} pixels, {kind}"] == value
     assert measures["level order"] == evaluation["level_order"]
     for what in ("untrained", "principal components"):
         key = {"untrained": "untrained", "principal components": "components"}[what]

@@ -196,20 +196,23 @@ def factor_table(evaluation: Mapping[str, Any]) -> np.ndarray:
 
 
 def _name_classes(result: dict[str, Any], images: Images, codes: Codes, seed: int) -> None:
-    """Adds how often the literature's probes name the label from each level."""
+    """Adds how often the literature's probes name the label from each level, and from all together."""
     if images.labels is None:
         return
     labels = np.asarray(images.labels)
     known = np.flatnonzero(labels >= 0)
-    for level, code in zip(result["levels"], codes, strict=True):
-        if not level["code_size"]:
-            continue
+    of_levels = [
+        (f"level {level['level']}", level, code)
+        for level, code in zip(result["levels"], codes, strict=True)
+        if level["code_size"]
+    ]
+    for what, report, code in [*of_levels, ("all levels", result, np.concatenate(codes, axis=1))]:
         for name, hidden in (("label_probe_accuracy", probes.LITERATURE), ("label_linear_probe_accuracy", ())):
             value = value_or_reason(partial(probes.accuracy, code[known], labels[known], hidden=hidden, seed=seed))
             if isinstance(value, str):
-                result["not_defined"][f"level {level['level']}: {name}"] = value
+                result["not_defined"][f"{what}: {name}"] = value
             else:
-                level[name] = value
+                report[name] = value
 
 
 # How good the pictures are -------------------------------------------------------------------------------------------

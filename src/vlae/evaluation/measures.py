@@ -57,6 +57,7 @@ def evaluate(
       with random weights; `…_components` that of the principal components of the pixels, divided into codes of the same
       sizes.
     - pictures: how good the pictures are (`vlae.evaluation.pictures.picture_quality`).
+    - label_probe_accuracy and label_linear_probe_accuracy: of the codes of all levels together.
     - information: the normalised mutual information, levels × factors.
     - disentanglement: of the codes of all levels together.
     - udr: if there are other runs.

@@ -16,6 +16,7 @@ from vlae.data import Images
 from vlae.data import load as load_data
 from vlae.errors import NotDefinedError
 from vlae.evaluation import judging, metrics
+from vlae.evaluation.mesh import PERIODS
 from vlae.evaluation.pictures import KINDS
 from vlae.evaluation.protocol import protocol
 from vlae.figures import canvas
@@ -71,7 +72,12 @@ class Comparison:
         """For each measure and system, the value of each run; None where it is not defined."""
         each = {
             system: [
-                {"parameters": _count_parameters(run), **_measures(evaluation), "UDR": udr}
+                {
+                    "parameters": _count_parameters(run),
+                    "images/s in training": _speed(run),
+                    **_measures(evaluation),
+                    "UDR": udr,
+                }
                 for run, evaluation, udr in zip(runs, self.evaluations[system], self.udr[system], strict=True)
             ]
             for system, runs in self.systems.items()
@@ -301,7 +307,7 @@ def _udr_of_each(tables: Sequence[np.ndarray]) -> list[float | None]:
 
 def _measures(evaluation: Mapping[str, Any]) -> dict[str, float | None]:
     """The rows of the table, for one run."""
-    levels = evaluation["levels"]
+    levels, pictures = evaluation["levels"], evaluation["pictures"] or {}
 
     def each(name: str, key: str) -> dict[str, float | None]:
         return {f"{name}, level {level['level']}": level.get(key) if level["code_size"] else None for level in levels}
@@ -317,14 +323,22 @@ def _measures(evaluation: Mapping[str, Any]) -> dict[str, float | None]:
         **each("KL (nats)", "kl_nats"),
         **each("active units", "active_units"),
         **each("class probe", "label_probe_accuracy"),
+        "class probe, all levels": evaluation.get("label_probe_accuracy"),
         **{
             f"{name.replace('_', ' ')}{words}": evaluation[f"{name}{key}"]
             for name in judging.SCORES
             for key, words in (("", ""), ("_untrained", ", untrained"), ("_components", ", principal components"))
         },
         **{
-            f"{words}, {KIND_WORDS.get(kind, kind)}": (evaluation["pictures"] or {key: {}})[key].get(kind)
+            f"{words}, {KIND_WORDS.get(kind, kind)}": pictures.get(key, {}).get(kind)
             for key, words in (("frechet", "Fréchet distance"), ("two_sample", "told from real"))
+            for kind in KINDS
+        },
+        **{
+            f"mesh of {period} pixels, {KIND_WORDS.get(kind, kind)}": (
+                (pictures.get("mesh") or {}).get(kind) or {}
+            ).get(str(period))
+            for period in PERIODS
             for kind in KINDS
         },
         **each("read back", "read_back"),
@@ -338,6 +352,15 @@ def _measures(evaluation: Mapping[str, Any]) -> dict[str, float | None]:
         "InfoMEC compactness": disentanglement("infomec", "compactness"),
         "SAP": disentanglement("sap"),
     }
+
+
+def _speed(run: Run) -> float | None:
+    """Images a second, the median along the training; None of a run without training curves."""
+    try:
+        speeds = run.history["images_per_second"]
+    except (OSError, KeyError):
+        return None
+    return float(np.median(speeds))
 
 
 def _count_parameters(run: Run) -> int:
