@@ -19,7 +19,7 @@ NAMES = {
     "sprites": "sprites",
     "frey_faces": "Frey faces",
     "cifar10_part": "CIFAR-10",
-    "photos": "600 photographs, 64 px",
+    "photos": "600 photographs",
     "photos128": "600 photographs, 128 px",
 }
 SYSTEMS = ("vae", "hvae", "lvae", "joint", "before", "lean")

@@ -44,7 +44,7 @@ def test_where_no_level_explains_features_the_loss_is_the_elbo():
 
 def test_the_default_recipe_charges_for_the_gradients_of_the_picture():
     torch.manual_seed(0)
-    recipe = lean((1, 8, 8), width=4)
+    recipe = lean((1, 8, 8), code_sizes=(4, 10), width=4)
     loss = recipe.objective.loss(build(recipe), Batch(x=torch.rand(16, 1, 8, 8)), step=0, progress=1.0)
     distorted, gradients, *rates_of_levels = loss.terms.tolist()
     assert loss.total.item() == pytest.approx(distorted + gradients + sum(rates_of_levels), rel=1e-5)

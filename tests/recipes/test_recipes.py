@@ -189,7 +189,8 @@ def test_lean_is_simple_at_the_bottom_and_free_at_the_top():
     assert recipe.objective == FeaturesELBO()  # all at once, with weight 1: nothing to tune
     assert [level.gradients for level in recipe.levels[1:]] == [0, 0, 8]
     assert recipe.levels[0].polarity == "auto"
-    assert lean((3, 64, 64), code_sizes=(0, 2, 4)).objective == FeaturesELBO(growth="ladder")
+    assert lean((3, 64, 64), code_sizes=(0, 2, 16)).objective == FeaturesELBO(growth="ladder")
+    assert lean((3, 64, 64), code_sizes=(2, 2, 4)).objective == ELBO()  # there is nothing to explain
     assert lean((7,)).objective == ELBO(growth="ladder")
 
 
@@ -288,7 +289,7 @@ def test_in_the_ladder_of_the_paper_it_is_above_as_well():
     assert max(told_of_colour(joint, 0)[1:]) > 0.4
 
 
-@pytest.mark.parametrize(("size", "cells"), [(2, 0), (3, 0), (4, 2), (8, 4), (10, 4), (16, 8), (64, 8)])
+@pytest.mark.parametrize(("size", "cells"), [(2, 0), (8, 0), (9, 0), (10, 4), (15, 4), (16, 8), (64, 8)])
 def test_edges_are_asked_of_a_top_that_has_room_for_them(size, cells):
     assert lean((3, 32, 32), code_sizes=(2, 2, size)).levels[-1].gradients == cells
     assert lean((1, 12, 40), code_sizes=(2, 2, size)).levels[-1].gradients == min(cells, 3)

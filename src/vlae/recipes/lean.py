@@ -38,7 +38,7 @@ FLAT_CHANNEL = 1e-3
 GRADIENTS = 8
 """Most cells on a side of the grid whose oriented gradients the top level explains; a cell has 4 pixels or more."""
 
-LEAST_EXPLAINING = 4
+LEAST_EXPLAINING = 10
 """Dimensions of the smallest code that has room to explain oriented gradients."""
 
 
@@ -87,8 +87,10 @@ def lean(
         ]
         recipe = same_training("lean", shape, levels, objective=ELBO(growth="ladder"))
     else:
-        objective = FeaturesELBO() if code_sizes[0] else FeaturesELBO(growth="ladder")
-        recipe = same_training("lean", shape, _image_levels(shape, code_sizes, stacks, polarity), objective=objective)
+        levels = _image_levels(shape, code_sizes, stacks, polarity)
+        explains = any(isinstance(level, Level) and level.gradients for level in levels)
+        objective = (FeaturesELBO if explains else ELBO)(growth="joint" if code_sizes[0] else "ladder")
+        recipe = same_training("lean", shape, levels, objective=objective)
         recipe = replace(recipe, blocks=Blocks(even=True, residual=effort.residual))
     steps = round(effort.steps * recipe.training.steps)
     return replace(recipe, training=replace(recipe.training, steps=steps))
@@ -167,7 +169,7 @@ def _cells(shape: Shape, code_size: int) -> int:
     return min(GRADIENTS, min(shape[1:]) // 4, 2 ** int(log2(code_size)) // 2)
 
 
-BUDGETS = ((31, 10_000, 64), (63, 6_500, 64), (95, 2_500, 64), (159, 1_200, 32), (MAX_SIDE, 600, 16))
+BUDGETS = ((31, 10_000, 64), (63, 6_500, 64), (95, 2_500, 64), (159, 1_600, 32), (MAX_SIDE, 800, 16))
 """Steps and batch size for images whose longer side has at most so many pixels."""
 
 

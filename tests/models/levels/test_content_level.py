@@ -14,7 +14,7 @@ from vlae.recipes import build, lean, with_content
 @pytest.fixture
 def model():
     torch.manual_seed(0)
-    made = build(with_content(lean((3, 16, 16), code_sizes=(2, 2, 4), width=4), num_features=6, num_data=100))
+    made = build(with_content(lean((3, 16, 16), code_sizes=(2, 2, 10), width=4), num_features=6, num_data=100))
     for part in made.modules():
         if isinstance(part, PrincipalComponents):
             part.fit(np.random.default_rng(0).normal(size=(50, 6)))

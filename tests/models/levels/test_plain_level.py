@@ -41,7 +41,7 @@ def test_the_former_way_to_ask_for_moments_gives_the_level_of_moments():
 @pytest.fixture
 def model():
     torch.manual_seed(0)
-    return build(lean((3, 16, 20), code_sizes=(2, 3, 8), width=4)).eval()
+    return build(lean((3, 16, 20), code_sizes=(2, 3, 10), width=4)).eval()
 
 
 def test_the_code_of_the_level_alone_explains_the_gradients(model):
@@ -89,7 +89,7 @@ def test_the_gradients_are_those_of_the_picture_whatever_lies_below(model):
 def test_explaining_them_is_learnt():
     """The code of the top comes to tell how slanted stripes are, with the picture left out of the loss."""
     torch.manual_seed(0)
-    model = build(lean((1, 16, 16), code_sizes=(2, 8), width=4)).train()
+    model = build(lean((1, 16, 16), code_sizes=(2, 10), width=4)).train()
     angle = torch.rand(256, 1, 1) * torch.pi
     rows, columns = torch.meshgrid(torch.arange(16), torch.arange(16), indexing="ij")
     x = 0.5 + 0.4 * torch.sin(torch.cos(angle) * columns + torch.sin(angle) * rows)[:, None]
