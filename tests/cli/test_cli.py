@@ -219,14 +219,14 @@ def test_trains_on_anything(tmp_path, capsys, name, write, shape):
 
 def test_every_setting_reaches_the_recipe(tmp_path):
     write_npy(tmp_path / "a.npy")
-    words = "--minutes 5 --learning-rate 0.001 --precision fp32 --beta 0.5 --growth joint --seed 3 --limit 20"
+    words = "--minutes 5 --learning-rate 0.001 --precision fp32 --beta 0.5 --growth joint --denoise --seed 3 --limit 20"
     words += " --family laplace --scale 0.125 --size 9 --channels 3 --devices 1 --accelerator cpu"
     assert cli_exit("train", tmp_path / "a.npy", "--out", tmp_path / "run", *QUICK, *words.split()) == 0
     run = vlae.load(tmp_path / "run")
     training, objective, likelihood = run.recipe.training, run.recipe.objective, run.recipe.likelihood
     assert (training.steps, training.minutes, training.batch_size, training.seed) == (4, 5, 8, 3)
     assert (training.learning_rate, training.precision) == (0.001, "fp32")
-    assert (objective.beta, objective.growth) == (0.5, "joint")
+    assert (objective.beta, objective.growth, objective.denoise) == (0.5, "joint", True)
     assert (likelihood.kind, likelihood.scale) == ("laplace", 0.125)
     assert run.recipe.shape == (3, 9, 9)
     assert run.data["limit"] == 20

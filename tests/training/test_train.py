@@ -322,6 +322,21 @@ def test_a_level_that_says_little_is_told_of_once_while_training(tmp_path, monke
     assert "Level" not in capsys.readouterr().err
 
 
+def test_the_noise_of_denoising_is_the_same_after_a_resume(tmp_path, monkeypatch):
+    whole = quick(tmp_path / "whole", denoise=True)
+    assert whole.recipe.objective.denoise
+    monkeypatch.setattr(loop, "CHECKPOINT_EVERY", 0)
+    monkeypatch.setattr(loop, "LOG_EVERY", 5)
+    with monkeypatch.context() as patch:
+        at_step(patch, 8, raising(signal.SIGINT))
+        with pytest.raises(Stopped):
+            quick(tmp_path / "run", denoise=True)
+    resumed = quick(tmp_path / "run", resume=True)
+    assert_same(resumed, whole)
+    clean = weights(quick(tmp_path / "clean"))
+    assert not all(torch.equal(one, clean[name]) for name, one in weights(whole).items())
+
+
 # What is not finite
 
 

@@ -52,6 +52,7 @@ def train(
     capacity: str | None = None,
     mmd: str | None = None,
     growth: Literal["ladder", "top-down", "bottom-up", "joint"] | None = None,
+    denoise: Annotated[bool, Parameter(negative=())] = False,
     family: str | None = None,
     scale: str | None = None,
     seed: int | None = None,
@@ -93,6 +94,7 @@ def train(
         mmd: Weight of the discrepancy between codes and prior: one number, or one per level, separated by commas. By
             default, the recipe's own.
         growth: Order in which the levels fade in; by default the recipe's own.
+        denoise: Train as a denoising autoencoder: the encoder sees noisy pictures, the decoder draws clean ones.
         family: Likelihood of the data given the codes: gaussian, laplace or bernoulli; by default the recipe's own.
         scale: Scale of the likelihood: a number, "optimal" or "learned". By default, the recipe's own.
         seed: Seed of the weights, the order of the data and the codes; by default 0.
@@ -118,6 +120,7 @@ def train(
         "capacity": one_or_each("capacity", capacity),
         "mmd": one_or_each("mmd", mmd),
         "growth": growth,
+        "denoise": denoise or None,
         "family": family,
         "scale": number_or_word(scale),
         "seed": seed,

@@ -73,6 +73,7 @@ class LatentModel(nn.Module, ABC):
         x: Float[Tensor, "n *shape"],
         fade: Float[Tensor, " levels"] | None = None,
         features: Float[Tensor, "n features"] | None = None,
+        seen: Float[Tensor, "n *shape"] | None = None,
     ) -> ForwardPass:
         """Infers the posteriors of x, samples a code from each, and generates the likelihood.
 
@@ -81,6 +82,7 @@ class LatentModel(nn.Module, ABC):
             fade: how far each level has grown, in [0, 1], level 1 first; None: all levels are fully grown.
             features: of the full-size pictures, (n, F); only given to a model with `num_features`. None: such a model
                 computes them from x.
+            seen: what the encoder sees in place of x, for denoising, (n, C, H, W) or (n, D); None: x.
         """
 
     @abstractmethod

@@ -149,6 +149,7 @@ class HierarchicalVAE(_Hierarchy):
         x: Float[Tensor, "n *shape"],
         fade: Float[Tensor, " levels"] | None = None,
         features: Float[Tensor, "n features"] | None = None,
+        seen: Float[Tensor, "n *shape"] | None = None,
     ) -> ForwardPass:
         """Samples the code of every level, from level 1 upwards; its prior is given by the code above it.
 
@@ -157,8 +158,9 @@ class HierarchicalVAE(_Hierarchy):
             fade: how far each level has grown, in [0, 1], level 1 first; the codes passed down are multiplied by it.
                 None: 1.
             features: not used.
+            seen: what the encoder sees in place of x, for denoising, (n, C, H, W) or (n, D); None: x.
         """
-        posteriors, codes = self._climb(x, draw=True)
+        posteriors, codes = self._climb(x if seen is None else seen, draw=True)
         faded = codes if fade is None else tuple(grown * code for grown, code in zip(fade, codes, strict=True))
         return ForwardPass(
             posteriors=posteriors,
@@ -231,6 +233,7 @@ class LadderVAE(_Hierarchy):
         x: Float[Tensor, "n *shape"],
         fade: Float[Tensor, " levels"] | None = None,
         features: Float[Tensor, "n features"] | None = None,
+        seen: Float[Tensor, "n *shape"] | None = None,
     ) -> ForwardPass:
         """Estimates every code on the way up, then samples each on the way down.
 
@@ -239,8 +242,9 @@ class LadderVAE(_Hierarchy):
             fade: how far each level has grown, in [0, 1], level 1 first; the codes passed down are multiplied by it.
                 None: 1.
             features: not used.
+            seen: what the encoder sees in place of x, for denoising, (n, C, H, W) or (n, D); None: x.
         """
-        posteriors, priors, codes, bottom = self._descend(x, fade, draw=True)
+        posteriors, priors, codes, bottom = self._descend(x if seen is None else seen, fade, draw=True)
         return ForwardPass(posteriors=posteriors, priors=priors, codes=codes, likelihood=self._likelihood(bottom, x))
 
     def _descend(

@@ -95,12 +95,14 @@ class VLAE(LatentModel):
         """
         return self._climb(x, features)[0]
 
-    def _climb(self, x: Tensor, features: Tensor | None) -> tuple[tuple[CodeDistribution, ...], list[Tensor | None]]:
-        """The posterior of every level, and what each must explain."""
+    def _climb(
+        self, x: Tensor, features: Tensor | None, seen: Tensor | None = None
+    ) -> tuple[tuple[CodeDistribution, ...], list[Tensor | None]]:
+        """The posterior of every level given what is seen, and what of x each must explain."""
         if self.num_features and features is None:
             features = self.features_of(x)
         bottom = (x - self.mean) / self.stddev
-        h: Tensor | None = bottom
+        h: Tensor | None = bottom if seen is None else (seen - self.mean) / self.stddev
         posteriors, targets = [], []
         for level in self.levels:
             assert h is not None  # only the top level may lack g_l
@@ -139,6 +141,7 @@ class VLAE(LatentModel):
         x: Float[Tensor, "n *shape"],
         fade: Float[Tensor, " levels"] | None = None,
         features: Float[Tensor, "n features"] | None = None,
+        seen: Float[Tensor, "n *shape"] | None = None,
     ) -> ForwardPass:
         """Infers the posterior of every level, samples its code, and generates the likelihood.
 
@@ -146,8 +149,9 @@ class VLAE(LatentModel):
             x: images in [0, 1], (n, C, H, W), or vectors (n, D).
             fade: how far each level has grown, in [0, 1], level 1 first; v_l(z_l) is multiplied by it. None: 1.
             features: of the full-size pictures, (n, F), for a content level. None: they are computed from x.
+            seen: what the encoder sees in place of x, for denoising, (n, C, H, W) or (n, D); None: x.
         """
-        posteriors, targets = self._climb(x, features)
+        posteriors, targets = self._climb(x, features, seen)
         codes = tuple(posterior.rsample() for posterior in posteriors)
         return ForwardPass(
             posteriors=posteriors,

@@ -14,6 +14,7 @@ from torch.distributions import kl_divergence
 
 from vlae.models.base import Codes, ForwardPass, LatentModel
 from vlae.objectives.base import Batch, Loss, Objective
+from vlae.objectives.corruption import corrupted
 from vlae.objectives.discrepancies import mmd
 from vlae.objectives.schedules import Growth, PerLevel, fade, per_level, values_of, warm_up
 
@@ -101,6 +102,8 @@ class ELBO(Objective, kind="elbo"):
         capacity_until: the share of the training, in [0, 1], after which the target has its full value.
         mmd: weight of the MMD between the noise of the codes and N(0, I), from 0 up: one number, or one per level
             (Reference: Zhao et al. 2017, "InfoVAE", equation 6).
+        denoise: whether the encoder sees pictures with noise in training, and the decoder must draw them without
+            (`vlae.objectives.corruption`). Then the loss is no bound on log p(x).
     """
 
     beta: PerLevel = 1.0
@@ -112,6 +115,7 @@ class ELBO(Objective, kind="elbo"):
     capacity: PerLevel | None = None
     capacity_until: float = 0.5
     mmd: PerLevel = 0.0
+    denoise: bool = False
 
     def __post_init__(self) -> None:
         if self.growth not in get_args(Growth):
@@ -172,9 +176,18 @@ class ELBO(Objective, kind="elbo"):
             networks: None; the ELBO needs no networks besides the model.
         """
         grown = self.fade(progress, model.code_sizes)
-        forward = model(batch.x, torch.tensor(grown, device=batch.x.device))
+        forward = self._forward(model, batch, grown)
         total, terms = self.weighted(forward, batch.x, step=step, progress=progress, fade=grown)
         return Loss(total, terms, forward)
+
+    def _forward(
+        self, model: LatentModel, batch: Batch, fade: tuple[float, ...], **settings: Tensor | None
+    ) -> ForwardPass:
+        """The forward pass of a batch; the encoder sees noise if it is asked for."""
+        if self.denoise:
+            settings["seen"] = corrupted(batch.x)
+        forward: ForwardPass = model(batch.x, torch.tensor(fade, device=batch.x.device), **settings)
+        return forward
 
     def weighted(
         self, forward: ForwardPass, x: Float[Tensor, "n *shape"], *, step: int, progress: float, fade: tuple[float, ...]

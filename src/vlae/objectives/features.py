@@ -42,7 +42,7 @@ class FeaturesELBO(ELBO, kind="elbo of features"):
             networks: None; the ELBO needs no networks besides the model.
         """
         grown = self.fade(progress, model.code_sizes)
-        forward = model(batch.x, torch.tensor(grown, device=batch.x.device), batch.features)
+        forward = self._forward(model, batch, grown, features=batch.features)
         total, terms = self.weighted(forward, batch.x, step=step, progress=progress, fade=grown)
         explained = forward.features_distortion
         features = total.new_zeros(()) if explained is None else explained.mean()

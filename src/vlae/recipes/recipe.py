@@ -18,7 +18,7 @@ from vlae.nn.layers import Blocks
 from vlae.objectives.base import Objective
 from vlae.objectives.elbo import ELBO
 from vlae.recipes.formats import FORMAT, upgraded
-from vlae.shapes import Shape, levels_with_code
+from vlae.shapes import Shape, is_image, levels_with_code
 
 MODELS: dict[str, Callable[..., LatentModel]] = {model.__name__: model for model in (VLAE, HierarchicalVAE, LadderVAE)}
 """The classes of models that a recipe may name."""
@@ -110,6 +110,8 @@ class Recipe:
         if self.model not in MODELS:
             raise ValueError(f"there is no model {self.model!r}; choose one of {', '.join(MODELS)}")
         self.objective.check(len(self.levels))
+        if getattr(self.objective, "denoise", False) and not is_image(self.shape):
+            raise ValueError(f"denoise is for pictures; these data are vectors of {self.shape[0]} numbers")
 
     @property
     def code_sizes(self) -> tuple[int, ...]:
