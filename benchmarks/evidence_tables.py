@@ -52,15 +52,16 @@ def read(folders: Iterable[Path]) -> Measured:
     return found
 
 
-def read_table(file: Path, system: str, name: str) -> Measured:
-    """The rows of one system in a table that this program wrote, under another name."""
+def read_earlier(file: Path) -> Measured:
+    """An earlier table of this program: `lean` is called `before`, and its samples were drawn from N(0, I)."""
     found: Measured = {}
     with file.open(newline="") as stream:
         for row in csv.DictReader(stream):
-            if row["system"] == system:
-                measure = row["measure"] + (f", level {row['level']}" if row["level"] else "")
-                spread = (float(row["median"]), float(row["least"]), float(row["most"]))
-                found.setdefault(row["dataset"], {}).setdefault(name, {})[measure] = spread
+            system = "before" if row["system"] == "lean" else row["system"]
+            name = f"{row['measure']} of N(0, I)" if row["measure"].endswith(", samples") else row["measure"]
+            measure = name + (f", level {row['level']}" if row["level"] else "")
+            spread = (float(row["median"]), float(row["least"]), float(row["most"]))
+            found.setdefault(row["dataset"], {}).setdefault(system, {})[measure] = spread
     return found
 
 
@@ -147,7 +148,11 @@ def main() -> None:
     """Writes the table and prints its parts in Markdown."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER[=NAME]", help="of vlae compare --out")
-    parser.add_argument("--before", type=Path, help="an earlier table, whose `lean` is shown as `before`")
+    parser.add_argument(
+        "--before",
+        type=Path,
+        help="an earlier table: its `lean` is shown as `before`, its other systems where no folder has them",
+    )
     parser.add_argument("--out", type=Path, help="where to write all numbers, a CSV file")
     options = parser.parse_args()
     measured = read(options.folders)
@@ -155,9 +160,9 @@ def main() -> None:
         sys.exit(f"no comparison.csv in a folder of {', '.join(map(str, options.folders))}; run vlae compare first")
     if options.out:
         write(measured, options.out)
-    for dataset, systems in (read_table(options.before, "lean", "before") if options.before else {}).items():
-        for system, measures in systems.items():
-            measured.setdefault(dataset, {}).setdefault(system, measures)
+    for dataset, systems in (read_earlier(options.before) if options.before else {}).items():
+        for system, measures in systems.items() if dataset in measured else ():
+            measured[dataset].setdefault(system, measures)
     for title, cells in LADDERS.items():
         rows = [
             [
@@ -172,8 +177,9 @@ def main() -> None:
         print(f"{title}\n\n{table(['data', 'system', *cells], rows)}\n")
     for dataset, systems in measured.items():
         known = dict.fromkeys(measure for measures in systems.values() for measure in measures)
-        rows = [[measure, *(middle(measures, measure, ".4g") for measures in systems.values())] for measure in known]
-        print(f"{dataset}\n\n{table(['measure', *(f'`{system}`' for system in systems)], rows)}\n")
+        ordered = [system for system in SYSTEMS if system in systems]
+        rows = [[measure, *(middle(systems[system], measure, ".4g") for system in ordered)] for measure in known]
+        print(f"{dataset}\n\n{table(['measure', *(f'`{system}`' for system in ordered)], rows)}\n")
 
 
 if __name__ == "__main__":

@@ -140,6 +140,17 @@ def test_a_map_and_its_negative_differ(layer):
         assert torch.autograd.grad(layer(h).square().sum(), p)[0].any(), name
 
 
+def test_the_sizes_of_the_responses_are_seen_beside_the_responses(layer):
+    """With the responses left out of the mix, a map and its negative are the same; with their sizes left out, not."""
+    h, mix = 3 * mixed_map(), layer.mix[0].weight
+    with torch.no_grad():
+        kept, mix[:, :5] = mix.clone(), 0
+        torch.testing.assert_close(layer(-h), layer(h))
+        mix.copy_(kept)
+        mix[:, 5:] = 0
+        assert far(layer(-h), layer(h)) > 0.5
+
+
 def test_a_flat_channel_gives_no_hue_away(layer):
     """The same form in ink of any colours: a channel that ink and ground share shows the pattern of the others."""
     mask = torch.zeros(1, 9, 8)

@@ -128,12 +128,13 @@ class NormalisedConv(nn.Module):
     """A layer with the same output for h and for a · h + b, with any b and any a > 0 of each channel.
 
     Unlike `AffineInvariantConv` it sees light from dark: a picture and its negative differ. Each channel is normalised
-    to mean 0 and standard deviation 1 (instance normalisation), and a convolution follows. A flat channel gets the
-    average of the other channels, weighted by their variances.
+    to mean 0 and standard deviation 1 (instance normalisation), and filters are applied. Each response r gives two
+    maps, r and |r|, and all are mixed. A flat channel gets the average of the other channels, weighted by their
+    variances.
 
     Args:
         shape_in: shape of h, (channels, height, width).
-        shape_out: shape of the output, (channels, height, width).
+        shape_out: shape of the output, (channels, height, width); there are as many filters as it has channels.
         kernel: side of the filters, in pixels.
         norm: whether a batch norm follows.
         slope: negative slope of the leaky ReLU.
@@ -142,17 +143,20 @@ class NormalisedConv(nn.Module):
 
     def __init__(self, shape_in: Shape, shape_out: Shape, *, kernel: int, norm: bool, slope: float, flat: float = FLAT):
         super().__init__()
+        width, *sides = shape_out
         self.flat = flat
-        self.layers = block(shape_in, shape_out, kernel=kernel, norm=norm, slope=slope)
+        self.filters = convolution(shape_in, shape_out, kernel, bias=False)
+        self.mix = block((2 * width, *sides), shape_out, kernel=1, norm=norm, slope=slope)
 
     def forward(self, h: Float[Tensor, "n *shape_in"]) -> Float[Tensor, "n *shape_out"]:
-        """Normalises each channel, and filters them together.
+        """Normalises each channel, filters them together, and mixes the responses with their sizes.
 
         Args:
             h: (n, channels, height, width).
         """
-        filtered: Tensor = self.layers(normalised(h, self.flat))
-        return filtered
+        response = self.filters(normalised(h, self.flat))
+        mixed: Tensor = self.mix(torch.cat([response, response.abs()], dim=1))
+        return mixed
 
 
 def normalised(
