@@ -33,33 +33,39 @@ Measured = dict[str, dict[str, dict[str, Spread]]]
 
 
 def read(folders: Iterable[Path]) -> Measured:
-    """What the comparisons in these folders say. FOLDER=NAME gives the system `lean` of a folder another name."""
+    """What the comparisons in these folders say. Of FOLDER=before, only `lean` is taken, as `before`."""
     values: dict[tuple[str, str, str], list[float]] = defaultdict(list)
     for each in folders:
         folder, _, name = str(each).partition("=")
         for file in sorted(Path(folder).glob("*/comparison.csv")):
             with file.open(newline="") as stream:
                 for row in csv.DictReader(stream):
-                    system = name if name and row["system"] == "lean" else row["system"]
-                    values[file.parent.name, system, row["measure"]].append(float(row["value"]))
+                    if name and row["system"] != "lean":
+                        continue
+                    measure = earlier(row["measure"]) if name else row["measure"]
+                    values[file.parent.name, name or row["system"], measure].append(float(row["value"]))
     found: Measured = {}
     for dataset, title in NAMES.items():
         for system in SYSTEMS:
-            for (data, of_system, measure), each in values.items():
+            for (data, of_system, measure), numbers in values.items():
                 if (data, of_system) == (dataset, system):
-                    spread = (float(np.median(each)), min(each), max(each))
+                    spread = (float(np.median(numbers)), min(numbers), max(numbers))
                     found.setdefault(title, {}).setdefault(system, {})[measure] = spread
     return found
 
 
+def earlier(measure: str) -> str:
+    """A measure of the time when samples were drawn from N(0, I), by its name of today."""
+    return f"{measure} of N(0, I)" if measure.endswith(", samples") else measure
+
+
 def read_earlier(file: Path) -> Measured:
-    """An earlier table of this program: `lean` is called `before`, and its samples were drawn from N(0, I)."""
+    """An earlier table of this program, in which `lean` is called `before`."""
     found: Measured = {}
     with file.open(newline="") as stream:
         for row in csv.DictReader(stream):
             system = "before" if row["system"] == "lean" else row["system"]
-            name = f"{row['measure']} of N(0, I)" if row["measure"].endswith(", samples") else row["measure"]
-            measure = name + (f", level {row['level']}" if row["level"] else "")
+            measure = earlier(row["measure"]) + (f", level {row['level']}" if row["level"] else "")
             spread = (float(row["median"]), float(row["least"]), float(row["most"]))
             found.setdefault(row["dataset"], {}).setdefault(system, {})[measure] = spread
     return found
@@ -147,7 +153,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def main() -> None:
     """Writes the table and prints its parts in Markdown."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER[=NAME]", help="of vlae compare --out")
+    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER[=before]", help="of vlae compare --out")
     parser.add_argument(
         "--before",
         type=Path,
