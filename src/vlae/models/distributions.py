@@ -5,12 +5,12 @@ The noise has the shape of the code.
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.distributions import Distribution, Normal
+from torch.distributions import Distribution, Normal, register_kl
 from torch.nn import functional
 
 
@@ -89,6 +89,134 @@ class NormalCode(Normal, CodeDistribution):
             parts: Gaussians, in the order of the batches.
         """
         return cls(torch.cat([part.mean for part in parts]), torch.cat([part.stddev for part in parts]))
+
+
+class CategoryCode(CodeDistribution):
+    """A category of K values; its code is one-hot, or the probabilities themselves.
+
+    All quantities have a column per value, so that a sum over the columns is that of the whole code: of `log_prob`, and
+    of the KL. `rsample` returns the probabilities: an expectation over the category is then a sum, without noise.
+    `place` returns a one-hot code, that of the largest of the log-probabilities with Gumbel noise.
+
+    Args:
+        logits: (n, K); log-probabilities up to a constant in each row.
+
+    Examples:
+        >>> code = CategoryCode(torch.tensor([[0.0, 0.0]]))
+        >>> code.mean, code.place(torch.tensor([[0.5, 0.0]]))
+        (tensor([[0.5000, 0.5000]]), tensor([[1., 0.]]))
+    """
+
+    arg_constraints: ClassVar[dict[str, Any]] = {}
+
+    def __init__(self, logits: Float[Tensor, "n values"]):
+        self.logits = functional.log_softmax(logits, dim=1)
+        super().__init__(self.logits.shape, validate_args=False)
+
+    @property
+    def mean(self) -> Float[Tensor, "n values"]:
+        """The probability of each value, (n, K)."""
+        return self.logits.exp()
+
+    @property
+    def stddev(self) -> Float[Tensor, "n values"]:
+        """The standard deviation of each column of the one-hot code, (n, K)."""
+        probabilities = self.mean
+        return (probabilities * (1 - probabilities)).sqrt()
+
+    def rsample(self, sample_shape: Sequence[int] = ()) -> Float[Tensor, "n values"]:
+        """The probabilities, (n, K): the expectation of the one-hot code.
+
+        Args:
+            sample_shape: not used.
+        """
+        return self.mean
+
+    def log_prob(self, value: Float[Tensor, "n values"]) -> Float[Tensor, "n values"]:
+        """The log-probability of a one-hot code, or its expectation under probabilities, by column.
+
+        Args:
+            value: a code, (n, K).
+        """
+        return value * self.logits
+
+    def place(self, noise: Float[Tensor, "_ size"]) -> Float[Tensor, "_ size"]:
+        """The one-hot code of the largest log-probability plus Gumbel noise (the Gumbel-max trick).
+
+        Args:
+            noise: (n, K), standard normal; its quantiles give the Gumbel noise.
+        """
+        log_cumulative = torch.special.log_ndtr(noise)
+        gumbel = -torch.log(-log_cumulative.clamp(max=-1e-30))
+        best = (self.logits + gumbel).argmax(1)
+        return functional.one_hot(best, noise.shape[1]).to(noise.dtype)
+
+    def noise_of(self, code: Float[Tensor, "_ size"]) -> Float[Tensor, "_ size"]:
+        """A noise under which the largest value of a code wins; `place` then gives its one-hot code.
+
+        Many noises do. This one leads by a margin in the logits: 2 above the others in the chosen column.
+
+        Args:
+            code: one-hot codes or probabilities, (n, K).
+        """
+        chosen = functional.one_hot(code.argmax(1), code.shape[1]).to(code.dtype)
+        own = (self.logits * chosen).sum(1, keepdim=True)
+        lead = (self.logits - own).amax(1, keepdim=True).clamp_min(0) + 2.0
+        gumbel = chosen * lead
+        return torch.special.ndtri(torch.exp(-torch.exp(-gumbel)).clamp(1e-6, 1 - 1e-6))
+
+    @classmethod
+    def cat(cls, parts: Sequence[Any]) -> "CategoryCode":
+        """Joins the log-probabilities of several batches.
+
+        Args:
+            parts: categories, in the order of the batches.
+        """
+        return cls(torch.cat([part.logits for part in parts]))
+
+
+@register_kl(CategoryCode, CategoryCode)
+def _kl_of_categories(q: CategoryCode, p: CategoryCode) -> Tensor:
+    return q.mean * (q.logits - p.logits)
+
+
+class NormalOfClass(NormalCode):
+    """The Gaussian N(μ_y, σ²) of a class y, or, under probabilities of classes, what stands for their expectation.
+
+    The KL of a Gaussian q to it is the expectation Σ_y π_y KL(q || N(μ_y, σ²)) (Reference: Kingma et al. 2014,
+    "Semi-supervised Learning with Deep Generative Models", equation 7). For a one-hot π all is that of N(μ_y, σ²).
+    `place` and `noise_of` use the mean Σ_y π_y μ_y.
+
+    Args:
+        classes: π, the probability of each class, (n, K).
+        means: μ, the mean of each class, (K, code size).
+        stddev: σ, above 0.
+    """
+
+    def __init__(self, classes: Float[Tensor, "n values"], means: Float[Tensor, "values size"], stddev: float):
+        mean = classes @ means
+        super().__init__(mean, torch.full_like(mean, stddev))
+        self.classes, self.means = classes, means
+
+    @property
+    def spread(self) -> Float[Tensor, "n size"]:
+        """The variance of the classes' means under π, (n, code size); 0 if π is one-hot."""
+        return self.classes @ self.means.square() - self.mean.square()
+
+    @classmethod
+    def cat(cls, parts: Sequence[Any]) -> "NormalOfClass":
+        """Joins the classes of several batches.
+
+        Args:
+            parts: Gaussians of the same classes, in the order of the batches.
+        """
+        return cls(torch.cat([part.classes for part in parts]), parts[0].means, float(parts[0].stddev[0, 0]))
+
+
+@register_kl(NormalCode, NormalOfClass)
+def _kl_to_class(q: NormalCode, p: NormalOfClass) -> Tensor:
+    own = torch.log(p.stddev / q.stddev) + (q.variance + (q.mean - p.mean).square()) / (2 * p.variance) - 0.5
+    return own + p.spread / (2 * p.variance)
 
 
 def no_code(num: int | torch.SymInt, device: torch.device) -> NormalCode:
