@@ -175,7 +175,7 @@ class CategoryCode(CodeDistribution):
         return cls(torch.cat([part.logits for part in parts]))
 
 
-@register_kl(CategoryCode, CategoryCode)
+@register_kl(CategoryCode, CategoryCode)  # type: ignore[untyped-decorator]
 def _kl_of_categories(q: CategoryCode, p: CategoryCode) -> Tensor:
     return q.mean * (q.logits - p.logits)
 
@@ -213,7 +213,7 @@ class NormalOfClass(NormalCode):
         return cls(torch.cat([part.classes for part in parts]), parts[0].means, float(parts[0].stddev[0, 0]))
 
 
-@register_kl(NormalCode, NormalOfClass)
+@register_kl(NormalCode, NormalOfClass)  # type: ignore[untyped-decorator]
 def _kl_to_class(q: NormalCode, p: NormalOfClass) -> Tensor:
     own = torch.log(p.stddev / q.stddev) + (q.variance + (q.mean - p.mean).square()) / (2 * p.variance) - 0.5
     return own + p.spread / (2 * p.variance)
