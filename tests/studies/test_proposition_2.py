@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 from scipy.stats import multivariate_normal
 
+from vlae.evaluation.text import LIKELIHOOD_CAUTION
 from vlae.models.hierarchical import HierarchicalVAE
 from vlae.models.ladder import VLAE
 from vlae.models.levels import Level
@@ -96,6 +97,7 @@ def test_study_writes_tables_figure_and_numbers(tmp_path):
     kept = json.loads((tmp_path / "new" / "proposition-2.json").read_text())
     assert kept == result
     table = (tmp_path / "new" / "proposition-2.md").read_text()
+    assert table.endswith(f"{LIKELIHOOD_CAUTION}\n")
     assert "| crossed " in table and "z_2 says class" in table and "mode kept, level 2 held" in table
     assert Image.open(tmp_path / "new" / "proposition-2.png").size == (1300, 1100)
     (run,) = result["systems"]["hierarchy"]

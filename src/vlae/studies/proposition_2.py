@@ -24,6 +24,7 @@ from torch import Tensor
 
 from vlae.atomic import whole, writing
 from vlae.evaluation.rates import summarise
+from vlae.evaluation.text import LIKELIHOOD_CAUTION
 from vlae.figures import canvas
 from vlae.models.base import Codes, LatentModel
 from vlae.models.inference import evaluating
@@ -314,7 +315,7 @@ def as_text(result: Mapping[str, Any]) -> str:
     rows = {system: [_row(run, result["entropy_nats"]) for run in runs] for system, runs in result["systems"].items()}
     for words in next(iter(rows.values()))[0]:
         trained.append([words, *(" · ".join(f"{run[words]:.2f}" for run in runs) for runs in rows.values())])
-    return f"{_markdown(exact)}\n\n{_markdown(trained)}"
+    return f"{_markdown(exact)}\n\n{_markdown(trained)}\n\n{LIKELIHOOD_CAUTION}"
 
 
 def _with_parts(costs: Mapping[str, float]) -> str:
