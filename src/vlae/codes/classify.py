@@ -82,7 +82,7 @@ def classify(run: Run, images: Images, *, labels: str | int = "all", seed: int =
     known = known_labels(train, labels, seed=seed)
     rows = np.flatnonzero(known.labels >= 0)
     rows = np.sort(np.random.default_rng(seed).permutation(rows)[:MAX_FITTED])
-    classifier = _classifier(len(rows), seed)
+    classifier = classifier_of(len(rows), seed)
     classifier.fit(np.concatenate(run.encode(train.take(rows)), axis=1), known.labels[rows])
     fitted = classifier.predict_proba(np.concatenate(run.encode(images), axis=1))
     probabilities = np.zeros((len(images), len(known.names)))
@@ -90,8 +90,13 @@ def classify(run: Run, images: Images, *, labels: str | int = "all", seed: int =
     return Classified(images=images, names=known.names, values=known.values, probabilities=probabilities)
 
 
-def _classifier(num: int, seed: int) -> Any:
-    """A logistic regression on a radial kernel of standardised codes."""
+def classifier_of(num: int, seed: int) -> Any:
+    """The classifier on codes: a logistic regression on a radial kernel, of standardised numbers.
+
+    Args:
+        num: the number of data with a label.
+        seed: of the choice of landmarks, if there are more data than these.
+    """
     from sklearn.kernel_approximation import Nystroem
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
