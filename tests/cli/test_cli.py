@@ -40,6 +40,7 @@ COMMANDS = (
     "share",
     "similar",
     "study gibbs",
+    "study proposition-2",
     "train",
 )
 QUICK = ("--steps", "4", "--batch-size", "8", "--code-sizes", "1,2")

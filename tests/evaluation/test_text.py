@@ -1,4 +1,4 @@
-from vlae.evaluation.text import as_text
+from vlae.evaluation.text import LIKELIHOOD_CAUTION, as_text
 
 LEVEL = {
     "level": 1, "code_size": 4, "active_units": 3, "kl_nats": 5.0, "share": 1.0, "without_it": {"mse": 0.02},
@@ -40,6 +40,13 @@ def test_table_sentences_scores_and_warnings():
         "         reconstructions  Fréchet distance 2, told from real 60%",
         "! The level order is not defined: it takes two levels with a code.",
     ]
+
+
+def test_the_caution_stands_beside_a_likelihood_and_nowhere_else():
+    lines = as_text(EVALUATION | {"elbo_nats": 12.5, "bits_per_dimension": 3.25}).splitlines()
+    assert "ELBO (nats)  12.5" in map(str.strip, lines) and "bits per dimension  3.25" in map(str.strip, lines)
+    assert lines.count(LIKELIHOOD_CAUTION) == 1 and "Theis et al. 2015" in LIKELIHOOD_CAUTION
+    assert LIKELIHOOD_CAUTION not in as_text(EVALUATION), "without a density there is nothing to be cautious of"
 
 
 def test_samples_are_named_after_what_they_are_drawn_from():

@@ -11,6 +11,7 @@ from PIL import Image
 from vlae.atomic import WriteError
 from vlae.data import load
 from vlae.evaluation import level_card
+from vlae.evaluation.text import LIKELIHOOD_CAUTION
 from vlae.report import page as report
 from vlae.runs.run import EVALUATION
 from vlae.workflows import evaluate, train
@@ -71,6 +72,7 @@ def test_the_page_says_what_was_measured(trained):
         assert f"{level['kl_nats']:.2f}" in words
     assert f"{trained.summary['reconstruction']['psnr']:.5g}" in words
     assert '"learning_rate"' in words
+    assert LIKELIHOOD_CAUTION in words
 
 
 def test_a_dead_level_is_named_and_one_without_a_code_is_not(trained):

@@ -14,6 +14,7 @@ import vlae
 from vlae.atomic import WriteError
 from vlae.cli import main as cli
 from vlae.evaluation import level_card
+from vlae.evaluation.text import LIKELIHOOD_CAUTION
 from vlae.recipes import build
 from vlae.report import page
 from vlae.runs import hub as sharing
@@ -82,9 +83,16 @@ def test_the_model_card(trained, folder, tmp_path):
     assert "variational-ladder-autoencoder" in card.data.tags
     for words in ("A VLAE of 2 levels", "| 2 | 2 |", "photos.npy (3 × 8 × 8)", "vlae.load(", "reconstruction, mse"):
         assert words in card.text
+    assert LIKELIHOOD_CAUTION in card.text
     assert all(f"> {warning}" in card.text for warning in level_card.warnings(trained.evaluation))
     bare = ModelCard.load(trained.save_pretrained(tmp_path / "bare") / "README.md")
     assert bare.data.license is None and "license" not in bare.content.split("---")[1]
+
+
+@pytest.mark.parametrize("name", sharing.SHIPPED)
+def test_the_cards_that_ship_caution_beside_the_likelihood(name):
+    card = (sharing.shipped_folder(name) / "README.md").read_text()
+    assert "ELBO" in card and LIKELIHOOD_CAUTION in card
 
 
 def test_examples_are_a_choice(trained, tmp_path, monkeypatch):

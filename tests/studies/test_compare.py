@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from vlae import workflows
+from vlae.evaluation.text import LIKELIHOOD_CAUTION
 from vlae.studies import compare as comparison
 from vlae.studies.compare import Comparison, compare
 
@@ -81,7 +82,8 @@ def test_table_gives_median_least_and_most(compared):
         ([1e6], "1,000,000"),
     ):
         assert comparison._shown(value) == shown
-    lines = compared.as_text().splitlines()
+    *lines, empty, caution = compared.as_text().splitlines()
+    assert (empty, caution) == ("", LIKELIHOOD_CAUTION) and any(line.startswith("| ELBO") for line in lines)
     assert "median of 2 runs" in lines[0] and len({len(line) for line in lines}) == 1
     kl = next(line for line in lines if line.startswith("| KL (nats), level 1"))
     assert kl.split("|")[2].strip() == "-"  # a VAE has no code there

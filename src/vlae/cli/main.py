@@ -26,6 +26,7 @@ for command in (
 
 study = App(name="study", help="Measure what the literature claims.")
 study.command(results.gibbs)
+study.command(results.proposition_2)
 app.command(study)
 
 

@@ -8,6 +8,14 @@ from vlae.text_table import columns
 
 STANDARD = "N(0, I)"
 
+LIKELIHOOD_CAUTION = (
+    "A higher likelihood, or bound on it, need not mean better pictures or better features (Theis et al. 2015)."
+)
+"""What every page and table says beside an ELBO, a log-likelihood or bits per dimension.
+
+Reference: Theis, van den Oord and Bethge 2015, "A note on the evaluation of generative models", section 3.
+"""
+
 
 def as_text(evaluation: Mapping[str, Any]) -> str:
     """A table of the levels, the sentences of their cards, the scores and the warnings.
@@ -19,6 +27,8 @@ def as_text(evaluation: Mapping[str, Any]) -> str:
     numbers = {"squared error": evaluation["reconstruction"].get("mse"), "ELBO (nats)": evaluation["elbo_nats"]}
     optional = {"log-likelihood (nats)": "log_likelihood_nats", "UDR": "udr", "class named wrongly": "class_error"}
     numbers |= {name: evaluation[key] for name, key in optional.items() if key in evaluation}
+    if (bits := evaluation.get("bits_per_dimension")) is not None:
+        numbers["bits per dimension"] = bits
     scores |= {name: "not defined" if value is None else f"{value:.4g}" for name, value in numbers.items()}
     scores |= pictures(evaluation)
     width = max(24, *map(len, scores))
@@ -28,6 +38,7 @@ def as_text(evaluation: Mapping[str, Any]) -> str:
         *(f"level {card.level}: {card.title}: {card.sentence}" for card in level_card.level_cards(evaluation)),
         "",
         *(f"{name:>{width}}  {value}" for name, value in scores.items()),
+        *([LIKELIHOOD_CAUTION] if evaluation["elbo_nats"] is not None else []),
         *(f"! {warning}" for warning in level_card.warnings(evaluation)),
     ]
     return "\n".join(lines)

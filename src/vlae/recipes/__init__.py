@@ -4,6 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 from vlae.recipes.classes import with_classes as with_classes
 from vlae.recipes.content import with_content as with_content
+from vlae.recipes.kingma import m1 as m1
+from vlae.recipes.kingma import m1_m2 as m1_m2
+from vlae.recipes.kingma import m2 as m2
 from vlae.recipes.lean import Quality as Quality
 from vlae.recipes.lean import lean as lean
 from vlae.recipes.paper import celeba as celeba
@@ -28,6 +31,9 @@ _PAPER: Mapping[str, Callable[..., Recipe]] = {recipe.__name__: recipe for recip
 RECIPES: dict[str, Callable[..., Recipe]] = {
     **{recipe.__name__: recipe for recipe in (lean, joint, vae, hvae, lvae)},
     **_PAPER,
+    "m1": m1,
+    "m2": m2,
+    "m1+m2": m1_m2,
 }
 """Every recipe, by name."""
 
@@ -44,7 +50,8 @@ def make(
     """Makes a recipe by its name, for data of a shape.
 
     Args:
-        name: the name of a recipe: "lean", "joint", "vae", "hvae", "lvae", "mnist", "svhn", "celeba" or "lsun".
+        name: the name of a recipe: "lean", "joint", "vae", "hvae", "lvae", "mnist", "svhn", "celeba", "lsun",
+            "m1", "m2" or "m1+m2".
         shape: shape of one datum, (channels, height, width) or (dimensions,).
         code_sizes: dimensions of each level's code, level 1 first; None: the default of the recipe.
         deep_heads: whether each posterior encodes h_{l-1} again with layers of its own, like the authors' code; only

@@ -14,13 +14,16 @@ from vlae.models.hierarchical import HierarchicalVAE, LadderVAE
 from vlae.models.ladder import VLAE
 from vlae.models.levels import ClassLevel, LevelSettings
 from vlae.models.likelihoods import Gaussian, Likelihood, likelihood_of
+from vlae.models.m2 import M1M2, M2
 from vlae.nn.layers import Blocks
 from vlae.objectives.base import Objective
 from vlae.objectives.elbo import ELBO
 from vlae.recipes.formats import FORMAT, upgraded
 from vlae.shapes import Shape, is_image, levels_with_code
 
-MODELS: dict[str, Callable[..., LatentModel]] = {model.__name__: model for model in (VLAE, HierarchicalVAE, LadderVAE)}
+MODELS: dict[str, Callable[..., LatentModel]] = {
+    model.__name__: model for model in (VLAE, HierarchicalVAE, LadderVAE, M2, M1M2)
+}
 """The classes of models that a recipe may name."""
 
 Precision = Literal["fp32", "bf16"]

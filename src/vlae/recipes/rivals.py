@@ -112,8 +112,10 @@ def rival_codes(name: str, code_sizes: Sequence[int]) -> tuple[int, ...]:
         ((0, 0, 6), (6, 3, 1), (2, 2, 2))
     """
     total = sum(code_sizes)
-    if name == "vae":
+    if name in ("vae", "m1"):
         return (*(0 for _ in code_sizes[1:]), total)
+    if name in ("m2", "m1+m2"):  # the class comes with the data
+        return (total,) * name.count("m")
     if name in ("hvae", "lvae"):
         return tuple(max(1, total >> level) for level in range(max(2, min(5, len(code_sizes)))))
     return tuple(code_sizes)

@@ -16,7 +16,7 @@ from vlae.atomic import whole, writing
 from vlae.errors import NotDefinedError
 from vlae.evaluation import level_card
 from vlae.evaluation.rates import shortage
-from vlae.evaluation.text import pictures
+from vlae.evaluation.text import LIKELIHOOD_CAUTION, pictures
 from vlae.figures import thumbnails
 from vlae.figures.kinds import KINDS
 from vlae.figures.panels import panels
@@ -205,7 +205,8 @@ def _numbers(run: Run, evaluation: Mapping[str, Any] | None) -> str:
         if probed := evaluation.get("protocol", {}).get("probed"):
             rows.append(("data that probes are scored on", f"{probed['num_images']:,}"))
         rows += pictures(evaluation).items()
-    return _table(("held-out", "value"), rows)
+    caution = "" if summary["elbo_nats"] is None else f"<p>{escape(LIKELIHOOD_CAUTION)}</p>"
+    return _table(("held-out", "value"), rows) + caution
 
 
 def _measurements(evaluation: Mapping[str, Any] | None) -> str:

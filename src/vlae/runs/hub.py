@@ -13,6 +13,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
 from vlae.atomic import whole
 from vlae.evaluation import level_card
+from vlae.evaluation.text import LIKELIHOOD_CAUTION
 from vlae.models.priors import standard_prior
 from vlae.runs import safe_load
 from vlae.runs.layout import EVALUATION, EXAMPLES, METRICS, MODEL, PRIOR, RECIPE, SUMMARY, RunError
@@ -272,6 +273,7 @@ drawn = run.sample(16)  # new ones
         *_network(record["data"].get("features")),
         "## Held-out numbers",
         _numbers(summary),
+        *([] if summary["elbo_nats"] is None else [LIKELIHOOD_CAUTION]),
         "## Files",
         f"Weights and prior (safetensors), recipe, numbers, curves{' and a few held-out data' if examples else ''}; "
         f"`{MANIFEST}` lists the SHA-256 of each.",

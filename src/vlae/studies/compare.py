@@ -19,6 +19,7 @@ from vlae.evaluation import judging, metrics
 from vlae.evaluation.mesh import PERIODS
 from vlae.evaluation.pictures import KINDS
 from vlae.evaluation.protocol import protocol
+from vlae.evaluation.text import LIKELIHOOD_CAUTION
 from vlae.figures import canvas
 from vlae.figures.panels import levels
 from vlae.models.inference import as_input
@@ -108,7 +109,7 @@ class Comparison:
     def as_text(self) -> str:
         """The table in Markdown: a row per measure and a column per system.
 
-        A cell holds the median over the runs, with the least and the most.
+        A cell holds the median over the runs, with the least and the most. Below stands what likelihoods do not say.
         """
         counts = {len(values) for values in self.systems.values()}
         seeds = f"median of {counts.pop()} runs" if len(counts) == 1 else "median of runs"
@@ -119,7 +120,9 @@ class Comparison:
             if any(value is not None for of_system in values.values() for value in of_system)
         ]
         head, *body = padded([header, *rows])
-        return "\n".join(f"| {' | '.join(row)} |" for row in [head, ["-" * len(cell) for cell in head], *body])
+        table = "\n".join(f"| {' | '.join(row)} |" for row in [head, ["-" * len(cell) for cell in head], *body])
+        has_likelihood = any(row[0] == "ELBO (nats)" for row in rows)
+        return f"{table}\n\n{LIKELIHOOD_CAUTION}" if has_likelihood else table
 
     def to_json(self) -> str:
         """All values of the table, the folders and recipes of the runs, and the protocol of the evaluations."""

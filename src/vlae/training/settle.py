@@ -53,7 +53,7 @@ def as_begun(asked: Recipe, begun: Recipe) -> Recipe:
     if content is not None:
         num_data = max(3, content.num_components + 1)
         asked = recipes.with_content(asked, num_features=content.num_features, num_data=num_data)
-    if begun.classes is not None:
+    if begun.classes is not None and begun.classes.names:
         asked = recipes.with_classes(asked, values=begun.classes.values, names=begun.classes.names)
     if asked.training.augment == "auto":
         asked = recipes.adjust(asked, augment=begun.training.augment)

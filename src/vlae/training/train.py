@@ -96,7 +96,7 @@ def train(
         limit: train on at most this many data; None: all.
         labels: which labels a class above the top level learns: "all" that the source has; a number of them, chosen at
             random by the seed, alike of each class; or a .csv file of names of pictures and their class
-            (`vlae.data.labels.known_labels`). None: none, unless the recipe has a class level, which learns all.
+            (`vlae.data.labels.known_labels`). None: all if the recipe has a class level, else none.
         features: a frozen network whose features of the full-size pictures a level of their own, on top, reads and
             explains: a .pt, .pt2 or .onnx file, "timm:NAME" or "hf:USER/NAME". None: there is no such level.
         features_side: side in pixels to which full-size pictures are resized for that network; None: as it says.
@@ -139,12 +139,15 @@ def train(
             say_skipped(images)
         if len(images) < 2:
             raise DataError(f"{images.source}: there is 1 datum to train on; give at least 2, and some to test with")
-        if which is None and isinstance(recipe, Recipe) and recipe.classes is not None:
+        if not resume:
+            chosen = _made(recipe or "lean", images, code_sizes, deep_heads, quality)
+        asked_labels, classes = which, chosen.classes
+        if which is None and classes is not None and (classes.names or images.labels is not None):
             which = "all"
         seed = chosen.training.seed if resume else settings.get("seed") or 0
         known = None if which is None else known_labels(images, which, seed=seed)
         if not resume:
-            chosen = _choose(recipe or "lean", images, known, code_sizes, deep_heads, quality, settings)
+            chosen = _choose(chosen, images, known, settings)
         if chosen.shape != images.shape:
             raise ValueError(f"the recipe is for data of shape {chosen.shape}; this data has shape {images.shape}")
 
@@ -153,7 +156,7 @@ def train(
         engine = Engine(_built(chosen, images, mean=mean, stddev=stddev), chosen)
         recorder = Recorder(engine, path, progress=progress)
         trainer = trainer_of(chosen, recorder, accelerator=accelerator, devices=devices, num_nodes=num_nodes)
-        data = {"source": _source_text(source), **reading, **({} if which is None else {"labels": which})}
+        data = {"source": _source_text(source), **reading, **({} if asked_labels is None else {"labels": asked_labels})}
         if network is not None:
             data["features"] = remembered(network)
         if not resume and is_leader():
@@ -277,15 +280,14 @@ def _unfinished(
     return recipe, data
 
 
-def _choose(
+def _made(
     recipe: str | Recipe,
     images: Images,
-    known: Known | None,
     code_sizes: Sequence[int] | None,
     deep_heads: bool,
     quality: recipes.Quality | None,
-    settings: Mapping[str, Any],
 ) -> Recipe:
+    """The recipe that was asked for, before the data and the settings change it."""
     if isinstance(recipe, str):
         recipe = recipes.make(recipe, images.shape, code_sizes=code_sizes, deep_heads=deep_heads, quality=quality)
         if quality == "high" and torch.cuda.is_available():
@@ -294,6 +296,11 @@ def _choose(
         raise ValueError(
             "code_sizes, deep_heads and quality choose a recipe's levels; here the recipe has them already"
         )
+    return recipe
+
+
+def _choose(recipe: Recipe, images: Images, known: Known | None, settings: Mapping[str, Any]) -> Recipe:
+    """The recipe with the levels that the data bring, and with the settings."""
     if images.features is not None:
         recipe = recipes.with_content(recipe, num_features=images.features.shape[1], num_data=len(images))
     if known is not None:

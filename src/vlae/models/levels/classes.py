@@ -31,8 +31,8 @@ class ClassLevel(LevelSettings, kind="class"):
 
     Attributes:
         code_size: K, the number of classes, from 2 up.
-        names: the name of each class; class 0 first.
-        values: the label of each class in the data, an integer; class 0 first.
+        names: the name of each class; class 0 first. (): the classes have no labels, and are found without.
+        values: the label of each class in the data, an integer; class 0 first. () if they have none.
         holder: the number of the level that holds the class, from 1 up; 0: the highest with a code below.
     """
 
@@ -46,7 +46,7 @@ class ClassLevel(LevelSettings, kind="class"):
         if self.code_size < 2:
             raise ValueError(f"a class level of {self.code_size} classes; give labels of at least 2 classes")
         for what, given in (("names", self.names), ("values", self.values)):
-            if len(given) != self.code_size:
+            if (given and len(given) != self.code_size) or bool(self.names) != bool(self.values):
                 raise ValueError(f"a class level has {len(given)} {what} for {self.code_size} classes; give one each")
 
     def build(self, place: Place, blocks: Blocks) -> "ClassNetworks":
