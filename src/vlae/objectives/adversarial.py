@@ -1,9 +1,12 @@
-"""A tool for objectives with a critic, where one optimiser trains both the model and the critic."""
+"""Tools for objectives with a critic: one optimiser for model and critic, the relativistic loss, gradient penalties."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
 
 
 def frozen(network: nn.Module, *inputs: Any) -> Any:
@@ -18,3 +21,57 @@ def frozen(network: nn.Module, *inputs: Any) -> Any:
     """
     constants = {name: value.detach() for name, value in (*network.named_parameters(), *network.named_buffers())}
     return torch.func.functional_call(network, constants, inputs)
+
+
+def relativistic_loss(higher: Float[Tensor, " n"], lower: Float[Tensor, " n"]) -> Float[Tensor, ""]:
+    """The mean of softplus(lower - higher): small if each datum of one kind is judged above its partner of the other.
+
+    The critic minimises it with real data as `higher`; the generator, with its own data as `higher`. At log 2 the
+    critic cannot tell the two kinds apart.
+
+    Reference: Huang et al. 2025, "The GAN is dead; long live the GAN!" (arXiv 2501.05441), equation 2, after
+    Jolicoeur-Martineau 2019.
+
+    Args:
+        higher: the critic's judgements of data that shall be judged higher.
+        lower: its judgements of as many data that shall be judged lower.
+    """
+    return functional.softplus(lower - higher).mean()
+
+
+def gradient_penalty(critic: Callable[..., Tensor], inputs: Sequence[Tensor]) -> Float[Tensor, ""]:
+    """Half the squared norm of the gradient of a critic with respect to all its inputs, averaged over the batch.
+
+    On real data it is R1, on generated data R2, without their weight γ.
+
+    References: Mescheder et al. 2018, "Which Training Methods for GANs do actually Converge?", equation 9; Huang et al.
+    2025 (arXiv 2501.05441), equation 3.
+
+    Args:
+        critic: judges each row of its inputs by itself, so it has no batch norm.
+        inputs: the arguments of the critic, (n, …) each.
+    """
+    leaves = [each.detach().requires_grad_() for each in inputs]
+    gradients = torch.autograd.grad(critic(*leaves).sum(), leaves, create_graph=True, allow_unused=True)
+    norms = [each.square().flatten(1).sum(1) for each in gradients if each is not None]
+    return torch.stack(norms).sum(0).mean() / 2
+
+
+def lazy_penalties(
+    critic: Callable[..., Tensor], real: Sequence[Tensor], generated: Sequence[Tensor], *, step: int, every: int
+) -> Float[Tensor, ""]:
+    """R1 + R2 at every k-th step, times k, and 0 at the other steps.
+
+    Reference: Karras et al. 2020, "Analyzing and Improving the Image Quality of StyleGAN", section 3.1, for the lazy
+    steps.
+
+    Args:
+        critic: judges each row of its inputs by itself, so it has no batch norm.
+        real: the arguments of the critic for the data of the first kind, (n, …) each.
+        generated: its arguments for the data of the second kind, (n, …) each.
+        step: the number of the step, from 0.
+        every: k, from 1 up.
+    """
+    if step % every:
+        return real[0].new_zeros(())
+    return every * (gradient_penalty(critic, real) + gradient_penalty(critic, generated))
