@@ -60,9 +60,9 @@ class AdversarialELBO(FeaturesELBO, kind="adversarial"):
 
     Attributes:
         judged: what the critic sees: "pictures", "codes" or "both".
-        adversarial: weight of the critic, above 0. Beside a distortion it is the size of the critic's gradient on the
-            pictures, in times that of the squared error's (as in Esser et al. 2021, "Taming Transformers", equation 7).
-            Otherwise it is a plain weight.
+        adversarial: weight of the critic, above 0. For a critic of pictures it is the size of its gradient on them, in
+            times that of the squared error's (as in Esser et al. 2021, "Taming Transformers", equation 7). A critic
+            that sees codes has a plain weight.
         distortion: weight w of the distortion, from 0 up.
         information: weight λ of the information, from 0 up: one number, or one per level.
         penalty: weight γ of the critic's gradient penalties R1 and R2, above 0.
@@ -73,12 +73,12 @@ class AdversarialELBO(FeaturesELBO, kind="adversarial"):
     """
 
     judged: Judged = "pictures"
-    adversarial: float = 1.0
+    adversarial: float = 0.5
     distortion: float = 1.0
     information: PerLevel = 0.0
-    penalty: float = 0.1
+    penalty: float = 0.02
     penalty_every: int = 4
-    critic_width: int = 32
+    critic_width: int = 16
     critic_rate: float = 0.5
     explains_features: bool = False
 
@@ -156,6 +156,10 @@ class AdversarialELBO(FeaturesELBO, kind="adversarial"):
         """The factor on the critic's learning rate."""
         return {"networks": self.critic_rate}
 
+    def betas(self) -> tuple[float, float]:
+        """Adam's decay rates; shorter averages where there is no ELBO, and the critic alone says where to go."""
+        return (0.5, 0.99) if self.judged == "both" else super().betas()
+
     def terms(self, num_levels: int) -> tuple[str, ...]:
         """The names of the terms: those of the ELBO, and those of the critic.
 
@@ -213,10 +217,9 @@ class AdversarialELBO(FeaturesELBO, kind="adversarial"):
                 real, generated = (x, *codes), (drawn, *placed)
         fought = contest(networks, real, generated)
         weight: Tensor | float = self.adversarial
-        if self.distortion and self.judged != "codes":
-            error = reconstructed.detach() - x
-            gradient = next(gradient for judged, gradient in fought.pulls if judged is generated[0])
-            weight = self.adversarial * self.distortion * _pull_of(error) / gradient.norm().clamp_min(1e-12)
+        if self.judged == "pictures":
+            _, gradient = fought.pulls[0]
+            weight = self.adversarial * _pull_of(reconstructed.detach() - x) / gradient.norm().clamp_min(1e-12)
         ours, theirs = ([each.detach() for each in side] for side in (generated, real))
         penalty = lazy_penalties(networks, theirs, ours, step=step, every=self.penalty_every)
         total = total + fought.critic_loss + self.penalty * penalty + fought.pull(weight)
