@@ -237,7 +237,7 @@ def test_a_critic_is_asked_for_by_a_flag(tmp_path, capsys):
     sharp = [*QUICK, "--sharp", "--distortion", "2"]
     assert cli_exit("train", tmp_path / "a.npy", "--out", tmp_path / "run", *sharp) == 0
     objective = vlae.load(tmp_path / "run").recipe.objective
-    assert (objective.kind, objective.judged, objective.distortion) == ("adversarial", "pictures", 2.0)
+    assert (objective.kind, objective.judged, objective.distortion) == ("elbo with critic", "pictures", 2.0)
     refused = [*sharp, "--precision", "bf16"]
     assert cli_exit("train", tmp_path / "a.npy", "--out", tmp_path / "other", *refused) != 0
     assert "give --precision fp32" in capsys.readouterr().err and not (tmp_path / "other").exists()

@@ -46,7 +46,7 @@ def runs(tmp_path_factory):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_run_does_all_that_others_do(runs, kind):
     run = vlae.load(runs[kind].path)
-    assert run.recipe == runs[kind].recipe and run.recipe.objective.kind == "adversarial"
+    assert run.recipe == runs[kind].recipe and run.recipe.objective.kind == "elbo with critic"
     assert {"critic_loss", "gradient_penalty", "spread", "distortion", "rate_2"} <= set(run.history)
     assert not [name for name in run.model.state_dict() if "critic" in name or "networks" in name]
     codes = run.encode(images())

@@ -38,7 +38,7 @@ IDLE = 0.999
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdversarialELBO(FeaturesELBO, kind="adversarial"):
+class AdversarialELBO(FeaturesELBO, kind="elbo with critic"):
     """The ELBO of pictures with a critic: w · distortion + Σ_l β_l rate_l + critic + Σ_l λ_l information_l.
 
     A critic learns to tell two kinds of data apart, and the model learns that it cannot. What it judges:

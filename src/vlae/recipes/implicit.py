@@ -31,5 +31,5 @@ def implicit(shape: Shape, *, code_sizes: Sequence[int] | None = None, width: in
         raise ValueError(f"the recipe 'implicit' is for images; for vectors of {shape[0]} dimensions choose 'lean'")
     base = lean(shape, code_sizes=code_sizes, width=width)
     levels = [replace(level, gradients=0) if isinstance(level, Level) else level for level in base.levels]
-    objective = AdversarialELBO(judged="both", distortion=0.0, beta=0.0, information=0.1)
+    objective = AdversarialELBO(judged="both", adversarial=1.0, distortion=0.0, beta=0.0, information=0.5, penalty=0.1)
     return replace(base, name="implicit", levels=tuple(levels), objective=objective)
