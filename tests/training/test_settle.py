@@ -153,7 +153,8 @@ def test_high_quality_is_of_mixed_precision_on_a_gpu(monkeypatch):
     images = Images(values=PICTURES[:, None])
 
     def precision(quality, **settings):
-        return training._choose("lean", images, None, None, False, quality, settings).training.precision
+        made = training._made("lean", images, None, False, quality, settings)
+        return training._choose(made, images, None, settings).training.precision
 
     for has_gpu in (False, True):
         monkeypatch.setattr(torch.cuda, "is_available", lambda has=has_gpu: has)

@@ -1,9 +1,12 @@
-"""A tool for objectives with a critic, where one optimiser trains both the model and the critic."""
+"""Tools for objectives with a critic: one optimiser for model and critic, the relativistic loss, gradient penalties."""
 
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
 
 
 def frozen(network: nn.Module, *inputs: Any) -> Any:
@@ -18,3 +21,98 @@ def frozen(network: nn.Module, *inputs: Any) -> Any:
     """
     constants = {name: value.detach() for name, value in (*network.named_parameters(), *network.named_buffers())}
     return torch.func.functional_call(network, constants, inputs)
+
+
+def relativistic_loss(higher: Float[Tensor, " n"], lower: Float[Tensor, " n"]) -> Float[Tensor, ""]:
+    """The mean of softplus(lower - higher): small if each datum of one kind is judged above its partner of the other.
+
+    The critic minimises it with real data as `higher`; the generator, with its own data as `higher`. At log 2 the
+    critic cannot tell the two kinds apart.
+
+    Reference: Huang et al. 2025, "The GAN is dead; long live the GAN!" (arXiv 2501.05441), equation 2, after
+    Jolicoeur-Martineau 2019.
+
+    Args:
+        higher: the critic's judgements of data that shall be judged higher.
+        lower: its judgements of as many data that shall be judged lower.
+    """
+    return functional.softplus(lower - higher).mean()
+
+
+def gradient_penalty(critic: Callable[..., Tensor], inputs: Sequence[Tensor]) -> Float[Tensor, ""]:
+    """Half the squared norm of the gradient of a critic with respect to all its inputs, averaged over the batch.
+
+    On real data it is R1, on generated data R2, without their weight γ.
+
+    References: Mescheder et al. 2018, "Which Training Methods for GANs do actually Converge?", equation 9; Huang et al.
+    2025 (arXiv 2501.05441), equation 3.
+
+    Args:
+        critic: judges each row of its inputs by itself, so it has no batch norm.
+        inputs: the arguments of the critic, (n, …) each.
+    """
+    leaves = [each.detach().requires_grad_() for each in inputs]
+    gradients = torch.autograd.grad(critic(*leaves).sum(), leaves, create_graph=True, allow_unused=True)
+    norms = [each.square().flatten(1).sum(1) for each in gradients if each is not None]
+    return torch.stack(norms).sum(0).mean() / 2
+
+
+def lazy_penalties(
+    critic: Callable[..., Tensor], real: Sequence[Tensor], generated: Sequence[Tensor], *, step: int, every: int
+) -> Float[Tensor, ""]:
+    """R1 + R2 at every k-th step, times k, and 0 at the other steps.
+
+    Reference: Karras et al. 2020, "Analyzing and Improving the Image Quality of StyleGAN", section 3.1, for the lazy
+    steps.
+
+    Args:
+        critic: judges each row of its inputs by itself, so it has no batch norm.
+        real: the arguments of the critic for the data of the first kind, (n, …) each.
+        generated: its arguments for the data of the second kind, (n, …) each.
+        step: the number of the step, from 0.
+        every: k, from 1 up.
+    """
+    if step % every:
+        return real[0].new_zeros(())
+    return every * (gradient_penalty(critic, real) + gradient_penalty(critic, generated))
+
+
+class Contest(NamedTuple):
+    """What one step of a critic against a model gives (`contest`)."""
+
+    critic_loss: Float[Tensor, ""]
+    """The loss of the critic; its gradient reaches the critic alone."""
+    model_loss: Float[Tensor, ""]
+    """The loss of the model, a number without gradient."""
+    pulls: tuple[tuple[Tensor, Tensor], ...]
+    """Each tensor of the model that the critic judged, with the gradient of the model's loss with respect to it."""
+
+    def pull(self, weight: Float[Tensor, ""] | float = 1.0) -> Float[Tensor, ""]:
+        """The model's loss times a weight; its gradient reaches the model alone.
+
+        Args:
+            weight: the weight, without gradient.
+        """
+        pulled = torch.stack([(tensor * gradient).sum() for tensor, gradient in self.pulls]).sum()
+        return weight * (self.model_loss + pulled - pulled.detach())
+
+
+def contest(critic: Callable[..., Tensor], real: Sequence[Tensor], generated: Sequence[Tensor]) -> Contest:
+    """The relativistic losses of critic and model from a single call of the critic for each kind of data.
+
+    The model's loss has the signs exchanged, and gradients flow to the inputs that have one: generated pictures, or
+    codes on either side. It is what `frozen` would give, for half the work.
+
+    Args:
+        critic: judges data of the first kind higher.
+        real: its arguments for the data of the first kind, (n, …) each.
+        generated: its arguments for the data of the second kind, (n, …) each.
+    """
+    leaves = [[each.detach().requires_grad_(each.requires_grad) for each in side] for side in (real, generated)]
+    higher, lower = (critic(*side) for side in leaves)
+    loss = relativistic_loss(lower, higher)
+    moved = [(each, leaf) for each, leaf in zip((*real, *generated), (*leaves[0], *leaves[1]), strict=True)]
+    moved = [(each, leaf) for each, leaf in moved if each.requires_grad]
+    gradients = torch.autograd.grad(loss, [leaf for _, leaf in moved], retain_graph=True, allow_unused=True)
+    pulls = [(each, gradient) for (each, _), gradient in zip(moved, gradients, strict=True) if gradient is not None]
+    return Contest(relativistic_loss(higher, lower), loss.detach(), tuple(pulls))

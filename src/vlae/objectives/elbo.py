@@ -5,7 +5,7 @@ The functions take the `ForwardPass` of any model. All results are in nats per d
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import get_args
+from typing import ClassVar, get_args
 
 import torch
 from jaxtyping import Float
@@ -17,6 +17,7 @@ from vlae.objectives.base import Batch, Loss, Objective
 from vlae.objectives.corruption import corrupted
 from vlae.objectives.discrepancies import mmd
 from vlae.objectives.schedules import Growth, PerLevel, fade, per_level, values_of, warm_up
+from vlae.shapes import Shape, is_image
 
 
 def distortion(forward: ForwardPass, x: Float[Tensor, "n *shape"]) -> Float[Tensor, " n"]:
@@ -130,7 +131,7 @@ class ELBO(Objective, kind="elbo"):
         if self.capacity is not None and any(values_of(self.free_bits)):
             raise ValueError("free_bits and capacity both set the rate of a level; give one of them")
 
-    _PER_LEVEL = ("beta", "free_bits", "capacity", "mmd")
+    _PER_LEVEL: ClassVar[tuple[str, ...]] = ("beta", "free_bits", "capacity", "mmd")
 
     def check(self, num_levels: int) -> None:
         """Checks that every setting with one number per level fits the number of levels.
@@ -146,6 +147,20 @@ class ELBO(Objective, kind="elbo"):
             if isinstance(value, tuple) and len(value) != num_levels:
                 raise ValueError(f"{name} has {len(value)} values for {num_levels} levels; give one, or one per level")
 
+    def check_data(self, shape: Shape, *, precision: str, num_data: int | None = None) -> None:
+        """Checks that noise on the encoder's input is asked for pictures only.
+
+        Args:
+            shape: shape of one datum, (channels, height, width) or (dimensions,).
+            precision: not used.
+            num_data: not used.
+
+        Raises:
+            ValueError: if `denoise` is set and the data are vectors.
+        """
+        if self.denoise and not is_image(shape):
+            raise ValueError(f"denoise is for pictures; these data are vectors of {shape[0]} numbers")
+
     def fade(self, progress: float, code_sizes: Sequence[int]) -> tuple[float, ...]:
         """How far each level has grown, in [0, 1], level 1 first.
 
@@ -154,6 +169,12 @@ class ELBO(Objective, kind="elbo"):
             code_sizes: dimensions of every level's code, level 1 first.
         """
         return fade(self.growth, self.growth_until, progress, code_sizes)
+
+    def with_features(self) -> "ELBO":
+        """The same objective, which explains features of the pictures too."""
+        from vlae.objectives.features import FeaturesELBO  # it builds on this class
+
+        return FeaturesELBO.of(self)
 
     def weights(self, step: int, fade: tuple[float, ...]) -> tuple[float, ...]:
         """The weight of each level's rate at this step."""

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from vlae.recipes.classes import with_classes as with_classes
 from vlae.recipes.content import with_content as with_content
+from vlae.recipes.implicit import implicit as implicit
 from vlae.recipes.kingma import m1 as m1
 from vlae.recipes.kingma import m1_m2 as m1_m2
 from vlae.recipes.kingma import m2 as m2
@@ -29,7 +30,7 @@ from vlae.shapes import Shape, is_image
 _PAPER: Mapping[str, Callable[..., Recipe]] = {recipe.__name__: recipe for recipe in (mnist, svhn, celeba, lsun)}
 
 RECIPES: dict[str, Callable[..., Recipe]] = {
-    **{recipe.__name__: recipe for recipe in (lean, joint, vae, hvae, lvae)},
+    **{recipe.__name__: recipe for recipe in (lean, joint, vae, hvae, lvae, implicit)},
     **_PAPER,
     "m1": m1,
     "m2": m2,
@@ -50,8 +51,7 @@ def make(
     """Makes a recipe by its name, for data of a shape.
 
     Args:
-        name: the name of a recipe: "lean", "joint", "vae", "hvae", "lvae", "mnist", "svhn", "celeba", "lsun",
-            "m1", "m2" or "m1+m2".
+        name: the name of a recipe, a key of `RECIPES`: "lean", "joint", "vae" ….
         shape: shape of one datum, (channels, height, width) or (dimensions,).
         code_sizes: dimensions of each level's code, level 1 first; None: the default of the recipe.
         deep_heads: whether each posterior encodes h_{l-1} again with layers of its own, like the authors' code; only

@@ -17,9 +17,10 @@ from vlae.models.likelihoods import Gaussian, Likelihood, likelihood_of
 from vlae.models.m2 import M1M2, M2
 from vlae.nn.layers import Blocks
 from vlae.objectives.base import Objective
+from vlae.objectives.critic import AdversarialELBO
 from vlae.objectives.elbo import ELBO
 from vlae.recipes.formats import FORMAT, upgraded
-from vlae.shapes import Shape, is_image, levels_with_code
+from vlae.shapes import Shape, levels_with_code
 
 MODELS: dict[str, Callable[..., LatentModel]] = {
     model.__name__: model for model in (VLAE, HierarchicalVAE, LadderVAE, M2, M1M2)
@@ -119,8 +120,7 @@ class Recipe:
         if self.model not in MODELS:
             raise ValueError(f"there is no model {self.model!r}; choose one of {', '.join(MODELS)}")
         self.objective.check(len(self.levels))
-        if getattr(self.objective, "denoise", False) and not is_image(self.shape):
-            raise ValueError(f"denoise is for pictures; these data are vectors of {self.shape[0]} numbers")
+        self.objective.check_data(self.shape, precision=self.training.precision)
 
     @property
     def code_sizes(self) -> tuple[int, ...]:
@@ -215,26 +215,31 @@ def build(recipe: Recipe, *, mean: Tensor | None = None, stddev: Tensor | None =
     )
 
 
-def adjust(recipe: Recipe, *, family: str | None = None, **settings: Any) -> Recipe:
+def adjust(recipe: Recipe, *, family: str | None = None, sharp: bool | None = None, **settings: Any) -> Recipe:
     """A copy of a recipe with some settings replaced; a setting of None stays unchanged.
 
     Args:
         recipe: the recipe to copy.
         family: the kind of likelihood: "gaussian", "laplace", "bernoulli", or one defined elsewhere. Settings of the
             old likelihood that the new one also has are kept.
+        sharp: whether a critic of pictures stands beside the ELBO (`vlae.objectives.AdversarialELBO`), whose settings
+            may then be given too. False: it stays as it is.
         settings: any field of `Training`, of the recipe's objective or of a likelihood, by name. A field that only
             other families of likelihoods have is ignored.
 
     Raises:
-        ValueError: if no part of a recipe has such a field.
+        ValueError: if no part of the recipe has such a field.
 
     Examples:
         >>> from vlae.recipes import lean
         >>> adjust(lean((1, 28, 28)), steps=100, beta=2.0).training.steps
         100
     """
-    settings = {name: value for name, value in settings.items() if value is not None or name not in _fields(recipe)}
+    known = _known_fields()
+    settings = {name: value for name, value in settings.items() if value is not None or name not in known}
     for part in ("training", "objective"):
+        if part == "objective" and sharp:
+            recipe = replace(recipe, objective=_sharp(recipe))
         current = getattr(recipe, part)
         changes = {field.name: settings.pop(field.name) for field in fields(current) if field.name in settings}
         if changes:
@@ -244,8 +249,22 @@ def adjust(recipe: Recipe, *, family: str | None = None, **settings: Any) -> Rec
         unchanged = {field.name: getattr(recipe.likelihood, field.name) for field in fields(recipe.likelihood)}
         recipe = replace(recipe, likelihood=likelihood_of(family or recipe.likelihood.kind, unchanged | changes))
     if settings:
-        raise ValueError(f"no recipe has a setting {', '.join(sorted(settings))}")
+        whose = "no recipe has" if settings.keys() - known else f"the recipe {recipe.name!r} does not have"
+        raise ValueError(f"{whose} a setting {', '.join(sorted(settings))}")
     return recipe
+
+
+def _sharp(recipe: Recipe) -> AdversarialELBO:
+    """The recipe's objective with a critic of pictures beside it."""
+    objective = recipe.objective
+    if isinstance(objective, AdversarialELBO) and objective.judged != "pictures":
+        raise ValueError(f"the recipe {recipe.name!r} has a critic of its own; leave sharp out")
+    if not isinstance(objective, ELBO):
+        raise ValueError(
+            f"sharp puts a critic beside an ELBO; the recipe {recipe.name!r} has the objective {objective.kind!r}: "
+            "choose lean, or leave sharp out"
+        )
+    return AdversarialELBO.beside(objective)
 
 
 def _likelihood_fields() -> set[str]:
@@ -253,5 +272,7 @@ def _likelihood_fields() -> set[str]:
     return {field.name for family in Likelihood.kinds().values() for field in fields(family)}
 
 
-def _fields(recipe: Recipe) -> set[str]:
-    return _likelihood_fields() | {field.name for part in (recipe.training, recipe.objective) for field in fields(part)}
+def _known_fields() -> set[str]:
+    """The settings of trainings, of all objectives and of all likelihoods."""
+    parts: list[type[Any]] = [Training, *Objective.kinds().values()]
+    return _likelihood_fields() | {field.name for part in parts for field in fields(part)}

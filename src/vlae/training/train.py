@@ -107,7 +107,8 @@ def train(
         progress: show a progress bar.
         settings: any field of the training (steps, minutes, batch_size, learning_rate, schedule, precision, seed), of
             the objective (of the ELBO: beta, warmup, growth, growth_until, ungrown_beta, free_bits, capacity,
-            capacity_until, mmd; with labels: label_weight, views, sure), or of the likelihood (family, scale).
+            capacity_until, mmd; with labels: label_weight, views, sure), or of the likelihood (family, scale); sharp: a
+            critic beside the ELBO makes pictures sharper (`vlae.objectives.AdversarialELBO`).
 
     Returns:
         The finished run.
@@ -140,7 +141,7 @@ def train(
         if len(images) < 2:
             raise DataError(f"{images.source}: there is 1 datum to train on; give at least 2, and some to test with")
         if not resume:
-            chosen = _made(recipe or "lean", images, code_sizes, deep_heads, quality)
+            chosen = _made(recipe or "lean", images, code_sizes, deep_heads, quality, settings)
         asked_labels, classes = which, chosen.classes
         if which is None and classes is not None and (classes.names or images.labels is not None):
             which = "all"
@@ -286,11 +287,12 @@ def _made(
     code_sizes: Sequence[int] | None,
     deep_heads: bool,
     quality: recipes.Quality | None,
+    settings: Mapping[str, Any],
 ) -> Recipe:
     """The recipe that was asked for, before the data and the settings change it."""
     if isinstance(recipe, str):
         recipe = recipes.make(recipe, images.shape, code_sizes=code_sizes, deep_heads=deep_heads, quality=quality)
-        if quality == "high" and torch.cuda.is_available():
+        if quality == "high" and torch.cuda.is_available() and not settings.get("sharp"):
             recipe = recipes.adjust(recipe, precision="bf16")
     elif code_sizes is not None or deep_heads or quality is not None:
         raise ValueError(
