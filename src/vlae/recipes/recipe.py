@@ -14,6 +14,7 @@ from vlae.models.hierarchical import HierarchicalVAE, LadderVAE
 from vlae.models.ladder import VLAE
 from vlae.models.levels import LevelSettings
 from vlae.models.likelihoods import Gaussian, Likelihood, likelihood_of
+from vlae.models.pixel import Pixel as Pixel  # so that its kinds are found by their names
 from vlae.nn.layers import Blocks
 from vlae.objectives.base import Objective
 from vlae.objectives.elbo import ELBO
@@ -206,8 +207,8 @@ def adjust(recipe: Recipe, *, family: str | None = None, **settings: Any) -> Rec
 
     Args:
         recipe: the recipe to copy.
-        family: the kind of likelihood: "gaussian", "laplace", "bernoulli", or one defined elsewhere. Settings of the
-            old likelihood that the new one also has are kept.
+        family: the kind of likelihood: "gaussian", "laplace", "bernoulli", "pixel", "binary-pixel", or one defined
+            elsewhere. Settings of the old likelihood that the new one also has are kept.
         settings: any field of `Training`, of the recipe's objective or of a likelihood, by name. A field that only
             other families of likelihoods have is ignored.
 
