@@ -28,18 +28,20 @@ class MaskedConv2d(nn.Conv2d):
         centre: whether the pixel itself is seen.
 
     Examples:
-        >>> MaskedConv2d(1, 1, 3, centre=False).mask.tolist()
-        [[1.0, 1.0, 1.0], [1.0, 0.0, 0.0]]
+        >>> (MaskedConv2d(1, 1, 3, centre=False).masked_weight()[0, 0] != 0).int().tolist()
+        [[1, 1, 1], [1, 0, 0]]
     """
-
-    mask: Tensor
 
     def __init__(self, channels_in: int, channels_out: int, kernel: int, *, centre: bool):
         super().__init__(channels_in, channels_out, (kernel // 2 + 1, kernel))
         self.reach = kernel // 2
-        mask = torch.ones(self.reach + 1, kernel)
-        mask[-1, self.reach + int(centre) :] = 0
-        self.register_buffer("mask", mask, persistent=False)
+        self.seen = self.reach + int(centre)  # of the last row
+
+    def masked_weight(self) -> Float[Tensor, "out channels rows columns"]:
+        """The weights, with zeros where the pixel itself and later ones stand."""
+        *_, rows, columns = self.weight.shape
+        last = functional.pad(self.weight[:, :, rows - 1 :, : self.seen], (0, columns - self.seen))
+        return torch.cat([self.weight[:, :, : rows - 1], last], dim=2)
 
     def padded(self, h: Float[Tensor, "n channels height width"]) -> Float[Tensor, "n channels higher wider"]:
         """A map with zeros above, on the left and on the right of it.
@@ -55,7 +57,7 @@ class MaskedConv2d(nn.Conv2d):
         Args:
             h: (n, channels, height, width).
         """
-        return functional.conv2d(self.padded(h), self.weight * self.mask, self.bias)
+        return functional.conv2d(self.padded(h), self.masked_weight(), self.bias)
 
     def at(
         self, padded: Float[Tensor, "n channels higher wider"], rows: Int[Tensor, " p"], columns: Int[Tensor, " p"]
@@ -67,9 +69,9 @@ class MaskedConv2d(nn.Conv2d):
             rows: the row of each pixel, from 0.
             columns: its column, from 0.
         """
-        down, across = (torch.arange(size, device=rows.device) for size in self.mask.shape)
+        down, across = (torch.arange(size, device=rows.device) for size in self.weight.shape[2:])
         patches = padded[:, :, (rows[:, None] + down)[..., None], (columns[:, None] + across)[:, None]]
-        drawn = torch.einsum("ncpij,ocij->nop", patches, self.weight * self.mask)
+        drawn = torch.einsum("ncpij,ocij->nop", patches, self.masked_weight())
         return (drawn if self.bias is None else drawn + self.bias[:, None])[..., None]
 
 
