@@ -1,4 +1,4 @@
-"""The likelihood of a PixelVAE: it is a probability, no pixel leaks, it draws what it says, and refuses what it must."""
+"""The likelihood of a PixelVAE is a probability, leaks no pixel, draws what it says, and refuses what it must."""
 
 import itertools
 import math
@@ -186,7 +186,7 @@ def test_settings_that_cannot_be_are_refused(settings, words):
 
 
 def test_data_that_do_not_fit_are_refused():
-    with pytest.raises(ValueError, match="the 'pixel' likelihood is for images .* choose 'gaussian' or 'laplace'"):
+    with pytest.raises(ValueError, match=r"the 'pixel' likelihood is for images .* choose 'gaussian' or 'laplace'"):
         Pixel().build((5,))
     with pytest.raises(ValueError, match="masked_kernel is 9, and pictures have 8 × 16 pixels; give a kernel smaller"):
         Pixel(masked_kernel=9).build((1, 8, 16))

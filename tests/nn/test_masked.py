@@ -1,4 +1,4 @@
-"""Masked convolutions see what stands before a pixel and nothing else, and wavefronts draw what pixel after pixel draws."""
+"""Masked convolutions see what stands before a pixel and nothing else; wavefronts draw as pixel after pixel does."""
 
 import pytest
 import torch
@@ -28,7 +28,7 @@ def test_no_number_depends_on_its_own_pixel_or_a_later_one(layers, kernel):
         seen, _ = seen_from(model, row, column)
         assert not seen.flatten()[row * 9 + column :].any()
         near = [(row, column - 1), (row - 1, column), (row - 1, column + 1)]
-        inside = [(i, j) for i, j in near if 0 <= i and 0 <= j < 9]
+        inside = [(i, j) for i, j in near if i >= 0 and 0 <= j < 9]
         assert all(bool(seen[i, j]) == (layers > 0) for i, j in inside)
 
 

@@ -1,5 +1,6 @@
 """A run with pixels drawn one after the other: trained, resumed, drawn, measured and exported like any other."""
 
+import io
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from rich.console import Console
 
 import vlae
 from vlae.cli import main as cli
@@ -76,6 +78,15 @@ def test_drawing_batch_by_batch_leaves_the_first_pictures_as_they_are(run, monke
     monkeypatch.setattr(inference, "DRAWN_PIXELS", 2 * 64)
     parts = inference.draw(run.model, codes, seed=3)
     assert parts.shape == whole.shape and not np.array_equal(parts, whole)  # other noise, but as many
+
+
+def test_drawing_shows_its_progress_on_a_terminal(run, monkeypatch):
+    shown = io.StringIO()
+    monkeypatch.setattr("rich.console.Console", lambda stderr: Console(file=shown, force_terminal=True))
+    run.sample(2, pixels=True)
+    assert not shown.getvalue()
+    run.sample(2, pixels=True, progress=True)
+    assert "drawing pixels" in shown.getvalue() and "100%" in shown.getvalue()
 
 
 def test_the_levels_figure_shows_level_0_of_autoregressive_pixels_alone(run, monkeypatch):

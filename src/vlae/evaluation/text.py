@@ -17,7 +17,11 @@ def as_text(evaluation: Mapping[str, Any]) -> str:
     """
     scores = level_card.scores(evaluation)
     numbers = {"squared error": evaluation["reconstruction"].get("mse"), "ELBO (nats)": evaluation["elbo_nats"]}
-    optional = {"log-likelihood (nats)": "log_likelihood_nats", "UDR": "udr"}
+    optional = {
+        "bits per dimension": "bits_per_dimension",
+        "log-likelihood (nats)": "log_likelihood_nats",
+        "UDR": "udr",
+    }
     numbers |= {name: evaluation[key] for name, key in optional.items() if key in evaluation}
     scores |= {name: "not defined" if value is None else f"{value:.4g}" for name, value in numbers.items()}
     scores |= pictures(evaluation)
