@@ -129,7 +129,7 @@ def test_the_run_opens_and_everything_is_drawn_and_said(run):
 
 def test_a_run_of_a_kind_that_is_not_imported_is_named(run, monkeypatch):
     monkeypatch.delitem(vlae.LevelSettings.kinds(), "row-means")
-    with pytest.raises(RunError, match="there is no level 'row-means'; choose one of content, plain, moments"):
+    with pytest.raises(RunError, match="there is no level 'row-means'; choose one of class, content, plain, moments"):
         vlae.load(run.path)
 
 
@@ -223,7 +223,7 @@ def test_a_category_is_a_level_like_another(tmp_path):
 # A class is a category above the top: it acts through the prior of the level beneath it, and through nothing else
 
 
-class ClassLevel(vlae.LevelSettings, kind="class"):
+class ClassLevel(vlae.LevelSettings, kind="label"):
     def build(self, place, blocks):
         networks = CategoryNetworks(self.code_size, place.below)
         networks.descend = lambda above, code, fade: None

@@ -10,7 +10,7 @@ os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 if TYPE_CHECKING:
     from vlae.codes.mix import mix
     from vlae.data.images import Images
-    from vlae.estimators import LadderEncoder
+    from vlae.estimators import LadderClassifier, LadderEncoder
     from vlae.models.base import ForwardPass, LatentModel
     from vlae.models.distributions import CodeDistribution, NormalCode
     from vlae.models.inference import as_input
@@ -34,6 +34,7 @@ _HOME = {
     "ForwardPass": "models.base",
     "Images": "data.images",
     "Index": "search.index",
+    "LadderClassifier": "estimators",
     "LadderEncoder": "estimators",
     "LadderLevel": "models.levels",
     "LatentModel": "models.base",
@@ -64,6 +65,7 @@ __all__ = [
     "ForwardPass",
     "Images",
     "Index",
+    "LadderClassifier",
     "LadderEncoder",
     "LadderLevel",
     "LatentModel",

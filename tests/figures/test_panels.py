@@ -116,7 +116,7 @@ def test_every_kind_draws_every_shape(shape, tmp_path):
         "traversal": lambda: figures.traversal(model, steps=3),
         "mix": lambda: figures.mix(model, x),
     }
-    assert [*calls, "progress"] == list(KINDS)
+    assert [*calls, "classes", "progress"] == list(KINDS)
     for kind, call in calls.items():
         picture = call()
         assert picture.dtype == np.uint8 and picture.ndim == 3 and picture.shape[2] == 3, kind

@@ -9,6 +9,7 @@ from PIL import Image
 import vlae
 from vlae import atomic
 from vlae.atomic import WriteError
+from vlae.errors import NotDefinedError
 from vlae.figures.kinds import KINDS
 from vlae.runs import run as runs
 from vlae.runs.run import RunError
@@ -109,7 +110,7 @@ def test_vectors_are_encoded_as_they_are(of_vectors):
 # Figures
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "classes"])
 def test_every_figure_is_drawn_and_kept(copy, kind):
     (copy / "figures" / f"{kind}.png").unlink()
     run = runs.load(copy)
@@ -146,13 +147,15 @@ def test_a_figure_starts_from_a_picture_of_any_size(trained, tmp_path):
 def test_a_figure_of_vectors_starts_from_one(of_vectors, tmp_path):
     np.save(tmp_path / "one.npy", of_vectors.examples[:1])
     for kind in KINDS:
-        assert (of_vectors.path / "figures" / f"{kind}.png").exists()
+        assert (of_vectors.path / "figures" / f"{kind}.png").exists() == (kind != "classes")
     assert of_vectors.figure("levels", from_image=tmp_path / "one.npy") == of_vectors.figure(
         "levels", from_image=of_vectors.examples[0]
     )
 
 
 def test_figures_that_cannot_be_had_are_refused(trained, tmp_path):
+    with pytest.raises(NotDefinedError, match="the model has no classes; train one with labels"):
+        trained.figure("classes")
     with pytest.raises(ValueError, match="no figure 'lvls'; choose one of levels, samples"):
         trained.figure("lvls")
     with pytest.raises(ValueError, match="a 'samples' figure has no option span; it has prior, num, seed"):

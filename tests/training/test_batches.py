@@ -80,3 +80,25 @@ def test_pictures_are_varied_alike_before_and_after_a_resume():
     mirrored = stream("mirror", 9)
     for before, after in zip(torch.cat(plain), torch.cat(mirrored), strict=True):
         assert torch.equal(before, after) or torch.equal(before.flip(-1), after)
+
+
+def test_a_share_of_each_batch_has_labels_and_each_comes_as_often():
+    labels = np.where(np.arange(22) < 5, np.arange(22) % 2, -1)
+
+    def stream(step=0, rank=0, world=1):
+        settings = Training(batch_size=6, labelled=2)
+        return Batches(np.arange(22), labels, settings, StubTrainer(step, rank, world))
+
+    taken = [batch for _, batch in zip(range(20), stream(), strict=False)]
+    assert all((batch.labels >= 0).sum() >= 2 and len(batch.x) == 6 for batch in taken)
+    again = [batch for _, batch in zip(range(8), stream(step=12), strict=False)]
+    assert [batch.x.tolist() for batch in again] == [batch.x.tolist() for batch in taken[12:]]
+    drawn = np.concatenate([stream()._labelled(np.arange(5), 2, turn) for turn in range(5)])
+    assert np.bincount(drawn).tolist() == [2] * 5
+
+
+def test_without_any_label_a_batch_is_as_ever():
+    settings = Training(batch_size=6, labelled=2)
+    for labels in (None, np.full(22, -1)):
+        batch = next(iter(Batches(np.arange(22), labels, settings, StubTrainer())))
+        assert len(batch.x) == 6

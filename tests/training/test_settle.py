@@ -153,7 +153,7 @@ def test_high_quality_is_of_mixed_precision_on_a_gpu(monkeypatch):
     images = Images(values=PICTURES[:, None])
 
     def precision(quality, **settings):
-        return training._choose("lean", images, None, False, quality, settings).training.precision
+        return training._choose("lean", images, None, None, False, quality, settings).training.precision
 
     for has_gpu in (False, True):
         monkeypatch.setattr(torch.cuda, "is_available", lambda has=has_gpu: has)

@@ -121,6 +121,47 @@ def odd(
     print(outliers.draw(trained, result, num, out))
 
 
+def classify(
+    run: Path,
+    source: str,
+    /,
+    *,
+    labels: str = "all",
+    part: Part = Part(),
+    out: Path | None = None,
+    seed: int = 0,
+) -> None:
+    """Name the class of images, by a run that learned from labels; any other run gets a classifier on its codes.
+
+    Args:
+        run: Folder of the run; or "streets" or "mnist", which ship with vlae; or hf:USER/NAME.
+        source: Images to classify: a folder of pictures; a .npy, .npz, .csv, .tsv or .parquet file; a Hugging Face
+            data set; the files of MNIST, SVHN or CelebA; or "streets", the built-in street numbers. Images of another
+            size are cropped and resized like the training images.
+        labels: For a run that learned without labels: which labels of its training data a classifier on its codes may
+            know: all, a number of them, or a .csv file of names and classes.
+        part: Which part of the source to use, and how to read it.
+        out: Write the class, and the probability of each, to this new .csv or .parquet file instead of printing them.
+        seed: Seed of the choice of labels.
+    """
+    from vlae.data.readers import check_exists
+
+    check_exists(source)
+    from vlae.codes import classify, outliers
+    from vlae.runs.run import load
+
+    trained = load(run)
+    images = trained.read(source, seed=seed, progress=True, **vars(part))
+    classified = classify.classify(trained, images, labels=labels, seed=seed)
+    if out is None:
+        print(classify.as_text(classified))
+        return
+    outliers.write_table(classified.rows(), out)
+    if classified.error is not None:
+        print(f"wrong, of those with a label  {classified.error:.2%}")
+    print(out)
+
+
 def index(
     run: Path,
     source: str,

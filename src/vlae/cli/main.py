@@ -19,7 +19,7 @@ app = App(
 for command in (
     *(training.demo, training.train, training.data),
     *(results.figure, results.fit_prior, results.evaluate, results.report, results.compare),
-    *(codes.encode, codes.decode, codes.odd, codes.index, codes.similar, codes.mix),
+    *(codes.encode, codes.decode, codes.odd, codes.classify, codes.index, codes.similar, codes.mix),
     *(sharing.share, sharing.export, sharing.explore),
 ):
     app.command(command)

@@ -170,6 +170,7 @@ def compare(
     code_sizes: Annotated[str | None, Parameter(name=["--code-sizes", "--codes"])] = None,
     reading: Reading = Reading(),
     limit: int | None = None,
+    labels: str | None = None,
     steps: int | None = None,
     batch_size: int | None = None,
     learning_rate: float | None = None,
@@ -191,6 +192,8 @@ def compare(
             dimensions in all. By default, the recipes' own.
         reading: How to read the data.
         limit: Train on at most this many images, chosen at random; by default all.
+        labels: Labels that a class above the top of each system learns: all, or a number of them, chosen at random by
+            the seed. By default, none.
         steps: Optimiser steps of each run; by default the recipes' own.
         batch_size: Images per step; by default the recipes' own.
         learning_rate: Highest learning rate of Adam; by default the recipes' own.
@@ -209,7 +212,7 @@ def compare(
         out=out,
         seeds=seeds,
         code_sizes=sizes(code_sizes),
-        reading=vars(reading) | {"limit": limit},
+        reading=vars(reading) | {"limit": limit, "labels": labels},
         **settings,
     )
     print("\n\n".join(comparison.as_text() for comparison in comparisons))

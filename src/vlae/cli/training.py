@@ -39,6 +39,7 @@ def train(
     quality: Literal["draft", "standard", "high"] | None = None,
     reading: Reading = Reading(),
     limit: int | None = None,
+    labels: str | None = None,
     features: str | None = None,
     features_side: int | None = None,
     steps: int | None = None,
@@ -76,6 +77,8 @@ def train(
         deep_heads: For mnist, svhn, celeba and lsun: heads that re-encode the level below, like the authors' code.
         reading: How to read the source.
         limit: Train on at most this many images, chosen at random; by default all.
+        labels: Labels that a class above the top level learns: all that the source has; a number of them, chosen at
+            random, alike of each class; or a .csv file of names of pictures and their class. By default, none.
         features: A frozen network, trained elsewhere. A level on top reads and explains its features of the full-size
             pictures: a .pt (TorchScript), .pt2 (torch.export) or .onnx file, timm:NAME or hf:USER/NAME. Open only files
             that you trust. By default there is no such level.
@@ -141,6 +144,7 @@ def train(
         quality=quality,
         **vars(reading),
         limit=limit,
+        labels=labels,
         features=features,
         features_side=features_side,
         resume=resume,

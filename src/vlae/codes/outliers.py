@@ -73,7 +73,7 @@ class Outliers:
                 entry: dict[str, Any] = {"by": by, "rank": rank, "row": row}
                 if self.images.names is not None:
                     entry["name"] = self.images.names[row]
-                if self.images.labels is not None:
+                if self.images.labels is not None and self.images.labels[row] >= 0:
                     entry["label"] = int(self.images.labels[row])
                 table.append(entry | {name: float(score[row]) for name, score in self.scores.items()})
         return table
@@ -217,7 +217,7 @@ def write_table(rows: list[dict[str, Any]], out: Path) -> None:
     if out.suffix.lower() not in (".csv", ".parquet"):
         raise CodesError(f"{out}: a table is a .csv or .parquet file; give such a name")
     if out.exists():
-        raise CodesError(f"{out} exists already, and is not written over; choose another --table, or remove it")
+        raise CodesError(f"{out} exists already, and is not written over; choose another name, or remove it")
     table = pyarrow.Table.from_pylist(rows)
     with whole(out) as file:
         out.parent.mkdir(parents=True, exist_ok=True)

@@ -47,7 +47,7 @@ def from_table(table: Any, source: str, key: str | None) -> SourceData:
         if not used:
             raise DataError(f"{source}: no numeric column among {', '.join(kinds)}; give columns of numbers")
         values = np.column_stack([_number_column(table[name], f"{source}, column {name!r}") for name in used])
-    labels, label_names, factors = _label_column(table, label, source)
+    labels, label_names, factors = _label_column(table, label)
     return SourceData(
         values=read_array(values, layout=None, what=source),
         labels=labels,
@@ -98,17 +98,20 @@ def _list_column(column: Any, what: str) -> Array:
     return _number_column(compute.list_flatten(column), what).reshape(len(column), -1)
 
 
-def _label_column(table: Any, name: str | None, source: str) -> tuple[Array | None, tuple[str, ...], dict[str, Array]]:
-    """Turn the column of labels into labels, or into a factor if it holds real numbers."""
+def _label_column(table: Any, name: str | None) -> tuple[Array | None, tuple[str, ...], dict[str, Array]]:
+    """Turn the column of labels into labels, or into a factor if it holds real numbers.
+
+    Whole numbers among which some are missing are labels, too: pandas stores them as real numbers.
+    """
     from pyarrow import types
 
     if name is None:
         return None, (), {}
     column = table[name]
-    if column.null_count:
-        raise DataError(
-            f"{source}, column {name!r}: {column.null_count} labels are missing; fill them or drop their rows"
-        )
     if types.is_floating(column.type):
-        return None, (), {name: column.to_numpy()}
+        numbers = column.to_numpy()
+        known = np.isfinite(numbers)
+        if known.all() or not known.any() or (numbers[known] != np.round(numbers[known])).any():
+            return None, (), {name: numbers}
+        return np.where(known, np.nan_to_num(numbers), -1).astype(np.int64), (), {}
     return *as_classes(column.to_pylist()), {}

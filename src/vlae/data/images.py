@@ -29,7 +29,7 @@ class Images:
     values: Array
     """uint8 (N, C, H, W), or float32 (N, D). Values from the cache are memory-mapped and read-only."""
     labels: Array | None = None
-    """int64 (N,): the class of each. None if the source has no labels."""
+    """int64 (N,): the class of each; negative where it is unknown. None if the source has no labels."""
     label_names: tuple[str, ...] = ()
     """The names of the classes, class 0 first. Empty if the source does not name them."""
     factors: Mapping[str, Array] = field(default_factory=dict)
@@ -66,6 +66,16 @@ class Images:
     def is_vectors(self) -> bool:
         """Whether these are vectors, not images."""
         return not is_image(self.shape)
+
+    def class_name(self, label: int) -> str:
+        """Name a class: as the source names it, or else by its number; "" if it is unknown.
+
+        Args:
+            label: the number of the class, negative if it is unknown.
+        """
+        if label < 0:
+            return ""
+        return self.label_names[label] if label < len(self.label_names) else str(label)
 
     def take(self, indices: slice | npt.ArrayLike) -> Self:
         """Select rows, with their labels, factors, names and features.
@@ -131,8 +141,7 @@ class Images:
         if self.labels is None:
             return {}
         labels, counts = np.unique(self.labels, return_counts=True)
-        names = dict(enumerate(self.label_names))
-        return {names.get(int(i), str(i)): int(count) for i, count in zip(labels, counts, strict=True)}
+        return {self.class_name(int(i)) or "unknown": int(count) for i, count in zip(labels, counts, strict=True)}
 
 
 def _range(values: Array) -> list[Any]:

@@ -137,17 +137,26 @@ def train_and_test(num_train: int, num_test: int) -> Array:
 
 
 def as_classes(values: npt.ArrayLike) -> tuple[Array, tuple[str, ...]]:
-    """Turn class names, or whole numbers, into labels.
+    """Turn class names, or whole numbers, into labels. A label is missing if it is None, NaN or empty text.
 
     Args:
         values: (N,) names or whole numbers.
 
     Returns:
-        int64 (N,) labels, and the names of the classes; no names if the values are numbers.
+        int64 (N,) labels, -1 where one is missing, and the names of the classes; no names if the values are numbers.
+
+    Examples:
+        >>> as_classes(["cat", "", "dog", None])
+        (array([ 0, -1,  1, -1]), ('cat', 'dog'))
     """
     array = np.asarray(values).reshape(-1)
     if array.dtype.kind in "iub":
         return array.astype(np.int64), ()
+    given = np.array([value not in (None, "") and value == value for value in array.tolist()], bool)
+    if not given.all():
+        labels = np.full(len(array), -1)
+        labels[given], label_names = as_classes(array[given].tolist())
+        return labels, label_names
     names, labels = np.unique(array.astype(str), return_inverse=True)
     return labels.astype(np.int64), tuple(names.tolist())
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from vlae.data.images import Images
 from vlae.evaluation import metrics, pictures
+from vlae.evaluation.class_error import class_error
 from vlae.evaluation.complexity import ProbeScores
 from vlae.evaluation.disentanglement import disentangle
 from vlae.evaluation.factors import MIN_PROBED, factors_of, subset
@@ -57,6 +58,8 @@ def evaluate(
       with random weights; `…_components` that of the principal components of the pixels, divided into codes of the same
       sizes.
     - pictures: how good the pictures are (`vlae.evaluation.pictures.picture_quality`).
+    - class_error: the share of the data with a label whose class the top level names wrongly; of a model whose top
+      level is a class.
     - label_probe_accuracy and label_linear_probe_accuracy: of the codes of all levels together.
     - information: the normalised mutual information, levels × factors.
     - disentanglement: of the codes of all levels together.
@@ -120,6 +123,8 @@ def evaluate(
             level |= lost
         if codes is None:
             codes = encode(model, np.ascontiguousarray(probed.values), features=probed.features)
+        if model.class_names:
+            attempt(result, not_defined, "class_error", lambda: class_error(model, images))
         tell(result, model, probed, [mean for mean, _ in codes], untrained, complexity, (simple, judged), seed, say)
         known = {name: factor for name, factor in judged.items() if name in result["judged_on"] and name != "label"}
         if known and probed.factors:

@@ -21,6 +21,7 @@ def as_text(evaluation: Mapping[str, Any]) -> str:
         "bits per dimension": "bits_per_dimension",
         "log-likelihood (nats)": "log_likelihood_nats",
         "UDR": "udr",
+        "class named wrongly": "class_error",
     }
     numbers |= {name: evaluation[key] for name, key in optional.items() if key in evaluation}
     scores |= {name: "not defined" if value is None else f"{value:.4g}" for name, value in numbers.items()}

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from vlae.figures.canvas import Picture
 from vlae.figures.curves import progress
-from vlae.figures.panels import levels, mix, reconstructions, samples, traversal
+from vlae.figures.panels import classes, levels, mix, reconstructions, samples, traversal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +56,10 @@ KINDS: dict[str, FigureKind] = {
         caption="One row per dimension of a code, from -2 to 2 standard deviations around its mean; all else is kept.",
     ),
     "mix": FigureKind(draw=mix, caption="The lower levels of A with the upper levels of B.", examples=2),
+    "classes": FigureKind(
+        draw=classes,
+        caption="One row per class, of a ladder that learned from labels. Pictures in a column share all the rest.",
+    ),
     "progress": FigureKind(draw=progress, caption="The training: the terms of the objective, step by step."),
 }
 """Every kind of figure by its name."""

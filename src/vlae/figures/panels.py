@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from vlae.errors import NotDefinedError
 from vlae.figures.canvas import GAP, LETTERS, TILE, Picture, Pictures, blank, grid, text
 from vlae.figures.pictures import to_pictures
 from vlae.models.base import Codes, LatentModel
@@ -46,11 +47,11 @@ def levels(
     """What each level does: a panel per level, level 1 first, of `num` × `num` pictures in which that level varies.
 
     A code of two dimensions is swept over a regular grid; the first dimension grows rightwards, the second upwards. A
-    code of one dimension is swept in reading order. A larger code is drawn afresh for each picture. All of this
-    happens under the prior of the level given the others, so that pictures stay like real ones. On the left stands the
-    picture that the figure starts from. The title of a panel is its level and, in brackets, the number of dimensions. A
-    level without a code has no panel. If the likelihood is autoregressive, a last panel shows level 0: all codes stay,
-    and the pixels are drawn afresh for each picture.
+    code of one dimension is swept in reading order. A category takes each of its values once. A larger code is drawn
+    afresh for each picture. All of this happens under the prior of the level given the others, so that pictures stay
+    like real ones. On the left stands the picture that the figure starts from. The title of a panel is its level and,
+    in brackets, the number of dimensions. A level without a code has no panel. If the likelihood is autoregressive, a
+    last panel shows level 0: all codes stay, and the pixels are drawn afresh for each picture.
 
     Reference: Zhao et al. 2017, figures 5 to 7.
 
@@ -142,6 +143,11 @@ def _panels(
     changed = []
     for level in model.levels_with_code:
         size = model.code_sizes[level - 1]
+        values = _noise_of_values(model, level)
+        if values is not None:
+            base = prior.draw(len(values), generator) if others == "random" else _repeated(start, len(values))
+            changed.append(_with_level(base, level, values))
+            continue
         base = prior.draw(num * num, generator) if others == "random" else _repeated(start, num * num)
         if size > 2:
             changed.append(base if others == "random" else prior.redraw([level], base, generator))
@@ -304,6 +310,30 @@ def mix(model: LatentModel, x: Float[Tensor, "n *shape"], *, num: int = 8) -> Pi
     return grid([*map(text, titles), *(tile for row in rows for tile in row)], len(titles), 2 * GAP)
 
 
+def classes(model: LatentModel, *, prior: MixturePrior | None = None, num: int = 12, seed: int = 0) -> Picture:
+    """A row of pictures per class; in a column only the class changes, and with it the level that holds it.
+
+    Args:
+        model: a model whose top level is a class.
+        prior: of the codes; None: N(0, I).
+        num: pictures in a row, from 1 up.
+        seed: of the draw.
+
+    Raises:
+        NotDefinedError: if the model has no classes.
+        ValueError: if `num` is below 1.
+    """
+    _check_number("num", num, 1)
+    if not model.class_names:
+        raise NotDefinedError("the model has no classes; train one with labels: vlae train DATA --labels all")
+    prior = prior or standard_prior(model.code_sizes)
+    base = prior.draw(num, torch.Generator().manual_seed(seed))
+    each = _noise_of_values(model, model.num_levels)
+    assert each is not None
+    drawn = [_decoded(model, (*base[:-1], one.expand(num, -1))) for one in each]
+    return rows(model, list(zip(model.class_names, drawn, strict=True)))
+
+
 def rows(model: LatentModel, titled: Sequence[tuple[str, Tensor]]) -> Picture:
     """Rows of data, each after its title, all with the same colour scale.
 
@@ -397,6 +427,15 @@ def _start(
 
 def _repeated(noise: Codes, num: int) -> tuple[Float[Tensor, "num _"], ...]:
     return tuple(level.expand(num, -1) for level in noise)
+
+
+def _noise_of_values(model: LatentModel, level: int) -> Float[Tensor, "values size"] | None:
+    """The noise of each value that the code of a level can take, if it is a category."""
+    with evaluating(model):
+        above = tuple(torch.zeros(1, size, device=model.device) for size in model.code_sizes[level:])
+        prior = model.prior(level, above)
+        every = prior.every_code()
+        return None if every is None else prior.noise_of(every).cpu()
 
 
 def _with_level(noise: Codes, level: int, varied: Tensor) -> Codes:

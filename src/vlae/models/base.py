@@ -56,6 +56,8 @@ class LatentModel(nn.Module, ABC):
         family: the family of its likelihood, from which bits per dimension follow; None: no such number.
         lacks: for each capability the model lacks, the reason. Evaluation reports it as "not defined".
         num_features: F, the features of each picture that the model reads besides x; 0: it reads x alone.
+        class_names: the names of the classes, if the top level is a class; () if it is not.
+        class_values: the label of each class in the data, in ascending order.
         network: the frozen network that gives these features, of a size of picture of its own. It is no part of the
             weights. None: the features must be given.
     """
@@ -65,6 +67,8 @@ class LatentModel(nn.Module, ABC):
     family: Likelihood | None = None
     lacks: Mapping[Capability, str] = {}
     num_features: int = 0
+    class_names: tuple[str, ...] = ()
+    class_values: tuple[int, ...] = ()
     network: Callable[[Tensor], Tensor] | None = None
 
     @abstractmethod

@@ -37,6 +37,10 @@ class CodeDistribution(Distribution, ABC):
             code: (n, code size).
         """
 
+    def every_code(self) -> Float[Tensor, "values size"] | None:
+        """Every code that there is, of a category; None of a distribution of numbers."""
+        return None
+
     @classmethod
     @abstractmethod
     def cat(cls, parts: Sequence[Any]) -> "CodeDistribution":
@@ -164,6 +168,10 @@ class CategoryCode(CodeDistribution):
         lead = (self.logits - own).amax(1, keepdim=True).clamp_min(0) + 2.0
         gumbel = chosen * lead
         return torch.special.ndtri(torch.exp(-torch.exp(-gumbel)).clamp(1e-6, 1 - 1e-6))
+
+    def every_code(self) -> Float[Tensor, "values values"]:
+        """The one-hot code of each value, (K, K)."""
+        return torch.eye(self.logits.shape[1], device=self.logits.device)
 
     @classmethod
     def cat(cls, parts: Sequence[Any]) -> "CategoryCode":

@@ -59,7 +59,14 @@ class _Hierarchy(LatentModel):
         if any(level.convolutions for level in levels[1:]):
             raise ValueError("in a hierarchy, level 2 and above read a code, not a map: give them dense layers only")
         bottom = replace(levels[0], reads="map", head_convolutions=(), head_dense=())
-        place = Place(below=self.shape, drawn=likelihood.parameters_shape(self.shape), bottom=True, top=True)
+        place = Place(
+            below=self.shape,
+            drawn=likelihood.parameters_shape(self.shape),
+            bottom=True,
+            top=True,
+            last=True,
+            code_sizes_below=(),
+        )
         self.bottom = bottom.build(place, blocks)
         self.priors = nn.ModuleList(
             _dense(above.code_size, above.dense, 2 * level.code_size, blocks) for level, above in pairwise(levels)

@@ -12,7 +12,7 @@ from torch.distributions import Distribution
 
 from vlae.models.base import Codes, ForwardPass, LatentModel, check_code_sizes
 from vlae.models.distributions import CodeDistribution, no_code
-from vlae.models.levels import LadderLevel, LevelSettings, Place
+from vlae.models.levels import ClassLevel, LadderLevel, LevelSettings, Place
 from vlae.models.likelihoods import Gaussian, Likelihood
 from vlae.nn.layers import Blocks
 from vlae.shapes import Shape, levels_with_code
@@ -64,16 +64,27 @@ class VLAE(LatentModel):
         self.shape = tuple(shape)
         self.code_sizes = check_code_sizes([level.code_size for level in levels])
         highest = levels_with_code(self.code_sizes)[-1]
+        begins = max(levels_with_code([level.code_size * level.draws for level in levels]), default=0)
         built: list[LadderLevel] = []
         parameters = likelihood.parameters_shape(self.shape)
         below = self.shape
         for number, level in enumerate(levels[:highest], start=1):
             bottom = number == 1
-            place = Place(below=below, drawn=parameters if bottom else below, bottom=bottom, top=number == highest)
+            place = Place(
+                below=below,
+                drawn=parameters if bottom else below,
+                bottom=bottom,
+                top=number == begins,
+                last=number == highest,
+                code_sizes_below=self.code_sizes[: number - 1],
+            )
             built.append(level.build(place, blocks))
             below = built[-1].shape
         self.levels: Sequence[LadderLevel] = nn.ModuleList(built)  # type: ignore[assignment]
         self.num_features = max(level.num_features for level in built)
+        top = levels[highest - 1]
+        if isinstance(top, ClassLevel):
+            self.class_names, self.class_values = top.names, top.values
         self.register_buffer("mean", torch.as_tensor(mean, dtype=torch.float32))
         self.register_buffer("stddev", torch.as_tensor(stddev, dtype=torch.float32))
         self.family = likelihood
@@ -112,7 +123,7 @@ class VLAE(LatentModel):
                 level.posterior(h, torch.cat(read, dim=1) if len(read) > 1 else read[0] if read else None)
             )
             targets.append(target)
-            h = here
+            h = target if here is None else here
         empty = [no_code(x.shape[0], x.device) for _ in self.code_sizes[len(self.levels) :]]
         return (*posteriors, *empty), targets
 
@@ -126,7 +137,7 @@ class VLAE(LatentModel):
         return likelihood
 
     def prior(self, level: int, above: Codes) -> CodeDistribution:
-        """The prior of level l: N(0, I) of batch shape (1, code size), unless the level defines another.
+        """The prior of level l: N(0, I) of batch shape (1, code size), unless the level or one above defines another.
 
         Args:
             level: the level's number l, from 1 to L.
@@ -134,6 +145,10 @@ class VLAE(LatentModel):
         """
         if level > len(self.levels):
             return no_code(1, self.mean.device)
+        for upper, code in zip(self.levels[level:], above, strict=False):
+            given = upper.prior_of(level, code)
+            if given is not None:
+                return given
         return self.levels[level - 1].prior(above, self.mean)
 
     def forward(

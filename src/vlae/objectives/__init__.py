@@ -13,3 +13,4 @@ from vlae.objectives.elbo import noise as noise
 from vlae.objectives.elbo import rates as rates
 from vlae.objectives.elbo import rates_per_dimension as rates_per_dimension
 from vlae.objectives.features import FeaturesELBO as FeaturesELBO
+from vlae.objectives.few_labels import FewLabels as FewLabels

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
+from vlae.recipes.classes import with_classes as with_classes
 from vlae.recipes.content import with_content as with_content
 from vlae.recipes.lean import Quality as Quality
 from vlae.recipes.lean import lean as lean

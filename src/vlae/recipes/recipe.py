@@ -12,7 +12,7 @@ from vlae.data.variations import VARIATIONS
 from vlae.models.base import LatentModel
 from vlae.models.hierarchical import HierarchicalVAE, LadderVAE
 from vlae.models.ladder import VLAE
-from vlae.models.levels import LevelSettings
+from vlae.models.levels import ClassLevel, LevelSettings
 from vlae.models.likelihoods import Gaussian, Likelihood, likelihood_of
 from vlae.models.pixel import Pixel as Pixel  # so that its kinds are found by their names
 from vlae.nn.layers import Blocks
@@ -47,6 +47,7 @@ class Training:
             them; "shift", moved by up to a sixteenth of their sides; "mirror,shift"; or "auto": if a picture would be
             seen more than 20 times, as far as varied ones look like others of the data
             (`vlae.evaluation.variations.variations_of`). Vectors are never varied.
+        labelled: how many data of each batch have a known label; 0: as many as it happens.
     """
 
     steps: int = 10_000
@@ -57,6 +58,7 @@ class Training:
     precision: Precision = "fp32"
     seed: int = 0
     augment: str = "none"
+    labelled: int = 0
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.augment.split(",")) - set(VARIATIONS))
@@ -68,6 +70,10 @@ class Training:
             least = 2 if name == "batch_size" else 1
             if value < least:
                 raise ValueError(f"{name} is {value}; give a whole number from {least} up")
+        if not 0 <= self.labelled < self.batch_size:
+            raise ValueError(
+                f"labelled is {self.labelled}; give a number from 0 to {self.batch_size - 1}, one less than batch_size"
+            )
         if not 0 < self.learning_rate < 1:
             raise ValueError(f"learning_rate is {self.learning_rate}; give a number between 0 and 1")
         if self.minutes is not None and not self.minutes > 0:
@@ -123,6 +129,11 @@ class Recipe:
     def levels_with_code(self) -> tuple[int, ...]:
         """The numbers of the levels that have a code, counted from 1."""
         return levels_with_code(self.code_sizes)
+
+    @property
+    def classes(self) -> ClassLevel | None:
+        """The settings of the level that is a class; None: there is none."""
+        return next((level for level in self.levels if isinstance(level, ClassLevel)), None)
 
     def as_dict(self) -> dict[str, Any]:
         """The format number and all settings, ready for JSON."""

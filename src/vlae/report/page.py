@@ -7,11 +7,13 @@ import base64
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from html import escape
 from pathlib import Path
 from typing import Any
 
 from vlae.atomic import whole, writing
+from vlae.errors import NotDefinedError
 from vlae.evaluation import level_card
 from vlae.evaluation.rates import shortage
 from vlae.evaluation.text import pictures
@@ -69,9 +71,9 @@ def write(run: Run, path: str | Path | None = None) -> Path:
     """
     path = Path(path) if path is not None else run.outputs / layout.REPORT
     for name, kind in KINDS.items():
-        able = not kind.least_examples or "encoder" not in run.model.lacks
-        if able and len(run.examples) >= kind.least_examples:  # a run may have been shared without any
-            run.figure(name)
+        if len(run.examples) >= kind.least_examples:  # a run may have been shared without any
+            with suppress(NotDefinedError):
+                run.figure(name)
     page = _page(run, content(run))
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)

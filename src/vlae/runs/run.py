@@ -400,7 +400,9 @@ class Run:
         """
         from vlae.data import load as load_data
 
-        reading = {name: value for name, value in self.data.items() if name not in ("source", "limit", "features")}
+        reading = {
+            name: value for name, value in self.data.items() if name not in ("source", "limit", "labels", "features")
+        }
         return load_data(self.data["source"], split=split, features=self.network, **reading)
 
     @cached_property

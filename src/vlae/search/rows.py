@@ -45,9 +45,9 @@ def source_columns(images: Images) -> dict[str, Any]:
     """
     columns: dict[str, Any] = {}
     if images.labels is not None:
-        names = images.label_names
-        are_numbers = all(name == str(i) for i, name in enumerate(names))
-        columns["label"] = images.labels if are_numbers else [names[label] for label in images.labels]
+        are_numbers = all(name == str(i) for i, name in enumerate(images.label_names))
+        names = [images.class_name(int(label)) for label in images.labels]
+        columns["label"] = images.labels if are_numbers else names
     for name, factor in images.factors.items():
         column = name.replace(".", "_")
         columns[f"factor_{column}" if is_own(column) or column == "label" else column] = np.asarray(factor)

@@ -322,6 +322,7 @@ def _measures(evaluation: Mapping[str, Any]) -> dict[str, float | None]:
         "bits per dimension": evaluation.get("bits_per_dimension"),
         **each("KL (nats)", "kl_nats"),
         **each("active units", "active_units"),
+        "class named wrongly": evaluation.get("class_error"),
         **each("class probe", "label_probe_accuracy"),
         "class probe, all levels": evaluation.get("label_probe_accuracy"),
         **{

@@ -75,7 +75,8 @@ def train_alike(
         seeds: number of runs of each recipe, from 1 up; the seeds are 0, 1, …
         code_sizes: sizes of the ladder's codes, level 1 first; other systems get as many dimensions in all.
         progress: print on the error output what is being done.
-        reading: options for reading the data, by name: size, crop, channels, layout, key, limit. None: the defaults.
+        reading: options for reading the data, by name: size, crop, channels, layout, key, limit, and the labels that
+            a class above the top learns. None: the defaults.
         settings: settings of the training, the same for all runs, by name: steps, batch_size, learning_rate, …
 
     Yields:
@@ -103,7 +104,7 @@ def train_alike(
     read = {name: value for name, value in (reading or {}).items() if value is not None}
     for source in data:
         folder = out / source_name(source)
-        shape = load_data(source, progress=progress, **read).shape
+        shape = load_data(source, progress=progress, **{name: read[name] for name in read if name != "labels"}).shape
         wanted = {str(name): _recipe(str(name), shape, code_sizes, settings) for name in what}
         runs: dict[str, list[Run]] = {name: [] for name in wanted}
         for seed in range(seeds):  # all systems of one seed first

@@ -31,7 +31,8 @@ class Position(Protocol):
 class Batches:
     """An endless stream of batches of stored values, with their labels, row numbers and features.
 
-    Each epoch has another random order, and each process takes a part of it.
+    Each epoch has another random order, and each process takes a part of it. With `labelled` in the settings, so many
+    of each batch come from the data whose label is known; these have random orders of their own.
 
     Args:
         values: uint8 images or floats in [0, 1], (N, C, H, W), or float32 vectors (N, D).
@@ -55,7 +56,11 @@ class Batches:
 
     def __iter__(self) -> Iterator[Batch]:
         world = self.position.world_size
-        size = min(self.training.batch_size, max(2, len(self.values) // world))
+        known = np.zeros(0, np.int64)
+        if self.training.labelled and self.labels is not None:
+            known = np.flatnonzero(np.asarray(self.labels) >= 0)
+        num_labelled = self.training.labelled if len(known) else 0
+        size = min(self.training.batch_size - num_labelled, max(2, len(self.values) // world))
         per_epoch = max(1, len(self.values) // (size * world))
         step = self.position.global_step  # known once a checkpoint is restored, which is before the first batch
         while True:
@@ -64,7 +69,11 @@ class Batches:
             for batch in range(first, per_epoch):
                 start = (batch * world + self.position.global_rank) * size
                 # Sorted rows are read faster from a file; the order within a batch has no effect.
-                rows = np.sort(order[start : start + size])
+                rows = order[start : start + size]
+                if num_labelled:
+                    turn = step * world + self.position.global_rank
+                    rows = np.concatenate([rows, self._labelled(known, num_labelled, turn)])
+                rows = np.sort(rows)
                 yield Batch(
                     x=torch.from_numpy(self._varied(rows, step)),
                     labels=None if self.labels is None else torch.from_numpy(np.asarray(self.labels[rows], np.int64)),
@@ -72,6 +81,15 @@ class Batches:
                     **given(None if self.features is None else self.features[rows]),
                 )
                 step += 1
+
+    def _labelled(self, known: np.ndarray, num: int, turn: int) -> np.ndarray:
+        """The rows with a known label in a batch: each comes as often as any other, in another order each time."""
+        places = np.arange(turn * num, (turn + 1) * num)
+        epochs, offsets = np.divmod(places, len(known))
+        orders = {
+            epoch: np.random.default_rng([self.training.seed, epoch, 1]).permutation(known) for epoch in set(epochs)
+        }
+        return np.array([orders[epoch][offset] for epoch, offset in zip(epochs, offsets, strict=True)])
 
     def _varied(self, rows: np.ndarray, step: int) -> np.ndarray:
         """The values of some rows, varied as the step says."""

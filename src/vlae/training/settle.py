@@ -7,7 +7,7 @@ import numpy as np
 from vlae import recipes
 from vlae.evaluation.polarity import polarity_of
 from vlae.evaluation.variations import variations_of
-from vlae.models.levels import ContentLevel, MomentsLevel
+from vlae.models.levels import ClassLevel, ContentLevel, MomentsLevel
 from vlae.recipes.lean import EFFORTS, Quality
 from vlae.recipes.recipe import Recipe
 from vlae.shapes import is_image
@@ -38,7 +38,7 @@ def settled(recipe: Recipe, values: np.ndarray) -> Recipe:
 
 
 def as_begun(asked: Recipe, begun: Recipe) -> Recipe:
-    """A recipe with what the data have settled in a training: its content level, polarities and variations.
+    """A recipe with what the data have settled in a training: content and class level, polarities and variations.
 
     If the training was begun with that recipe, the two are now equal.
 
@@ -53,6 +53,8 @@ def as_begun(asked: Recipe, begun: Recipe) -> Recipe:
     if content is not None:
         num_data = max(3, content.num_components + 1)
         asked = recipes.with_content(asked, num_features=content.num_features, num_data=num_data)
+    if begun.classes is not None:
+        asked = recipes.with_classes(asked, values=begun.classes.values, names=begun.classes.names)
     if asked.training.augment == "auto":
         asked = recipes.adjust(asked, augment=begun.training.augment)
     if len(asked.levels) != len(begun.levels):
@@ -67,12 +69,12 @@ def as_begun(asked: Recipe, begun: Recipe) -> Recipe:
 
 
 def own_code_sizes(begun: Recipe) -> tuple[int, ...]:
-    """The code sizes that were asked for: those of all levels but a content level, which the data bring.
+    """The code sizes that were asked for: those of all levels but content and class, which the data bring.
 
     Args:
         begun: the recipe that a training has recorded.
     """
-    return tuple(level.code_size for level in begun.levels if not isinstance(level, ContentLevel))
+    return tuple(level.code_size for level in begun.levels if not isinstance(level, ContentLevel | ClassLevel))
 
 
 def qualities_of(begun: Recipe) -> list[Quality]:

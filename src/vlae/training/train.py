@@ -19,6 +19,7 @@ from vlae import recipes
 from vlae.data import DataError, Images
 from vlae.data import load as load_data
 from vlae.data.images import say_skipped
+from vlae.data.labels import Known, known_labels
 from vlae.data.networks import recalled, remembered
 from vlae.evaluation.prior_fit import fit_prior
 from vlae.evaluation.rates import summarise
@@ -66,6 +67,7 @@ def train(
     layout: Literal["NHW", "NHWC", "NCHW"] | None = None,
     key: str | None = None,
     limit: int | None = None,
+    labels: str | int | None = None,
     features: str | Path | FeatureNetwork | None = None,
     features_side: int | None = None,
     resume: bool = False,
@@ -92,6 +94,9 @@ def train(
         layout: the order of an array's axes, if its shape leaves it open: "NHW", "NHWC" or "NCHW".
         key: the name of the array in an .npz file, or of the column in a table.
         limit: train on at most this many data; None: all.
+        labels: which labels a class above the top level learns: "all" that the source has; a number of them, chosen at
+            random by the seed, alike of each class; or a .csv file of names of pictures and their class
+            (`vlae.data.labels.known_labels`). None: none, unless the recipe has a class level, which learns all.
         features: a frozen network whose features of the full-size pictures a level of their own, on top, reads and
             explains: a .pt, .pt2 or .onnx file, "timm:NAME" or "hf:USER/NAME". None: there is no such level.
         features_side: side in pixels to which full-size pictures are resized for that network; None: as it says.
@@ -102,7 +107,7 @@ def train(
         progress: show a progress bar.
         settings: any field of the training (steps, minutes, batch_size, learning_rate, schedule, precision, seed), of
             the objective (of the ELBO: beta, warmup, growth, growth_until, ungrown_beta, free_bits, capacity,
-            capacity_until, mmd), or of the likelihood (family, scale).
+            capacity_until, mmd; with labels: label_weight, views, sure), or of the likelihood (family, scale).
 
     Returns:
         The finished run.
@@ -118,10 +123,12 @@ def train(
     path = Path(out) if out is not None else Path("runs") / source_name(source)
     reading: dict[str, Any] = {"size": size, "crop": crop, "channels": channels, "layout": layout, "key": key}
     reading["limit"] = limit
+    reading["labels"] = None if labels is None else str(labels)
     network = _network(features, features_side)
     if resume:
         chosen, reading = _unfinished(path, source, reading, recipe, code_sizes, deep_heads, quality, settings)
         network = _same_network(path, network, reading.pop("features", None))
+    which = reading.pop("labels", None)
     with new_folder(path) if not resume and is_leader() else nullcontext():
         shown = progress and is_leader()
         images = load_data(source, split="train", progress=shown, features=network, **reading)
@@ -132,8 +139,12 @@ def train(
             say_skipped(images)
         if len(images) < 2:
             raise DataError(f"{images.source}: there is 1 datum to train on; give at least 2, and some to test with")
+        if which is None and isinstance(recipe, Recipe) and recipe.classes is not None:
+            which = "all"
+        seed = chosen.training.seed if resume else settings.get("seed") or 0
+        known = None if which is None else known_labels(images, which, seed=seed)
         if not resume:
-            chosen = _choose(recipe or "lean", images, code_sizes, deep_heads, quality, settings)
+            chosen = _choose(recipe or "lean", images, known, code_sizes, deep_heads, quality, settings)
         if chosen.shape != images.shape:
             raise ValueError(f"the recipe is for data of shape {chosen.shape}; this data has shape {images.shape}")
 
@@ -142,7 +153,7 @@ def train(
         engine = Engine(_built(chosen, images, mean=mean, stddev=stddev), chosen)
         recorder = Recorder(engine, path, progress=progress)
         trainer = trainer_of(chosen, recorder, accelerator=accelerator, devices=devices, num_nodes=num_nodes)
-        data = {"source": _source_text(source), **reading}
+        data = {"source": _source_text(source), **reading, **({} if which is None else {"labels": which})}
         if network is not None:
             data["features"] = remembered(network)
         if not resume and is_leader():
@@ -151,7 +162,8 @@ def train(
     checkpoint = path / CHECKPOINT
     with quiet(), recorder.watching():
         reuse_memory()
-        batches = Batches(images.values, images.labels, chosen.training, trainer, features=images.features)
+        learned = images.labels if known is None else known.labels
+        batches = Batches(images.values, learned, chosen.training, trainer, features=images.features)
         trainer.fit(engine, batches, ckpt_path=checkpoint if resume and checkpoint.exists() else None)
     if recorder.interrupts.asked:
         raise Stopped(f"stopped at step {trainer.global_step} of {chosen.training.steps}")
@@ -268,6 +280,7 @@ def _unfinished(
 def _choose(
     recipe: str | Recipe,
     images: Images,
+    known: Known | None,
     code_sizes: Sequence[int] | None,
     deep_heads: bool,
     quality: recipes.Quality | None,
@@ -283,6 +296,8 @@ def _choose(
         )
     if images.features is not None:
         recipe = recipes.with_content(recipe, num_features=images.features.shape[1], num_data=len(images))
+    if known is not None:
+        recipe = recipes.with_classes(recipe, values=known.values, names=known.names)
     recipe = settled(recipes.adjust(recipe, **settings), images.values)
     if recipe.training.precision == "bf16" and not torch.cuda.is_available() and lacks_bf16():
         warnings.warn("this processor has no bf16 arithmetic: bf16 will be many times slower than fp32", stacklevel=3)

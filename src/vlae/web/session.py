@@ -266,7 +266,7 @@ class Session:
         images, properties = self.images, {}
         if images.labels is not None:
             labels, places = np.unique(images.labels, return_inverse=True)
-            names = [images.label_names[i] if i < len(images.label_names) else str(i) for i in labels]
+            names = [images.class_name(int(label)) or "unknown" for label in labels]
             properties["label"] = {"values": places, "classes": names}
         numbers = dict(images.factors)
         if not images.is_vectors:

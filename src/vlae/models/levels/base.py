@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -34,13 +34,17 @@ class Place:
         below: shape of h_{l-1}, the input of g_l.
         drawn: shape of z̃_l, the output of u_l: the shape of h_{l-1}; for level 1, of the likelihood's parameters.
         bottom: whether the level is level 1, whose last layer is linear.
-        top: whether the level is the highest with a code, with which the decoder begins.
+        top: whether the level is the highest with a code that the decoder reads, with which it begins.
+        last: whether no level stands above, so that nothing reads h_l.
+        code_sizes_below: dimensions of the codes of the levels below, level 1 first.
     """
 
     below: Shape
     drawn: Shape
     bottom: bool
     top: bool
+    last: bool
+    code_sizes_below: tuple[int, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +53,10 @@ class LevelSettings(Kind, ABC):
 
     Attributes:
         code_size: dimensions of the code z_l; 0: the level has no code.
+        draws: whether the decoder reads the code; otherwise it acts only through the prior of a level below.
     """
+
+    draws: ClassVar[bool] = True
 
     code_size: int
 
@@ -148,6 +155,15 @@ class LadderLevel(nn.Module, ABC):
             like: a tensor on the device that the prior should have.
         """
         return standard_normal(1, self.code_size, like.device)
+
+    def prior_of(self, level: int, code: Float[Tensor, "n size"]) -> CodeDistribution | None:
+        """The prior that this level's code gives to a level below, instead of its own; None: it keeps its own.
+
+        Args:
+            level: the number of the level below, from 1 up.
+            code: the code of this level, (n, code size).
+        """
+        return None
 
 
 class GaussianHead(nn.Module):

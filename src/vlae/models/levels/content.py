@@ -79,7 +79,7 @@ class ContentNetworks(LadderLevel):
     def __init__(self, settings: ContentLevel, place: Place, blocks: Blocks):
         super().__init__()
         components, units, size = settings.num_components, settings.units, settings.code_size
-        self.code_size, self.num_features, self.shape = size, settings.num_features, place.below
+        self.code_size, self.num_features, self.shape = size, settings.num_features, (components,)
         self.components = PrincipalComponents(settings.num_features, components)
         self.head = GaussianHead(components, size, blocks.stddev)
         self.v = Begin(size, place.drawn, blocks)

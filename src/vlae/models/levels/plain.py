@@ -128,7 +128,7 @@ class PlainNetworks(LadderLevel):
                 f"reads={settings.reads!r} needs a map (channels, height, width); h_l has shape {read_shape}: "
                 "choose reads='map'"
             )
-        self.g = None if place.top and encodes_again else stack(shapes, blocks)
+        self.g = None if place.last and encodes_again else stack(shapes, blocks)
         self.gradients = OrientedGradients(settings.gradients) if settings.gradients else None
         self.explainer: Explainer | None = None
         self.v: Injection | None = None  # v_l, and its merge with z̃_{l+1}; v_l alone is `v.embed`

@@ -100,19 +100,22 @@ class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         Raises:
             ValueError: if X is neither a table nor images, or if a setting is out of range.
         """
+        values = self._values(X, fitting=True)
+        self._train(values, self._adjusted(self._recipe(values.shape[1:])), None)
+        return self
+
+    def _train(self, values: np.ndarray, recipe: Recipe, labels: np.ndarray | None) -> None:
+        """Train the ladder on checked data."""
         from vlae.training.train import fit
 
-        values = self._values(X, fitting=True)
-        recipe = self._recipe(values.shape[1:])
-        levels = list(levels_with_code(recipe.code_sizes))
+        levels = [level for level in levels_with_code(recipe.code_sizes) if recipe.levels[level - 1].draws]
         wanted = levels if self.levels is None else [int(level) for level in np.atleast_1d(self.levels)]
         if unknown := [level for level in wanted if level not in levels]:
             raise ValueError(f"levels are {self.levels}, of which {unknown} have no code; choose from {levels}")
         self.recipe_, self.levels_ = recipe, tuple(wanted)
-        self.model_ = fit(values, recipe)
+        self.model_ = fit(values, recipe, labels=labels)
         if not is_image(recipe.shape):
             self.model_.double()  # then a row's codes are the same to the last digit in any batch
-        return self
 
     def transform(self, X: Any) -> np.ndarray:
         """Return the codes of data: the posterior means of the chosen levels side by side.
@@ -229,8 +232,12 @@ class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             raise ValueError("code_sizes choose a recipe's levels; a recipe made before has its own")
         if recipe.shape != shape:
             raise ValueError(f"the recipe is for data of shape {recipe.shape}; this data has shape {shape}")
+        return recipe
+
+    def _adjusted(self, recipe: Recipe, **others: Any) -> Recipe:
+        """The recipe with the settings of the estimator."""
         seed = check_random_state(self.random_state).randint(2**31 - 1)
-        return recipes.adjust(recipe, **{"steps": self.steps, "seed": int(seed), **(self.settings or {})})
+        return recipes.adjust(recipe, **others, **{"steps": self.steps, "seed": int(seed), **(self.settings or {})})
 
     @property
     def _dtype(self) -> torch.dtype:

@@ -1,0 +1,126 @@
+"""The class of data: by the class level of a model, or by a classifier on the codes of a model that has none."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from vlae.data.images import Images
+from vlae.data.labels import class_of, known_labels
+from vlae.runs.run import Run
+
+MAX_FITTED = 5_000
+"""The most data with a label to which a classifier on codes is fitted."""
+
+LANDMARKS = 300  # of its kernel; with fewer data it is exact
+
+
+@dataclass(frozen=True, kw_only=True)
+class Classified:
+    """The class of every datum.
+
+    Attributes:
+        images: the data that were classified.
+        names: the name of each class.
+        values: the label of each class in the data, in ascending order.
+        probabilities: float (n, K), the probability of each class.
+    """
+
+    images: Images
+    names: tuple[str, ...]
+    values: tuple[int, ...]
+    probabilities: np.ndarray
+
+    @property
+    def error(self) -> float | None:
+        """The share of the data with a known label that are classified wrongly, in [0, 1]; None if none is known."""
+        if self.images.labels is None:
+            return None
+        classes = class_of(self.images.labels, self.values)
+        known = classes >= 0
+        return float((self.probabilities.argmax(1) != classes)[known].mean()) if known.any() else None
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return a table with a row per datum: row, name and label (if known), class, and probability_NAME of each."""
+        table = []
+        for row, probability in enumerate(self.probabilities):
+            entry: dict[str, Any] = {"row": row}
+            if self.images.names is not None:
+                entry["name"] = self.images.names[row]
+            if self.images.labels is not None:
+                label = int(self.images.labels[row])
+                entry["label"] = self.images.class_name(label)
+            entry["class"] = self.names[probability.argmax()]
+            each = zip(self.names, probability.tolist(), strict=True)
+            table.append(entry | {f"probability_{name}": value for name, value in each})
+        return table
+
+
+def classify(run: Run, images: Images, *, labels: str | int = "all", seed: int = 0) -> Classified:
+    """Classify data.
+
+    A run that learned from labels has a class level; its posterior q(y|x) gives the probabilities. For another run a
+    classifier is fitted to the codes of the run's own training data, all levels side by side: the model M1 of Kingma
+    et al. 2014. It is a logistic regression on a radial kernel.
+
+    Args:
+        run: a run of any model that has an encoder.
+        images: data of the run's shape.
+        labels: for a run without a class level, which labels of its training data the classifier may know: "all", a
+            number, or a .csv file (`vlae.data.labels.known_labels`); at most 5,000 are used.
+        seed: of the choice of labels.
+
+    Raises:
+        NotDefinedError: if the model has no encoder.
+        DataError: if a classifier is needed, and the run's data cannot be read again or have no such labels.
+    """
+    run.model.require("encoder")
+    if run.model.class_names:
+        names, values = run.model.class_names, run.model.class_values
+        return Classified(images=images, names=names, values=values, probabilities=run.encode(images)[-1])
+    train = run.part("train")
+    known = known_labels(train, labels, seed=seed)
+    rows = np.flatnonzero(known.labels >= 0)
+    rows = np.sort(np.random.default_rng(seed).permutation(rows)[:MAX_FITTED])
+    classifier = classifier_of(len(rows), seed)
+    classifier.fit(np.concatenate(run.encode(train.take(rows)), axis=1), known.labels[rows])
+    fitted = classifier.predict_proba(np.concatenate(run.encode(images), axis=1))
+    probabilities = np.zeros((len(images), len(known.names)))
+    probabilities[:, classifier.classes_] = fitted
+    return Classified(images=images, names=known.names, values=known.values, probabilities=probabilities)
+
+
+def classifier_of(num: int, seed: int) -> Any:
+    """The classifier on codes: a logistic regression on a radial kernel, of standardised numbers.
+
+    Args:
+        num: the number of data with a label.
+        seed: of the choice of landmarks, if there are more data than these.
+    """
+    from sklearn.kernel_approximation import Nystroem
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    kernel = Nystroem(n_components=min(num, LANDMARKS), random_state=seed)
+    return make_pipeline(StandardScaler(), kernel, LogisticRegression(C=10.0, max_iter=1_000))
+
+
+def as_text(classified: Classified, num: int = 20) -> str:
+    """Return the first classes as lines of text, how many there are of each, and the error if labels are known.
+
+    Args:
+        classified: the classes.
+        num: how many lines.
+    """
+    from vlae.text_table import columns
+
+    lines = [["which", "class", "probability"]]
+    for entry in classified.rows()[:num]:
+        datum = entry.get("name") or f"row {entry['row']}"
+        lines.append([str(datum), entry["class"], f"{entry['probability_' + entry['class']]:.3f}"])
+    counts = np.bincount(classified.probabilities.argmax(1), minlength=len(classified.names))
+    of_each = ", ".join(f"{name}: {count}" for name, count in zip(classified.names, counts, strict=True))
+    text = f"{columns(lines)}\n{'…' if len(classified.probabilities) > num else ''}\nof each class  {of_each}"
+    error = classified.error
+    return text if error is None else f"{text}\nwrong, of those with a label  {error:.2%}"

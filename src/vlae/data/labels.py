@@ -1,0 +1,125 @@
+"""Which labels a training may know: all of a source, some of them, or those in a table of names."""
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from vlae.data.images import Images
+from vlae.data.source import Array, DataError
+
+UNLABELLED = -1
+"""The label of a datum whose class is not known; it stands for any negative one."""
+
+
+class Known(NamedTuple):
+    """The labels that are known of some data."""
+
+    labels: Array
+    """int64 (N,): the class of each datum, from 0 to K - 1; -1 where it is unknown."""
+    values: tuple[int, ...]
+    """The label of each class in the data, class 0 first."""
+    names: tuple[str, ...]
+    """The name of each class."""
+
+
+def known_labels(images: Images, which: str | int, *, seed: int = 0) -> Known:
+    """The labels of data that a training may use.
+
+    Args:
+        images: the data to train on.
+        which: "all": all labels that the source has. A number: so many of them, as many of each class as of any other
+            where there are enough, chosen at random. Or a .csv file whose first column holds names of pictures, as
+            `vlae data` shows them, and whose second their class; a line of headings is allowed, and names may lack.
+        seed: of the choice, 0 or more.
+
+    Raises:
+        DataError: if no label is known, or all are of one class; or there are fewer labels than asked for, or than
+            classes; or the file cannot be read, or names no picture of these data.
+    """
+    number = int(which) if isinstance(which, int) or which.isdigit() else None
+    if number is None and which != "all":
+        images = _with_table(images, Path(str(which)))
+    if images.labels is None:
+        raise DataError(
+            f"{images.source}: there are no labels to learn from; give a table of names and classes as labels, or put "
+            "pictures into a folder for each class"
+        )
+    labels = np.asarray(images.labels, np.int64)
+    values, classes = np.unique(labels[labels >= 0], return_inverse=True)
+    if len(values) < 2:
+        what = "no label is known" if len(values) == 0 else f"all labels are of one class, {values[0]}"
+        raise DataError(f"{images.source}: {what}; give labels of at least two classes")
+    known = np.full(len(labels), UNLABELLED)
+    known[labels >= 0] = classes
+    if number is not None:
+        known = _some(known, number, images.source, seed)
+    named = images.label_names
+    return Known(
+        labels=known,
+        values=tuple(values.tolist()),
+        names=tuple(named[value] if value < len(named) else str(value) for value in values.tolist()),
+    )
+
+
+def class_of(labels: npt.ArrayLike, values: tuple[int, ...]) -> Array:
+    """The number of the class of each label.
+
+    Args:
+        labels: integers (N,), as the source has them.
+        values: the label of each class, in ascending order.
+
+    Returns:
+        int64 (N,), from 0 to K - 1; -1 where the label is none of them.
+    """
+    given = np.asarray(labels, np.int64)
+    places = np.searchsorted(values, given).clip(max=len(values) - 1)
+    return np.where(np.asarray(values)[places] == given, places, UNLABELLED)
+
+
+def _some(known: Array, number: int, source: str, seed: int) -> Array:
+    """Keep so many labels: as many of each class as of any other, as far as there are enough."""
+    order = np.random.default_rng(seed).permutation(len(known))
+    order = order[known[order] >= 0]
+    num_classes = int(known.max()) + 1
+    if not num_classes <= number <= len(order):
+        raise DataError(
+            f"{source}: {number} labels of {len(order)} are asked for, of {num_classes} classes; give a number from "
+            f"{num_classes} to {len(order)}"
+        )
+    turns = np.zeros(len(order), np.int64)  # how many of the same class came before
+    for kind in range(num_classes):
+        own = known[order] == kind
+        turns[own] = np.arange(own.sum())
+    chosen = order[np.argsort(turns, kind="stable")[:number]]
+    some = np.full(len(known), UNLABELLED)
+    some[chosen] = known[chosen]
+    return some
+
+
+def _with_table(images: Images, file: Path) -> Images:
+    """The images with the labels of a table of names and classes."""
+    if images.names is None:
+        raise DataError(
+            f"{images.source}: its rows have no names, so {file} cannot label them; store labels beside them"
+        )
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as stream:
+            rows = [(row[0].strip(), row[1].strip()) for row in csv.reader(stream) if len(row) > 1]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"labels {str(file)!r} cannot be read ({error}); give all, a number, or a .csv file") from error
+    class_by_name = {name: kind for name, kind in rows if kind and kind != str(UNLABELLED)}
+    found = [class_by_name.get(name, "") for name in images.names]
+    names = tuple(sorted({kind for kind in class_by_name.values() if kind} & set(found)))
+    if not names:
+        raise DataError(
+            f"{file}: no name in it is one of the pictures; {images.source} has {images.names[0]!r}, the file "
+            f"{rows[0][0]!r}"
+            if rows
+            else f"{file}: it has no rows of a name and a class"
+        )
+    labels = np.array([names.index(kind) if kind else UNLABELLED for kind in found], np.int64)
+    return replace(images, labels=labels, label_names=names)

@@ -1,0 +1,176 @@
+"""A ladder with a class above its top, as a scikit-learn classifier that learns from few labels."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import ClassifierMixin
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
+
+from vlae import recipes
+from vlae.data.labels import UNLABELLED
+from vlae.estimators.encoder import LadderEncoder
+from vlae.recipes import Recipe
+
+
+class LadderClassifier(ClassifierMixin, LadderEncoder):  # type: ignore[misc]
+    """A classifier that learns from all data, of which few may have a label; its codes are features, too.
+
+    Labels are numbers or names. A datum without one has the label -1 (names and -1 go together in an object array),
+    None or NaN. If there is one other number besides -1, the two are classes: -1 and 1, for example.
+
+    X may be a table or images, as for `LadderEncoder`. It trains on one processor, writes no file and prints nothing.
+    The same `random_state` gives the same result on the same machine and number of threads.
+
+    Reference: Kingma et al. 2014, "Semi-supervised Learning with Deep Generative Models"; here the class is a level of
+    a ladder (`vlae.models.levels.ClassLevel`).
+
+    Args:
+        code_sizes: the code size of each level below the class, level 1 first. None: the recipe's own for this shape.
+        image_shape: the shape of one flattened image: (height, width), (height, width, channels) or (channels, height,
+            width); None: X is a table, or its images are not flattened.
+        augment: whether images are turned, scaled, slanted and moved a little while it learns. False: they get noise.
+            Tables always get noise.
+        recipe: the name of a ladder's recipe, or a `Recipe` for data of this shape.
+        steps: the number of optimiser steps, 1 or more. None: the recipe's own.
+        settings: further settings of the recipe by name, for example {"label_weight": 0.2}.
+        random_state: the seed of the weights, batches and draws: a whole number or a RandomState. None: a new seed each
+            time.
+
+    Attributes:
+        classes_: the classes, in ascending order.
+        model_: the trained ladder.
+        recipe_: all settings of the training.
+        image_shape_: the shape of one image of X in `fit`. None: X was a table.
+        levels_: the levels whose codes `transform` returns: all but the class.
+        n_features_in_: columns of X; of images, height × width × channels.
+        feature_names_in_: the names of X's columns, if it has any.
+
+    Examples:
+        >>> from sklearn.datasets import load_iris
+        >>> X, y = load_iris(return_X_y=True)
+        >>> few = np.where(np.arange(150) % 10 == 0, y, -1)  # 15 labels of 150
+        >>> LadderClassifier(steps=200, random_state=0).fit(X, few).score(X, y) > 0.85
+        True
+    """
+
+    def __init__(
+        self,
+        *,
+        code_sizes: Sequence[int] | None = None,
+        image_shape: Sequence[int] | None = None,
+        augment: bool = True,
+        recipe: str | Recipe = "lean",
+        steps: int | None = 1_000,
+        settings: Mapping[str, Any] | None = None,
+        random_state: int | np.random.RandomState | None = None,
+    ):
+        super().__init__(
+            code_sizes=code_sizes,
+            image_shape=image_shape,
+            recipe=recipe,
+            steps=steps,
+            settings=settings,
+            random_state=random_state,
+        )
+        self.augment = augment
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Train the ladder, with a class above its top.
+
+        Args:
+            X: a table (n_samples, n_features), or images; at least 2 rows.
+            y: the label of each row, (n_samples,); -1, None or NaN where it is unknown. Every class has one or more.
+
+        Raises:
+            ValueError: if X is neither a table nor images; if y has another length, no label, or labels of one class;
+                or if a setting is out of range.
+        """
+        values = self._values(X, fitting=True)
+        check_consistent_length(X, column_or_1d(y))
+        self.classes_, labels = _classes(y)
+        names = [str(name) for name in self.classes_.tolist()]
+        recipe = recipes.with_classes(self._recipe(values.shape[1:]), values=range(len(names)), names=names)
+        self._train(values, self._adjusted(recipe, views=self.augment), labels)
+        return self
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Return the probability of each class.
+
+        Args:
+            X: a table or images, of the kind and shape it was fitted to.
+
+        Returns:
+            float64 (n_samples, n_classes), in the order of `classes_`; each row adds up to 1.
+
+        Raises:
+            ValueError: if X is not of the kind or shape it was fitted to.
+        """
+        check_is_fitted(self)
+        parts = [self.model_.infer(x)[-1].mean.double().numpy() for x in self._batches(X)]
+        probabilities = np.concatenate(parts)
+        return probabilities / probabilities.sum(1, keepdims=True)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return the most probable class of each datum.
+
+        Args:
+            X: a table or images, of the kind and shape it was fitted to.
+
+        Returns:
+            (n_samples,), of `classes_`.
+        """
+        check_is_fitted(self)
+        return self.classes_[self.predict_proba(X).argmax(1)]
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:  # type: ignore[override]
+        """Return the share of data whose class is named rightly; those without a label do not count.
+
+        Args:
+            X: a table or images, of the kind and shape it was fitted to.
+            y: the label of each row, (n_samples,).
+            sample_weight: the weight of each row, (n_samples,). None: all alike.
+
+        Raises:
+            ValueError: if y has a label that was not there in `fit`, or no label.
+        """
+        check_is_fitted(self)
+        given = column_or_1d(y)
+        classes = set(self.classes_.tolist())
+        known = np.array([label in classes for label in given.tolist()], bool)
+        if unseen := sorted(set(given[~known & ~_missing(given)].tolist()), key=str):
+            raise ValueError(f"y has the labels {unseen[:5]}, which were not there in fit; leave these rows out")
+        if not known.any():
+            raise ValueError("y has no label; give at least one to score")
+        right = self.predict(X)[known] == given[known]
+        weight = None if sample_weight is None else np.asarray(sample_weight)[known]
+        return float(np.average(right, weights=weight))
+
+
+def _missing(y: np.ndarray) -> np.ndarray:
+    """Tell which labels are missing: -1, None or NaN."""
+    if y.dtype.kind in "OUS":
+        none = (None, UNLABELLED, str(UNLABELLED))
+        return np.array([value in none or value != value for value in y.tolist()], bool)
+    return (y == UNLABELLED) | (y != y)
+
+
+def _classes(y: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return the classes, and for each datum the number of its class, or -1."""
+    y = column_or_1d(y, warn=True)
+    missing = _missing(y)
+    if y.dtype.kind in "iuf" and len(np.unique(y[~missing])) == 1 and missing.any():
+        missing = y != y  # -1 and one other number are two classes
+    known = y[~missing]
+    if not len(known):
+        raise ValueError("y has no label; give at least one of each class, and -1 where the class is unknown")
+    if known.dtype.kind == "O":
+        known = np.array(known.tolist())
+    check_classification_targets(known)
+    classes, numbers = np.unique(known, return_inverse=True)
+    if len(classes) < 2:
+        raise ValueError(f"y has one class, {classes[0]!r}; a classifier needs at least two")
+    labels = np.full(len(y), UNLABELLED)
+    labels[~missing] = numbers
+    return classes, labels

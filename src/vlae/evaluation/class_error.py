@@ -1,0 +1,32 @@
+"""How often a model whose top level is a class names it wrongly."""
+
+import numpy as np
+
+from vlae.data.images import Images
+from vlae.data.labels import class_of
+from vlae.errors import NotDefinedError
+from vlae.models.base import LatentModel
+from vlae.models.inference import encode
+
+
+def class_error(model: LatentModel, images: Images) -> float:
+    """The share of the data with a known label whose most probable class under q(y|x) is another.
+
+    Args:
+        model: a model whose top level is a class.
+        images: data of the model's shape, with labels.
+
+    Raises:
+        NotDefinedError: if the model has no classes, or no datum has a label of one of them.
+    """
+    if not model.class_names:
+        raise NotDefinedError("the model has no classes")
+    if images.labels is None:
+        raise NotDefinedError("the data have no labels")
+    classes = class_of(images.labels, model.class_values)
+    known = np.flatnonzero(classes >= 0)
+    if not len(known):
+        raise NotDefinedError("no datum has a label that the model knows")
+    chosen = images.take(known)
+    probabilities = encode(model, np.ascontiguousarray(chosen.values), features=chosen.features)[-1][0]
+    return float((probabilities.argmax(1) != classes[known]).mean())

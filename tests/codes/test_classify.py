@@ -1,0 +1,119 @@
+"""Training with few labels from beginning to end, and the classes it gives."""
+
+import csv
+import signal
+
+import numpy as np
+import pytest
+import torch
+from command_line import cli_exit, refusal
+
+import vlae
+from vlae.codes.classify import classify
+from vlae.data import DataError, Images
+from vlae.runs.run import load
+from vlae.training import loop
+from vlae.training.train import Stopped, train
+
+
+def bars(num, seed=0):
+    """Pictures of an upright bar (class 5) or a lying one (class 2), somewhere."""
+    rng = np.random.default_rng(seed)
+    values, labels = np.zeros((num, 1, 8, 8), np.uint8), np.where(np.arange(num) % 2, 5, 2)
+    for picture, label, at in zip(values, labels, rng.integers(0, 6, num), strict=True):
+        picture[0] = rng.integers(0, 60, (8, 8))
+        part = picture[0, :, at : at + 2] if label == 5 else picture[0, at : at + 2]
+        part[:] = 220
+    return Images(values=values, labels=labels, source="bars", split="all")
+
+
+SETTINGS = {"steps": 60, "batch_size": 48, "code_sizes": (2, 8), "progress": False}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return train(bars(200), out=tmp_path_factory.mktemp("few") / "run", labels=20, **SETTINGS)
+
+
+def test_a_class_is_learned_from_few_labels(run):
+    new = bars(100, seed=1)
+    found = classify(run, new)
+    assert found.error < 0.1
+    assert (found.names, found.values) == (("2", "5"), (2, 5))
+    np.testing.assert_allclose(found.probabilities.sum(1), 1, atol=1e-5)
+    assert run.data["labels"] == "20" and run.recipe.code_sizes == (2, 8, 2)
+    again = load(run.path)
+    assert np.array_equal(classify(again, new).probabilities, found.probabilities)
+
+
+def test_it_is_measured_drawn_and_reported(run):
+    held_out = bars(60, seed=2)
+    result = vlae.evaluate(run, held_out)
+    assert result["class_error"] == pytest.approx(classify(run, held_out).error)
+    assert run.figure("classes", num=3).size[0] > 100
+    assert run.figure("levels", num=3).size[0] > 100
+    from vlae.report import page
+
+    assert "Classes" in page.write(run, run.path / "page.html").read_text()
+
+
+def test_the_table_has_class_and_probabilities(run, tmp_path, capsys):
+    np.savez(tmp_path / "new.npz", images=bars(20, seed=3).values[:, 0], labels=bars(20, seed=3).labels)
+    assert cli_exit("classify", str(run.path), str(tmp_path / "new.npz"), "--out", str(tmp_path / "classes.csv")) == 0
+    said = capsys.readouterr().out
+    assert "wrong, of those with a label" in said
+    with (tmp_path / "classes.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 20 and set(rows[0]) == {"row", "label", "class", "probability_2", "probability_5"}
+    for row in rows:
+        assert float(row[f"probability_{row['class']}"]) >= 0.5
+    assert "exists already" in refusal(
+        capsys, "classify", str(run.path), str(tmp_path / "new.npz"), "--out", str(tmp_path / "classes.csv")
+    )
+    assert cli_exit("classify", str(run.path), str(tmp_path / "new.npz")) == 0
+    assert "of each class  2: " in capsys.readouterr().out
+
+
+def test_a_run_without_classes_gets_a_classifier_on_its_codes(tmp_path):
+    values = bars(200)
+    np.savez(tmp_path / "bars.npz", images=values.values[:, 0], labels=values.labels)
+    plain = train(tmp_path / "bars.npz", out=tmp_path / "run", **SETTINGS)
+    new = bars(100, seed=1)
+    found = classify(plain, new, labels=40)
+    assert found.error < 0.4 and found.values == (2, 5)
+    assert np.array_equal(found.probabilities, classify(plain, new, labels=40).probabilities)
+    with pytest.raises(DataError, match="labels of"):
+        classify(plain, new, labels=1)
+
+
+def test_a_killed_training_with_labels_resumes_exactly(tmp_path, monkeypatch):
+    settings = {**SETTINGS, "steps": 12}
+    whole = train(bars(60), out=tmp_path / "whole", labels=10, **settings)
+    monkeypatch.setattr(loop, "CHECKPOINT_EVERY", 0)
+    monkeypatch.setattr(loop, "LOG_EVERY", 4)
+    original, calls = loop.Recorder.on_train_batch_end, []
+
+    def stop(self, *args):
+        calls.append(1)
+        if len(calls) == 8:
+            signal.raise_signal(signal.SIGINT)
+        return original(self, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.Recorder, "on_train_batch_end", stop)
+        with pytest.raises(Stopped):
+            train(bars(60), out=tmp_path / "run", labels=10, **settings)
+    with pytest.raises(ValueError, match="begun with other settings"):
+        train(bars(60), out=tmp_path / "run", resume=True, labels=12, progress=False)
+    resumed = train(bars(60), out=tmp_path / "run", resume=True, labels=10, progress=False)
+    for name, tensor in whole.model.state_dict().items():
+        assert torch.equal(tensor, resumed.model.state_dict()[name]), name
+
+
+def test_what_cannot_learn_from_labels_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="labels are for a ladder that minimises an ELBO"):
+        train(bars(60), out=tmp_path / "a", labels="all", recipe="hvae", progress=False)
+    with pytest.raises(DataError, match="all labels are of one class"):
+        one = bars(60)
+        train(Images(values=one.values, labels=np.full(60, 3)), out=tmp_path / "b", labels="all", progress=False)
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,107 @@
+"""Which labels a training may know."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vlae.data import DataError, Images, load
+from vlae.data.labels import class_of, known_labels
+from vlae.data.source import as_classes
+
+
+def images(labels, names=(), row_names=None):
+    values = np.zeros((len(labels), 1, 8, 8), np.uint8)
+    return Images(values=values, labels=np.array(labels), label_names=names, names=row_names, source="here")
+
+
+def test_all_labels_are_numbered_by_class_and_negative_ones_are_unknown():
+    known = known_labels(images([7, 3, -1, 3, -5]), "all")
+    assert known.labels.tolist() == [1, 0, -1, 0, -1]
+    assert (known.values, known.names) == ((3, 7), ("3", "7"))
+    assert known_labels(images([1, 0], ("cat", "dog")), "all").names == ("cat", "dog")
+
+
+def test_a_number_takes_as_many_of_each_class_as_there_are():
+    labels = np.repeat([0, 1, 2], [50, 50, 2])
+    known = known_labels(images(labels), "10", seed=1)
+    assert np.bincount(known.labels[known.labels >= 0]).tolist() == [4, 4, 2]
+    assert (known.labels[known.labels >= 0] == labels[known.labels >= 0]).all()
+    assert known.labels.tolist() == known_labels(images(labels), 10, seed=1).labels.tolist()
+    assert known.labels.tolist() != known_labels(images(labels), 10, seed=2).labels.tolist()
+
+
+def test_a_table_of_names_gives_the_labels(tmp_path):
+    table = tmp_path / "labels.csv"
+    table.write_text("file,kind\na.png,cat\nb.png,dog\nc.png,\nelsewhere.png,cow\n", encoding="utf-8-sig")
+    known = known_labels(images([0, 0, 0, 0], row_names=("b.png", "a.png", "c.png", "d.png")), str(table))
+    assert known.labels.tolist() == [1, 0, -1, -1]
+    assert known.names == ("cat", "dog")
+
+
+@pytest.mark.parametrize(
+    ("labels", "which", "words"),
+    [
+        ([-1, -1, -2], "all", "no label is known; give labels of at least two classes"),
+        ([4, 4, -1], "all", "all labels are of one class, 4"),
+        ([0, 1, 2], "2", "2 labels of 3 are asked for, of 3 classes; give a number from 3 to 3"),
+        ([0, 1, -1], "3", "3 labels of 2 are asked for"),
+        ([0, 1], "none.csv", "'none.csv' cannot be read .* give all, a number, or a .csv file"),
+    ],
+)
+def test_labels_from_which_nothing_can_be_learned_are_refused(labels, which, words):
+    with pytest.raises(DataError, match=words):
+        known_labels(images(labels, row_names=tuple("abc"[: len(labels)])), which)
+
+
+def test_tables_that_do_not_fit_are_refused(tmp_path):
+    table = tmp_path / "labels.csv"
+    table.write_text("x.png,cat\n")
+    with pytest.raises(DataError, match=r"no name in it is one of the pictures; here has 'a', the file 'x.png'"):
+        known_labels(images([0, 1], row_names=("a", "b")), str(table))
+    with pytest.raises(DataError, match="its rows have no names"):
+        known_labels(images([0, 1]), str(table))
+    table.write_text("")
+    with pytest.raises(DataError, match="it has no rows of a name and a class"):
+        known_labels(images([0, 1], row_names=("a", "b")), str(table))
+    with pytest.raises(DataError, match="there are no labels to learn from"):
+        known_labels(Images(values=np.zeros((2, 1, 8, 8), np.uint8)), "all")
+
+
+def test_labels_are_found_among_the_classes():
+    assert class_of([3, 7, 5, -1, 99], (3, 7)).tolist() == [0, 1, -1, -1, -1]
+
+
+# Missing labels in files
+
+
+@pytest.mark.parametrize(
+    ("given", "labels", "names"),
+    [
+        (["b", "", "a", None], [1, -1, 0, -1], ("a", "b")),
+        ([3, None, 0], [3, -1, 0], ()),
+        ([np.nan, "x"], [-1, 0], ("x",)),
+        ([1, -1], [1, -1], ()),
+    ],
+)
+def test_missing_labels_are_minus_one(given, labels, names):
+    found, called = as_classes(np.array(given, object) if None in given or "x" in given else given)
+    assert found.tolist() == labels and called == names
+
+
+def test_missing_labels_of_tables_are_unknown(tmp_path):
+    (tmp_path / "t.csv").write_text("a,b,label\n1,2,cat\n3,4,\n5,6,dog\n7,8,cat\n")
+    assert load(tmp_path / "t.csv", split="all").labels.tolist() == [0, -1, 1, 0]
+    (tmp_path / "n.csv").write_text("a,b,label\n1,2,1.0\n3,4,\n5,6,0.0\n7,8,1.0\n")
+    assert load(tmp_path / "n.csv", split="all").labels.tolist() == [1, -1, 0, 1]
+    described = load(tmp_path / "t.csv", split="all").describe()["labels"]
+    assert described == {"unknown": 1, "cat": 2, "dog": 1}
+
+
+def test_pictures_of_a_folder_can_be_labelled_by_a_table(tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number in range(12):
+        Image.new("L", (8, 8), number * 10).save(folder / f"{number:02d}.png")
+    (tmp_path / "labels.csv").write_text("name,class\n00.png,dark\n11.png,light\n")
+    known = known_labels(load(folder, split="all"), str(tmp_path / "labels.csv"))
+    assert known.labels[[0, 11]].tolist() == [0, 1] and (known.labels[1:11] == -1).all()

@@ -1,0 +1,92 @@
+"""A class above the top of a ladder: what it touches, and what it is refused."""
+
+import pytest
+import torch
+from torch.distributions import kl_divergence
+
+from vlae.models.distributions import CategoryCode
+from vlae.models.levels import ClassLevel, Level
+from vlae.models.levels.classes import WIDTH
+from vlae.recipes import build, lean, with_classes
+
+THREE = {"values": (0, 1, 2), "names": ("a", "b", "c")}
+
+
+def classed(shape=(1, 8, 8), code_sizes=(2, 4)):
+    torch.manual_seed(0)
+    return build(with_classes(lean(shape, code_sizes=code_sizes, width=4), **THREE)).eval()
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (5,)])
+def test_the_class_touches_the_top_and_nothing_else(shape):
+    model = classed(shape)
+    x = torch.rand(6, *shape)
+    posteriors = model.infer(x)
+    assert isinstance(posteriors[2], CategoryCode) and posteriors[2].mean.shape == (6, 3)
+    torch.testing.assert_close(posteriors[2].mean.sum(1), torch.ones(6))
+    codes = (torch.zeros(3, 2), torch.zeros(3, 4), torch.eye(3))
+    drawn = model.decode(codes)
+    assert drawn.equal(model.decode((*codes[:2], codes[2].roll(1, 0)))), "the decoder sees no class"
+    assert model.prior(1, codes[1:]).mean.abs().max() == 0
+    means = model.prior(2, codes[2:]).mean
+    assert means.shape == (3, 4) and torch.cdist(means, means).fill_diagonal_(99).min() > WIDTH
+    assert (model.class_names, model.class_values) == (("a", "b", "c"), (0, 1, 2))
+
+
+def test_noise_holds_while_the_class_changes_and_comes_back():
+    model = classed()
+    noise = (torch.randn(3, 2), torch.randn(1, 4).expand(3, -1), model.prior(3, ()).noise_of(torch.eye(3)))
+    codes = model.place(noise)
+    assert codes[2].equal(torch.eye(3))
+    offsets = codes[1] - model.prior(2, codes[2:]).mean
+    torch.testing.assert_close(offsets, noise[1])
+    torch.testing.assert_close(model.noise_of(codes)[1], noise[1])
+
+
+def test_the_rate_of_an_unknown_class_is_its_expectation():
+    model = classed().train()
+    torch.manual_seed(1)
+    forward = model(torch.rand(5, 1, 8, 8))
+    of_each = []
+    for k in range(3):
+        one = torch.eye(3)[k].expand(5, -1)
+        of_each.append(kl_divergence(forward.posteriors[1], model.prior(2, (one,))).sum(1))
+    by_hand = (forward.posteriors[2].mean * torch.stack(of_each, dim=1)).sum(1)
+    torch.testing.assert_close(kl_divergence(forward.posteriors[1], forward.priors[1]).sum(1), by_hand)
+
+
+def test_another_level_can_hold_the_class():
+    recipe = with_classes(lean((1, 8, 8), code_sizes=(2, 4), width=4), **THREE)
+    levels = (*recipe.levels[:2], ClassLevel(code_size=3, holder=1, **THREE))
+    from dataclasses import replace
+
+    model = build(replace(recipe, levels=levels))
+    codes = (torch.zeros(3, 2), torch.zeros(3, 4), torch.eye(3))
+    assert model.prior(1, codes[1:]).mean.abs().max() > 1
+    assert model.prior(2, codes[2:]).mean.abs().max() == 0
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"code_size": 1, "names": ("a",), "values": (0,)}, "a class level of 1 classes; give labels of at least 2"),
+        ({"names": ("a",)}, "1 names for 3 classes"),
+        ({"values": (1,)}, "1 values for 3 classes"),
+    ],
+)
+def test_wrong_settings_are_refused(wrong, words):
+    with pytest.raises(ValueError, match=words):
+        ClassLevel(**{"code_size": 3, **THREE, **wrong})
+
+
+def test_wrong_places_are_refused():
+    from vlae.models.ladder import VLAE
+
+    classes = ClassLevel(code_size=3, **THREE)
+    plain = Level(code_size=2, dense=(8,))
+    with pytest.raises(ValueError, match="stands above all levels of a ladder"):
+        VLAE((5,), [plain, classes, plain])
+    with pytest.raises(ValueError, match="at least one of them has a code"):
+        VLAE((5,), [classes])
+    with pytest.raises(ValueError, match=r"level 4 has no code that could hold the class; choose one of \(1,\)"):
+        VLAE((5,), [plain, ClassLevel(code_size=3, holder=4, **THREE)])
