@@ -49,6 +49,15 @@ CASES = {
     "lean number": lambda: build(lean((1,), code_sizes=(1, 0, 2), width=4)),
     "lean bernoulli learned": lambda: build(adjust(lean(SMALL, width=4), family="bernoulli", scale="learned")),
     "lean gaussian learned": lambda: build(adjust(lean((5,), width=4), scale="learned")),
+    "lean pixel": lambda: build(adjust(lean((3, 9, 9), width=4), family="pixel", masked_layers=2, masked_width=4)),
+    "lean factorised pixel": lambda: build(adjust(lean(SMALL, width=4), family="pixel", masked_layers=0)),
+    "mnist pixel": lambda: build(adjust(slim(mnist(SMALL)), family="pixel", masked_width=4)),
+    **{
+        f"{recipe.__name__} pixel": partial(
+            lambda recipe: build(adjust(recipe(SMALL, width=4), family="pixel", masked_width=4)), recipe
+        )
+        for recipe in (joint, vae, hvae, lvae)
+    },
     "lean gaussian fixed": lambda: build(adjust(lean(SMALL, width=4), scale=0.1)),
     "mnist": lambda: build(slim(mnist((1, 28, 28)))),
     "mnist deep": lambda: build(slim(mnist((1, 9, 12), deep_heads=True))),
@@ -82,4 +91,5 @@ def made(case: str) -> LatentModel:
 def data(model: LatentModel, num: int) -> Tensor:
     generator = torch.Generator().manual_seed(1)
     draw = torch.rand if len(model.shape) == 3 else torch.randn
-    return draw(num, *model.shape, generator=generator)
+    x = draw(num, *model.shape, generator=generator)
+    return (x * 255).round() / 255 if model.family.num_values == 256 else x

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from model_cases import CASES, data, made
+from model_cases import data, made
 
 import vlae
 from vlae import recipes
@@ -35,7 +35,7 @@ def near(golden):
     return pytest.approx(golden, rel=1e-4, abs=1e-4)
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", VALUES["cases"])
 def test_seeded_losses_and_pictures(case):
     model, golden = made(case), VALUES["cases"][case]
     x = data(model, 8)

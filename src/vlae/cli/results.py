@@ -18,6 +18,7 @@ def figure(
     from_image: Path | None = None,
     random: Annotated[bool, Parameter(negative=())] = False,
     prior: Literal["fitted", "standard"] | None = None,
+    pixels: Annotated[bool, Parameter(negative=())] = False,
     out: Path | None = None,
     num: int | None = None,
     span: float | None = None,
@@ -34,6 +35,7 @@ def figure(
         random: Start from a random draw, and no picture. For levels and traversal.
         prior: What codes are drawn from. fitted: the prior that is fitted to the codes of the training data (the
             default). standard: N(0, I). For levels, samples and traversal.
+        pixels: Draw the pixels too, from the likelihood. For samples, above all of runs with --family pixel.
         out: PNG file to write; by default figures/KIND.png in the run's folder, or below runs/ for a run that has no
             folder here.
         num: Number of images, per row where there are rows; by default the figure's own choice.
@@ -44,6 +46,7 @@ def figure(
     from vlae.runs.run import load
 
     given = {"num": num, "span": span, "seed": seed, "prior": prior, "start": "random" if random else None}
+    given["pixels"] = pixels or None
     options = {name: value for name, value in given.items() if value is not None}
     trained = load(run)
     path = out or trained.outputs / FIGURES / f"{kind}.png"

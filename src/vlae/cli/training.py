@@ -58,6 +58,8 @@ def train(
     distortion: float | None = None,
     family: str | None = None,
     scale: str | None = None,
+    masked_layers: int | None = None,
+    masked_kernel: int | None = None,
     seed: int | None = None,
     resume: Annotated[bool, Parameter(negative=())] = False,
     accelerator: str = "auto",
@@ -103,8 +105,11 @@ def train(
         sharp: Train a critic beside the ladder, which tells pictures from reconstructions: they become sharper.
         distortion: With a critic (--sharp, or the recipe implicit), the weight of the distortion beside it. By default,
             the recipe's own: implicit has 0.
-        family: Likelihood of the data given the codes: gaussian, laplace or bernoulli; by default the recipe's own.
+        family: Likelihood of the data given the codes: gaussian, laplace, bernoulli, pixel or binary-pixel; by
+            default the recipe's own. pixel: each pixel given the codes and the pixels before it, as in a PixelVAE.
         scale: Scale of the likelihood: a number, "optimal" or "learned". By default, the recipe's own.
+        masked_layers: For pixel: number of masked layers, by default 1; 0: pixels do not depend on each other.
+        masked_kernel: For pixel: side of the kernels in pixels, an odd number, by default 5.
         seed: Seed of the weights, the order of the data and the codes; by default 0.
         resume: Continue the unfinished run in the folder with its own settings.
         accelerator: auto, cpu, gpu or mps.
@@ -133,6 +138,8 @@ def train(
         "distortion": distortion,
         "family": family,
         "scale": number_or_word(scale),
+        "masked_layers": masked_layers,
+        "masked_kernel": masked_kernel,
         "seed": seed,
     }
     run = train_ladder(

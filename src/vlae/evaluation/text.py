@@ -25,7 +25,12 @@ def as_text(evaluation: Mapping[str, Any]) -> str:
     """
     scores = level_card.scores(evaluation)
     numbers = {"squared error": evaluation["reconstruction"].get("mse"), "ELBO (nats)": evaluation["elbo_nats"]}
-    optional = {"log-likelihood (nats)": "log_likelihood_nats", "UDR": "udr", "class named wrongly": "class_error"}
+    optional = {
+        "bits per dimension": "bits_per_dimension",
+        "log-likelihood (nats)": "log_likelihood_nats",
+        "UDR": "udr",
+        "class named wrongly": "class_error",
+    }
     numbers |= {name: evaluation[key] for name, key in optional.items() if key in evaluation}
     if (bits := evaluation.get("bits_per_dimension")) is not None:
         numbers["bits per dimension"] = bits

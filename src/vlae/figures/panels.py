@@ -19,7 +19,7 @@ from vlae.errors import NotDefinedError
 from vlae.figures.canvas import GAP, LETTERS, TILE, Picture, Pictures, blank, grid, text
 from vlae.figures.pictures import to_pictures
 from vlae.models.base import Codes, LatentModel
-from vlae.models.inference import as_input, evaluating, given
+from vlae.models.inference import as_input, draw, evaluating, given
 from vlae.models.priors import MixturePrior, standard_prior
 
 Others = Literal["hold", "random"]
@@ -50,7 +50,8 @@ def levels(
     code of one dimension is swept in reading order. A category takes each of its values once. A larger code is drawn
     afresh for each picture. All of this happens under the prior of the level given the others, so that pictures stay
     like real ones. On the left stands the picture that the figure starts from. The title of a panel is its level and,
-    in brackets, the number of dimensions. A level without a code has no panel.
+    in brackets, the number of dimensions. A level without a code has no panel. If the likelihood is autoregressive, a
+    last panel shows level 0: all codes stay, and the pixels are drawn afresh for each picture.
 
     Reference: Zhao et al. 2017, figures 5 to 7.
 
@@ -76,9 +77,14 @@ def levels(
     sheets, tiles = _panels(model, prior, noise, datum, num=num, generator=generator, span=span, others=others)
     # A wide figure is shown reduced, so its letters grow with it.
     letters = max(LETTERS, sheets[0].shape[1] // 22)
-    titles = [text(f"level {level} ({model.code_sizes[level - 1]})", letters) for level in shown]
-    columns = ceil(len(shown) / ceil(len(shown) / 5))
-    drawn = grid([grid(pair, 1) for pair in zip(titles, sheets, strict=True)], columns, _WIDE_GAP)
+    titles = [f"level {level} ({model.code_sizes[level - 1]})" for level in shown]
+    if model.autoregressive:
+        titles.append("level 0 (pixels)")
+        pixels = _drawn(model, _repeated(noise, num * num), seed)
+        sheets.append(grid(_pictures(model, pixels)[0], num))
+    columns = ceil(len(sheets) / ceil(len(sheets) / 5))
+    titled = zip((text(title, letters) for title in titles), sheets, strict=True)
+    drawn = grid([grid(pair, 1) for pair in titled], columns, _WIDE_GAP)
     if others == "random":
         return drawn
     words = ["starts from", "its codes"] if datum is not None else ["starts from"]
@@ -162,6 +168,7 @@ def samples(
     known: tuple[str, np.ndarray] | None = None,
     num: int = 64,
     seed: int = 0,
+    pixels: bool = False,
 ) -> Picture:
     """Pictures of codes drawn from the prior, beside as many held-out data, in grids as square as possible.
 
@@ -174,18 +181,22 @@ def samples(
         known: what the model was trained on, and in a word what that is: uint8 (N, C, H, W), or float32 (N, D).
         num: number of pictures, from 1 up.
         seed: of the draw.
+        pixels: draw the pixels too, from r(x|z).
 
     Raises:
         ValueError: if `num` is below 1.
+        NotDefinedError: if pixels are asked for and the model has no density.
     """
     _check_number("num", num, 1)
     prior = prior or standard_prior(model.code_sizes)
-    drawn = _decoded(model, prior.draw(num, torch.Generator().manual_seed(seed)))
+    noise = prior.draw(num, torch.Generator().manual_seed(seed))
+    drawn = _drawn(model, noise, seed) if pixels else _decoded(model, noise)
     beside = drawn[:0] if held_out is None else held_out[:num]
     nearest = _nearest(drawn[:NUM_NEAREST], known[1]) if known is not None and len(known[1]) else drawn[:0]
     sampled, real, near = _pictures(model, drawn, beside, nearest)
     columns = ceil(sqrt(num))
-    blocks = [grid([text(f"drawn from {prior.name}"), grid(sampled, columns)], 1)]
+    drawn_from = f"drawn from {prior.name}" + (", pixels too" if pixels else "")
+    blocks = [grid([text(drawn_from), grid(sampled, columns)], 1)]
     if len(real):
         blocks.append(grid([text("held-out data"), grid(real, columns)], 1))
     sheet = grid(blocks, 2, _WIDE_GAP)
@@ -371,6 +382,13 @@ def _decoded(model: LatentModel, noise: Codes) -> Float[Tensor, "n *shape"]:
     with evaluating(model):
         batches = zip(*(torch.split(level.to(model.device), _BATCH) for level in noise), strict=True)
         return torch.cat([model.decode(model.place(batch)).cpu() for batch in batches])
+
+
+def _drawn(model: LatentModel, noise: Codes, seed: int) -> Float[Tensor, "n *shape"]:
+    """Pictures of noise whose pixels are drawn, with a progress bar on a terminal."""
+    with evaluating(model):
+        codes = model.place(tuple(level.to(model.device) for level in noise))
+    return torch.from_numpy(draw(model, [code.cpu().numpy() for code in codes], seed=seed, progress=True))
 
 
 def _pictures(model: LatentModel, *parts: Tensor, least: int = TILE) -> list[Pictures]:

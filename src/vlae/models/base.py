@@ -13,7 +13,7 @@ from torch.distributions import Distribution
 from vlae.errors import NotDefinedError
 from vlae.models.distributions import CodeDistribution
 from vlae.models.likelihoods import Likelihood
-from vlae.shapes import Shape, levels_with_code
+from vlae.shapes import Shape, is_image, levels_with_code
 
 Codes = tuple[Float[Tensor, "n _"], ...]
 """One code per level, level 1 (nearest the pixels) first. A level without a code has size 0."""
@@ -151,6 +151,29 @@ class LatentModel(nn.Module, ABC):
             codes: one tensor (n, code size) per level, level 1 first.
         """
         return self.picture_of(self.generate(codes))
+
+    @property
+    def autoregressive(self) -> bool:
+        """Whether the pixels of r(x|z) depend on each other. Then `draw` shows more of a picture than `decode`."""
+        return self.family is not None and self.family.autoregressive
+
+    @final
+    def draw(self, codes: Codes, generator: torch.Generator | None = None) -> Float[Tensor, "n *shape"]:
+        """Pictures whose pixels are drawn from r(x|z), cut to [0, 1]; vectors likewise, but not cut.
+
+        Args:
+            codes: one tensor (n, code size) per level, level 1 first.
+            generator: the CPU generator to draw from; None: the default generator.
+
+        Raises:
+            NotDefinedError: if the model has no density.
+        """
+        self.require("density")
+        likelihood = self.generate(codes)
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(int(torch.randint(2**62, (1,), generator=generator)))
+            drawn: Tensor = likelihood.sample()
+        return drawn.clamp(0, 1) if is_image(self.shape) else drawn
 
     @final
     def features_of(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n features"]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from math import prod
 
 import numpy as np
 import torch
@@ -12,6 +13,9 @@ from vlae.shapes import Shape, is_image, listed
 
 BATCH = 500
 """How many data a model takes at a time."""
+
+DRAWN_PIXELS = 2**16
+"""How many pixels are drawn at a time, between two steps of the progress bar."""
 
 
 def as_input(values: np.ndarray | Tensor, device: torch.device | None = None) -> Tensor:
@@ -138,3 +142,34 @@ def decode(model: LatentModel, codes: Sequence[np.ndarray], *, batch_size: int =
         starts = range(0, len(tensors[0]), batch_size)
         batches = (tuple(tensor[start : start + batch_size] for tensor in tensors) for start in starts)
         return np.concatenate([model.decode(batch).cpu().numpy() for batch in batches])
+
+
+def draw(model: LatentModel, codes: Sequence[np.ndarray], *, seed: int = 0, progress: bool = False) -> np.ndarray:
+    """Pictures of codes whose pixels are drawn from r(x|z), in eval mode.
+
+    Args:
+        model: in any mode, which it keeps.
+        codes: one array (N, code size) per level, level 1 first. N is at least 1.
+        seed: of the pixels, from 0 up.
+        progress: show a progress bar on the error output while pixels are drawn, if that is a terminal.
+
+    Returns:
+        float32 (N, C, H, W) in [0, 1], or vectors (N, D).
+
+    Raises:
+        NotDefinedError: if the model has no density.
+    """
+    from rich.console import Console
+    from rich.progress import track
+
+    tensors = [torch.tensor(code, dtype=torch.float32, device=model.device) for code in codes]
+    batch_size = max(1, DRAWN_PIXELS // prod(model.shape[1:]))
+    generator, console = torch.Generator().manual_seed(seed), Console(stderr=True)
+    starts = range(0, len(tensors[0]), batch_size)
+    with evaluating(model):
+        batches = []
+        for start in track(
+            starts, "drawing pixels", console=console, transient=True, disable=not (progress and console.is_terminal)
+        ):
+            batches.append(model.draw(tuple(tensor[start : start + batch_size] for tensor in tensors), generator))
+        return np.concatenate([batch.cpu().numpy() for batch in batches])

@@ -61,6 +61,11 @@ class Likelihood(Kind, ABC):
         """Whether r(x|z) is a probability of discrete values; otherwise it is a density of real numbers."""
         return self.num_values is not None
 
+    @property
+    def autoregressive(self) -> bool:
+        """Whether pixels depend on each other given z. Then a picture is whole only once its pixels are drawn."""
+        return False
+
     def lacks(self) -> Mapping[Literal["encoder", "density"], str]:
         """The capabilities that a model with this likelihood lacks, each with the reason."""
         return {"density": self.no_density} if self.no_density else {}

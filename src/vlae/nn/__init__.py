@@ -1,1 +1,1 @@
-"""Layers of networks, independent of any model: stacks, moments of maps, injection of a code into a map."""
+"""Layers of networks, independent of any model: stacks, masked convolutions, moments of maps, injection of codes."""

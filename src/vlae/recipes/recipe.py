@@ -15,6 +15,7 @@ from vlae.models.ladder import VLAE
 from vlae.models.levels import ClassLevel, LevelSettings
 from vlae.models.likelihoods import Gaussian, Likelihood, likelihood_of
 from vlae.models.m2 import M1M2, M2
+from vlae.models.pixel import Pixel as Pixel  # so that its kinds are found by their names
 from vlae.nn.layers import Blocks
 from vlae.objectives.base import Objective
 from vlae.objectives.critic import AdversarialELBO
@@ -220,8 +221,8 @@ def adjust(recipe: Recipe, *, family: str | None = None, sharp: bool | None = No
 
     Args:
         recipe: the recipe to copy.
-        family: the kind of likelihood: "gaussian", "laplace", "bernoulli", or one defined elsewhere. Settings of the
-            old likelihood that the new one also has are kept.
+        family: the kind of likelihood: "gaussian", "laplace", "bernoulli", "pixel", "binary-pixel", or one defined
+            elsewhere. Settings of the old likelihood that the new one also has are kept.
         sharp: whether a critic of pictures stands beside the ELBO (`vlae.objectives.AdversarialELBO`), whose settings
             may then be given too. False: it stays as it is.
         settings: any field of `Training`, of the recipe's objective or of a likelihood, by name. A field that only

@@ -138,8 +138,17 @@ class Run:
             raise ValueError(f"codes of shapes {shapes} are given; this ladder's are {wanted}, level 1 first")
         return inference.decode(self.model, arrays, batch_size=batch_size)
 
-    def sample(self, num: int, *, seed: int = 0, prior: PriorName = "fitted", batch_size: int = 500) -> np.ndarray:
-        """Draws new pictures: the mean of r(x|z) at codes drawn from a prior.
+    def sample(
+        self,
+        num: int,
+        *,
+        seed: int = 0,
+        prior: PriorName = "fitted",
+        batch_size: int = 500,
+        pixels: bool = False,
+        progress: bool = False,
+    ) -> np.ndarray:
+        """Draws new pictures: those of codes drawn from a prior.
 
         Args:
             num: number of pictures, from 1 up.
@@ -147,12 +156,15 @@ class Run:
             prior: "fitted", the prior fitted to the codes of the training data; or "standard", N(0, I), under which a
                 ladder was trained. A run without a fitted prior has only the latter.
             batch_size: how many codes the model decodes at a time.
+            pixels: draw the pixels too, from r(x|z), instead of the picture that represents it.
+            progress: show a progress bar on the error output while pixels are drawn, if that is a terminal.
 
         Returns:
             Images, float32 (num, C, H, W) in [0, 1]; or vectors (num, D).
 
         Raises:
             ValueError: if `num` is below 1, or there is no such prior.
+            NotDefinedError: if pixels are asked for and the model has no density.
             RunError: if the file of the prior is damaged.
         """
         if num < 1:
@@ -160,7 +172,10 @@ class Run:
         noise = self.prior_called(prior).draw(num, torch.Generator().manual_seed(seed))
         with inference.evaluating(self.model):
             codes = self.model.place(tuple(level.to(self.model.device) for level in noise))
-        return inference.decode(self.model, [code.cpu().numpy() for code in codes], batch_size=batch_size)
+        arrays = [code.cpu().numpy() for code in codes]
+        if pixels:
+            return inference.draw(self.model, arrays, seed=seed, progress=progress)
+        return inference.decode(self.model, arrays, batch_size=batch_size)
 
     @cached_property
     def prior(self) -> MixturePrior:
@@ -236,8 +251,8 @@ class Run:
                 some levels and keeps the codes of this image at the others. None: the first of the run's examples.
             out: the PNG file to write; None: figures/KIND.png in `outputs`.
             options: `num`, how many; `seed`, of what is drawn; `span`, how far a sweep goes, in standard deviations;
-                `prior`, "fitted" or "standard"; `start="random"`, to start from a draw and no image; `others`, `steps`
-                and `max_rows` where the figure has them (`vlae.figures.panels`).
+                `prior`, "fitted" or "standard"; `pixels=True`, to draw pixels too; `start="random"`, to start from a
+                draw and no image; `others`, `steps` and `max_rows` where the figure has them (`vlae.figures.panels`).
 
         Raises:
             ValueError: if there is no such figure or option, or the picture does not fit the model.

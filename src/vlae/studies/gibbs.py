@@ -26,7 +26,7 @@ from vlae.evaluation.feature_spaces import COMPONENTS
 from vlae.evaluation.samples import GROUP, GROUPS, Judge
 from vlae.figures import canvas
 from vlae.figures.pictures import to_pictures
-from vlae.models.base import LatentModel
+from vlae.models.base import Codes, LatentModel
 from vlae.models.inference import as_input, evaluating
 from vlae.renamed import renamed
 from vlae.runs.run import Run
@@ -48,7 +48,7 @@ def chain(
     """One step of the chain: the codes of `levels` are drawn from their posteriors, all others from the prior.
 
     Codes on which a posterior depends are drawn too, so that z_1 follows q(z_1 | x) even where that is a mixture. The
-    next picture is the mean of p(x | z). Drawn pixels would add the noise of the likelihood, which no level carries.
+    next picture is that of `picture_of_step`.
 
     Args:
         model: any model, in eval mode.
@@ -65,7 +65,25 @@ def chain(
         inferred = model(x).codes
     pairs = zip(inferred, ancestral, strict=True)
     codes = tuple(drawn if level in levels else z for level, (drawn, z) in enumerate(pairs, start=1))
-    return model.decode(codes)
+    return picture_of_step(model, codes, generator)
+
+
+def picture_of_step(model: LatentModel, codes: Codes, generator: torch.Generator) -> Float[Tensor, "n *shape"]:
+    """The picture of codes in a chain, and of ancestral samples: the mean of p(x | z), or drawn pixels.
+
+    Drawn pixels would add the noise of the likelihood, which no level carries. But pixels of an autoregressive
+    likelihood depend on each other, so there they are part of the picture, and are drawn.
+
+    Args:
+        model: any model, in eval mode.
+        codes: one tensor (n, code size) per level, level 1 first.
+        generator: of the pixels.
+    """
+    return model.draw(codes, generator) if model.autoregressive else model.decode(codes)
+
+
+def _ancestral(model: LatentModel, num: int, generator: torch.Generator) -> Float[Tensor, "n *shape"]:
+    return picture_of_step(model, model.place(model.draw_noise(num, generator)), generator)
 
 
 def study_run(run: Run, judge: Judge, start: np.ndarray, *, seed: int = 0) -> dict[str, Any]:
@@ -85,9 +103,7 @@ def study_run(run: Run, judge: Judge, start: np.ndarray, *, seed: int = 0) -> di
     model, generator = run.model, torch.Generator().manual_seed(seed)
     x = as_input(start)
     with evaluating(model):
-        ancestral = torch.cat(
-            [model.decode(model.place(model.draw_noise(len(part), generator))) for part in torch.split(x, BATCH)]
-        )
+        ancestral = torch.cat([_ancestral(model, len(part), generator) for part in torch.split(x, BATCH)])
         result: dict[str, Any] = {"ancestral": judge.distances(ancestral.numpy()), "chains": {}}
         for name, levels in zip(CHAINS, ((1,), range(1, model.num_levels + 1)), strict=True):
             at, by_step = x, dict[str, Any]()
@@ -218,7 +234,8 @@ def _protocol(start: np.ndarray, held_out: np.ndarray, seed: int) -> dict[str, A
         "held_out": len(held_out),
         "features": f"first {COMPONENTS} principal components of training data in [0, 1]",
         "two_sample": "kernel ridge regression on standardised features, scored on rows it was not fitted to",
-        "pictures": "means of r(x | z); codes are drawn, and so is what their posteriors depend on",
+        "pictures": "means of r(x | z), drawn pixels where r is autoregressive; codes are drawn, and so is what their "
+        "posteriors depend on",
         "versions": {name: version(name) for name in ("vlae", "torch", "numpy", "scikit-learn")},
     }
 
@@ -308,7 +325,7 @@ def _chains(model: LatentModel, x: Float[Tensor, "n *shape"], seed: int) -> np.n
             for _ in range(after - before):
                 at = chain(model, at, levels=(1,), generator=generator)
             columns.append(at)
-        columns.append(model.decode(model.place(model.draw_noise(len(x), generator))))
+        columns.append(_ancestral(model, len(x), generator))
     small = to_pictures(torch.cat(columns), model.shape)
     factor = ceil(48 / max(small.shape[1:3]))
     tiles = small.repeat(factor, axis=1).repeat(factor, axis=2)
