@@ -8,6 +8,35 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vlae.shapes import Shape, is_image
+
+LEAST_PICTURES = 16
+"""The fewest pictures that a critic is trained on: it learns fewer by heart at once."""
+
+
+def check_for_critic(shape: Shape, *, precision: str, num_data: int | None = None) -> None:
+    """Checks that a critic with gradient penalties can be trained on data.
+
+    Args:
+        shape: shape of one datum, (channels, height, width) or (dimensions,).
+        precision: "fp32" or "bf16".
+        num_data: the number of data; None: not known yet.
+
+    Raises:
+        ValueError: if the data are vectors or fewer than 16, or the precision is not fp32.
+    """
+    if not is_image(shape):
+        raise ValueError(f"the critic is for pictures; these data are vectors of {shape[0]} numbers: choose lean")
+    if precision != "fp32":
+        raise ValueError(
+            f"precision is {precision!r}, in which the gradients of gradient penalties are lost; give precision fp32"
+        )
+    if num_data is not None and num_data < LEAST_PICTURES:
+        raise ValueError(
+            f"there are {num_data} pictures, which a critic learns by heart; give at least {LEAST_PICTURES}, or train "
+            "without a critic: choose lean"
+        )
+
 
 def frozen(network: nn.Module, *inputs: Any) -> Any:
     """The output of a network; gradients flow to its inputs, but not to its parameters.

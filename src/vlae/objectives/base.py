@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from vlae.kinds import Kind
 from vlae.models.base import ForwardPass, LatentModel
+from vlae.shapes import Shape
 
 
 class Batch(NamedTuple):
@@ -86,6 +87,19 @@ class Objective(Kind, ABC):
         """Factors on the learning rate, by group of parameters: "model" and "networks". A missing group has 1."""
         return {}
 
+    def betas(self) -> tuple[float, float]:
+        """The decay rates β1 and β2 of Adam's averages of the gradient and of its square, in [0, 1)."""
+        return (0.9, 0.999)
+
+    def warnings(self, terms: Mapping[str, float], progress: float) -> Mapping[str, str]:
+        """What is wrong with a training, by a short name; each is told once while it trains.
+
+        Args:
+            terms: the value of each term, by name, averaged over the latest 50 steps.
+            progress: the share of the training that is done, in [0, 1].
+        """
+        return {}
+
     def fade(self, progress: float, code_sizes: Sequence[int]) -> tuple[float, ...]:
         """How far each level has grown, in [0, 1], level 1 first.
 
@@ -106,9 +120,25 @@ class Objective(Kind, ABC):
         """
         return None
 
+    def check_data(self, shape: Shape, *, precision: str, num_data: int | None = None) -> None:
+        """Checks that the objective can be trained on such data, before anything is written.
 
-TITLES = {"rate": "KL", "mmd": "MMD"}
+        Args:
+            shape: shape of one datum, (channels, height, width) or (dimensions,).
+            precision: "fp32" or "bf16".
+            num_data: the number of data; None: not known yet.
+
+        Raises:
+            ValueError: if it cannot.
+        """
+        return None
+
+
+TITLES = {"rate": "KL", "mmd": "MMD", "frechet": "Fréchet", "frechet_real": "Fréchet of real"}
 """The titles of terms in progress lines and figures, if they differ from the names."""
+
+UNITS = {"frechet": "squared grey levels", "frechet_real": "squared grey levels"}
+"""The units of terms that are not in nats per datum; figures draw each unit by itself."""
 
 
 def split_term(name: str) -> tuple[str, int | None]:

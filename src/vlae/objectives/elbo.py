@@ -17,6 +17,7 @@ from vlae.objectives.base import Batch, Loss, Objective
 from vlae.objectives.corruption import corrupted
 from vlae.objectives.discrepancies import mmd
 from vlae.objectives.schedules import Growth, PerLevel, fade, per_level, values_of, warm_up
+from vlae.shapes import Shape, is_image
 
 
 def distortion(forward: ForwardPass, x: Float[Tensor, "n *shape"]) -> Float[Tensor, " n"]:
@@ -145,6 +146,20 @@ class ELBO(Objective, kind="elbo"):
             value = getattr(self, name)
             if isinstance(value, tuple) and len(value) != num_levels:
                 raise ValueError(f"{name} has {len(value)} values for {num_levels} levels; give one, or one per level")
+
+    def check_data(self, shape: Shape, *, precision: str, num_data: int | None = None) -> None:
+        """Checks that noise on the encoder's input is asked for pictures only.
+
+        Args:
+            shape: shape of one datum, (channels, height, width) or (dimensions,).
+            precision: not used.
+            num_data: not used.
+
+        Raises:
+            ValueError: if `denoise` is set and the data are vectors.
+        """
+        if self.denoise and not is_image(shape):
+            raise ValueError(f"denoise is for pictures; these data are vectors of {shape[0]} numbers")
 
     def fade(self, progress: float, code_sizes: Sequence[int]) -> tuple[float, ...]:
         """How far each level has grown, in [0, 1], level 1 first.

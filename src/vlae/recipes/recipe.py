@@ -11,6 +11,7 @@ from torch import Tensor
 from vlae.data.variations import VARIATIONS
 from vlae.models.base import LatentModel
 from vlae.models.hierarchical import HierarchicalVAE, LadderVAE
+from vlae.models.infogan import InfoGAN
 from vlae.models.ladder import VLAE
 from vlae.models.levels import LevelSettings
 from vlae.models.likelihoods import Gaussian, Likelihood, likelihood_of
@@ -18,9 +19,11 @@ from vlae.nn.layers import Blocks
 from vlae.objectives.base import Objective
 from vlae.objectives.elbo import ELBO
 from vlae.recipes.formats import FORMAT, upgraded
-from vlae.shapes import Shape, is_image, levels_with_code
+from vlae.shapes import Shape, levels_with_code
 
-MODELS: dict[str, Callable[..., LatentModel]] = {model.__name__: model for model in (VLAE, HierarchicalVAE, LadderVAE)}
+MODELS: dict[str, Callable[..., LatentModel]] = {
+    model.__name__: model for model in (VLAE, HierarchicalVAE, LadderVAE, InfoGAN)
+}
 """The classes of models that a recipe may name."""
 
 Precision = Literal["fp32", "bf16"]
@@ -84,8 +87,8 @@ class Recipe:
         name: the name of the function that made the recipe.
         shape: shape of one datum, (channels, height, width) or (dimensions,).
         levels: the settings of every level, level 1 (nearest the pixels) first.
-        model: the name of the model's class: "VLAE", "HierarchicalVAE", "LadderVAE", or another in
-            `MODELS`.
+        model: the name of the model's class: "VLAE", "HierarchicalVAE", "LadderVAE", "InfoGAN", or another
+            in `MODELS`.
         blocks: settings that all layers share.
         likelihood: the family of r(x|z).
         mean: number that is subtracted from the input; None: the mean of each dimension of the training data.
@@ -110,8 +113,7 @@ class Recipe:
         if self.model not in MODELS:
             raise ValueError(f"there is no model {self.model!r}; choose one of {', '.join(MODELS)}")
         self.objective.check(len(self.levels))
-        if getattr(self.objective, "denoise", False) and not is_image(self.shape):
-            raise ValueError(f"denoise is for pictures; these data are vectors of {self.shape[0]} numbers")
+        self.objective.check_data(self.shape, precision=self.training.precision)
 
     @property
     def code_sizes(self) -> tuple[int, ...]:
@@ -212,14 +214,15 @@ def adjust(recipe: Recipe, *, family: str | None = None, **settings: Any) -> Rec
             other families of likelihoods have is ignored.
 
     Raises:
-        ValueError: if no part of a recipe has such a field.
+        ValueError: if no part of the recipe has such a field.
 
     Examples:
         >>> from vlae.recipes import lean
         >>> adjust(lean((1, 28, 28)), steps=100, beta=2.0).training.steps
         100
     """
-    settings = {name: value for name, value in settings.items() if value is not None or name not in _fields(recipe)}
+    known = _known_fields()
+    settings = {name: value for name, value in settings.items() if value is not None or name not in known}
     for part in ("training", "objective"):
         current = getattr(recipe, part)
         changes = {field.name: settings.pop(field.name) for field in fields(current) if field.name in settings}
@@ -230,7 +233,8 @@ def adjust(recipe: Recipe, *, family: str | None = None, **settings: Any) -> Rec
         unchanged = {field.name: getattr(recipe.likelihood, field.name) for field in fields(recipe.likelihood)}
         recipe = replace(recipe, likelihood=likelihood_of(family or recipe.likelihood.kind, unchanged | changes))
     if settings:
-        raise ValueError(f"no recipe has a setting {', '.join(sorted(settings))}")
+        whose = "no recipe has" if settings.keys() - known else f"the recipe {recipe.name!r} does not have"
+        raise ValueError(f"{whose} a setting {', '.join(sorted(settings))}")
     return recipe
 
 
@@ -239,5 +243,7 @@ def _likelihood_fields() -> set[str]:
     return {field.name for family in Likelihood.kinds().values() for field in fields(family)}
 
 
-def _fields(recipe: Recipe) -> set[str]:
-    return _likelihood_fields() | {field.name for part in (recipe.training, recipe.objective) for field in fields(part)}
+def _known_fields() -> set[str]:
+    """The settings of trainings, of all objectives and of all likelihoods."""
+    of_objectives = {field.name for objective in Objective.kinds().values() for field in fields(objective)}
+    return _likelihood_fields() | of_objectives | {field.name for field in fields(Training)}

@@ -86,7 +86,8 @@ class Engine(lightning.LightningModule):
         if self.networks is not None:
             groups.append({"params": list(self.networks.parameters())})
         fused = self.device.type in ("cpu", "cuda")
-        return torch.optim.Adam(groups, lr=self.recipe.training.learning_rate, fused=fused)
+        betas = self.recipe.objective.betas()
+        return torch.optim.Adam(groups, lr=self.recipe.training.learning_rate, betas=betas, fused=fused)
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """The loss of a batch; its noise, learning rate and weights depend only on the number of the step."""
@@ -221,7 +222,7 @@ class Recorder(Callback):
         columns += [f"fade_{level}" for level in range(1, engine.model.num_levels + 1)]
         self.curves = Curves(None if path is None else path / METRICS, columns)
         self.line: ProgressLine | None = None
-        self.warned_levels: set[int] = set()
+        self.warned: set[str] = set()
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -281,21 +282,29 @@ class Recorder(Callback):
         named = dict(zip(self.engine.terms, means, strict=True))
         if self.line:
             self.line.show(step, self.engine.progress(), self.engine.seconds, speed, named)
-        settled = step >= 10 * LOG_EVERY and step % LOG_EVERY == 0 and self.engine.progress() >= SETTLED
-        if settled and min(fade) == 1 and self.path is not None:
+        if self.path is None or step < 10 * LOG_EVERY or step % LOG_EVERY:
+            return
+        for name, warning in self.engine.recipe.objective.warnings(named, self.engine.progress()).items():
+            self._warn(name, warning)
+        if self.engine.progress() >= SETTLED and min(fade) == 1:
             self._warn_of_shortages([named.get(f"rate_{number}") for number in range(1, len(fade) + 1)])
 
     def _warn_of_shortages(self, nats: Sequence[float | None]) -> None:
-        """Warns of each level that is dead, starved or too large, once per call of `train`."""
+        """Warns of each level that is dead, starved or too large."""
         for number, (rate, mean) in enumerate(zip(nats, self.engine.means, strict=False), start=1):
             level = {"level": number, "code_size": mean.shape[1], "kl_nats": rate, "active_units": count_active(mean)}
-            warning = shortage(level)
-            if warning and number not in self.warned_levels:
-                self.warned_levels.add(number)
-                if self.line:
-                    self.line.print(warning)
-                else:
-                    warnings.warn(warning, stacklevel=2)
+            if warning := shortage(level):
+                self._warn(f"level {number}", warning)
+
+    def _warn(self, name: str, warning: str) -> None:
+        """Tells of what is wrong, once per call of `train`."""
+        if name in self.warned:
+            return
+        self.warned.add(name)
+        if self.line:
+            self.line.print(warning)
+        else:
+            warnings.warn(warning, stacklevel=2)
 
     def _save(self, trainer: lightning.Trainer, step: int) -> None:
         for name, weights in self.engine.state_dict().items():

@@ -21,7 +21,11 @@ def settled(recipe: Recipe, values: np.ndarray) -> Recipe:
     Args:
         recipe: a recipe for data of this shape.
         values: the training data, uint8 images or floats in [0, 1], (N, C, H, W); or vectors (N, D).
+
+    Raises:
+        ValueError: if the objective cannot be trained on these data.
     """
+    recipe.objective.check_data(recipe.shape, precision=recipe.training.precision, num_data=len(values))
     if any(isinstance(level, MomentsLevel) and level.polarity == "auto" for level in recipe.levels):
         polarity = polarity_of(values)
         levels = [
