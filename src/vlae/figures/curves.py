@@ -1,6 +1,7 @@
 """Training curves."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import cycle
 
 import numpy as np
 
@@ -43,10 +44,12 @@ def progress(history: Mapping[str, Sequence[float | None]]) -> Picture:
 
     figure = Figure(figsize=(11 + 5 * len(units), 4), dpi=100, layout="constrained")
     left, right, *others = figure.subplots(1, 2 + len(units))
-    panels = {None: left, **dict(zip(units, others, strict=True))}
+    of_unit = dict(zip(units, others, strict=True))
     colors = ["black", *(f"C{i}" for i in range(10))]
-    curves = [(panels[UNITS.get(name)], name, "training" if whole == ["distortion"] else title_of(name), colors[i % 11])
-              for i, name in enumerate(whole)]  # fmt: skip
+    curves = [
+        (of_unit.get(UNITS.get(name, ""), left), name, "training" if whole == ["distortion"] else title_of(name), color)
+        for name, color in zip(whole, cycle(colors))
+    ]
     curves += [
         (right, name, title_of(name) if several else f"level {split_term(name)[1]}", f"C{i % 10}")
         for i, name in enumerate(by_level)

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from math import log, prod
 
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from vlae.models.base import LatentModel
@@ -31,8 +32,17 @@ class InfoGANNetworks(nn.Module):
 
     def __init__(self, model: InfoGAN):
         super().__init__()
-        self.head = nn.Linear(model.trunk.num_features, 1)
+        self.head = nn.Linear(model.trunk.num_features, 1, bias=False)  # a bias drops out of the difference
         self.distance = PictureDistance(prod(model.shape))
+
+    def judge(self, features: Float[Tensor, "n features"]) -> Float[Tensor, " n"]:
+        """The critic's judgement of each picture: larger for real ones.
+
+        Args:
+            features: of the model's trunk, (n, features).
+        """
+        judged: Tensor = self.head(features).squeeze(1)
+        return judged
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,15 +156,15 @@ class InfoGANLoss(Objective, kind="infogan"):
             networks: what the method `networks` returned.
         """
         assert isinstance(model, InfoGAN) and isinstance(networks, InfoGANNetworks)
-        head = networks.head
+        judge = networks.judge
         codes = model.place(model.draw_noise(len(batch.x)))
         drawn = model.decode(codes)
         given = drawn.detach().requires_grad_()  # what the critic's part sees: the generator's own part ends here
-        real, features = head(model.trunk(batch.x)), model.trunk(given)
-        judged = head(features)
+        real, features = judge(model.trunk(batch.x)), model.trunk(given)
+        judged = judge(features)
         critic, generator = relativistic_loss(real, judged), relativistic_loss(judged, real)
         penalty = lazy_penalties(
-            lambda x: head(model.trunk(x)), [batch.x], [given], step=step, every=self.penalty_every
+            lambda x: judge(model.trunk(x)), [batch.x], [given], step=step, every=self.penalty_every
         )
         means, logits = model.reader(features).split(list(model.code_sizes[1:]), dim=1)
         error = (means - codes[1]).square().mean(0)
