@@ -90,6 +90,9 @@ class Critic(nn.Module):
         width: channels of the first convolution, doubled at each one up to four times as many.
         units: number of features at the end of the trunk.
 
+    Attributes:
+        num_features: number of features of each datum that the trunk gives.
+
     Raises:
         ValueError: if the data are vectors.
     """
@@ -97,6 +100,7 @@ class Critic(nn.Module):
     def __init__(self, shape: Shape, code_sizes: Sequence[int] = (), *, width: int = 32, units: int = 128):
         super().__init__()
         self.trunk = Trunk(shape, code_sizes, width=width, units=units)
+        self.num_features = units
         self.head = nn.Linear(units, 1)
 
     def forward(self, x: Float[Tensor, "n *shape"], *codes: Float[Tensor, "n _"]) -> Float[Tensor, " n"]:

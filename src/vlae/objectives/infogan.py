@@ -66,10 +66,10 @@ class InfoGANLoss(Objective, kind="infogan"):
         penalty_every: the penalties are computed every so many steps, times that number; from 1 up.
     """
 
-    continuous: float = 1.0
-    category: float = 1.0
-    category_from: float = 0.1
-    penalty: float = 1.0
+    continuous: float = 0.2
+    category: float = 0.5
+    category_from: float = 0.4
+    penalty: float = 0.3
     penalty_every: int = 4
 
     def __post_init__(self) -> None:
