@@ -232,6 +232,17 @@ def test_every_setting_reaches_the_recipe(tmp_path):
     assert run.data["limit"] == 20
 
 
+def test_a_critic_is_asked_for_by_a_flag(tmp_path, capsys):
+    np.save(tmp_path / "a.npy", pictures(num=60, channels=1)[..., 0])
+    sharp = [*QUICK, "--sharp", "--distortion", "2"]
+    assert cli_exit("train", tmp_path / "a.npy", "--out", tmp_path / "run", *sharp) == 0
+    objective = vlae.load(tmp_path / "run").recipe.objective
+    assert (objective.kind, objective.judged, objective.distortion) == ("elbo with critic", "pictures", 2.0)
+    refused = [*sharp, "--precision", "bf16"]
+    assert cli_exit("train", tmp_path / "a.npy", "--out", tmp_path / "other", *refused) != 0
+    assert "give --precision fp32" in capsys.readouterr().err and not (tmp_path / "other").exists()
+
+
 def test_training_lists_what_it_skips(tmp_path, capsys):
     write_folder(tmp_path / "photos")
     (tmp_path / "photos" / "broken.png").write_bytes(b"\x89PNG\r\n")
@@ -320,7 +331,7 @@ def test_bad_settings_are_refused_and_leave_nothing(tmp_path, capsys, monkeypatc
     monkeypatch.chdir(tmp_path)
     write_npy("a.npy")
     for options, *words in (
-        ("--recipe leen", "no recipe 'leen'", "lean, joint, vae, hvae, lvae, mnist, svhn, celeba, lsun"),
+        ("--recipe leen", "no recipe 'leen'", "lean, joint, vae, hvae, lvae, implicit, mnist, svhn, celeba, lsun"),
         ("--recipe mnist --code-sizes 2,2", "3 levels, 2 code sizes"),
         ("--code-sizes 2;2", "code sizes are '2;2'", "2,2,2"),
         ("--code-sizes 2,-1", "(2, -1)"),

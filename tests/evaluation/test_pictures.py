@@ -155,3 +155,13 @@ def test_no_picture_is_its_own_donor():
     for seed in range(8):
         low, high = moved(Planted(), two, seed=seed)
         assert low["brightness"] == pytest.approx(1, abs=0.1) and high["brightness"] < 0.01
+
+
+def test_sharpness_is_fine_detail_in_times_that_of_real_pictures(rng):
+    values = rng.integers(0, 256, (200, 1, 8, 8), dtype=np.uint8)
+    model = recipes.build(recipes.lean((1, 8, 8), code_sizes=(2, 3)))
+    quality, _ = picture_quality(model, values, components(values))
+    assert quality["sharpness"]["real"] == pytest.approx(1, abs=0.1)
+    assert quality["sharpness"]["reconstructions"] < 0.2  # an untrained ladder draws no noise
+    flat, _ = picture_quality(model, np.full_like(values, 128), components(values))
+    assert set(flat["sharpness"].values()) == {None}

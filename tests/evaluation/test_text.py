@@ -16,6 +16,7 @@ EVALUATION = {
     "pictures": {
         "frechet": {"real": 1.0, "samples": 20.5, "reconstructions": 2.0, "swapped": None},
         "two_sample": {"real": 0.5, "samples": 0.8, "reconstructions": 0.6, "swapped": None},
+        "sharpness": {"real": None, "samples": 0.345, "reconstructions": None, "swapped": None},
     },
     "reconstruction": {"mse": 0.01},
     "elbo_nats": None,
@@ -36,7 +37,7 @@ def test_table_sentences_scores_and_warnings():
         "           squared error  0.01",
         "             ELBO (nats)  not defined",
         "           real pictures  Fréchet distance 1, told from real 50%",
-        "      drawn from N(0, I)  Fréchet distance 20.5, told from real 80%",
+        "      drawn from N(0, I)  Fréchet distance 20.5, told from real 80%, sharpness × 0.34",
         "         reconstructions  Fréchet distance 2, told from real 60%",
         "! The level order is not defined: it takes two levels with a code.",
     ]

@@ -94,7 +94,12 @@ def test_a_recipe_is_found_by_name_for_a_shape():
 @pytest.mark.parametrize(
     ("name", "shape", "settings", "message"),
     [
-        ("gan", (1, 28, 28), {}, "choose one of lean, joint, vae, hvae, lvae, infogan, mnist, svhn, celeba, lsun"),
+        (
+            "gan",
+            (1, 28, 28),
+            {},
+            "choose one of lean, joint, vae, hvae, lvae, infogan, implicit, mnist, svhn, celeba, lsun",
+        ),
         ("mnist", (1, 28, 28), {"code_sizes": (2, 2)}, "has 3 levels, 2 code sizes"),
         ("celeba", (3, 64, 64), {"code_sizes": (2, 2, 2, 2, 2)}, "has 4 levels, 5 code sizes"),
         ("mnist", (5,), {}, "choose 'lean'"),

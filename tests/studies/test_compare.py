@@ -61,6 +61,7 @@ def test_numbers_are_those_of_the_evaluation(compared, source):
     for kind in ("samples", "reconstructions", "real"):
         for period, value in evaluation["pictures"]["mesh"][kind].items():
             assert measures[f"mesh of {period} pixels, {kind}"] == value
+        assert measures[f"sharpness, {kind}"] == evaluation["pictures"]["sharpness"][kind] > 0
     assert measures["level order"] == evaluation["level_order"]
     for what in ("untrained", "principal components"):
         key = {"untrained": "untrained", "principal components": "components"}[what]

@@ -53,6 +53,8 @@ def train(
     mmd: str | None = None,
     growth: Literal["ladder", "top-down", "bottom-up", "joint"] | None = None,
     denoise: Annotated[bool, Parameter(negative=())] = False,
+    sharp: Annotated[bool, Parameter(negative=())] = False,
+    distortion: float | None = None,
     family: str | None = None,
     scale: str | None = None,
     seed: int | None = None,
@@ -67,7 +69,7 @@ def train(
         source: Data to train on: a folder of pictures; a .npy, .npz, .csv, .tsv or .parquet file; a Hugging Face data
             set; the files of MNIST, SVHN or CelebA; or "streets", the built-in street numbers.
         out: Folder of the run; by default runs/ and the source's name.
-        recipe: lean (the default), joint, vae, hvae, lvae, infogan, mnist, svhn, celeba or lsun.
+        recipe: lean (the default), joint, vae, hvae, lvae, infogan, implicit, mnist, svhn, celeba or lsun.
         code_sizes: Code size of each level, level 1 first, separated by commas: 2,2,2. By default, the recipe's own.
         quality: How much work lean takes: draft has a fifth of the steps of standard (the default); high is for a GPU,
             with wider and deeper networks and more steps.
@@ -95,6 +97,9 @@ def train(
             default, the recipe's own.
         growth: Order in which the levels fade in; by default the recipe's own.
         denoise: Train as a denoising autoencoder: the encoder sees noisy pictures, the decoder draws clean ones.
+        sharp: Train a critic beside the ladder, which tells pictures from reconstructions: they become sharper.
+        distortion: With a critic (--sharp, or the recipe implicit), the weight of the distortion beside it. By default,
+            the recipe's own: implicit has 0.
         family: Likelihood of the data given the codes: gaussian, laplace or bernoulli; by default the recipe's own.
         scale: Scale of the likelihood: a number, "optimal" or "learned". By default, the recipe's own.
         seed: Seed of the weights, the order of the data and the codes; by default 0.
@@ -121,6 +126,8 @@ def train(
         "mmd": one_or_each("mmd", mmd),
         "growth": growth,
         "denoise": denoise or None,
+        "sharp": sharp or None,
+        "distortion": distortion,
         "family": family,
         "scale": number_or_word(scale),
         "seed": seed,

@@ -10,6 +10,7 @@ from torch import Tensor
 from vlae.evaluation.feature_spaces import FeatureSpace
 from vlae.evaluation.mesh import mesh
 from vlae.evaluation.samples import frechet, two_sample
+from vlae.evaluation.sharpness import fine_power
 from vlae.evaluation.statistics import statistics
 from vlae.models.base import Codes, LatentModel
 from vlae.models.inference import BATCH, as_input, evaluating
@@ -19,6 +20,7 @@ from vlae.shapes import is_image
 MAX_HALF = 1_500  # data in each of the two groups that are compared
 NUM_READ = 1_000  # pictures that are drawn and read back
 KINDS = ("real", "samples", "samples_standard", "reconstructions", "swapped")  # of pictures that are compared
+LEAST_DETAIL = 1e-9  # power of fine detail in squared grey levels, from which pictures can be compared with it
 NUM_MOVED = 500  # pictures whose levels are exchanged one by one
 
 
@@ -53,8 +55,9 @@ def picture_quality(
         squared units of the features, from 0 up; few data bias it upwards) and two_sample (how often a classifier tells
         them apart, in [0, 1]; 0.5 is never), each with the five keys above; for images also mesh, for each key and
         period in pixels how much stronger the mesh is than that of the first half (`vlae.evaluation.mesh`; 1: as
-        strong); prior, the kind of distribution of samples; features, the name of the space; and num_data, in each
-        half.
+        strong), and sharpness, for each key the power of fine detail in times that of the first half
+        (`vlae.evaluation.sharpness`; 1: as sharp; None if these have no detail); prior, the kind of distribution of
+        samples; features, the name of the space; and num_data, in each half.
     """
     rng = np.random.default_rng(seed)
     half = min(MAX_HALF, len(values) // 2)
@@ -82,7 +85,14 @@ def picture_quality(
     images = is_image(model.shape)
     meshes = {name: None if x is None else _mesh(x) for name, x in groups.items()} if images else {}
     of_half = _mesh(one) if images else {}
+    detail = fine_power(as_input(one).numpy()) if images else 0.0
     return {
+        "sharpness": {
+            name: fine_power(as_input(x).numpy()) / detail if x is not None and detail > LEAST_DETAIL else None
+            for name, x in groups.items()
+        }
+        if images
+        else {},
         "mesh": {
             name: None if x is None else {period: value / of_half[period] for period, value in x.items()}
             for name, x in meshes.items()

@@ -51,7 +51,10 @@ def pictures(evaluation: Mapping[str, Any]) -> dict[str, str]:
             continue
         meshes = (measured.get("mesh", {}).get(kind) or {}).values()
         strongest = f", mesh × {max(meshes):.2f}" if meshes else ""
-        lines[words] = f"Fréchet distance {distance:.4g}, told from real {measured['two_sample'][kind]:.0%}{strongest}"
+        sharpness = measured.get("sharpness", {}).get(kind)
+        sharp = "" if sharpness is None else f", sharpness × {sharpness:.2f}"
+        told = f"told from real {measured['two_sample'][kind]:.0%}"
+        lines[words] = f"Fréchet distance {distance:.4g}, {told}{strongest}{sharp}"
     return lines
 
 

@@ -6,6 +6,7 @@ from vlae.objectives.base import Loss as Loss
 from vlae.objectives.base import Objective as Objective
 from vlae.objectives.bounds import log_importance_weights as log_importance_weights
 from vlae.objectives.bounds import log_likelihood as log_likelihood
+from vlae.objectives.critic import AdversarialELBO as AdversarialELBO
 from vlae.objectives.discrepancies import mmd as mmd
 from vlae.objectives.elbo import ELBO as ELBO
 from vlae.objectives.elbo import distortion as distortion

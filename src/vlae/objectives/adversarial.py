@@ -1,7 +1,7 @@
 """Tools for objectives with a critic: one optimiser for model and critic, the relativistic loss, gradient penalties."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -104,3 +104,44 @@ def lazy_penalties(
     if step % every:
         return real[0].new_zeros(())
     return every * (gradient_penalty(critic, real) + gradient_penalty(critic, generated))
+
+
+class Contest(NamedTuple):
+    """What one step of a critic against a model gives (`contest`)."""
+
+    critic_loss: Float[Tensor, ""]
+    """The loss of the critic; its gradient reaches the critic alone."""
+    model_loss: Float[Tensor, ""]
+    """The loss of the model, a number without gradient."""
+    pulls: tuple[tuple[Tensor, Tensor], ...]
+    """Each tensor of the model that the critic judged, with the gradient of the model's loss with respect to it."""
+
+    def pull(self, weight: Float[Tensor, ""] | float = 1.0) -> Float[Tensor, ""]:
+        """The model's loss times a weight; its gradient reaches the model alone.
+
+        Args:
+            weight: the weight, without gradient.
+        """
+        pulled = torch.stack([(tensor * gradient).sum() for tensor, gradient in self.pulls]).sum()
+        return weight * (self.model_loss + pulled - pulled.detach())
+
+
+def contest(critic: Callable[..., Tensor], real: Sequence[Tensor], generated: Sequence[Tensor]) -> Contest:
+    """The relativistic losses of critic and model from a single call of the critic for each kind of data.
+
+    The model's loss has the signs exchanged, and gradients flow to the inputs that have one: generated pictures, or
+    codes on either side. It is what `frozen` would give, for half the work.
+
+    Args:
+        critic: judges data of the first kind higher.
+        real: its arguments for the data of the first kind, (n, …) each.
+        generated: its arguments for the data of the second kind, (n, …) each.
+    """
+    leaves = [[each.detach().requires_grad_(each.requires_grad) for each in side] for side in (real, generated)]
+    higher, lower = (critic(*side) for side in leaves)
+    loss = relativistic_loss(lower, higher)
+    moved = [(each, leaf) for each, leaf in zip((*real, *generated), (*leaves[0], *leaves[1]), strict=True)]
+    moved = [(each, leaf) for each, leaf in moved if each.requires_grad]
+    gradients = torch.autograd.grad(loss, [leaf for _, leaf in moved], retain_graph=True, allow_unused=True)
+    pulls = [(each, gradient) for (each, _), gradient in zip(moved, gradients, strict=True) if gradient is not None]
+    return Contest(relativistic_loss(higher, lower), loss.detach(), tuple(pulls))

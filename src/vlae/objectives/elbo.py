@@ -5,7 +5,7 @@ The functions take the `ForwardPass` of any model. All results are in nats per d
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import get_args
+from typing import ClassVar, get_args
 
 import torch
 from jaxtyping import Float
@@ -131,7 +131,7 @@ class ELBO(Objective, kind="elbo"):
         if self.capacity is not None and any(values_of(self.free_bits)):
             raise ValueError("free_bits and capacity both set the rate of a level; give one of them")
 
-    _PER_LEVEL = ("beta", "free_bits", "capacity", "mmd")
+    _PER_LEVEL: ClassVar[tuple[str, ...]] = ("beta", "free_bits", "capacity", "mmd")
 
     def check(self, num_levels: int) -> None:
         """Checks that every setting with one number per level fits the number of levels.
@@ -169,6 +169,12 @@ class ELBO(Objective, kind="elbo"):
             code_sizes: dimensions of every level's code, level 1 first.
         """
         return fade(self.growth, self.growth_until, progress, code_sizes)
+
+    def with_features(self) -> "ELBO":
+        """The same objective, which explains features of the pictures too."""
+        from vlae.objectives.features import FeaturesELBO  # it builds on this class
+
+        return FeaturesELBO.of(self)
 
     def weights(self, step: int, fade: tuple[float, ...]) -> tuple[float, ...]:
         """The weight of each level's rate at this step."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from vlae.recipes.content import with_content as with_content
+from vlae.recipes.implicit import implicit as implicit
 from vlae.recipes.infogan import infogan as infogan
 from vlae.recipes.lean import Quality as Quality
 from vlae.recipes.lean import lean as lean
@@ -26,7 +27,7 @@ from vlae.shapes import Shape, is_image
 _PAPER: Mapping[str, Callable[..., Recipe]] = {recipe.__name__: recipe for recipe in (mnist, svhn, celeba, lsun)}
 
 RECIPES: dict[str, Callable[..., Recipe]] = {
-    **{recipe.__name__: recipe for recipe in (lean, joint, vae, hvae, lvae, infogan)},
+    **{recipe.__name__: recipe for recipe in (lean, joint, vae, hvae, lvae, infogan, implicit)},
     **_PAPER,
 }
 """Every recipe, by name."""
@@ -44,8 +45,8 @@ def make(
     """Makes a recipe by its name, for data of a shape.
 
     Args:
-        name: the name of a recipe: "lean", "joint", "vae", "hvae", "lvae", "infogan", "mnist", "svhn", "celeba" or
-            "lsun".
+        name: the name of a recipe: "lean", "joint", "vae", "hvae", "lvae", "infogan", "implicit", "mnist", "svhn",
+            "celeba" or "lsun".
         shape: shape of one datum, (channels, height, width) or (dimensions,).
         code_sizes: dimensions of each level's code, level 1 first; None: the default of the recipe.
         deep_heads: whether each posterior encodes h_{l-1} again with layers of its own, like the authors' code; only

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 from vlae.models.levels import ContentLevel
 from vlae.objectives.elbo import ELBO
-from vlae.objectives.features import FeaturesELBO
 from vlae.recipes.recipe import Recipe
 from vlae.shapes import is_image
 
@@ -47,4 +46,4 @@ def with_content(recipe: Recipe, *, num_features: int, num_data: int) -> Recipe:
     components = min(MAX_COMPONENTS, num_features, num_data - 1)
     level = ContentLevel(code_size=CODE_SIZE, num_features=num_features, num_components=components)
     top = recipe.levels_with_code[-1]
-    return replace(recipe, levels=(*recipe.levels[:top], level), objective=FeaturesELBO.of(recipe.objective))
+    return replace(recipe, levels=(*recipe.levels[:top], level), objective=recipe.objective.with_features())

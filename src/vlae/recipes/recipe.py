@@ -17,6 +17,7 @@ from vlae.models.levels import LevelSettings
 from vlae.models.likelihoods import Gaussian, Likelihood, likelihood_of
 from vlae.nn.layers import Blocks
 from vlae.objectives.base import Objective
+from vlae.objectives.critic import AdversarialELBO
 from vlae.objectives.elbo import ELBO
 from vlae.recipes.formats import FORMAT, upgraded
 from vlae.shapes import Shape, levels_with_code
@@ -203,13 +204,15 @@ def build(recipe: Recipe, *, mean: Tensor | None = None, stddev: Tensor | None =
     )
 
 
-def adjust(recipe: Recipe, *, family: str | None = None, **settings: Any) -> Recipe:
+def adjust(recipe: Recipe, *, family: str | None = None, sharp: bool | None = None, **settings: Any) -> Recipe:
     """A copy of a recipe with some settings replaced; a setting of None stays unchanged.
 
     Args:
         recipe: the recipe to copy.
         family: the kind of likelihood: "gaussian", "laplace", "bernoulli", or one defined elsewhere. Settings of the
             old likelihood that the new one also has are kept.
+        sharp: whether a critic of pictures stands beside the ELBO (`vlae.objectives.AdversarialELBO`), whose settings
+            may then be given too. False: it stays as it is.
         settings: any field of `Training`, of the recipe's objective or of a likelihood, by name. A field that only
             other families of likelihoods have is ignored.
 
@@ -224,6 +227,8 @@ def adjust(recipe: Recipe, *, family: str | None = None, **settings: Any) -> Rec
     known = _known_fields()
     settings = {name: value for name, value in settings.items() if value is not None or name not in known}
     for part in ("training", "objective"):
+        if part == "objective" and sharp:
+            recipe = replace(recipe, objective=_sharp(recipe))
         current = getattr(recipe, part)
         changes = {field.name: settings.pop(field.name) for field in fields(current) if field.name in settings}
         if changes:
@@ -238,6 +243,19 @@ def adjust(recipe: Recipe, *, family: str | None = None, **settings: Any) -> Rec
     return recipe
 
 
+def _sharp(recipe: Recipe) -> AdversarialELBO:
+    """The recipe's objective with a critic of pictures beside it."""
+    objective = recipe.objective
+    if isinstance(objective, AdversarialELBO) and objective.judged != "pictures":
+        raise ValueError(f"the recipe {recipe.name!r} has a critic of its own; leave sharp out")
+    if not isinstance(objective, ELBO):
+        raise ValueError(
+            f"sharp puts a critic beside an ELBO; the recipe {recipe.name!r} has the objective {objective.kind!r}: "
+            "choose lean, or leave sharp out"
+        )
+    return AdversarialELBO.beside(objective)
+
+
 def _likelihood_fields() -> set[str]:
     """The settings of all families of likelihoods."""
     return {field.name for family in Likelihood.kinds().values() for field in fields(family)}
@@ -245,5 +263,5 @@ def _likelihood_fields() -> set[str]:
 
 def _known_fields() -> set[str]:
     """The settings of trainings, of all objectives and of all likelihoods."""
-    of_objectives = {field.name for objective in Objective.kinds().values() for field in fields(objective)}
-    return _likelihood_fields() | of_objectives | {field.name for field in fields(Training)}
+    parts: list[type[Any]] = [Training, *Objective.kinds().values()]
+    return _likelihood_fields() | {field.name for part in parts for field in fields(part)}

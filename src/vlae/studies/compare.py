@@ -341,6 +341,7 @@ def _measures(evaluation: Mapping[str, Any]) -> dict[str, float | None]:
             for period in PERIODS
             for kind in KINDS
         },
+        **{f"sharpness, {KIND_WORDS.get(kind, kind)}": (pictures.get("sharpness") or {}).get(kind) for kind in KINDS},
         **each("read back", "read_back"),
         "MIG (20 bins)": disentanglement("mig"),
         "DCI disentanglement": disentanglement("dci", "disentanglement"),

@@ -102,7 +102,8 @@ def train(
         progress: show a progress bar.
         settings: any field of the training (steps, minutes, batch_size, learning_rate, schedule, precision, seed), of
             the objective (of the ELBO: beta, warmup, growth, growth_until, ungrown_beta, free_bits, capacity,
-            capacity_until, mmd), or of the likelihood (family, scale).
+            capacity_until, mmd), or of the likelihood (family, scale); sharp: a critic beside the ELBO makes pictures
+            sharper (`vlae.objectives.AdversarialELBO`).
 
     Returns:
         The finished run.
@@ -275,7 +276,7 @@ def _choose(
 ) -> Recipe:
     if isinstance(recipe, str):
         recipe = recipes.make(recipe, images.shape, code_sizes=code_sizes, deep_heads=deep_heads, quality=quality)
-        if quality == "high" and torch.cuda.is_available():
+        if quality == "high" and torch.cuda.is_available() and not settings.get("sharp"):
             recipe = recipes.adjust(recipe, precision="bf16")
     elif code_sizes is not None or deep_heads or quality is not None:
         raise ValueError(
