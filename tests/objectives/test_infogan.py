@@ -118,7 +118,7 @@ def test_the_encoder_is_of_the_model_and_the_critics_head_is_not():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"precision": "bf16"}, "precision is 'bf16', in which the gradients of gradient penalties are lost; give"),
+        ({"precision": "bf16"}, "a critic's gradient penalties need full precision; give --precision fp32"),
         ({"continuous": -1.0}, "continuous is -1.0; give a weight from 0 up"),
         ({"category_from": 1.0}, "category_from is 1.0; give a share of the training"),
         ({"penalty": 0.0}, "penalty is 0.0"),
@@ -133,10 +133,10 @@ def test_settings_out_of_range_are_refused(settings, message):
 
 def test_data_that_no_critic_can_judge_are_refused():
     objective = InfoGANLoss()
-    objective.check_data((1, 8, 8), precision="fp32", num_data=16)
-    with pytest.raises(ValueError, match="there are 2 pictures, which a critic learns by heart; give at least 16"):
+    objective.check_data((1, 8, 8), precision="fp32", num_data=32)
+    with pytest.raises(ValueError, match="there are 2 pictures to train on, which a critic would learn by"):
         objective.check_data((1, 8, 8), precision="fp32", num_data=2)
-    with pytest.raises(ValueError, match="the critic is for pictures; these data are vectors of 5 numbers"):
+    with pytest.raises(ValueError, match="a critic is for pictures; these data are vectors of 5 numbers"):
         objective.check_data((5,), precision="fp32")
     with pytest.raises(ValueError, match="trains an InfoGAN, not a VLAE; choose recipe infogan"):
         objective.networks(build(lean((1, 8, 8))))

@@ -18,6 +18,7 @@ from vlae.models.infogan import InfoGAN
 from vlae.recipes import adjust, infogan, rival_codes
 from vlae.report import page
 from vlae.studies.compare import compare
+from vlae.training import loop
 
 REASON = "the picture is a function of the codes, so no picture has a density"
 
@@ -103,8 +104,8 @@ def _last(path: Path) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("data", "settings", "message"),
     [
-        (images(4), {}, "there are 3 pictures, which a critic learns by heart; give at least 16"),
-        (images(), {"precision": "bf16"}, "precision is 'bf16', in which the gradients of gradient penalties are lost"),
+        (images(4), {}, "there are 3 pictures to train on, which a critic would learn by heart; give 32"),
+        (images(), {"precision": "bf16"}, "a critic's gradient penalties need full precision; give --precision fp32"),
         (np.zeros((40, 5), np.float32), {}, "infogan draws pictures; these data are vectors of 5 numbers: choose lean"),
         (images(), {"family": "gaussian"}, "so the likelihood 'gaussian' does not fit it; leave family out"),
         (images(), {"denoise": True}, "the recipe 'infogan' does not have a setting denoise"),
@@ -117,13 +118,13 @@ def test_what_it_cannot_be_trained_on_is_refused_and_nothing_is_left(data, setti
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.slow
 def test_a_collapse_is_told_of_while_it_trains(tmp_path, monkeypatch):
     original = InfoGAN.generate
     same = lambda self, codes: original(self, tuple(torch.zeros_like(code) for code in codes))  # noqa: E731
     monkeypatch.setattr(InfoGAN, "generate", same)  # it draws one picture
+    monkeypatch.setattr(loop, "LOG_EVERY", 2)  # told from step 20 on
     with pytest.warns(UserWarning, match="The pictures have collapsed: they vary by 0% of what real ones do"):
-        vlae.train(images(), out=tmp_path / "run", recipe=recipe(steps=500), progress=False)
+        vlae.train(images(), out=tmp_path / "run", recipe=recipe(steps=24), progress=False)
 
 
 def test_beside_a_ladder_it_has_as_many_dimensions_and_noise_besides():

@@ -10,8 +10,8 @@ from torch.nn import functional
 
 from vlae.shapes import Shape, is_image
 
-LEAST_PICTURES = 16
-"""The fewest pictures that a critic is trained on: it learns fewer by heart at once."""
+LEAST_DATA = 32
+"""The fewest data with which a critic is trained: it would learn a few by heart."""
 
 
 def check_for_critic(shape: Shape, *, precision: str, num_data: int | None = None) -> None:
@@ -23,18 +23,18 @@ def check_for_critic(shape: Shape, *, precision: str, num_data: int | None = Non
         num_data: the number of data; None: not known yet.
 
     Raises:
-        ValueError: if the data are vectors or fewer than 16, or the precision is not fp32.
+        ValueError: if the data are vectors or fewer than 32, or the precision is bf16.
     """
     if not is_image(shape):
-        raise ValueError(f"the critic is for pictures; these data are vectors of {shape[0]} numbers: choose lean")
-    if precision != "fp32":
         raise ValueError(
-            f"precision is {precision!r}, in which the gradients of gradient penalties are lost; give precision fp32"
+            f"a critic is for pictures; these data are vectors of {shape[0]} numbers: choose lean, without --sharp"
         )
-    if num_data is not None and num_data < LEAST_PICTURES:
+    if precision == "bf16":
+        raise ValueError("a critic's gradient penalties need full precision; give --precision fp32")
+    if num_data is not None and num_data < LEAST_DATA:
         raise ValueError(
-            f"there are {num_data} pictures, which a critic learns by heart; give at least {LEAST_PICTURES}, or train "
-            "without a critic: choose lean"
+            f"there are {num_data} pictures to train on, which a critic would learn by heart; give {LEAST_DATA} or "
+            "more, or leave the critic out: choose lean"
         )
 
 
