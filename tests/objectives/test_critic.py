@@ -196,3 +196,15 @@ def test_a_collapsed_model_and_a_critic_that_knows_all_are_measured():
     terms = dict(zip(objective.terms(2), loss_of(model, objective, critic, batch).terms.tolist(), strict=True))
     assert terms["spread"] < 0.01 and "collapsed" in objective.warnings(terms, 0.5)
     assert np.isfinite(list(terms.values())).all()
+
+
+@pytest.mark.parametrize("judged", ["pictures", "codes", "both"])
+@pytest.mark.parametrize("recipe", [lean((1, 16, 16), code_sizes=(0, 2, 0, 3), width=4), hvae((1, 16, 16), width=4)])
+def test_levels_without_a_code_and_conditional_priors(recipe, judged):
+    torch.manual_seed(0)
+    objective = AdversarialELBO(judged=judged, information=1.0, critic_width=4)
+    model = build(replace(recipe, objective=objective))
+    loss = loss_of(model, objective, objective.networks(model), Batch(x=torch.rand(8, 1, 16, 16)))
+    loss.total.backward()
+    assert loss.terms.isfinite().all() and len(loss.terms) == len(objective.terms(model.num_levels))
+    assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
