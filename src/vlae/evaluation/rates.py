@@ -42,7 +42,8 @@ def summarise(
       of elbo_nats, which stays a bound on the likelihood of the picture alone.
     - levels: for each level its number ("level"), code_size, kl_nats, kl_nats_per_dimension, share of the rate of
       all levels in [0, 1], and active_units, the number of dimensions whose posterior mean has a variance above .01
-      (Reference: Burda et al. 2016, section 5.3).
+      (Reference: Burda et al. 2016, section 5.3). A level that no picture tells of, by design, has the reason in
+      unread.
     - not_defined: if some numbers are not defined, the reason of each.
 
     Args:
@@ -91,6 +92,7 @@ def summarise(
             "share": kl / total if total > 0 else 0.0,
             "active_units": count_active(torch.cat([codes[level - 1] for codes in means])),
         }
+        | ({"unread": model.unread[level]} if level in model.unread else {})
         for level, (size, each) in enumerate(zip(model.code_sizes, rate, strict=True), start=1)
     ]
     summary: dict[str, Any] = {
@@ -267,12 +269,13 @@ def count_active(means: Float[Tensor, "n size"]) -> int:
 
 
 def is_dead(level: Mapping[str, Any]) -> bool:
-    """Whether a level has a code that costs less than 0.1 nats.
+    """Whether a level has a code that costs less than 0.1 nats, and not by design.
 
     Args:
         level: a level of `summarise`, with code_size and kl_nats; the latter is None if it is not defined.
     """
-    return bool(level["code_size"]) and level["kl_nats"] is not None and level["kl_nats"] < DEAD_NATS
+    nats = level["kl_nats"]
+    return bool(level["code_size"]) and nats is not None and nats < DEAD_NATS and "unread" not in level
 
 
 def shortage(level: Mapping[str, Any]) -> str | None:
@@ -285,7 +288,7 @@ def shortage(level: Mapping[str, Any]) -> str | None:
             are not defined.
     """
     number, size, nats, active = (level[name] for name in ("level", "code_size", "kl_nats", "active_units"))
-    if nats is None:
+    if nats is None or "unread" in level:
         return None
     if is_dead(level):
         return f"Level {number} is dead: its code costs {nats:.2f} nats, so it says next to nothing about a datum."

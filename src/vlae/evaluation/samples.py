@@ -6,30 +6,9 @@ from jaxtyping import Float
 from vlae.evaluation.factors import read_factor
 from vlae.evaluation.feature_spaces import components
 from vlae.evaluation.probes import predict
+from vlae.objectives.discrepancies import frechet as frechet
 
 GROUPS, GROUP = 5, 500  # number of groups and samples in each; the spread over groups is the error bar
-
-
-def frechet(one: Float[np.ndarray, "n d"], other: Float[np.ndarray, "m d"]) -> float:
-    """The Fréchet distance of two samples, as if they were Gaussian: |μ - ν|² + tr(A + B - 2 (AB)^½).
-
-    Few rows bias it upwards. Compare only distances between samples of the same size.
-
-    Reference: Heusel et al. 2017, "GANs Trained by a Two Time-Scale Update Rule", equation 6, with another feature
-    space.
-
-    Args:
-        one: a sample of a row per datum and a column per feature, (n, d), in any unit; n is at least 2.
-        other: another sample of the same features, (m, d); m is at least 2.
-
-    Returns:
-        The distance in squared units of the features, from 0 up.
-    """
-    a, b = np.cov(one, rowvar=False), np.cov(other, rowvar=False)
-    values, vectors = np.linalg.eigh(np.atleast_2d(a))
-    root = (vectors * np.sqrt(values.clip(0))) @ vectors.T
-    cross = np.sqrt(np.linalg.eigvalsh(root @ np.atleast_2d(b) @ root).clip(0)).sum()
-    return float(((one.mean(0) - other.mean(0)) ** 2).sum() + np.trace(np.atleast_2d(a + b)) - 2 * cross)
 
 
 def two_sample(one: Float[np.ndarray, "n d"], other: Float[np.ndarray, "n d"], *, seed: int = 0) -> float:

@@ -1,15 +1,18 @@
 """Training curves."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import cycle
 
 import numpy as np
 
 from vlae.figures.canvas import Picture, rendered
-from vlae.objectives.base import split_term, title_of
+from vlae.objectives.base import UNITS, split_term, title_of
 
 
 def progress(history: Mapping[str, Sequence[float | None]]) -> Picture:
     """Training curves of the terms of the objective: of the whole model on the left, of each level on the right.
+
+    Terms in other units than nats have panels of their own, one for each unit, with a logarithmic axis.
 
     Args:
         history: columns of one length, by name. "step", and the terms of the objective in nats per datum, such as
@@ -34,15 +37,19 @@ def progress(history: Mapping[str, Sequence[float | None]]) -> Picture:
     grown_at = {name: columns["step"][g.argmax()] for name, g in grown.items() if g.any() and not g[0]}
     whole = [name for name in terms if split_term(name)[1] is None]
     by_level = [name for name in terms if name not in whole]
+    units = list(dict.fromkeys(UNITS[name] for name in whole if name in UNITS))
     several = (
         len({split_term(name)[0] for name in by_level}) > 1
     )  # kinds of terms, so the label of a curve names its kind and its level
 
-    figure = Figure(figsize=(11, 4), dpi=100, layout="constrained")
-    left, right = figure.subplots(1, 2)
+    figure = Figure(figsize=(11 + 5 * len(units), 4), dpi=100, layout="constrained")
+    left, right, *others = figure.subplots(1, 2 + len(units))
+    of_unit = dict(zip(units, others, strict=True))
     colors = ["black", *(f"C{i}" for i in range(10))]
-    curves = [(left, name, "training" if whole == ["distortion"] else title_of(name), colors[i % 11])
-              for i, name in enumerate(whole)]  # fmt: skip
+    curves = [
+        (of_unit.get(UNITS.get(name, ""), left), name, "training" if whole == ["distortion"] else title_of(name), color)
+        for name, color in zip(whole, cycle(colors))
+    ]
     curves += [
         (right, name, title_of(name) if several else f"level {split_term(name)[1]}", f"C{i % 10}")
         for i, name in enumerate(by_level)
@@ -56,13 +63,17 @@ def progress(history: Mapping[str, Sequence[float | None]]) -> Picture:
         if name in grown_at:
             axes.axvline(grown_at[name], color=color, linestyle="--", linewidth=1)
     # The distortion of the first steps is many times the rest, so the axis ends where nearly all of the curve fits.
-    shown = np.concatenate([columns[name][np.isfinite(columns[name])] for name in whole]) if whole else np.empty(0)
+    in_nats = [columns[name][np.isfinite(columns[name])] for name in whole if name not in UNITS]
+    shown = np.concatenate(in_nats) if in_nats else np.empty(0)
     if len(shown) > 20 and (high := np.quantile(shown, 0.97)) > (low := shown.min()):
         left.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
     dashed = " (dashed: fully grown)" if grown_at else ""
-    kinds = "rate" if not several else "terms"
-    for axes, title in ((left, whole[0] if len(whole) == 1 else "terms"), (right, f"{kinds} of each level{dashed}")):
-        axes.set(title=title.replace("_", " "), xlabel="step", ylabel="nats per datum")
+    kinds = split_term(by_level[0])[0] if by_level and not several else "terms"
+    for axes in others:
+        axes.set_yscale("log")
+    titles = [whole[0] if len(whole) == 1 else "terms", f"{kinds} of each level{dashed}", *("" for _ in units)]
+    for axes, title, unit in zip((left, right, *others), titles, ("nats per datum",) * 2 + tuple(units), strict=True):
+        axes.set(title=title.replace("_", " "), xlabel="step", ylabel=unit)
         axes.spines[["top", "right"]].set_visible(False)
         if axes.lines:
             axes.legend(frameon=False)

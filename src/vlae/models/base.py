@@ -55,6 +55,8 @@ class LatentModel(nn.Module, ABC):
         code_sizes: dimensions of every level's code, level 1 first.
         family: the family of its likelihood, from which bits per dimension follow; None: no such number.
         lacks: for each capability the model lacks, the reason. Evaluation reports it as "not defined".
+        unread: for each level, by its number, whose posterior is its prior by design, the reason: noise that no picture
+            tells of. Such a level is not told of as dead.
         num_features: F, the features of each picture that the model reads besides x; 0: it reads x alone.
         class_names: the names of the classes, if the top level is a class; () if it is not.
         class_values: the label of each class in the data, in ascending order.
@@ -66,6 +68,7 @@ class LatentModel(nn.Module, ABC):
     code_sizes: tuple[int, ...]
     family: Likelihood | None = None
     lacks: Mapping[Capability, str] = {}
+    unread: Mapping[int, str] = {}
     num_features: int = 0
     class_names: tuple[str, ...] = ()
     class_values: tuple[int, ...] = ()

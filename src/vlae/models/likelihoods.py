@@ -17,6 +17,7 @@ from torch.distributions import Bernoulli as BernoulliDistribution
 from torch.distributions import Distribution, Independent, Normal
 from torch.distributions import Laplace as LaplaceDistribution
 
+from vlae.errors import NotDefinedError
 from vlae.kinds import Kind
 from vlae.shapes import Shape, is_image
 
@@ -185,6 +186,26 @@ class Bernoulli(Likelihood, kind="bernoulli"):
         return BernoulliProbability()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Deterministic(Likelihood, kind="deterministic"):
+    """No likelihood: the picture is a function of the codes, and has no density. For models that a critic trains."""
+
+    no_density: ClassVar[str] = "the picture is a function of the codes, so no picture has a density"
+
+    def build(self, shape: Shape) -> "DeterministicHead":
+        """Builds the module; the picture is the output of the decoder through a sigmoid.
+
+        Args:
+            shape: shape of one datum, (channels, height, width).
+
+        Raises:
+            ValueError: if the data are vectors.
+        """
+        if not is_image(shape):
+            raise ValueError("pictures without a likelihood are in [0, 1]; choose 'gaussian' or 'laplace' for vectors")
+        return DeterministicHead()
+
+
 class ScaledHead(LikelihoodHead, ABC):
     """A density around x̂, with one scale for all dimensions.
 
@@ -319,6 +340,57 @@ class BernoulliProbability(LikelihoodHead):
         return Independent(
             BernoulliDistribution(logits=logits, validate_args=False), logits.ndim - 1, validate_args=False
         )
+
+
+class Point(Distribution):
+    """All probability at one datum.
+
+    Args:
+        datum: of each row, (n, …).
+    """
+
+    arg_constraints: ClassVar[dict[str, Any]] = {}
+
+    def __init__(self, datum: Float[Tensor, "n *shape"]):
+        super().__init__(datum.shape[:1], datum.shape[1:], validate_args=False)
+        self.datum = datum
+
+    @property
+    def mean(self) -> Float[Tensor, "n *shape"]:
+        """The datum, (n, …)."""
+        return self.datum
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Raises an error: there is no density.
+
+        Args:
+            value: not used.
+
+        Raises:
+            NotDefinedError: always.
+        """
+        raise NotDefinedError(f"{Deterministic.no_density}; an objective that needs one takes another family")
+
+
+class DeterministicHead(LikelihoodHead):
+    """The picture that the decoder draws, without a density."""
+
+    def forward(
+        self,
+        output: Float[Tensor, "n *shape"],
+        mean: Tensor,
+        stddev: Tensor,
+        x: Float[Tensor, "n *shape"] | None = None,
+    ) -> Distribution:
+        """The output of the decoder through a sigmoid.
+
+        Args:
+            output: (n, C, H, W).
+            mean: not used.
+            stddev: not used.
+            x: not used.
+        """
+        return Point(torch.sigmoid(output.float()))
 
 
 def likelihood_of(family: str, settings: Mapping[str, Any]) -> Likelihood:

@@ -17,8 +17,8 @@ CODE_GRID = 4
 """Most cells on a side of the grid in which a code acts on the critic's maps."""
 
 
-class Critic(nn.Module):
-    """A convolutional critic of pictures and, if asked, of their codes.
+class Trunk(nn.Module):
+    """The convolutions of a critic of pictures and, if asked, of their codes; another network may read its features.
 
     Each convolution halves the sides, down to 4 pixels; the code z_l scales and shifts the map after the l-th one. If
     there are more levels than halvings, further convolutions keep the size. There is no batch norm, because a critic
@@ -32,10 +32,10 @@ class Critic(nn.Module):
         code_sizes: dimensions of every level's code, level 1 first; (): the critic sees pictures alone. A level of
             size 0 is left out of its maps, but not of its arguments.
         width: channels of the first convolution, doubled at each one up to four times as many.
-        units: number of features at the end of the trunk.
+        units: number of features of each datum.
 
     Attributes:
-        num_features: number of features of each datum that the trunk gives.
+        num_features: number of features of each datum.
 
     Raises:
         ValueError: if the data are vectors.
@@ -62,10 +62,9 @@ class Critic(nn.Module):
         self.convolutions, self.codes = nn.ModuleList(convolutions), nn.ModuleList(codes)
         self.activation = nn.LeakyReLU(SLOPE)
         self.dense = block(below, (units,), kernel=1, norm=False, slope=SLOPE)
-        self.head = nn.Linear(units, 1)
 
-    def trunk(self, x: Float[Tensor, "n *shape"], *codes: Float[Tensor, "n _"]) -> Float[Tensor, "n units"]:
-        """The features that the critic judges by; another network may read them too.
+    def forward(self, x: Float[Tensor, "n *shape"], *codes: Float[Tensor, "n _"]) -> Float[Tensor, "n units"]:
+        """The features that the critic judges by.
 
         Args:
             x: pictures in [0, 1], (n, C, H, W).
@@ -79,6 +78,30 @@ class Critic(nn.Module):
             h = self.activation(h)
         features: Tensor = self.dense(h)
         return features
+
+
+class Critic(nn.Module):
+    """A convolutional critic of pictures and, if asked, of their codes: linear in the features of its trunk.
+
+    Args:
+        shape: shape of one picture, (channels, height, width).
+        code_sizes: dimensions of every level's code, level 1 first; (): the critic sees pictures alone. A level of
+            size 0 is left out of its maps, but not of its arguments.
+        width: channels of the first convolution, doubled at each one up to four times as many.
+        units: number of features at the end of the trunk.
+
+    Attributes:
+        num_features: number of features of each datum that the trunk gives.
+
+    Raises:
+        ValueError: if the data are vectors.
+    """
+
+    def __init__(self, shape: Shape, code_sizes: Sequence[int] = (), *, width: int = 32, units: int = 128):
+        super().__init__()
+        self.trunk = Trunk(shape, code_sizes, width=width, units=units)
+        self.num_features = units
+        self.head = nn.Linear(units, 1)
 
     def forward(self, x: Float[Tensor, "n *shape"], *codes: Float[Tensor, "n _"]) -> Float[Tensor, " n"]:
         """The judgement of each datum: a number of any size, larger for data of the first kind.

@@ -8,6 +8,35 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vlae.shapes import Shape, is_image
+
+LEAST_DATA = 32
+"""The fewest data with which a critic is trained: it would learn a few by heart."""
+
+
+def check_for_critic(shape: Shape, *, precision: str, num_data: int | None = None) -> None:
+    """Checks that a critic with gradient penalties can be trained on data.
+
+    Args:
+        shape: shape of one datum, (channels, height, width) or (dimensions,).
+        precision: "fp32" or "bf16".
+        num_data: the number of data; None: not known yet.
+
+    Raises:
+        ValueError: if the data are vectors or fewer than 32, or the precision is bf16.
+    """
+    if not is_image(shape):
+        raise ValueError(
+            f"a critic is for pictures; these data are vectors of {shape[0]} numbers: choose lean, without --sharp"
+        )
+    if precision == "bf16":
+        raise ValueError("a critic's gradient penalties need full precision; give --precision fp32")
+    if num_data is not None and num_data < LEAST_DATA:
+        raise ValueError(
+            f"there are {num_data} pictures to train on, which a critic would learn by heart; give {LEAST_DATA} or "
+            "more, or leave the critic out: choose lean"
+        )
+
 
 def frozen(network: nn.Module, *inputs: Any) -> Any:
     """The output of a network; gradients flow to its inputs, but not to its parameters.

@@ -134,8 +134,11 @@ class Objective(Kind, ABC):
         return None
 
 
-TITLES = {"rate": "KL", "mmd": "MMD"}
+TITLES = {"rate": "KL", "mmd": "MMD", "frechet": "Fréchet", "frechet_real": "Fréchet of real"}
 """The titles of terms in progress lines and figures, if they differ from the names."""
+
+UNITS = {"frechet": "squared grey levels", "frechet_real": "squared grey levels"}
+"""The units of terms that are not in nats per datum; figures draw each unit by itself."""
 
 
 def split_term(name: str) -> tuple[str, int | None]:

@@ -12,17 +12,14 @@ from torch import Tensor, nn
 
 from vlae.models.base import Codes, LatentModel
 from vlae.nn.critic import CodesCritic, Critic
-from vlae.objectives.adversarial import contest, lazy_penalties
+from vlae.objectives.adversarial import check_for_critic, contest, lazy_penalties
 from vlae.objectives.base import Batch, Loss
 from vlae.objectives.elbo import ELBO
 from vlae.objectives.features import FeaturesELBO
 from vlae.objectives.schedules import PerLevel, per_level, values_of
-from vlae.shapes import Shape, is_image
+from vlae.shapes import Shape
 
 Judged = Literal["pictures", "codes", "both"]
-
-LEAST_DATA = 32
-"""The fewest data with which a critic is trained: it would learn a few by heart."""
 
 READ_STDDEV = 0.5
 """The standard deviation with which a code counts as read back, in standard deviations of the prior."""
@@ -129,17 +126,7 @@ class AdversarialELBO(FeaturesELBO, kind="elbo with critic"):
             ValueError: if the data are vectors, or fewer than 32, or the precision is bf16.
         """
         super().check_data(shape, precision=precision, num_data=num_data)
-        if not is_image(shape):
-            raise ValueError(
-                f"a critic is for pictures; these data are vectors of {shape[0]} numbers: choose lean, without --sharp"
-            )
-        if precision == "bf16":
-            raise ValueError("a critic's gradient penalties need full precision; give --precision fp32")
-        if num_data is not None and num_data < LEAST_DATA:
-            raise ValueError(
-                f"there are {num_data} pictures to train on, which a critic would learn by heart; give {LEAST_DATA} or "
-                "more, or leave the critic out"
-            )
+        check_for_critic(shape, precision=precision, num_data=num_data)
 
     def networks(self, model: LatentModel) -> nn.Module:
         """The critic.

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from vlae.recipes.classes import with_classes as with_classes
 from vlae.recipes.content import with_content as with_content
 from vlae.recipes.implicit import implicit as implicit
+from vlae.recipes.infogan import infogan as infogan
 from vlae.recipes.kingma import m1 as m1
 from vlae.recipes.kingma import m1_m2 as m1_m2
 from vlae.recipes.kingma import m2 as m2
@@ -30,7 +31,7 @@ from vlae.shapes import Shape, is_image
 _PAPER: Mapping[str, Callable[..., Recipe]] = {recipe.__name__: recipe for recipe in (mnist, svhn, celeba, lsun)}
 
 RECIPES: dict[str, Callable[..., Recipe]] = {
-    **{recipe.__name__: recipe for recipe in (lean, joint, vae, hvae, lvae, implicit)},
+    **{recipe.__name__: recipe for recipe in (lean, joint, vae, hvae, lvae, infogan, implicit)},
     **_PAPER,
     "m1": m1,
     "m2": m2,

@@ -11,6 +11,7 @@ from torch import Tensor
 from vlae.data.variations import VARIATIONS
 from vlae.models.base import LatentModel
 from vlae.models.hierarchical import HierarchicalVAE, LadderVAE
+from vlae.models.infogan import InfoGAN
 from vlae.models.ladder import VLAE
 from vlae.models.levels import ClassLevel, LevelSettings
 from vlae.models.likelihoods import Gaussian, Likelihood, likelihood_of
@@ -24,7 +25,7 @@ from vlae.recipes.formats import FORMAT, upgraded
 from vlae.shapes import Shape, levels_with_code
 
 MODELS: dict[str, Callable[..., LatentModel]] = {
-    model.__name__: model for model in (VLAE, HierarchicalVAE, LadderVAE, M2, M1M2)
+    model.__name__: model for model in (VLAE, HierarchicalVAE, LadderVAE, InfoGAN, M2, M1M2)
 }
 """The classes of models that a recipe may name."""
 
@@ -95,8 +96,8 @@ class Recipe:
         name: the name of the function that made the recipe.
         shape: shape of one datum, (channels, height, width) or (dimensions,).
         levels: the settings of every level, level 1 (nearest the pixels) first.
-        model: the name of the model's class: "VLAE", "HierarchicalVAE", "LadderVAE", or another in
-            `MODELS`.
+        model: the name of the model's class: "VLAE", "HierarchicalVAE", "LadderVAE", "InfoGAN", or another
+            in `MODELS`.
         blocks: settings that all layers share.
         likelihood: the family of r(x|z).
         mean: number that is subtracted from the input; None: the mean of each dimension of the training data.

@@ -7,6 +7,7 @@ from vlae.models.base import check_code_sizes
 from vlae.models.levels import Level
 from vlae.models.likelihoods import Gaussian, Laplace
 from vlae.objectives.elbo import ELBO
+from vlae.recipes.infogan import infogan_codes
 from vlae.recipes.lean import default_codes, same_training, stacks_of
 from vlae.recipes.recipe import Recipe
 from vlae.renamed import renamed
@@ -103,6 +104,8 @@ def lvae(shape: Shape, *, code_sizes: Sequence[int] | None = None, width: int = 
 def rival_codes(name: str, code_sizes: Sequence[int]) -> tuple[int, ...]:
     """The code sizes of a recipe in a comparison with a ladder: as many dimensions in the code that x depends on.
 
+    An InfoGAN has them in its continuous codes and its category, and noise besides.
+
     Args:
         name: the name of the recipe.
         code_sizes: dimensions of each level's code in the ladder, level 1 first.
@@ -110,12 +113,16 @@ def rival_codes(name: str, code_sizes: Sequence[int]) -> tuple[int, ...]:
     Examples:
         >>> rival_codes("vae", (2, 2, 2)), rival_codes("hvae", (2, 2, 2)), rival_codes("joint", (2, 2, 2))
         ((0, 0, 6), (6, 3, 1), (2, 2, 2))
+        >>> rival_codes("infogan", (4, 4, 8))
+        (62, 6, 10)
     """
     total = sum(code_sizes)
     if name in ("vae", "m1"):
         return (*(0 for _ in code_sizes[1:]), total)
     if name in ("m2", "m1+m2"):  # the class comes with the data
         return (total,) * name.count("m")
+    if name == "infogan":
+        return infogan_codes(code_sizes)
     if name in ("hvae", "lvae"):
         return tuple(max(1, total >> level) for level in range(max(2, min(5, len(code_sizes)))))
     return tuple(code_sizes)
