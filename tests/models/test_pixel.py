@@ -204,6 +204,12 @@ def test_a_recipe_takes_it_by_name_and_keeps_its_settings():
     assert adjust(joint((1, 16, 16)), masked_layers=2) == joint((1, 16, 16))  # a setting of other families
 
 
+def test_the_nearest_pictures_are_such_as_it_takes():
+    x = torch.tensor([0.0, 0.1, 0.49, 1.0])[None, :, None, None]
+    assert (Pixel().nearest(x) * 255).flatten().tolist() == pytest.approx([0, 26, 125, 255])
+    assert BinaryPixel().nearest(x).flatten().tolist() == [0, 0, 0, 1] and Gaussian().nearest(x) is x
+
+
 def test_bits_are_those_of_8_bit_values_only():
     assert Pixel().bits_per_dimension(-48 * math.log(256), (3, 4, 4)) == pytest.approx(8)
     assert Pixel().discrete and BinaryPixel().num_values == 2

@@ -164,6 +164,15 @@ def build_recipe():
     return adjust(lean((1, 8, 8), width=4), **SETTINGS)
 
 
+def test_a_class_is_learned_beside_it(tmp_path):
+    """Its pictures are turned and scaled at random, and brought back to whole grey levels."""
+    labels = np.random.default_rng(1).integers(0, 3, 80)
+    labelled = vlae.Images(values=images()[:, None], labels=labels)
+    settings = {**SETTINGS, "batch_size": 40, "steps": 5}
+    run = vlae.train(labelled, out=tmp_path / "run", labels="all", progress=False, **settings)
+    assert run.sample(2, pixels=True).shape == (2, 1, 8, 8) and run.figure("levels").size[0] > 50
+
+
 def test_a_binarised_picture_is_data_like_any_other(tmp_path):
     grey = images()
     binary = (np.random.default_rng(1).random(grey.shape) * 255 < grey).astype(np.uint8) * 255

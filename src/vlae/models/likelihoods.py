@@ -67,6 +67,14 @@ class Likelihood(Kind, ABC):
         """Whether pixels depend on each other given z. Then a picture is whole only once its pixels are drawn."""
         return False
 
+    def nearest(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n *shape"]:
+        """The data nearest to x that r(x|z) gives a probability; x itself if it takes any numbers.
+
+        Args:
+            x: images in [0, 1], (n, C, H, W), such as pictures that were turned; or vectors (n, D).
+        """
+        return x
+
     def lacks(self) -> Mapping[Literal["encoder", "density"], str]:
         """The capabilities that a model with this likelihood lacks, each with the reason."""
         return {"density": self.no_density} if self.no_density else {}

@@ -60,6 +60,15 @@ class Pixel(Likelihood, kind="pixel"):
         """Whether each pixel depends on those before it: if there is a masked layer."""
         return self.masked_layers > 0
 
+    def nearest(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n *shape"]:
+        """Pictures whose pixels are the nearest of the values.
+
+        Args:
+            x: images in [0, 1], (n, C, H, W).
+        """
+        assert self.num_values is not None
+        return (x * (self.num_values - 1)).round() / (self.num_values - 1)
+
     def build(self, shape: Shape) -> "PixelHead":
         """Builds the module; m is the output of the decoder through a sigmoid.
 

@@ -72,7 +72,8 @@ class FewLabels(FeaturesELBO, kind="few labels"):
         assert batch.labels is not None
         labels, pictures, both = batch.labels, batch.x, self.views and batch.x.dim() == 4
         if both:
-            batch = batch._replace(x=varied_view(pictures))
+            view = varied_view(pictures)
+            batch = batch._replace(x=view if model.family is None else model.family.nearest(view))
         grown = self.fade(progress, model.code_sizes)
         forward = self._forward(model, batch, grown, features=batch.features)
         guessed = [_classes(forward.posteriors)]
