@@ -152,3 +152,12 @@ def test_classes_that_were_not_there_are_refused_in_score(fitted, iris):
     for method in ("predict", "predict_proba", "transform"):
         with pytest.raises(NotFittedError):
             getattr(QUICK, method)(X)
+
+
+@pytest.mark.parametrize("recipe", ["m2", "m1+m2"])
+def test_it_can_be_m2(recipe, iris):
+    X, y = iris
+    few = np.where(np.arange(150) % 5 == 0, y, -1)
+    classifier = LadderClassifier(recipe=recipe, steps=200, random_state=0).fit(X, few)
+    assert classifier.score(X, y) > 0.8
+    assert classifier.transform(X).shape == (150, sum(classifier.recipe_.code_sizes[:-1]))

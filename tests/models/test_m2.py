@@ -271,10 +271,10 @@ def test_an_expected_likelihood_is_that_of_every_class():
 @pytest.mark.parametrize(
     ("kind", "levels", "message"),
     [
-        (M2, [Level(code_size=2, dense=(8,))], "M2 has 1 levels below a class level; these are plain"),
-        (M2, [CLASSES], "M2 has 1 levels below"),
+        (M2, [Level(code_size=2, dense=(8,))], "M2 takes 1 level below a class level; these are plain"),
+        (M2, [CLASSES], "M2 takes 1 level below"),
         (M2, [Level(code_size=2, convolutions=((4, 2),)), CLASSES], "dense layers only"),
-        (M1M2, [Level(code_size=2, dense=(8,)), CLASSES], "M1M2 has 2 levels below"),
+        (M1M2, [Level(code_size=2, dense=(8,)), CLASSES], "M1M2 takes 2 levels below"),
         (M1M2, [Level(code_size=2, dense=(8,)), Level(code_size=0, dense=(8,)), CLASSES], "dense layers only"),
     ],
 )

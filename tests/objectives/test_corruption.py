@@ -51,7 +51,7 @@ def test_edges_are_explained_as_they_are_without_noise():
     torch.testing.assert_close(loss.terms[1], explained)
 
 
-@pytest.mark.parametrize("name", ["mnist", "svhn", "lean", "joint", "vae", "hvae", "lvae"])
+@pytest.mark.parametrize("name", ["mnist", "svhn", "lean", "joint", "vae", "hvae", "lvae", "m1", "m2", "m1+m2"])
 def test_every_recipe_of_pictures_can_denoise(name):
     recipe = adjust(RECIPES[name]((3, 16, 16)), denoise=True)
     assert recipe.objective.denoise and Recipe.from_json(recipe.to_json()) == recipe

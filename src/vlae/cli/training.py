@@ -72,7 +72,8 @@ def train(
         source: Data to train on: a folder of pictures; a .npy, .npz, .csv, .tsv or .parquet file; a Hugging Face data
             set; the files of MNIST, SVHN or CelebA; or "streets", the built-in street numbers.
         out: Folder of the run; by default runs/ and the source's name.
-        recipe: lean (the default), joint, vae, hvae, lvae, infogan, implicit, mnist, svhn, celeba or lsun.
+        recipe: lean (the default), joint, vae, hvae, lvae, infogan, implicit, m1, m2, m1+m2, mnist, svhn, celeba or
+            lsun.
         code_sizes: Code size of each level, level 1 first, separated by commas: 2,2,2. By default, the recipe's own.
         quality: How much work lean takes: draft has a fifth of the steps of standard (the default); high is for a GPU,
             with wider and deeper networks and more steps.

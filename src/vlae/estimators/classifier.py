@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, c
 from vlae import recipes
 from vlae.data.labels import UNLABELLED
 from vlae.estimators.encoder import LadderEncoder
+from vlae.objectives.few_labels import FewLabels
 from vlae.recipes import Recipe
 
 
@@ -32,7 +33,8 @@ class LadderClassifier(ClassifierMixin, LadderEncoder):  # type: ignore[misc]
             width); None: X is a table, or its images are not flattened.
         augment: whether images are turned, scaled, slanted and moved a little while it learns. False: they get noise.
             Tables always get noise.
-        recipe: the name of a ladder's recipe, or a `Recipe` for data of this shape.
+        recipe: the name of a ladder's recipe, or m2 or m1+m2, which vary no images; or a `Recipe` for data of this
+            shape.
         steps: the number of optimiser steps, 1 or more. None: the recipe's own.
         settings: further settings of the recipe by name, for example {"label_weight": 0.2}.
         random_state: the seed of the weights, batches and draws: a whole number or a RandomState. None: a new seed each
@@ -92,7 +94,8 @@ class LadderClassifier(ClassifierMixin, LadderEncoder):  # type: ignore[misc]
         self.classes_, labels = _classes(y)
         names = [str(name) for name in self.classes_.tolist()]
         recipe = recipes.with_classes(self._recipe(values.shape[1:]), values=range(len(names)), names=names)
-        self._train(values, self._adjusted(recipe, views=self.augment), labels)
+        views = {"views": self.augment} if isinstance(recipe.objective, FewLabels) else {}
+        self._train(values, self._adjusted(recipe, **views), labels)
         return self
 
     def predict_proba(self, X: Any) -> np.ndarray:

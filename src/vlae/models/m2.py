@@ -106,10 +106,10 @@ class ClassedNetworks(nn.Module):
             labels: the class of each datum; -1 where it is unknown. None: all are unknown.
         """
         features = self.trunk(x)
-        logits = self.classify(features).float()
+        logits = full_precision(self.classify(features))
         unknown = torch.full((x.shape[0],), -1, device=x.device)
         classes = PartlyKnown(logits, unknown if labels is None else labels)
-        names = torch.eye(self.num_classes, device=x.device).expand(x.shape[0], -1, -1).flatten(0, 1)
+        names = torch.eye(self.num_classes, dtype=x.dtype, device=x.device).expand(x.shape[0], -1, -1).flatten(0, 1)
         repeated = features[:, None].expand(-1, self.num_classes, -1).flatten(0, 1)
         return Enumerated(classes, NormalByClass(classes.mean, self.posterior(repeated, names)), names)
 
@@ -150,7 +150,7 @@ class _Classed(LatentModel):
         top = levels[-1]
         if len(levels) != num_below + 1 or not isinstance(top, ClassLevel):
             raise ValueError(
-                f"{type(self).__name__} has {num_below} levels below a class level; these are "
+                f"{type(self).__name__} takes {num_below} level{'s' * (num_below > 1)} below a class level; these are "
                 f"{', '.join(level.kind for level in levels)}"
             )
         self.class_names, self.class_values = top.names, top.values
