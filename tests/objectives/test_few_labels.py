@@ -52,7 +52,7 @@ def test_the_loss_is_the_bound_plus_the_cross_entropies():
     other = ladder.infer(noisy_view(x))[-1]
     wrong = -torch.stack([ladder.infer(x)[-1].logits, other.logits])[:, range(3), [0, 1, 2]].mean()
     assert names["cross_entropy"] == pytest.approx(wrong.item(), rel=1e-5)
-    expected = bound + 0.5 * 64 * (wrong + names["disagreement"])
+    expected = bound + 0.5 * 400 * (wrong + names["disagreement"])
     assert loss.total.item() == pytest.approx(expected.item(), rel=1e-5)
 
 

@@ -11,6 +11,7 @@ from vlae.models.base import LatentModel
 from vlae.models.enumerated import PartlyKnown
 from vlae.objectives.base import Batch, Loss
 from vlae.objectives.features import FeaturesELBO
+from vlae.objectives.few_labels import LEAST_NUMBERS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +20,7 @@ class EnumeratedELBO(FeaturesELBO, kind="enumerated"):
 
     With the bounds L(x, y) and U(x) = Σ_y q(y|x) L(x, y) + H(q(y|x)), a sum over all classes, the loss is -L of a datum
     with a label and -U of one without. It adds α · -log q(y|x), averaged over the data with a label, with α =
-    `label_weight` · (numbers in a datum). All other settings are those of the ELBO.
+    `label_weight` · max(400, numbers in a datum). All other settings are those of the ELBO.
 
     Reference: Kingma et al. 2014, equations 6 to 9. There α is 0.1 times the number of data, of a loss that is a sum
     over the data: 0.1 in all, in the units here.
@@ -60,7 +61,9 @@ class EnumeratedELBO(FeaturesELBO, kind="enumerated"):
             each = functional.cross_entropy(classes.inferred.logits, labels, ignore_index=-1, reduction="sum")
             wrong = each / (labels >= 0).sum().clamp_min(1)
         terms = torch.cat([terms[:1], torch.stack([features, wrong]), terms[1:]])
-        return Loss(total + features + self.label_weight * prod(model.shape) * wrong, terms, forward)
+        return Loss(
+            total + features + self.label_weight * max(LEAST_NUMBERS, prod(model.shape)) * wrong, terms, forward
+        )
 
     def terms(self, num_levels: int) -> tuple[str, ...]:
         """The names of the terms: those of the ELBO with features, and cross_entropy after these.

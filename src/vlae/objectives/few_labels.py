@@ -13,7 +13,10 @@ from vlae.models.base import ForwardPass, LatentModel
 from vlae.models.distributions import CategoryCode, CodeDistribution
 from vlae.objectives.base import Batch, Loss
 from vlae.objectives.features import FeaturesELBO
-from vlae.objectives.views import noisy_view, varied_view
+from vlae.objectives.views import noisy_rows, noisy_view, varied_view
+
+LEAST_NUMBERS = 400
+"""Data of fewer numbers count as so many in the weight of the cross-entropy: beside the rates it must not be small."""
 
 CERTAIN = 60.0  # the log-probability of all other classes, below that of a known one; e^-60 leaves the rate exact
 
@@ -23,17 +26,17 @@ class FewLabels(FeaturesELBO, kind="few labels"):
     """The negative ELBO of a model whose top level is a class y, with a cross-entropy for the data with a label.
 
     Where y is known, q(y|x) is replaced by it. Where it is not, the bound is the expectation over q(y|x), summed over
-    all classes; y is never drawn. The class touches only a prior, so that sum is in closed form. With α =
-    `label_weight` · (numbers in a datum), the loss adds α · -log q(y|x), averaged over the data with a label. With
-    `views`, each picture is varied twice (`vlae.objectives.views`); where one view is sure of a class, the other learns
-    it as if it were known.
+    all classes; y is never drawn. The class touches only a prior, so that sum is in closed form. With
+    α = `label_weight` · max(400, numbers in a datum), the loss adds α · -log q(y|x), averaged over the data with a
+    label. With `views`, each picture is varied twice; without, and for vectors, the second view is the datum with noise
+    (`vlae.objectives.views`). Where one view is sure of a class, the other learns it as if it were known.
 
     References: Kingma et al. 2014, "Semi-supervised Learning with Deep Generative Models", equations 6 to 9; there α is
     0.1 times the number of data. Sohn et al. 2020, "FixMatch", equation 4, for the two views.
 
     Attributes:
         label_weight: weight of the cross-entropy for each number in a datum, from 0 up.
-        views: whether pictures are varied, and two views must agree. Vectors are never varied.
+        views: whether pictures are varied. Vectors are never varied.
         sure: the probability, in [0.5, 1], above which a class is taken as known.
     """
 
@@ -81,11 +84,11 @@ class FewLabels(FeaturesELBO, kind="few labels"):
         total, terms = self.weighted(known, batch.x, step=step, progress=progress, fade=grown)
         explained = forward.features_distortion
         features = total.new_zeros(()) if explained is None else explained.mean()
-        other = varied_view(pictures) if both else noisy_view(pictures)
+        other = (varied_view if both else noisy_view if pictures.dim() == 4 else noisy_rows)(pictures)
         guessed.append(_classes(model.infer(other, batch.features)))
         agreement = _taught(guessed[1], guessed[0].detach(), self.sure)
         wrong = torch.stack([_cross_entropy(logits, labels) for logits in guessed]).mean()
-        weight = self.label_weight * prod(model.shape)
+        weight = self.label_weight * max(LEAST_NUMBERS, prod(model.shape))
         terms = torch.cat([terms[:1], torch.stack([features, wrong, agreement]), terms[1:]])
         return Loss(total + features + weight * (wrong + agreement), terms, known)
 

@@ -49,12 +49,24 @@ NOISE = 0.5
 HIDDEN = 0.5
 """The share of pixels that are hidden."""
 
+ROW_NOISE = 0.2
+"""The standard deviation of noise on vectors, in those of each dimension."""
 
-def noisy_view(x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n *shape"]:
-    """Data with noise: N(0, NOISE²) on all numbers, after a share HIDDEN of the pixels became black.
+
+def noisy_view(x: Float[Tensor, "n channels height width"]) -> Float[Tensor, "n channels height width"]:
+    """Pictures with noise: N(0, NOISE²) on all numbers, after a share HIDDEN of the pixels became black.
 
     Args:
         x: pictures in [0, 1], (n, C, H, W).
     """
     shown = torch.rand_like(x[:, :1]) >= HIDDEN
     return x * shown + NOISE * torch.randn_like(x)
+
+
+def noisy_rows(x: Float[Tensor, "n dims"]) -> Float[Tensor, "n dims"]:
+    """Vectors with noise: N(0, ROW_NOISE²) in standard deviations of each dimension over the batch.
+
+    Args:
+        x: vectors (n, D).
+    """
+    return x + ROW_NOISE * x.std(0, correction=0) * torch.randn_like(x)
