@@ -52,3 +52,8 @@ def test_a_known_class_has_a_plain_gaussian() -> None:
     torch.testing.assert_close(prior.place(noise), plain.place(noise))
     joined = NormalOfClass.cat([prior, prior])
     torch.testing.assert_close(joined.mean, torch.cat([means, means]))
+
+
+def test_a_sure_category_still_has_a_standard_deviation():
+    sure = CategoryCode(torch.tensor([[200.0, 0.0, 0.0]]))
+    assert sure.mean.equal(torch.tensor([[1.0, 0.0, 0.0]])) and (sure.stddev > 0).all()

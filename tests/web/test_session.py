@@ -246,3 +246,25 @@ def test_vectors_can_be_explored_too(tmp_path):
     assert session.properties() == {} and session.describe_levels()[0]["title"] == "not measured yet"
     with pytest.raises(ValueError, match="trained on vectors"):
         session.read(b"")
+
+
+def test_a_class_is_drawn_and_shown_by_its_values(tmp_path):
+    labels = np.arange(120) % 3
+    np.savez(tmp_path / "p.npz", images=pictures(), labels=labels)
+    classed = train(
+        tmp_path / "p.npz",
+        out=tmp_path / "run",
+        labels="all",
+        code_sizes=(2, 4),
+        steps=4,
+        batch_size=40,
+        progress=False,
+    )
+    session = Session(classed)
+    noise = session.draw(0)
+    found = {int(session.codes(session.redraw(noise, 3, seed))[2].argmax()) for seed in range(20)}
+    assert found == {0, 1, 2}
+    shown = session.with_level(noise, 3, session.varied(noise, 3, 0))
+    assert session.codes(shown)[2].argmax(1).tolist() == [0, 1, 2]
+    kept = session.redraw(noise, 3, 1)
+    assert all(torch.equal(a, b) for a, b in zip(kept[:2], noise[:2], strict=True))

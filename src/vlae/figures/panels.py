@@ -19,7 +19,7 @@ from vlae.errors import NotDefinedError
 from vlae.figures.canvas import GAP, LETTERS, TILE, Picture, Pictures, blank, grid, text
 from vlae.figures.pictures import to_pictures
 from vlae.models.base import Codes, LatentModel
-from vlae.models.inference import as_input, draw, evaluating, given
+from vlae.models.inference import as_input, draw, evaluating, given, noise_of_values
 from vlae.models.priors import MixturePrior, standard_prior
 
 Others = Literal["hold", "random"]
@@ -143,7 +143,7 @@ def _panels(
     changed = []
     for level in model.levels_with_code:
         size = model.code_sizes[level - 1]
-        values = _noise_of_values(model, level)
+        values = noise_of_values(model, level)
         if values is not None:
             base = prior.draw(len(values), generator) if others == "random" else _repeated(start, len(values))
             changed.append(_with_level(base, level, values))
@@ -328,7 +328,7 @@ def classes(model: LatentModel, *, prior: MixturePrior | None = None, num: int =
         raise NotDefinedError("the model has no classes; train one with labels: vlae train DATA --labels all")
     prior = prior or standard_prior(model.code_sizes)
     base = prior.draw(num, torch.Generator().manual_seed(seed))
-    each = _noise_of_values(model, model.num_levels)
+    each = noise_of_values(model, model.num_levels)
     assert each is not None
     drawn = [_decoded(model, (*base[:-1], one.expand(num, -1))) for one in each]
     return rows(model, list(zip(model.class_names, drawn, strict=True)))
@@ -427,15 +427,6 @@ def _start(
 
 def _repeated(noise: Codes, num: int) -> tuple[Float[Tensor, "num _"], ...]:
     return tuple(level.expand(num, -1) for level in noise)
-
-
-def _noise_of_values(model: LatentModel, level: int) -> Float[Tensor, "values size"] | None:
-    """The noise of each value that the code of a level can take, if it is a category."""
-    with evaluating(model):
-        above = tuple(torch.zeros(1, size, device=model.device) for size in model.code_sizes[level:])
-        prior = model.prior(level, above)
-        every = prior.every_code()
-        return None if every is None else prior.noise_of(every).cpu()
 
 
 def _with_level(noise: Codes, level: int, varied: Tensor) -> Codes:

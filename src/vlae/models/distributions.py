@@ -124,9 +124,9 @@ class CategoryCode(CodeDistribution):
 
     @property
     def stddev(self) -> Float[Tensor, "n values"]:
-        """The standard deviation of each column of the one-hot code, (n, K)."""
+        """The standard deviation of each column of the one-hot code, (n, K), at least 1e-6."""
         probabilities = self.mean
-        return (probabilities * (1 - probabilities)).sqrt()
+        return (probabilities * (1 - probabilities)).clamp_min(1e-12).sqrt()
 
     def rsample(self, sample_shape: Sequence[int] = ()) -> Float[Tensor, "n values"]:
         """The probabilities, (n, K): the expectation of the one-hot code.

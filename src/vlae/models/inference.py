@@ -173,3 +173,20 @@ def draw(model: LatentModel, codes: Sequence[np.ndarray], *, seed: int = 0, prog
         ):
             batches.append(model.draw(tuple(tensor[start : start + batch_size] for tensor in tensors), generator))
         return np.concatenate([batch.cpu().numpy() for batch in batches])
+
+
+def noise_of_values(model: LatentModel, level: int) -> Tensor | None:
+    """The noise of each value that the code of a level can take, if it is a category.
+
+    Args:
+        model: in any mode, which it keeps.
+        level: the level's number, from 1 up.
+
+    Returns:
+        float32 (K, code size), on the CPU; None if the code is of numbers.
+    """
+    with evaluating(model):
+        above = tuple(torch.zeros(1, size, device=model.device) for size in model.code_sizes[level:])
+        prior = model.prior(level, above)
+        every = prior.every_code()
+        return None if every is None else prior.noise_of(every).cpu()

@@ -137,7 +137,12 @@ class Objective(Kind, ABC):
 TITLES = {"rate": "KL", "mmd": "MMD", "frechet": "Fréchet", "frechet_real": "Fréchet of real"}
 """The titles of terms in progress lines and figures, if they differ from the names."""
 
-UNITS = {"frechet": "squared grey levels", "frechet_real": "squared grey levels"}
+UNITS = {
+    **dict.fromkeys(("frechet", "frechet_real"), "squared grey levels"),
+    **dict.fromkeys(("critic", "critic_loss", "generator"), "nats of the critic"),
+    **dict.fromkeys(("penalty", "gradient_penalty", "spread", "variety"), "no unit"),
+    **dict.fromkeys(("cross_entropy", "disagreement"), "nats of the class"),
+}
 """The units of terms that are not in nats per datum; figures draw each unit by itself."""
 
 

@@ -242,8 +242,9 @@ class AdversarialELBO(FeaturesELBO, kind="elbo with critic"):
             )
         if IDLE * log(2) < loss < log(2) / IDLE:
             found["idle"] = (
-                f"the critic tells the model's {self._words} from the data's no better than by chance, so it has no "
-                f"effect; try a smaller penalty than {self.penalty:g}"
+                f"the critic tells the model's {self._words} from the data's no better than by chance, so it teaches "
+                f"little; try a smaller adversarial than {self.adversarial:g}, or a smaller penalty than "
+                f"{self.penalty:g}"
             )
         return found
 

@@ -164,7 +164,9 @@ class Answers:
             num = PAD if session.model.code_sizes[int(level) - 1] == 2 else STRIP
             values = session.varied(start, int(level), int(seed), prior=prior, num=num)
             pictures = session.pictures(session.with_level(start, int(level), values))
-            strips.append({"level": level, "sheet": png(sheet(pictures, num)), "codes": _rounded(values)})
+            strips.append(
+                {"level": level, "sheet": png(sheet(pictures, min(num, len(values)))), "codes": _rounded(values)}
+            )
         return {"strips": strips}
 
     def codes(self, noise: Row) -> Answer:

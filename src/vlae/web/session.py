@@ -21,7 +21,7 @@ from vlae.figures.canvas import Pictures
 from vlae.figures.panels import noise_at, sweep
 from vlae.figures.pictures import to_pictures_like
 from vlae.models.base import Codes
-from vlae.models.inference import as_input, evaluating, given
+from vlae.models.inference import as_input, evaluating, given, noise_of_values
 from vlae.models.priors import PriorName
 from vlae.runs.run import Run
 from vlae.shapes import is_image
@@ -72,7 +72,7 @@ class Session:
         return self.run.prior_called(prior).draw(1, torch.Generator().manual_seed(seed))
 
     def redraw(self, noise: Codes, level: int, seed: int, prior: PriorName = "fitted") -> Codes:
-        """Draw one level given the others: float32 (n, code size) per level.
+        """Draw one level given the others: float32 (n, code size) per level. All values of a category are alike.
 
         Args:
             noise: float32 (n, code size) per level.
@@ -84,7 +84,12 @@ class Session:
             ValueError: if there is no such level or prior, or if the level has no code.
         """
         self._size(level)
-        return self.run.prior_called(prior).redraw([level], noise, torch.Generator().manual_seed(seed))
+        generator = torch.Generator().manual_seed(seed)
+        values = noise_of_values(self.model, level)
+        if values is not None:
+            drawn = values[torch.randint(len(values), noise[0].shape[:1], generator=generator)]
+            return (*noise[: level - 1], drawn, *noise[level:])
+        return self.run.prior_called(prior).redraw([level], noise, generator)
 
     def noise_of(self, values: np.ndarray, features: np.ndarray | None = None) -> Codes:
         """Return the noise of data at their posterior means: float32 (n, code size) per level.
@@ -281,6 +286,8 @@ class Session:
     def varied(self, noise: Codes, level: int, seed: int, *, prior: PriorName = "fitted", num: int = 8) -> np.ndarray:
         """Return codes that show what one level changes: a sweep of one or two dimensions, or draws given the others.
 
+        Of a category of three or more these are all its values.
+
         Args:
             noise: the noise of one datum, float32 (1, code size) per level.
             level: the number of the level, 1 nearest the pixels.
@@ -289,7 +296,7 @@ class Session:
             num: the number of codes; for a code of two dimensions, the number on each side of the sweep.
 
         Returns:
-            float32 (num, code size), or (num², 2).
+            float32 (num, code size), or (num², 2), or (K, K).
 
         Raises:
             ValueError: if there is no such level, or if it has no code.
@@ -297,6 +304,9 @@ class Session:
         size = self._size(level)
         if size == 2:
             return sweep(num, SPAN, 2).numpy()
+        values = noise_of_values(self.model, level)
+        if values is not None:
+            return values.numpy()
         if size == 1:
             return np.linspace(-SPAN, SPAN, num, dtype=np.float32)[:, None]
         rows = tuple(code.expand(num, -1) for code in noise)
