@@ -23,6 +23,7 @@ from vlae.runs import store
 
 VLAE = Path(sys.executable).parent / "vlae"
 COMMANDS = (
+    "classify",
     "compare",
     "data",
     "decode",
