@@ -27,8 +27,9 @@ Setting = dict[str, Any]
 
 
 def of_ladder(train: Images, known: Known, test: Images, draw: int, settings: Setting, **objective: Any) -> np.ndarray:
-    """The classes of test data by a ladder with a class above its top."""
-    recipe = recipes.make(settings["recipe"], train.shape, code_sizes=settings["code_sizes"])
+    """The classes of test data by a ladder with a class above its top, or by M2 or M1+M2 of the same code size."""
+    sizes = recipes.rival_codes(settings["recipe"], settings["code_sizes"])
+    recipe = recipes.make(settings["recipe"], train.shape, code_sizes=sizes)
     recipe = recipes.with_classes(recipe, values=known.values, names=known.names)
     recipe = recipes.adjust(recipe, steps=settings["steps"], seed=draw, **objective)
     model = fit(np.asarray(train.values), recipe, labels=known.labels)
@@ -67,6 +68,8 @@ def systems(settings: Setting) -> dict[str, Callable[[Images, Known, Images, int
         "pixels": lambda train, known, test, draw: of_pixels(train, known, test, None),
         "components": lambda train, known, test, draw: of_pixels(train, known, test, 50),
         "m1": lambda *given: of_codes(*given, settings),
+        "m2": lambda *given: of_ladder(*given, settings | {"recipe": "m2"}),
+        "m1+m2": lambda *given: of_ladder(*given, settings | {"recipe": "m1+m2"}),
         "ladder": lambda *given: of_ladder(*given, settings),
         "ladder, noise": lambda *given: of_ladder(*given, settings, views=False),
     }
