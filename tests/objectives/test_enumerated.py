@@ -36,7 +36,7 @@ def test_the_loss_is_its_terms_with_their_weights(make):
     by_hand = [distortion(forward, x).mean(), features, wrong, *rates(forward).mean(1)]
     torch.testing.assert_close(loss.terms, torch.stack(by_hand))
     bound = distortion(forward, x).mean() + features + rates(forward).sum(0).mean()
-    torch.testing.assert_close(loss.total, bound + 0.3 * 5 * wrong)
+    torch.testing.assert_close(loss.total, bound + 0.3 * 400 * wrong)
     assert objective.terms(model.num_levels)[:4] == ("distortion", "features_distortion", "cross_entropy", "rate_1")
     assert len(loss.terms) == len(objective.terms(model.num_levels))
 

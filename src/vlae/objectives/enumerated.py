@@ -61,9 +61,8 @@ class EnumeratedELBO(FeaturesELBO, kind="enumerated"):
             each = functional.cross_entropy(classes.inferred.logits, labels, ignore_index=-1, reduction="sum")
             wrong = each / (labels >= 0).sum().clamp_min(1)
         terms = torch.cat([terms[:1], torch.stack([features, wrong]), terms[1:]])
-        return Loss(
-            total + features + self.label_weight * max(LEAST_NUMBERS, prod(model.shape)) * wrong, terms, forward
-        )
+        weight = self.label_weight * max(LEAST_NUMBERS, prod(model.shape))
+        return Loss(total + features + weight * wrong, terms, forward)
 
     def terms(self, num_levels: int) -> tuple[str, ...]:
         """The names of the terms: those of the ELBO with features, and cross_entropy after these.
