@@ -10,7 +10,7 @@ from torch.distributions import kl_divergence
 from vlae.objectives import Batch, FewLabels
 from vlae.objectives.few_labels import with_labels
 from vlae.objectives.views import noisy_view, varied_view
-from vlae.recipes import build, lean, with_classes
+from vlae.recipes import adjust, build, implicit, lean, m1, with_classes, with_content
 
 RECIPE = with_classes(lean((1, 8, 8), code_sizes=(2, 4), width=4), values=(0, 1, 2), names="abc")
 
@@ -103,3 +103,20 @@ def test_noise_hides_and_blurs():
 def test_settings_out_of_range_are_refused(wrong, words):
     with pytest.raises(ValueError, match=words):
         FewLabels(**wrong)
+
+
+def test_labels_go_with_features_of_a_frozen_network_and_not_with_a_critic():
+    recipe = with_content(lean((3, 16, 16), code_sizes=(2, 2, 4), width=4), num_features=5, num_data=60)
+    recipe = with_classes(recipe, values=(0, 1), names="ab")
+    ladder = build(recipe)
+    ladder.levels[-2].components.fit(torch.randn(60, 5).numpy())
+    batch = Batch(torch.rand(6, 3, 16, 16), torch.tensor([0, 1, -1, -1, -1, -1]), features=torch.randn(6, 5))
+    loss = recipe.objective.loss(ladder, batch, step=0, progress=1.0)
+    loss.total.backward()
+    assert ladder.levels[-1].head[1].weight.grad.abs().sum() > 0
+    with pytest.raises(ValueError, match="sharp puts a critic beside an ELBO without labels"):
+        adjust(RECIPE, sharp=True)
+    with pytest.raises(ValueError, match="labels are for a ladder that minimises an ELBO"):
+        with_classes(implicit((1, 16, 16)), values=(0, 1), names="ab")
+    with pytest.raises(ValueError, match="m1 learns without labels"):
+        with_classes(m1((1, 16, 16)), values=(0, 1), names="ab")

@@ -5,6 +5,7 @@ from dataclasses import fields, replace
 
 from vlae.models.levels import ClassLevel
 from vlae.objectives.elbo import ELBO
+from vlae.objectives.features import FeaturesELBO
 from vlae.objectives.few_labels import FewLabels
 from vlae.recipes.recipe import Recipe
 from vlae.shapes import levels_with_code
@@ -36,7 +37,9 @@ def with_classes(recipe: Recipe, *, values: Sequence[int], names: Sequence[str])
         if asked.values != tuple(values):
             raise ValueError(f"the data have the labels {list(values)}; the recipe is for {list(asked.values)}")
         return recipe
-    if recipe.model != "VLAE" or not isinstance(recipe.objective, ELBO):
+    if recipe.name == "m1":
+        raise ValueError("m1 learns without labels; train it so, and then: vlae classify RUN DATA --labels NUMBER")
+    if recipe.model != "VLAE" or type(recipe.objective) not in (ELBO, FeaturesELBO):
         raise ValueError(
             f"labels are for a ladder that minimises an ELBO; the recipe {recipe.name!r} is a {recipe.model} with the "
             f"objective {recipe.objective.kind!r}: choose lean, joint, vae, m2 or m1+m2, or leave labels out"

@@ -21,6 +21,7 @@ from vlae.nn.layers import Blocks
 from vlae.objectives.base import Objective
 from vlae.objectives.critic import AdversarialELBO
 from vlae.objectives.elbo import ELBO
+from vlae.objectives.features import FeaturesELBO
 from vlae.recipes.formats import FORMAT, upgraded
 from vlae.shapes import Shape, levels_with_code
 
@@ -261,10 +262,10 @@ def _sharp(recipe: Recipe) -> AdversarialELBO:
     objective = recipe.objective
     if isinstance(objective, AdversarialELBO) and objective.judged != "pictures":
         raise ValueError(f"the recipe {recipe.name!r} has a critic of its own; leave sharp out")
-    if not isinstance(objective, ELBO):
+    if not isinstance(objective, ELBO) or type(objective) not in (ELBO, FeaturesELBO, AdversarialELBO):
         raise ValueError(
-            f"sharp puts a critic beside an ELBO; the recipe {recipe.name!r} has the objective {objective.kind!r}: "
-            "choose lean, or leave sharp out"
+            f"sharp puts a critic beside an ELBO without labels; the recipe {recipe.name!r} has the objective "
+            f"{objective.kind!r}: choose lean, or leave sharp out"
         )
     return AdversarialELBO.beside(objective)
 
