@@ -87,7 +87,7 @@ def _table_of_levels(evaluation: Mapping[str, Any]) -> str:
             _cell(level["active_units"], ""),
             _cell(level["kl_nats"], ".2f"),
             _cell(level["share"], ".0%"),
-            f"+{lost['mse']:.4f}" if lost else "-",
+            f"{lost['mse']:+.4f}" if lost else "-",
         ]
         cells += [_cell(level.get("read_back"), ".2f")] * read
         rows.append(cells + [_cell(level.get("label_probe_accuracy"), ".1%")] * probed)

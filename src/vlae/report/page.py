@@ -148,7 +148,7 @@ def _facts(evaluation: Mapping[str, Any], number_of_level: int) -> str:
     if level["kl_nats"] is None:
         return ""
     rows = [("KL", f"{level['kl_nats']:.2f} nats, {level['share']:.0%} of all")]
-    rows.append(("squared error without it", f"+{level['without_it']['mse']:.4f}"))
+    rows.append(("squared error without it", f"{level['without_it']['mse']:+.4f}"))
     if "label_probe_accuracy" in level:
         linear = level["label_linear_probe_accuracy"]
         rows.append(("names the class", f"{level['label_probe_accuracy']:.1%} (linear probe {linear:.1%})"))
