@@ -17,7 +17,7 @@ from sklearn.svm import SVC
 from vlae import recipes
 from vlae.codes.classify import classifier_of
 from vlae.data import Images, load
-from vlae.data.labels import Known, class_of, known_labels
+from vlae.data.labels import Known, classes_of, known_labels
 from vlae.models.inference import encode
 from vlae.training.train import fit
 
@@ -120,13 +120,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for draw in range(asked.draws):
             for number in asked.labels:
                 known = known_labels(train, number, seed=draw)
-                truth = class_of(test.labels, known.values)
-                for system, classes_of in systems(settings).items():
+                truth = classes_of(test, known.names, known.values)
+                for system, classify in systems(settings).items():
                     key = (name, str(number), str(draw), system)
                     if key in done or (asked.systems and system not in asked.systems):
                         continue
                     begun = time.monotonic()
-                    error = float((classes_of(train, known, test, draw) != truth).mean())
+                    error = float((classify(train, known, test, draw) != truth).mean())
                     row = [*key, f"{error:.5f}", f"{time.monotonic() - begun:.0f}"]
                     with asked.out.open("a", newline="") as stream:
                         csv.writer(stream).writerow(row)

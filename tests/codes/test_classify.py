@@ -110,6 +110,45 @@ def test_a_killed_training_with_labels_resumes_exactly(tmp_path, monkeypatch):
         assert torch.equal(tensor, resumed.model.state_dict()[name]), name
 
 
+def test_classes_are_compared_by_name(tmp_path):
+    first, other = bars(120), bars(40, seed=1)
+    named = Images(
+        values=first.values, labels=(first.labels == 5).astype(int) + 1, label_names=("none", "lying", "upright")
+    )
+    run = train(named, out=tmp_path / "run", labels="all", **SETTINGS)
+    swapped = Images(values=other.values, labels=(other.labels == 2).astype(int), label_names=("upright", "lying"))
+    assert classify(run, swapped).error < 0.2
+    assert vlae.evaluate(run, swapped)["class_error"] < 0.2
+    numbers = Images(values=other.values, labels=other.labels)
+    assert classify(run, numbers).error is None
+    assert "no datum has a label" in vlae.evaluate(run, numbers)["not_defined"]["class_error"]
+
+
+def test_other_labels_are_refused_in_a_resume(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "CHECKPOINT_EVERY", 0)
+    monkeypatch.setattr(loop, "LOG_EVERY", 2)
+    data = bars(60)
+    named = Images(values=data.values, labels=data.labels // 3, label_names=("a", "b"), source="bars")
+    recipe = vlae.recipes.adjust(vlae.recipes.lean((1, 8, 8), code_sizes=(2, 4)), steps=6, batch_size=16, seed=5)
+
+    def begin(**settings):
+        with monkeypatch.context() as patch:
+            original = loop.Recorder.on_train_batch_end
+            patch.setattr(
+                loop.Recorder,
+                "on_train_batch_end",
+                lambda self, *args: (signal.raise_signal(signal.SIGINT), original(self, *args)),
+            )
+            with pytest.raises(Stopped):
+                train(named, progress=False, **settings)
+
+    begin(out=tmp_path / "run", recipe=recipe, labels=10)
+    renamed = Images(values=data.values, labels=data.labels // 3, label_names=("b", "a"), source="bars")
+    with pytest.raises(ValueError, match="the labels of bars are others than those"):
+        train(renamed, out=tmp_path / "run", resume=True, progress=False)
+    assert train(named, out=tmp_path / "run", resume=True, progress=False).recipe.training.batch_size == 48
+
+
 def test_what_cannot_learn_from_labels_is_refused(tmp_path):
     with pytest.raises(ValueError, match="labels are for a ladder that minimises an ELBO"):
         train(bars(60), out=tmp_path / "a", labels="all", recipe="hvae", progress=False)

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from vlae.data import DataError, Images, load
-from vlae.data.labels import class_of, known_labels
+from vlae.data.labels import classes_of, known_labels
 from vlae.data.source import as_classes
 
 
@@ -67,8 +67,24 @@ def test_tables_that_do_not_fit_are_refused(tmp_path):
         known_labels(Images(values=np.zeros((2, 1, 8, 8), np.uint8)), "all")
 
 
+def test_two_classes_of_one_name_are_refused():
+    with pytest.raises(DataError, match="several classes are called 'a'"):
+        known_labels(images([0, 1, 2], ("a", "a", "b")), "all")
+
+
+@pytest.mark.parametrize("text", ["a.png;cat\nb.png;dog\n", "a.png\tcat\nb.png\tdog\nc.png\tnull\nd.png\t-1.0\n"])
+def test_tables_with_other_separators_and_words_for_missing(tmp_path, text):
+    table = tmp_path / "labels.csv"
+    table.write_text(text)
+    known = known_labels(images([0, 0, 0, 0], row_names=("b.png", "a.png", "c.png", "d.png")), str(table))
+    assert known.labels.tolist() == [1, 0, -1, -1] and known.names == ("cat", "dog")
+
+
 def test_labels_are_found_among_the_classes():
-    assert class_of([3, 7, 5, -1, 99], (3, 7)).tolist() == [0, 1, -1, -1, -1]
+    assert classes_of(images([3, 7, 5, -1, 99]), ("3", "7"), (3, 7)).tolist() == [0, 1, -1, -1, -1]
+    assert classes_of(images([0, 1, 2], ("dog", "elk", "emu")), ("cat", "dog", "elk"), (0, 1, 2)).tolist() == [1, 2, -1]
+    assert classes_of(images([0, 1]), ("cat", "dog"), (0, 1)).tolist() == [-1, -1], "numbers without names are no names"
+    assert classes_of(Images(values=np.zeros((2, 1, 8, 8), np.uint8)), ("a", "b"), (0, 1)) is None
 
 
 # Missing labels in files

@@ -1,6 +1,7 @@
 """The classifier in scikit-learn's company: its conventions, missing labels, and what it learns."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_digits, load_iris, load_wine
@@ -94,7 +95,18 @@ def test_names_and_missing_labels_go_together(iris, unknown):
     assert set(classifier.predict(X)) <= set(names)
 
 
-def test_minus_one_is_a_class_beside_one_other(iris):
+def test_one_class_beside_rows_without_a_label_is_refused(iris):
+    X, _ = iris
+    with pytest.raises(ValueError, match=r"y has one class, .*3.*; a classifier needs at least two"):
+        LadderClassifier(steps=2).fit(X, np.where(np.arange(150) < 5, 3, -1))
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        LadderClassifier(code_sizes=(1, 2), steps=2).fit(X, np.arange(150) % 2).score(X, np.zeros(10))
+    names = pd.Series(np.where(np.arange(150) < 75, "a", "b"), dtype="string")
+    names[10:60] = pd.NA
+    assert LadderClassifier(code_sizes=(1, 2), steps=2).fit(X, names).classes_.tolist() == ["a", "b"]
+
+
+def test_minus_one_and_one_are_two_classes(iris):
     X, y = iris
     signs = np.where(y == 0, -1, 1)
     classifier = LadderClassifier(code_sizes=(1, 4), steps=60, random_state=0).fit(X, signs)

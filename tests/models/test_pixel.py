@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+from vlae import Images, LadderClassifier
 from vlae.models.likelihoods import Gaussian, likelihood_of
 from vlae.models.pixel import BinaryPixel, Pixel
 from vlae.objectives import ELBO, Batch, log_likelihood
 from vlae.recipes import Recipe, adjust, build, hvae, joint, lean, vae
+from vlae.training.train import train
 
 LAYERS = [0, 1, 2, 4]
 ZERO, ONE = torch.tensor(0.0), torch.tensor(1.0)
@@ -260,3 +262,16 @@ def test_a_few_steps_of_training_find_what_neighbours_tell():
             optimiser.step()
         losses.append(loss.terms[0].item())
     assert losses[1] < 0.6 * losses[0]
+
+
+def test_pixels_beside_the_values_are_refused_before_a_training_writes_anything(tmp_path):
+    grey = np.random.default_rng(0).integers(0, 255, (40, 8, 8), dtype=np.uint8)
+    for labels, family in ((None, "binary-pixel"), ("all", "binary-pixel")):
+        data = Images(values=grey[:, None], labels=np.arange(40) % 2)
+        with pytest.raises(ValueError, match="to the values 0 and 1"):
+            train(data, out=tmp_path / "run", labels=labels, family=family, steps=2, progress=False)
+        assert not (tmp_path / "run").exists()
+    with pytest.raises(ValueError, match="to the values k / 255"):
+        LadderClassifier(steps=2, image_shape=(8, 8), settings={"family": "pixel"}).fit(
+            np.random.default_rng(0).random((40, 64)), np.arange(40) % 2
+        )

@@ -6,7 +6,7 @@ import pytest
 from vlae import recipes, workflows
 from vlae.runs import layout
 from vlae.runs.run import RunError
-from vlae.studies.train_alike import are_recipes, train_alike
+from vlae.studies.train_alike import _learns, are_recipes, train_alike
 from vlae.training.train import Stopped
 
 QUICK = {"steps": 3, "batch_size": 8, "progress": False}
@@ -144,3 +144,9 @@ def test_finished_runs_of_different_data_or_twice(source, tmp_path):
     assert list(train_alike([folder / "lean-0", other / "lean-0"], data=[source], **how))
     with pytest.raises(ValueError, match="given twice"):
         list(train_alike([folder / "lean-0", folder / "lean-0"], data=(), **how))
+
+
+def test_systems_that_can_learn_labels_do():
+    assert [name for name, make in recipes.RECIPES.items() if _learns(make((1, 28, 28)))] == [
+        "lean", "joint", "vae", "mnist", "svhn", "celeba", "lsun", "m2", "m1+m2",
+    ]  # fmt: skip

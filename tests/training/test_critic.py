@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import vlae
+from vlae import recipes
 from vlae.codes import onnx
 from vlae.objectives import critic
 from vlae.report import page
@@ -136,3 +137,8 @@ def test_a_resumed_run_keeps_its_critic(tmp_path, runs):
 
 def _v(run):
     return run.model.state_dict()["levels.0.v.embed.weight"]
+
+
+def test_codes_that_are_read_back_from_drawn_pictures_go_without_features():
+    with pytest.raises(ValueError, match="leave features out"):
+        recipes.with_content(recipes.implicit((1, 16, 16)), num_features=5, num_data=60)

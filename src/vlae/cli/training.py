@@ -88,7 +88,7 @@ def train(
         features_side: Side in pixels to which full-size pictures are resized for that network; by default as it says.
         steps: Number of optimiser steps; by default the recipe's own.
         minutes: Stop after this many minutes of training, even if steps are left; by default no limit.
-        batch_size: Images per step and device; by default the recipe's own.
+        batch_size: Images per step and device; by default the recipe's own. With labels, 32 that have one come on top.
         learning_rate: Highest learning rate of Adam; by default the recipe's own.
         precision: fp32, or bf16 on processors that have it; by default the recipe's own.
         augment: How pictures are varied each time they are seen: none; mirror; shift; mirror,shift; or auto, as far as

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from vlae.data.images import Images
-from vlae.data.labels import class_of, known_labels
+from vlae.data.labels import classes_of, known_labels
 from vlae.runs.run import Run
 
 MAX_FITTED = 5_000
@@ -34,9 +34,9 @@ class Classified:
     @property
     def error(self) -> float | None:
         """The share of the data with a known label that are classified wrongly, in [0, 1]; None if none is known."""
-        if self.images.labels is None:
+        classes = classes_of(self.images, self.names, self.values)
+        if classes is None:
             return None
-        classes = class_of(self.images.labels, self.values)
         known = classes >= 0
         return float((self.probabilities.argmax(1) != classes)[known].mean()) if known.any() else None
 

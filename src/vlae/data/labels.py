@@ -1,15 +1,15 @@
 """Which labels a training may know: all of a source, some of them, or those in a table of names."""
 
 import csv
+import hashlib
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from vlae.data.images import Images
-from vlae.data.source import Array, DataError
+from vlae.data.source import Array, DataError, is_missing
 
 UNLABELLED = -1
 """The label of a datum whose class is not known; it stands for any negative one."""
@@ -24,6 +24,11 @@ class Known(NamedTuple):
     """The label of each class in the data, class 0 first."""
     names: tuple[str, ...]
     """The name of each class."""
+
+    @property
+    def sha256(self) -> str:
+        """A hash of all of it, in hex: it tells whether the same labels are known."""
+        return hashlib.sha256(repr((self.values, self.names)).encode() + self.labels.tobytes()).hexdigest()
 
 
 def known_labels(images: Images, which: str | int, *, seed: int = 0) -> Known:
@@ -40,7 +45,7 @@ def known_labels(images: Images, which: str | int, *, seed: int = 0) -> Known:
         DataError: if no label is known, or all are of one class; or there are fewer labels than asked for, or than
             classes; or the file cannot be read, or names no picture of these data.
     """
-    number = int(which) if isinstance(which, int) or which.isdigit() else None
+    number = _number(which)
     if number is None and which != "all":
         images = _with_table(images, Path(str(which)))
     if images.labels is None:
@@ -57,27 +62,46 @@ def known_labels(images: Images, which: str | int, *, seed: int = 0) -> Known:
     known[labels >= 0] = classes
     if number is not None:
         known = _some(known, number, images.source, seed)
-    named = images.label_names
-    return Known(
-        labels=known,
-        values=tuple(values.tolist()),
-        names=tuple(named[value] if value < len(named) else str(value) for value in values.tolist()),
-    )
+    names = tuple(images.class_name(value) for value in values.tolist())
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise DataError(f"{images.source}: several classes are called {twice[0]!r}; give each a name of its own")
+    return Known(labels=known, values=tuple(values.tolist()), names=names)
 
 
-def class_of(labels: npt.ArrayLike, values: tuple[int, ...]) -> Array:
-    """The number of the class of each label.
+def classes_of(images: Images, names: tuple[str, ...], values: tuple[int, ...]) -> Array | None:
+    """The number of the class of each datum, among the classes that a model knows.
+
+    Where the source names its classes, names are compared; its numbers may be others than those of the training. Else
+    numbers are, if the model's classes have no other names.
 
     Args:
-        labels: integers (N,), as the source has them.
-        values: the label of each class, in ascending order.
+        images: data, of any source.
+        names: the name of each class that the model knows.
+        values: the label of each class in the training data.
 
     Returns:
-        int64 (N,), from 0 to K - 1; -1 where the label is none of them.
+        int64 (N,), from 0 to K - 1; -1 where the label is unknown, or none of these. None if the source has no labels.
     """
-    given = np.asarray(labels, np.int64)
-    places = np.searchsorted(values, given).clip(max=len(values) - 1)
-    return np.where(np.asarray(values)[places] == given, places, UNLABELLED)
+    if images.labels is None:
+        return None
+    by_name = bool(images.label_names) or names != tuple(map(str, values))
+    known_by: tuple[Any, ...] = names if by_name else values
+    numbers = {name_or_value: number for number, name_or_value in enumerate(known_by)}
+    labels = np.asarray(images.labels, np.int64)
+    kinds, places = np.unique(labels, return_inverse=True)
+    known = [
+        numbers.get(images.class_name(kind) if by_name else kind, UNLABELLED) if kind >= 0 else UNLABELLED
+        for kind in kinds.tolist()
+    ]
+    return np.array(known, np.int64)[places]
+
+
+def _number(which: str | int) -> int | None:
+    """How many labels are asked for, if that is said."""
+    try:
+        return int(str(which))
+    except ValueError:
+        return None
 
 
 def _some(known: Array, number: int, source: str, seed: int) -> Array:
@@ -108,12 +132,14 @@ def _with_table(images: Images, file: Path) -> Images:
         )
     try:
         with file.open(newline="", encoding="utf-8-sig") as stream:
-            rows = [(row[0].strip(), row[1].strip()) for row in csv.reader(stream) if len(row) > 1]
+            text = stream.read()
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"labels {str(file)!r} cannot be read ({error}); give all, a number, or a .csv file") from error
-    class_by_name = {name: kind for name, kind in rows if kind and kind != str(UNLABELLED)}
+    separator = max(",;\t", key=text.count)
+    rows = [row for row in csv.reader(text.splitlines(), delimiter=separator) if len(row) > 1]
+    class_by_name = {row[0].strip(): row[1].strip() for row in rows if not is_missing(row[1])}
     found = [class_by_name.get(name, "") for name in images.names]
-    names = tuple(sorted({kind for kind in class_by_name.values() if kind} & set(found)))
+    names = tuple(sorted(set(found) - {""}))
     if not names:
         raise DataError(
             f"{file}: no name in it is one of the pictures; {images.source} has {images.names[0]!r}, the file "

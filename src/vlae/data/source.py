@@ -136,8 +136,27 @@ def train_and_test(num_train: int, num_test: int) -> Array:
     return np.repeat(np.array([TRAIN, TEST], np.int8), [num_train, num_test])
 
 
+def is_missing(label: Any) -> bool:
+    """Tell whether a label says that the class is unknown: None, NaN, a number below 0, or text that says so.
+
+    Args:
+        label: a name or a number.
+
+    Examples:
+        >>> [is_missing(label) for label in (None, "", "null", "NaN", "-1", -1.0, "cat", "3", 0)]
+        [True, True, True, True, True, True, False, False, False]
+    """
+    text = "" if label is None else str(label).strip().lower()
+    if text in ("", "null", "nan", "none", "<na>"):
+        return True
+    try:
+        return float(text) < 0
+    except ValueError:
+        return False
+
+
 def as_classes(values: npt.ArrayLike) -> tuple[Array, tuple[str, ...]]:
-    """Turn class names, or whole numbers, into labels. A label is missing if it is None, NaN or empty text.
+    """Turn class names, or whole numbers, into labels. Some may be missing (`is_missing`).
 
     Args:
         values: (N,) names or whole numbers.
@@ -152,7 +171,7 @@ def as_classes(values: npt.ArrayLike) -> tuple[Array, tuple[str, ...]]:
     array = np.asarray(values).reshape(-1)
     if array.dtype.kind in "iub":
         return array.astype(np.int64), ()
-    given = np.array([value not in (None, "") and value == value for value in array.tolist()], bool)
+    given = np.array([not is_missing(value) for value in array.tolist()], bool)
     if not given.all():
         labels = np.full(len(array), -1)
         labels[given], label_names = as_classes(array[given].tolist())

@@ -19,7 +19,7 @@ class LadderClassifier(ClassifierMixin, LadderEncoder):  # type: ignore[misc]
     """A classifier that learns from all data, of which few may have a label; its codes are features, too.
 
     Labels are numbers or names. A datum without one has the label -1 (names and -1 go together in an object array),
-    None or NaN. If there is one other number besides -1, the two are classes: -1 and 1, for example.
+    None or NaN. If there are only -1 and 1, the two are classes.
 
     X may be a table or images, as for `LadderEncoder`. It trains on one processor, writes no file and prints nothing.
     The same `random_state` gives the same result on the same machine and number of threads.
@@ -93,9 +93,12 @@ class LadderClassifier(ClassifierMixin, LadderEncoder):  # type: ignore[misc]
         check_consistent_length(X, column_or_1d(y))
         self.classes_, labels = _classes(y)
         names = [str(name) for name in self.classes_.tolist()]
-        recipe = recipes.with_classes(self._recipe(values.shape[1:]), values=range(len(names)), names=names)
-        views = {"views": self.augment} if isinstance(recipe.objective, FewLabels) else {}
-        self._train(values, self._adjusted(recipe, **views), labels)
+        settings = dict(self.settings or {})
+        recipe = recipes.adjust(self._recipe(values.shape[1:]), batch_size=settings.pop("batch_size", None))
+        recipe = recipes.with_classes(recipe, values=range(len(names)), names=names)
+        if isinstance(recipe.objective, FewLabels):
+            settings = {"views": self.augment, **settings}
+        self._train(values, self._adjusted(recipe, settings), labels)
         return self
 
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -139,6 +142,7 @@ class LadderClassifier(ClassifierMixin, LadderEncoder):  # type: ignore[misc]
             ValueError: if y has a label that was not there in `fit`, or no label.
         """
         check_is_fitted(self)
+        check_consistent_length(X, y)
         given = column_or_1d(y)
         classes = set(self.classes_.tolist())
         known = np.array([label in classes for label in given.tolist()], bool)
@@ -152,19 +156,19 @@ class LadderClassifier(ClassifierMixin, LadderEncoder):  # type: ignore[misc]
 
 
 def _missing(y: np.ndarray) -> np.ndarray:
-    """Tell which labels are missing: -1, None or NaN."""
-    if y.dtype.kind in "OUS":
-        none = (None, UNLABELLED, str(UNLABELLED))
-        return np.array([value in none or value != value for value in y.tolist()], bool)
-    return (y == UNLABELLED) | (y != y)
+    """Tell which labels are missing: -1, None, NaN or pandas' NA."""
+    if y.dtype.kind in "iub":
+        return np.asarray(y == UNLABELLED)
+    missing = (str(None), str(UNLABELLED), str(float(UNLABELLED)), "nan", "<NA>")
+    return np.array([str(value) in missing for value in y.tolist()], bool)
 
 
 def _classes(y: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return the classes, and for each datum the number of its class, or -1."""
     y = column_or_1d(y, warn=True)
     missing = _missing(y)
-    if y.dtype.kind in "iuf" and len(np.unique(y[~missing])) == 1 and missing.any():
-        missing = y != y  # -1 and one other number are two classes
+    if y.dtype.kind in "iuf" and missing.any() and set(y.tolist()) == {UNLABELLED, 1}:
+        missing = y != y  # -1 and 1 are two classes
     known = y[~missing]
     if not len(known):
         raise ValueError("y has no label; give at least one of each class, and -1 where the class is unknown")

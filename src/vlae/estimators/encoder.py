@@ -101,7 +101,7 @@ class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             ValueError: if X is neither a table nor images, or if a setting is out of range.
         """
         values = self._values(X, fitting=True)
-        self._train(values, self._adjusted(self._recipe(values.shape[1:])), None)
+        self._train(values, self._adjusted(self._recipe(values.shape[1:]), self.settings), None)
         return self
 
     def _train(self, values: np.ndarray, recipe: Recipe, labels: np.ndarray | None) -> None:
@@ -234,10 +234,10 @@ class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             raise ValueError(f"the recipe is for data of shape {recipe.shape}; this data has shape {shape}")
         return recipe
 
-    def _adjusted(self, recipe: Recipe, **others: Any) -> Recipe:
-        """The recipe with the settings of the estimator."""
+    def _adjusted(self, recipe: Recipe, settings: Mapping[str, Any] | None) -> Recipe:
+        """The recipe with steps, a seed, and further settings."""
         seed = check_random_state(self.random_state).randint(2**31 - 1)
-        return recipes.adjust(recipe, **others, **{"steps": self.steps, "seed": int(seed), **(self.settings or {})})
+        return recipes.adjust(recipe, **{"steps": self.steps, "seed": int(seed), **(settings or {})})
 
     @property
     def _dtype(self) -> torch.dtype:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from vlae.data.images import Images
-from vlae.data.labels import class_of
+from vlae.data.labels import classes_of
 from vlae.errors import NotDefinedError
 from vlae.models.base import LatentModel
 from vlae.models.inference import encode
@@ -21,9 +21,9 @@ def class_error(model: LatentModel, images: Images) -> float:
     """
     if not model.class_names:
         raise NotDefinedError("the model has no classes")
-    if images.labels is None:
+    classes = classes_of(images, model.class_names, model.class_values)
+    if classes is None:
         raise NotDefinedError("the data have no labels")
-    classes = class_of(images.labels, model.class_values)
     known = np.flatnonzero(classes >= 0)
     if not len(known):
         raise NotDefinedError("no datum has a label that the model knows")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from math import log, prod
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -56,6 +57,17 @@ class Likelihood(Kind, ABC):
             shape: shape of one datum, (channels, height, width) or (dimensions,).
         """
         return shape
+
+    def check_values(self, values: np.ndarray) -> None:
+        """Checks, before a training, that the data are such that r(x|z) has a value; by default all are.
+
+        Args:
+            values: uint8 images or floats in [0, 1], (N, C, H, W); or vectors (N, D).
+
+        Raises:
+            ValueError: if they are not.
+        """
+        return None
 
     @property
     def discrete(self) -> bool:

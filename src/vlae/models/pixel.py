@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -18,6 +19,7 @@ from vlae.models.logistics import LogisticMixture, initial_numbers, num_numbers
 from vlae.nn.masked import MaskedNetwork
 from vlae.shapes import Shape, is_image
 
+CHECKED_AT_ONCE = 1_000  # pictures
 OFF_GRID = 0.1  # of the step from one value to the next: so far may a pixel lie from a value
 PIXELS_AT_A_TIME = 2**16  # of a batch whose probability is measured without gradients
 
@@ -59,6 +61,22 @@ class Pixel(Likelihood, kind="pixel"):
     def autoregressive(self) -> bool:
         """Whether each pixel depends on those before it: if there is a masked layer."""
         return self.masked_layers > 0
+
+    def check_values(self, values: np.ndarray) -> None:
+        """Checks that all pixels have one of the values.
+
+        Args:
+            values: uint8 images or floats in [0, 1], (N, C, H, W).
+
+        Raises:
+            ValueError: if one lies between them.
+        """
+        assert self.num_values is not None
+        if values.ndim != 4 or (values.dtype == np.uint8 and self.num_values == 256):
+            return  # vectors are refused by `build`
+        for first in range(0, len(values), CHECKED_AT_ONCE):
+            part = torch.from_numpy(np.array(values[first : first + CHECKED_AT_ONCE]))
+            _check_grid(part.float() / 255 if part.dtype == torch.uint8 else part.float(), self.num_values)
 
     def nearest(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n *shape"]:
         """Pictures whose pixels are the nearest of the values.
@@ -180,18 +198,22 @@ class PixelHead(LikelihoodHead):
         return LogisticMixture(numbers, m, num_components=self.num_components, num_values=self.num_values)
 
     def _check(self, x: Tensor) -> None:
-        if x.device.type == "meta":
-            return
-        levels = x.detach() * (self.num_values - 1)
-        off = (levels - levels.round()).abs().max().item()
-        if not off <= OFF_GRID:
-            of_values, advice = "k / 255 of 8-bit pictures", "(x * 255).round().astype('uint8')"
-            if self.num_values == 2:
-                of_values, advice = "0 and 1", "(rng.random(x.shape) < x) * 255, as uint8"
-            raise ValueError(
-                f"this likelihood gives a probability to the values {of_values}, and a pixel lies {off:.2f} steps "
-                f"beside them; give {advice}, or choose the family 'gaussian'"
-            )
+        if x.device.type != "meta":
+            _check_grid(x.detach(), self.num_values)
+
+
+def _check_grid(x: Tensor, num_values: int) -> None:
+    """Checks that the numbers of pictures are those of so many grey levels."""
+    levels = x * (num_values - 1)
+    off = (levels - levels.round()).abs().max().item()
+    if not off <= OFF_GRID:
+        of_values, advice = "k / 255 of 8-bit pictures", "(x * 255).round().astype('uint8')"
+        if num_values == 2:
+            of_values, advice = "0 and 1", "(rng.random(x.shape) < x) * 255, as uint8"
+        raise ValueError(
+            f"this likelihood gives a probability to the values {of_values}, and a pixel lies {off:.2f} steps "
+            f"beside them; give {advice}, or choose the family 'gaussian'"
+        )
 
 
 class PixelDistribution(Distribution):

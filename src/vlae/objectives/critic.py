@@ -107,7 +107,16 @@ class AdversarialELBO(FeaturesELBO, kind="elbo with critic"):
         return cls(**kept, explains_features=isinstance(objective, FeaturesELBO))
 
     def with_features(self) -> "AdversarialELBO":
-        """The same objective, which explains features too."""
+        """The same objective, which explains features too.
+
+        Raises:
+            ValueError: if codes are read back from drawn pictures, which have no features.
+        """
+        if self._reads:
+            raise ValueError(
+                "codes are read back from drawn pictures, of which a frozen network knows nothing; leave features out, "
+                "or train with sharp in place of implicit"
+            )
         return replace(self, explains_features=True)
 
     @property

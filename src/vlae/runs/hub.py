@@ -71,6 +71,9 @@ class SharedRun(ModelHubMixin, library_name="vlae", tags=["vlae", "variational-l
         record = safe_load.read_json(self.path / RECIPE, limit=safe_load.MAX_RECIPE)
         record.pop("machine", None)
         record["data"]["source"] = without_folder(record["data"]["source"])
+        record["data"].pop("labels_sha256", None)
+        if labels := record["data"].get("labels"):
+            record["data"]["labels"] = without_folder(labels)
         if features := record["data"].get("features"):  # the network's name and SHA-256, not the network
             features["network"] = without_folder(features["network"])
         _write_json(save_directory / RECIPE, record)
@@ -250,12 +253,13 @@ def _card_text(
 ) -> str:
     recipe = record["recipe"]
     shape = " × ".join(map(str, recipe["shape"]))
+    labels = "with some" if record["data"].get("labels") else "without"
     address = f"hf:{repo_id}" if repo_id else "FOLDER"
     sizes = ", ".join(map(str, recipe["shape"]))
     parts = [
         f"# {name}",
         f"A {recipe['model']} of {len(recipe['levels'])} levels, recipe {recipe['name']}, trained with vlae on "
-        f"{without_folder(record['data']['source'])} ({shape}), without labels. Level 1 is nearest the pixels and is "
+        f"{without_folder(record['data']['source'])} ({shape}), {labels} labels. Level 1 is nearest the pixels and is "
         "meant for simple features, the top level for complex ones.",
         "## Levels",
         _levels(summary, evaluation),

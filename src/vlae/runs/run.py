@@ -400,9 +400,8 @@ class Run:
         """
         from vlae.data import load as load_data
 
-        reading = {
-            name: value for name, value in self.data.items() if name not in ("source", "limit", "labels", "features")
-        }
+        others = ("source", "limit", "labels", "labels_sha256", "features")
+        reading = {name: value for name, value in self.data.items() if name not in others}
         return load_data(self.data["source"], split=split, features=self.network, **reading)
 
     @cached_property

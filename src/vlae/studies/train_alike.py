@@ -76,7 +76,7 @@ def train_alike(
         code_sizes: sizes of the ladder's codes, level 1 first; other systems get as many dimensions in all.
         progress: print on the error output what is being done.
         reading: options for reading the data, by name: size, crop, channels, layout, key, limit, and the labels that
-            a class above the top learns. None: the defaults.
+            a class above the top learns, of systems that can have one. None: the defaults.
         settings: settings of the training, the same for all runs, by name: steps, batch_size, learning_rate, …
 
     Yields:
@@ -104,14 +104,16 @@ def train_alike(
     read = {name: value for name, value in (reading or {}).items() if value is not None}
     for source in data:
         folder = out / source_name(source)
-        shape = load_data(source, progress=progress, **{name: read[name] for name in read if name != "labels"}).shape
+        plain = {name: value for name, value in read.items() if name != "labels"}
+        shape = load_data(source, progress=progress, **plain).shape
         wanted = {str(name): _recipe(str(name), shape, code_sizes, settings) for name in what}
         runs: dict[str, list[Run]] = {name: [] for name in wanted}
         for seed in range(seeds):  # all systems of one seed first
             for name, recipe in wanted.items():
                 say(f"{source}: {name}, seed {seed}", progress)
                 seeded = recipes.adjust(recipe, seed=seed)
-                runs[name].append(_run(seeded, source, folder / f"{name}-{seed}", read, progress))
+                own = read if _learns(recipe) else plain
+                runs[name].append(_run(seeded, source, folder / f"{name}-{seed}", own, progress))
         yield folder, runs
 
 
@@ -143,11 +145,20 @@ def _recipe(name: str, shape: Shape, code_sizes: CodeSizes, settings: Mapping[st
     return recipes.adjust(recipes.make(name, shape, code_sizes=own), **settings)
 
 
+def _learns(recipe: Recipe) -> bool:
+    """Whether a recipe can learn a class; another is trained without labels."""
+    try:
+        recipes.with_classes(recipe, values=(0, 1), names=("0", "1"))
+    except ValueError:
+        return False
+    return True
+
+
 def _run(recipe: Recipe, source: str, path: Path, reading: Mapping[str, Any], progress: bool) -> Run:
     begun = (path / RECIPE).exists()
     if begun:
         kept, data = read_recipe(path)
-        known = {name: value for name, value in data.items() if value is not None}
+        known = {name: value for name, value in data.items() if value is not None and name != "labels_sha256"}
         if as_begun(recipe, kept) != kept or known != {"source": source.rstrip("/"), **reading}:
             raise RunError(f"{path} holds a run with other settings or data; choose another --out, or ask for the same")
     if (path / MODEL).exists():

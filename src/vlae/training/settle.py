@@ -23,8 +23,9 @@ def settled(recipe: Recipe, values: np.ndarray) -> Recipe:
         values: the training data, uint8 images or floats in [0, 1], (N, C, H, W); or vectors (N, D).
 
     Raises:
-        ValueError: if the objective cannot be trained on these data.
+        ValueError: if the objective or the likelihood cannot be trained on these data.
     """
+    recipe.likelihood.check_values(values)
     recipe.objective.check_data(recipe.shape, precision=recipe.training.precision, num_data=len(values))
     if any(isinstance(level, MomentsLevel) and level.polarity == "auto" for level in recipe.levels):
         polarity = polarity_of(values)

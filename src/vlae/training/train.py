@@ -129,7 +129,7 @@ def train(
     if resume:
         chosen, reading = _unfinished(path, source, reading, recipe, code_sizes, deep_heads, quality, settings)
         network = _same_network(path, network, reading.pop("features", None))
-    which = reading.pop("labels", None)
+    which, labels_begun_with = reading.pop("labels", None), reading.pop("labels_sha256", None)
     with new_folder(path) if not resume and is_leader() else nullcontext():
         shown = progress and is_leader()
         images = load_data(source, split="train", progress=shown, features=network, **reading)
@@ -145,8 +145,11 @@ def train(
         asked_labels, classes = which, chosen.classes
         if which is None and classes is not None and (classes.names or images.labels is not None):
             which = "all"
-        seed = chosen.training.seed if resume else settings.get("seed") or 0
+        asked_seed = None if resume else settings.get("seed")
+        seed = chosen.training.seed if asked_seed is None else asked_seed
         known = None if which is None else known_labels(images, which, seed=seed)
+        if resume and known is not None and known.sha256 != labels_begun_with:
+            raise RunError(f"the labels of {images.source} are others than those that the run in {path} was begun with")
         if not resume:
             chosen = _choose(chosen, images, known, settings)
         if chosen.shape != images.shape:
@@ -157,7 +160,9 @@ def train(
         engine = Engine(_built(chosen, images, mean=mean, stddev=stddev), chosen)
         recorder = Recorder(engine, path, progress=progress)
         trainer = trainer_of(chosen, recorder, accelerator=accelerator, devices=devices, num_nodes=num_nodes)
-        data = {"source": _source_text(source), **reading, **({} if asked_labels is None else {"labels": asked_labels})}
+        data = {"source": _source_text(source), **reading}
+        if known is not None:
+            data |= {"labels": asked_labels, "labels_sha256": known.sha256}
         if network is not None:
             data["features"] = remembered(network)
         if not resume and is_leader():
@@ -257,6 +262,9 @@ def _unfinished(
             f"the run in {path} was begun on {begun_on}, not on {_source_text(source)}; give that, or another --out"
         )
     changed = [name for name, value in reading.items() if value not in (None, data.get(name))]
+    settings = dict(settings)
+    if settings.get("batch_size") is not None:
+        settings["batch_size"] += recipe.training.labelled
     other = {name: recipes.adjust(recipe, **{name: value}) for name, value in settings.items()}
     changed += [name for name, asked_for in other.items() if as_begun(asked_for, recipe) != recipe]
     if asked is not None and asked != recipe.name and (isinstance(asked, str) or as_begun(asked, recipe) != recipe):
@@ -306,6 +314,8 @@ def _choose(recipe: Recipe, images: Images, known: Known | None, settings: Mappi
     if images.features is not None:
         recipe = recipes.with_content(recipe, num_features=images.features.shape[1], num_data=len(images))
     if known is not None:
+        settings = dict(settings)  # the batch size is that of all data; those with a label come on top
+        recipe = recipes.adjust(recipe, batch_size=settings.pop("batch_size", None))
         recipe = recipes.with_classes(recipe, values=known.values, names=known.names)
     recipe = settled(recipes.adjust(recipe, **settings), images.values)
     if recipe.training.precision == "bf16" and not torch.cuda.is_available() and lacks_bf16():
