@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from command_line import cli_exit, refusal
+from interrupting import stop_at_step
 
 import vlae
 from vlae.codes.classify import classify
@@ -89,18 +90,8 @@ def test_a_run_without_classes_gets_a_classifier_on_its_codes(tmp_path):
 def test_a_killed_training_with_labels_resumes_exactly(tmp_path, monkeypatch):
     settings = {**SETTINGS, "steps": 12}
     whole = train(bars(60), out=tmp_path / "whole", labels=10, **settings)
-    monkeypatch.setattr(loop, "CHECKPOINT_EVERY", 0)
-    monkeypatch.setattr(loop, "LOG_EVERY", 4)
-    original, calls = loop.Recorder.on_train_batch_end, []
-
-    def stop(self, *args):
-        calls.append(1)
-        if len(calls) == 8:
-            signal.raise_signal(signal.SIGINT)
-        return original(self, *args)
-
     with monkeypatch.context() as patch:
-        patch.setattr(loop.Recorder, "on_train_batch_end", stop)
+        stop_at_step(patch, 8)
         with pytest.raises(Stopped):
             train(bars(60), out=tmp_path / "run", labels=10, **settings)
     with pytest.raises(ValueError, match="begun with other settings"):

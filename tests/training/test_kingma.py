@@ -1,10 +1,9 @@
 """M1, M2 and M1+M2 from beginning to end: training, resuming, and all that is done with a run."""
 
-import signal
-
 import numpy as np
 import pytest
 import torch
+from interrupting import stop_at_step
 
 import vlae
 from vlae.codes import onnx
@@ -13,7 +12,6 @@ from vlae.data import Images
 from vlae.report import page
 from vlae.runs.run import load
 from vlae.studies import gibbs
-from vlae.training import loop
 from vlae.training.train import Stopped, train
 
 NAMES = ("m2", "m1+m2")
@@ -93,18 +91,8 @@ def test_all_labels_are_learned_if_no_number_is_given(tmp_path):
 def test_a_killed_training_resumes_exactly(name, tmp_path, monkeypatch):
     settings = SETTINGS | {"steps": 12, "recipe": name, "labels": 10}
     whole = train(bars(60), out=tmp_path / "whole", **settings)
-    monkeypatch.setattr(loop, "CHECKPOINT_EVERY", 0)
-    monkeypatch.setattr(loop, "LOG_EVERY", 4)
-    original, calls = loop.Recorder.on_train_batch_end, []
-
-    def stop(self, *args):
-        calls.append(1)
-        if len(calls) == 8:
-            signal.raise_signal(signal.SIGINT)
-        return original(self, *args)
-
     with monkeypatch.context() as patch:
-        patch.setattr(loop.Recorder, "on_train_batch_end", stop)
+        stop_at_step(patch, 8)
         with pytest.raises(Stopped):
             train(bars(60), out=tmp_path / "run", **settings)
     resumed = train(bars(60), out=tmp_path / "run", resume=True, recipe=name, labels=10, progress=False)

@@ -40,10 +40,14 @@ class Classified:
         known = classes >= 0
         return float((self.probabilities.argmax(1) != classes)[known].mean()) if known.any() else None
 
-    def rows(self) -> list[dict[str, Any]]:
-        """Return a table with a row per datum: row, name and label (if known), class, and probability_NAME of each."""
+    def rows(self, num: int | None = None) -> list[dict[str, Any]]:
+        """Return a table with a row per datum: row, name and label (if known), class, and probability_NAME of each.
+
+        Args:
+            num: how many of the first data; None: all.
+        """
         table = []
-        for row, probability in enumerate(self.probabilities):
+        for row, probability in enumerate(self.probabilities[:num]):
             entry: dict[str, Any] = {"row": row}
             if self.images.names is not None:
                 entry["name"] = self.images.names[row]
@@ -116,7 +120,7 @@ def as_text(classified: Classified, num: int = 20) -> str:
     from vlae.text_table import columns
 
     lines = [["which", "class", "probability"]]
-    for entry in classified.rows()[:num]:
+    for entry in classified.rows(num):
         datum = entry.get("name") or f"row {entry['row']}"
         lines.append([str(datum), entry["class"], f"{entry['probability_' + entry['class']]:.3f}"])
     counts = np.bincount(classified.probabilities.argmax(1), minlength=len(classified.names))

@@ -21,8 +21,10 @@ class LadderClassifier(ClassifierMixin, LadderEncoder):  # type: ignore[misc]
     Labels are numbers or names. A datum without one has the label -1 (names and -1 go together in an object array),
     None or NaN. If there are only -1 and 1, the two are classes.
 
-    X may be a table or images, as for `LadderEncoder`. It trains on one processor, writes no file and prints nothing.
-    The same `random_state` gives the same result on the same machine and number of threads.
+    X may be a table, (n_samples, n_features), whose columns are standardised inside; or images: an array (n, height,
+    width), (n, height, width, channels) or (n, channels, height, width), or a table of flattened ones with
+    `image_shape`. Images are whole numbers from 0 to 255, or floats in [0, 1]. It trains on one processor, writes no
+    file and prints nothing. The same `random_state` gives the same result on the same machine and number of threads.
 
     Reference: Kingma et al. 2014, "Semi-supervised Learning with Deep Generative Models"; here the class is a level of
     a ladder (`vlae.models.levels.ClassLevel`).
