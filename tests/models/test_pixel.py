@@ -203,7 +203,15 @@ def test_a_recipe_takes_it_by_name_and_keeps_its_settings():
     assert Recipe.from_json(recipe.to_json()) == recipe
     assert likelihood_of("binary-pixel", {"logistics": 1}) == BinaryPixel(logistics=1)
     assert adjust(recipe, family="binary-pixel").likelihood == BinaryPixel(masked_layers=2, masked_kernel=3)
-    assert adjust(joint((1, 16, 16)), masked_layers=2) == joint((1, 16, 16))  # a setting of other families
+
+
+@pytest.mark.parametrize(
+    ("family", "setting"),
+    [("gaussian", {"masked_layers": 2}), ("pixel", {"scale": 0.5}), ("bernoulli", {"scale": 0.5})],
+)
+def test_a_setting_that_the_family_lacks_is_refused(family, setting):
+    with pytest.raises(ValueError, match=f"{family}.*has no {next(iter(setting))}.*choose family"):
+        adjust(joint((1, 16, 16)), family=family, **setting)
 
 
 def test_the_nearest_pictures_are_such_as_it_takes():

@@ -227,8 +227,7 @@ def adjust(recipe: Recipe, *, family: str | None = None, sharp: bool | None = No
             elsewhere. Settings of the old likelihood that the new one also has are kept.
         sharp: whether a critic of pictures stands beside the ELBO (`vlae.objectives.AdversarialELBO`), whose settings
             may then be given too. False: it stays as it is.
-        settings: any field of `Training`, of the recipe's objective or of a likelihood, by name. A field that only
-            other families of likelihoods have is ignored.
+        settings: any field of `Training`, of the recipe's objective or of the likelihood, by name.
 
     Raises:
         ValueError: if no part of the recipe has such a field.
@@ -249,6 +248,7 @@ def adjust(recipe: Recipe, *, family: str | None = None, sharp: bool | None = No
             recipe = replace(recipe, **{part: replace(current, **changes)})
     changes = {name: settings.pop(name) for name in _likelihood_fields() if name in settings}
     if family is not None or changes:
+        _check_has(family or recipe.likelihood.kind, changes)
         unchanged = {field.name: getattr(recipe.likelihood, field.name) for field in fields(recipe.likelihood)}
         recipe = replace(recipe, likelihood=likelihood_of(family or recipe.likelihood.kind, unchanged | changes))
     if settings:
@@ -268,6 +268,14 @@ def _sharp(recipe: Recipe) -> AdversarialELBO:
             f"{objective.kind!r}: choose lean, or leave sharp out"
         )
     return AdversarialELBO.beside(objective)
+
+
+def _check_has(family: str, settings: Mapping[str, Any]) -> None:
+    """Check that a family of likelihoods has these settings."""
+    families = {kind: {field.name for field in fields(each)} for kind, each in Likelihood.kinds().items()}
+    for name in settings.keys() - families.get(family, settings.keys()):
+        having = ", ".join(kind for kind, names in families.items() if name in names)
+        raise ValueError(f"the likelihood {family!r} has no {name}; leave it out, or choose family {having}")
 
 
 def _likelihood_fields() -> set[str]:
