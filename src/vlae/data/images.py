@@ -114,8 +114,8 @@ class Images:
 
         Returns:
             The source, part, count, shape, kind ("images" or "vectors") and cache folder; the range of values; the
-            count of each label and the range of each factor; the number of skipped files and the first ten of them; what became of each
-            column, array or kind of file.
+            count of each label and the range of each factor; the number of skipped files and the first ten of them;
+            what became of each column, array or kind of file ("fates").
 
         Examples:
             >>> from vlae.data import load

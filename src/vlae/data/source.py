@@ -150,7 +150,7 @@ def is_missing(label: Any) -> bool:
         [True, True, True, True, True, True, False, False, False]
     """
     text = "" if label is None else str(label).strip().lower()
-    if text in ("", "null", "nan", "none", "<na>"):
+    if text in ("", "null", "nan", "none", "<na>", "na", "n/a", "?"):
         return True
     try:
         return float(text) < 0
