@@ -131,8 +131,13 @@ class Images:
             "value_range": _range(self.values),
             "labels": self._label_counts(),
             "factors": {
-                name: {"num_values": len(np.unique(factor)), "range": _range(factor)}
+                name: {
+                    "num_values": len(np.unique(known)),
+                    "range": _range(known),
+                    "num_missing": len(self) - len(known),
+                }
                 for name, factor in self.factors.items()
+                for known in [factor[np.isfinite(factor)] if factor.dtype.kind == "f" else factor]
             },
             "num_skipped": len(self.skipped),
             "skipped": [list(pair) for pair in self.skipped[:10]],
