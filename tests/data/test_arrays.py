@@ -153,7 +153,7 @@ def test_factors_of_an_npz_file_are_kept_as_they_are(tmp_path, rng):
     places = rng.normal(size=(30, 2)).astype(np.float32)
     np.savez(tmp_path / "f.npz", images=np.ones((30, 8, 8), np.uint8), height=heights, place=places, kind=np.arange(30))
     images = load(tmp_path / "f.npz", split="all")
-    assert list(images.factors) == ["height", "kind", "place_0", "place_1"]
+    assert list(images.factors) == ["height", "place_0", "place_1", "kind"]
     assert images.factors["height"] == pytest.approx(heights, nan_ok=True)
     assert images.factors["place_1"] == pytest.approx(places[:, 1]) and images.factors["kind"].dtype == np.int64
     assert images.describe()["factors"]["height"]["range"] == pytest.approx([np.nanmin(heights), np.nanmax(heights)])

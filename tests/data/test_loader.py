@@ -413,7 +413,7 @@ def test_the_name_of_a_cache_entry_stays():
     """A new name would decode every source again."""
     settings = ReadSettings(size=16, layout="NHW")
     asked = "Settings(size=16, crop=None, channels=None, layout='NHW', key=None)"
-    assert loader._entry_name(settings, "print") == loader.hash_bytes(f"3\n{asked}\nprint".encode())
+    assert loader._entry_name(settings, "print") == loader.hash_bytes(f"4\n{asked}\nprint".encode())
 
 
 @pytest.mark.parametrize("change", ["content", "new", "gone", "size"])

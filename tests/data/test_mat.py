@@ -25,6 +25,32 @@ def test_svhn(tmp_path, rng):
         assert (test.values == pixels[20:]).all()
 
 
+@pytest.mark.parametrize("name", ["signs.mat", "train_32x32.mat"])
+def test_labels_of_other_files_stay_as_they_are(tmp_path, rng, name):
+    pixels, labels = rng.integers(0, 256, (86, 3, 32, 32), np.uint8), 1 + np.arange(86, dtype=np.uint8) % 43
+    save_svhn(tmp_path / name, pixels, labels)
+    images = load(tmp_path / name, split="all")
+    assert images.labels.tolist() == labels.tolist() and images.label_names == ()
+    save_svhn(tmp_path / "ten.mat", pixels, labels % 10 + 1)
+    assert load(tmp_path / "ten.mat", split="all").labels.tolist() == (labels % 10 + 1).tolist()
+
+
+def test_other_variables_are_factors_names_or_said(tmp_path, rng):
+    pixels = rng.integers(0, 256, (30, 8, 9), np.uint8)
+    kinds, names = np.empty((30, 1), object), np.array([f"p{i:02}" for i in range(30)])
+    kinds[:, 0] = ["cat", "dog"] * 15
+    beside = {"label": kinds, "age": np.arange(30)[None], "box": rng.random((30, 4)), "name": names}
+    savemat(tmp_path / "a.mat", {"X": pixels.transpose(1, 2, 0), "info": {"by": 1}, "odd": np.ones((3, 4)), **beside})
+    images = load(tmp_path / "a.mat", split="all")
+    assert (images.values[:, 0] == pixels).all()
+    assert images.label_names == ("cat", "dog") and images.labels[:3].tolist() == [0, 1, 0]
+    assert images.factors["age"].tolist() == list(range(30)) and "box_3" in images.factors
+    assert images.names[7] == "p07"
+    assert images.fates["array info"].startswith("ignored") and images.fates["array odd"].startswith(
+        "ignored: of shape"
+    )
+
+
 def test_matlab_files_that_are_not_svhn(tmp_path):
     savemat(tmp_path / "a.mat", {"ff": np.zeros((3, 4))})
     with pytest.raises(DataError, match=r"found ff; save other arrays as \.npz"):

@@ -22,7 +22,7 @@ def test_csv_with_labels_names_and_a_text_column(tmp_path):
         assert rows.label_names == ("cat", "dog")
         assert rows.labels[:3].tolist() == [1, 0, 1]
         assert rows.names[:2] == ("r0", "r1")
-        assert rows.skipped == (("column remark", "string, not numbers"),)
+        assert rows.fates["column remark"] == "ignored: text"
 
 
 def test_csv_without_a_line_of_names(tmp_path):

@@ -13,6 +13,7 @@ import vlae
 from vlae.atomic import WriteError
 from vlae.data import DataError
 from vlae.data import load as load_data
+from vlae.data.images import Images
 from vlae.runs.run import Run
 from vlae.search import index as search
 from vlae.search.index import Index, SearchError
@@ -226,6 +227,22 @@ def test_labels_that_do_not_fit_are_refused_and_nothing_is_added(run, photos, tm
         made.add(photos)
     assert len(made) == len(numbers)
     assert [file.name for file in tmp_path.iterdir()] == ["index"]
+
+
+@pytest.mark.parametrize("names", [(), ("cat", "dog")])
+def test_missing_labels_and_factors_have_no_value(run, tmp_path, names):
+    """The first is missing, too, so it does not tell the type of the column."""
+    pixels = np.random.default_rng(1).integers(0, 256, (24, 3, 16, 16), dtype=np.uint8)
+    labels, height = np.tile([-1, 0, 1], 8), np.tile([np.nan, 1.5, 2], 8)
+    images = Images(values=pixels, labels=labels, label_names=names, factors={"height": height})
+    made = Index.build(run, images, tmp_path / "index")
+    found = made.table.search().where("label IS NULL AND height IS NULL").to_arrow()["name"].to_pylist()
+    assert sorted(found, key=int) == [str(i) for i in range(0, 24, 3)]
+    of_class = "label = 'dog'" if names else "label = 1"
+    assert set(made.similar("0", where=of_class, num=30, levels=1).table["name"].to_pylist()) == {
+        str(i) for i in range(2, 24, 3)
+    }
+    assert "None" not in str(made.similar("1", num=30))
 
 
 def test_names_of_rows_say_their_part(run, tmp_path):

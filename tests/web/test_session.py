@@ -13,6 +13,7 @@ from PIL import Image
 import vlae
 from vlae.models.priors import standard_prior
 from vlae.web import session as sessions
+from vlae.web.answers import Answers
 from vlae.web.session import Session
 from vlae.workflows import train
 
@@ -102,6 +103,20 @@ def test_data_are_the_examples_then_others_held_out(run, session):
     assert {"brightness", "mean red"} <= set(session.properties())
     with pytest.raises(ValueError, match="there is no image 9999"):
         session.datum(9999)
+
+
+def test_what_is_missing_is_unknown_or_has_no_number(tmp_path):
+    known = {"y": np.arange(120) % 3 - 1, "height": np.where(np.arange(120) % 4, np.arange(120), np.nan)}
+    np.savez(tmp_path / "a.npz", images=pictures(), **known)
+    made = train(
+        tmp_path / "a.npz", out=tmp_path / "run", code_sizes=(2, 0, 1, 4), steps=4, batch_size=8, progress=False
+    )
+    properties = Session(made).properties()
+    assert properties["label"]["classes"] == ["unknown", "0", "1"]
+    heights = properties["height"]["values"]
+    assert 0 < np.isnan(heights).sum() < len(heights)
+    sent = json.loads(json.dumps(Answers(Session(made)).data()["known"]["height"]["values"], allow_nan=False))
+    assert [value is None for value in sent] == np.isnan(heights).tolist()
 
 
 def test_data_that_are_gone_leave_the_examples(run, tmp_path):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vlae.data.columns import with_columns
 from vlae.data.files import begins_with
 from vlae.data.source import (
     LABEL_NAMES,
@@ -14,10 +15,10 @@ from vlae.data.source import (
     DataError,
     ReadSettings,
     SourceData,
-    as_classes,
     first_present,
     train_and_test,
 )
+from vlae.data.vectors import as_vectors
 from vlae.shapes import MAX_CHANNELS, has_channels_last
 
 IMAGE_ARRAYS = ("images", "x", "data", "imgs")
@@ -50,10 +51,7 @@ def read_array(array: Array, *, layout: str | None, what: str) -> Array:
     if array.size == 0:
         raise DataError(f"{what}: an empty array, of shape {array.shape}; give at least one row")
     if array.ndim == 2 and layout is None:
-        with np.errstate(over="ignore"):
-            vectors = array.astype(np.float32, copy=False)
-        _check_finite(vectors, what)
-        return vectors
+        return as_vectors(array, what)
     _check_finite(array, what)
     return _pixels(_channels_second(array, layout, what), what)
 
@@ -164,33 +162,17 @@ def _read_npz(path: Path, archive: Mapping[str, Array], settings: ReadSettings) 
         raise DataError(
             f"{path}: {unreadable or 'no array'}; object arrays and damaged ones are not read, save it again"
         )
+    fates: dict[str, Array | str] = {
+        name: f"{'Python objects' if 'pickle' in why else why}; save it as numbers" for name, why in unreadable.items()
+    }
     if settings.key is None and {"x_train", "x_test"} <= arrays.keys():
-        return _read_keras(path, arrays, settings)
+        return with_columns(_read_keras(path, arrays, settings), fates, kind="array")
     key = _image_array(path, arrays, settings.key)
     values = read_array(arrays.pop(key), layout=settings.layout, what=f"{path}, array {key!r}")
-    columns = {name: array for name, array in _columns(arrays).items() if len(array) == len(values)}
-    label = first_present(LABEL_NAMES, [name for name in columns if columns[name].dtype.kind in "iubU"])
-    labels, label_names = as_classes(columns.pop(label)) if label else (None, ())
-    factors = {
-        name: array.astype(np.float32 if array.dtype.kind == "f" else np.int64)
-        for name, array in columns.items()
-        if array.dtype.kind in "iubf"
-    }
-    return SourceData(values=values, labels=labels, label_names=label_names, factors=factors)
-
-
-def _columns(arrays: Mapping[str, Array]) -> dict[str, Array]:
-    """Take the arrays of one value a row, and split those of a few numbers a row (dSprites' latents_classes).
-
-    dSprites states each factor twice, as a class and as a number; the classes are taken.
-    """
-    columns = {name: array for name, array in arrays.items() if array.ndim == 1}
-    for name, array in arrays.items():
-        if name == "latents_values" and "latents_classes" in arrays:
-            continue
-        if array.ndim == 2 and array.dtype.kind in "iubf" and array.shape[1] <= 32:
-            columns |= {f"{name}_{i}": array[:, i] for i in range(array.shape[1])}
-    return columns
+    beside: dict[str, Array | str] = {**arrays, **fates}
+    if {"latents_classes", "latents_values"} <= arrays.keys():  # dSprites states each factor as a class and a number
+        beside["latents_values"] = "latents_classes says the same"
+    return with_columns(SourceData(values=values, fates={f"array {key}": "used"}), beside, kind="array")
 
 
 def _image_array(path: Path, arrays: Mapping[str, Array], key: str | None) -> str:
@@ -198,8 +180,10 @@ def _image_array(path: Path, arrays: Mapping[str, Array], key: str | None) -> st
     shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
     if key is not None and key not in arrays:
         raise DataError(f"{path}: no array {key!r}; it holds {shapes}")
-    candidates = [name for name, array in arrays.items() if array.ndim >= 2 and array.dtype.kind in "biuf"]
-    chosen = key or first_present(IMAGE_ARRAYS, candidates) or (candidates[0] if len(candidates) == 1 else None)
+    numbers = [name for name, array in arrays.items() if array.ndim >= 2 and array.dtype.kind in "biuf"]
+    candidates = [name for name in numbers if name.lower() not in LABEL_NAMES]
+    images = [name for name in candidates if arrays[name].ndim > 2] or candidates
+    chosen = key or first_present(IMAGE_ARRAYS, candidates) or (images[0] if len(images) == 1 else None)
     if chosen is None:
         raise DataError(f"{path}: which array holds the images? It holds {shapes}; say key=NAME")
     return chosen
@@ -210,13 +194,19 @@ def _read_keras(path: Path, arrays: Mapping[str, Array], settings: ReadSettings)
     train, test = arrays["x_train"], arrays["x_test"]
     if train.shape[1:] != test.shape[1:]:
         raise DataError(f"{path}: x_train {train.shape} and x_test {test.shape} differ in shape; say key='x_train'")
-    labels: Array | None = None
-    label_names: tuple[str, ...] = ()
-    if {"y_train", "y_test"} <= arrays.keys():
-        labels, label_names = as_classes(np.concatenate([arrays["y_train"].ravel(), arrays["y_test"].ravel()]))
-    return SourceData(
+    data = SourceData(
         values=read_array(np.concatenate([train, test]), layout=settings.layout, what=str(path)),
-        labels=labels,
-        label_names=label_names,
         parts=train_and_test(len(train), len(test)),
+        fates={"array x_train": "used", "array x_test": "used"},
     )
+    beside: dict[str, Array | str] = {}
+    for name in (name.removesuffix("_train") for name in arrays if name.endswith("_train") and name != "x_train"):
+        pair = [arrays[f"{name}_{part}"] for part in ("train", "test") if f"{name}_{part}" in arrays]
+        if [len(array) for array in pair] == [len(train), len(test)] and pair[0].shape[1:] == pair[1].shape[1:]:
+            beside[name] = np.concatenate(pair)
+    unused = {
+        name: "not of both parts, train and test"
+        for name in arrays
+        if name.removesuffix("_train").removesuffix("_test") not in {*beside, "x"}
+    }
+    return with_columns(data, {**beside, **unused}, kind="array")

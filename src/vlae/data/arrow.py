@@ -1,117 +1,172 @@
-"""The columns of an Arrow table → vectors, with labels and row names."""
+"""The columns of an Arrow table → vectors, with labels, factors and row names."""
 
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from vlae.data.arrays import read_array
-from vlae.data.source import LABEL_NAMES, Array, DataError, SourceData, as_classes, first_present
+from vlae.data.columns import label_and_row_name, with_columns
+from vlae.data.source import LABEL_NAMES, Array, DataError, ReadSettings, SourceData
+from vlae.data.vectors import as_vectors
 
-ROW_NAMES = ("id", "name", "file", "file_name", "filename", "path", "image_id")
-"""The usual names of a column that names each row, in upper or lower case. The first that is present is used."""
+PANDAS_INDEX = r"|Unnamed: 0(\.\d+)?|__index_level_\d+__"
+"""The names that pandas gives to an index without a name when it writes it, as a regular expression."""
 
 
-def from_table(table: Any, source: str, key: str | None) -> SourceData:
-    """Turn the numeric columns of a table, or one column of lists, into vectors.
+def from_table(
+    table: Any,
+    source: str,
+    settings: ReadSettings,
+    class_names: Mapping[str, Sequence[str]] | None = None,
+) -> SourceData:
+    """Turn the numeric columns of a table, or one column of lists, into vectors, or nested lists into images.
 
-    The columns of labels and of row names are known by their names.
+    The columns of labels and of row names are known by their names, and what pandas writes as the index by its own.
 
     Args:
         table: a pyarrow.Table of N rows.
         source: the name of the table, for messages.
-        key: the only column to use. None: the column of lists if there is one, else every numeric column.
+        settings: of which `key` is the only column to use; None: the column of lists if there is one, else every
+            numeric column.
+        class_names: the names of the classes of columns that hold their numbers.
 
     Raises:
         DataError: if there is no such column, if no column can be used, or if values are missing.
     """
-    from pyarrow import types
-
-    kinds = {name: table.schema.field(name).type for name in table.column_names}
-    if key is not None and key not in kinds:
-        raise DataError(f"{source}: no column {key!r}; it has {', '.join(kinds)}")
-    row_name = first_present(
-        ROW_NAMES,
-        [name for name in kinds if name != key and (types.is_string(kinds[name]) or types.is_integer(kinds[name]))],
-    )
-    label = first_present(LABEL_NAMES, [name for name in kinds if name != key])
-    rest = [name for name in kinds if name not in (row_name, label)]
-    lists = [name for name in rest if _is_list(kinds[name])]
-    numbers = [name for name in rest if _is_number(kinds[name])]
+    if len(table) == 0:
+        raise DataError(f"{source}: a table without rows; give at least one")
+    columns, key = read_columns(table, source), settings.key
+    if key is not None and key not in columns:
+        raise DataError(f"{source}: no column {key!r}; it has {', '.join(columns)}")
+    index = index_columns(table)
+    read = {name: column for name, column in columns.items() if name != key and not isinstance(column, str)}
+    no_values = {*index, *label_and_row_name(read, class_names or {}, index)} - {key}
+    rest = [name for name in columns if name not in no_values]
+    vectors = {name for name in rest if _are_vectors(columns[name], table.schema.field(name).type)}
+    lists = [name for name in rest if name in vectors and name not in (class_names or {})]
+    numbers = [name for name in rest if _is_number(columns[name])]
     if len(lists) > 1 and key is None:
         raise DataError(f"{source}: which column of lists holds the vectors? {', '.join(lists)}; say key=NAME")
-    if key in lists or (lists and key is None):
-        used = [key or lists[0]]
-        values = _list_column(table[used[0]], f"{source}, column {used[0]!r}")
-    else:
-        used = [key] if key else numbers
-        if not used:
-            raise DataError(f"{source}: no numeric column among {', '.join(kinds)}; give columns of numbers")
-        values = np.column_stack([_number_column(table[name], f"{source}, column {name!r}") for name in used])
-    labels, label_names, factors = _label_column(table, label)
-    return SourceData(
-        values=read_array(values, layout=None, what=source),
-        labels=labels,
-        label_names=label_names,
-        factors=factors,
-        names=tuple(map(str, table[row_name].to_pylist())) if row_name else None,
-        skipped=tuple(
-            (f"column {name}", f"{kinds[name]}, not numbers") for name in rest if name not in {*numbers, *lists}
-        ),
-    )
-
-
-def _is_number(kind: Any) -> bool:
-    from pyarrow import types
-
-    return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind) or types.is_decimal(kind))
-
-
-def _is_list(kind: Any) -> bool:
-    from pyarrow import types
-
-    is_list = types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
-    return bool(is_list and _is_number(kind.value_type))
-
-
-def _number_column(column: Any, what: str) -> Array:
-    """Turn a column of numbers into float32 (N,)."""
-    if column.null_count:
+    used = [key] if key is not None else (lists or numbers)
+    if not used or not (used[0] in lists or used[0] in numbers):
         raise DataError(
-            f"{what}: {column.null_count} of {len(column)} values are missing; fill them or drop their rows"
+            f"{source}: no numeric column among {', '.join(columns)}; give numbers, equally many in each row"
         )
-    values = column.cast("float64").to_numpy().astype(np.float32)
-    num_bad = int((~np.isfinite(values)).sum())
-    if num_bad:
-        raise DataError(f"{what}: {num_bad} of {len(column)} values are NaN or infinite; fill them or drop their rows")
-    return np.asarray(values)
+    if used[0] in lists:
+        values = _equal_lists(columns[used[0]], f"{source}, column {used[0]!r}")
+        values = read_array(values, layout=settings.layout, what=f"{source}, column {used[0]!r}")
+    else:
+        values = as_vectors(np.column_stack([columns[name] for name in used]), source, used)
+    data = SourceData(values=values, fates={f"column {name}": "used" for name in used})
+    beside = {name: column for name, column in columns.items() if name not in used}
+    return with_columns(data, beside, class_names=class_names, index=index)
 
 
-def _list_column(column: Any, what: str) -> Array:
-    """Turn a column of lists of one length D into float32 (N, D)."""
+def read_columns(table: Any, source: str) -> dict[str, Array | str]:
+    """Turn the columns of a table into arrays: numbers (NaN where one is missing), text, or lists.
+
+    Args:
+        table: a pyarrow.Table of N rows.
+        source: the name of the table, for messages.
+
+    Returns:
+        For each column an array of N rows, or the reason why it cannot be read.
+
+    Raises:
+        DataError: if two columns have the same name.
+    """
+    names = table.column_names
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise DataError(
+            f"{source}: {names.count(twice[0])} columns are called {twice[0]!r}; give each a name of its own"
+        )
+    return {name: _read_column(table.column(name)) for name in names}
+
+
+def index_columns(table: Any) -> list[str]:
+    """Find the columns that hold an index of pandas: it says so in Parquet, and its names say so in CSV.
+
+    Args:
+        table: a pyarrow.Table.
+    """
+    said = (table.schema.pandas_metadata or {}).get("index_columns", [])
+    names = table.column_names
+    by_name = [name for i, name in enumerate(names) if re.fullmatch(PANDAS_INDEX, name) and (i == 0 or name)]
+    return [name for name in names if (name in by_name or name in said) and name.lower() not in LABEL_NAMES]
+
+
+def _read_column(column: Any) -> Array | str:
+    """Turn a column into an array; numbers with gaps become float64."""
+    import pyarrow
+    from pyarrow import types
+
+    kind = column.type
+    if types.is_dictionary(kind):
+        return _read_column(column.cast(kind.value_type))
+    if hasattr(kind, "storage_type"):
+        return _read_column(pyarrow.chunked_array([chunk.storage for chunk in column.chunks], kind.storage_type))
+    if types.is_null(kind):
+        return "no values"
+    if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
+        return _objects(column.to_pylist())
+    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+        return _read_lists(column)
+    if types.is_boolean(kind) and not column.null_count:
+        return np.asarray(column.to_numpy(), bool)
+    if types.is_integer(kind) and not column.null_count:
+        return np.asarray(column.to_numpy())
+    if types.is_floating(kind) or types.is_decimal(kind) or types.is_integer(kind) or types.is_boolean(kind):
+        return np.asarray(column.cast("float64").to_numpy(), np.float64)
+    return f"{kind}, not numbers"
+
+
+def _read_lists(column: Any) -> Array | str:
+    """Turn lists of one length into an array of one dimension more; others into lists as Python objects."""
+    import pyarrow
     from pyarrow import compute
 
     lengths = set(compute.list_value_length(column).to_pylist())
-    if len(lengths) != 1 or None in lengths or 0 in lengths:
-        raise DataError(
-            f"{what}: lists of different lengths ({', '.join(map(str, list(lengths)[:5]))}); pad or drop rows"
-        )
-    return _number_column(compute.list_flatten(column), what).reshape(len(column), -1)
+    if len(lengths) == 1 and None not in lengths and 0 not in lengths:
+        inner = _read_column(pyarrow.chunked_array([compute.list_flatten(column)]))
+        return inner if isinstance(inner, str) else inner.reshape(len(column), -1, *inner.shape[1:])
+    return _objects(column.to_pylist())
 
 
-def _label_column(table: Any, name: str | None) -> tuple[Array | None, tuple[str, ...], dict[str, Array]]:
-    """Turn the column of labels into labels, or into a factor if it holds real numbers.
+def _objects(cells: list[Any]) -> Array:
+    objects = np.empty(len(cells), object)
+    objects[:] = cells
+    return objects
 
-    Whole numbers among which some are missing are labels, too: pandas stores them as real numbers.
-    """
+
+def _is_number(column: Array | str) -> bool:
+    return not isinstance(column, str) and column.dtype.kind in "iubf" and column.ndim == 1
+
+
+def _are_vectors(column: Array | str, kind: Any) -> bool:
+    """Tell equally many numbers a row, or lists of real numbers, which may not be labels."""
     from pyarrow import types
 
-    if name is None:
-        return None, (), {}
-    column = table[name]
-    if types.is_floating(column.type):
-        numbers = column.to_numpy()
-        known = np.isfinite(numbers)
-        if known.all() or not known.any() or (numbers[known] != np.round(numbers[known])).any():
-            return None, (), {name: numbers}
-        return np.where(known, np.nan_to_num(numbers), -1).astype(np.int64), (), {}
-    return *as_classes(column.to_pylist()), {}
+    if not isinstance(column, str) and column.dtype.kind in "iubf":
+        return column.ndim > 1
+    is_list = types.is_list(kind) or types.is_large_list(kind)
+    return bool(is_list and (types.is_floating(kind.value_type) or types.is_decimal(kind.value_type)))
+
+
+def _equal_lists(column: Array | str, what: str) -> Array:
+    """Check that lists are of one length.
+
+    Raises:
+        DataError: if they are not; it names the first row that differs.
+    """
+    if isinstance(column, str):
+        raise DataError(f"{what}: {column}; give lists of numbers")
+    if column.dtype.kind == "O":
+        lengths = [len(cell) if isinstance(cell, list) else 0 for cell in column.tolist()]
+        other = next((row for row, length in enumerate(lengths) if length != lengths[0]), 0)
+        raise DataError(
+            f"{what}: lists of different lengths ({lengths[0]} numbers in row 0, {lengths[other]} in row {other}, "
+            "counted from 0); pad them or drop rows"
+        )
+    return column

@@ -10,24 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from vlae.data.arrow import from_table
+from vlae.data.arrow import from_table, index_columns, read_columns
+from vlae.data.columns import with_columns
 from vlae.data.files import open_picture, walk
-from vlae.data.source import (
-    LABEL_NAMES,
-    Array,
-    DataError,
-    EncodedPictures,
-    ReadSettings,
-    SourceData,
-    first_present,
-    parts_by_name,
-)
+from vlae.data.source import Array, DataError, EncodedPictures, ReadSettings, SourceData, parts_by_name
 
 HUB_SECONDS = 7
 """How long the hub may take to say whether it has a data set."""
-
-WHOLE_NUMBERS = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32")
-"""The column types whose values become factors or labels."""
 
 
 def find_saved_dataset(path: Path) -> list[Path]:
@@ -153,33 +142,44 @@ def from_dataset(dataset: Any, parts: Array | None, source: str, settings: ReadS
     Raises:
         DataError: if there is no such column, or if no column can be used.
     """
-    from datasets import ClassLabel, Image
+    from datasets import Image
 
-    classes = {name: feature for name, feature in dataset.features.items() if isinstance(feature, ClassLabel)}
+    class_names = {name: names for name, feature in dataset.features.items() if (names := _class_names(feature))}
     images = [name for name, feature in dataset.features.items() if _holds_pictures(feature)]
     if not images:
-        data = from_table(dataset.with_format("arrow")[:], source, settings.key)
-        label = first_present(LABEL_NAMES, list(classes))
-        return replace(data, parts=parts, label_names=tuple(classes[label].names) if label else data.label_names)
+        return replace(from_table(dataset.with_format("arrow")[:], source, settings, class_names), parts=parts)
     if settings.key is not None and settings.key not in images:
         raise DataError(f"{source}: no column {settings.key!r} of pictures; it has {', '.join(images)}")
     column = settings.key or images[0]
     pictures = dataset.select_columns([column]).with_format(None).cast_column(column, Image(decode=False))
-    others = dataset.remove_columns(images).with_format("numpy")
-    numbers = [
-        name
-        for name, feature in others.features.items()
-        if getattr(feature, "dtype", "") in WHOLE_NUMBERS or name in classes
-    ]
-    factors = {name: np.asarray(others[name][:]).astype(np.int64) for name in numbers}
-    label = next(iter(classes), None) or first_present(LABEL_NAMES, numbers)
-    return SourceData(
+    data = SourceData(
         values=EncodedPictures(num=len(dataset), open=lambda i: _open_cell(pictures[i][column])),
-        labels=factors.pop(label) if label else None,
-        label_names=tuple(classes[label].names) if label in classes else (),
-        factors=factors,
         parts=parts,
+        names=_paths(dataset.select_columns([column]).with_format("arrow")[:].column(column)),
+        fates={f"column {column}": "used"},
     )
+    others = dataset.remove_columns(images).with_format("arrow")[:]
+    unused = {name: "pictures, too; key=NAME chooses a column" for name in images if name != column}
+    columns = {**read_columns(others, source), **unused}
+    return with_columns(data, columns, class_names=class_names, index=index_columns(others))
+
+
+def _paths(column: Any) -> tuple[str, ...] | None:
+    """Return the path of each picture, if all are said and no two are the same."""
+    from pyarrow import compute, types
+
+    if not types.is_struct(column.type) or column.type.get_field_index("path") < 0:
+        return None
+    paths = compute.struct_field(column, "path").to_pylist()
+    return tuple(paths) if all(paths) and len(set(paths)) == len(paths) else None
+
+
+def _class_names(feature: Any) -> tuple[str, ...]:
+    """Return the names of the classes of a column of classes, or of lists of classes."""
+    from datasets import ClassLabel
+
+    feature = getattr(feature, "feature", feature)
+    return tuple(feature.names) if isinstance(feature, ClassLabel) else ()
 
 
 def _holds_pictures(feature: Any) -> bool:

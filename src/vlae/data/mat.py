@@ -1,11 +1,14 @@
-"""MATLAB files of SVHN's cropped digits → images, with labels and parts."""
+"""MATLAB files of images, as of SVHN's cropped digits → images, with labels, factors and parts."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from vlae.data.arrays import read_array
+from vlae.data.columns import with_columns
 from vlae.data.files import begins_with
 from vlae.data.source import Array, DataError, ReadSettings, SourceData, train_and_test
 
@@ -13,10 +16,10 @@ SVHN_NAME = re.compile(r"(train|extra|test)_32x32\.mat")
 """The names of the files as their owners publish them."""
 
 
-def find_svhn(path: Path) -> list[Path]:
+def find_mat(path: Path) -> list[Path]:
     """Find the train and test file of SVHN in a folder, or one file with the test file beside it.
 
-    Any other MATLAB file is found too, so that `read_svhn` can say what is wrong with it.
+    Any other MATLAB file is found too, so that `read_mat` can say what is wrong with it.
 
     Args:
         path: a file or folder.
@@ -31,8 +34,10 @@ def find_svhn(path: Path) -> list[Path]:
     return [path, test] if SVHN_NAME.fullmatch(path.name) and path != test and test.is_file() else [path]
 
 
-def read_svhn(path: Path, files: list[Path], settings: ReadSettings) -> SourceData:
-    """Read SVHN's cropped digits, 32 × 32 pixels in colour; label 10 is the digit 0.
+def read_mat(path: Path, files: list[Path], settings: ReadSettings) -> SourceData:
+    """Read the images X (H W C N, or H W N) of MATLAB files, their labels y (N), and what else has N rows.
+
+    In the files of SVHN's cropped digits, known by their names and ten labels, label 10 is the digit 0.
 
     Reference: Netzer et al. 2011, Reading Digits in Natural Images with Unsupervised Feature Learning.
 
@@ -42,30 +47,66 @@ def read_svhn(path: Path, files: list[Path], settings: ReadSettings) -> SourceDa
         settings: not used.
 
     Raises:
-        DataError: if a file is damaged, or is another MATLAB file.
+        DataError: if a file is damaged, or holds no such X, or if two files differ in their variables.
     """
-    loaded = [_svhn_arrays(file) for file in files]
-    return SourceData(
-        values=np.concatenate([images for images, _ in loaded]),
-        labels=np.concatenate([labels for _, labels in loaded]),
-        label_names=tuple("0123456789"),
-        parts=train_and_test(*(len(labels) for _, labels in loaded)) if len(files) == 2 else None,
+    loaded = [_variables(file) for file in files]
+    if any(variables.keys() != loaded[0].keys() for variables in loaded):
+        raise DataError(
+            f"{path}: {' and '.join(file.name for file in files)} differ in their variables; give one of them"
+        )
+    images = [_images(file, variables.pop("X")) for file, variables in zip(files, loaded, strict=True)]
+    sizes = [len(array) for array in images]
+    data = SourceData(
+        values=np.concatenate(images),
+        parts=train_and_test(*sizes) if len(files) == 2 else None,
+        fates={"array X": "used"},
     )
+    data = with_columns(data, {name: _joined([one[name] for one in loaded], sizes) for name in loaded[0]}, kind="array")
+    digits = data.labels if all(SVHN_NAME.fullmatch(file.name) for file in files) else None
+    if digits is None or digits.min() < 1 or digits.max() > 10:
+        return data
+    return replace(data, labels=digits % 10, label_names=tuple("0123456789"))
 
 
-def _svhn_arrays(path: Path) -> tuple[Array, Array]:
-    """Read the images of one file, uint8 (N, C, H, W), and their labels, int64 (N,)."""
+def _variables(path: Path) -> dict[str, Any]:
+    """Read the variables of one file, of which X is one."""
     from scipy.io import loadmat
 
     if not begins_with(path, b"MATLAB 5.0"):
         raise DataError(f"{path}: not a MATLAB 5 file (7.3 is not read); save it in MATLAB with -v7, or as .npz")
     try:
-        variables = loadmat(path)
+        variables = {name: value for name, value in loadmat(path).items() if not name.startswith("__")}
     except Exception as error:  # a damaged file raises almost anything
         raise DataError(f"{path}: cannot be read ({error}); the file is damaged, get it again") from error
-    images, labels = variables.get("X"), variables.get("y")
-    if images is None or labels is None or images.ndim != 4 or images.shape[3] != labels.size:
-        names = ", ".join(name for name in variables if not name.startswith("__"))
-        raise DataError(f"{path}: expected SVHN's X (H W C N) and y (N), found {names}; save other arrays as .npz")
-    values = read_array(images.transpose(3, 2, 0, 1), layout="NCHW", what=f"{path}, X")
-    return values, labels.ravel().astype(np.int64) % 10
+    if "X" not in variables:
+        raise DataError(
+            f"{path}: expected images X (H W C N) and labels y (N), found {', '.join(variables) or 'nothing'}; save "
+            "other arrays as .npz"
+        )
+    return variables
+
+
+def _images(path: Path, array: Any) -> Array:
+    """Bring images X (H W C N, or H W N) to (N, C, H, W)."""
+    if not isinstance(array, np.ndarray) or array.ndim not in (3, 4):
+        raise DataError(f"{path}: X is {getattr(array, 'shape', array)}; expected H W C N; save other arrays as .npz")
+    images = np.moveaxis(array, -1, 0)
+    images = images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
+    return read_array(images, layout="NCHW", what=f"{path}, X")
+
+
+def _joined(arrays: list[Any], sizes: list[int]) -> Array | str:
+    """Join one variable of all files, if it has a row for each image; MATLAB keeps vectors as tables."""
+    rows = []
+    for array, size in zip(arrays, sizes, strict=True):
+        if not isinstance(array, np.ndarray) or array.dtype.names is not None:
+            return "not an array"
+        array = array.ravel() if array.size == size else array
+        if array.ndim == 0 or len(array) != size:
+            return f"of shape {array.shape}, not one for each of {size} rows"
+        if array.dtype.kind == "O":  # a cell array: of text, or of anything
+            array = np.array([cell.item() if getattr(cell, "size", 0) == 1 else None for cell in array], object)
+            if not all(isinstance(cell, str) for cell in array):
+                return "a cell array, not numbers or text"
+        rows.append(array)
+    return np.concatenate(rows) if len({array.shape[1:] for array in rows}) == 1 else "of several shapes"

@@ -17,14 +17,14 @@ from vlae.data.files import PICTURE_SUFFIXES
 from vlae.data.folders import find_pictures, read_pictures
 from vlae.data.huggingface import find_saved_dataset, read_hub, read_saved_dataset
 from vlae.data.idx import find_idx, read_idx
-from vlae.data.mat import find_svhn, read_svhn
+from vlae.data.mat import find_mat, read_mat
 from vlae.data.source import DataError, ReadSettings, SourceData, train_and_test
 from vlae.data.tables import find_table, read_table
 
 READERS: tuple[tuple[Callable[[Path], list[Path]], Callable[[Path, list[Path], ReadSettings], SourceData]], ...] = (
     (find_numpy, read_numpy),
     (find_idx, read_idx),
-    (find_svhn, read_svhn),
+    (find_mat, read_mat),
     (find_table, read_table),
     (find_saved_dataset, read_saved_dataset),
     (find_celeba, read_celeba),
@@ -63,7 +63,7 @@ def identify(source: str | Path, settings: ReadSettings) -> tuple[str, Callable[
         if files := find(path):
             return _fingerprint(path, files), partial(read, path, files, settings)
     raise DataError(
-        f"{path}: a file of unknown kind; give a folder of pictures, or an .npy, .npz, IDX, SVHN .mat, .csv, .tsv or"
+        f"{path}: a file of unknown kind; give a folder of pictures, or an .npy, .npz, IDX, .mat, .csv, .tsv or"
         " .parquet file"
     )
 

@@ -1,10 +1,10 @@
 """Tables → vectors or pictures: .csv, .tsv and Parquet files."""
 
-import re
 from pathlib import Path
 from typing import Any
 
 from vlae.data.arrow import from_table
+from vlae.data.delimited import read_delimited
 from vlae.data.files import begins_with
 from vlae.data.huggingface import from_dataset
 from vlae.data.source import DataError, ReadSettings, SourceData
@@ -34,7 +34,7 @@ def read_table(path: Path, files: list[Path], settings: ReadSettings) -> SourceD
     import pyarrow
 
     try:
-        table = _read_csv(path) if _is_text(path) else _read_parquet(path)
+        table = read_delimited(path) if _is_text(path) else _read_parquet(path)
     except (pyarrow.ArrowException, OSError) as error:
         raise DataError(
             f"{path}: cannot be read ({str(error).splitlines()[0]}); repair the file or get it again"
@@ -46,25 +46,15 @@ def read_table(path: Path, files: list[Path], settings: ReadSettings) -> SourceD
         from datasets.table import InMemoryTable
 
         return from_dataset(Dataset(InMemoryTable(table)), None, str(path), settings)
-    return from_table(table, str(path), settings.key)
+    return from_table(table, str(path), settings)
 
 
 def _is_text(path: Path) -> bool:
     return path.suffix.lower() in (".csv", ".tsv")
 
 
-def _read_csv(path: Path) -> Any:
-    """Read a .csv or .tsv file, whose first line may hold the names of the columns."""
-    from pyarrow import csv
-
-    parse = csv.ParseOptions(delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
-    table = csv.read_csv(path, parse_options=parse)
-    if all(re.fullmatch(r"\s*[-+]?[\d.]+(e[-+]?\d+)?\s*", name, re.IGNORECASE) for name in table.column_names):
-        table = csv.read_csv(path, parse_options=parse, read_options=csv.ReadOptions(autogenerate_column_names=True))
-    return table
-
-
 def _read_parquet(path: Path) -> Any:
     from pyarrow import parquet
 
-    return parquet.read_table(path)
+    with parquet.ParquetFile(path) as file:
+        return file.read()

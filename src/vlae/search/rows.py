@@ -34,23 +34,26 @@ class SearchError(ValueError):
     """An index cannot be built, opened or searched. The message names the input and what to do."""
 
 
-def source_columns(images: Images) -> dict[str, Any]:
+def source_columns(images: Images) -> dict[str, pa.Array]:
     """Return the columns of labels and factors that a source has, by name.
 
     Args:
         images: the images of the source.
 
     Returns:
-        For each column, one value per image: whole numbers, floats or names.
+        For each column, one value per image: whole numbers, floats or names; none where it is missing.
     """
-    columns: dict[str, Any] = {}
+    columns: dict[str, pa.Array] = {}
     if images.labels is not None:
         are_numbers = all(name == str(i) for i, name in enumerate(images.label_names))
-        names = [images.class_name(int(label)) for label in images.labels]
-        columns["label"] = images.labels if are_numbers else names
+        labels = np.asarray(images.labels)
+        names = [images.class_name(label) or None for label in labels.tolist()]
+        columns["label"] = pa.array(labels, mask=labels < 0) if are_numbers else pa.array(names, pa.string())
     for name, factor in images.factors.items():
         column = name.replace(".", "_")
-        columns[f"factor_{column}" if is_own(column) or column == "label" else column] = np.asarray(factor)
+        columns[f"factor_{column}" if is_own(column) or column == "label" else column] = pa.array(
+            np.asarray(factor), from_pandas=True
+        )
     return columns
 
 
@@ -72,7 +75,7 @@ def schema(run: Run, images: Images) -> pa.Schema:
     """
     sizes = run.recipe.code_sizes
     fields = [("name", pa.string()), ("source", pa.string())]
-    fields += [(name, pa.array(values[:1]).type) for name, values in source_columns(images).items()]
+    fields += [(name, values.type) for name, values in source_columns(images).items()]
     fields += [(level_column(level), pa.list_(pa.float32(), sizes[level - 1])) for level in run.recipe.levels_with_code]
     fields += [(ALL, pa.list_(pa.float32(), sum(sizes) + len(sizes)))]
     fields += [("picture", pa.binary()), ("hash", pa.int64())]
@@ -103,7 +106,7 @@ def batch(run: Run, images: Images, schema: pa.Schema) -> pa.RecordBatch:
     columns: dict[str, Any] = {
         "name": images.names,
         "source": [images.source] * len(images),
-        **source_columns(images),
+        **{name: values.to_pylist() for name, values in source_columns(images).items()},
         **{level_column(level): list(code) for level, code in enumerate(codes, start=1)},
         ALL: list(np.concatenate([*codes, *lengths], axis=1)),
         "picture": [_png(run, picture) for picture in draw(run, images.values)],

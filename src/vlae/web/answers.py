@@ -254,5 +254,8 @@ def _numbers(noise: Codes) -> list[list[float]]:
 
 
 def _rounded(values: np.ndarray) -> list[Any]:
-    rounded: list[Any] = np.round(np.asarray(values, np.float64), 4).tolist()
-    return rounded
+    """Round to four digits; what is not finite, which JSON cannot hold, becomes None."""
+    numbers = np.round(np.asarray(values, np.float64), 4)
+    rounded = numbers.astype(object)
+    rounded[~np.isfinite(numbers)] = None
+    return list(rounded.tolist())

@@ -266,7 +266,8 @@ class Session:
         """Return the known properties of the data, by name.
 
         Returns:
-            For each property, a dict of `values`, (n,), and `classes`: the names of the classes, or None for numbers.
+            For each property, a dict of `values`, (n,), NaN where a number is missing, and `classes`: the names of the
+            classes, or None for numbers.
         """
         images, properties = self.images, {}
         if images.labels is not None:
@@ -277,7 +278,7 @@ class Session:
         if not images.is_vectors:
             numbers |= statistics(np.ascontiguousarray(images.values))
         for name, values in numbers.items():
-            if np.asarray(values).dtype.kind in "iufb" and np.ptp(np.asarray(values, np.float64)) > 0:
+            if np.asarray(values).dtype.kind in "iufb" and len(np.unique(values[np.isfinite(values)])) > 1:
                 properties[name.replace("_", " ")] = {"values": np.asarray(values, np.float64), "classes": None}
         return properties
 

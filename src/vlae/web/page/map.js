@@ -25,9 +25,9 @@ const colouring = () => {
     const colour = (kind) => (kind < KINDS.length ? KINDS[kind] : `hsl(${(kind * 137) % 360} 55% 50%)`);
     return { of: (i) => colour(known.values[i]), legend: known.classes.slice(0, 20).map((name, kind) => [colour(kind), name]) };
   }
-  const sorted = [...known.values].sort((x, y) => x - y);
+  const sorted = known.values.filter((value) => value !== null).sort((x, y) => x - y);
   const [low, high] = [0.02, 0.98].map((share) => sorted[Math.floor(share * (sorted.length - 1))]);
-  const of = (i) => blend((known.values[i] - low) / (high - low || 1));
+  const of = (i) => known.values[i] === null ? "#bbb" : blend((known.values[i] - low) / (high - low || 1));
   return { of, legend: [[blend(0), `low (${low.toPrecision(2)})`], [blend(0.5), ""], [blend(1), `high (${high.toPrecision(2)})`]] };
 };
 

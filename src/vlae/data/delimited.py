@@ -1,0 +1,162 @@
+"""Text files of rows and columns, .csv and .tsv → Arrow tables: encoding, separator, header and decimal mark."""
+
+import codecs
+import csv
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from vlae.data.columns import ROW_NAMES
+from vlae.data.source import LABEL_NAMES, DataError, is_missing
+
+SEPARATORS = "\t;|, "
+"""What may separate two fields, the rarest within a field first."""
+
+BOMS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+"""The first bytes by which a text file says its encoding."""
+
+NUMBER = r"[-+]?(\d+[.,]?\d*|[.,]\d+)(e[-+]?\d+)?"
+"""A number, with a decimal point or comma, as a regular expression."""
+
+USUAL = (*LABEL_NAMES, *ROW_NAMES)
+"""The usual names of columns of labels and of row names."""
+
+MOSTLY = 0.9
+"""A column with at least this share of numbers is one of numbers, and what else is in it is a mistake."""
+
+LOOKED_AT = 2**20
+"""The characters at the beginning of a file that show how it is written."""
+
+
+def read_delimited(path: Path) -> Any:
+    """Read a text file of rows and columns.
+
+    The encoding is UTF-8, what a byte order mark says, or else Windows' Latin-1. The separator is the one that splits
+    all lines into as many fields. The first line is the header unless it holds numbers; without a header, the one
+    column of text is the label if its values recur, and else names the rows. With another separator, a comma is a
+    decimal mark.
+
+    Args:
+        path: the file.
+
+    Returns:
+        A pyarrow.Table.
+
+    Raises:
+        DataError: if the file is empty, or if a column of numbers holds something else.
+        pyarrow.ArrowException: if the lines do not have as many fields as the first.
+    """
+    from pyarrow import csv as arrow_csv
+
+    encoding = _encoding(path)
+    with path.open(encoding=encoding, newline="") as file:
+        lines = file.read(LOOKED_AT).splitlines()
+    skipped = next((i for i, line in enumerate(lines) if line.strip()), None)
+    if skipped is None:
+        raise DataError(f"{path}: an empty file; give a line of names, and a line for each row")
+    said = re.fullmatch(r'"?sep=(.)"?', lines[skipped].strip(), re.IGNORECASE)
+    skipped += bool(said)
+    lines[skipped] = lines[skipped].lstrip("# ") or lines[skipped]  # as numpy writes a header
+    separator = said[1] if said else _separator(lines[skipped:-1] if len(lines) > 100 else lines[skipped:], path)
+    rows = csv.reader(filter(None, lines[skipped:]), delimiter=separator, skipinitialspace=True)
+    first, second = ([field.strip() for field in next(rows, [])] for _ in range(2))
+    has_header = _is_header(first, second)
+    names = first if has_header else [""] * len(first)
+    table = arrow_csv.read_csv(
+        path,
+        read_options=arrow_csv.ReadOptions(
+            column_names=[name or (f"f{i}" if i or not has_header else "") for i, name in enumerate(names)],
+            skip_rows=skipped + has_header,
+            encoding=encoding.removesuffix("-sig"),
+            use_threads=False,  # then an error names the row
+            block_size=min(max(path.stat().st_size, 2**20), 2**31 - 1),  # the types of columns follow from all rows
+        ),
+        parse_options=arrow_csv.ParseOptions(delimiter=separator),
+    )
+    for i, name in enumerate(table.column_names):
+        table = table.set_column(i, name, _mended(table.column(i), name, separator != ",", path))
+    return table if has_header else _with_named_text(table)
+
+
+def _encoding(path: Path) -> str:
+    """Find the encoding of a text file."""
+    with path.open("rb") as file:
+        head = file.read(4)
+    for mark, encoding in BOMS.items():
+        if head.startswith(mark):
+            return encoding
+    for encoding in ("utf-8", "cp1252"):
+        try:
+            with path.open(encoding=encoding) as text:
+                while text.read(LOOKED_AT):
+                    pass
+            return encoding
+        except UnicodeDecodeError:
+            continue
+    return "latin-1"
+
+
+def _separator(lines: Sequence[str], path: Path) -> str:
+    """Find what splits each line into as many fields, more than one."""
+    lines = [line for line in lines if line.strip()][:100]
+    for separator in SEPARATORS:
+        counts = {len(fields) for fields in csv.reader(lines, delimiter=separator, skipinitialspace=True)}
+        if len(counts) == 1 and counts != {1}:
+            return separator
+    return "\t" if path.suffix.lower() == ".tsv" else ","
+
+
+def _is_header(first: Sequence[str], second: Sequence[str]) -> bool:
+    """Tell a line of names: it has no numbers, or a usual name, or text above a number, or counts (0, 1, 2 …)."""
+    numbers = [text for text in first if _is_number(text)]
+    texts = [i for i, text in enumerate(first) if not _is_number(text) and not is_missing(text)]
+    above = any(_is_number(below) for i, below in enumerate(second) if i in texts)
+    if not numbers or above or any(text.lower() in USUAL for text in first):
+        return True
+    if not all(number.isdecimal() for number in numbers):
+        return False
+    start = int(numbers[0])
+    counted = [int(number) for number in numbers] == list(range(start, start + len(numbers)))
+    return counted and (len(numbers) > 2 or first[0] == "") and (len(numbers) < len(first) or start <= 1)
+
+
+def _is_number(text: str) -> bool:
+    return re.fullmatch(NUMBER, text, re.IGNORECASE) is not None
+
+
+def _mended(column: Any, name: str, decimal_comma: bool, path: Path) -> Any:
+    """Take blanks and quotes off text, and read the numbers among it that pyarrow does not.
+
+    Raises:
+        DataError: if nearly all values are numbers, but not all; it names the first that is not.
+    """
+    import pyarrow
+    from pyarrow import types
+
+    if not types.is_string(column.type):
+        return column
+    texts = [text.strip() for text in column.to_pylist()]
+    texts = [text[1:-1].replace('""', '"') if len(text) > 1 and text[0] == text[-1] == '"' else text for text in texts]
+    pattern = re.compile(NUMBER if decimal_comma else NUMBER.replace(",", ""), re.IGNORECASE)
+    numbers = [float(text.replace(",", ".")) if pattern.fullmatch(text) else None for text in texts]
+    others = [row for row, text in enumerate(texts) if numbers[row] is None and not is_missing(text)]
+    num_numbers = len(numbers) - numbers.count(None)
+    if num_numbers and not others:
+        return pyarrow.array(numbers, "float64")
+    if num_numbers >= MOSTLY * (num_numbers + len(others)) and others and name.lower() not in USUAL:
+        raise DataError(
+            f"{path}, column {name!r}, row {others[0]}, counted from 0: {texts[others[0]]!r} is no number, but nearly "
+            "all others are; mend it, or drop the row"
+        )
+    return pyarrow.array(texts, "string")
+
+
+def _with_named_text(table: Any) -> Any:
+    """Name the text of a table without a header: the last column whose values recur is the label, another the name."""
+    from pyarrow import types
+
+    texts = [name for name in table.column_names if types.is_string(table[name].type)]
+    recurring = [name for name in texts if len(table[name].unique()) < len(table)]
+    renamed = {name: "name" for name in texts[:1] if name not in recurring} | dict.fromkeys(recurring[-1:], "label")
+    return table.rename_columns([renamed.get(name, name) for name in table.column_names])

@@ -1,0 +1,122 @@
+"""Text files of rows and columns, as spreadsheets, pandas, numpy and R write them."""
+
+import numpy as np
+import pytest
+
+from vlae.data import DataError, load
+
+pytestmark = pytest.mark.usefixtures("cache")
+ROWS = range(12)
+
+
+def read(folder, content, name="a.csv"):
+    (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    return load(folder / name, split="all")
+
+
+def lines(first, row):
+    return first + "".join(row(i) + "\n" for i in ROWS)
+
+
+def kind(i):
+    return "cat" if i % 2 else "dog"
+
+
+@pytest.mark.parametrize("quote", ["", '"'])
+def test_blanks_after_commas(tmp_path, quote):
+    rows = read(tmp_path, lines("f1, f2, label\n", lambda i: f"{i}, {i}.5, {quote}{kind(i)}{quote}"))
+    assert rows.values[3].tolist() == [3, 3.5]
+    assert rows.label_names == ("cat", "dog") and rows.labels[:3].tolist() == [1, 0, 1]
+
+
+def test_without_a_header_the_text_is_the_class_or_the_name(tmp_path):
+    rows = read(tmp_path, lines("", lambda i: f"{i}.1,{i},{kind(i)}"))
+    assert rows.values.shape == (12, 2) and rows.values[0] == pytest.approx([0.1, 0])
+    assert rows.label_names == ("cat", "dog") and rows.labels[:3].tolist() == [1, 0, 1]
+    rows = read(tmp_path, lines("", lambda i: f"{kind(i)},{i}.1"))
+    assert rows.values.shape == (12, 1) and rows.labels[:3].tolist() == [1, 0, 1]
+    rows = read(tmp_path, lines("", lambda i: f"row{i},{i}.1,{kind(i)},{i}"))
+    assert rows.names[:2] == ("row0", "row1") and rows.labels[:3].tolist() == [1, 0, 1]
+
+
+@pytest.mark.parametrize("header", ["0,1,2\n", "1,2,3\n", "label,0,1\n", "country,2019,2020\n", ",0,1\n", "id,7,9\n"])
+def test_numbers_may_be_names(tmp_path, header):
+    assert len(read(tmp_path, lines(header, lambda i: f"{i},{2 * i},{i}.5"))) == 12
+
+
+@pytest.mark.parametrize("first", ["0.1,1,2\n", "5,5,5\n", "4,2,0\n", "5,6,7\n"])
+def test_numbers_in_the_first_line_are_data(tmp_path, first):
+    rows = read(tmp_path, lines(first, lambda i: f"{i},{2 * i},{i}.5"))
+    assert len(rows) == 13 and rows.values[0] == pytest.approx([float(number) for number in first.split(",")])
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-8", "utf-8-sig", "utf-16", "cp1252"])
+def test_encodings_semicolons_and_decimal_commas(tmp_path, encoding):
+    text = lines("größe;breite;label\n", lambda i: f"{i},5;{'1,25e2' if i else '3'};{'süß' if i % 2 else 'fade'}")
+    rows = read(tmp_path, text.encode(encoding))
+    assert rows.values[:2].tolist() == [[0.5, 3], [1.5, 125]]
+    assert rows.label_names == ("fade", "süß")
+    assert list(rows.fates) == ["column größe", "column breite", "column label"]
+
+
+def test_a_comma_far_down_a_column_of_whole_numbers(tmp_path):
+    rows = read(tmp_path, "a;b\n" + "1;2\n" * 300_000 + "1;2,5\n")
+    assert rows.values[-1].tolist() == [1, 2.5]
+    rows = read(tmp_path, "a,b\n" + "1,2\n" * 300_000 + "1,2.5\n")
+    assert rows.values[-1].tolist() == [1, 2.5]
+
+
+def test_separators(tmp_path):
+    for separator, name in ("\t", "a.tsv"), ("\t", "a.csv"), (";", "a.csv"), ("|", "a.csv"), (",", "a.tsv"):
+        rows = read(tmp_path, lines(f"a{separator}label\n", lambda i, s=separator: f"{i}{s}{kind(i)}"), name)
+        assert rows.shape == (1,) and rows.label_names == ("cat", "dog")
+    said = read(tmp_path, lines("sep=;\na;b\n", lambda i: f"{i};{i},5"))
+    assert said.values[1].tolist() == [1, 1.5]
+    assert read(tmp_path, lines("a\n", str)).shape == (1,)
+
+
+def test_what_numpy_writes(tmp_path):
+    table = np.arange(24.0).reshape(12, 2) / 8
+    for options in ({}, {"delimiter": ","}, {"header": "a b"}, {"delimiter": ",", "header": "a,b"}):
+        np.savetxt(tmp_path / "a.csv", table, **options)
+        assert (load(tmp_path / "a.csv", split="all").values == table).all()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("a,b\n1,2\n3,oops\n" + "4,5\n" * 20, r"a\.csv, column 'b', row 1, counted from 0: 'oops' is no number"),
+        ("a,b\n1,2\n3,?\n" + "4,5\n" * 20, r"column 'b': 1 of 22 values are missing.*the first in row 1,"),
+        ("a,b\n1,2\n3\n4,5\n", r"a\.csv: cannot be read .*Expected 2 columns, got 1"),
+        ("a,b\n1,2\n3,4,5\n4,5\n", r"a\.csv: cannot be read .*Row #3: Expected 2 columns, got 3"),
+        ("", "an empty file"),
+        ("\n \n", "an empty file"),
+        ("a,b\n", "a table without rows"),
+        ("a,b\nx,y\nz,w\n", "no numeric column among a, b"),
+    ],
+)
+def test_what_cannot_be_read_is_one_line(tmp_path, content, message):
+    with pytest.raises(DataError, match=message) as caught:
+        read(tmp_path, content)
+    assert "\n" not in str(caught.value)
+
+
+def test_text_and_columns_without_values_are_said(tmp_path):
+    rows = read(tmp_path, lines("a,when,ticket,\n", lambda i: f"{i},2020-01-0{1 + i % 9},{i if i % 3 else 'A/5'},"))
+    assert rows.shape == (1,)
+    assert rows.fates == {
+        "column a": "used",
+        "column when": "ignored: date32[day], not numbers",
+        "column ticket": "ignored: text",
+        "column f3": "ignored: no values",
+    }
+
+
+@pytest.mark.parametrize("gap", ["", "NA", "nan", "null", "None", "?", "-1"])
+def test_missing_labels_are_minus_one(tmp_path, gap):
+    assert read(tmp_path, lines("a,label\n", lambda i: f"{i},{i % 3 or gap}")).labels[:4].tolist() in (
+        [-1, 1, 2, -1],
+        [-1, 0, 1, -1],  # named "1" and "2", because the gap is text
+    )
+    rows = read(tmp_path, lines("a,label\n", lambda i: f"{i},{'cat' if i % 3 else gap}"))
+    assert rows.labels[:4].tolist() == [-1, 0, 0, -1] and rows.label_names == ("cat",)
