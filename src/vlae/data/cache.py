@@ -16,7 +16,7 @@ from vlae.atomic import remove_abandoned, replacing
 from vlae.data.images import Images
 from vlae.data.source import Array, DataError
 
-FORMAT = 3
+FORMAT = 4
 """The format of the cache. Raise it if the same source and settings give other values, or if more is kept."""
 
 
@@ -52,6 +52,7 @@ def open_entry(entry: Path, source: str) -> tuple[Images, Array | None] | None:
         names=None if about["names"] is None else tuple(about["names"]),
         source=source,
         skipped=tuple((file, reason) for file, reason in about["skipped"]),
+        fates=about["fates"],
         resized=about["resized"],
         cache=entry,
     )
@@ -77,6 +78,7 @@ def write_rows(folder: Path, whole: Images, parts: Array | None) -> None:
         "label_names": whole.label_names,
         "names": whole.names,
         "skipped": whole.skipped,
+        "fates": dict(whole.fates),
         "resized": whole.resized,
     }
     (folder / "about.json").write_text(json.dumps(about), encoding="utf-8")

@@ -42,6 +42,8 @@ class Images:
     """Which part of the source this is: "train", "test" or "all"."""
     skipped: tuple[tuple[str, str], ...] = ()
     """The files or columns of the whole source that could not be read, each with the reason."""
+    fates: Mapping[str, str] = field(default_factory=dict)
+    """What became of each column, array or kind of file of the source, as in `SourceData.fates`."""
     resized: bool = False
     """Whether any picture had another size, and was cut or resized."""
     features: Array | None = None
@@ -112,7 +114,8 @@ class Images:
 
         Returns:
             The source, part, count, shape, kind ("images" or "vectors") and cache folder; the range of values; the
-            count of each label and the range of each factor; the number of skipped files and the first ten of them.
+            count of each label and the range of each factor; the number of skipped files and the first ten of them; what became of each
+            column, array or kind of file.
 
         Examples:
             >>> from vlae.data import load
@@ -133,6 +136,7 @@ class Images:
             },
             "num_skipped": len(self.skipped),
             "skipped": [list(pair) for pair in self.skipped[:10]],
+            "fates": dict(self.fates),
             "cache": None if self.cache is None else str(self.cache),
         }
 

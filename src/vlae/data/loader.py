@@ -201,6 +201,7 @@ def _whole(source: str | Path | Array | Images, settings: ReadSettings, progress
             names=source.names,
             parts=parts,
             skipped=source.skipped,
+            fates=source.fates,
         )
         whole, parts = _decode(data, settings, source.source, progress, None)
         return replace(whole, features=source.features, features_from=source.features_from), parts
@@ -252,6 +253,7 @@ def _decode(
         names=data.names,
         source=source,
         skipped=data.skipped,
+        fates=data.fates,
         resized=resized,
     )
     if not broken:

@@ -91,6 +91,9 @@ class SourceData:
     """int8 (N,): TRAIN, TEST or OTHER. None if the source has no test part of its own."""
     skipped: tuple[tuple[str, str], ...] = ()
     """The files or columns that are not read, each with the reason."""
+    fates: Mapping[str, str] = field(default_factory=dict)
+    """What became of each column, array or kind of file: {"column age": "factor", "column note": "ignored: text",
+    "12 .svg": "ignored: not a picture that is read"}."""
     crop: int | None = None
     """The usual crop of this source, in pixels."""
     size: int | None = None
