@@ -52,7 +52,10 @@ def test_folder_without_pictures(tmp_path):
     (tmp_path / "a.txt").write_text("x")
     (tmp_path / "b.txt").write_text("x")
     (tmp_path / ".hidden.png").write_text("x")
-    with pytest.raises(DataError, match=r"no picture among 2 files \(2 \.txt\); accepted are \.bmp \.gif .*") as caught:
+    with pytest.raises(
+        DataError,
+        match=r"no picture among 2 files \(2 \.txt, \.hidden\.png is hidden.*\); accepted are \.avif \.bmp .*",
+    ) as caught:
         load(tmp_path)
     assert str(tmp_path) in str(caught.value)
 

@@ -10,7 +10,9 @@ def said(*names):
     layout = read_layout(names)
     parts = ["-"] * len(names) if layout.parts is None else [("train", "test", "other")[part] for part in layout.parts]
     labels = [-1] * len(names) if layout.labels is None else layout.labels
-    return [(part, layout.label_names[label] if label >= 0 else None) for part, label in zip(parts, labels)]
+    return [
+        (part, layout.label_names[label] if label >= 0 else None) for part, label in zip(parts, labels, strict=True)
+    ]
 
 
 @pytest.mark.parametrize(

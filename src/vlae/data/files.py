@@ -25,13 +25,10 @@ PICTURE_FORMATS = {
 PICTURE_SUFFIXES = tuple(suffix for suffixes in PICTURE_FORMATS.values() for suffix in suffixes)
 """The endings of picture files, in upper or lower case."""
 
-NEEDED = {
-    "AVIF": "needs a Pillow that reads AVIF: pip install -U pillow",
-    "HEIF": 'needs one more package: pip install "vlae[heic]"',
-}
-"""What a format needs that not every installation has."""
+NEEDED = {"AVIF": "pip install -U pillow", "HEIF": 'pip install "vlae[heic]"'}
+"""What reads a format that not every installation can decode."""
 
-HIDDEN = "hidden: the name begins with a dot"
+HIDDEN = "is hidden: its name begins with a dot"
 """Why `walk` leaves out a file or folder that need not be told of by name."""
 
 
@@ -72,7 +69,7 @@ def _entries(
     folder: str | Path, seen: set[tuple[int, int]], left_out: list[tuple[str, str]]
 ) -> Iterator["os.DirEntry[str]"]:
     """The entries of a folder by name; none if it was entered before, by a link."""
-    identity = os.stat(folder)
+    identity = Path(folder).stat()
     if (identity.st_dev, identity.st_ino) in seen:
         left_out.append((str(folder), "a folder that was read already, by a link"))
         return iter(())
@@ -145,6 +142,8 @@ def open_picture(file: Any) -> Any:
     """
     from PIL import Image, JpegImagePlugin
 
+    if (limit := max_pixels()) and Image.MAX_IMAGE_PIXELS:
+        Image.MAX_IMAGE_PIXELS = max(limit, Image.MAX_IMAGE_PIXELS)
     try:  # without Pillow's limit on pixels: a large JPEG is decoded at a part of its size, see `pixels.py`
         return JpegImagePlugin.JpegImageFile(file)
     except SyntaxError:  # another format
@@ -164,9 +163,22 @@ def max_pixels() -> int | None:
     if (text := os.environ.get("VLAE_MAX_PIXELS")) is None:
         return Image.MAX_IMAGE_PIXELS
     if not text.isdecimal() or int(text) < 1:
-        raise DataError(f"VLAE_MAX_PIXELS is {text!r}: give a whole number of pixels, width × height, such as 200000000")
-    Image.MAX_IMAGE_PIXELS = max(int(text), Image.MAX_IMAGE_PIXELS or 0)  # Pillow has checks of its own
+        raise DataError(
+            f"VLAE_MAX_PIXELS is {text!r}: give a whole number of pixels, width × height, such as 200000000"
+        )
     return int(text)
+
+
+def has_more_frames(image: Any) -> bool:
+    """Tell whether a picture has more frames than the first.
+
+    Args:
+        image: a PIL.Image.Image.
+    """
+    try:
+        return bool(getattr(image, "is_animated", False))
+    except Exception:  # what follows the first frame is broken
+        return True
 
 
 def pages(file: Path) -> tuple[list[int], list[int], str | None]:
@@ -211,4 +223,5 @@ def open_page(file: Path, number: int, places: list[int]) -> Any:
     if places:
         image._frame_pos = list(places)
     image.seek(number)
+    image.is_animated = False  # the other pages are pictures of their own
     return image

@@ -36,6 +36,9 @@ class Images:
     """Other numbers of each, by name: true factors or attributes, arrays of shape (N,); NaN where one is missing."""
     names: tuple[str, ...] | None = None
     """The name of each: the file relative to the folder, or the row's name in a table."""
+    groups: Array | None = None
+    """int64 (N,): those of one number, pages of a file or copies of a picture, are held out together or not at all;
+    copies, below 0, only if there is nothing else. None: each is on its own."""
     source: str = "an array"
     """The path or name that was read."""
     split: str = "all"
@@ -106,6 +109,7 @@ class Images:
             labels=None if self.labels is None else self.labels[rows],
             factors={name: factor[rows] for name, factor in self.factors.items()},
             names=None if self.names is None else tuple(self.names[i] for i in positions),
+            groups=None if self.groups is None else self.groups[rows],
             features=None if self.features is None else self.features[rows],
         )
 
@@ -114,8 +118,8 @@ class Images:
 
         Returns:
             The source, part, count, shape, kind ("images" or "vectors") and cache folder; the range of values; the
-            count of each label and the range of each factor; the number of skipped files and the first ten of them; what became of each
-            column, array or kind of file.
+            count of each label and the range of each factor; the number of skipped files and the first ten of them;
+            what became of each column, array or kind of file.
 
         Examples:
             >>> from vlae.data import load

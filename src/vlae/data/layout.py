@@ -1,9 +1,9 @@
 """Which part and which class the folders say that a picture belongs to."""
 
-import os
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from unicodedata import normalize
 
 import numpy as np
@@ -62,7 +62,11 @@ def read_layout(names: Sequence[str]) -> Layout:
 
 def _without_first_alone(folders: Sequence[Folders]) -> list[Folders]:
     """Leave out the outermost folders for as long as all pictures that are in a folder are in the same one."""
-    while shared := len(os.path.commonprefix([inner for inner in folders if inner])):
+    while inside := [inner for inner in folders if inner]:
+        pairs = zip(min(inside), max(inside), strict=False)
+        shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+        if not shared:
+            break
         folders = [inner[shared:] for inner in folders]
     return list(folders)
 

@@ -95,6 +95,9 @@ class SourceData:
     """The name of each row."""
     parts: Array | None = None
     """int8 (N,): TRAIN, TEST or OTHER. None if the source has no test part of its own."""
+    groups: Array | None = None
+    """int64 (N,): rows of one number, such as pages of one file, are held out together or not at all. None: each row is
+    on its own."""
     skipped: tuple[tuple[str, str], ...] = ()
     """The files or columns that are not read, each with the reason."""
     fates: Mapping[str, str] = field(default_factory=dict)
@@ -161,7 +164,9 @@ def split_of(name: str) -> tuple[str | None, str]:
     """
     if name.lower() == "t10k":  # MNIST
         return "test", ""
-    words = [word for word in re.findall(r"[A-Z]*[^\W\d_A-Z]+|[A-Z]+|[^\W\d_]+", name) if word.lower() not in PICTURE_WORDS]
+    words = [
+        word for word in re.findall(r"[A-Z]*[^\W\d_A-Z]+|[A-Z]+|[^\W\d_]+", name) if word.lower() not in PICTURE_WORDS
+    ]
     kinds = [(_split_word(word), word) for word in words]
     kind = next((kind for kind, _ in kinds if kind), None)
     return kind, " ".join(word for of, word in kinds if of is None)
