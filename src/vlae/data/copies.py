@@ -59,9 +59,7 @@ def _exact_copies(pictures: Array, rows: Array) -> Array:
     from hashlib import blake2b
 
     seen: dict[bytes, int] = {}
-    digests = (
-        blake2b(np.ascontiguousarray(picture), digest_size=16).digest() for picture in map(pictures.__getitem__, rows)
-    )
+    digests = (blake2b(pictures[i].tobytes(), digest_size=16).digest() for i in rows)
     return np.array([seen.setdefault(digest, len(seen)) for digest in digests], np.int64)
 
 

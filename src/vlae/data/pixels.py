@@ -275,4 +275,5 @@ def _reason(error: Exception) -> str:
         return "not a picture that Pillow can read"
     if isinstance(error, Image.DecompressionBombError):
         return f"{error}; if you trust it, set VLAE_MAX_PIXELS to its number of pixels"
-    return f"{type(error).__name__}: {error}".splitlines()[0]
+    told = str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
+    return (told.splitlines() or ["ValueError"])[0]
