@@ -1,5 +1,6 @@
 """Folders of pictures, written small and read back."""
 
+import inspect
 import os
 import subprocess
 import sys
@@ -10,7 +11,6 @@ from PIL import Image
 
 from vlae.data import DataError, load
 from vlae.data.files import PICTURE_FORMATS, decoders, walk
-from vlae.data.layout import read_layout
 
 pytestmark = pytest.mark.usefixtures("cache")
 
@@ -182,28 +182,33 @@ def test_links_to_nothing_and_folders_without_permission_are_said(tmp_path, save
     }
 
 
-@pytest.fixture
-def deep(tmp_path, rng):
-    """A folder with pictures 3 and 1,500 folders deep."""
+@pytest.mark.slow
+def test_folders_deeper_than_calls_may_nest(tmp_path, rng):
     place = tmp_path
     for depth in range(1_500):
         place = place / "a"
         place.mkdir()
         if depth in (2, 1_499):
             Image.fromarray(noise(rng)).save(place / "deep.png")
-    yield tmp_path
+    images = load(tmp_path, split="all")
+    assert [name.count("/") for name in images.names] == [1_500, 3]
+    assert images.labels is None
     subprocess.run(["rm", "-r", tmp_path / "a"], check=True)  # too deep for pytest
 
 
-def test_very_deep_folders(deep):
-    names = [file.relative_to(deep).as_posix() for file in walk(deep)]
-    assert [name.count("/") for name in names] == [1_500, 3]
-    assert read_layout(names).labels is None
-
-
-@pytest.mark.slow
-def test_very_deep_folders_are_loaded(deep):
-    assert len(load(deep, split="all")) == 2
+def test_no_call_for_each_folder(tmp_path):
+    """Few folders, and fewer calls allowed: the same, quickly."""
+    place = tmp_path.joinpath(*"a" * 60)
+    place.mkdir(parents=True)
+    (place / "deep.png").write_bytes(b"x")
+    depth = len(inspect.stack())
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(depth + 40)
+    try:
+        found = list(walk(tmp_path))
+    finally:
+        sys.setrecursionlimit(before)
+    assert found == [place / "deep.png"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names are bytes there only")
