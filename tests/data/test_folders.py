@@ -11,6 +11,7 @@ from PIL import Image
 
 from vlae.data import DataError, load
 from vlae.data.files import PICTURE_FORMATS, decoders, walk
+from vlae.data.images import say_skipped
 
 pytestmark = pytest.mark.usefixtures("cache")
 
@@ -264,7 +265,7 @@ def test_a_single_file_of_pages(tmp_path, rng):
     assert load(tmp_path / "one.tif", split="all").names[39] == "one.tif#40"
     train, test = load(tmp_path / "one.tif"), load(tmp_path / "one.tif", split="test")
     assert (len(train), len(test)) == (30, 10)
-    assert "some are held out all the same" in train.fates["all pictures"]
+    assert "ignored: some are held out all the same" in train.fates.values()
 
 
 def test_small_versions_of_a_page_are_no_pictures(tmp_path, rng):
@@ -274,7 +275,17 @@ def test_small_versions_of_a_page_are_no_pictures(tmp_path, rng):
     images = load(tmp_path, split="all")
     assert images.names == ("a.tif",)
     assert images.shape == (3, 32, 32)
-    assert images.fates["1 picture of several frames"] == "the first frame"
+    assert images.fates["1 picture of several frames"] == "ignored: all frames but the first"
+
+
+def test_another_picture_called_tif(tmp_path, rng):
+    picture = Image.fromarray(noise(rng))
+    picture.save(tmp_path / "a.tif", "PNG")
+    picture.save(tmp_path / "b.tif", "TIFF")
+    images = load(tmp_path, split="all")
+    assert images.names == ("a.tif", "b.tif")
+    assert (images.values == np.asarray(picture).transpose(2, 0, 1)).all()
+    assert images.skipped == ()
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
@@ -294,7 +305,10 @@ def test_the_first_frame_of_an_animation_and_it_is_said(tmp_path, save_picture, 
     save_picture(tmp_path / f"b.{ending}", np.full((16, 16, 3), 40), **({"lossless": True} if ending == "webp" else {}))
     images = load(tmp_path, split="all")
     assert images.values[:, 0, 0, 0].tolist() == [200, 40]
-    assert images.fates == {f"2 .{ending}": "pictures", "1 picture of several frames": "the first frame"}
+    assert images.fates == {
+        f"2 .{ending}": "pictures",
+        "1 picture of several frames": "ignored: all frames but the first",
+    }
 
 
 # Sizes
@@ -375,7 +389,7 @@ def test_copies_are_not_held_out_and_they_are_counted(tmp_path, rng):
         assert not any(name.startswith(("copy", "again")) for name in test.names)
     train = load(tmp_path)
     assert len(train) == 50
-    assert train.fates["6 copies of other pictures"] == "not held out, and neither is what they are copies of"
+    assert train.fates["6 copies of other pictures"].startswith("ignored for testing: not held out")
 
 
 def test_copies_across_given_parts_are_said(tmp_path, rng):
@@ -385,9 +399,7 @@ def test_copies_across_given_parts_are_said(tmp_path, rng):
             Image.fromarray(noise(rng)).save(tmp_path / part / f"{i}.png")
     (tmp_path / "test" / "5.png").write_bytes((tmp_path / "train" / "0.png").read_bytes())
     images = load(tmp_path)
-    assert images.fates["1 copy of another picture"] == (
-        "left where they are, 1 picture of the test part among them: also in the train part"
-    )
+    assert images.fates["1 picture of the test part, also in the train part"] == "ignored: left where they are"
     assert len(load(tmp_path, split="test")) == 6
 
 
@@ -395,4 +407,20 @@ def test_nothing_but_copies_is_held_out_all_the_same(tmp_path, save_picture):
     for i in range(8):
         save_picture(tmp_path / f"{i}.png", np.zeros((16, 16)))
     assert (len(load(tmp_path)), len(load(tmp_path, split="test"))) == (6, 2)
-    assert "some are held out all the same" in load(tmp_path).fates["all pictures"]
+    assert "ignored: some are held out all the same" in load(tmp_path).fates.values()
+
+
+def test_what_is_left_out_is_said_once(tmp_path, save_picture, rng, capsys):
+    for i in range(8):
+        save_picture(tmp_path / f"{i}.png", noise(rng))
+    (tmp_path / "copy.png").write_bytes((tmp_path / "0.png").read_bytes())
+    (tmp_path / "broken.png").write_bytes(b"x")
+    (tmp_path / "a.svg").write_text("x")
+    say_skipped(load(tmp_path))
+    assert capsys.readouterr().err == (
+        f"skipped 1 of {tmp_path}:\n"
+        "  broken.png: not a picture that Pillow can read\n"
+        f"{tmp_path}: 1 .svg: ignored: not a picture that is read\n"
+        f"{tmp_path}: 1 copy of another picture: ignored for testing: not held out, and neither is what they are copies"
+        " of\n"
+    )

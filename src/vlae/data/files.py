@@ -196,6 +196,8 @@ def pages(file: Path) -> tuple[list[int], list[int], str | None]:
     number = 0
     try:
         with open_picture(file) as image:
+            if not hasattr(image, "tag_v2"):  # not Pillow's TIFF, whatever the ending says
+                return list(range(getattr(image, "n_frames", 1))), [], None
             try:
                 while True:
                     image.seek(number)

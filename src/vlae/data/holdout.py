@@ -76,7 +76,7 @@ def group_copies(whole: Images, parts: Array | None) -> Images:
         fates |= _say_copies(sets, None if parts is None else parts[copied])
         whole = replace(whole, groups=groups)
     if parts is None and len(whole) > 1 and len(np.unique(groups)) == 1:
-        fates["all pictures"] = "copies of one, or pages of one file: some are held out all the same"
+        fates["that all pictures are copies of one, or pages of one file"] = "ignored: some are held out all the same"
     return replace(whole, fates=fates)
 
 
@@ -90,7 +90,9 @@ def _say_copies(sets: Array, parts: Array | None) -> dict[str, str]:
     num = len(sets) - len(np.unique(sets))
     what = "1 copy of another picture" if num == 1 else f"{num} copies of other pictures"
     if parts is None:
-        return {what: "not held out, and neither is what they are copies of"}
+        return {what: "ignored for testing: not held out, and neither is what they are copies of"}
     leaked = int(np.isin(sets[parts == TEST], sets[parts == TRAIN]).sum())
-    both = f", {counted(leaked, 'picture')} of the test part among them: also in the train part" if leaked else ""
-    return {what: f"left where they are{both}"}
+    fates = {what: "left where they are"}
+    if leaked:
+        fates[f"{counted(leaked, 'picture')} of the test part, also in the train part"] = "ignored: left where they are"
+    return fates

@@ -159,7 +159,7 @@ def _range(values: Array) -> list[Any]:
 
 
 def say_skipped(images: Images) -> None:
-    """Print to the error output the files that could not be read, at most twenty of them.
+    """Print to the error output what was left out: files that could not be read, at most twenty, and what is ignored.
 
     Args:
         images: the images that were read.
@@ -170,3 +170,6 @@ def say_skipped(images: Images) -> None:
         print(f"  {file}: {reason}", file=sys.stderr)
     if len(images.skipped) > 20:
         print("  …", file=sys.stderr)
+    for what, fate in images.fates.items():
+        if fate.startswith("ignored"):
+            print(f"{images.source}: {what}: {fate}", file=sys.stderr)

@@ -230,7 +230,11 @@ def _decode(
         The images, and the part of each.
     """
     values, broken, resized, num_animated = _fit_all(data, settings, source, progress, folder)
-    animated = {f"{counted(num_animated, 'picture')} of several frames": "the first frame"} if num_animated else {}
+    animated = (
+        {f"{counted(num_animated, 'picture')} of several frames": "ignored: all frames but the first"}
+        if num_animated
+        else {}
+    )
     whole = Images(
         values=values,
         labels=data.labels,
@@ -240,7 +244,7 @@ def _decode(
         groups=data.groups,
         source=source,
         skipped=data.skipped,
-        fates={**data.fates, **animated},
+        fates={**data.fates, **frames},
         resized=resized,
     )
     parts = data.parts
@@ -272,17 +276,17 @@ def _all_broken(data: SourceData, broken: dict[int, str], source: str) -> DataEr
 
 def _fit_all(
     data: SourceData, settings: ReadSettings, source: str, progress: bool, folder: Path | None
-) -> tuple[Array, dict[int, str], bool, int]:
+) -> tuple[Array, dict[int, str], bool, dict[str, str]]:
     """Bring every row to one frame.
 
     Returns:
-        The values; why a row could not be read, by its number; whether any picture was resized; and how many have
-        frames that are not read.
+        The values; why a row could not be read, by its number; whether any picture was resized; and what became of the
+        frames of animations.
     """
     if not isinstance(data.values, EncodedPictures) and not is_image(data.values.shape[1:]):
         if settings.size or settings.crop or settings.channels:
             raise DataError(f"{source}: these are vectors; size, crop and channels are for images")
-        return _store(data.values, folder), {}, False, 0
+        return _store(data.values, folder), {}, False, {}
     if isinstance(data.values, EncodedPictures):
         looks, broken = look_at_all(data.values, progress)
         if not looks:
@@ -294,7 +298,7 @@ def _fit_all(
         broken = {}
         frame = array_frame(data.values.shape, settings, source)
         if frame.shape == data.values.shape[1:] and frame.crop is None:
-            return _store(data.values, folder), {}, False, 0
+            return _store(data.values, folder), {}, False, {}
         resized = frame.shape[1:] != data.values.shape[2:]
         pictures = array_pictures(data.values)
     animated = set()
@@ -307,7 +311,8 @@ def _fit_all(
                 animated.add(i)
 
     _, more_broken = for_each(fit, [i for i in range(pictures.num) if i not in broken], "Decoding", progress)
-    return out, broken | more_broken, resized, len(animated)
+    more = {f"{counted(len(animated), 'picture')} of several frames": "ignored: all frames but the first"}
+    return out, broken | more_broken, resized, more if animated else {}
 
 
 def _store(values: Array, folder: Path | None) -> Array:

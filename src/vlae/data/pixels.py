@@ -37,7 +37,9 @@ def look_at_all(pictures: EncodedPictures, progress: bool) -> tuple[set[tuple[tu
 
     def look(i: int) -> tuple[tuple[int, int], bool]:
         with pictures.open(i) as image:
-            _check_size(image)
+            _check_small(image.size)
+            if image.format != "JPEG":  # which is checked when it is known at what size it is decoded
+                _check_bomb(image.size)
             turned = image.size[0] != image.size[1] and max(image.size) <= SMALL and _is_turned(image)
             return image.size[:: -1 if turned else 1], image.mode.split(";")[0] in ("1", "L", "LA", "La", "I", "F")
 
@@ -45,20 +47,18 @@ def look_at_all(pictures: EncodedPictures, progress: bool) -> tuple[set[tuple[tu
     return set(looks.values()), broken
 
 
-def _check_size(image: Any) -> None:
-    """Refuse pictures that hold next to nothing, or that would fill the memory."""
-    if min(image.size) < MIN_SIDE:
-        raise ValueError(f"{image.width}×{image.height} pixels, a side is less than {MIN_SIDE}")
-    if image.format != "JPEG":  # which is checked when it is known at what size it is decoded
-        _check_bomb(image)
+def _check_small(size: tuple[int, int]) -> None:
+    """Refuse pictures that hold next to nothing."""
+    if min(size) < MIN_SIDE:
+        raise ValueError(f"{size[0]}×{size[1]} pixels, a side is less than {MIN_SIDE}")
 
 
-def _check_bomb(image: Any) -> None:
+def _check_bomb(size: tuple[int, int]) -> None:
     """Refuse pictures that would fill the memory."""
-    limit, num = max_pixels(), image.width * image.height
+    limit, num = max_pixels(), size[0] * size[1]
     if limit is not None and num > limit:
         raise ValueError(
-            f"{image.width}×{image.height} pixels are more than {limit} (a decompression bomb?); if you trust it, set"
+            f"{size[0]}×{size[1]} pixels are more than {limit} (a decompression bomb?); if you trust it, set"
             f" VLAE_MAX_PIXELS={num}"
         )
 
@@ -156,10 +156,9 @@ def fit_picture(image: Any, frame: Frame, what: str) -> Array:
     """
     from PIL import Image, ImageOps
 
+    _draft(image, frame)
+    _check_bomb(image.size)
     channels, height, width = frame.shape
-    if frame.crop is None:
-        _draft(image, max(height, width))
-    _check_bomb(image)
     image = ImageOps.exif_transpose(image)
     if frame.crop is not None and min(image.size) < frame.crop:
         raise DataError(f"{what}: {image.width}×{image.height} pixels, less than crop={frame.crop}; say a smaller crop")
@@ -174,12 +173,14 @@ def fit_picture(image: Any, frame: Frame, what: str) -> Array:
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
 
-def _draft(image: Any, side: int) -> None:
-    """Decode a JPEG at 1/2, 1/4 or 1/8 of its size if that is at least twice the side needed.
+def _draft(image: Any, frame: Frame) -> None:
+    """Have a JPEG decoded at 1/2, 1/4 or 1/8 of its size if that is at least twice the side needed.
 
     Not so a very large progressive JPEG, which is in memory as a whole while it is decoded.
     """
-    scale, limit = 2 * side / min(image.size), max_pixels()
+    if frame.crop is not None or getattr(image, "format", None) != "JPEG":
+        return
+    scale, limit = 2 * max(frame.shape[1:]) / min(image.size), max_pixels()
     fills_memory = "progressive" in image.info and limit and image.width * image.height > 4 * limit
     if scale < 1 and not fills_memory:
         image.draft(None, (round(image.width * scale), round(image.height * scale)))
