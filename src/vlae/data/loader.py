@@ -229,12 +229,7 @@ def _decode(
     Returns:
         The images, and the part of each.
     """
-    values, broken, resized, num_animated = _fit_all(data, settings, source, progress, folder)
-    animated = (
-        {f"{counted(num_animated, 'picture')} of several frames": "ignored: all frames but the first"}
-        if num_animated
-        else {}
-    )
+    values, broken, resized, frames = _fit_all(data, settings, source, progress, folder)
     whole = Images(
         values=values,
         labels=data.labels,
