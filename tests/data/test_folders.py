@@ -12,6 +12,7 @@ from PIL import Image
 from vlae.data import DataError, load
 from vlae.data.files import PICTURE_FORMATS, decoders, walk
 from vlae.data.images import say_skipped
+from vlae.runs import layout as run_files
 
 pytestmark = pytest.mark.usefixtures("cache")
 
@@ -160,6 +161,22 @@ def test_a_folder_is_read_again_when_more_can_be_decoded(tmp_path, rng, monkeypa
         assert len(load(tmp_path, split="all")) == 2
     decoders.cache_clear()
     assert len(load(tmp_path, split="all")) == 4
+
+
+def test_the_figures_of_a_run_are_no_data(tmp_path, save_picture, rng):
+    for i in range(4):
+        save_picture(tmp_path / f"{i}.png", noise(rng))
+    for name, weights in (("done", run_files.MODEL), ("begun", run_files.CHECKPOINT)):
+        save_picture(tmp_path / "runs" / name / run_files.FIGURES / "levels.png", noise(rng))
+        (tmp_path / "runs" / name / run_files.RECIPE).write_text("{}")
+        (tmp_path / "runs" / name / weights).write_bytes(b"x")
+    save_picture(tmp_path / "soup" / "soup.png", noise(rng))
+    (tmp_path / "soup" / "recipe.json").write_text("{}")
+    images = load(tmp_path, split="all")
+    assert images.names == ("0.png", "1.png", "2.png", "3.png", "soup/soup.png")
+    assert dict(images.skipped) == dict.fromkeys(
+        ("runs/begun", "runs/done"), "a run of vlae, whose figures are no data"
+    )
 
 
 def test_links_to_nothing_and_folders_without_permission_are_said(tmp_path, save_picture, rng, monkeypatch):

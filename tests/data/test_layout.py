@@ -99,6 +99,21 @@ def test_a_class_of_one_name_in_two_spellings_is_one_class():
     assert read_layout(names).label_names == ("caf\u00e9", "tea")
 
 
+def test_a_class_that_each_part_writes_in_its_own_case_is_one_class():
+    names = ["train/Cat/1.png", "train/Dog/1.png", "test/cat/1.png", "test/DOG/1.png"]
+    assert said(*names) == [("train", "Cat"), ("train", "DOG"), ("test", "Cat"), ("test", "DOG")]
+    letters = ["train/a/1.png", "train/A/1.png", "test/a/1.png", "test/A/1.png"]
+    assert read_layout(letters).label_names == ("A", "a")
+    assert read_layout(["a/1.png", "A/1.png"]).label_names == ("A", "a")
+
+
+def test_folders_of_one_part_are_no_classes():
+    found = said("train1/cat/1.png", "train1/dog/1.png", "train2/cat/2.png")
+    assert found == [("-", "cat"), ("-", "dog"), ("-", "cat")]
+    assert said("val/1.png", "test/1.png") == [("-", None), ("-", None)]
+    assert read_layout(["val/1.png", "test/1.png"]).fates["folder val"] == "pictures; there is no other part"
+
+
 def test_a_folder_in_a_class_is_of_the_class():
     assert said("cat/1.png", "cat/more/2.png", "dog/1.png") == [("-", "cat"), ("-", "cat"), ("-", "dog")]
 

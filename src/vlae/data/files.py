@@ -31,11 +31,14 @@ NEEDED = {"AVIF": "pip install -U pillow", "HEIF": 'pip install "vlae[heic]"'}
 HIDDEN = "is hidden: its name begins with a dot"
 """Why `walk` leaves out a file or folder that need not be told of by name."""
 
+RUN_RECIPE, RUN_WEIGHTS = "recipe.json", {"model.safetensors", "checkpoint.ckpt"}
+"""The files by which the folder of a run is known, as `vlae.runs.layout` names them."""
+
 
 def walk(folder: str | Path, left_out: list[tuple[str, str]] | None = None) -> Iterator[Path]:
     """Yield the regular files below a folder in a fixed order, at any depth.
 
-    Links are followed, but no folder is entered twice.
+    Links are followed, but no folder is entered twice. The folder of a run is not entered.
 
     Args:
         folder: the folder to start from.
@@ -68,14 +71,19 @@ def walk(folder: str | Path, left_out: list[tuple[str, str]] | None = None) -> I
 def _entries(
     folder: str | Path, seen: set[tuple[int, int]], left_out: list[tuple[str, str]]
 ) -> Iterator["os.DirEntry[str]"]:
-    """The entries of a folder by name; none if it was entered before, by a link."""
+    """The entries of a folder by name; none if it was entered before, by a link, or if it is a run."""
     identity = Path(folder).stat()
     if (identity.st_dev, identity.st_ino) in seen:
         left_out.append((str(folder), "a folder that was read already, by a link"))
         return iter(())
+    with os.scandir(folder) as found:
+        entries = sorted(found, key=lambda entry: entry.name)
+    names = {entry.name for entry in entries}
+    if seen and names >= {RUN_RECIPE} and names & RUN_WEIGHTS:
+        left_out.append((str(folder), "a run of vlae, whose figures are no data"))
+        return iter(())
     seen.add((identity.st_dev, identity.st_ino))
-    with os.scandir(folder) as entries:
-        return iter(sorted(entries, key=lambda entry: entry.name))
+    return iter(entries)
 
 
 def begins_with(path: Path, *magic: bytes) -> bool:

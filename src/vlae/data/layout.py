@@ -46,18 +46,39 @@ def read_layout(names: Sequence[str]) -> Layout:
     folders = _unwrapped([tuple(name.split("/")[:-1]) for name in names])
     folders, parts, fates = _take_parts(folders)
     folders = _without_first_alone(folders)
-    holding = {normalize("NFC", inner[0]) for inner in folders if len(inner) == 1}
+    named = _one_spelling([inner[:1] for inner in folders], parts)
+    holding = {name for name, inner in zip(named, folders, strict=True) if len(inner) == 1}
     if len(holding) < 2:
         if any(folders):
             fates["folders in folders"] = "ignored as classes: pictures do not lie in folders side by side"
         return Layout(parts=parts, labels=None, label_names=(), fates=fates)
     label_names = tuple(sorted(holding))
     number = {name: i for i, name in enumerate(label_names)}
-    labels = np.array([number.get(normalize("NFC", inner[0]), -1) if inner else -1 for inner in folders], np.int64)
+    labels = np.array([number.get(name, -1) for name in named], np.int64)
     fates[f"{len(label_names)} folders"] = "classes"
     if unknown := int((labels < 0).sum()):
         fates[f"{counted(unknown, 'picture')} outside the classes"] = "class unknown"
     return Layout(parts=parts, labels=labels, label_names=label_names, fates=fates)
+
+
+def _one_spelling(folders: Sequence[Folders], parts: Array | None) -> list[str]:
+    """Name the class of each picture; two parts may spell it in different case, or with other codes for an accent.
+
+    Args:
+        folders: the folder of each picture, if it is in one.
+        parts: the part of each picture.
+    """
+    names = [normalize("NFC", "".join(inner)) for inner in folders]
+    if parts is None:
+        return names
+    spellings: dict[str, set[str]] = defaultdict(set)
+    in_part: dict[tuple[str, int], set[str]] = defaultdict(set)
+    for name, part in zip(names, parts.tolist(), strict=True):
+        spellings[name.lower()].add(name)
+        in_part[name.lower(), part].add(name)
+    if any(len(alike) > 1 for alike in in_part.values()):  # case makes a difference within a part
+        return names
+    return [min(spellings[name.lower()]) for name in names]
 
 
 def _without_first_alone(folders: Sequence[Folders]) -> list[Folders]:
@@ -93,7 +114,8 @@ def _unwrapped(folders: Sequence[Folders]) -> list[Folders]:
 def _take_parts(folders: Sequence[Folders]) -> tuple[list[Folders], Array | None, dict[str, str]]:
     """Find the outermost depth at which folders are called train and test, and leave it out.
 
-    What else the folders there are called stays, if it differs: trainA and trainB leave A and B.
+    What else the folders there are called stays, if it differs: trainA and trainB leave A and B. Folders that are all
+    of one part are left out, too.
 
     Returns:
         The other folders of each picture, its part, and what became of the folders of parts.
@@ -103,6 +125,9 @@ def _take_parts(folders: Sequence[Folders]) -> tuple[list[Folders], Array | None
         parts = parts_by_name(names)
         if parts is not None:
             break
+        if all(split_of(name)[0] for name in set(names) - {""}):
+            left = [inner[:depth] + inner[depth + 1 :] for inner in folders]
+            return left, None, {f"folder {name}": "pictures; there is no other part" for name in set(names) - {""}}
     else:
         return list(folders), None, {}
     rests = [split_of(name)[1] if part != OTHER else "" for name, part in zip(names, parts, strict=True)]

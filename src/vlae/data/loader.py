@@ -18,6 +18,7 @@ from vlae.data.images import Images
 from vlae.data.pixels import array_frame, array_pictures, fit_picture, for_each, look_at_all, picture_frame
 from vlae.data.readers import check_unchanged, hash_bytes, identify
 from vlae.data.source import TEST, TRAIN, Array, DataError, EncodedPictures, ReadSettings, SourceData, counted
+from vlae.names import printable
 from vlae.shapes import is_image
 
 if TYPE_CHECKING:  # torch is not needed to say that a source is missing
@@ -196,13 +197,13 @@ def _whole(source: str | Path | Array | Images, settings: ReadSettings, progress
         raise TypeError(f"{type(source).__name__} is no source of images; give a path, a name, a numpy array or Images")
     fingerprint, read = identify(source, settings)
     entry = cache_folder() / _entry_name(settings, fingerprint)
-    if (cached := open_entry(entry, str(source))) is None:
+    if (cached := open_entry(entry, printable(str(source)))) is None:
         data = read()
         with new_entry(entry) as folder:
-            whole, parts = _decode(data, settings, str(source), progress, folder)
+            whole, parts = _decode(data, settings, printable(str(source)), progress, folder)
             check_unchanged(source, settings, fingerprint)
             write_rows(folder, whole, parts)
-        cached = open_entry(entry, str(source))
+        cached = open_entry(entry, printable(str(source)))
     assert cached is not None
     return cached
 
