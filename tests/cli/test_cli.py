@@ -292,6 +292,7 @@ def test_data(tmp_path, capsys):
     said = capsys.readouterr().out
     assert "count  40" in said
     assert "shape  3, 8, 8" in said
+    assert said.count("broken.png") == 1
     assert "skipped  broken.png: " in said
     assert cli_exit("data", tmp_path / "photos", "--json", "--size", "16") == 0
     assert json.loads(capsys.readouterr().out)["shape"] == [3, 16, 16]

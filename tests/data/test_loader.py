@@ -13,6 +13,8 @@ import pytest
 from PIL import ExifTags, Image, ImageFile
 
 from vlae.data import DataError, Images, load, loader
+from vlae.data.cache import FORMAT
+from vlae.data.files import decoders
 from vlae.data.source import ReadSettings
 
 pytestmark = pytest.mark.usefixtures("cache")
@@ -413,7 +415,8 @@ def test_the_name_of_a_cache_entry_stays():
     """A new name would decode every source again."""
     settings = ReadSettings(size=16, layout="NHW")
     asked = "Settings(size=16, crop=None, channels=None, layout='NHW', key=None)"
-    assert loader._entry_name(settings, "print") == loader.hash_bytes(f"4\n{asked}\nprint".encode())
+    read = f"{' '.join(decoders())}, 89478485 pixels"
+    assert loader._entry_name(settings, "print") == loader.hash_bytes(f"{FORMAT}\n{asked}\n{read}\nprint".encode())
 
 
 @pytest.mark.parametrize("change", ["content", "new", "gone", "size"])

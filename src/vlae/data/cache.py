@@ -50,6 +50,7 @@ def open_entry(entry: Path, source: str) -> tuple[Images, Array | None] | None:
         label_names=tuple(about["label_names"]),
         factors={name: rows[f"factor_{i}"] for i, name in enumerate(about["factors"])},
         names=None if about["names"] is None else tuple(about["names"]),
+        groups=rows.get("groups"),
         source=source,
         skipped=tuple((file, reason) for file, reason in about["skipped"]),
         fates=about["fates"],
@@ -60,7 +61,7 @@ def open_entry(entry: Path, source: str) -> tuple[Images, Array | None] | None:
 
 
 def write_rows(folder: Path, whole: Images, parts: Array | None) -> None:
-    """Write the labels, factors, names and parts of the rows beside their values.
+    """Write the labels, factors, names, groups and parts of the rows beside their values.
 
     Args:
         folder: where to write.
@@ -69,6 +70,7 @@ def write_rows(folder: Path, whole: Images, parts: Array | None) -> None:
     """
     rows: dict[str, Any] = {f"factor_{i}": factor for i, factor in enumerate(whole.factors.values())}
     rows |= {} if whole.labels is None else {"labels": whole.labels}
+    rows |= {} if whole.groups is None else {"groups": whole.groups}
     rows |= {} if parts is None else {"parts": parts}
     np.savez(folder / "rows.npz", **rows)
     about = {

@@ -63,7 +63,7 @@ def read_celeba(path: Path, files: list[Path], settings: ReadSettings) -> Source
     Raises:
         DataError: if a list has no line for one of the pictures.
     """
-    data = read_pictures(path, [file for file in files if is_picture(file)], settings)
+    data = read_pictures(path, files, settings)
     ids = [name.rpartition("/")[2] for name in data.names or ()]
     lists = _celeba_lists(path)
     factors: dict[str, Array] = {}

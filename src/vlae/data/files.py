@@ -1,47 +1,139 @@
-"""Which files a folder has, how they begin, and which of them are pictures."""
+"""Which files a folder has, how they begin, which of them are pictures, and how a picture is opened."""
 
 import os
 from collections.abc import Iterator
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-PICTURE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+from vlae.data.source import DataError
+
+PICTURE_FORMATS = {
+    "AVIF": (".avif",),
+    "BMP": (".bmp", ".dib"),
+    "GIF": (".gif",),
+    "HEIF": (".heic", ".heif", ".hif"),
+    "JPEG": (".jpeg", ".jpg", ".jpe", ".jfif", ".jif"),
+    "PNG": (".png",),
+    "PPM": (".pgm", ".ppm", ".pbm", ".pnm"),
+    "TIFF": (".tif", ".tiff"),
+    "WEBP": (".webp",),
+}
+"""The picture formats that are decoded, and the endings of their files. Pillow's other decoders are never used."""
+
+PICTURE_SUFFIXES = tuple(suffix for suffixes in PICTURE_FORMATS.values() for suffix in suffixes)
 """The endings of picture files, in upper or lower case."""
 
-PICTURE_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
-"""The picture formats that are decoded. Pillow's other decoders are never used."""
+NEEDED = {"AVIF": "pip install -U pillow", "HEIF": 'pip install "vlae[heic]"'}
+"""What reads a format that not every installation can decode."""
+
+HIDDEN = "is hidden: its name begins with a dot"
+"""Why `walk` leaves out a file or folder that need not be told of by name."""
+
+RUN_RECIPE, RUN_WEIGHTS = "recipe.json", {"model.safetensors", "checkpoint.ckpt"}
+"""The files by which the folder of a run is known, as `vlae.runs.layout` names them."""
 
 
-def walk(folder: str | Path, seen: set[tuple[int, int]] | None = None) -> Iterator[Path]:
-    """Yield the regular files below a folder in a fixed order.
+def walk(folder: str | Path, left_out: list[tuple[str, str]] | None = None) -> Iterator[Path]:
+    """Yield the regular files below a folder in a fixed order, at any depth.
 
-    Links are followed. Hidden files and folders are left out.
+    Links are followed, but no folder is entered twice. The folder of a run is not entered.
 
     Args:
         folder: the folder to start from.
-        seen: the folders (device, inode) that were visited, which are not visited again.
+        left_out: gets the path of everything that is not yielded, with the reason.
+
+    Raises:
+        OSError: if the folder itself cannot be read.
     """
-    seen = set() if seen is None else seen
+    left_out = [] if left_out is None else left_out
+    seen: set[tuple[int, int]] = set()
+    folders = [_entries(folder, seen, left_out)]
+    while folders:
+        entry = next(folders[-1], None)
+        if entry is None:
+            folders.pop()
+            continue
+        try:
+            if entry.name.startswith("."):
+                left_out.append((entry.path, HIDDEN))
+            elif entry.is_dir():
+                folders.append(_entries(entry.path, seen, left_out))
+            elif entry.is_file():
+                yield Path(entry.path)
+            else:
+                left_out.append((entry.path, "a link to nothing" if entry.is_symlink() else "no file and no folder"))
+        except OSError as error:  # of one folder: no permission, too long a path
+            left_out.append((entry.path, f"cannot be read: {error.strerror}"))
+
+
+def _entries(
+    folder: str | Path, seen: set[tuple[int, int]], left_out: list[tuple[str, str]]
+) -> Iterator["os.DirEntry[str]"]:
+    """The entries of a folder by name; none if it was entered before, by a link, or if it is a run."""
     identity = Path(folder).stat()
-    if (identity.st_dev, identity.st_ino) in seen:  # a link back up
-        return
+    if (identity.st_dev, identity.st_ino) in seen:
+        left_out.append((str(folder), "a folder that was read already, by a link"))
+        return iter(())
+    with os.scandir(folder) as found:
+        entries = sorted(found, key=lambda entry: entry.name)
+    names = {entry.name for entry in entries}
+    if seen and names >= {RUN_RECIPE} and names & RUN_WEIGHTS:
+        left_out.append((str(folder), "a run of vlae, whose figures are no data"))
+        return iter(())
     seen.add((identity.st_dev, identity.st_ino))
-    with os.scandir(folder) as entries:
-        visible = sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
-    for entry in visible:
-        if entry.is_dir():
-            yield from walk(entry.path, seen)
-        elif entry.is_file():
-            yield Path(entry.path)
+    return iter(entries)
 
 
-def is_picture(file: Path) -> bool:
-    """Tell whether a file is a picture, by its ending.
+def begins_with(path: Path, *magic: bytes) -> bool:
+    """Tell whether a path is a file that begins with one of these byte strings.
+
+    Args:
+        path: any path.
+        magic: the byte strings, at least one.
+    """
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(max(map(len, magic))).startswith(magic)
+
+
+# Pictures ------------------------------------------------------------------------------------------------------------
+
+
+def picture_format(file: Path) -> str | None:
+    """Return the picture format that the ending of a file says, a key of `PICTURE_FORMATS`; None if it is no picture.
 
     Args:
         file: its path; the file is not opened.
     """
-    return file.suffix.lower() in PICTURE_SUFFIXES
+    suffix = file.suffix.lower()
+    return next((name for name, suffixes in PICTURE_FORMATS.items() if suffix in suffixes), None)
+
+
+def is_picture(file: Path) -> bool:
+    """Tell whether a file is a picture that can be decoded here, by its ending.
+
+    Args:
+        file: its path; the file is not opened.
+    """
+    return picture_format(file) in decoders()
+
+
+@cache
+def decoders() -> tuple[str, ...]:
+    """Return those of `PICTURE_FORMATS` that can be decoded with what is installed."""
+    missing = set()
+    if find_spec("PIL._avif") is None:
+        missing.add("AVIF")
+    if find_spec("pillow_heif") is None:
+        missing.add("HEIF")
+    else:
+        from pillow_heif import register_heif_opener
+
+        register_heif_opener()
+    return tuple(name for name in PICTURE_FORMATS if name not in missing)
 
 
 def open_picture(file: Any) -> Any:
@@ -56,19 +148,90 @@ def open_picture(file: Any) -> Any:
     Raises:
         PIL.UnidentifiedImageError: if it is none of `PICTURE_FORMATS`.
     """
+    from PIL import Image, JpegImagePlugin
+
+    if (limit := max_pixels()) and Image.MAX_IMAGE_PIXELS:
+        Image.MAX_IMAGE_PIXELS = max(limit, Image.MAX_IMAGE_PIXELS)
+    try:  # without Pillow's limit on pixels: a large JPEG is decoded at a part of its size, see `pixels.py`
+        return JpegImagePlugin.JpegImageFile(file)
+    except SyntaxError:  # another format
+        if hasattr(file, "seek"):
+            file.seek(0)
+    return Image.open(file, formats=decoders())
+
+
+def max_pixels() -> int | None:
+    """Return the most pixels that a picture may have when it is decoded: $VLAE_MAX_PIXELS, or Pillow's limit.
+
+    Raises:
+        DataError: if $VLAE_MAX_PIXELS is not a whole number of 1 or more.
+    """
     from PIL import Image
 
-    return Image.open(file, formats=PICTURE_FORMATS)
+    if (text := os.environ.get("VLAE_MAX_PIXELS")) is None:
+        return Image.MAX_IMAGE_PIXELS
+    if not text.isdecimal() or int(text) < 1:
+        raise DataError(
+            f"VLAE_MAX_PIXELS is {text!r}: give a whole number of pixels, width × height, such as 200000000"
+        )
+    return int(text)
 
 
-def begins_with(path: Path, *magic: bytes) -> bool:
-    """Tell whether a path is a file that begins with one of these byte strings.
+def has_more_frames(image: Any) -> bool:
+    """Tell whether a picture has more frames than the first.
 
     Args:
-        path: any path.
-        magic: the byte strings, at least one.
+        image: a PIL.Image.Image.
     """
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return file.read(max(map(len, magic))).startswith(magic)
+    try:
+        return bool(getattr(image, "is_animated", False))
+    except Exception:  # what follows the first frame is broken
+        return True
+
+
+def pages(file: Path) -> tuple[list[int], list[int], str | None]:
+    """Find the pages of a TIFF file that are pictures.
+
+    Args:
+        file: its path.
+
+    Returns:
+        The numbers of these pages, 0 or more; the place of every page in the file, for `open_page`; and why the pages
+        that follow cannot be read, None if they can. Smaller versions of a page, and masks, are no pictures of their
+        own (TIFF 6.0, NewSubfileType).
+    """
+    numbers: list[int] = []
+    number = 0
+    try:
+        with open_picture(file) as image:
+            if not hasattr(image, "tag_v2"):  # not Pillow's TIFF, whatever the ending says
+                return list(range(getattr(image, "n_frames", 1))), [], None
+            try:
+                while True:
+                    image.seek(number)
+                    if not image.tag_v2.get(254, 0) & 0b101:
+                        numbers.append(number)
+                    number += 1
+            except EOFError:  # behind the last page
+                return numbers or [0], list(getattr(image, "_frame_pos", ())), None
+    except Exception as error:  # a broken or hostile file makes Pillow raise almost anything
+        return numbers or [0], [], f"{type(error).__name__}: {error}".splitlines()[0]
+
+
+def open_page(file: Path, number: int, places: list[int]) -> Any:
+    """Open one page of a TIFF file.
+
+    Args:
+        file: its path.
+        number: of the page, 0 or more.
+        places: of the pages in the file, as `pages` found them; without, Pillow reads all pages before this one.
+
+    Returns:
+        A PIL.Image.Image, which the caller closes.
+    """
+    image = open_picture(file)
+    if places:
+        image._frame_pos = list(places)
+    image.seek(number)
+    image.is_animated = False  # the other pages are pictures of their own
+    return image

@@ -36,6 +36,9 @@ class Images:
     """Other numbers of each, by name: true factors or attributes, arrays of shape (N,); NaN where one is missing."""
     names: tuple[str, ...] | None = None
     """The name of each: the file relative to the folder, or the row's name in a table."""
+    groups: Array | None = None
+    """int64 (N,): those of one number, pages of a file or copies of a picture, are held out together or not at all;
+    copies, below 0, only if there is nothing else. None: each is on its own."""
     source: str = "an array"
     """The path or name that was read."""
     split: str = "all"
@@ -106,6 +109,7 @@ class Images:
             labels=None if self.labels is None else self.labels[rows],
             factors={name: factor[rows] for name, factor in self.factors.items()},
             names=None if self.names is None else tuple(self.names[i] for i in positions),
+            groups=None if self.groups is None else self.groups[rows],
             features=None if self.features is None else self.features[rows],
         )
 
@@ -160,7 +164,7 @@ def _range(values: Array) -> list[Any]:
 
 
 def say_skipped(images: Images) -> None:
-    """Print to the error output the files that could not be read, at most twenty of them.
+    """Print to the error output what was left out: files that could not be read, at most twenty, and what is ignored.
 
     Args:
         images: the images that were read.
@@ -171,3 +175,6 @@ def say_skipped(images: Images) -> None:
         print(f"  {file}: {reason}", file=sys.stderr)
     if len(images.skipped) > 20:
         print("  …", file=sys.stderr)
+    for what, fate in images.fates.items():
+        if fate.startswith("ignored"):
+            print(f"{images.source}: {what}: {fate}", file=sys.stderr)

@@ -12,10 +12,13 @@ import numpy as np
 
 from vlae.data.arrays import read_array
 from vlae.data.cache import FORMAT, cache_folder, new_array, new_entry, new_file, open_entry, write_rows
+from vlae.data.files import decoders, has_more_frames, max_pixels
+from vlae.data.holdout import group_copies, hold_out
 from vlae.data.images import Images
 from vlae.data.pixels import array_frame, array_pictures, fit_picture, for_each, look_at_all, picture_frame
 from vlae.data.readers import check_unchanged, hash_bytes, identify
-from vlae.data.source import TEST, TRAIN, Array, DataError, EncodedPictures, ReadSettings, SourceData
+from vlae.data.source import TEST, TRAIN, Array, DataError, EncodedPictures, ReadSettings, SourceData, counted
+from vlae.names import printable
 from vlae.shapes import is_image
 
 if TYPE_CHECKING:  # torch is not needed to say that a source is missing
@@ -25,9 +28,6 @@ __all__ = ["DataError", "Images", "load"]
 
 IN_MEMORY = 2**30
 """The largest selection of scattered rows that is copied to memory, in bytes. A larger one is kept in the cache."""
-
-MAX_HELD_OUT = 5_000
-"""The most images that are held out for testing: enough to estimate a mean, for a source of any size."""
 
 
 def load(
@@ -112,7 +112,7 @@ def load(
             f"{whole.source}: one picture is not enough to train and test with; give more (split='all' takes it)"
         )
     rng = np.random.default_rng(seed)
-    rows = _rows(len(whole), parts, split, holdout, rng)
+    rows = _rows(whole, parts, split, holdout, rng)
     if len(rows) == 0:
         raise DataError(
             f"{whole.source}: its {split} part is empty; take another part, or change holdout ({holdout:g})"
@@ -131,29 +131,13 @@ def load(
 # Parts ---------------------------------------------------------------------------------------------------------------
 
 
-def _rows(num: int, parts: Array | None, split: str, holdout: float, rng: np.random.Generator) -> Array:
+def _rows(whole: Images, parts: Array | None, split: str, holdout: float, rng: np.random.Generator) -> Array:
     """Return the numbers of the rows of a part, in order."""
     if split == "all":
-        return np.arange(num)
+        return np.arange(len(whole))
     if parts is None:
-        parts = _hold_out(num, holdout, rng)
+        parts = hold_out(len(whole), holdout, rng, whole.groups)
     return np.flatnonzero(parts == (TRAIN if split == "train" else TEST))
-
-
-def _hold_out(num: int, holdout: float, rng: np.random.Generator) -> Array:
-    """Choose random rows to test with.
-
-    Returns:
-        int8 (num,), TRAIN or TEST of each row.
-
-    Examples:
-        >>> [int(_hold_out(num, 0.05, np.random.default_rng(0)).sum()) for num in (2, 20, 100, 1_000, 1_000_000)]
-        [1, 5, 16, 50, 5000]
-    """
-    num_test = min(MAX_HELD_OUT, max(1, min(16, num // 4), round(holdout * num))) if holdout else 0
-    parts = np.full(num, TRAIN, np.int8)
-    parts[rng.permutation(num)[:num_test]] = TEST
-    return parts
 
 
 def _select(whole: Images, rows: Array, folder: Path | None) -> Images:
@@ -199,6 +183,7 @@ def _whole(source: str | Path | Array | Images, settings: ReadSettings, progress
             label_names=source.label_names,
             factors=source.factors,
             names=source.names,
+            groups=source.groups,
             parts=parts,
             skipped=source.skipped,
             fates=source.fates,
@@ -212,21 +197,22 @@ def _whole(source: str | Path | Array | Images, settings: ReadSettings, progress
         raise TypeError(f"{type(source).__name__} is no source of images; give a path, a name, a numpy array or Images")
     fingerprint, read = identify(source, settings)
     entry = cache_folder() / _entry_name(settings, fingerprint)
-    if (cached := open_entry(entry, str(source))) is None:
+    if (cached := open_entry(entry, printable(str(source)))) is None:
         data = read()
         with new_entry(entry) as folder:
-            whole, parts = _decode(data, settings, str(source), progress, folder)
+            whole, parts = _decode(data, settings, printable(str(source)), progress, folder)
             check_unchanged(source, settings, fingerprint)
             write_rows(folder, whole, parts)
-        cached = open_entry(entry, str(source))
+        cached = open_entry(entry, printable(str(source)))
     assert cached is not None
     return cached
 
 
 def _entry_name(settings: ReadSettings, fingerprint: str) -> str:
-    """Return the name of the cache folder of a source: a hash of the format, the settings and the fingerprint."""
+    """Return the name of the cache folder of a source: a hash of all that its content depends on."""
     asked = ", ".join(f"{field.name}={getattr(settings, field.name)!r}" for field in fields(settings))
-    return hash_bytes(f"{FORMAT}\nSettings({asked})\n{fingerprint}".encode(errors="surrogateescape"))
+    can = f"{' '.join(decoders())}, {max_pixels()} pixels"
+    return hash_bytes(f"{FORMAT}\nSettings({asked})\n{can}\n{fingerprint}".encode(errors="surrogateescape"))
 
 
 def _decode(
@@ -244,31 +230,34 @@ def _decode(
     Returns:
         The images, and the part of each.
     """
-    values, broken, resized = _fit_all(data, settings, source, progress, folder)
+    values, broken, resized, frames = _fit_all(data, settings, source, progress, folder)
     whole = Images(
         values=values,
         labels=data.labels,
         label_names=data.label_names,
         factors=data.factors,
         names=data.names,
+        groups=data.groups,
         source=source,
         skipped=data.skipped,
-        fates=data.fates,
+        fates={**data.fates, **frames},
         resized=resized,
     )
-    if not broken:
-        return whole, data.parts
-    good = np.setdiff1d(np.arange(len(data)), list(broken))
-    if len(good) == 0:
-        raise _all_broken(data, broken, source)
-    skipped = tuple((_name(data, i), broken[i]) for i in sorted(broken))
-    if folder is None:
-        whole = whole.take(good)
-    else:
-        _copy_rows(values, good, new_array(folder / "good.npy", (len(good), *values.shape[1:]), values.dtype))
-        (folder / "good.npy").replace(folder / "values.npy")
-        whole = whole._with_rows(np.load(folder / "values.npy", mmap_mode="r"), good)
-    return replace(whole, skipped=data.skipped + skipped), None if data.parts is None else data.parts[good]
+    parts = data.parts
+    if broken:
+        good = np.setdiff1d(np.arange(len(data)), list(broken))
+        if len(good) == 0:
+            raise _all_broken(data, broken, source)
+        if folder is None:
+            whole = whole.take(good)
+        else:
+            _copy_rows(values, good, new_array(folder / "good.npy", (len(good), *values.shape[1:]), values.dtype))
+            (folder / "good.npy").replace(folder / "values.npy")
+            whole = whole._with_rows(np.load(folder / "values.npy", mmap_mode="r"), good)
+        skipped = tuple((_name(data, i), broken[i]) for i in sorted(broken))
+        whole = replace(whole, skipped=data.skipped + skipped)
+        parts = None if parts is None else parts[good]
+    return (group_copies(whole, parts) if isinstance(data.values, EncodedPictures) else whole), parts
 
 
 def _name(data: SourceData, i: int) -> str:
@@ -283,16 +272,17 @@ def _all_broken(data: SourceData, broken: dict[int, str], source: str) -> DataEr
 
 def _fit_all(
     data: SourceData, settings: ReadSettings, source: str, progress: bool, folder: Path | None
-) -> tuple[Array, dict[int, str], bool]:
+) -> tuple[Array, dict[int, str], bool, dict[str, str]]:
     """Bring every row to one frame.
 
     Returns:
-        The values; why a row could not be read, by its number; and whether any picture was resized.
+        The values; why a row could not be read, by its number; whether any picture was resized; and what became of the
+        frames of animations.
     """
     if not isinstance(data.values, EncodedPictures) and not is_image(data.values.shape[1:]):
         if settings.size or settings.crop or settings.channels:
             raise DataError(f"{source}: these are vectors; size, crop and channels are for images")
-        return _store(data.values, folder), {}, False
+        return _store(data.values, folder), {}, False, {}
     if isinstance(data.values, EncodedPictures):
         looks, broken = look_at_all(data.values, progress)
         if not looks:
@@ -304,17 +294,21 @@ def _fit_all(
         broken = {}
         frame = array_frame(data.values.shape, settings, source)
         if frame.shape == data.values.shape[1:] and frame.crop is None:
-            return _store(data.values, folder), {}, False
+            return _store(data.values, folder), {}, False, {}
         resized = frame.shape[1:] != data.values.shape[2:]
         pictures = array_pictures(data.values)
+    animated = set()
     out = new_array(folder and folder / "values.npy", (pictures.num, *frame.shape), np.dtype(np.uint8))
 
     def fit(i: int) -> None:
         with pictures.open(i) as image:
             out[i] = fit_picture(image, frame, f"{source}, {_name(data, i)}")
+            if has_more_frames(image):
+                animated.add(i)
 
     _, more_broken = for_each(fit, [i for i in range(pictures.num) if i not in broken], "Decoding", progress)
-    return out, broken | more_broken, resized
+    more = {f"{counted(len(animated), 'picture')} of several frames": "ignored: all frames but the first"}
+    return out, broken | more_broken, resized, more if animated else {}
 
 
 def _store(values: Array, folder: Path | None) -> Array:

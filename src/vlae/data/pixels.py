@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from vlae.data.files import max_pixels
 from vlae.data.source import Array, DataError, EncodedPictures, ReadSettings, SourceData
 from vlae.shapes import MAX_SIDE, MIN_SIDE
 
@@ -36,7 +37,9 @@ def look_at_all(pictures: EncodedPictures, progress: bool) -> tuple[set[tuple[tu
 
     def look(i: int) -> tuple[tuple[int, int], bool]:
         with pictures.open(i) as image:
-            _check_bomb(image.size)
+            _check_small(image.size)
+            if image.format != "JPEG":  # which is checked when it is known at what size it is decoded
+                _check_bomb(image.size)
             turned = image.size[0] != image.size[1] and max(image.size) <= SMALL and _is_turned(image)
             return image.size[:: -1 if turned else 1], image.mode.split(";")[0] in ("1", "L", "LA", "La", "I", "F")
 
@@ -44,13 +47,20 @@ def look_at_all(pictures: EncodedPictures, progress: bool) -> tuple[set[tuple[tu
     return set(looks.values()), broken
 
 
-def _check_bomb(size: tuple[int, int]) -> None:
-    """Refuse pictures that would fill the memory; up to twice its limit, Pillow itself only warns."""
-    from PIL import Image
+def _check_small(size: tuple[int, int]) -> None:
+    """Refuse pictures that hold next to nothing."""
+    if min(size) < MIN_SIDE:
+        raise ValueError(f"{size[0]}×{size[1]} pixels, a side is less than {MIN_SIDE}")
 
-    limit = Image.MAX_IMAGE_PIXELS
-    if limit is not None and size[0] * size[1] > limit:
-        raise ValueError(f"{size[0]}×{size[1]} pixels are more than {limit} (a decompression bomb?)")
+
+def _check_bomb(size: tuple[int, int]) -> None:
+    """Refuse pictures that would fill the memory."""
+    limit, num = max_pixels(), size[0] * size[1]
+    if limit is not None and num > limit:
+        raise ValueError(
+            f"{size[0]}×{size[1]} pixels are more than {limit} (a decompression bomb?); if you trust it, set"
+            f" VLAE_MAX_PIXELS={num}"
+        )
 
 
 def _is_turned(image: Any) -> bool:
@@ -146,10 +156,9 @@ def fit_picture(image: Any, frame: Frame, what: str) -> Array:
     """
     from PIL import Image, ImageOps
 
+    _draft(image, frame)
     _check_bomb(image.size)
     channels, height, width = frame.shape
-    if frame.crop is None:
-        _draft(image, max(height, width))
     image = ImageOps.exif_transpose(image)
     if frame.crop is not None and min(image.size) < frame.crop:
         raise DataError(f"{what}: {image.width}×{image.height} pixels, less than crop={frame.crop}; say a smaller crop")
@@ -164,10 +173,16 @@ def fit_picture(image: Any, frame: Frame, what: str) -> Array:
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
 
-def _draft(image: Any, side: int) -> None:
-    """Decode a JPEG at 1/2, 1/4 or 1/8 of its size if that is at least twice the side needed."""
-    scale = 2 * side / min(image.size)
-    if scale < 1:
+def _draft(image: Any, frame: Frame) -> None:
+    """Have a JPEG decoded at 1/2, 1/4 or 1/8 of its size if that is at least twice the side needed.
+
+    Not so a very large progressive JPEG, which is in memory as a whole while it is decoded.
+    """
+    if frame.crop is not None or getattr(image, "format", None) != "JPEG":
+        return
+    scale, limit = 2 * max(frame.shape[1:]) / min(image.size), max_pixels()
+    fills_memory = "progressive" in image.info and limit and image.width * image.height > 4 * limit
+    if scale < 1 and not fills_memory:
         image.draft(None, (round(image.width * scale), round(image.height * scale)))
 
 
@@ -255,8 +270,11 @@ def for_each(do: Any, indices: list[int], title: str, progress: bool) -> tuple[d
 
 def _reason(error: Exception) -> str:
     """Return in one line why a picture cannot be read."""
-    from PIL import UnidentifiedImageError
+    from PIL import Image, UnidentifiedImageError
 
     if isinstance(error, UnidentifiedImageError):
         return "not a picture that Pillow can read"
-    return f"{type(error).__name__}: {error}".splitlines()[0]
+    if isinstance(error, Image.DecompressionBombError):
+        return f"{error}; if you trust it, set VLAE_MAX_PIXELS to its number of pixels"
+    told = str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
+    return (told.splitlines() or ["ValueError"])[0]

@@ -1,5 +1,6 @@
 """What a caller asks of a source (`ReadSettings`), and what a reader returns (`SourceData`)."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -20,11 +21,16 @@ TRAIN, TEST, OTHER = 0, 1, 2
 SPLIT_NAMES = {
     "train": "train",
     "training": "train",
+    "trainval": "train",
     "test": "test",
     "testing": "test",
-    "t10k": "test",
+    "eval": "test",
+    "evaluation": "test",
 } | dict.fromkeys(("val", "valid", "validation", "dev"), "validation")
 """The usual names of the parts of a source, and what each name means."""
+
+PICTURE_WORDS = ("data", "dataset", "folder", "image", "images", "img", "imgs", "jpegs", "part", "set", "split")
+"""Words that say nothing of a part or a class."""
 
 
 class DataError(ValueError):
@@ -89,6 +95,9 @@ class SourceData:
     """The name of each row."""
     parts: Array | None = None
     """int8 (N,): TRAIN, TEST or OTHER. None if the source has no test part of its own."""
+    groups: Array | None = None
+    """int64 (N,): rows of one number, such as pages of one file, are held out together or not at all. None: each row is
+    on its own."""
     skipped: tuple[tuple[str, str], ...] = ()
     """The files or columns that are not read, each with the reason."""
     fates: Mapping[str, str] = field(default_factory=dict)
@@ -112,21 +121,61 @@ def parts_by_name(names: Sequence[str]) -> Array | None:
     A validation part is the test part if there is no other. Otherwise its rows are OTHER.
 
     Args:
-        names: the name of the part of each row: "train", "val", "t10k".
+        names: the name of the part of each row: "train", "val2017", "test_set", "t10k".
 
     Returns:
-        int8 (N,), or None unless there are both a train part and a test part.
+        int8 (N,), or None unless there are both a train part and a test part that are called alike.
 
     Examples:
         >>> parts_by_name(["train", "val", "train"]).tolist()
         [0, 1, 0]
+        >>> parts_by_name(["training_set", "Test_set", "seg_pred"]).tolist()
+        [0, 1, 2]
+        >>> parts_by_name(["train_station", "test_tube"]) is None
+        True
     """
-    kinds = {name: SPLIT_NAMES.get(name.lower()) for name in set(names)}
-    test = "test" if "test" in kinds.values() else "validation"
-    if not {"train", test} <= set(kinds.values()):
+    splits = {name: (kind, rest.lower()) for name in set(names) for kind, rest in [split_of(name)]}
+    for test in ("test", "validation"):
+        paired = {rest for kind, rest in splits.values() if kind == "train"}
+        paired &= {rest for kind, rest in splits.values() if kind == test}
+        if paired:
+            break
+    else:
         return None
-    codes = {name: {"train": TRAIN, test: TEST}.get(kind or "", OTHER) for name, kind in kinds.items()}
+    codes = {
+        name: {"train": TRAIN, test: TEST}.get(kind or "", OTHER) if rest in paired else OTHER
+        for name, (kind, rest) in splits.items()
+    }
     return np.array([codes[name] for name in names], np.int8)
+
+
+def split_of(name: str) -> tuple[str | None, str]:
+    """Tell which part the name of a folder, or of a part, speaks of.
+
+    Args:
+        name: such as "train", "Testing", "images_train", "val2017", "trainA".
+
+    Returns:
+        "train", "test", "validation" or None; and what else the name says, such as "A".
+
+    Examples:
+        >>> [split_of(name) for name in ("val2017", "seg_train", "trainA", "bullet_train", "trainer")]
+        [('validation', ''), ('train', 'seg'), ('train', 'A'), ('train', 'bullet'), (None, 'trainer')]
+    """
+    if name.lower() == "t10k":  # MNIST
+        return "test", ""
+    words = [
+        word for word in re.findall(r"[A-Z]*[^\W\d_A-Z]+|[A-Z]+|[^\W\d_]+", name) if word.lower() not in PICTURE_WORDS
+    ]
+    kinds = [(_split_word(word), word) for word in words]
+    kind = next((kind for kind, _ in kinds if kind), None)
+    return kind, " ".join(word for of, word in kinds if of is None)
+
+
+def _split_word(word: str) -> str | None:
+    """Return what a word means as the name of a part, alone or before a word that says nothing: "trainset"."""
+    match = re.fullmatch(f"({'|'.join(SPLIT_NAMES)})({'|'.join(PICTURE_WORDS)})?", word.lower())
+    return SPLIT_NAMES[match[1]] if match else None
 
 
 def train_and_test(num_train: int, num_test: int) -> Array:
@@ -192,3 +241,17 @@ def first_present(wanted: Sequence[str], present: Sequence[str]) -> str | None:
     """
     lower = {name.lower(): name for name in reversed(present)}
     return next((lower[name] for name in wanted if name in lower), None)
+
+
+def counted(num: int, thing: str) -> str:
+    """Say a number of things.
+
+    Args:
+        num: how many.
+        thing: what one of them is called.
+
+    Examples:
+        >>> counted(1, "picture"), counted(12, "picture")
+        ('1 picture', '12 pictures')
+    """
+    return f"{num} {thing}" if num == 1 else f"{num} {thing}s"
