@@ -14,9 +14,9 @@ import numpy as np
 
 from vlae.atomic import remove_abandoned, replacing
 from vlae.data.images import Images
-from vlae.data.source import Array, DataError
+from vlae.data.source import Array, DataError, as_value_range
 
-FORMAT = 3
+FORMAT = 4
 """The format of the cache. Raise it if the same source and settings give other values, or if more is kept."""
 
 
@@ -52,7 +52,9 @@ def open_entry(entry: Path, source: str) -> tuple[Images, Array | None] | None:
         names=None if about["names"] is None else tuple(about["names"]),
         source=source,
         skipped=tuple((file, reason) for file, reason in about["skipped"]),
-        resized=about["resized"],
+        fitted=about["fitted"],
+        value_range=as_value_range(about["value_range"]),
+        num_clipped=about["num_clipped"],
         cache=entry,
     )
     return images, rows.get("parts")
@@ -77,7 +79,9 @@ def write_rows(folder: Path, whole: Images, parts: Array | None) -> None:
         "label_names": whole.label_names,
         "names": whole.names,
         "skipped": whole.skipped,
-        "resized": whole.resized,
+        "fitted": whole.fitted,
+        "value_range": whole.value_range,
+        "num_clipped": whole.num_clipped,
     }
     (folder / "about.json").write_text(json.dumps(about), encoding="utf-8")
 

@@ -95,7 +95,7 @@ def _full_size(
     if isinstance(source, Images):
         return array_pictures(source.values).open, settings.crop
     if isinstance(source, np.ndarray):
-        values = read_array(source, layout=settings.layout, what=whole.source)
+        values = read_array(source, layout=settings.layout, value_range=settings.value_range, what=whole.source)
         return array_pictures(values).open, settings.crop
     data = identify(source, settings)[1]()
     pictures = data.values if isinstance(data.values, EncodedPictures) else array_pictures(data.values)

@@ -51,14 +51,22 @@ def open_picture(file: Any) -> Any:
         file: a path, or an open binary file.
 
     Returns:
-        A PIL.Image.Image, which the caller closes.
+        A PIL.Image.Image, or a `vlae.data.wide.TiffPicture` if Pillow has no such kind. The caller closes it.
 
     Raises:
         PIL.UnidentifiedImageError: if it is none of `PICTURE_FORMATS`.
     """
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
-    return Image.open(file, formats=PICTURE_FORMATS)
+    try:
+        return Image.open(file, formats=PICTURE_FORMATS)
+    except UnidentifiedImageError as error:
+        from vlae.data.wide import open_tiff
+
+        tiff = open_tiff(file)
+        if tiff is None:
+            raise error
+        return tiff
 
 
 def begins_with(path: Path, *magic: bytes) -> bool:
