@@ -236,6 +236,9 @@ def test_images_keep_their_range_and_take_another(rng):
     assert load(images, size=8, split="all").value_range == images.value_range
     again = load(images, split="all", value_range=(0, 10_000))
     assert np.allclose(again.values[:, 0], numbers / 10_000, atol=1e-6)
+    assert again.value_range == ((0, 10_000),)
+    bytes_again = load(load(np.full((8, 8, 8), 20), split="all"), split="all", value_range=(0, 40))
+    assert (bytes_again.values == 0.5).all() and bytes_again.value_range == ((0, 40),)
     assert load(images, split="all", value_range=images.value_range).values.tolist() == images.values.tolist()
 
 

@@ -229,9 +229,11 @@ def _whole(source: str | Path | Array | Images, settings: ReadSettings, progress
             settings = replace(settings, value_range=None)
         if settings == ReadSettings():
             return source, parts
-        again = settings.value_range is not None and source.value_range is not None
+        values = source.values
+        if settings.value_range is not None and source.value_range is not None:  # back to its own numbers
+            values = out_of_range(values, source.value_range)
         data = SourceData(
-            values=out_of_range(source.values, source.value_range) if again else source.values,
+            values=values,
             labels=source.labels,
             label_names=source.label_names,
             factors=source.factors,
@@ -240,8 +242,14 @@ def _whole(source: str | Path | Array | Images, settings: ReadSettings, progress
             skipped=source.skipped,
         )
         whole, parts = _decode(data, settings, source.source, progress, None)
-        value_range = whole.value_range if again else source.value_range
-        whole = replace(whole, value_range=value_range, features=source.features, features_from=source.features_from)
+        whole = replace(
+            whole,
+            value_range=whole.value_range or source.value_range,
+            num_clipped=whole.num_clipped + source.num_clipped,
+            fitted=whole.fitted or source.fitted,
+            features=source.features,
+            features_from=source.features_from,
+        )
         return whole, parts
     if isinstance(source, np.ndarray):
         values = read_array(source, layout=settings.layout, value_range=settings.value_range, what="the array")

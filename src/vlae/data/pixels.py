@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vlae.data.depths import found_range, into_range, listed_range
+from vlae.data.depths import found_range, into_range, listed_range, of_channels
 from vlae.data.source import Array, DataError, EncodedPictures, Fit, ReadSettings, SourceData, ValueRange
 from vlae.data.wide import ArrayPicture, is_wide, num_channels, numbers_of
 from vlae.shapes import MAX_SIDE, MIN_SIDE
@@ -250,7 +250,7 @@ def picture_values(image: Any, frame: Frame, value_range: ValueRange | None, wha
         return pixels
     if value_range is None and (outside := found_range(pixels[None])) is not None:
         raise ValueError(f"numbers from {listed_range(outside)}; the training pictures have 8 bits, or 0 to 1")
-    into_range(pixels[None], value_range, pixels[None])
+    into_range(pixels[None], value_range and of_channels(value_range, len(pixels)), pixels[None])
     return pixels
 
 
