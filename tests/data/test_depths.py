@@ -216,6 +216,11 @@ def test_numbers_that_bytes_could_hold_are_not_stretched_where_a_range_is_asked_
         assert (images.values == 0.25).all() and images.values.dtype == np.float32
 
 
+def test_bytes_do_not_reach_a_wider_range():
+    with pytest.raises(DataError, match="bytes, from 0 to 255, but value_range is -1024 to 3071"):
+        load(np.zeros((4, 8, 8), np.uint8), value_range=(-1024, 3071))
+
+
 def test_a_range_of_each_channel(rng):
     numbers = rng.random((4, 2, 8, 8))
     images = load(numbers, split="all", value_range=((0, 1), (0, 2)), layout="NCHW")

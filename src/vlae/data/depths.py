@@ -37,6 +37,15 @@ def listed_range(value_range: ValueRange) -> str:
     return ", ".join(f"{low:.6g} to {high:.6g}" for low, high in pairs)
 
 
+def within_bytes(value_range: ValueRange) -> bool:
+    """Whether a range goes no further than bytes, from 0 to 255.
+
+    Args:
+        value_range: one pair, or one for each channel.
+    """
+    return all(low >= 0 and high <= 255 for low, high in value_range)
+
+
 def in_bytes(values: Array) -> Array | None:
     """The same numbers as bytes; None if bytes cannot hold them without a loss.
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from vlae.data.arrays import read_array
 from vlae.data.cache import FORMAT, cache_folder, new_array, new_entry, new_file, open_entry, write_rows
-from vlae.data.depths import found_range, into_range, of_channels, out_of_range
+from vlae.data.depths import found_range, into_range, listed_range, of_channels, out_of_range, within_bytes
 from vlae.data.images import Images
 from vlae.data.pixels import array_frame, array_pictures, fit_picture, for_each, how_fitted, look_at_all, picture_frame
 from vlae.data.readers import check_unchanged, hash_bytes, identify
@@ -380,6 +380,11 @@ def _in_range(whole: Images, asked: ValueRange | None, folder: Path | None) -> I
     """
     if whole.is_vectors or (whole.values.dtype == np.uint8 and asked is None):
         return whole
+    if whole.values.dtype == np.uint8 and asked is not None and not within_bytes(asked):
+        raise DataError(
+            f"{whole.source}: bytes, from 0 to 255, but value_range is {listed_range(asked)}; give the data in a wider"
+            " type"
+        )
     value_range = found_range(whole.values) if asked is None else of_channels(asked, whole.shape[0])
     file = None if folder is None else folder / "mapped.npy"
     mapped = new_array(file, whole.values.shape, np.dtype(np.float32))

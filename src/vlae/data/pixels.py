@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vlae.data.depths import found_range, into_range, listed_range, of_channels
+from vlae.data.depths import found_range, into_range, listed_range, of_channels, within_bytes
 from vlae.data.source import Array, DataError, EncodedPictures, Fit, ReadSettings, SourceData, ValueRange
 from vlae.data.wide import ArrayPicture, is_wide, num_channels, numbers_of
 from vlae.shapes import MAX_SIDE, MIN_SIDE
@@ -80,11 +80,6 @@ def look_at_all(
 
 
 DEPTH = {False: "8 bits a channel", True: "more than 8 bits a channel"}
-
-
-def within_bytes(value_range: ValueRange) -> bool:
-    """Whether a range goes no further than bytes, from 0 to 255."""
-    return all(low >= 0 and high <= 255 for low, high in value_range)
 
 
 def _check_bomb(size: tuple[int, int]) -> None:
