@@ -9,8 +9,8 @@ Shape = tuple[int, ...]
 MIN_SIDE, MAX_SIDE = 8, 256
 """The smallest and the largest side of an image that vlae trains on, in pixels."""
 
-MAX_CHANNELS = 4
-"""1: grey. 2: grey and alpha. 3: red, green, blue. 4: red, green, blue, alpha."""
+MAX_CHANNELS = 16
+"""1: grey. 2: grey and alpha. 3: red, green, blue. 4: red, green, blue, alpha. More: any channels."""
 
 
 def is_image(shape: Sequence[int]) -> TypeGuard[tuple[int, int, int]]:
@@ -33,13 +33,20 @@ def has_channels_last(shape: Sequence[int]) -> bool | None:
         shape: (channels, height, width) or (height, width, channels).
 
     Examples:
-        >>> has_channels_last((32, 32, 3)), has_channels_last((1, 28, 28)), has_channels_last((3, 32, 3))
+        >>> has_channels_last((32, 32, 3)), has_channels_last((5, 16, 16)), has_channels_last((16, 32, 16))
         (True, False, None)
     """
     if len(shape) != 3:
         return None
-    first, last = (1 <= shape[axis] <= MAX_CHANNELS for axis in (0, 2))
+    few = [1 <= shape[axis] <= 4 for axis in (0, 2)]
+    first, last = few if any(few) else (_may_be_channels(shape, 0), _may_be_channels(shape, 2))
     return None if first == last else last
+
+
+def _may_be_channels(shape: Sequence[int], axis: int) -> bool:
+    """Whether the others of an image's dimensions are long enough for its sides."""
+    sides = [length for place, length in enumerate(shape) if place != axis]
+    return 1 <= shape[axis] <= MAX_CHANNELS and min(sides) >= MIN_SIDE
 
 
 def listed(shape: Sequence[int]) -> str:

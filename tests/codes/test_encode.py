@@ -77,7 +77,7 @@ def test_pictures_of_another_size_are_resized_as_in_training_and_it_is_said_once
     photos = write_folder(tmp_path / "large", size=30)
     encode(run, photos, tmp_path / "codes.npz", progress=True)
     lines = [line for line in capsys.readouterr().err.splitlines() if "resized" in line]
-    assert lines == [f"{photos}: pictures of another size are cut and resized to 8×8, like the training data"]
+    assert lines == [f"{photos}: pictures of another size are resized to 8×8, like the training data"]
     encode(run, photos, tmp_path / "again.npz", progress=True)  # from the cache
     assert "resized to 8×8" in capsys.readouterr().err
 
@@ -223,7 +223,7 @@ def test_what_appears_meanwhile_is_not_written_over(run, folder, tmp_path, monke
 def test_what_cannot_be_encoded_is_named(run, of_vectors, folder, tmp_path):
     with pytest.raises(CodesError, match=r"kept in a \.parquet or \.npz file"):
         encode(run, folder, tmp_path / "codes.csv")
-    with pytest.raises(DataError, match="these are vectors; size, crop and channels are for images"):
+    with pytest.raises(DataError, match="these are vectors; size, fit, crop, channels and value_range are for images"):
         encode(run, np.zeros((20, 5)), tmp_path / "codes.npz")
     with pytest.raises(ValueError, match=r"has data of shape \(3, 8, 8\); the run in .* takes \(5\)"):
         encode(of_vectors, folder, tmp_path / "codes.npz")

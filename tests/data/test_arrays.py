@@ -55,9 +55,7 @@ def test_whole_numbers_and_booleans_are_pixels():
         (np.zeros(9), "does not fit"),
         (np.zeros((9, 1, 1, 8, 8)), "does not fit"),
         (np.zeros((0, 8, 8)), "empty"),
-        (np.full((9, 8, 8), 255.0), "floats from 255 to 255, expected 0 to 1; divide by 255"),
-        (np.full((9, 8, 8), -1), "whole numbers from -1 to -1"),
-        (np.full((9, 8, 8), 256), "256, expected 0 to 255"),
+        (np.zeros((9, 16, 32, 16)), "say layout='NHWC' or 'NCHW'"),
         (np.zeros((9, 8, 8), complex), "complex128"),
         (np.array([None] * 9), "object"),
         (np.zeros((9, 7, 9)), "sides must be 8 to 256"),
@@ -83,8 +81,8 @@ def test_values_that_are_not_finite_are_counted_and_found(shape):
 def test_layout_that_does_not_fit():
     with pytest.raises(DataError, match="expected NHWC"):
         load(np.zeros((9, 8, 8)), layout="NHWC")
-    with pytest.raises(DataError, match="8 channels"):
-        load(np.zeros((9, 8, 8, 8)), layout="NHWC")
+    with pytest.raises(DataError, match="17 channels"):
+        load(np.zeros((9, 8, 8, 17)), layout="NHWC")
 
 
 def test_npy_and_npz_files(tmp_path, rng):

@@ -67,3 +67,19 @@ def test_images_are_looked_at_one_by_one(rng):
     for name, values in measured.items():
         assert values.shape == (1030,) and values.dtype == np.float32
         assert values[1027] == statistics(images[1027:1028])[name][0]
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 5])
+def test_floats_have_the_statistics_of_their_bytes(channels):
+    pixels = np.random.default_rng(0).integers(0, 256, (9, channels, 8, 8), np.uint8)
+    of_bytes, of_floats = statistics(pixels), statistics((pixels / 255).astype(np.float32))
+    assert of_bytes.keys() == of_floats.keys()
+    assert all(np.allclose(of_bytes[name], of_floats[name], atol=1e-5) for name in of_bytes)
+
+
+def test_many_channels_are_no_colours():
+    pixels = np.zeros((1, 5, 8, 8), np.uint8)
+    pixels[:, 4] = 255
+    measured = statistics(pixels)
+    assert measured["mean channel 5"] == 1 and measured["mean channel 1"] == 0 and "mean red" not in measured
+    assert np.isclose(measured["brightness"], 0.2)

@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from vlae.data.pixels import Frame
 from vlae.web import uploads
 from vlae.web.uploads import read_picture
+
+FRAME = Frame(shape=(3, 12, 12))
 
 
 def png(picture):
@@ -17,8 +20,18 @@ def png(picture):
 def test_a_good_file_is_cut_and_resized():
     picture = np.zeros((40, 60, 3), np.uint8)
     picture[:, 10:50] = 200
-    assert (read_picture(png(picture), (3, 12, 12)) == 200).all()
-    assert read_picture(png(picture), (1, 8, 8), crop=20).shape == (1, 1, 8, 8)
+    assert (read_picture(png(picture), FRAME) == 200).all()
+    assert read_picture(png(picture), Frame(shape=(1, 8, 8), crop=20)).shape == (1, 1, 8, 8)
+
+
+def test_a_file_of_sixteen_bits_is_read_in_the_range_of_the_training():
+    picture = np.full((12, 12), 1024, np.uint16)
+    frame = Frame(shape=(1, 12, 12))
+    assert (read_picture(png(picture), frame, ((0.0, 4096.0),)) == 0.25).all()
+    with pytest.raises(ValueError, match="numbers from 1024 to 1025; the training pictures have 8 bits"):
+        read_picture(png(picture), frame)
+    with pytest.raises(ValueError, match="8 bits a channel; the training pictures have numbers from 0 to 4096"):
+        read_picture(png(picture.astype(np.uint8)), frame, ((0.0, 4096.0),))
 
 
 def test_broken_and_hostile_files_are_refused(monkeypatch):
@@ -32,7 +45,7 @@ def test_broken_and_hostile_files_are_refused(monkeypatch):
         (bytes(uploads.MAX_BYTES + 1), "larger than 20 MB"),
     ):
         with pytest.raises(ValueError, match=words):
-            read_picture(content, (3, 12, 12))
+            read_picture(content, FRAME)
     monkeypatch.setattr(uploads, "MAX_PIXELS", 1000)
     with pytest.raises(ValueError, match="40 × 40 pixels are more than 1,000"):
-        read_picture(good, (3, 12, 12))
+        read_picture(good, FRAME)

@@ -22,12 +22,19 @@ class Layout:
 class Reading(Layout):
     """How to turn a source into images: options of train, data, evaluate, compare and study."""
 
-    size: int | None = None
-    """Side of the square images, 8 to 256 pixels; by default the pictures' own if equal and at most 64, else 64."""
+    size: int | str | None = None
+    """Side of the square images, 8 to 256 pixels, or HEIGHTxWIDTH; by default the pictures' own if all have one size,
+    with at most 64 pixels on the longer side; else 64."""
+    fit: Literal["crop", "pad", "squash"] | None = None
+    """What is done with pictures of other proportions: cut them, repeat their edges, or squash them; by default crop,
+    but pictures of one size keep their proportions."""
     crop: int | None = None
     """Side in pixels of the square cut from the middle before resizing; by default none, but 108 for CelebA."""
     channels: int | None = None
     """1 grey, 2 grey and alpha, 3 colour, 4 colour and alpha; by default 1 if all pictures are grey, else 3."""
+    value_range: str | None = None
+    """LOW,HIGH: the numbers that become 0 and 1, of pictures of more than 8 bits; by default the least and the
+    greatest of each channel."""
 
 
 @Parameter(name="*")

@@ -110,14 +110,14 @@ def evaluate(
 
         check_exists(source)
     from vlae import workflows
-    from vlae.data import load as load_data
     from vlae.evaluation.text import as_text
     from vlae.runs.run import load
 
     trained = load(run)
     images = None
     if source is not None:
-        images = load_data(source, split=split, limit=limit, progress=True, features=trained.network, **vars(reading))
+        given = {name: value for name, value in vars(reading).items() if value is not None}
+        images = trained.read(source, split=split, limit=limit, progress=True, **given)
     elif limit or split != "test" or reading != Reading():
         raise ValueError("split, limit and how data is read go with a source; give one, or leave them out")
     others = [load(other) for other in beside or ()]

@@ -12,6 +12,7 @@ from vlae.codes import files
 from vlae.codes.encode import identity
 from vlae.codes.files import CodesError
 from vlae.codes.progress import progress_bar
+from vlae.data.depths import out_of_range
 from vlae.models.inference import evaluating
 from vlae.models.priors import complete
 from vlae.runs import Run
@@ -28,7 +29,9 @@ def decode(run: Run, file: str | Path, out: str | Path, *, seed: int = 0, progre
         file: a file of codes that `vlae.codes.encode.encode` has written, or a table with the columns level1, level2, …
             (one list of numbers per row), or some of them.
         out: a folder, for one PNG file per row, with the row's name (or its number); or an .npz file with the array
-            `images`, uint8 (N, C, H, W), or for vectors `x`, float32 (N, D).
+            `images`, uint8 (N, C, H, W), or for vectors `x`, float32 (N, D). If the run's data have more than 8 bits,
+            `images` are float32 in the own numbers of the data. PNG files then have 16 bits and these numbers, if they
+            are grey and the numbers from 0 to 65,535; otherwise 8 bits, in which 0 and 255 are the ends of the range.
         seed: of the draws of missing levels.
         progress: whether to show a progress bar, and say which levels are drawn, on the error output.
 
@@ -44,8 +47,9 @@ def decode(run: Run, file: str | Path, out: str | Path, *, seed: int = 0, progre
     code_file = files.open_codes(file)
     if out.suffix.lower() not in (".npz", ""):
         raise CodesError(f"{out}: pictures are written to an .npz file, or to a folder (a name without an ending)")
-    if not out.suffix and not is_image(run.recipe.shape):
-        raise CodesError(f"{out}: vectors are no pictures; give an .npz file")
+    if not out.suffix and (not is_image(run.recipe.shape) or run.recipe.shape[0] > 4):
+        data = f"{run.recipe.shape[0]} channels" if is_image(run.recipe.shape) else "vectors"
+        raise CodesError(f"{out}: {data} are no pictures; give an .npz file")
     files.check_new(out)
     missing = _check_codes(run, code_file)
     if missing and progress:
@@ -57,7 +61,9 @@ def decode(run: Run, file: str | Path, out: str | Path, *, seed: int = 0, progre
             out.parent.mkdir(parents=True, exist_ok=True)
             with progress_bar("Decoding", code_file.num, progress) as advance:
                 write = _write_npz if out.suffix else _write_folder
-                write(_decode_batches(run, code_file, seed, advance), unfinished)
+                form = _numbers if out.suffix else _pixels
+                batches = _decode_batches(run, code_file, seed, advance)
+                write(((names, form(run, values)) for names, values in batches), unfinished)
             files.check_new(out)
             unfinished.rename(out)
     finally:
@@ -86,7 +92,7 @@ def _check_codes(run: Run, code_file: files.CodeFile) -> list[int]:
 def _decode_batches(
     run: Run, code_file: files.CodeFile, seed: int, advance: Callable[[int], None]
 ) -> Iterator[tuple[list[str], np.ndarray]]:
-    """Yield the names and values of each batch: uint8 (n, C, H, W) images, or float32 (n, D) vectors."""
+    """Yield the names and values of each batch: float32 (n, C, H, W) images in [0, 1], or float32 (n, D) vectors."""
     sizes = run.recipe.code_sizes
     levels = [name for level in run.recipe.levels_with_code if (name := level_column(level)) in code_file.columns]
     generator = torch.Generator().manual_seed(seed)
@@ -96,12 +102,28 @@ def _decode_batches(
         num = len(batch[levels[0]])
         codes = {i: batch[name] for i, _ in enumerate(sizes, start=1) if (name := level_column(i)) in batch}
         values = run.decode(_whole(run, codes, num, generator))
-        if is_image(run.recipe.shape):
-            values = (values * 255).round().astype(np.uint8)
         names = list(batch["name"]) if name_column else [f"{row:08d}" for row in range(first, first + num)]
         first += num
         advance(num)
         yield [str(name) for name in names], values
+
+
+def _numbers(run: Run, values: np.ndarray) -> np.ndarray:
+    """Decoded data in the own numbers of the run's data: bytes, or float32."""
+    if not is_image(run.recipe.shape):
+        return values
+    if run.value_range is None:
+        return (values * 255).round().astype(np.uint8)
+    return out_of_range(values, run.value_range)
+
+
+def _pixels(run: Run, values: np.ndarray) -> np.ndarray:
+    """Decoded images as PNG can hold them: uint16 in their own numbers, or uint8 from end to end of the range."""
+    if run.value_range is not None and len(run.value_range) == 1:
+        [(low, high)] = run.value_range
+        if low >= 0 and 1 < high < 2**16:
+            return _numbers(run, values).round().astype(np.uint16)
+    return (values * 255).round().astype(np.uint8)
 
 
 def _whole(run: Run, codes: Mapping[int, np.ndarray], num: int, generator: torch.Generator) -> list[np.ndarray]:
@@ -144,7 +166,7 @@ def save_pixels(pixels: np.ndarray, file: Path) -> None:
     """Write a picture.
 
     Args:
-        pixels: uint8 (C, H, W), 0 to 255, with 1 to 4 channels.
+        pixels: uint8 (C, H, W), 0 to 255, with 1 to 4 channels; or uint16 (1, H, W).
         file: where to write it.
     """
     from PIL import Image

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from vlae.atomic import whole, writing
+from vlae.data.depths import listed_range
 from vlae.errors import MissingExtraError
 from vlae.evaluation import level_card
 from vlae.models.base import LatentModel
@@ -315,13 +316,19 @@ def _described(run: Run) -> dict[str, Any]:
     if not is_image(shape):
         return described | {"preprocessing": {"values": "float32, as in the table", "dimensions": shape[0]}}
     channels, height, width = shape
-    square = "the square in the middle" if height == width else "nothing"
+    cut = f"to the proportions {width}:{height}"
+    fits = {"crop": f"cut {cut}, in the middle", "pad": f"edges repeated {cut}", "squash": "squashed"}
+    colours = {1: "grey", 2: "grey, alpha", 3: "red, green, blue", 4: "red, green, blue, alpha"}
+    values = "bytes divided by 255"
+    if run.value_range is not None:
+        values = f"the numbers {listed_range(run.value_range)} of the channels, mapped to 0 to 1 and clipped"
     return described | {
         "preprocessing": {
-            "values": "float32 in [0, 1]: bytes divided by 255",
+            "values": f"float32 in [0, 1]: {values}",
             "layout": "N C H W",
-            "channels": {1: "grey", 2: "grey, alpha", 3: "red, green, blue", 4: "red, green, blue, alpha"}[channels],
-            "crop": f"{run.data['crop']} pixels in the middle" if run.data.get("crop") else square,
+            "channels": colours.get(channels, str(channels)),
+            "crop": f"{run.data['crop']} pixels in the middle" if run.data.get("crop") else "none",
+            "fit": fits[run.data.get("fit") or "crop"],
             "resize": f"{height} × {width} pixels, Lanczos",
         }
     }

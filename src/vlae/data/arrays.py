@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from vlae.data.columns import with_columns
+from vlae.data.depths import in_bytes
 from vlae.data.files import begins_with
 from vlae.data.source import (
     LABEL_NAMES,
@@ -15,6 +16,7 @@ from vlae.data.source import (
     DataError,
     ReadSettings,
     SourceData,
+    ValueRange,
     first_present,
     train_and_test,
 )
@@ -25,19 +27,20 @@ IMAGE_ARRAYS = ("images", "x", "data", "imgs")
 """The usual names of the array of images in an .npz file, in upper or lower case. The first that is present is used."""
 
 
-def read_array(array: Array, *, layout: str | None, what: str) -> Array:
+def read_array(array: Array, *, layout: str | None, what: str, value_range: ValueRange | None = None) -> Array:
     """Turn an array into images or vectors.
 
-    Whole numbers from 0 to 255 stay as they are. Booleans become 0 and 255, and so do whole numbers if the largest
-    is 1. Floats x in [0, 1] become round(255 x). Vectors become float32, in any range.
+    Images become bytes where these can hold the numbers (`vlae.data.depths.in_bytes`). Otherwise they keep their
+    numbers, which the loader maps to [0, 1]. Vectors become float32, in any range.
 
     Args:
-        array: (N, H, W), (N, H, W, C) or (N, C, H, W) of images with 1 to 4 channels, or (N, D) of vectors.
-        layout: "NHW", "NHWC" or "NCHW". None: the dimension of 1 to 4 is the channels.
+        array: (N, H, W), (N, H, W, C) or (N, C, H, W) of images with 1 to 16 channels, or (N, D) of vectors.
+        layout: "NHW", "NHWC" or "NCHW". None: the dimension of 1 to 4 is the channels, or else the one of 5 to 16.
         what: the name of the array, for messages.
+        value_range: the range of each channel that was asked for. Images then keep their numbers in any case.
 
     Returns:
-        uint8 (N, C, H, W), or float32 (N, D) if the array has two dimensions.
+        uint8 or other numbers (N, C, H, W), or float32 (N, D) if the array has two dimensions.
 
     Raises:
         DataError: if the shape, the type or the range of the array is another.
@@ -53,7 +56,9 @@ def read_array(array: Array, *, layout: str | None, what: str) -> Array:
     if array.ndim == 2 and layout is None:
         return as_vectors(array, what)
     _check_finite(array, what)
-    return _pixels(_channels_second(array, layout, what), what)
+    images = _channels_second(array, layout, what)
+    pixels = in_bytes(images) if value_range is None else None
+    return images if pixels is None else pixels
 
 
 def _channels_second(array: Array, layout: str | None, what: str) -> Array:
@@ -74,25 +79,6 @@ def _channels_second(array: Array, layout: str | None, what: str) -> Array:
             f"{what}: {images.shape[1]} channels in shape {array.shape}; expected 1 to {MAX_CHANNELS}; check layout="
         )
     return images
-
-
-def _pixels(images: Array, what: str) -> Array:
-    """Turn numbers of any type into uint8, 0 to 255."""
-    low, high = images.min(), images.max()
-    if images.dtype.kind == "f":
-        if low < 0 or high > 1:
-            raise DataError(
-                f"{what}: floats from {low:g} to {high:g}, expected 0 to 1; divide by 255, or subtract the least and"
-                " divide by the range"
-            )
-        pixels = np.empty(images.shape, np.uint8)
-        for start in range(0, len(images), 1024):
-            pixels[start : start + 1024] = np.rint(images[start : start + 1024] * images.dtype.type(255))
-        return pixels
-    if images.dtype.kind != "b" and (low < 0 or high > 255):
-        raise DataError(f"{what}: whole numbers from {low} to {high}, expected 0 to 255; scale the array to that range")
-    pixels = images.astype(np.uint8, copy=False)
-    return pixels * np.uint8(255) if high == 1 else pixels
 
 
 def _check_finite(array: Array, what: str) -> None:
@@ -145,7 +131,9 @@ def read_numpy(path: Path, files: list[Path], settings: ReadSettings) -> SourceD
             raise DataError(f"{path}: an array of Python objects; save it again as numbers, of one shape") from error
         raise DataError(f"{path}: cannot be read ({error}); the file is damaged, get it again") from error
     if isinstance(loaded, np.ndarray):
-        return SourceData(values=read_array(loaded, layout=settings.layout, what=str(path)))
+        return SourceData(
+            values=read_array(loaded, layout=settings.layout, value_range=settings.value_range, what=str(path))
+        )
     with loaded:
         return _read_npz(path, loaded, settings)
 
@@ -168,7 +156,9 @@ def _read_npz(path: Path, archive: Mapping[str, Array], settings: ReadSettings) 
     if settings.key is None and {"x_train", "x_test"} <= arrays.keys():
         return with_columns(_read_keras(path, arrays, settings), fates, kind="array")
     key = _image_array(path, arrays, settings.key)
-    values = read_array(arrays.pop(key), layout=settings.layout, what=f"{path}, array {key!r}")
+    values = read_array(
+        arrays.pop(key), layout=settings.layout, value_range=settings.value_range, what=f"{path}, array {key!r}"
+    )
     beside: dict[str, Array | str] = {**arrays, **fates}
     if {"latents_classes", "latents_values"} <= arrays.keys():  # dSprites states each factor as a class and a number
         beside["latents_values"] = "latents_classes says the same"
@@ -195,7 +185,9 @@ def _read_keras(path: Path, arrays: Mapping[str, Array], settings: ReadSettings)
     if train.shape[1:] != test.shape[1:]:
         raise DataError(f"{path}: x_train {train.shape} and x_test {test.shape} differ in shape; say key='x_train'")
     data = SourceData(
-        values=read_array(np.concatenate([train, test]), layout=settings.layout, what=str(path)),
+        values=read_array(
+            np.concatenate([train, test]), layout=settings.layout, value_range=settings.value_range, what=str(path)
+        ),
         parts=train_and_test(len(train), len(test)),
         fates={"array x_train": "used", "array x_test": "used"},
     )

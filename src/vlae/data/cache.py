@@ -14,7 +14,7 @@ import numpy as np
 
 from vlae.atomic import remove_abandoned, replacing
 from vlae.data.images import Images
-from vlae.data.source import Array, DataError
+from vlae.data.source import Array, DataError, as_value_range
 
 FORMAT = 4
 """The format of the cache. Raise it if the same source and settings give other values, or if more is kept."""
@@ -54,7 +54,9 @@ def open_entry(entry: Path, source: str) -> tuple[Images, Array | None] | None:
         source=source,
         skipped=tuple((file, reason) for file, reason in about["skipped"]),
         fates=about["fates"],
-        resized=about["resized"],
+        fitted=about["fitted"],
+        value_range=as_value_range(about["value_range"]),
+        num_clipped=about["num_clipped"],
         cache=entry,
     )
     return images, rows.get("parts")
@@ -81,7 +83,9 @@ def write_rows(folder: Path, whole: Images, parts: Array | None) -> None:
         "names": whole.names,
         "skipped": whole.skipped,
         "fates": dict(whole.fates),
-        "resized": whole.resized,
+        "fitted": whole.fitted,
+        "value_range": whole.value_range,
+        "num_clipped": whole.num_clipped,
     }
     (folder / "about.json").write_text(json.dumps(about), encoding="utf-8")
 

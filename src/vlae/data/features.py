@@ -13,9 +13,9 @@ from rich.progress import track
 from vlae.data.arrays import read_array
 from vlae.data.cache import cache_folder, new_array, new_file
 from vlae.data.images import Images
-from vlae.data.pixels import Frame, array_pictures, fit_picture, for_each
+from vlae.data.pixels import Frame, array_pictures, for_each, picture_values
 from vlae.data.readers import check_unchanged, hash_bytes, identify
-from vlae.data.source import Array, DataError, EncodedPictures, ReadSettings, SourceData
+from vlae.data.source import Array, DataError, EncodedPictures, ReadSettings, SourceData, ValueRange
 
 if TYPE_CHECKING:  # torch is not needed to say that a source is missing
     from vlae.nn.pretrained import FeatureNetwork
@@ -58,19 +58,18 @@ def add_features(
     if whole.is_vectors:
         raise DataError(f"{whole.source}: these are vectors; features of a network are for pictures")
     if not isinstance(source, str | Path):
-        pictures, crop = _full_size(whole, source, settings)
-        computed = _compute(whole, rows, pictures, crop, network, progress)
+        computed = _compute(whole, rows, *_full_size(whole, source, settings, network), network, progress)
         features = np.zeros((len(whole), computed.shape[1]), np.float16)
         features[rows] = computed
         return replace(whole, features=features, features_from=network.sha256)
     fingerprint = identify(source, settings)[0]
     side = network.side or whole.shape[1:]
-    words = (fingerprint, settings.crop, settings.layout, settings.key, network.sha256, side)
-    file = cache_folder() / "features" / f"{hash_bytes(repr(words).encode(errors='surrogateescape'))}.npy"
+    words = (fingerprint, settings.crop, settings.fit, whole.value_range, settings.layout, settings.key, network.sha256)
+    file = cache_folder() / "features" / f"{hash_bytes(repr((*words, side)).encode(errors='surrogateescape'))}.npy"
     cached = _cached(file, len(whole))
     if cached is None:
-        pictures, crop = _full_size(whole, source, settings)
-        computed = _compute(whole, np.arange(len(whole)), pictures, crop, network, progress)
+        every = np.arange(len(whole))
+        computed = _compute(whole, every, *_full_size(whole, source, settings, network), network, progress)
         check_unchanged(source, settings, fingerprint)
         with new_file(file) as unfinished:
             new_array(unfinished, computed.shape, computed.dtype)[:] = computed
@@ -89,18 +88,22 @@ def _cached(file: Path, num: int) -> Array | None:
 
 
 def _full_size(
-    whole: Images, source: str | Path | Array | Images, settings: ReadSettings
-) -> tuple[Callable[[int], Any], int | None]:
-    """The full-size picture of each row as a function of its number, and the crop of this source."""
+    whole: Images, source: str | Path | Array | Images, settings: ReadSettings, network: "FeatureNetwork"
+) -> tuple[Callable[[int], Any], Frame, ValueRange | None]:
+    """The full-size picture of each row as a function of its number, how it is brought to the network, its range."""
+    _, height, width = whole.shape
+    shape = (network.channels, network.side or height, network.side or width)
+    frame = Frame(shape=shape, crop=settings.crop, fit=settings.fit or "crop")
     if isinstance(source, Images):
-        return array_pictures(source.values).open, settings.crop
+        return array_pictures(source.values).open, frame, None  # it is in its range already
     if isinstance(source, np.ndarray):
-        values = read_array(source, layout=settings.layout, what=whole.source)
-        return array_pictures(values).open, settings.crop
+        values = read_array(source, layout=settings.layout, value_range=settings.value_range, what=whole.source)
+        return array_pictures(values).open, frame, whole.value_range
     data = identify(source, settings)[1]()
     pictures = data.values if isinstance(data.values, EncodedPictures) else array_pictures(data.values)
     good = _rows_that_are_read(whole, data)
-    return lambda i: pictures.open(int(good[i])), settings.crop or data.crop
+    frame = replace(frame, crop=settings.crop or data.crop)
+    return lambda i: pictures.open(int(good[i])), frame, whole.value_range
 
 
 def _rows_that_are_read(whole: Images, data: SourceData) -> Array:
@@ -117,17 +120,16 @@ def _compute(
     whole: Images,
     rows: Array,
     pictures: Callable[[int], Any],
-    crop: int | None,
+    frame: Frame,
+    value_range: ValueRange | None,
     network: "FeatureNetwork",
     progress: bool,
 ) -> Array:
     """Compute the features of some rows: float16 (n, F)."""
-    _, height, width = whole.shape
-    frame = Frame(shape=(network.channels, network.side or height, network.side or width), crop=crop)
 
     def fit(i: int) -> Array:
         with pictures(i) as image:
-            return fit_picture(image, frame, f"{whole.source}, {_name(whole, i)}")
+            return picture_values(image, frame, value_range, f"{whole.source}, {_name(whole, i)}")
 
     console = Console(stderr=True)
     shown = progress and console.is_terminal
@@ -146,10 +148,10 @@ def _compute(
 
 
 def _features(pictures: Array, network: "FeatureNetwork") -> Array:
-    import torch
+    from vlae.models.inference import as_input
 
     try:
-        features = network(torch.from_numpy(pictures).float().div_(255)).numpy()
+        features = network(as_input(pictures)).numpy()
     except ValueError as error:
         raise DataError(str(error)) from error
     if np.abs(features).max() > np.finfo(np.float16).max:

@@ -143,12 +143,12 @@ def open_picture(file: Any) -> Any:
         file: a path, or an open binary file.
 
     Returns:
-        A PIL.Image.Image, which the caller closes.
+        A PIL.Image.Image, or a `vlae.data.wide.TiffPicture` if Pillow has no such kind. The caller closes it.
 
     Raises:
         PIL.UnidentifiedImageError: if it is none of `PICTURE_FORMATS`.
     """
-    from PIL import Image, JpegImagePlugin
+    from PIL import Image, JpegImagePlugin, UnidentifiedImageError
 
     if (limit := max_pixels()) and Image.MAX_IMAGE_PIXELS:
         Image.MAX_IMAGE_PIXELS = max(limit, Image.MAX_IMAGE_PIXELS)
@@ -157,7 +157,15 @@ def open_picture(file: Any) -> Any:
     except SyntaxError:  # another format
         if hasattr(file, "seek"):
             file.seek(0)
-    return Image.open(file, formats=decoders())
+    try:
+        return Image.open(file, formats=decoders())
+    except UnidentifiedImageError as error:
+        from vlae.data.wide import open_tiff
+
+        tiff = open_tiff(file)
+        if tiff is None:
+            raise error
+        return tiff
 
 
 def max_pixels() -> int | None:

@@ -83,7 +83,12 @@ def read_idx(path: Path, files: list[Path], settings: ReadSettings) -> SourceDat
         if len(labels[part]) != len(images[part]):
             raise DataError(f"{path}: {len(images[part])} {part} images but {len(labels[part])} labels; get it again")
     return SourceData(
-        values=read_array(np.concatenate(list(images.values())), layout=settings.layout, what=str(path)),
+        values=read_array(
+            np.concatenate(list(images.values())),
+            layout=settings.layout,
+            value_range=settings.value_range,
+            what=str(path),
+        ),
         labels=np.concatenate([labels[part] for part in images]).astype(np.int64)
         if len(labels) == len(images)
         else None,

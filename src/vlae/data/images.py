@@ -1,4 +1,4 @@
-"""`Images`: images, uint8 (N, C, H, W), or vectors, float32 (N, D), with their labels, factors and names."""
+"""`Images`: images (N, C, H, W), uint8 or float32, or vectors, float32 (N, D), with labels, factors and names."""
 
 import sys
 from collections.abc import Mapping
@@ -9,7 +9,8 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from vlae.data.source import Array
+from vlae.data.depths import listed_range
+from vlae.data.source import Array, ValueRange
 from vlae.shapes import is_image
 
 
@@ -27,7 +28,11 @@ class Images:
     """
 
     values: Array
-    """uint8 (N, C, H, W), or float32 (N, D). Values from the cache are memory-mapped and read-only."""
+    """uint8 or float32 in [0, 1] (N, C, H, W), or float32 (N, D). From the cache they are mapped and read-only."""
+    value_range: ValueRange | None = None
+    """The own numbers of the source that became 0 and 1, (low, high) of each channel. None: bytes, or 0 and 1."""
+    num_clipped: int = 0
+    """How many numbers of the whole source lay outside of `value_range`, and became 0 or 1."""
     labels: Array | None = None
     """int64 (N,): the class of each; negative where it is unknown. None if the source has no labels."""
     label_names: tuple[str, ...] = ()
@@ -47,8 +52,8 @@ class Images:
     """The files or columns of the whole source that could not be read, each with the reason."""
     fates: Mapping[str, str] = field(default_factory=dict)
     """What became of each column, array or kind of file of the source, as in `SourceData.fates`."""
-    resized: bool = False
-    """Whether any picture had another size, and was cut or resized."""
+    fitted: str | None = None
+    """What was done to pictures of another size, as text: "cut and resized to 64×64". None if there were none."""
     features: Array | None = None
     """float16 (N, F): what a frozen network says of each full-size picture. None unless `load` was given a network."""
     features_from: str | None = None
@@ -117,9 +122,10 @@ class Images:
         """Describe the images in words and numbers that JSON can hold.
 
         Returns:
-            The source, part, count, shape, kind ("images" or "vectors") and cache folder; the range of values; the
-            count of each label and the range of each factor; the number of skipped files and the first ten of them;
-            what became of each column, array or kind of file ("fates").
+            The source, part, count, shape, kind ("images" or "vectors") and cache folder; the range of values; which
+            own numbers of the source became 0 and 1, and how many were outside; what was done to pictures of another
+            size; the count of each label and the range of each factor; the number of skipped files and the first ten
+            of them; what became of each column, array or kind of file ("fates").
 
         Examples:
             >>> from vlae.data import load
@@ -133,6 +139,9 @@ class Images:
             "count": len(self),
             "shape": list(self.shape),
             "value_range": _range(self.values),
+            "own_numbers": None if self.value_range is None else listed_range(self.value_range),
+            "num_clipped": self.num_clipped,
+            "fitted": self.fitted,
             "labels": self._label_counts(),
             "factors": {
                 name: {
@@ -178,3 +187,20 @@ def say_skipped(images: Images) -> None:
     for what, fate in images.fates.items():
         if fate.startswith("ignored"):
             print(f"{images.source}: {what}: {fate}", file=sys.stderr)
+
+
+def say_form(images: Images, like: str = "") -> None:
+    """Print to the error output how pictures were resized, and which own numbers became 0 and 1.
+
+    Args:
+        images: the images that were read.
+        like: why they have this form: ", like the training data".
+    """
+    if images.fitted:
+        print(f"{images.source}: pictures of another size are {images.fitted}{like}", file=sys.stderr)
+    if images.value_range is not None:
+        print(f"{images.source}: numbers from {listed_range(images.value_range)} become 0 to 1{like}", file=sys.stderr)
+    if not images.is_vectors and images.shape[0] > 4:
+        print(f"{images.source}: {images.shape[0]} channels; figures show 1, 2, 3 as red, green, blue", file=sys.stderr)
+    if images.num_clipped:
+        print(f"{images.source}: {images.num_clipped} numbers are outside of that range, and clipped", file=sys.stderr)

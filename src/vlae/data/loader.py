@@ -1,23 +1,37 @@
-"""Any source → one `Images`: uint8 (N, C, H, W) images or float32 (N, D) vectors, decoded once and memory-mapped.
+"""Any source → one `Images`: images (N, C, H, W), uint8 or float32, or float32 (N, D) vectors, decoded once.
 
 `readers.py` has the kinds of source. Three things are done with every source here. Its pictures are brought to one
 shape. The result is kept in a cache. A part is held out for testing.
 """
 
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from vlae.data.arrays import read_array
 from vlae.data.cache import FORMAT, cache_folder, new_array, new_entry, new_file, open_entry, write_rows
+from vlae.data.depths import found_range, into_range, listed_range, of_channels, out_of_range, within_bytes
 from vlae.data.files import decoders, has_more_frames, max_pixels
 from vlae.data.holdout import group_copies, hold_out
 from vlae.data.images import Images
-from vlae.data.pixels import array_frame, array_pictures, fit_picture, for_each, look_at_all, picture_frame
+from vlae.data.pixels import array_frame, array_pictures, fit_picture, for_each, how_fitted, look_at_all, picture_frame
 from vlae.data.readers import check_unchanged, hash_bytes, identify
-from vlae.data.source import TEST, TRAIN, Array, DataError, EncodedPictures, ReadSettings, SourceData, counted
+from vlae.data.source import (
+    TEST,
+    TRAIN,
+    Array,
+    DataError,
+    EncodedPictures,
+    Fit,
+    ReadSettings,
+    SourceData,
+    ValueRange,
+    as_value_range,
+    counted,
+)
 from vlae.names import printable
 from vlae.shapes import is_image
 
@@ -34,9 +48,11 @@ def load(
     source: str | Path | Array | Images,
     *,
     split: Literal["train", "test", "all"] = "train",
-    size: int | None = None,
+    size: int | str | None = None,
+    fit: Fit | None = None,
     crop: int | None = None,
     channels: int | None = None,
+    value_range: str | Sequence[Any] | None = None,
     layout: Literal["NHW", "NHWC", "NCHW"] | None = None,
     key: str | None = None,
     holdout: float = 0.05,
@@ -62,22 +78,33 @@ def load(
     - a data set of the Hugging Face hub: "USER/NAME", or "hf:USER/NAME" if a folder has the same name. A name without
       an owner is "hf:NAME". It is downloaded once; delete the cache to download it again.
 
-    A picture is cut to the square in its middle and resized. An array keeps its shape unless `size` or `crop` is given.
-    Vectors stay as they are. The result is kept in a cache ($VLAE_CACHE, or vlae in $XDG_CACHE_HOME or ~/.cache) until
-    the files change. It is memory-mapped from there.
+    Pictures of one size keep their proportions; others are cut to the square in their middle. An array keeps its shape
+    unless `size` or `crop` is given. Vectors stay as they are.
+
+    Images of 8 bits stay bytes. Those of 16 bits, of signed numbers and of floats become float32 in [0, 1], by a range
+    for each channel: the least and the greatest number of the whole source, or `value_range`. `Images.value_range`
+    tells it.
+
+    The result is kept in a cache ($VLAE_CACHE, or vlae in $XDG_CACHE_HOME or ~/.cache) until the files change. It is
+    memory-mapped from there.
 
     If a source has no test part, random rows are held out: the fraction `holdout` of it, at most 5,000. At least 16
     are held out, or a quarter of the source if that is less. The order of the source is kept.
 
     Args:
-        source: a path; a name; `Images`; or an array of (N, H, W), (N, H, W, C), (N, C, H, W) images, uint8 or floats
-            in [0, 1], or of (N, D) vectors.
+        source: a path; a name; `Images`; or an array of (N, H, W), (N, H, W, C), (N, C, H, W) images of 1 to 16
+            channels, or of (N, D) vectors.
         split: the part to return: "train", "test" or "all".
-        size: side of the square images, 8 to 256 pixels. None: pictures of one size, at most 64 pixels a side, keep
-            it; others become 64 × 64.
+        size: side of the square images, 8 to 256 pixels, or "HEIGHTxWIDTH". None: pictures of one size keep it, or
+            their proportions with 64 pixels on the longer side; pictures of several sizes become 64 × 64.
+        fit: what is done with pictures of other proportions: "crop" cuts off what is too long, on both sides alike;
+            "pad" repeats the edges; "squash" changes the proportions. None: "crop", but pictures of one size keep
+            their proportions.
         crop: side of the square that is cut from the middle of each picture before resizing, 8 pixels or more.
-        channels: 1 (grey), 2 (grey, alpha), 3 (colour) or 4 (colour, alpha). None: 1 if all pictures are grey, else 3.
-            Without alpha, transparent parts become white.
+        channels: 1 (grey), 2 (grey, alpha), 3 (colour) or 4 (colour, alpha); up to 16 of arrays. None: 1 if all
+            pictures are grey, else 3. Without alpha, transparent parts become white.
+        value_range: the numbers that become 0 and 1: "LOW,HIGH", (low, high), or a pair for each channel. Numbers
+            outside are clipped. None: the least and the greatest of each channel, if bytes cannot hold the numbers.
         layout: the order of an array's dimensions, if its shape does not tell: "NHW", "NHWC" or "NCHW".
         key: the array of an .npz file, or the column of a table, that holds the images.
         holdout: fraction of the source to hold out, 0 or more and less than 1.
@@ -88,7 +115,7 @@ def load(
             "timm:NAME", "hf:USER/NAME", or an open network. Features are computed once and kept in the cache.
 
     Returns:
-        Images of uint8 (N, C, H, W), 0 to 255, or vectors of float32 (N, D).
+        Images (N, C, H, W), uint8 from 0 to 255 or float32 in [0, 1]; or vectors of float32 (N, D).
 
     Raises:
         DataError: if the source cannot be read, or if an argument is out of range.
@@ -105,7 +132,15 @@ def load(
         raise DataError(f"holdout is {holdout}: choose a fraction from 0 to less than 1")
     if limit is not None and limit < 1:
         raise DataError(f"limit is {limit}: choose 1 or more")
-    settings = ReadSettings(size=size, crop=crop, channels=channels, layout=layout, key=key)
+    settings = ReadSettings(
+        size=size,
+        fit=fit,
+        crop=crop,
+        channels=channels,
+        value_range=as_value_range(value_range),
+        layout=layout,
+        key=key,
+    )
     whole, parts = _whole(source, settings, progress)
     if split != "all" and parts is None and len(whole) < 2:
         raise DataError(
@@ -175,10 +210,15 @@ def _whole(source: str | Path | Array | Images, settings: ReadSettings, progress
     if isinstance(source, Images):
         part = {"train": TRAIN, "test": TEST}.get(source.split)
         parts = None if part is None else np.full(len(source), part, np.int8)
+        if settings.value_range is not None and settings.value_range == source.value_range:
+            settings = replace(settings, value_range=None)
         if settings == ReadSettings():
             return source, parts
+        values = source.values
+        if settings.value_range is not None and source.value_range is not None:  # back to its own numbers
+            values = out_of_range(values, source.value_range)
         data = SourceData(
-            values=source.values,
+            values=values,
             labels=source.labels,
             label_names=source.label_names,
             factors=source.factors,
@@ -189,9 +229,18 @@ def _whole(source: str | Path | Array | Images, settings: ReadSettings, progress
             fates=source.fates,
         )
         whole, parts = _decode(data, settings, source.source, progress, None)
-        return replace(whole, features=source.features, features_from=source.features_from), parts
+        whole = replace(
+            whole,
+            value_range=whole.value_range or source.value_range,
+            num_clipped=whole.num_clipped + source.num_clipped,
+            fitted=whole.fitted or source.fitted,
+            features=source.features,
+            features_from=source.features_from,
+        )
+        return whole, parts
     if isinstance(source, np.ndarray):
-        data = SourceData(values=read_array(source, layout=settings.layout, what="the array"))
+        values = read_array(source, layout=settings.layout, value_range=settings.value_range, what="the array")
+        data = SourceData(values=values)
         return _decode(data, settings, "an array", progress, None)
     if not isinstance(source, str | Path):
         raise TypeError(f"{type(source).__name__} is no source of images; give a path, a name, a numpy array or Images")
@@ -230,7 +279,7 @@ def _decode(
     Returns:
         The images, and the part of each.
     """
-    values, broken, resized, frames = _fit_all(data, settings, source, progress, folder)
+    values, broken, fitted, frames = _fit_all(data, settings, source, progress, folder)
     whole = Images(
         values=values,
         labels=data.labels,
@@ -241,7 +290,7 @@ def _decode(
         source=source,
         skipped=data.skipped,
         fates={**data.fates, **frames},
-        resized=resized,
+        fitted=fitted,
     )
     parts = data.parts
     if broken:
@@ -257,7 +306,9 @@ def _decode(
         skipped = tuple((_name(data, i), broken[i]) for i in sorted(broken))
         whole = replace(whole, skipped=data.skipped + skipped)
         parts = None if parts is None else parts[good]
-    return (group_copies(whole, parts) if isinstance(data.values, EncodedPictures) else whole), parts
+    if isinstance(data.values, EncodedPictures):
+        whole = group_copies(whole, parts)
+    return _in_range(whole, settings.value_range, folder), parts
 
 
 def _name(data: SourceData, i: int) -> str:
@@ -272,33 +323,32 @@ def _all_broken(data: SourceData, broken: dict[int, str], source: str) -> DataEr
 
 def _fit_all(
     data: SourceData, settings: ReadSettings, source: str, progress: bool, folder: Path | None
-) -> tuple[Array, dict[int, str], bool, dict[str, str]]:
+) -> tuple[Array, dict[int, str], str | None, dict[str, str]]:
     """Bring every row to one frame.
 
     Returns:
-        The values; why a row could not be read, by its number; whether any picture was resized; and what became of the
-        frames of animations.
+        The values, images still in their own numbers; why a row could not be read, by its number; what was done to
+        pictures of another size, None if there were none; and what became of the frames of animations.
     """
     if not isinstance(data.values, EncodedPictures) and not is_image(data.values.shape[1:]):
-        if settings.size or settings.crop or settings.channels:
-            raise DataError(f"{source}: these are vectors; size, crop and channels are for images")
-        return _store(data.values, folder), {}, False, {}
+        if any((settings.size, settings.fit, settings.crop, settings.channels, settings.value_range)):
+            raise DataError(f"{source}: these are vectors; size, fit, crop, channels and value_range are for images")
+        return _store(data.values, folder), {}, None, {}
     if isinstance(data.values, EncodedPictures):
-        looks, broken = look_at_all(data.values, progress)
+        looks, broken = look_at_all(data.values, settings.value_range, progress)
         if not looks:
             raise _all_broken(data, broken, source)
         frame = picture_frame(looks, data, settings, source)
-        resized = any((height, width) != frame.shape[1:] for (width, height), _ in looks)
-        pictures = data.values
+        sizes, pictures = {look.size for look in looks}, data.values
     else:
         broken = {}
-        frame = array_frame(data.values.shape, settings, source)
+        frame = array_frame(data.values, settings, source)
         if frame.shape == data.values.shape[1:] and frame.crop is None:
-            return _store(data.values, folder), {}, False, {}
-        resized = frame.shape[1:] != data.values.shape[2:]
-        pictures = array_pictures(data.values)
+            return _store(data.values, folder), {}, None, {}
+        sizes, pictures = {data.values.shape[:1:-1]}, array_pictures(data.values)
     animated = set()
-    out = new_array(folder and folder / "values.npy", (pictures.num, *frame.shape), np.dtype(np.uint8))
+    kind = np.float32 if frame.wide else np.uint8
+    out = new_array(folder and folder / "values.npy", (pictures.num, *frame.shape), np.dtype(kind))
 
     def fit(i: int) -> None:
         with pictures.open(i) as image:
@@ -308,7 +358,7 @@ def _fit_all(
 
     _, more_broken = for_each(fit, [i for i in range(pictures.num) if i not in broken], "Decoding", progress)
     more = {f"{counted(len(animated), 'picture')} of several frames": "ignored: all frames but the first"}
-    return out, broken | more_broken, resized, more if animated else {}
+    return out, broken | more_broken, how_fitted(sizes, frame), more if animated else {}
 
 
 def _store(values: Array, folder: Path | None) -> Array:
@@ -318,3 +368,24 @@ def _store(values: Array, folder: Path | None) -> Array:
     out = new_array(folder / "values.npy", values.shape, values.dtype)
     _copy_rows(values, np.arange(len(values)), out)
     return out
+
+
+def _in_range(whole: Images, asked: ValueRange | None, folder: Path | None) -> Images:
+    """Map the numbers of images to float32 in [0, 1], by the range that was asked for or that they have.
+
+    Bytes stay as they are, unless a range was asked for.
+    """
+    if whole.is_vectors or (whole.values.dtype == np.uint8 and asked is None):
+        return whole
+    if whole.values.dtype == np.uint8 and asked is not None and not within_bytes(asked):
+        raise DataError(
+            f"{whole.source}: bytes, from 0 to 255, but value_range is {listed_range(asked)}; give the data in a wider"
+            " type"
+        )
+    value_range = found_range(whole.values) if asked is None else of_channels(asked, whole.shape[0])
+    file = None if folder is None else folder / "mapped.npy"
+    mapped = new_array(file, whole.values.shape, np.dtype(np.float32))
+    num_clipped = into_range(whole.values, value_range, mapped)
+    if folder is not None and file is not None:
+        file.replace(folder / "values.npy")
+    return replace(whole, values=mapped, value_range=value_range, num_clipped=num_clipped)

@@ -1,17 +1,23 @@
 """Pictures → pixels: all pictures of a source are brought to one frame, which has one size and one mode."""
 
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from vlae.data.depths import found_range, into_range, listed_range, of_channels, within_bytes
 from vlae.data.files import max_pixels
-from vlae.data.source import Array, DataError, EncodedPictures, ReadSettings, SourceData
+from vlae.data.source import Array, DataError, EncodedPictures, Fit, ReadSettings, SourceData, ValueRange
+from vlae.data.wide import ArrayPicture, is_wide, num_channels, numbers_of
 from vlae.shapes import MAX_SIDE, MIN_SIDE
 
 SMALL = 64
-"""Pictures of one size, at most so many pixels a side, keep it. Others become squares of this side."""
+"""Pictures of one size keep their proportions, and their size if no side has more pixels. Others become squares."""
+
+LUMINANCE = (0.299, 0.587, 0.114)
+"""What red, green and blue give to grey (ITU-R BT.601)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,31 +26,63 @@ class Frame:
 
     shape: tuple[int, int, int]
     """(channels, height, width), in pixels."""
-    crop: int | None
+    crop: int | None = None
     """Side of the square that is cut from the middle before resizing, in pixels. None: no crop."""
+    fit: Fit = "crop"
+    """What is done with pictures of other proportions."""
+    wide: bool = False
+    """Whether the numbers of a picture become floats. Otherwise they become bytes."""
 
 
-def look_at_all(pictures: EncodedPictures, progress: bool) -> tuple[set[tuple[tuple[int, int], bool]], dict[int, str]]:
-    """Read the headers of all pictures.
+class Look(NamedTuple):
+    """What the header of a picture tells."""
+
+    size: tuple[int, int]
+    """(width, height), in pixels."""
+    channels: int
+    """Without opacity."""
+    wide: bool
+    """Whether it has more than 8 bits a channel, or more than 4 channels."""
+
+
+def look_at_all(
+    pictures: EncodedPictures, value_range: ValueRange | None, progress: bool
+) -> tuple[set[Look], dict[int, str]]:
+    """Read the headers of all pictures. If some have 8 bits and others more, those of the rarer depth are left out.
 
     Args:
         pictures: the pictures.
+        value_range: the range that is expected, of each channel. If bytes do not reach it, pictures of 8 bits are left
+            out. None: it is not known.
         progress: whether to show a progress bar.
 
     Returns:
-        Every ((width, height), is grey) that occurs, and why a picture cannot be read, by its number.
+        Every look that occurs, and why a picture cannot be used, by its number.
     """
 
-    def look(i: int) -> tuple[tuple[int, int], bool]:
+    def look(i: int) -> Look:
         with pictures.open(i) as image:
             _check_small(image.size)
             if image.format != "JPEG":  # which is checked when it is known at what size it is decoded
                 _check_bomb(image.size)
-            turned = image.size[0] != image.size[1] and max(image.size) <= SMALL and _is_turned(image)
-            return image.size[:: -1 if turned else 1], image.mode.split(";")[0] in ("1", "L", "LA", "La", "I", "F")
+            wide = is_wide(image)
+            channels = num_channels(image) if wide else 1 if image.mode in ("1", "L", "LA", "La") else 3
+            return Look(_turned_size(image), channels, wide)  # the size last: to find EXIF may decode the picture
 
     looks, broken = for_each(look, list(range(pictures.num)), "Looking", progress)
-    return set(looks.values()), broken
+    num_wide = sum(look.wide for look in looks.values())
+    kept = {True, False}
+    if value_range is None:
+        kept = {num_wide > len(looks) / 2}
+    elif not within_bytes(value_range):
+        kept = {True}
+    for i, one in looks.items():
+        if one.wide not in kept:
+            broken[i] = f"{DEPTH[one.wide]}, others have {DEPTH[not one.wide]}; convert it, or read it apart"
+    return {look for i, look in looks.items() if i not in broken}, broken
+
+
+DEPTH = {False: "8 bits a channel", True: "more than 8 bits a channel"}
 
 
 def _check_small(size: tuple[int, int]) -> None:
@@ -63,52 +101,68 @@ def _check_bomb(size: tuple[int, int]) -> None:
         )
 
 
-def _is_turned(image: Any) -> bool:
-    """Tell whether EXIF says to exchange width and height."""
-    from PIL import ExifTags
+def _turned_size(image: Any) -> tuple[int, int]:
+    """The (width, height) of a picture when it is turned as EXIF says. A PNG is not decoded to find its EXIF."""
+    from PIL import ExifTags, Image
 
-    return bool(image.getexif().get(ExifTags.Base.Orientation, 1) >= 5)
+    size = (int(image.size[0]), int(image.size[1]))
+    told = image.format in ("JPEG", "WEBP") or "exif" in getattr(image, "info", ()) or max(size) <= SMALL
+    if size[0] == size[1] or not isinstance(image, Image.Image) or image.format == "TIFF" or not told:
+        return size  # Pillow and `TiffPicture` have turned the size of a TIFF already
+    return (size[1], size[0]) if image.getexif().get(ExifTags.Base.Orientation, 1) >= 5 else size
 
 
-def picture_frame(
-    looks: set[tuple[tuple[int, int], bool]], data: SourceData, settings: ReadSettings, source: str
-) -> Frame:
+def picture_frame(looks: Iterable[Look], data: SourceData, settings: ReadSettings, source: str) -> Frame:
     """Choose the frame of pictures.
 
-    Without settings, pictures of one small size keep it, and others become 64 × 64. They are grey if all are.
+    Without settings, pictures of one size keep it, or their proportions with 64 pixels on the longer side. Pictures of
+    several sizes become 64 × 64. They are grey if all are.
 
     Args:
-        looks: every ((width, height), is grey) that occurs.
+        looks: every look that occurs.
         data: the source, which may have a usual crop and size.
-        settings: the size, crop and channels that were asked for.
+        settings: the size, fit, crop and channels that were asked for.
         source: the name of the source, for messages.
 
     Raises:
         DataError: if a side is not 8 to 256 pixels.
     """
-    crop, size = settings.crop or data.crop, settings.size or data.size
-    sizes = {(crop, crop)} if crop else {size for size, _ in looks}
+    crop, sides = settings.crop or data.crop, settings.sides or (data.size and (data.size, data.size))
+    sizes = {(crop, crop)} if crop else {look.size for look in looks}
     width, height = next(iter(sizes)) if len(sizes) == 1 else (SMALL, SMALL)
-    if size or max(width, height) > SMALL:
-        width = height = size or SMALL
-    channels = settings.channels or (1 if all(grey for _, grey in looks) else 3)
-    return _checked(Frame(shape=(channels, height, width), crop=crop), source)
+    longer = max(width, height)
+    if longer > SMALL:
+        width, height = (round(side * SMALL / longer) if settings.fit is None else SMALL for side in (width, height))
+    if sides:
+        height, width = sides
+    wide = settings.value_range is not None or any(look.wide for look in looks)
+    channels = settings.channels or max(look.channels for look in looks)
+    if not wide and channels > 4:
+        raise DataError(f"{source}: channels is {channels}; pictures of 8 bits have 1 to 4")
+    frame = Frame(shape=(channels, height, width), crop=crop, fit=settings.fit or "crop", wide=wide)
+    return _checked(frame, source)
 
 
-def array_frame(shape: tuple[int, ...], settings: ReadSettings, source: str) -> Frame:
+def array_frame(array: Array, settings: ReadSettings, source: str) -> Frame:
     """Choose the frame of an array's images, which keep their shape without settings.
 
     Args:
-        shape: (N, C, H, W) of the array.
-        settings: the size, crop and channels that were asked for.
+        array: (N, C, H, W), bytes or other numbers.
+        settings: the size, fit, crop and channels that were asked for.
         source: the name of the source, for messages.
 
     Raises:
         DataError: if a side is not 8 to 256 pixels.
     """
-    side = settings.size or settings.crop
-    height, width = (side, side) if side else shape[2:]
-    return _checked(Frame(shape=(settings.channels or shape[1], height, width), crop=settings.crop), source)
+    crop = settings.crop
+    height, width = settings.sides or ((crop, crop) if crop else array.shape[2:])
+    channels = settings.channels or array.shape[1]
+    wide = settings.value_range is not None or array.dtype != np.uint8
+    frame = Frame(shape=(channels, height, width), crop=crop, fit=settings.fit or "crop", wide=wide)
+    has = array.shape[1]
+    if has != channels and {has, channels} != {1, 3} and (wide or max(has, channels) > 4):
+        raise DataError(f"{source}: channels is {channels}; its {has} channels of {array.dtype} cannot become so many")
+    return _checked(frame, source)
 
 
 def _checked(frame: Frame, source: str) -> Frame:
@@ -116,21 +170,23 @@ def _checked(frame: Frame, source: str) -> Frame:
     _, height, width = frame.shape
     if min(height, width) < MIN_SIDE or max(height, width) > MAX_SIDE:
         raise DataError(
-            f"{source}: images of {width}×{height} pixels; sides must be {MIN_SIDE} to {MAX_SIDE}; choose a size, such"
-            " as size=64"
+            f"{source}: images of {width}×{height} pixels; sides must be {MIN_SIDE} to {MAX_SIDE}; choose a size, or a"
+            ' fit: size=64, fit="pad"'
         )
     return frame
 
 
 def array_pictures(images: Array) -> EncodedPictures:
-    """Make pictures from uint8 (N, C, H, W), to resize them or to change their channels.
+    """Make pictures from (N, C, H, W), to resize them or to change their channels.
 
     Args:
-        images: uint8 (N, C, H, W), 0 to 255, with 1 to 4 channels.
+        images: bytes of 1 to 4 channels, which become Pillow's pictures; or numbers of any type and 1 to 16 channels.
     """
     from PIL import Image
 
     def picture(i: int) -> Any:
+        if images.dtype != np.uint8 or images.shape[1] > 4:
+            return ArrayPicture(images[i])
         pixels = np.ascontiguousarray(images[i].transpose(1, 2, 0))
         return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
 
@@ -140,36 +196,152 @@ def array_pictures(images: Array) -> EncodedPictures:
 def fit_picture(image: Any, frame: Frame, what: str) -> Array:
     """Bring one picture to the frame.
 
-    The steps: turn it as EXIF says; cut the square from its middle; convert it to 8 bits; resize it; remove alpha.
+    The steps: turn it as EXIF says; cut the square or the proportions from its middle; convert it to the frame's
+    channels; resize it; remove alpha; add to its sides.
 
     Args:
-        image: a PIL.Image.Image.
-        frame: the shape, and the crop.
+        image: a PIL.Image.Image that is not decoded yet, or a picture of `vlae.data.wide`.
+        frame: the shape, the crop, the fit and the depth.
         what: the name of the picture, for messages.
 
     Returns:
-        uint8 (C, H, W), 0 to 255.
+        uint8 (C, H, W), 0 to 255; if the frame is wide, the picture's own numbers, float32 (C, H, W).
 
     Raises:
         DataError: if the picture is smaller than the crop.
-        ValueError: if it has too many pixels, or values that are out of range.
+        ValueError: if it has too many pixels, another number of channels, or numbers that are not finite.
     """
-    from PIL import Image, ImageOps
-
     _draft(image, frame)
     _check_bomb(image.size)
-    channels, height, width = frame.shape
+    if frame.wide or isinstance(image, ArrayPicture):
+        numbers = _fit_numbers(numbers_of(image) if is_wide(image) else _bytes_of(image), frame, what)
+        return numbers if frame.wide else np.rint(numbers).astype(np.uint8)
+    if is_wide(image):
+        raise ValueError(f"{DEPTH[True]}, expected {DEPTH[False]}")
+    from PIL import Image, ImageOps
+
+    channels = frame.shape[0]
     image = ImageOps.exif_transpose(image)
-    if frame.crop is not None and min(image.size) < frame.crop:
-        raise DataError(f"{what}: {image.width}×{image.height} pixels, less than crop={frame.crop}; say a smaller crop")
-    if frame.crop is not None or height == width:
-        side = frame.crop or min(image.size)
-        left, top = (image.width - side) // 2, (image.height - side) // 2
-        image = image.crop((left, top, left + side, top + side))
-    image = _in_mode(image, channels)
-    if image.size != (width, height):
-        image = image.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3.0)
+    box, (inner_width, inner_height) = _geometry(image.size, frame, what)
+    image = _in_mode(image.crop(box), channels)
+    if image.size != (inner_width, inner_height):
+        image = image.resize((inner_width, inner_height), Image.Resampling.LANCZOS, reducing_gap=3.0)
     pixels: Array = np.asarray(_on_white(image, channels))
+    return _padded(pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1), frame)
+
+
+def picture_values(image: Any, frame: Frame, value_range: ValueRange | None, what: str) -> Array:
+    """One picture as a model takes it that was trained on pictures of some range.
+
+    Args:
+        image: a PIL.Image.Image that is not decoded yet, or a picture of `vlae.data.wide`.
+        frame: the shape, the crop and the fit; the depth is that of the picture.
+        value_range: of the training pictures, for each channel. None: bytes, or floats in [0, 1].
+        what: the name of the picture, for messages.
+
+    Returns:
+        uint8 (C, H, W), 0 to 255, or float32 (C, H, W) in [0, 1].
+
+    Raises:
+        DataError: if the picture is smaller than the crop.
+        ValueError: if it is of another depth, or has too many pixels or numbers that are not finite.
+    """
+    wide = is_wide(image)
+    if value_range is not None and not wide and not within_bytes(value_range):
+        raise ValueError(f"{DEPTH[False]}; the training pictures have numbers from {listed_range(value_range)}")
+    pixels = fit_picture(image, replace(frame, wide=wide or value_range is not None), what)
+    if not wide and value_range is None:
+        return pixels
+    if value_range is None and (outside := found_range(pixels[None])) is not None:
+        raise ValueError(f"numbers from {listed_range(outside)}; the training pictures have 8 bits, or 0 to 1")
+    into_range(pixels[None], value_range and of_channels(value_range, len(pixels)), pixels[None])
+    return pixels
+
+
+def _geometry(size: tuple[int, int], frame: Frame, what: str) -> tuple[tuple[int, int, int, int], tuple[int, int]]:
+    """What of a picture is used, and how large that becomes.
+
+    Returns:
+        (left, top, right, bottom) in the picture, and the (width, height) to which this box is resized.
+    """
+    (width, height), (_, high, wide) = size, frame.shape
+    if frame.crop is not None:
+        if min(size) < frame.crop:
+            raise DataError(f"{what}: {width}×{height} pixels, less than crop={frame.crop}; say a smaller crop")
+        left, top = (width - frame.crop) // 2, (height - frame.crop) // 2
+        width = height = frame.crop
+    else:
+        left = top = 0
+    if frame.fit == "crop":
+        scale = min(width / wide, height / high)
+        cut = min(width, max(1, round(wide * scale))), min(height, max(1, round(high * scale)))
+        left, top = left + (width - cut[0]) // 2, top + (height - cut[1]) // 2
+        width, height = cut
+    box = (left, top, left + width, top + height)
+    if frame.fit == "pad":
+        scale = min(wide / width, high / height)
+        return box, (max(1, round(width * scale)), max(1, round(height * scale)))
+    return box, (wide, high)
+
+
+def how_fitted(sizes: Iterable[tuple[int, int]], frame: Frame) -> str | None:
+    """What is done to pictures of some sizes, as text; None if all have the size of the frame.
+
+    Args:
+        sizes: (width, height) of pictures, in pixels.
+        frame: the form that they are brought to.
+    """
+    _, height, width = frame.shape
+    if all(size == (width, height) for size in sizes):
+        return None
+    if frame.crop is None and all(round(width * high / wide) == height for wide, high in sizes):
+        return f"resized to {width}×{height}"
+    words = {"crop": "cut and resized to", "pad": "resized, with repeated edges, to", "squash": "squashed to"}
+    return f"{words['crop' if frame.crop else frame.fit]} {width}×{height}"
+
+
+def _padded(pixels: Array, frame: Frame) -> Array:
+    """Repeat the edges of a picture until it has the sides of the frame."""
+    rows, columns = (want - have for want, have in zip(frame.shape[1:], pixels.shape[1:], strict=True))
+    if not rows and not columns:
+        return pixels
+    return np.pad(pixels, ((0, 0), (rows // 2, rows - rows // 2), (columns // 2, columns - columns // 2)), "edge")
+
+
+def _fit_numbers(numbers: Array, frame: Frame, what: str) -> Array:
+    """Bring the numbers of a picture, (C, H, W), to the frame: float32 (C, H, W), in their own range."""
+    from PIL import Image
+
+    if numbers.dtype.kind == "f" and (num_bad := int((~np.isfinite(numbers)).sum())):
+        raise ValueError(f"{num_bad} numbers are NaN or infinite; fill them")
+    height, width = numbers.shape[1:]
+    (left, top, right, bottom), inner = _geometry((width, height), frame, what)
+    numbers = _in_channels(numbers[:, top:bottom, left:right], frame.shape[0]).astype(np.float32)
+    if numbers.shape[:0:-1] != inner:
+        lows, highs = numbers.min((1, 2), keepdims=True), numbers.max((1, 2), keepdims=True)
+        resized = [Image.fromarray(channel).resize(inner, Image.Resampling.LANCZOS) for channel in numbers]
+        numbers = np.stack([np.asarray(channel) for channel in resized]).clip(lows, highs)  # the filter overshoots
+    return _padded(numbers, frame)
+
+
+def _in_channels(numbers: Array, channels: int) -> Array:
+    """Make grey of colour, or colour of grey."""
+    if len(numbers) == channels:
+        return numbers
+    if len(numbers) == 1 and channels == 3:
+        return numbers.repeat(3, axis=0)
+    if len(numbers) == 3 and channels == 1:
+        return np.tensordot(LUMINANCE, numbers, 1)[None]
+    raise ValueError(f"{len(numbers)} channels, expected {channels}")
+
+
+def _bytes_of(image: Any) -> Array:
+    """The numbers of a picture of 8 bits, without alpha: uint8 (C, H, W), of 1 or 3 channels."""
+    from PIL import ImageOps
+
+    image = ImageOps.exif_transpose(image)
+    channels = 1 if image.mode in ("1", "L", "LA", "La") else 3
+    pixels = np.asarray(_on_white(_in_mode(image, channels), channels))
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
 
@@ -187,29 +359,12 @@ def _draft(image: Any, frame: Frame) -> None:
 
 
 def _in_mode(image: Any, channels: int) -> Any:
-    """Convert a picture to 8 bits, grey or colour, with alpha if it has any or is to have it."""
-    from PIL import Image
-
-    if image.mode.startswith(("I", "F")):
-        image = Image.fromarray(_eight_bits(np.asarray(image)))
+    """Convert a picture to grey or colour, with alpha if it has any or is to have it."""
     colour = "L" if channels <= 2 else "RGB"
     alpha = image.has_transparency_data or channels in (2, 4)
     if not alpha:
         return image.convert(colour)
     return image.convert("RGBA").convert("LA") if colour == "L" else image.convert("RGBA")
-
-
-def _eight_bits(values: Array) -> Array:
-    """Scale grey values to 8 bits: whole numbers from 0 to 65,535, or floats from 0 to 1.
-
-    Whole numbers out of range are clipped. Floats out of range raise a ValueError.
-    """
-    if values.dtype.kind != "f":
-        scaled = np.clip(values, 0, 65_535) / 257
-        return scaled.round().astype(np.uint8)
-    if not (values.min() >= 0 and values.max() <= 1):
-        raise ValueError(f"floats from {values.min():g} to {values.max():g}, expected 0 to 1")
-    return (values * 255).round().astype(np.uint8)
 
 
 def _on_white(image: Any, channels: int) -> Any:

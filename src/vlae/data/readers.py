@@ -54,7 +54,10 @@ def identify(source: str | Path, settings: ReadSettings) -> tuple[str, Callable[
         FileNotFoundError: if there is no such path.
     """
     if match := re.fullmatch(STREETS, str(source)):
-        return _identify_streets(int(match[1] or 50_000), settings.size or 32)
+        height, width = settings.sides or (32, 32)
+        if height != width:
+            raise DataError(f"{source}: size is {settings.size}; the street numbers are square, give one side")
+        return _identify_streets(int(match[1] or 50_000), height)
     if (name := _hub_name(source)) is not None:
         return f"hub {name}", partial(read_hub, name, settings)
     check_exists(source)

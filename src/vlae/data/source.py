@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +12,14 @@ from vlae.shapes import MAX_CHANNELS, MAX_SIDE, MIN_SIDE
 
 Array = npt.NDArray[Any]
 
+ValueRange = tuple[tuple[float, float], ...]
+"""The (low, high) of each channel that become 0 and 1; or one pair for all channels."""
+
 LABEL_NAMES = ("label", "labels", "target", "targets", "class", "y")
 """The usual names of a column or array of labels, in upper or lower case. The first that is present is used."""
+
+Fit = Literal["crop", "pad", "squash"]
+"""What is done with a picture of other proportions: cut off what is too long, repeat its edges, or squash it."""
 
 TRAIN, TEST, OTHER = 0, 1, 2
 """The values of `SourceData.parts`."""
@@ -37,6 +43,33 @@ class DataError(ValueError):
     """A source cannot be used. One line says what was given, what was expected and what to do."""
 
 
+def as_value_range(asked: str | Sequence[Any] | None) -> ValueRange | None:
+    """Read a range from text, one pair of numbers, or a pair for each channel.
+
+    Args:
+        asked: "LOW,HIGH", (low, high) or ((low, high), …). None: no range.
+
+    Raises:
+        DataError: if it is none of these, or a low is not less than its high.
+
+    Examples:
+        >>> as_value_range("-1024,3071"), as_value_range([[0, 1], [0, 5]])
+        (((-1024.0, 3071.0),), ((0.0, 1.0), (0.0, 5.0)))
+    """
+    if asked is None:
+        return None
+    try:
+        pairs = np.array(asked.split(",") if isinstance(asked, str) else asked, np.float64)
+        pairs = pairs[None] if pairs.ndim == 1 else pairs
+        if pairs.ndim != 2 or pairs.shape[1] != 2 or not np.isfinite(pairs).all():
+            raise ValueError
+    except (TypeError, ValueError):
+        raise DataError(f"value_range is {asked!r}: give two numbers, LOW,HIGH, or two for each channel") from None
+    if not (pairs[:, 0] < pairs[:, 1]).all():
+        raise DataError(f"value_range is {asked!r}: give a low that is less than the high")
+    return tuple((low, high) for low, high in pairs.tolist())
+
+
 @dataclass(frozen=True, kw_only=True)
 class ReadSettings:
     """How a source becomes images: the settings that change the decoded values.
@@ -45,28 +78,49 @@ class ReadSettings:
         DataError: if a setting is out of range.
     """
 
-    size: int | None = None
-    """Side of the square images, 8 to 256 pixels. None: the reader chooses."""
+    size: int | str | None = None
+    """Side of the square images, 8 to 256 pixels; or "HEIGHTxWIDTH". None: the reader chooses."""
+    fit: Fit | None = None
+    """What is done with pictures of other proportions. None: they are cut, unless all have one size."""
     crop: int | None = None
     """Side of the square that is cut from the middle before resizing, 8 pixels or more. None: no crop."""
     channels: int | None = None
-    """1 (grey), 2 (grey, alpha), 3 (colour) or 4 (colour, alpha). None: the reader chooses."""
+    """1 (grey), 2 (grey, alpha), 3 (colour) or 4 (colour, alpha); up to 16 of arrays. None: the reader chooses."""
+    value_range: ValueRange | None = None
+    """The (low, high) of each channel, or of all, that become 0 and 1. None: it is found if bytes do not do."""
     layout: Literal["NHW", "NHWC", "NCHW"] | None = None
     """The order of an array's dimensions. None: it is inferred from the shape."""
     key: str | None = None
     """The array of an .npz file, or the column of a table, that holds the images. None: the reader chooses."""
 
     def __post_init__(self) -> None:
-        if self.size is not None and not MIN_SIDE <= self.size <= MAX_SIDE:
+        if any(not MIN_SIDE <= side <= MAX_SIDE for side in self.sides or ()):
             raise DataError(f"size is {self.size}: choose an image side of {MIN_SIDE} to {MAX_SIDE} pixels")
+        if self.fit not in (None, *get_args(Fit)):
+            raise DataError(f"fit is {self.fit!r}: choose {', '.join(get_args(Fit))}")
         if self.crop is not None and self.crop < MIN_SIDE:
             raise DataError(f"crop is {self.crop}: choose {MIN_SIDE} pixels or more")
         if self.channels is not None and not 1 <= self.channels <= MAX_CHANNELS:
             raise DataError(
-                f"channels is {self.channels}: choose 1 (grey), 2 (grey, alpha), 3 (colour) or 4 (colour, alpha)"
+                f"channels is {self.channels}: choose 1 (grey), 2 (grey, alpha), 3 (colour) or 4 (colour, alpha);"
+                f" arrays have up to {MAX_CHANNELS}"
             )
         if self.layout not in (None, "NHW", "NHWC", "NCHW"):
             raise DataError(f"layout is {self.layout!r}: choose 'NHW', 'NHWC' or 'NCHW'")
+
+    @property
+    def sides(self) -> tuple[int, int] | None:
+        """(height, width) of the images; None: the reader chooses.
+
+        Raises:
+            DataError: if the size is neither a whole number nor two with an x between.
+        """
+        if self.size is None:
+            return None
+        sides = re.fullmatch(r"(\d+)(?:[x×](\d+))?", str(self.size).lower())
+        if not sides:
+            raise DataError(f"size is {self.size!r}: give one side, 64, or height and width, 48x64")
+        return int(sides[1]), int(sides[2] or sides[1])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +130,7 @@ class EncodedPictures:
     num: int
     """How many there are."""
     open: Callable[[int], Any]
-    """Opens the picture of one row: a PIL.Image.Image, which the caller closes."""
+    """Opens the picture of one row: a PIL.Image.Image, or one of `vlae.data.wide`, which the caller closes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +138,8 @@ class SourceData:
     """All rows of a source, in the order of the source."""
 
     values: EncodedPictures | Array
-    """uint8 (N, C, H, W), float32 (N, D), or pictures that are not decoded yet."""
+    """uint8 (N, C, H, W), or other numbers, which the loader maps to [0, 1]; float32 (N, D); or pictures that are not
+    decoded yet."""
     labels: Array | None = None
     """int64 (N,): the class of each row. None if the source has no labels."""
     label_names: tuple[str, ...] = ()

@@ -1,17 +1,18 @@
 """Simple statistics of images: colour, light, edges, place and size."""
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Shaped
 
 COLOURS = ("red", "green", "blue")
 LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 CHUNK = 1024
 
 
-def statistics(images: UInt8[np.ndarray, "n channels height width"]) -> dict[str, Float[np.ndarray, " n"]]:
+def statistics(images: Shaped[np.ndarray, "n channels height width"]) -> dict[str, Float[np.ndarray, " n"]]:
     """The statistics of each image, by name, float32 (N,).
 
-    - "mean red", "mean green", "mean blue" (of colour images): mean of the channel, in [0, 1];
+    - "mean red", "mean green", "mean blue" (of colour images), "mean channel 1", … (of more than 4 channels): mean of
+      the channel, in [0, 1];
     - "brightness": mean luminance (of grey images: how much ink), in [0, 1];
     - "contrast": standard deviation of the luminance, in [0, 0.5];
     - "edges": mean length of the luminance's gradient, per pixel;
@@ -20,10 +21,10 @@ def statistics(images: UInt8[np.ndarray, "n channels height width"]) -> dict[str
 
     The object is whatever differs from the border: each pixel has as its weight the difference of its luminance from
     the median of the outermost pixels. If no pixel differs, all have the same weight. A fourth channel, or a second
-    beside grey, is alpha and is left out.
+    beside grey, is alpha and is left out. Of more than 4 channels the luminance is the mean.
 
     Args:
-        images: uint8 (N, C, H, W), of 1 to 4 channels.
+        images: uint8, or floats in [0, 1], (N, C, H, W).
 
     Examples:
         >>> half = np.zeros((1, 1, 8, 8), np.uint8)
@@ -35,10 +36,13 @@ def statistics(images: UInt8[np.ndarray, "n channels height width"]) -> dict[str
     return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
 
 
-def _statistics(images: UInt8[np.ndarray, "n channels height width"]) -> dict[str, Float[np.ndarray, " n"]]:
-    x = np.asarray(images, np.float32) / 255
+def _statistics(images: Shaped[np.ndarray, "n channels height width"]) -> dict[str, Float[np.ndarray, " n"]]:
+    x = np.asarray(images, np.float32) / np.float32(255 if images.dtype == np.uint8 else 1)
     measured = {}
-    if x.shape[1] >= 3:
+    if x.shape[1] > 4:
+        measured = {f"mean channel {i}": channel.mean((1, 2)) for i, channel in enumerate(x.swapaxes(0, 1), start=1)}
+        luminance = x.mean(1)
+    elif x.shape[1] >= 3:
         measured = {f"mean {colour}": x[:, channel].mean((1, 2)) for channel, colour in enumerate(COLOURS)}
         luminance = np.tensordot(LUMINANCE, x[:, :3], (0, 1))
     else:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from vlae.atomic import whole, writing
+from vlae.data.depths import listed_range
 from vlae.errors import NotDefinedError
 from vlae.evaluation import level_card
 from vlae.evaluation.rates import shortage
@@ -116,6 +117,8 @@ def _page(run: Run, body: str) -> str:
 
 def _introduction(run: Run) -> str:
     shape = " × ".join(map(str, run.recipe.shape))
+    if run.value_range is not None:
+        shape += f", numbers from {listed_range(run.value_range)}"
     return (
         f"A {run.recipe.model} of {len(run.recipe.levels)} levels, recipe {run.recipe.name}, trained on "
         f"{run.data['source']} ({shape}). Level 1 is nearest the pixels."

@@ -1,6 +1,5 @@
 """A trained model with everything that belongs to it: load it, use it, share it."""
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,7 +10,9 @@ import numpy as np
 import torch
 
 from vlae.atomic import writing
+from vlae.data.depths import listed_range
 from vlae.data.networks import recalled, remembered
+from vlae.data.source import as_value_range
 from vlae.figures import canvas
 from vlae.figures.panels import noise_at
 from vlae.models import inference
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from vlae.data.images import Images
+    from vlae.data.source import ValueRange
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +44,8 @@ class Run:
         model: the trained model, on the CPU and in eval mode.
         data: the source of the data and the settings with which it was read.
         summary: numbers on held-out data, from `vlae.evaluation.rates.summarise`.
-        examples: held-out data, uint8 (n, C, H, W) or float32 (n, D); n = 0 if the run was shared without examples.
+        examples: held-out data, uint8 or float32 (n, C, H, W), or float32 (n, D); n = 0 if the run was shared without
+            examples.
         borrowed: owner and name of a run in a read-only folder: one that ships with the package ("vlae/streets") or
             comes from the hub ("user/name"). None: the folder is the user's own.
     """
@@ -328,8 +331,9 @@ class Run:
         key: str | None = None,
         seed: int = 0,
         progress: bool = False,
+        **others: Any,
     ) -> "Images":
-        """Reads data in the form that the model takes; pictures are cut and resized as the training data were.
+        """Reads data in the form that the model takes; pictures are resized and scaled as the training data were.
 
         Args:
             source: a picture file, a folder, an array, or anything else that `vlae.data.load` reads.
@@ -338,17 +342,18 @@ class Run:
             layout: the order of an array's axes, if its shape leaves it open: "NHW", "NHWC" or "NCHW".
             key: the name of the array in an .npz file, or of the column in a table.
             seed: seed of the random choice.
-            progress: show a progress bar; print which pictures were skipped or resized, on the error output.
+            progress: show a progress bar; print which pictures were skipped, resized or scaled, on the error output.
+            others: options of `vlae.data.load`, in place of those of the training: fit, crop, …
 
         Raises:
             DataError: if the source cannot be read.
             FileNotFoundError: if there is no such file.
-            ValueError: if the data have another shape than the training data.
+            ValueError: if the data have another shape or range than the training data.
         """
         from vlae.data import load as load_data
-        from vlae.data.images import say_skipped
+        from vlae.data.images import say_form, say_skipped
 
-        reading = self.reading(source, layout=layout, key=key)
+        reading = self.reading(source, layout=layout, key=key) | others
         images = load_data(
             source, split=split, limit=limit, seed=seed, progress=progress, features=self.network, **reading
         )
@@ -357,15 +362,10 @@ class Run:
                 f"{images.source} has data of shape ({listed(images.shape)}); "
                 f"the run in {self.path} takes ({listed(self.recipe.shape)})"
             )
+        self._check_range(images)
         if progress:
             say_skipped(images)
-        if images.resized and progress:
-            width, height = images.shape[:0:-1]
-            print(
-                f"{images.source}: pictures of another size are cut and resized to {width}×{height}, "
-                "like the training data",
-                file=sys.stderr,
-            )
+            say_form(images, ", like the training data")
         return images
 
     def reading(self, source: Any, *, layout: str | None = None, key: str | None = None) -> dict[str, Any]:
@@ -384,9 +384,14 @@ class Run:
         if not is_image(self.recipe.shape):
             return reading
         channels, height, width = self.recipe.shape
-        # Training pictures that are not square all had one size; new ones must have it too.
-        size = height if height == width else None
-        return {**reading, "size": size, "crop": self.data.get("crop"), "channels": channels}
+        size = height if height == width else f"{height}x{width}"
+        how = {name: self.data.get(name) for name in ("fit", "crop")}
+        return {**reading, **how, "size": size, "channels": channels, "value_range": self.value_range}
+
+    @property
+    def value_range(self) -> "ValueRange | None":
+        """The own numbers of the data that are 0 and 1 to the model, (low, high) of each channel; None: bytes."""
+        return as_value_range(self.data.get("value_range"))
 
     def part(self, split: Literal["train", "test", "all"]) -> "Images":
         """A part of the run's data, read again from its source.
@@ -402,7 +407,19 @@ class Run:
 
         others = ("source", "limit", "labels", "labels_sha256", "features")
         reading = {name: value for name, value in self.data.items() if name not in others}
-        return load_data(self.data["source"], split=split, features=self.network, **reading)
+        images = load_data(self.data["source"], split=split, features=self.network, **reading)
+        self._check_range(images)
+        return images
+
+    def _check_range(self, images: "Images") -> None:
+        """Refuses images whose own numbers are mapped to [0, 1] in another way than those of the training."""
+        if images.value_range == self.value_range:
+            return
+        ranges = (images.value_range, self.value_range)
+        has, takes = ("8 bits, or 0 to 1" if each is None else listed_range(each) for each in ranges)
+        raise ValueError(
+            f"{images.source} has numbers of {has}; the run in {self.path} takes {takes}; convert the pictures to that"
+        )
 
     @cached_property
     def identity(self) -> str:

@@ -153,7 +153,7 @@ def read_prior(file: Path, code_sizes: tuple[int, ...]) -> tuple[MixturePrior, s
 
 
 def read_examples(file: Path | None, recipe: Recipe) -> np.ndarray:
-    """The held-out data of a run, uint8 (n, C, H, W) or float32 (n, D).
+    """The held-out data of a run, uint8 or float32 (n, C, H, W), or float32 (n, D).
 
     Args:
         file: the path of the .npy file; None: the run was shared without examples, and n = 0.
@@ -163,13 +163,13 @@ def read_examples(file: Path | None, recipe: Recipe) -> np.ndarray:
         ValueError: if the file holds no complete array, or its shape or type do not fit the recipe.
         OSError: if the file cannot be read.
     """
-    kind = np.dtype(np.uint8 if is_image(recipe.shape) else np.float32)
+    kinds = ("uint8", "float32") if is_image(recipe.shape) else ("float32",)
     if file is None:
-        return np.empty((0, *recipe.shape), kind)
+        return np.empty((0, *recipe.shape), np.dtype(kinds[0]))
     mapped = np.load(file, mmap_mode="r", allow_pickle=False)  # takes no memory, and checks the file's length
     if not isinstance(mapped, np.memmap):
         raise ValueError(f"{file.name} holds no array")
-    if mapped.shape[1:] != recipe.shape or mapped.dtype != kind:
+    if mapped.shape[1:] != recipe.shape or mapped.dtype not in kinds:
         raise ValueError(f"{file.name} holds {mapped.dtype} of shape {mapped.shape}; the recipe is for {recipe.shape}")
     return np.array(mapped)
 

@@ -18,6 +18,7 @@ from vlae.models.priors import MixturePrior, PriorFit
 from vlae.recipes.recipe import Recipe
 from vlae.runs import safe_load
 from vlae.runs.layout import EXAMPLES, METRICS, MODEL, PRIOR, RECIPE, SUMMARY, RunError
+from vlae.shapes import is_image
 
 VERSIONS = ("vlae", "torch", "lightning", "numpy")
 """The packages whose versions recipe.json records."""
@@ -31,7 +32,7 @@ class Results(NamedTuple):
     summary: dict[str, Any]
     """Numbers on held-out data, from `vlae.evaluation.rates.summarise`."""
     examples: np.ndarray
-    """Held-out data, uint8 (n, C, H, W) or float32 (n, D)."""
+    """Held-out data, uint8 or float32 (n, C, H, W), or float32 (n, D)."""
 
 
 def write_recipe(path: Path, recipe: Recipe, data: dict[str, Any]) -> None:
@@ -73,6 +74,8 @@ def read_recipe(path: Path) -> tuple[Recipe, dict[str, Any]]:
         recipe, data = Recipe.from_dict(record), record["data"]
         if not isinstance(data, dict) or not isinstance(data.get("source"), str):
             raise ValueError("it does not name the source of the data")
+        if is_image(recipe.shape):
+            data.setdefault("fit", "crop")  # all pictures were cut to squares before there was a choice
         if "features" in data:
             recalled(data["features"])
         return recipe, data

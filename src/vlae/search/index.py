@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.progress import track
 
 from vlae.atomic import remove_abandoned, writing
+from vlae.data.depths import in_bytes
 from vlae.data.images import Images
 from vlae.figures import canvas
 from vlae.models.inference import check_values
@@ -224,8 +225,9 @@ class Index:
         if len(values) > 1:
             raise SearchError(f"{len(values)} data are given; one is asked about: give one")
         codes = self.run.encode(query)
-        if is_image(self.run.recipe.shape) and values.dtype != np.uint8:
-            values = (values * 255).round().astype(np.uint8)
+        if is_image(self.run.recipe.shape) and values.dtype != np.uint8 and self.run.value_range is None:
+            pixels = in_bytes(values)  # as they are in the index
+            values = values if pixels is None else pixels
         return _Query(
             codes=[code[0] for code in codes],
             picture=rows.draw(self.run, values)[0],

@@ -13,7 +13,6 @@ import numpy as np
 from vlae import workflows
 from vlae.atomic import whole, writing
 from vlae.data import Images
-from vlae.data import load as load_data
 from vlae.errors import NotDefinedError
 from vlae.evaluation import judging, metrics
 from vlae.evaluation.mesh import PERIODS
@@ -24,7 +23,7 @@ from vlae.figures import canvas
 from vlae.figures.panels import levels
 from vlae.models.inference import as_input
 from vlae.renamed import renamed
-from vlae.runs.run import Run
+from vlae.runs.run import Run, load
 from vlae.studies.train_alike import PRESETS, CodeSizes, RunsBySystem, are_recipes, say, train_alike
 from vlae.text_table import padded
 from vlae.training.train import source_name
@@ -259,7 +258,8 @@ def compare(
     if data and not are_recipes(what):
         if len(data) > 1:
             raise ValueError(f"finished runs are measured on one data set; {len(data)} are given")
-        images = load_data(data[0], split="test", progress=progress, **(reading or {}))
+        asked = {name: value for name, value in (reading or {}).items() if value is not None and name != "labels"}
+        images = load(what[0]).read(data[0], split="test", progress=progress, **asked)
     comparisons = []
     for folder, systems in train_alike(
         what, data=data, out=out, seeds=seeds, code_sizes=code_sizes, progress=progress, reading=reading, **settings

@@ -18,9 +18,10 @@ from torch import Tensor
 from vlae import recipes
 from vlae.data import DataError, Images
 from vlae.data import load as load_data
-from vlae.data.images import say_skipped
+from vlae.data.images import say_form, say_skipped
 from vlae.data.labels import Known, known_labels
 from vlae.data.networks import recalled, remembered
+from vlae.data.source import Fit, as_value_range
 from vlae.evaluation.prior_fit import fit_prior
 from vlae.evaluation.rates import summarise
 from vlae.models.base import LatentModel
@@ -61,9 +62,11 @@ def train(
     code_sizes: Sequence[int] | None = None,
     deep_heads: bool = False,
     quality: recipes.Quality | None = None,
-    size: int | None = None,
+    size: int | str | None = None,
+    fit: Fit | None = None,
     crop: int | None = None,
     channels: int | None = None,
+    value_range: str | Sequence[Any] | None = None,
     layout: Literal["NHW", "NHWC", "NCHW"] | None = None,
     key: str | None = None,
     limit: int | None = None,
@@ -87,10 +90,14 @@ def train(
         deep_heads: whether each posterior encodes h_{l-1} again with layers of its own, like the authors' code; only
             for the paper's recipes.
         quality: "draft", "standard" or "high", of lean: width and depth of the networks, and steps; None: standard.
-        size: side of the square images, 8 to 256 pixels; None: pictures of one size up to 64 pixels keep it, others
-            become 64 × 64.
+        size: side of the square images, 8 to 256 pixels, or "HEIGHTxWIDTH"; None: pictures of one size keep it, or
+            their proportions with 64 pixels on the longer side; others become 64 × 64.
+        fit: what is done with pictures of other proportions: "crop", "pad" (the edges are repeated) or "squash";
+            None: "crop", but pictures of one size keep their proportions.
         crop: side in pixels of the square cut from the middle of each picture before it is resized; None: all of it.
         channels: 1 (grey), 2 (grey, alpha), 3 (colour) or 4 (colour, alpha); None: 1 if all pictures are grey, else 3.
+        value_range: the numbers that become 0 and 1: "LOW,HIGH", (low, high), or a pair for each channel; None: the
+            least and the greatest of each channel, if the data have more than 8 bits. It is kept with the run.
         layout: the order of an array's axes, if its shape leaves it open: "NHW", "NHWC" or "NCHW".
         key: the name of the array in an .npz file, or of the column in a table.
         limit: train on at most this many data; None: all.
@@ -122,8 +129,8 @@ def train(
         NotFiniteError: if a term of the loss is not finite; the last checkpoint is kept.
     """
     path = Path(out) if out is not None else Path("runs") / source_name(source)
-    reading: dict[str, Any] = {"size": size, "crop": crop, "channels": channels, "layout": layout, "key": key}
-    reading["limit"] = limit
+    reading: dict[str, Any] = {"size": size, "fit": fit, "crop": crop, "channels": channels}
+    reading |= {"value_range": as_value_range(value_range), "layout": layout, "key": key, "limit": limit}
     reading["labels"] = None if labels is None else str(labels)
     network = _network(features, features_side)
     if resume:
@@ -138,6 +145,7 @@ def train(
             images, held_out = (replace(part, features=None, features_from=None) for part in (images, held_out))
         if progress and is_leader():
             say_skipped(images)
+            say_form(images)
         if len(images) < 2:
             raise DataError(f"{images.source}: there is 1 datum to train on; give at least 2, and some to test with")
         if not resume:
@@ -160,7 +168,7 @@ def train(
         engine = Engine(_built(chosen, images, mean=mean, stddev=stddev), chosen)
         recorder = Recorder(engine, path, progress=progress)
         trainer = trainer_of(chosen, recorder, accelerator=accelerator, devices=devices, num_nodes=num_nodes)
-        data = {"source": _source_text(source), **reading}
+        data = {"source": _source_text(source), **reading, "value_range": images.value_range}
         if known is not None:
             data |= {"labels": asked_labels, "labels_sha256": known.sha256}
         if network is not None:
@@ -261,6 +269,7 @@ def _unfinished(
         raise RunError(
             f"the run in {path} was begun on {begun_on}, not on {_source_text(source)}; give that, or another --out"
         )
+    data["value_range"] = as_value_range(data.get("value_range"))
     changed = [name for name, value in reading.items() if value not in (None, data.get(name))]
     settings = dict(settings)
     if settings.get("batch_size") is not None:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from vlae.data.images import Images
+from vlae.data.pixels import Frame
 from vlae.evaluation import level_card
 from vlae.evaluation.rates import is_dead
 from vlae.evaluation.statistics import statistics
@@ -246,11 +247,11 @@ class Session:
             return None
         _, height, width = self.run.recipe.shape
         shape = (network.channels, network.side or height, network.side or width)
-        picture = read_picture(content, shape, crop=self.run.data.get("crop"))
+        picture = read_picture(content, self._frame(shape), self.run.value_range)
         return network(as_input(picture)).numpy()
 
     def read(self, content: bytes) -> np.ndarray:
-        """Read a picture file as one datum, cropped and resized like the training images: uint8 (1, C, H, W).
+        """Read a picture file as one datum like the training images: uint8, or float32 in [0, 1], (1, C, H, W).
 
         Args:
             content: the bytes of the file, at most 20 MB.
@@ -260,7 +261,11 @@ class Session:
         """
         if not is_image(self.run.recipe.shape):
             raise ValueError("this run was trained on vectors; a picture cannot be read into it")
-        return read_picture(content, self.run.recipe.shape, crop=self.run.data.get("crop"))
+        return read_picture(content, self._frame(self.run.recipe.shape), self.run.value_range)
+
+    def _frame(self, shape: tuple[int, int, int]) -> Frame:
+        """How a picture file is brought to a shape, as in the training."""
+        return Frame(shape=shape, crop=self.run.data.get("crop"), fit=self.run.data.get("fit") or "crop")
 
     def properties(self) -> dict[str, dict[str, Any]]:
         """Return the known properties of the data, by name.

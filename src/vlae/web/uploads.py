@@ -5,7 +5,8 @@ from io import BytesIO
 import numpy as np
 
 from vlae.data.files import PICTURE_FORMATS, open_picture
-from vlae.data.pixels import Frame, fit_picture
+from vlae.data.pixels import Frame, picture_values
+from vlae.data.source import ValueRange
 
 MAX_BYTES = 20 * 2**20
 """The largest file."""
@@ -14,16 +15,16 @@ MAX_PIXELS = 40_000_000
 """The largest picture, width × height."""
 
 
-def read_picture(content: bytes, shape: tuple[int, int, int], *, crop: int | None = None) -> np.ndarray:
-    """Read a picture file as one image, cut and resized in the same way as for training.
+def read_picture(content: bytes, frame: Frame, value_range: ValueRange | None = None) -> np.ndarray:
+    """Read a picture file as one image, resized and scaled in the same way as for training.
 
     Args:
         content: the bytes of the file, at most `MAX_BYTES`.
-        shape: (channels, height, width) of the image.
-        crop: side of the square that is cut from the middle before resizing, in pixels. None: no crop.
+        frame: the shape of the image, and how the picture is brought to it.
+        value_range: the numbers that become 0 and 1, of each channel. None: bytes, or floats from 0 to 1.
 
     Returns:
-        uint8 (1, channels, height, width), 0 to 255.
+        uint8 (1, channels, height, width), 0 to 255; or float32 in [0, 1].
 
     Raises:
         ValueError: if the file is too large, or cannot be read as a picture.
@@ -32,9 +33,10 @@ def read_picture(content: bytes, shape: tuple[int, int, int], *, crop: int | Non
         raise ValueError(f"the file is larger than {MAX_BYTES // 2**20} MB; give a smaller one")
     try:
         with open_picture(BytesIO(content)) as picture:
-            if picture.width * picture.height > MAX_PIXELS:
-                raise ValueError(f"{picture.width} × {picture.height} pixels are more than {MAX_PIXELS:,}")
-            return fit_picture(picture, Frame(shape=shape, crop=crop), "the picture")[None]
+            width, height = picture.size
+            if width * height > MAX_PIXELS:
+                raise ValueError(f"{width} × {height} pixels are more than {MAX_PIXELS:,}")
+            return picture_values(picture, frame, value_range, "the picture")[None]
     except Exception as error:  # a broken or hostile file makes Pillow raise almost anything
         raise ValueError(f"this file cannot be read as a picture ({_reason(error)})") from error
 

@@ -1,0 +1,204 @@
+"""Pictures whose numbers do not fit Pillow's 8 bits a channel: 16-bit PNG, TIFF of any type, arrays of many channels.
+
+Pillow reads 16-bit colour as 8 bits, signed bytes as unsigned ones, and no TIFF of five channels. Here tifffile and
+imagecodecs decode such pictures.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Self
+
+import numpy as np
+
+from vlae.data.source import Array
+from vlae.shapes import MAX_CHANNELS
+
+ALPHA = (1, 2)
+"""The values of TIFF's tag ExtraSamples that say that a channel is opacity."""
+
+_BITS, _ORIENTATION, _KIND = 258, 274, 339  # tags of TIFF
+
+
+@dataclass(frozen=True)
+class ArrayPicture:
+    """A picture that is an array. It is used like a PIL.Image.Image: in a `with` block, and asked for its size."""
+
+    numbers: Array
+    """(C, H, W), of any type."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height), in pixels."""
+        return self.numbers.shape[2], self.numbers.shape[1]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+
+class TiffPicture:
+    """A TIFF file that Pillow cannot open. It is used like a PIL.Image.Image.
+
+    Args:
+        file: a path, or an open binary file.
+
+    Raises:
+        tifffile.TiffFileError: if it is no TIFF file.
+    """
+
+    format = "TIFF"
+
+    def __init__(self, file: Any):
+        import tifffile
+
+        self._owned = isinstance(file, str | Path)
+        self.fp: BinaryIO = Path(file).open("rb") if self._owned else file  # noqa: SIM115 - closed by `close`
+        self._page = 0
+        try:
+            self.fp.seek(0)
+            with tifffile.TiffFile(self.fp) as tiff:
+                self.n_frames = len(tiff.pages)
+                page = tiff.pages[0].aspage()
+                turned = _orientation(page) >= 5
+                self.size = (page.imagewidth, page.imagelength)[:: -1 if turned else 1]
+        except BaseException:
+            self.close()
+            raise
+
+    def seek(self, page: int) -> None:
+        """Choose the page that is read, 0 for the first."""
+        self._page = page
+
+    def tell(self) -> int:
+        """The page that is read."""
+        return self._page
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._owned:
+            self.fp.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def open_tiff(file: Any) -> TiffPicture | None:
+    """Open a TIFF file that Pillow cannot open; None if it is no TIFF file.
+
+    Args:
+        file: a path, or an open binary file.
+    """
+    import tifffile
+
+    try:
+        return TiffPicture(file)
+    except (tifffile.TiffFileError, IndexError):
+        return None
+
+
+def is_wide(image: Any) -> bool:
+    """Whether a picture has more than Pillow's 8 bits a channel and 4 channels, from its header alone.
+
+    Args:
+        image: a PIL.Image.Image that is open and not decoded yet, or an `ArrayPicture` or `TiffPicture`.
+    """
+    if isinstance(image, ArrayPicture | TiffPicture):
+        return True
+    if image.format == "TIFF":
+        tags = image.tag_v2
+        return max(tags.get(_BITS, (1,))) > 8 or any(kind not in (1, 4) for kind in tags.get(_KIND, (1,)))
+    return image.format == "PNG" and any("16" in str(tile.args) for tile in image.tile)
+
+
+def num_channels(image: Any) -> int:
+    """The channels of a wide picture, without its opacity, from its header alone.
+
+    Args:
+        image: a picture that `is_wide`.
+    """
+    if isinstance(image, ArrayPicture):
+        return len(image.numbers)
+    if image.format == "PNG":
+        return 1 if str(image.tile[0].args).startswith(("I", "L")) else 3
+    with _page_of(image) as page:
+        return int(page.samplesperpixel) - _has_alpha(page)
+
+
+def numbers_of(image: Any) -> Array:
+    """The numbers of a wide picture, turned as its EXIF says. Opacity is laid on white, the largest number of the type.
+
+    Args:
+        image: a picture that `is_wide`, not decoded yet.
+
+    Returns:
+        (C, H, W), of the type that is stored; floats if there was opacity.
+
+    Raises:
+        ValueError: if the picture has more than 16 channels, or is damaged, or is of a kind that is not read.
+    """
+    if isinstance(image, ArrayPicture):
+        return image.numbers
+    if image.format == "PNG":
+        from imagecodecs import png_decode
+
+        image.fp.seek(0)
+        numbers = png_decode(image.fp.read())
+        numbers = numbers[None] if numbers.ndim == 2 else numbers.transpose(2, 0, 1)
+        return _turned(_on_white(numbers, len(numbers) in (2, 4)), int(image.getexif().get(_ORIENTATION, 1)))
+    with _page_of(image) as page:
+        if page.samplesperpixel > MAX_CHANNELS:
+            raise ValueError(f"{page.samplesperpixel} channels are more than {MAX_CHANNELS}")
+        if page.photometric not in (0, 1, 2):
+            raise ValueError(f"numbers of more than 8 bits that stand for {page.photometric.name}; save grey or colour")
+        numbers = page.asarray(maxworkers=1)
+        axes = page.axes
+        orientation = _orientation(page)
+        alpha = _has_alpha(page)
+    if axes not in ("YX", "YXS", "SYX"):
+        raise ValueError(f"a TIFF with the axes {axes}; save it as height × width × channels")
+    numbers = {"YX": lambda: numbers[None], "YXS": lambda: numbers.transpose(2, 0, 1), "SYX": lambda: numbers}[axes]()
+    return _turned(_on_white(numbers, alpha), orientation)
+
+
+@contextmanager
+def _page_of(image: Any) -> Iterator[Any]:
+    """Open the page of a TIFF file that an image stands at. The file itself stays open."""
+    import tifffile
+
+    image.fp.seek(0)
+    with tifffile.TiffFile(image.fp) as tiff:
+        yield tiff.pages[image.tell()].aspage()
+
+
+def _orientation(page: Any) -> int:
+    """EXIF's orientation of a page, 1 to 8; 1 if it says none."""
+    tag = page.tags.get(_ORIENTATION)
+    return 1 if tag is None else int(tag.value)
+
+
+def _has_alpha(page: Any) -> bool:
+    return any(int(kind) in ALPHA for kind in page.extrasamples[-1:])
+
+
+def _on_white(numbers: Array, alpha: bool) -> Array:
+    """Lay the channels on white by the last one, if that is opacity."""
+    if not alpha:
+        return numbers
+    white = np.iinfo(numbers.dtype).max if numbers.dtype.kind in "iu" else 1
+    opacity = numbers[-1:] / white
+    return numbers[:-1] * opacity + white * (1 - opacity)
+
+
+def _turned(numbers: Array, orientation: int) -> Array:
+    """Undo what EXIF's orientation, 1 to 8, says was done."""
+    if orientation in (5, 6, 7, 8):
+        numbers = numbers.swapaxes(1, 2)
+    down, across = orientation in (3, 4, 7, 8), orientation in (2, 3, 6, 7)
+    return numbers[:, :: -1 if down else 1, :: -1 if across else 1]

@@ -1,0 +1,264 @@
+"""Pictures and arrays of more than 8 bits: 16 bits, signed numbers, floats, many channels."""
+
+from io import BytesIO
+
+import imagecodecs
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from vlae.data import DataError, load
+from vlae.data.depths import out_of_range
+
+
+def own(images):
+    """The images in the own numbers of their source."""
+    return images.values if images.value_range is None else out_of_range(images.values, images.value_range)
+
+
+def save_png(file, numbers):
+    file.write_bytes(imagecodecs.png_encode(np.ascontiguousarray(numbers)))
+
+
+def everything(folder, **settings):
+    return load(folder, split="all", **settings)
+
+
+# Pictures
+
+
+def test_a_camera_of_twelve_bits_keeps_all_of_them(tmp_path, rng):
+    numbers = rng.integers(0, 4096, (3, 16, 20), np.uint16)
+    numbers[0, 0, :2] = 0, 4095
+    for i in range(3):
+        save_png(tmp_path / f"{i}.png", numbers[i])
+    images = everything(tmp_path)
+    assert images.value_range == ((0, 4095),)
+    assert images.values.dtype == np.float32 and images.values.min() == 0 and images.values.max() == 1
+    assert np.allclose(own(images)[:, 0], numbers, atol=1e-3)
+    assert len(np.unique(images.values)) == len(np.unique(numbers))
+
+
+def test_computed_tomography_keeps_its_signed_numbers(tmp_path, rng):
+    numbers = rng.integers(-1024, 3072, (3, 16, 16), np.int16)
+    numbers[0, 0, :2] = -1024, 3071
+    for i in range(3):
+        tifffile.imwrite(tmp_path / f"{i}.tif", numbers[i])
+    images = everything(tmp_path)
+    assert images.value_range == ((-1024, 3071),)
+    assert np.allclose(own(images)[:, 0], numbers, atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["int8", "uint16", "int32", "uint32", "float16", "float32", "float64"])
+@pytest.mark.parametrize("channels", [1, 3, 5])
+def test_tiff_of_every_type_and_channels(tmp_path, rng, kind, channels):
+    numbers = (rng.random((channels, 16, 12)) * 200 - 90).astype(kind)
+    settings = {"photometric": "rgb" if channels == 3 else "minisblack"}
+    for name, planes in (("contig", numbers.transpose(1, 2, 0)), ("separate", numbers)):
+        layout = {"planarconfig": name} if channels > 1 else {}
+        tifffile.imwrite(tmp_path / f"{name}.tif", planes.squeeze(), **settings, **layout)
+    images = everything(tmp_path)
+    assert images.shape == (channels, 16, 12)
+    assert np.allclose(own(images), numbers[None], rtol=1e-6, atol=max(1e-5, 1e-7 * np.ptp(numbers.astype(float))))
+
+
+@pytest.mark.parametrize("compression", ["lzw", "zlib", "packbits"])
+def test_packed_tiff(tmp_path, rng, compression):
+    numbers = rng.integers(0, 60_000, (16, 16, 3), np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", numbers, photometric="rgb", compression=compression)
+    assert np.allclose(own(everything(tmp_path))[0], numbers.transpose(2, 0, 1), atol=0.02)
+
+
+def test_sixteen_bit_colour_png_keeps_both_bytes(tmp_path, rng):
+    numbers = rng.integers(0, 65_536, (16, 16, 3), np.uint16)
+    save_png(tmp_path / "a.png", numbers)
+    assert np.allclose(own(everything(tmp_path))[0], numbers.transpose(2, 0, 1), atol=0.02)
+
+
+def test_opacity_of_sixteen_bits_is_laid_on_white(tmp_path):
+    numbers = np.zeros((16, 16, 4), np.uint16)
+    numbers[:8, :, 3] = 65_535
+    save_png(tmp_path / "a.png", numbers)
+    tifffile.imwrite(tmp_path / "b.tif", numbers, photometric="rgb", extrasamples=["unassalpha"])
+    save_png(tmp_path / "c.png", numbers[:, :, 2:])
+    images = everything(tmp_path)
+    assert images.shape == (3, 16, 16)
+    assert (images.values[:, :, :8] == 0).all() and (images.values[:, :, 8:] == 1).all()
+
+
+def test_wide_pictures_are_turned_as_exif_says(tmp_path, rng):
+    numbers = rng.integers(0, 4096, (16, 12), np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", numbers, extratags=[(274, "H", 1, 6, True)])
+    tifffile.imwrite(tmp_path / "b.tif", numbers.astype(np.float64), extratags=[(274, "H", 1, 6, True)])
+    images = everything(tmp_path)
+    assert not images.skipped
+    assert np.allclose(own(images)[:, 0], np.rot90(numbers, -1), atol=1e-3)
+
+
+def test_floats_between_0_and_1_keep_their_precision(tmp_path, rng):
+    numbers = rng.random((2, 16, 16), np.float32)
+    for i in range(2):
+        tifffile.imwrite(tmp_path / f"{i}.tif", numbers[i])
+    images = everything(tmp_path)
+    assert images.value_range is None
+    assert (images.values[:, 0] == numbers).all()
+    assert (load(numbers, split="all").values[:, 0] == numbers).all()
+
+
+def test_a_picture_with_nan_is_left_out_and_named(tmp_path):
+    numbers = np.ones((16, 16), np.float32)
+    tifffile.imwrite(tmp_path / "a.tif", 5 * numbers)
+    numbers[3, :2] = np.nan, np.inf
+    tifffile.imwrite(tmp_path / "b.tif", numbers)
+    assert everything(tmp_path).skipped == (("b.tif", "ValueError: 2 numbers are NaN or infinite; fill them"),)
+    (tmp_path / "a.tif").unlink()
+    with pytest.raises(DataError, match=r"b\.tif.*NaN"):
+        everything(tmp_path)
+
+
+def test_pictures_of_another_depth_are_left_out_and_named(tmp_path):
+    for i in range(3):
+        Image.fromarray(np.full((16, 16), i, np.uint8)).save(tmp_path / f"{i}.png")
+    save_png(tmp_path / "deep.png", np.full((16, 16), 4000, np.uint16))
+    images = everything(tmp_path)
+    assert images.values.dtype == np.uint8 and len(images) == 3
+    [(name, reason)] = images.skipped
+    assert name == "deep.png" and "more than 8 bits a channel" in reason and "convert it" in reason
+    with_range = everything(tmp_path, value_range=(0, 4095))
+    assert [name for name, _ in with_range.skipped] == ["0.png", "1.png", "2.png"]
+
+
+def test_pictures_of_other_channels_are_left_out_and_named(tmp_path, rng):
+    for i, channels in enumerate((5, 5, 4)):
+        numbers = rng.integers(0, 999, (16, 16, channels), np.uint16)
+        tifffile.imwrite(tmp_path / f"{i}.tif", numbers, photometric="minisblack", planarconfig="contig")
+    assert everything(tmp_path).skipped == (("2.tif", "ValueError: 4 channels, expected 5"),)
+
+
+def test_grey_and_colour_of_sixteen_bits_become_colour(tmp_path):
+    save_png(tmp_path / "a.png", np.full((16, 16), 1000, np.uint16))
+    save_png(tmp_path / "b.png", np.full((16, 16, 3), [0, 1000, 2000], np.uint16))
+    assert np.allclose(own(everything(tmp_path))[:, :, 0, 0], [[1000, 1000, 1000], [0, 1000, 2000]], atol=1e-3)
+    grey = own(everything(tmp_path, channels=1))[:, 0, 0, 0]
+    assert np.allclose(grey, [1000, 0.587 * 1000 + 0.114 * 2000], atol=1e-3)
+
+
+def test_resizing_does_not_leave_the_numbers_of_the_picture(tmp_path):
+    numbers = np.zeros((100, 100), np.int16)
+    numbers[:, 50:] = 3000
+    tifffile.imwrite(tmp_path / "a.tif", numbers)
+    images = everything(tmp_path)
+    assert images.shape == (1, 64, 64)
+    assert images.value_range == ((0, 3000),)
+
+
+def test_damaged_wide_pictures_are_left_out(tmp_path, rng):
+    for i in range(2):
+        tifffile.imwrite(tmp_path / f"{i}.tif", rng.integers(0, 999, (64, 64, 5), np.uint16), planarconfig="contig")
+    content = (tmp_path / "1.tif").read_bytes()
+    (tmp_path / "1.tif").write_bytes(content[: len(content) // 2])
+    assert [name for name, _ in everything(tmp_path).skipped] == ["1.tif"]
+
+
+def test_too_many_channels_are_refused_before_they_are_decoded(tmp_path, rng):
+    tifffile.imwrite(tmp_path / "a.tif", rng.integers(0, 9, (16, 16, 17), np.uint16), planarconfig="contig")
+    with pytest.raises(DataError, match="17 channels"):
+        everything(tmp_path)
+
+
+# Arrays
+
+
+@pytest.mark.parametrize("suffix", ["npy", "npz"])
+@pytest.mark.parametrize("kind", [np.int16, np.uint16, np.float32, np.float64])
+def test_arrays_keep_their_numbers(tmp_path, rng, kind, suffix):
+    numbers = (rng.random((5, 3, 16, 16)) * 5000).astype(kind)
+    file = tmp_path / f"a.{suffix}"
+    np.save(file, numbers) if suffix == "npy" else np.savez(file, images=numbers)
+    for images in (load(numbers, split="all"), everything(file), everything(file)):
+        assert np.allclose(own(images), numbers, atol=1e-3)
+        assert images.value_range == tuple((n.min(), n.max()) for n in numbers.transpose(1, 0, 2, 3))
+
+
+@pytest.mark.parametrize("channels", [5, 16])
+def test_arrays_of_many_channels(rng, channels):
+    array = rng.integers(0, 256, (4, 20, 24, channels), np.uint8)
+    assert (load(array, split="all").values == array.transpose(0, 3, 1, 2)).all()
+    smaller = load(array, split="all", size=8).values
+    assert smaller.dtype == np.uint8 and smaller.shape == (4, channels, 8, 8)
+    assert abs(smaller.mean() - array.mean()) < 3
+
+
+def test_a_constant_channel_is_0():
+    images = load(np.full((4, 8, 8), 300), split="all")
+    assert (images.values == 0).all()
+    assert images.value_range == ((300, 301),)
+
+
+# The range
+
+
+def test_a_range_that_is_asked_for_clips_and_says_so(rng):
+    numbers = np.zeros((4, 8, 8), np.int16)
+    numbers[0, 0, :3] = -50, 200, 100
+    for asked in ("0,100", (0, 100), ((0, 100),)):
+        images = load(numbers, split="all", value_range=asked)
+        assert images.value_range == ((0, 100),)
+        assert images.values[0, 0, 0, :3].tolist() == [0, 1, 1]
+        assert images.num_clipped == 2
+    assert images.describe()["own_numbers"] == "0 to 100"
+
+
+def test_numbers_that_bytes_could_hold_are_not_stretched_where_a_range_is_asked_for():
+    for numbers in (np.ones((4, 8, 8)), np.ones((4, 8, 8), np.int16), np.ones((4, 8, 8), np.uint8)):
+        images = load(numbers, split="all", value_range=(0, 4))
+        assert (images.values == 0.25).all() and images.values.dtype == np.float32
+
+
+def test_bytes_do_not_reach_a_wider_range():
+    with pytest.raises(DataError, match="bytes, from 0 to 255, but value_range is -1024 to 3071"):
+        load(np.zeros((4, 8, 8), np.uint8), value_range=(-1024, 3071))
+
+
+def test_a_range_of_each_channel(rng):
+    numbers = rng.random((4, 2, 8, 8))
+    images = load(numbers, split="all", value_range=((0, 1), (0, 2)), layout="NCHW")
+    assert np.allclose(images.values, numbers / np.array([1, 2])[:, None, None])
+    with pytest.raises(DataError, match="2 pairs for 1 channels"):
+        load(numbers[:, :1], value_range=((0, 1), (0, 2)))
+
+
+@pytest.mark.parametrize("asked", ["5", "a,b", "5,5", "7,3", (1, 2, 3), "nan,1"])
+def test_what_is_no_range(asked):
+    with pytest.raises(DataError, match="value_range is"):
+        load(np.zeros((4, 8, 8)), value_range=asked)
+
+
+def test_images_keep_their_range_and_take_another(rng):
+    numbers = rng.integers(0, 5000, (8, 16, 16), np.uint16)
+    images = load(numbers, split="all")
+    assert load(images, size=8, split="all").value_range == images.value_range
+    again = load(images, split="all", value_range=(0, 10_000))
+    assert np.allclose(again.values[:, 0], numbers / 10_000, atol=1e-6)
+    assert again.value_range == ((0, 10_000),)
+    bytes_again = load(load(np.full((8, 8, 8), 20), split="all"), split="all", value_range=(0, 40))
+    assert (bytes_again.values == 0.5).all() and bytes_again.value_range == ((0, 40),)
+    assert load(images, split="all", value_range=images.value_range).values.tolist() == images.values.tolist()
+
+
+def test_the_range_is_kept_with_the_cache(tmp_path, rng):
+    np.save(tmp_path / "a.npy", rng.integers(0, 5000, (8, 16, 16), np.uint16))
+    first, second = (load(tmp_path / "a.npy", value_range=(10, 90)) for _ in range(2))
+    assert second.value_range == first.value_range == ((10, 90),)
+    assert second.num_clipped == first.num_clipped > 0
+    assert (first.values == second.values).all()
+
+
+def test_bytes_have_no_range(tmp_path, rng):
+    pixels = rng.integers(0, 256, (8, 16, 16), np.uint8)
+    content = BytesIO()
+    Image.fromarray(pixels[0]).save(content, "PNG")
+    (tmp_path / "a.png").write_bytes(content.getvalue())
+    for images in (everything(tmp_path), load(pixels), load(pixels.astype(np.int16)), load(pixels / 255)):
+        assert images.value_range is None and images.values.dtype == np.uint8
