@@ -111,7 +111,7 @@ def test_a_picture_with_nan_is_left_out_and_named(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", 5 * numbers)
     numbers[3, :2] = np.nan, np.inf
     tifffile.imwrite(tmp_path / "b.tif", numbers)
-    assert everything(tmp_path).skipped == (("b.tif", "ValueError: 2 numbers are NaN or infinite; fill them"),)
+    assert everything(tmp_path).skipped == (("b.tif", "2 numbers are NaN or infinite; fill them"),)
     (tmp_path / "a.tif").unlink()
     with pytest.raises(DataError, match=r"b\.tif.*NaN"):
         everything(tmp_path)
@@ -133,7 +133,7 @@ def test_pictures_of_other_channels_are_left_out_and_named(tmp_path, rng):
     for i, channels in enumerate((5, 5, 4)):
         numbers = rng.integers(0, 999, (16, 16, channels), np.uint16)
         tifffile.imwrite(tmp_path / f"{i}.tif", numbers, photometric="minisblack", planarconfig="contig")
-    assert everything(tmp_path).skipped == (("2.tif", "ValueError: 4 channels, expected 5"),)
+    assert everything(tmp_path).skipped == (("2.tif", "4 channels, expected 5"),)
 
 
 def test_grey_and_colour_of_sixteen_bits_become_colour(tmp_path):
