@@ -4,6 +4,7 @@
 shape. The result is kept in a cache. A part is held out for testing.
 """
 
+import warnings
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -12,10 +13,11 @@ import numpy as np
 
 from vlae.data.arrays import read_array
 from vlae.data.cache import FORMAT, cache_folder, new_array, new_entry, new_file, open_entry, write_rows
+from vlae.data.content import content_hashes
 from vlae.data.images import Images
 from vlae.data.pixels import array_frame, array_pictures, fit_picture, for_each, look_at_all, picture_frame
 from vlae.data.readers import check_unchanged, hash_bytes, identify
-from vlae.data.source import TEST, TRAIN, Array, DataError, EncodedPictures, ReadSettings, SourceData
+from vlae.data.source import OTHER, TEST, TRAIN, Array, DataError, EncodedPictures, ReadSettings, SourceData
 from vlae.shapes import is_image
 
 if TYPE_CHECKING:  # torch is not needed to say that a source is missing
@@ -44,6 +46,7 @@ def load(
     seed: int = 0,
     progress: bool = False,
     features: "str | Path | FeatureNetwork | None" = None,
+    held_out: Array | None = None,
 ) -> Images:
     """Load images or vectors from a file, a folder, an array or a data set of the Hugging Face hub.
 
@@ -86,6 +89,8 @@ def load(
         progress: whether to show a progress bar while pictures are decoded.
         features: a frozen network whose features of the full-size pictures the images get: a .pt, .pt2 or .onnx file,
             "timm:NAME", "hf:USER/NAME", or an open network. Features are computed once and kept in the cache.
+        held_out: hashes of the data that a run has held out (`vlae.data.content.content_hashes`), int64 (n,): they are
+            the test part, and nothing else is, even if the source has changed. None: the test part as the source is.
 
     Returns:
         Images of uint8 (N, C, H, W), 0 to 255, or vectors of float32 (N, D).
@@ -112,7 +117,10 @@ def load(
             f"{whole.source}: one picture is not enough to train and test with; give more (split='all' takes it)"
         )
     rng = np.random.default_rng(seed)
-    rows = _rows(len(whole), parts, split, holdout, rng)
+    if split != "all":
+        parts = _hold_out(len(whole), holdout, rng) if parts is None else parts
+        parts = parts if held_out is None else _keep_out(whole, parts, held_out)
+    rows = _rows(len(whole), parts, split)
     if len(rows) == 0:
         raise DataError(
             f"{whole.source}: its {split} part is empty; take another part, or change holdout ({holdout:g})"
@@ -131,12 +139,10 @@ def load(
 # Parts ---------------------------------------------------------------------------------------------------------------
 
 
-def _rows(num: int, parts: Array | None, split: str, holdout: float, rng: np.random.Generator) -> Array:
+def _rows(num: int, parts: Array | None, split: str) -> Array:
     """Return the numbers of the rows of a part, in order."""
-    if split == "all":
+    if split == "all" or parts is None:
         return np.arange(num)
-    if parts is None:
-        parts = _hold_out(num, holdout, rng)
     return np.flatnonzero(parts == (TRAIN if split == "train" else TEST))
 
 
@@ -154,6 +160,26 @@ def _hold_out(num: int, holdout: float, rng: np.random.Generator) -> Array:
     parts = np.full(num, TRAIN, np.int8)
     parts[rng.permutation(num)[:num_test]] = TEST
     return parts
+
+
+def _keep_out(whole: Images, parts: Array, held_out: Array) -> Array:
+    """Keep in the test part what was held out before, and nothing else, since all else may have been trained on.
+
+    Returns:
+        int8 (N,), the part of each row.
+
+    Raises:
+        DataError: if nothing of it is left.
+    """
+    tested = parts == TEST
+    if np.array_equal(content_hashes(whole.values[tested]), held_out):
+        return parts
+    kept = np.isin(content_hashes(whole.values), held_out)
+    changed = f"{whole.source} has changed since the run was trained: of the {len(held_out)} data that were held out"
+    if not kept.any():
+        raise DataError(f"{changed} none is left, and others may have been trained on; give other data to measure on")
+    warnings.warn(f"{changed} {kept.sum()} are left, and these alone are its test part", stacklevel=3)
+    return np.where(kept, TEST, np.where(tested, OTHER, parts)).astype(np.int8)
 
 
 def _select(whole: Images, rows: Array, folder: Path | None) -> Images:
@@ -217,8 +243,7 @@ def _whole(source: str | Path | Array | Images, settings: ReadSettings, progress
             whole, parts = _decode(data, settings, str(source), progress, folder)
             check_unchanged(source, settings, fingerprint)
             write_rows(folder, whole, parts)
-        cached = open_entry(entry, str(source))
-    assert cached is not None
+        cached = open_entry(entry, str(source)) or (whole, parts)  # still mapped if somebody has deleted the cache
     return cached
 
 

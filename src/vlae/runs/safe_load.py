@@ -174,6 +174,22 @@ def read_examples(file: Path | None, recipe: Recipe) -> np.ndarray:
     return np.array(mapped)
 
 
+def read_hashes(file: Path) -> np.ndarray:
+    """The hashes of a run's held-out data, int64 (n,).
+
+    Args:
+        file: the path of the .npy file.
+
+    Raises:
+        ValueError: if the file holds no complete array of such hashes.
+        OSError: if the file cannot be read.
+    """
+    mapped = np.load(file, mmap_mode="r", allow_pickle=False)  # takes no memory, and checks the file's length
+    if not isinstance(mapped, np.memmap) or mapped.ndim != 1 or mapped.dtype != np.int64:
+        raise ValueError(f"{file.name} holds no hashes")
+    return np.array(mapped)
+
+
 def model_without_memory(recipe: Recipe) -> LatentModel:
     """The recipe's model on the device "meta": it has names and shapes of its weights, and no memory for them.
 
