@@ -43,6 +43,7 @@ def test_results_are_read_as_they_were_written(trained, tmp_path):
         "prior.safetensors",
         "summary.json",
         "examples.npy",
+        "held_out.npy",
     }
     again = store.read_results(tmp_path, trained.recipe)
     assert again.summary == trained.summary

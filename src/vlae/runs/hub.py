@@ -15,6 +15,7 @@ from vlae.atomic import whole
 from vlae.evaluation import level_card
 from vlae.evaluation.text import LIKELIHOOD_CAUTION
 from vlae.models.priors import standard_prior
+from vlae.names import printable
 from vlae.runs import safe_load
 from vlae.runs.layout import EVALUATION, EXAMPLES, HELD_OUT, METRICS, MODEL, PRIOR, RECIPE, SUMMARY, RunError
 from vlae.shapes import is_image
@@ -215,7 +216,7 @@ def verify(folder: Path) -> Mapping[str, str] | None:
 
 
 def without_folder(source: str) -> str:
-    """A source without the folder it lies in: the last part of a path, and any other name unchanged.
+    """A source without the folder it lies in, in a form that can be printed: the last part of a path, or another name.
 
     Args:
         source: the source of a run's data, as text.
@@ -224,7 +225,7 @@ def without_folder(source: str) -> str:
         >>> without_folder("/home/me/photos"), without_folder("streets:600"), without_folder("hf:someone/birds")
         ('photos', 'streets:600', 'hf:someone/birds')
     """
-    path = Path(source)
+    path, source = Path(source), printable(source)
     if path.is_absolute() or source[:1] in (".", "~") or "\\" in source or path.exists():
         return source.replace("\\", "/").rstrip("/").rpartition("/")[2] or "data"
     return source

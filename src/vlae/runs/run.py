@@ -18,6 +18,7 @@ from vlae.models import inference
 from vlae.models.base import Codes, LatentModel
 from vlae.models.inference import as_input
 from vlae.models.priors import MixturePrior, PriorName, standard_prior
+from vlae.names import printable
 from vlae.nn.pretrained import FeatureNetwork, open_network
 from vlae.recipes.recipe import Recipe
 from vlae.runs import hub, safe_load, store
@@ -81,8 +82,8 @@ class Run:
 
     @property
     def name(self) -> str:
-        """The name of the run's folder, or owner and name of a borrowed run."""
-        return self.borrowed or self.path.name
+        """The name of the run's folder, in a form that can be printed; or owner and name of a borrowed run."""
+        return self.borrowed or printable(self.path.name)
 
     def encode(self, x: "np.ndarray | torch.Tensor | Images", *, batch_size: int = 500) -> tuple[np.ndarray, ...]:
         """The codes of data: the posterior mean of every level.
@@ -408,9 +409,7 @@ class Run:
 
         others = ("source", "content", "limit", "labels", "labels_sha256", "features")
         reading = {name: value for name, value in self.data.items() if name not in others}
-        return load_data(
-            self.data["source"], split=split, features=self.network, held_out=self._held_out, **reading
-        )
+        return load_data(self.data["source"], split=split, features=self.network, held_out=self._held_out, **reading)
 
     def held_out_of(self, source: Any, **reading: Any) -> np.ndarray | None:
         """What of a source this run has held out, for `vlae.data.load`: hashes, int64 (n,).
