@@ -1,4 +1,4 @@
-"""Writes files and folders completely or not at all, by one process at a time, even if it is killed or the disk full."""
+"""Writes files and folders whole or not at all, and by one process at a time, whatever stops it."""
 
 import errno
 import glob

@@ -4,6 +4,7 @@ import codecs
 import io
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -42,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="bytes-or-escapes")
+    warnings.formatwarning = lambda message, *_, **__: f"vlae: {' '.join(str(message).split())}\n"
     try:
         app(arguments, exit_on_error=False, print_error=False)
     except CycloptsError as error:

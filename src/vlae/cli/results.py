@@ -117,7 +117,15 @@ def evaluate(
     trained = load(run)
     images = None
     if source is not None:
-        images = load_data(source, split=split, limit=limit, progress=True, features=trained.network, **vars(reading))
+        images = load_data(
+            source,
+            split=split,
+            limit=limit,
+            progress=True,
+            features=trained.network,
+            held_out=trained.held_out_of(source, **vars(reading)),
+            **vars(reading),
+        )
     elif limit or split != "test" or reading != Reading():
         raise ValueError("split, limit and how data is read go with a source; give one, or leave them out")
     others = [load(other) for other in beside or ()]

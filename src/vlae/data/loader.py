@@ -196,7 +196,10 @@ def _select(whole: Images, rows: Array, folder: Path | None) -> Images:
     if not file.exists():
         with new_file(file) as unfinished:
             _copy_rows(whole.values, rows, new_array(unfinished, (len(rows), *whole.shape), whole.values.dtype))
-    return whole._with_rows(np.load(file, mmap_mode="r"), rows)
+    try:
+        return whole._with_rows(np.load(file, mmap_mode="r"), rows)
+    except FileNotFoundError:  # somebody has deleted the cache
+        return whole.take(rows)
 
 
 def _copy_rows(values: Array, rows: Array, out: Array) -> None:

@@ -225,10 +225,10 @@ def without_folder(source: str) -> str:
         >>> without_folder("/home/me/photos"), without_folder("streets:600"), without_folder("hf:someone/birds")
         ('photos', 'streets:600', 'hf:someone/birds')
     """
-    path, source = Path(source), printable(source)
+    path = Path(source)
     if path.is_absolute() or source[:1] in (".", "~") or "\\" in source or path.exists():
-        return source.replace("\\", "/").rstrip("/").rpartition("/")[2] or "data"
-    return source
+        source = source.replace("\\", "/").rstrip("/").rpartition("/")[2] or "data"
+    return printable(source)
 
 
 def _hash(file: Path) -> str:
