@@ -1,6 +1,9 @@
 """Names of files, folders and classes that can be printed, written as UTF-8 and kept in JSON."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters, breaks of lines, changes of direction, and surrogates, which stand for bytes not in UTF-8."""
@@ -19,6 +22,32 @@ def printable(text: str) -> str:
         caf\xe9\n.png
     """
     return _UNPRINTABLE.sub(lambda match: _escape(match[0]), text)
+
+
+def is_utf8(path: Path) -> bool:
+    """Tell whether a path is UTF-8; some libraries take no other.
+
+    Args:
+        path: of a file or folder.
+    """
+    return not re.search("[\ud800-\udfff]", str(path))
+
+
+@contextmanager
+def as_utf8(file: Path) -> Iterator[str]:
+    """Give a path in UTF-8 to a file that is read in the block, for libraries that take no other.
+
+    Args:
+        file: the file, of any name.
+
+    Raises:
+        OSError: if it cannot be read.
+    """
+    if is_utf8(file):
+        yield str(file)
+        return
+    with file.open("rb") as stream:
+        yield f"/dev/fd/{stream.fileno()}"
 
 
 def _escape(character: str) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from vlae import recipes
-from vlae.atomic import WriteError, whole, writing
+from vlae.atomic import whole, writing
 from vlae.data.images import Images
 from vlae.evaluation import measures
 from vlae.evaluation.complexity import ProbeScores
@@ -43,8 +43,8 @@ def _with_report(training: Callable[P, Run]) -> Callable[P, Run]:
             later = f"the run in {run.path} is finished; draw its figures and page with: vlae report {run.path}"
             try:
                 page.write(run)
-            except WriteError as error:
-                print(f"{error}\n{later}", file=sys.stderr)
+            except Exception as error:  # whatever it is, hours of training are not lost by it
+                print(f"the page is not drawn: {error or type(error).__name__}\n{later}", file=sys.stderr)
             except KeyboardInterrupt:
                 raise KeyboardInterrupt(later) from None
         return run

@@ -1,5 +1,6 @@
 import copy
 import json
+import os
 import shutil
 import tracemalloc
 
@@ -10,6 +11,7 @@ from code_files import columns_of, write_folder
 from PIL import Image
 from pyarrow import parquet
 
+from vlae.atomic import WriteError, locked
 from vlae.codes import encode as encoding
 from vlae.codes import files as codes
 from vlae.codes.decode import decode
@@ -209,6 +211,21 @@ def test_what_exists_is_not_written_over(run, folder, tmp_path, name):
     with pytest.raises(CodesError, match="exists already, and is not written over; choose another --out"):
         encode(run, folder, tmp_path / name)
     assert (tmp_path / name).read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["codes.npz", "codes"])
+def test_one_process_at_a_time_writes_a_file(run, folder, tmp_path, name):
+    said = pytest.raises(WriteError, match=rf"another process .* writes .*{name}; wait until it has ended")
+    with locked(tmp_path / f".{name}.lock", "", ""), said:
+        encode(run, folder, tmp_path / name)
+    assert not any(tmp_path.iterdir())
+    encode(run, folder, tmp_path / name)
+    assert [file.name for file in tmp_path.iterdir()] == [name]
+
+
+def test_a_name_that_is_not_utf8_is_refused(run, folder, tmp_path):
+    with pytest.raises(CodesError, match="names in UTF-8 alone; choose another --out"):
+        encode(run, folder, tmp_path / os.fsdecode(b"caf\xe9.npz"))
 
 
 def test_what_appears_meanwhile_is_not_written_over(run, folder, tmp_path, monkeypatch):

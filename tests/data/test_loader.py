@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -437,6 +438,26 @@ def test_a_damaged_entry_is_made_anew(folder, cache):
         assert (load(folder, split="all").values == expected).all()
         file.unlink()
         assert (load(folder, split="all").values == expected).all()
+
+
+def test_a_cache_deleted_under_a_reader_is_no_matter(folder, cache, monkeypatch):
+    def after_somebody_has_deleted_it(*args):
+        shutil.rmtree(cache, ignore_errors=True)
+        return opened(*args)
+
+    opened = loader.open_entry
+    monkeypatch.setattr(loader, "open_entry", after_somebody_has_deleted_it)
+    for _ in range(2):
+        assert load(folder, split="all").values[:, 0, 0, 0].tolist() == list(range(20))
+
+
+def test_chosen_rows_deleted_under_a_reader_are_no_matter(folder, cache, monkeypatch):
+    expected = load(folder).values
+    monkeypatch.setattr(loader, "IN_MEMORY", 0)
+    whole, _ = loader._decode(loader.identify(folder, ReadSettings())[1](), ReadSettings(), "", False, None)
+    monkeypatch.setattr(loader.np, "load", lambda *_, **__: (_ for _ in ()).throw(FileNotFoundError()))
+    rows = [i for i in range(20) if i in expected[:, 0, 0, 0]]
+    assert (loader._select(whole, np.array(rows), cache).values == expected).all()
 
 
 @pytest.mark.slow

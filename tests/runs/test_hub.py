@@ -114,7 +114,7 @@ def test_examples_are_a_choice(trained, tmp_path, monkeypatch):
 
 def test_nothing_is_overwritten(trained, copy, tmp_path):
     before = (copy / "README.md").read_text()
-    with pytest.raises(RunError, match="exists already"):
+    with pytest.raises(WriteError, match="exists already"):
         trained.save_pretrained(copy)
     assert (copy / "README.md").read_text() == before
     with pytest.raises(WriteError, match="cannot be written"):
@@ -410,7 +410,7 @@ def test_a_shipped_ladder_is_whole_and_good(name, tmp_path, monkeypatch):
     place = sharing.shipped_folder(name)
     assert run.path == place and run.name == f"vlae/{name}" and run.data["source"] == name
     assert sum(file.stat().st_size for file in place.iterdir()) < 2_100_000
-    assert sharing.verify(place).keys() == set(sharing.FILES)
+    assert sharing.verify(place).keys() == {*sharing.FILES} - {"held_out.npy"}  # trained before there was one
     assert all(level["kl_nats"] > 1 for level in run.evaluation["levels"])
     assert run.evaluation["level_order_interval"][0] > run.evaluation["level_order_untrained"] + 0.05
     assert not [text for text in level_card.warnings(run.evaluation) if "dead" in text]

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 import sys
 
 import numpy as np
@@ -10,7 +11,7 @@ from command_line import cli_exit, refusal
 from PIL import Image
 
 import vlae
-from vlae.atomic import WriteError
+from vlae.atomic import WriteError, locked
 from vlae.data import DataError
 from vlae.data import load as load_data
 from vlae.data.images import Images
@@ -277,6 +278,30 @@ def test_interrupted_it_leaves_nothing(run, photos, tmp_path, monkeypatch, addin
     if adding:
         assert len(Index.open(run, tmp_path / "index")) == 10
     assert [file.name for file in tmp_path.iterdir()] == ["index"] * adding
+
+
+@pytest.mark.parametrize("adding", [False, True])
+def test_one_process_at_a_time_writes_an_index(run, photos, tmp_path, adding):
+    images, path = run.read(photos), tmp_path / "index"
+    if adding:
+        Index.build(run, images.take(range(10)), path)
+    said = pytest.raises(WriteError, match=r"another process .* writes the index .*; wait until it has ended")
+    with locked(tmp_path / ".index.lock", "", ""), said:
+        Index.open(run, path).add(images) if adding else Index.build(run, images, path)
+    assert [file.name for file in tmp_path.iterdir()] == ["index"] * adding
+
+
+def test_what_another_process_has_added_meanwhile_is_not_added_again(run, photos, tmp_path):
+    images = run.read(photos)
+    Index.build(run, images.take(range(10)), tmp_path / "index")
+    one, other = Index.open(run, tmp_path / "index"), Index.open(run, tmp_path / "index")
+    assert (one.add(images), other.add(images)) == (30, 0)
+    assert len(Index.open(run, tmp_path / "index")) == 40
+
+
+def test_a_place_that_is_not_utf8_is_refused_before_anything_is_read(run, photos, tmp_path):
+    with pytest.raises(SearchError, match="LanceDB takes no name that is not UTF-8; choose another place"):
+        Index.build(run, photos / "nothing", tmp_path / os.fsdecode(b"caf\xe9"))
 
 
 def test_what_is_there_is_never_overwritten(index, run, photos, tmp_path):

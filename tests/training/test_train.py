@@ -104,6 +104,7 @@ def test_a_run_holds_everything_and_no_checkpoint(uninterrupted):
             "prior.safetensors",
             "summary.json",
             "examples.npy",
+            "held_out.npy",
             "metrics.csv",
             "figures",
             "report.html",

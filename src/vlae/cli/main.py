@@ -1,6 +1,10 @@
 """The command line: its commands, and how it reports errors."""
 
+import codecs
+import io
+import os
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -36,6 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: the words of the command line. None: those of the process.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="bytes-or-escapes")
+    warnings.formatwarning = lambda message, *_, **__: f"vlae: {' '.join(str(message).split())}\n"
     try:
         app(arguments, exit_on_error=False, print_error=False)
     except CycloptsError as error:
@@ -44,6 +52,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(str(stop) or "interrupted", 130)
     except (ValueError, TypeError, ArithmeticError, OSError) as error:
         _fail(str(error), 2)
+
+
+def _bytes_or_escapes(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Print a name of a file that is no UTF-8 as the bytes that it has; and escapes for what the stream cannot show."""
+    if isinstance(error, UnicodeEncodeError):
+        text = error.object[error.start : error.end]
+        if all("\udc80" <= character <= "\udcff" for character in text):
+            return os.fsencode(text), error.end
+    return codecs.backslashreplace_errors(error)
+
+
+codecs.register_error("bytes-or-escapes", _bytes_or_escapes)
 
 
 def _fail(message: str, code: int) -> NoReturn:

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import torch
 
-from vlae.atomic import writing
+from vlae.atomic import unfinished, writing
 from vlae.codes import files
 from vlae.codes.encode import identity
 from vlae.codes.files import CodesError
@@ -54,20 +54,16 @@ def decode(run: Run, file: str | Path, out: str | Path, *, seed: int = 0, progre
     missing = _check_codes(run, code_file)
     if missing and progress:
         print(f"{named_levels(missing)} drawn from {run.prior.name}, given the others", file=sys.stderr)
-    unfinished = out.with_name(f".{out.name}.unfinished{out.suffix}")
-    files.remove(unfinished)
-    try:
-        with writing(out):
-            out.parent.mkdir(parents=True, exist_ok=True)
+    with writing(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with unfinished(out) as partial:
             with progress_bar("Decoding", code_file.num, progress) as advance:
                 write = _write_npz if out.suffix else _write_folder
                 form = _numbers if out.suffix else _pixels
                 batches = _decode_batches(run, code_file, seed, advance)
-                write(((names, form(run, values)) for names, values in batches), unfinished)
+                write(((names, form(run, values)) for names, values in batches), partial)
             files.check_new(out)
-            unfinished.rename(out)
-    finally:
-        files.remove(unfinished)
+            partial.rename(out)
     return out
 
 

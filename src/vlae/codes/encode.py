@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from vlae.atomic import whole, writing
+from vlae.atomic import beside, locked, remove, whole, writing
 from vlae.codes import files
 from vlae.codes.progress import progress_bar
 from vlae.data.images import Images
@@ -89,7 +89,7 @@ def encode(
         NotDefinedError: if the model has no encoder.
         DataError: if the source cannot be read, or changes while it is encoded.
         ValueError: if the data do not have the run's shape.
-        WriteError: if the output cannot be written.
+        WriteError: if the output cannot be written, or another process writes it.
     """
     out = Path(out)
     kind = files.kind_of(out)
@@ -106,7 +106,7 @@ def encode(
         if fingerprint is not None:
             _check_source(source, settings, fingerprint, folder)
         joined = folder / f"joined{out.suffix}"
-        files.remove(joined)
+        remove(joined)
         with writing(out):
             files.join(parts, joined, kind)
             files.check_new(out)
@@ -133,7 +133,7 @@ def _check_source(source: Any, settings: ReadSettings, fingerprint: str, folder:
     try:
         check_unchanged(source, settings, fingerprint)
     except ValueError:
-        files.remove(folder)
+        remove(folder)
         raise
 
 
@@ -151,20 +151,28 @@ def _parts_folder(out: Path, description: dict[str, Any]) -> Iterator[Path]:
         out: the output.
         description: what the parts belong to, as JSON values.
     """
-    folder = out.with_name(f".{out.name}.parts")
-    text = json.dumps(description, indent=2)
+    folder = beside(out, "parts")
     with writing(out):
-        try:
-            continues = description["source_is"] is not None and (folder / DONE).read_text() == text
-        except OSError:
-            continues = False
-        if not continues:
-            files.remove(folder)
-            folder.mkdir(parents=True)
-            with whole(folder / DONE) as file:
-                file.write_text(text)
-    yield folder
-    files.remove(folder)
+        out.parent.mkdir(parents=True, exist_ok=True)
+    with locked(beside(out, "lock"), f"writes {out}", "choose another place"):
+        files.check_new(out)
+        with writing(out):
+            _keep_or_begin(folder, description)
+        yield folder
+        remove(folder)
+
+
+def _keep_or_begin(folder: Path, description: dict[str, Any]) -> None:
+    text = json.dumps(description, indent=2)
+    try:
+        continues = description["source_is"] is not None and (folder / DONE).read_text() == text
+    except OSError:
+        continues = False
+    if not continues:
+        remove(folder)
+        folder.mkdir()
+        with whole(folder / DONE) as file:
+            file.write_text(text)
 
 
 def _write_parts(

@@ -1,7 +1,6 @@
 """Files of codes (Parquet, .npz, or a Hugging Face data set): joined from parts, and read in batches."""
 
 import json
-import shutil
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from vlae.names import is_utf8
 from vlae.shapes import level_column as level_column  # by its former name
 
 Kind = Literal["parquet", "npz", "dataset"]
@@ -44,14 +44,16 @@ def kind_of(path: Path) -> Kind:
 
 
 def check_new(out: Path) -> None:
-    """Check that nothing exists at the output's path.
+    """Check that nothing exists at the output's path, and that its name is one that Arrow can write.
 
     Args:
         out: the file or folder to write.
 
     Raises:
-        CodesError: if something does.
+        CodesError: if something does, or the name is not UTF-8.
     """
+    if not is_utf8(out):
+        raise CodesError(f"{out}: codes are written to names in UTF-8 alone; choose another --out")
     if out.exists():
         raise CodesError(f"{out} exists already, and is not written over; choose another --out, or remove it")
 
@@ -150,18 +152,6 @@ def _join_dataset(parts: Sequence[Path], out: Path) -> None:
                 datasets.enable_progress_bars()
     finally:
         stream.unlink(missing_ok=True)
-
-
-def remove(path: Path) -> None:
-    """Remove a file or a folder, if it exists.
-
-    Args:
-        path: the file, or the folder with all that is in it.
-    """
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
 
 
 # Reading -------------------------------------------------------------------------------------------------------------

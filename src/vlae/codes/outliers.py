@@ -221,10 +221,9 @@ def write_table(rows: list[dict[str, Any]], out: Path) -> None:
     table = pyarrow.Table.from_pylist(rows)
     with whole(out) as file:
         out.parent.mkdir(parents=True, exist_ok=True)
-        if out.suffix.lower() == ".csv":
-            csv.write_csv(table, file)
-        else:
-            parquet.write_table(table, file)
+        write = csv.write_csv if out.suffix.lower() == ".csv" else parquet.write_table
+        with file.open("wb") as stream:
+            write(table, stream)
 
 
 def as_text(rows: list[dict[str, Any]]) -> str:

@@ -73,7 +73,8 @@ def add_features(
         check_unchanged(source, settings, fingerprint)
         with new_file(file) as unfinished:
             new_array(unfinished, computed.shape, computed.dtype)[:] = computed
-        cached = np.load(file, mmap_mode="r")
+        cached = _cached(file, len(whole))
+        cached = computed if cached is None else cached  # somebody may have deleted the cache
     return replace(whole, features=cached, features_from=network.sha256)
 
 

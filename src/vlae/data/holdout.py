@@ -1,12 +1,14 @@
 """Which rows are held out for testing, where a source does not say so itself."""
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
 
+from vlae.data.content import content_hashes
 from vlae.data.copies import find_copies
 from vlae.data.images import Images
-from vlae.data.source import TEST, TRAIN, Array, counted
+from vlae.data.source import OTHER, TEST, TRAIN, Array, DataError, counted
 
 MAX_HELD_OUT = 5_000
 """The most images that are held out for testing: enough to estimate a mean, for a source of any size."""
@@ -53,6 +55,31 @@ def _whole_groups(order: Array, groups: Array, num_test: int) -> Array:
     if num_test and not taken:
         taken = [numbers[sizes.argmin()]]
     return order[np.isin(groups[order], taken)]
+
+
+def keep_out(whole: Images, parts: Array, held_out: Array) -> Array:
+    """Keep in the test part what was held out before, and nothing else, since all else may have been trained on.
+
+    Args:
+        whole: all images of a source.
+        parts: int8 (N,), TRAIN, TEST or OTHER of each.
+        held_out: hashes of what was held out (`vlae.data.content.content_hashes`), int64 (n,).
+
+    Returns:
+        int8 (N,), the part of each row.
+
+    Raises:
+        DataError: if nothing of it is left.
+    """
+    tested = parts == TEST
+    if np.array_equal(content_hashes(whole.values[tested]), held_out):
+        return parts
+    kept = np.isin(content_hashes(whole.values), held_out)
+    changed = f"{whole.source} has changed since the run was trained: of the {len(held_out)} data that were held out"
+    if not kept.any():
+        raise DataError(f"{changed} none is left, and others may have been trained on; give other data to measure on")
+    warnings.warn(f"{changed} {kept.sum()} are left, and these alone are its test part", stacklevel=3)
+    return np.where(kept, TEST, np.where(tested, OTHER, parts)).astype(np.int8)
 
 
 def group_copies(whole: Images, parts: Array | None) -> Images:

@@ -15,7 +15,7 @@ from vlae.data.arrays import read_array
 from vlae.data.cache import FORMAT, cache_folder, new_array, new_entry, new_file, open_entry, write_rows
 from vlae.data.depths import found_range, into_range, listed_range, of_channels, out_of_range, within_bytes
 from vlae.data.files import decoders, has_more_frames, max_pixels
-from vlae.data.holdout import group_copies, hold_out
+from vlae.data.holdout import group_copies, hold_out, keep_out
 from vlae.data.images import Images
 from vlae.data.pixels import array_frame, array_pictures, fit_picture, for_each, how_fitted, look_at_all, picture_frame
 from vlae.data.readers import check_unchanged, hash_bytes, identify
@@ -60,6 +60,7 @@ def load(
     seed: int = 0,
     progress: bool = False,
     features: "str | Path | FeatureNetwork | None" = None,
+    held_out: Array | None = None,
 ) -> Images:
     """Load images or vectors from a file, a folder, an array or a data set of the Hugging Face hub.
 
@@ -113,6 +114,8 @@ def load(
         progress: whether to show a progress bar while pictures are decoded.
         features: a frozen network whose features of the full-size pictures the images get: a .pt, .pt2 or .onnx file,
             "timm:NAME", "hf:USER/NAME", or an open network. Features are computed once and kept in the cache.
+        held_out: hashes of the data that a run has held out (`vlae.data.content.content_hashes`), int64 (n,): they are
+            the test part, and nothing else is, even if the source has changed. None: the test part as the source is.
 
     Returns:
         Images (N, C, H, W), uint8 from 0 to 255 or float32 in [0, 1]; or vectors of float32 (N, D).
@@ -147,7 +150,10 @@ def load(
             f"{whole.source}: one picture is not enough to train and test with; give more (split='all' takes it)"
         )
     rng = np.random.default_rng(seed)
-    rows = _rows(whole, parts, split, holdout, rng)
+    if split != "all":
+        parts = hold_out(len(whole), holdout, rng, whole.groups) if parts is None else parts
+        parts = parts if held_out is None else keep_out(whole, parts, held_out)
+    rows = _rows(len(whole), parts, split)
     if len(rows) == 0:
         raise DataError(
             f"{whole.source}: its {split} part is empty; take another part, or change holdout ({holdout:g})"
@@ -166,12 +172,10 @@ def load(
 # Parts ---------------------------------------------------------------------------------------------------------------
 
 
-def _rows(whole: Images, parts: Array | None, split: str, holdout: float, rng: np.random.Generator) -> Array:
+def _rows(num: int, parts: Array | None, split: str) -> Array:
     """Return the numbers of the rows of a part, in order."""
-    if split == "all":
-        return np.arange(len(whole))
-    if parts is None:
-        parts = hold_out(len(whole), holdout, rng, whole.groups)
+    if split == "all" or parts is None:
+        return np.arange(num)
     return np.flatnonzero(parts == (TRAIN if split == "train" else TEST))
 
 
@@ -189,7 +193,10 @@ def _select(whole: Images, rows: Array, folder: Path | None) -> Images:
     if not file.exists():
         with new_file(file) as unfinished:
             _copy_rows(whole.values, rows, new_array(unfinished, (len(rows), *whole.shape), whole.values.dtype))
-    return whole._with_rows(np.load(file, mmap_mode="r"), rows)
+    try:
+        return whole._with_rows(np.load(file, mmap_mode="r"), rows)
+    except FileNotFoundError:  # somebody has deleted the cache
+        return whole.take(rows)
 
 
 def _copy_rows(values: Array, rows: Array, out: Array) -> None:
@@ -252,8 +259,10 @@ def _whole(source: str | Path | Array | Images, settings: ReadSettings, progress
             whole, parts = _decode(data, settings, printable(str(source)), progress, folder)
             check_unchanged(source, settings, fingerprint)
             write_rows(folder, whole, parts)
-        cached = open_entry(entry, printable(str(source)))
-    assert cached is not None
+        cached = open_entry(entry, printable(str(source))) or (
+            whole,
+            parts,
+        )  # still mapped if somebody has deleted the cache
     return cached
 
 

@@ -36,7 +36,7 @@ def remembered(network: FeatureNetwork) -> dict[str, Any]:
     with suppress(OSError):  # without a cache, $VLAE_FEATURES tells the place
         file.parent.mkdir(parents=True, exist_ok=True)
         with replacing(file) as unfinished:
-            unfinished.write_text(network.name, encoding="utf-8")
+            unfinished.write_bytes(os.fsencode(network.name))
     return {"network": network.name, "sha256": network.sha256, "side": network.side}
 
 
@@ -78,8 +78,8 @@ def _find(name: str, sha256: str) -> Opened:
 def _place(sha256: str) -> str | None:
     try:
         with _file(sha256).open("rb") as stream:
-            return stream.read(MAX_NAME).decode()
-    except (OSError, UnicodeDecodeError):
+            return os.fsdecode(stream.read(MAX_NAME))
+    except OSError:
         return None
 
 

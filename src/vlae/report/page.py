@@ -22,6 +22,7 @@ from vlae.figures import thumbnails
 from vlae.figures.kinds import KINDS
 from vlae.figures.panels import panels
 from vlae.models.inference import as_input
+from vlae.names import printable
 from vlae.runs import layout
 from vlae.runs.run import Run
 from vlae.text_table import number
@@ -121,7 +122,7 @@ def _introduction(run: Run) -> str:
         shape += f", numbers from {listed_range(run.value_range)}"
     return (
         f"A {run.recipe.model} of {len(run.recipe.levels)} levels, recipe {run.recipe.name}, trained on "
-        f"{run.data['source']} ({shape}). Level 1 is nearest the pixels."
+        f"{printable(run.data['source'])} ({shape}). Level 1 is nearest the pixels."
     )
 
 
@@ -130,7 +131,9 @@ def _warnings(run: Run, evaluation: Mapping[str, Any] | None) -> str:
         messages = level_card.warnings(evaluation)
     else:
         messages = [warning for level in run.summary["levels"] if (warning := shortage(level))]
-        messages.append(f"What the levels carry has not been measured yet; do it with: vlae evaluate {run.path}")
+        messages.append(
+            f"What the levels carry has not been measured yet; do it with: vlae evaluate {printable(str(run.path))}"
+        )
     return "".join(f'<p class="warning">{escape(warning)}</p>' for warning in messages)
 
 

@@ -15,13 +15,14 @@ from vlae.atomic import whole
 from vlae.evaluation import level_card
 from vlae.evaluation.text import LIKELIHOOD_CAUTION
 from vlae.models.priors import standard_prior
+from vlae.names import printable
 from vlae.runs import safe_load
-from vlae.runs.layout import EVALUATION, EXAMPLES, METRICS, MODEL, PRIOR, RECIPE, SUMMARY, RunError
+from vlae.runs.layout import EVALUATION, EXAMPLES, HELD_OUT, METRICS, MODEL, PRIOR, RECIPE, SUMMARY, RunError
 from vlae.shapes import is_image
 from vlae.text_table import number
 
 MANIFEST = "config.json"  # what the hub looks for in a repository of a model
-FILES = (RECIPE, MODEL, SUMMARY, EVALUATION, EXAMPLES, METRICS, PRIOR)
+FILES = (RECIPE, MODEL, SUMMARY, EVALUATION, EXAMPLES, HELD_OUT, METRICS, PRIOR)
 """The files of a shared run, besides the manifest and the model card."""
 
 SHIPPED = ("mnist", "streets")
@@ -71,7 +72,8 @@ class SharedRun(ModelHubMixin, library_name="vlae", tags=["vlae", "variational-l
         record = safe_load.read_json(self.path / RECIPE, limit=safe_load.MAX_RECIPE)
         record.pop("machine", None)
         record["data"]["source"] = without_folder(record["data"]["source"])
-        record["data"].pop("labels_sha256", None)
+        for of_the_data in ("content", "labels_sha256"):
+            record["data"].pop(of_the_data, None)
         if labels := record["data"].get("labels"):
             record["data"]["labels"] = without_folder(labels)
         if features := record["data"].get("features"):  # the network's name and SHA-256, not the network
@@ -82,7 +84,7 @@ class SharedRun(ModelHubMixin, library_name="vlae", tags=["vlae", "variational-l
             if source := evaluation.get("protocol", {}).get("data", {}).get("source"):
                 evaluation["protocol"]["data"]["source"] = without_folder(source)
             _write_json(save_directory / EVALUATION, evaluation)
-        for name in (MODEL, SUMMARY, METRICS, *([EXAMPLES] if self.examples else [])):
+        for name in (MODEL, SUMMARY, METRICS, *([EXAMPLES, HELD_OUT] if self.examples else [])):
             if (self.path / name).exists():
                 shutil.copyfile(self.path / name, save_directory / name)
         if self.prior is not None:
@@ -149,7 +151,7 @@ def upload(shared: SharedRun, repo_id: str, *, private: bool | None, token: str 
     Raises:
         RunError: if the hub refuses the upload.
     """
-    deleted = None if shared.examples else [EXAMPLES]  # an earlier version may have shared them
+    deleted = None if shared.examples else [EXAMPLES, HELD_OUT]  # an earlier version may have shared them
     with _hub_errors(repo_id):
         url = shared.push_to_hub(repo_id, private=private, token=token, commit_message=message, delete_patterns=deleted)
     return str(url)
@@ -214,7 +216,7 @@ def verify(folder: Path) -> Mapping[str, str] | None:
 
 
 def without_folder(source: str) -> str:
-    """A source without the folder it lies in: the last part of a path, and any other name unchanged.
+    """A source without the folder it lies in, in a form that can be printed: the last part of a path, or another name.
 
     Args:
         source: the source of a run's data, as text.
@@ -225,8 +227,8 @@ def without_folder(source: str) -> str:
     """
     path = Path(source)
     if path.is_absolute() or source[:1] in (".", "~") or "\\" in source or path.exists():
-        return source.replace("\\", "/").rstrip("/").rpartition("/")[2] or "data"
-    return source
+        source = source.replace("\\", "/").rstrip("/").rpartition("/")[2] or "data"
+    return printable(source)
 
 
 def _hash(file: Path) -> str:

@@ -9,13 +9,15 @@ examples.npy          a few held-out data, so that figures can be drawn without 
 metrics.csv           the training curves
 figures/, report.html figures and report
 checkpoint.ckpt       from where a training is resumed; deleted when it is finished
+held_out.npy          hashes of the held-out data, which stay held out if the source changes
+.lock                 is there while a process trains in the folder
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from vlae.atomic import writing
+from vlae.atomic import beside, locked, remove, writing
 
 RECIPE = "recipe.json"
 MODEL = "model.safetensors"
@@ -25,6 +27,8 @@ EVALUATION = "evaluation.json"
 EXAMPLES = "examples.npy"
 METRICS = "metrics.csv"
 CHECKPOINT = "checkpoint.ckpt"
+HELD_OUT = "held_out.npy"
+LOCK = ".lock"
 FIGURES = "figures"
 REPORT = "report.html"
 
@@ -35,23 +39,52 @@ class RunError(ValueError):
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[None]:
-    """Makes a folder for a new run, and removes it again if the block writes nothing into it.
+    """Makes a folder for a new run, in which this process alone trains; removes it if the block leaves nothing in it.
 
     Args:
-        path: the folder, which does not exist yet or is empty.
+        path: the folder, which does not exist yet or is empty. What a process that was killed at its very beginning has
+            left is removed.
 
     Raises:
         RunError: if there is something in the folder already.
-        WriteError: if the folder cannot be made.
+        WriteError: if the folder cannot be made, or another process trains there.
     """
     with writing(path):
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise RunError(f"{path} exists already; choose another --out, or go on with an unfinished run by --resume")
+        if not (path / LOCK).exists():
+            _check_empty(path)
         made = [folder for folder in (path, *path.parents) if not folder.exists()]
         path.mkdir(parents=True, exist_ok=True)
     try:
-        yield
+        with training_in(path):
+            _check_empty(path)
+            yield
     finally:
         with suppress(OSError):  # a folder that is not empty stays
             for folder in made:
                 folder.rmdir()
+
+
+@contextmanager
+def training_in(path: Path) -> Iterator[None]:
+    """Lets this process alone train in a folder.
+
+    Args:
+        path: the folder, which exists.
+
+    Raises:
+        WriteError: if another process trains there, which is named; or if the folder cannot be written.
+    """
+    with locked(path / LOCK, f"trains in {path}", "choose another --out"):
+        yield
+
+
+def _check_empty(path: Path) -> None:
+    """Refuses a folder with something in it, and removes a recipe that a killed process has left half-written."""
+    if not path.exists():
+        return
+    half = beside(path / RECIPE, "")
+    content = [] if not path.is_dir() else [file for file in path.iterdir() if file.name != LOCK]
+    if not path.is_dir() or not all(file.name.startswith(half.name) for file in content):
+        raise RunError(f"{path} exists already; choose another --out, or go on with an unfinished run by --resume")
+    for file in content:
+        remove(file)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 import torch
 
-from vlae.atomic import writing
+from vlae.atomic import whole_folder, writing
 from vlae.data.depths import listed_range
 from vlae.data.networks import recalled, remembered
 from vlae.data.source import as_value_range
@@ -19,11 +19,12 @@ from vlae.models import inference
 from vlae.models.base import Codes, LatentModel
 from vlae.models.inference import as_input
 from vlae.models.priors import MixturePrior, PriorName, standard_prior
+from vlae.names import printable
 from vlae.nn.pretrained import FeatureNetwork, open_network
 from vlae.recipes.recipe import Recipe
 from vlae.runs import hub, safe_load, store
 from vlae.runs.drawing import check_kind, draw_figure
-from vlae.runs.layout import EVALUATION, EXAMPLES, FIGURES, MODEL, PRIOR, RECIPE, RunError, new_folder
+from vlae.runs.layout import EVALUATION, EXAMPLES, FIGURES, HELD_OUT, MODEL, PRIOR, RECIPE, RunError
 from vlae.runs.store import read_recipe as read_recipe
 from vlae.shapes import is_image, listed
 
@@ -84,8 +85,8 @@ class Run:
 
     @property
     def name(self) -> str:
-        """The name of the run's folder, or owner and name of a borrowed run."""
-        return self.borrowed or self.path.name
+        """The name of the run's folder, in a form that can be printed; or owner and name of a borrowed run."""
+        return self.borrowed or printable(self.path.name)
 
     def encode(self, x: "np.ndarray | torch.Tensor | Images", *, batch_size: int = 500) -> tuple[np.ndarray, ...]:
         """The codes of data: the posterior mean of every level.
@@ -355,7 +356,14 @@ class Run:
 
         reading = self.reading(source, layout=layout, key=key) | others
         images = load_data(
-            source, split=split, limit=limit, seed=seed, progress=progress, features=self.network, **reading
+            source,
+            split=split,
+            limit=limit,
+            seed=seed,
+            progress=progress,
+            features=self.network,
+            held_out=self.held_out_of(source, layout=layout, key=key, **others),
+            **reading,
         )
         if images.shape != self.recipe.shape:
             raise ValueError(
@@ -378,8 +386,7 @@ class Run:
             key: the name of the array in an .npz file, or of the column in a table. None: that of the training, if
                 the source is the training data.
         """
-        is_training_data = isinstance(source, str | Path) and str(source).rstrip("/") == self.data.get("source")
-        recorded = self.data if is_training_data else {}
+        recorded = self.data if self._is_own(source) else {}
         reading: dict[str, Any] = {"layout": layout or recorded.get("layout"), "key": key or recorded.get("key")}
         if not is_image(self.recipe.shape):
             return reading
@@ -405,9 +412,9 @@ class Run:
         """
         from vlae.data import load as load_data
 
-        others = ("source", "limit", "labels", "labels_sha256", "features")
+        others = ("source", "content", "limit", "labels", "labels_sha256", "features")
         reading = {name: value for name, value in self.data.items() if name not in others}
-        images = load_data(self.data["source"], split=split, features=self.network, **reading)
+        images = load_data(self.data["source"], split=split, features=self.network, held_out=self._held_out, **reading)
         self._check_range(images)
         return images
 
@@ -420,6 +427,38 @@ class Run:
         raise ValueError(
             f"{images.source} has numbers of {has}; the run in {self.path} takes {takes}; convert the pictures to that"
         )
+
+    def held_out_of(self, source: Any, **reading: Any) -> np.ndarray | None:
+        """What of a source this run has held out, for `vlae.data.load`: hashes, int64 (n,).
+
+        Args:
+            source: anything that `vlae.data.load` reads.
+            reading: how it is read; None where as the training data were.
+
+        Returns:
+            None if the source is not the run's own, is read otherwise, or the run does not know what it held out.
+        """
+        alike = all(value is None or value == self.data.get(name) for name, value in reading.items())
+        return self._held_out if alike and self._is_own(source) else None
+
+    def _is_own(self, source: Any) -> bool:
+        """Whether a source is the one that the run was trained on, however its path is written."""
+        if not isinstance(source, str | Path):
+            return False
+        paths = [Path(str(name)).expanduser() for name in (source, self.data["source"])]
+        return str(source).rstrip("/") == self.data["source"] or (
+            paths[0].exists() and paths[0].resolve() == paths[1].resolve()
+        )
+
+    @cached_property
+    def _held_out(self) -> np.ndarray | None:
+        file = self.path / HELD_OUT
+        if not file.exists():  # a run of an earlier version, or shared without examples
+            return None
+        try:
+            return safe_load.read_hashes(file)
+        except (ValueError, EOFError, OSError) as error:
+            raise RunError(f"{file} is damaged ({store.first_line(error)}); download the run again") from error
 
     @cached_property
     def identity(self) -> str:
@@ -461,12 +500,11 @@ class Run:
             The folder.
 
         Raises:
-            RunError: if the folder is not empty.
-            WriteError: if the folder cannot be written.
+            WriteError: if the folder is not empty, or cannot be written.
         """
         folder = Path(folder)
-        with new_folder(folder), writing(folder):
-            self._shared(examples=examples, license=license).save_pretrained(folder)
+        with whole_folder(folder) as unfinished:
+            self._shared(examples=examples, license=license).save_pretrained(unfinished)
         return folder
 
     def push_to_hub(

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from vlae.models.base import LatentModel
 from vlae.models.priors import MixturePrior, PriorFit
+from vlae.names import as_utf8
 from vlae.recipes.formats import tensor_names
 from vlae.recipes.recipe import Recipe, build
 from vlae.shapes import MAX_CHANNELS, MAX_SIDE, is_image
@@ -65,7 +66,7 @@ def read_model(file: Path, recipe: Recipe) -> LatentModel:
     model = model_without_memory(recipe)
     expected = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in model.state_dict().items()}
     try:
-        with safe_open(file, framework="pt") as stored:
+        with as_utf8(file) as name, safe_open(name, framework="pt") as stored:
             names = {name: stored_name for stored_name, name in tensor_names(set(stored.keys()), set(expected)).items()}
             if names.keys() != expected.keys():
                 missing, unknown = sorted(expected.keys() - names.keys()), sorted(names.keys() - expected.keys())
@@ -97,7 +98,7 @@ def hash_weights(file: Path) -> str:
     """
     from safetensors import safe_open
 
-    with safe_open(file, framework="pt") as stored:
+    with as_utf8(file) as name, safe_open(name, framework="pt") as stored:
         return hash_tensors({name: stored.get_tensor(name) for name in stored.keys()})  # noqa: SIM118 - no mapping
 
 
@@ -129,7 +130,7 @@ def read_prior(file: Path, code_sizes: tuple[int, ...]) -> tuple[MixturePrior, s
 
     size = sum(code_sizes)
     try:
-        with safe_open(file, framework="pt") as stored:
+        with as_utf8(file) as name, safe_open(name, framework="pt") as stored:
             about = json.loads((stored.metadata() or {}).get("vlae", "{}"))
             shapes = {name: tuple(stored.get_slice(name).get_shape()) for name in stored.keys()}  # noqa: SIM118
             num = shapes.get("weights", (0,))[0]
@@ -171,6 +172,22 @@ def read_examples(file: Path | None, recipe: Recipe) -> np.ndarray:
         raise ValueError(f"{file.name} holds no array")
     if mapped.shape[1:] != recipe.shape or mapped.dtype not in kinds:
         raise ValueError(f"{file.name} holds {mapped.dtype} of shape {mapped.shape}; the recipe is for {recipe.shape}")
+    return np.array(mapped)
+
+
+def read_hashes(file: Path) -> np.ndarray:
+    """The hashes of a run's held-out data, int64 (n,).
+
+    Args:
+        file: the path of the .npy file.
+
+    Raises:
+        ValueError: if the file holds no complete array of such hashes.
+        OSError: if the file cannot be read.
+    """
+    mapped = np.load(file, mmap_mode="r", allow_pickle=False)  # takes no memory, and checks the file's length
+    if not isinstance(mapped, np.memmap) or mapped.ndim != 1 or mapped.dtype != np.int64:
+        raise ValueError(f"{file.name} holds no hashes")
     return np.array(mapped)
 
 

@@ -17,7 +17,7 @@ from vlae.models.base import LatentModel
 from vlae.models.priors import MixturePrior, PriorFit
 from vlae.recipes.recipe import Recipe
 from vlae.runs import safe_load
-from vlae.runs.layout import EXAMPLES, METRICS, MODEL, PRIOR, RECIPE, SUMMARY, RunError
+from vlae.runs.layout import EXAMPLES, HELD_OUT, METRICS, MODEL, PRIOR, RECIPE, SUMMARY, RunError
 from vlae.shapes import is_image
 
 VERSIONS = ("vlae", "torch", "lightning", "numpy")
@@ -85,21 +85,23 @@ def read_recipe(path: Path) -> tuple[Recipe, dict[str, Any]]:
         raise RunError(f"{path / RECIPE} cannot be read: {first_line(error)}") from error
 
 
-def write_results(path: Path, results: Results, prior: MixturePrior) -> None:
+def write_results(path: Path, results: Results, prior: MixturePrior, held_out: np.ndarray) -> None:
     """Writes the results of a training. The weights come last: a run that has its weights has everything.
 
     Args:
         path: the run's folder.
         results: the model, its summary and its examples.
         prior: fitted to the codes of the training data.
+        held_out: the hashes of the held-out data (`vlae.data.content.content_hashes`), int64 (n,).
 
     Raises:
         WriteError: if a file cannot be written.
     """
     from safetensors.torch import save as to_bytes
 
-    with whole(path / EXAMPLES) as file, file.open("wb") as stream:
-        np.save(stream, results.examples, allow_pickle=False)
+    for name, array in ((EXAMPLES, results.examples), (HELD_OUT, held_out)):
+        with whole(path / name) as file, file.open("wb") as stream:
+            np.save(stream, array, allow_pickle=False)
     with whole(path / SUMMARY) as file:
         file.write_text(json.dumps(results.summary, indent=2))
     state = {name: tensor.contiguous() for name, tensor in results.model.state_dict().items()}

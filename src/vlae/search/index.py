@@ -5,9 +5,7 @@ identity of the run, and the root mean square distance between two images by eac
 """
 
 import json
-import os
 import re
-import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,11 +18,13 @@ import pyarrow as pa
 from rich.console import Console
 from rich.progress import track
 
-from vlae.atomic import remove_abandoned, writing
+from vlae.atomic import beside, locked, unfinished, writing
+from vlae.data.content import content_hash
 from vlae.data.depths import in_bytes
 from vlae.data.images import Images
 from vlae.figures import canvas
 from vlae.models.inference import check_values
+from vlae.names import is_utf8
 from vlae.runs.run import Run
 from vlae.search import rows
 from vlae.search.neighbours import Neighbours, decode_png
@@ -80,12 +80,11 @@ class Index:
         """
         lancedb = _lancedb()
         path = run.outputs / FOLDER if out is None else Path(out)
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            advice = "add to it (--add)" if _is_index(path) else "it is no index"
-            raise SearchError(f"{path} exists already: {advice}, or choose another place (--out)")
+        _check_new(path)
         images = _images(run, source, progress)
         schema = rows.schema(run, images)
         with _unfinished(path) as folder:
+            _check_new(path)
             _fill(
                 lancedb.connect(folder).create_table(TABLE, schema=schema),
                 run,
@@ -151,21 +150,26 @@ class Index:
         Raises:
             SearchError: if a column does not fit the index.
             DataError: if the source cannot be read.
-            WriteError: if the folder cannot be written.
+            WriteError: if the folder cannot be written, or another process writes it.
         """
         images = _images(self.run, source, progress)
         if progress and (missing := sorted(set(rows.source_columns(images)) - set(self.table.schema.names))):
             print(f"left out, as the index has no such column: {', '.join(missing)}", file=sys.stderr)
+        with _unfinished(self.path) as folder:
+            return self._add(images, folder, progress)
+
+    def _add(self, images: Images, folder: Path, progress: bool) -> int:
+        """Write the images that are new to a table of their own, and then add it in one step: all of them or none."""
+        self.table.checkout_latest()  # another process may have added some
         present = self.table.search().select(["name", "hash"]).to_arrow()
         pairs = set(zip(present["name"].to_pylist(), present["hash"].to_pylist(), strict=True))
         names = images.names or ()
-        new = [i for i in range(len(images)) if (names[i], rows.content_hash(images.values[i])) not in pairs]
+        new = [i for i in range(len(images)) if (names[i], content_hash(images.values[i])) not in pairs]
         if not new:
             return 0
-        with _unfinished(self.path) as folder:
-            part = _lancedb().connect(folder).create_table(TABLE, schema=self.table.schema)
-            _fill(part, self.run, images, np.array(new), progress)
-            self.table.add(part.search().to_batches())  # one step, so that all are added or none
+        part = _lancedb().connect(folder).create_table(TABLE, schema=self.table.schema)
+        _fill(part, self.run, images, np.array(new), progress)
+        self.table.add(part.search().to_batches())
         return len(new)
 
     def similar(
@@ -231,7 +235,7 @@ class Index:
         return _Query(
             codes=[code[0] for code in codes],
             picture=rows.draw(self.run, values)[0],
-            hash=rows.content_hash(values[0]),
+            hash=content_hash(values[0]),
         )
 
     def _named(self, name: str) -> "_Query":
@@ -312,6 +316,14 @@ def _is_index(path: Path) -> bool:
     return (path / f"{TABLE}.lance").is_dir()
 
 
+def _check_new(path: Path) -> None:
+    if not is_utf8(path.resolve()):
+        raise SearchError(f"{path}: LanceDB takes no name that is not UTF-8; choose another place (--out)")
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        advice = "add to it (--add)" if _is_index(path) else "it is no index"
+        raise SearchError(f"{path} exists already: {advice}, or choose another place (--out)")
+
+
 def _images(run: Run, source: str | Path | np.ndarray | Images, progress: bool) -> Images:
     """Read the images of a source, and name those without a name by their number."""
     images = source if isinstance(source, Images) and source.shape == run.recipe.shape else None
@@ -336,20 +348,17 @@ def _fill(table: Any, run: Run, images: Images, numbers: np.ndarray, progress: b
 
 @contextmanager
 def _unfinished(path: Path) -> Iterator[Path]:
-    """Make a temporary folder beside the index, and remove it afterwards."""
-    folder = path.with_name(f".{path.name}.{os.getpid()}")
+    """Make a temporary folder beside the index, and remove it afterwards; meanwhile nobody else writes the index."""
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        remove_abandoned(path.parent, f".{path.name}.[0-9]*")
     try:
-        with writing(path):
+        lock = locked(beside(path, "lock"), f"writes the index {path}", "choose another place")
+        with lock, writing(path), unfinished(path) as folder:
             yield folder
     except RuntimeError as error:
         if not str(error).startswith("lance"):
             raise
         raise SearchError(f"{path} cannot be written ({_reason(error)}); make room, or choose another place") from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _reason(error: Exception) -> str:

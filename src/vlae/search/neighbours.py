@@ -77,8 +77,8 @@ class Neighbours:
         out = Path(out)
         if out.exists():
             raise WriteError(f"{out} exists already; choose another name for the table")
-        with whole(out) as file:
-            csv.write_csv(self.table, file)
+        with whole(out) as file, file.open("wb") as stream:
+            csv.write_csv(self.table, stream)
 
 
 def _cell(value: Any) -> str:

@@ -7,7 +7,6 @@ levels                all codes, and the squared length of each, for search by s
 picture, hash         the picture at the run's size as PNG, and a number made from its pixels
 """
 
-import hashlib
 import io
 import json
 import re
@@ -18,10 +17,12 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
+from vlae.data.content import content_hashes
 from vlae.data.images import Images
 from vlae.figures import canvas
 from vlae.figures.pictures import to_pictures_like
 from vlae.models.inference import as_input
+from vlae.names import printable
 from vlae.runs.run import Run
 from vlae.shapes import is_image, level_column
 
@@ -105,12 +106,12 @@ def batch(run: Run, images: Images, schema: pa.Schema) -> pa.RecordBatch:
     lengths = [(code**2).sum(1, keepdims=True) for code in codes]
     columns: dict[str, Any] = {
         "name": images.names,
-        "source": [images.source] * len(images),
+        "source": [printable(images.source)] * len(images),
         **{name: values.to_pylist() for name, values in source_columns(images).items()},
         **{level_column(level): list(code) for level, code in enumerate(codes, start=1)},
         ALL: list(np.concatenate([*codes, *lengths], axis=1)),
         "picture": [_png(run, picture) for picture in draw(run, images.values)],
-        "hash": [content_hash(value) for value in images.values],
+        "hash": content_hashes(images.values),
     }
     return pa.RecordBatch.from_arrays([_column(columns, field, images) for field in schema], schema=schema)
 
@@ -144,13 +145,3 @@ def _png(run: Run, picture: canvas.Picture) -> bytes:
     image, file = Image.fromarray(picture), io.BytesIO()
     (image.convert("L") if run.recipe.shape[0] == 1 and is_image(run.recipe.shape) else image).save(file, "PNG")
     return file.getvalue()
-
-
-def content_hash(value: np.ndarray) -> int:
-    """Return a hash of a datum's content as a signed 64-bit number.
-
-    Args:
-        value: one datum, of any shape and type.
-    """
-    content = hashlib.blake2b(np.ascontiguousarray(value).data, digest_size=8)
-    return int.from_bytes(content.digest(), "big", signed=True)

@@ -5,8 +5,8 @@ import sys
 import time
 import warnings
 import zipfile
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -16,8 +16,10 @@ import torch
 from torch import Tensor
 
 from vlae import recipes
+from vlae.atomic import WriteError
 from vlae.data import DataError, Images
 from vlae.data import load as load_data
+from vlae.data.content import content_hashes, digest
 from vlae.data.images import say_form, say_skipped
 from vlae.data.labels import Known, known_labels
 from vlae.data.networks import recalled, remembered
@@ -29,7 +31,7 @@ from vlae.nn.components import PrincipalComponents
 from vlae.nn.pretrained import FeatureNetwork, open_network
 from vlae.recipes import Recipe, build
 from vlae.renamed import renamed
-from vlae.runs.layout import CHECKPOINT, MODEL, RunError, new_folder
+from vlae.runs.layout import CHECKPOINT, MODEL, RECIPE, RunError, new_folder, training_in
 from vlae.runs.run import Run
 from vlae.runs.store import Results, read_recipe, write_recipe, write_results
 from vlae.training.batches import Batches
@@ -38,6 +40,9 @@ from vlae.training.settle import as_begun, own_code_sizes, qualities_of, settled
 
 NUM_EXAMPLES = 64
 """How many held-out data are stored in a run's folder."""
+
+BEGUN_WITH = ("content", "labels_sha256")
+"""What recipe.json says of the data besides how they are read: hashes, by which changed data are known."""
 
 
 class Stopped(KeyboardInterrupt):
@@ -123,8 +128,8 @@ def train(
     Raises:
         DataError: if the source cannot be read, or holds too little.
         ValueError: if the recipe does not fit the data, or the machine lacks the devices.
-        RunError: if the folder is not empty, or there is nothing to resume.
-        WriteError: if a file cannot be written.
+        RunError: if the folder is not empty, or there is nothing to resume, or the data have changed since.
+        WriteError: if a file cannot be written, or another process trains in the folder.
         Stopped: after Ctrl-C; `resume` goes on from there.
         NotFiniteError: if a term of the loss is not finite; the last checkpoint is kept.
     """
@@ -133,11 +138,11 @@ def train(
     reading |= {"value_range": as_value_range(value_range), "layout": layout, "key": key, "limit": limit}
     reading["labels"] = None if labels is None else str(labels)
     network = _network(features, features_side)
-    if resume:
-        chosen, reading = _unfinished(path, source, reading, recipe, code_sizes, deep_heads, quality, settings)
-        network = _same_network(path, network, reading.pop("features", None))
-    which, labels_begun_with = reading.pop("labels", None), reading.pop("labels_sha256", None)
-    with new_folder(path) if not resume and is_leader() else nullcontext():
+    with _alone_in(path, resume=resume):
+        if resume:
+            chosen, reading = _unfinished(path, source, reading, recipe, code_sizes, deep_heads, quality, settings)
+            network = _same_network(path, network, reading.pop("features", None))
+        which, begun_with = reading.pop("labels", None), {name: reading.pop(name, None) for name in BEGUN_WITH}
         shown = progress and is_leader()
         images = load_data(source, split="train", progress=shown, features=network, **reading)
         held_out = load_data(source, split="test", features=network, **{**reading, "limit": None})
@@ -156,7 +161,15 @@ def train(
         asked_seed = None if resume else settings.get("seed")
         seed = chosen.training.seed if asked_seed is None else asked_seed
         known = None if which is None else known_labels(images, which, seed=seed)
-        if resume and known is not None and known.sha256 != labels_begun_with:
+        kept_out = content_hashes(held_out.values)
+        data = {"source": _source_text(source), **reading, "value_range": images.value_range}
+        data["content"] = digest(content_hashes(images.values), kept_out)
+        if begun_with["content"] not in (None, data["content"]):
+            raise RunError(
+                f"the data in {images.source} have changed since the run in {path} was begun; put them back as they "
+                "were, or begin anew with another --out"
+            )
+        if resume and known is not None and known.sha256 != begun_with["labels_sha256"]:
             raise RunError(f"the labels of {images.source} are others than those that the run in {path} was begun with")
         if not resume:
             chosen = _choose(chosen, images, known, settings)
@@ -168,7 +181,6 @@ def train(
         engine = Engine(_built(chosen, images, mean=mean, stddev=stddev), chosen)
         recorder = Recorder(engine, path, progress=progress)
         trainer = trainer_of(chosen, recorder, accelerator=accelerator, devices=devices, num_nodes=num_nodes)
-        data = {"source": _source_text(source), **reading, "value_range": images.value_range}
         if known is not None:
             data |= {"labels": asked_labels, "labels_sha256": known.sha256}
         if network is not None:
@@ -176,28 +188,43 @@ def train(
         if not resume and is_leader():
             write_recipe(path, chosen, data)
 
-    checkpoint = path / CHECKPOINT
-    with quiet(), recorder.watching():
-        reuse_memory()
-        learned = images.labels if known is None else known.labels
-        batches = Batches(images.values, learned, chosen.training, trainer, features=images.features)
-        trainer.fit(engine, batches, ckpt_path=checkpoint if resume and checkpoint.exists() else None)
-    if recorder.interrupts.asked:
-        raise Stopped(f"stopped at step {trainer.global_step} of {chosen.training.steps}")
+        checkpoint = path / CHECKPOINT
+        with quiet(), recorder.watching():
+            reuse_memory()
+            learned = images.labels if known is None else known.labels
+            batches = Batches(images.values, learned, chosen.training, trainer, features=images.features)
+            trainer.fit(engine, batches, ckpt_path=checkpoint if resume and checkpoint.exists() else None)
+        if recorder.interrupts.asked:
+            raise Stopped(f"stopped at step {trainer.global_step} of {chosen.training.steps}")
 
-    if progress and is_leader():
-        print("measuring on held-out data", file=sys.stderr, flush=True)
-    model = engine.model.to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
-    summary = summarise(model, held_out.values, features=held_out.features)
-    results = Results(model, summary, np.array(held_out.values[:NUM_EXAMPLES]))
-    if is_leader():
-        begun = time.monotonic()
-        prior = fit_prior(model, images.values, features=images.features, seed=chosen.training.seed)
-        if progress:
-            print(f"prior of the codes: {prior.describe()} ({time.monotonic() - begun:.0f} s)", file=sys.stderr)
-        write_results(path, results, prior)
-        checkpoint.unlink(missing_ok=True)
+        if progress and is_leader():
+            print("measuring on held-out data", file=sys.stderr, flush=True)
+        model = engine.model.to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
+        summary = summarise(model, held_out.values, features=held_out.features)
+        results = Results(model, summary, np.array(held_out.values[:NUM_EXAMPLES]))
+        if is_leader():
+            begun = time.monotonic()
+            prior = fit_prior(model, images.values, features=images.features, seed=chosen.training.seed)
+            if progress:
+                print(f"prior of the codes: {prior.describe()} ({time.monotonic() - begun:.0f} s)", file=sys.stderr)
+            write_results(path, results, prior, kept_out)
+            checkpoint.unlink(missing_ok=True)
     return Run(path=path, recipe=chosen, data=data, **results._asdict())
+
+
+@contextmanager
+def _alone_in(path: Path, *, resume: bool) -> Iterator[None]:
+    """Makes the run's folder, or finds it again, and lets this process alone train there; says how to go on after."""
+    if not is_leader():
+        yield
+        return
+    if resume and not (path / RECIPE).exists():
+        raise RunError(f"there is no run in {path} to resume; leave --resume out to begin one")
+    with training_in(path) if resume else new_folder(path):
+        try:
+            yield
+        except WriteError as error:
+            raise WriteError(f"{error}{'; the training goes on with --resume' * (path / RECIPE).exists()}") from error
 
 
 def fit(values: np.ndarray, recipe: Recipe, *, labels: np.ndarray | None = None) -> LatentModel:
@@ -260,8 +287,6 @@ def _unfinished(
     settings: Mapping[str, Any],
 ) -> tuple[Recipe, dict[str, Any]]:
     """The recipe of an unfinished run and how its data is read; other settings than these are refused."""
-    if not path.is_dir():
-        raise RunError(f"there is no run in {path} to resume; leave --resume out to begin one")
     recipe, data = read_recipe(path)
     if (path / MODEL).exists():
         raise RunError(f"the run in {path} is finished; there is nothing to resume")

@@ -12,6 +12,7 @@ import numpy as np
 from vlae.figures.thumbnails import png, sheet, smaller, webp
 from vlae.models.base import Codes
 from vlae.models.priors import PriorName
+from vlae.names import printable
 from vlae.report import page
 from vlae.web.map import Method, has_umap
 from vlae.web.session import SPAN, Row, Session
@@ -74,14 +75,14 @@ class Answers:
         run = self._session.run
         return {
             "name": run.name,
-            "source": Path(str(run.data["source"])).name,
+            "source": printable(Path(str(run.data["source"])).name),
             "sizes": list(run.recipe.code_sizes),
             "shape": list(run.recipe.shape),
             "levels": self._session.describe_levels(),
             "subsets": [list(chosen) for chosen in self._session.subsets()],
             "prior": None if run.prior.is_standard else run.prior.name,
             "measured": run.evaluation is not None,
-            "path": str(run.path),
+            "path": printable(str(run.path)),
             "span": SPAN,
             "strip": STRIP,
             "pad": PAD,
