@@ -10,12 +10,12 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from vlae.data.arrays import read_array
 from vlae.data.cache import cache_folder, new_array, new_file
 from vlae.data.images import Images
+from vlae.data.memory import read_memory
 from vlae.data.pixels import Frame, array_pictures, fit_picture, for_each
 from vlae.data.readers import check_unchanged, hash_bytes, identify
-from vlae.data.source import Array, DataError, EncodedPictures, ReadSettings, SourceData
+from vlae.data.source import Array, DataError, EncodedPictures, ReadSettings, Source, SourceData
 
 if TYPE_CHECKING:  # torch is not needed to say that a source is missing
     from vlae.nn.pretrained import FeatureNetwork
@@ -27,7 +27,7 @@ BATCH = 32
 def add_features(
     whole: Images,
     rows: Array,
-    source: str | Path | Array | Images,
+    source: Source,
     settings: ReadSettings,
     network: "FeatureNetwork",
     progress: bool,
@@ -88,16 +88,12 @@ def _cached(file: Path, num: int) -> Array | None:
     return features if fits else None
 
 
-def _full_size(
-    whole: Images, source: str | Path | Array | Images, settings: ReadSettings
-) -> tuple[Callable[[int], Any], int | None]:
+def _full_size(whole: Images, source: Source, settings: ReadSettings) -> tuple[Callable[[int], Any], int | None]:
     """The full-size picture of each row as a function of its number, and the crop of this source."""
     if isinstance(source, Images):
         return array_pictures(source.values).open, settings.crop
-    if isinstance(source, np.ndarray):
-        values = read_array(source, layout=settings.layout, what=whole.source)
-        return array_pictures(values).open, settings.crop
-    data = identify(source, settings)[1]()
+    is_named = isinstance(source, str | Path)
+    data = identify(source, settings)[1]() if is_named else read_memory(source, settings)[0]
     pictures = data.values if isinstance(data.values, EncodedPictures) else array_pictures(data.values)
     good = _rows_that_are_read(whole, data)
     return lambda i: pictures.open(int(good[i])), settings.crop or data.crop

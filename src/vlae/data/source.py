@@ -11,6 +11,9 @@ from vlae.shapes import MAX_CHANNELS, MAX_SIDE, MIN_SIDE
 
 Array = npt.NDArray[Any]
 
+Source = Any
+"""What `vlae.data.load` reads: a path, a name, `Images`, or what `vlae.data.memory` reads: arrays, tables, pictures."""
+
 LABEL_NAMES = ("label", "labels", "target", "targets", "class", "y")
 """The usual names of a column or array of labels, in upper or lower case. The first that is present is used."""
 

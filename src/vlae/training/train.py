@@ -21,6 +21,7 @@ from vlae.data import load as load_data
 from vlae.data.images import say_skipped
 from vlae.data.labels import Known, known_labels
 from vlae.data.networks import recalled, remembered
+from vlae.data.source import Source
 from vlae.evaluation.prior_fit import fit_prior
 from vlae.evaluation.rates import summarise
 from vlae.models.base import LatentModel
@@ -54,7 +55,7 @@ class Stopped(KeyboardInterrupt):
 
 @renamed(codes="code_sizes")
 def train(
-    source: str | Path | np.ndarray | Images,
+    source: Source,
     *,
     out: str | Path | None = None,
     recipe: str | Recipe | None = None,
