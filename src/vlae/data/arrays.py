@@ -91,8 +91,20 @@ def _pixels(images: Array, what: str) -> Array:
         return pixels
     if images.dtype.kind != "b" and (low < 0 or high > 255):
         raise DataError(f"{what}: whole numbers from {low} to {high}, expected 0 to 255; scale the array to that range")
-    pixels = images.astype(np.uint8, copy=False)
-    return pixels * np.uint8(255) if high == 1 else pixels
+    return images.astype(np.uint8, copy=False) * np.uint8(255 // white_of(images))
+
+
+def white_of(pixels: Array) -> int:
+    """Return the value that is white: 1 in floats, in booleans, and in whole numbers up to 1; else 255.
+
+    Args:
+        pixels: the values of all images, of any shape and type.
+
+    Examples:
+        >>> white_of(np.array([0, 1])), white_of(np.array([0, 2])), white_of(np.array([0.5]))
+        (1, 255, 1)
+    """
+    return 1 if pixels.dtype.kind in "bf" or pixels.max() == 1 else 255
 
 
 def _check_finite(array: Array, what: str) -> None:
