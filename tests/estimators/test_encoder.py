@@ -17,6 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from vlae import LadderEncoder
+from vlae.data import load
 from vlae.recipes import lean
 
 QUICK = LadderEncoder(steps=3)
@@ -143,6 +144,23 @@ def test_whole_numbers_are_grey_values(digits):
 # Levels and names
 
 
+def test_zeros_and_ones_are_black_and_white_as_in_load():
+    images = (np.random.default_rng(0).random((20, 8, 8)) > 0.5).astype(np.uint8)
+    images[0] = 0  # a batch need not hold a 1
+    encoder = LadderEncoder(code_sizes=(1, 2), steps=2, random_state=0)
+    codes = encoder.fit_transform(images)
+    loaded = load(images, split="all").values
+    for other in (loaded[:, 0], images.astype(np.int64), images.astype(bool), images.astype(float)):
+        assert np.array_equal(LadderEncoder(code_sizes=(1, 2), steps=2, random_state=0).fit_transform(other), codes)
+    assert np.allclose(encoder.transform(images[:1]), codes[:1], atol=1e-5)
+    with pytest.raises(ValueError, match=r"pixels from 0 to 255 .*; images are only 0 and 1, as in fit"):
+        encoder.transform(images * 255)
+    dark = loaded[:, 0].copy()
+    dark[0] = images[1]  # 0 and 1 of 255
+    shades = LadderEncoder(code_sizes=(1, 2), steps=2, random_state=0).fit(dark)
+    assert np.allclose(shades.transform(dark[:1]), shades.transform(dark)[:1], atol=1e-5)
+
+
 def test_levels_choose_the_columns(fitted, digits):
     codes = fitted.transform(digits)
     assert fitted.get_feature_names_out().tolist() == ["level1_0", "level2_0", "level2_1"]
@@ -225,6 +243,7 @@ def test_pipeline_grid_search_clone_pickle_and_joblib(digits, fitted, tmp_path):
         ({"settings": {"stepps": 1}}, np.zeros((4, 5)), "no recipe has a setting stepps"),
         ({"steps": 0}, np.zeros((4, 5)), "steps is 0"),
         ({}, np.full((4, 5), 1e300), "too large for dtype"),
+        ({}, np.where(np.arange(90).reshape(30, 3) == 17, 1e30, np.arange(90).reshape(30, 3)), "X, column 2, row 5, "),
     ],
 )
 def test_bad_input_is_named(settings, X, words):

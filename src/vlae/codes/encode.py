@@ -18,7 +18,7 @@ from vlae.codes import files
 from vlae.codes.progress import progress_bar
 from vlae.data.images import Images
 from vlae.data.readers import check_unchanged, identify
-from vlae.data.source import ReadSettings
+from vlae.data.source import ReadSettings, Source
 from vlae.evaluation.rates import rates_of
 from vlae.models.base import LatentModel
 from vlae.models.distributions import CodeDistribution
@@ -35,7 +35,7 @@ DONE = "done.json"
 
 def encode(
     run: Run,
-    source: str | Path | np.ndarray | Images,
+    source: Source,
     out: str | Path,
     *,
     split: Literal["train", "test", "all"] = "all",

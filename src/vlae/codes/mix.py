@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+from vlae.data.source import Source
 from vlae.figures import canvas
 from vlae.figures.pictures import to_pictures
 from vlae.models.base import Codes
@@ -18,8 +19,6 @@ from vlae.shapes import named_levels
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-Example = str | Path | np.ndarray
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -65,9 +64,9 @@ class Mixed:
 
 def mix(
     run: Run,
-    examples: Mapping[int | tuple[int, ...], Example],
+    examples: Mapping[int | tuple[int, ...], Source],
     *,
-    base: Example | None = None,
+    base: Source | None = None,
     fill: bool = False,
     seed: int = 0,
 ) -> Mixed:
@@ -95,7 +94,7 @@ def mix(
     images = [*examples.values(), *([] if base is None else [base])]
     if not images:
         raise ValueError("no example is given; give at least the image of one level, as {1: 'a.png'}")
-    examples_read = [run.read(image) if isinstance(image, str | Path) else image for image in images]
+    examples_read = [image if isinstance(image, np.ndarray) else run.read(image) for image in images]
     noises = [run.noise_of(example) for example in examples_read]
     values = [
         check_values(example if isinstance(example, np.ndarray) else example.values, run.recipe.shape)

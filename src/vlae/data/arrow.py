@@ -104,7 +104,7 @@ def _read_column(column: Any) -> Array | str:
 
     kind = column.type
     if types.is_dictionary(kind):
-        return _read_column(column.cast(kind.value_type))
+        return _read_column(pyarrow.chunked_array([pyarrow.array(column.to_pylist())]))
     if hasattr(kind, "storage_type"):
         return _read_column(pyarrow.chunked_array([chunk.storage for chunk in column.chunks], kind.storage_type))
     if types.is_null(kind):

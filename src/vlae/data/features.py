@@ -10,12 +10,12 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from vlae.data.arrays import read_array
 from vlae.data.cache import cache_folder, new_array, new_file
 from vlae.data.images import Images
+from vlae.data.memory import read_memory
 from vlae.data.pixels import Frame, array_pictures, for_each, picture_values
 from vlae.data.readers import check_unchanged, hash_bytes, identify
-from vlae.data.source import Array, DataError, EncodedPictures, ReadSettings, SourceData, ValueRange
+from vlae.data.source import Array, DataError, EncodedPictures, ReadSettings, Source, SourceData, ValueRange
 
 if TYPE_CHECKING:  # torch is not needed to say that a source is missing
     from vlae.nn.pretrained import FeatureNetwork
@@ -27,7 +27,7 @@ BATCH = 32
 def add_features(
     whole: Images,
     rows: Array,
-    source: str | Path | Array | Images,
+    source: Source,
     settings: ReadSettings,
     network: "FeatureNetwork",
     progress: bool,
@@ -89,7 +89,7 @@ def _cached(file: Path, num: int) -> Array | None:
 
 
 def _full_size(
-    whole: Images, source: str | Path | Array | Images, settings: ReadSettings, network: "FeatureNetwork"
+    whole: Images, source: Source, settings: ReadSettings, network: "FeatureNetwork"
 ) -> tuple[Callable[[int], Any], Frame, ValueRange | None]:
     """The full-size picture of each row as a function of its number, how it is brought to the network, its range."""
     _, height, width = whole.shape
@@ -97,10 +97,8 @@ def _full_size(
     frame = Frame(shape=shape, crop=settings.crop, fit=settings.fit or "crop")
     if isinstance(source, Images):
         return array_pictures(source.values).open, frame, None  # it is in its range already
-    if isinstance(source, np.ndarray):
-        values = read_array(source, layout=settings.layout, value_range=settings.value_range, what=whole.source)
-        return array_pictures(values).open, frame, whole.value_range
-    data = identify(source, settings)[1]()
+    is_named = isinstance(source, str | Path)
+    data = identify(source, settings)[1]() if is_named else read_memory(source, settings)[0]
     pictures = data.values if isinstance(data.values, EncodedPictures) else array_pictures(data.values)
     good = _rows_that_are_read(whole, data)
     frame = replace(frame, crop=settings.crop or data.crop)

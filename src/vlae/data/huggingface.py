@@ -46,7 +46,7 @@ def read_saved_dataset(path: Path, files: list[Path], settings: ReadSettings) ->
         loaded = datasets.load_from_disk(str(path))
     except Exception as error:  # a damaged folder raises almost anything
         raise DataError(f"{path}: datasets cannot read it ({_first_line(error)}); save it again") from error
-    return _join_parts(loaded, str(path), settings)
+    return from_loaded(loaded, str(path), settings)
 
 
 def read_hub(name: str, settings: ReadSettings) -> SourceData:
@@ -72,7 +72,7 @@ def read_hub(name: str, settings: ReadSettings) -> SourceData:
             f"{name}: the data set of the Hugging Face hub cannot be loaded ({_first_line(error)}); check the network,"
             " and that it is of a form that the datasets library reads"
         ) from error
-    return _join_parts(loaded, name, settings)
+    return from_loaded(loaded, name, settings)
 
 
 def _ask_hub(name: str) -> None:
@@ -116,8 +116,17 @@ def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [""])[0] or type(error).__name__
 
 
-def _join_parts(loaded: Any, source: str, settings: ReadSettings) -> SourceData:
-    """Read a Dataset, or the joined parts of a DatasetDict."""
+def from_loaded(loaded: Any, source: str, settings: ReadSettings) -> SourceData:
+    """Read a Dataset, or the joined parts of a DatasetDict.
+
+    Args:
+        loaded: a datasets.Dataset or datasets.DatasetDict.
+        source: the name of the data set, for messages.
+        settings: of which `key` chooses the column.
+
+    Raises:
+        DataError: if the parts have different columns, or if no column can be used.
+    """
     import datasets
 
     if not isinstance(loaded, datasets.DatasetDict):

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from vlae.data.arrays import read_array
 from vlae.data.cache import FORMAT, cache_folder, new_array, new_entry, new_file, open_entry, write_rows
 from vlae.data.depths import found_range, into_range, listed_range, of_channels, out_of_range, within_bytes
 from vlae.data.files import decoders, has_more_frames, max_pixels
 from vlae.data.holdout import group_copies, hold_out, keep_out
 from vlae.data.images import Images
+from vlae.data.memory import read_memory
 from vlae.data.pixels import array_frame, array_pictures, fit_picture, for_each, how_fitted, look_at_all, picture_frame
 from vlae.data.readers import check_unchanged, hash_bytes, identify
 from vlae.data.source import (
@@ -27,6 +27,7 @@ from vlae.data.source import (
     EncodedPictures,
     Fit,
     ReadSettings,
+    Source,
     SourceData,
     ValueRange,
     as_value_range,
@@ -45,7 +46,7 @@ IN_MEMORY = 2**30
 
 
 def load(
-    source: str | Path | Array | Images,
+    source: Source,
     *,
     split: Literal["train", "test", "all"] = "train",
     size: int | str | None = None,
@@ -72,9 +73,11 @@ def load(
       left out and listed in `skipped`;
     - the folder of CelebA, with the usual 108-pixel crop, and with attributes and parts if their lists are there;
     - one picture file, with split="all";
-    - an .npy or .npz file, or a numpy array;
-    - a folder of IDX files (MNIST) or of SVHN's .mat files, or one of these files;
-    - a .csv, .tsv or .parquet table, whose rows of numbers are vectors;
+    - an .npy or .npz file; a numpy array or torch tensor, or a pair of them: data and labels;
+    - a folder of IDX files (MNIST) or of SVHN's .mat files, or one of these files; another .mat file with X and y;
+    - a .csv, .tsv or .parquet table, whose rows of numbers are vectors; a pandas or polars DataFrame;
+    - a PIL image; a list of PIL images, of paths, or of arrays;
+    - a data set of torch or `datasets`, or another object with a length whose items are data or (datum, label);
     - a folder that Hugging Face's `datasets` has saved;
     - a data set of the Hugging Face hub: "USER/NAME", or "hf:USER/NAME" if a folder has the same name. A name without
       an owner is "hf:NAME". It is downloaded once; delete the cache to download it again.
@@ -93,8 +96,8 @@ def load(
     are held out, or a quarter of the source if that is less. The order of the source is kept.
 
     Args:
-        source: a path; a name; `Images`; or an array of (N, H, W), (N, H, W, C), (N, C, H, W) images of 1 to 16
-            channels, or of (N, D) vectors.
+        source: a path; a name; `Images`; or what is in memory, as above. Arrays are (N, H, W), (N, H, W, C) or
+            (N, C, H, W) images of 1 to 16 channels, or (N, D) vectors.
         split: the part to return: "train", "test" or "all".
         size: side of the square images, 8 to 256 pixels, or "HEIGHTxWIDTH". None: pictures of one size keep it, or
             their proportions with 64 pixels on the longer side; pictures of several sizes become 64 × 64.
@@ -208,7 +211,7 @@ def _copy_rows(values: Array, rows: Array, out: Array) -> None:
 # A whole source, decoded ---------------------------------------------------------------------------------------------
 
 
-def _whole(source: str | Path | Array | Images, settings: ReadSettings, progress: bool) -> tuple[Images, Array | None]:
+def _whole(source: Source, settings: ReadSettings, progress: bool) -> tuple[Images, Array | None]:
     """Decode a source, or open it in the cache.
 
     Returns:
@@ -245,12 +248,9 @@ def _whole(source: str | Path | Array | Images, settings: ReadSettings, progress
             features_from=source.features_from,
         )
         return whole, parts
-    if isinstance(source, np.ndarray):
-        values = read_array(source, layout=settings.layout, value_range=settings.value_range, what="the array")
-        data = SourceData(values=values)
-        return _decode(data, settings, "an array", progress, None)
     if not isinstance(source, str | Path):
-        raise TypeError(f"{type(source).__name__} is no source of images; give a path, a name, a numpy array or Images")
+        data, name = read_memory(source, settings)
+        return _decode(data, settings, name, progress, None)
     fingerprint, read = identify(source, settings)
     entry = cache_folder() / _entry_name(settings, fingerprint)
     if (cached := open_entry(entry, printable(str(source)))) is None:
@@ -259,10 +259,7 @@ def _whole(source: str | Path | Array | Images, settings: ReadSettings, progress
             whole, parts = _decode(data, settings, printable(str(source)), progress, folder)
             check_unchanged(source, settings, fingerprint)
             write_rows(folder, whole, parts)
-        cached = open_entry(entry, printable(str(source))) or (
-            whole,
-            parts,
-        )  # still mapped if somebody has deleted the cache
+        cached = open_entry(entry, printable(str(source))) or (whole, parts)  # mapped, if the cache was deleted
     return cached
 
 

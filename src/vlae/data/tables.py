@@ -39,14 +39,30 @@ def read_table(path: Path, files: list[Path], settings: ReadSettings) -> SourceD
         raise DataError(
             f"{path}: cannot be read ({str(error).splitlines()[0]}); repair the file or get it again"
         ) from error
+    return from_arrow(table, str(path), settings)
+
+
+def from_arrow(table: Any, source: str, settings: ReadSettings) -> SourceData:
+    """Read the numbers of an Arrow table as vectors, or its column of pictures.
+
+    Args:
+        table: a pyarrow.Table.
+        source: the name of the table, for messages.
+        settings: of which `key` chooses the column.
+
+    Raises:
+        DataError: if no column can be used.
+    """
+    import pyarrow
+
     if any(
         pyarrow.types.is_struct(column.type) and column.type.get_field_index("bytes") >= 0 for column in table.columns
     ):
         from datasets import Dataset
         from datasets.table import InMemoryTable
 
-        return from_dataset(Dataset(InMemoryTable(table)), None, str(path), settings)
-    return from_table(table, str(path), settings)
+        return from_dataset(Dataset(InMemoryTable(table)), None, source, settings)
+    return from_table(table, source, settings)
 
 
 def _is_text(path: Path) -> bool:

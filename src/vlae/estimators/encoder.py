@@ -13,6 +13,8 @@ from sklearn.utils.validation import _check_feature_names_in, check_array, check
 from torch import Tensor
 
 from vlae import recipes
+from vlae.data.arrays import white_of
+from vlae.data.vectors import as_vectors
 from vlae.evaluation.rates import elbos_of
 from vlae.models.distributions import CodeDistribution
 from vlae.models.inference import evaluating
@@ -27,7 +29,8 @@ class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     X may be a table, (n_samples, n_features), whose columns are standardised inside; or images: an array (n, height,
     width), (n, height, width, channels) or (n, channels, height, width), or a table of flattened ones with
-    `image_shape`. Images are whole numbers from 0 to 255, or floats in [0, 1].
+    `image_shape`. Images are whole numbers from 0 to 255, or floats in [0, 1]; if the whole numbers in `fit` are only 0
+    and 1, 1 is white, as in `vlae.data.load`.
 
     It trains on one processor, writes no file and prints nothing. The same `random_state` gives the same codes on the
     same machine and number of threads.
@@ -204,14 +207,15 @@ class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         if fitting:
             shape = x_shape if self.image_shape is None else tuple(int(side) for side in self.image_shape)
             self.image_shape_, self._flat = shape, x_shape is None
+            self._white = white_of(table) if table.dtype.kind in "iu" else None
         shape = self.image_shape_
         if x_shape is not None and x_shape != shape:
             raise ValueError(f"images of shape {x_shape} are given; expected {shape}")
         if shape is None:
-            return _finite(table)
+            return as_vectors(_finite(table), "X") if fitting else _finite(table)
         if prod(shape) != table.shape[1]:
             raise ValueError(f"image_shape {shape} has {prod(shape)} numbers; X has {table.shape[1]} columns")
-        return _channels_second(_grey_values(table).reshape(len(table), *shape))
+        return _channels_second(_grey_values(table, self._white).reshape(len(table), *shape))
 
     def _in_fitted_shape(self, values: np.ndarray) -> np.ndarray:
         """Give decoded data the shape they had in `fit`."""
@@ -274,16 +278,18 @@ def _finite(table: np.ndarray) -> np.ndarray:
     return values
 
 
-def _grey_values(table: np.ndarray) -> np.ndarray:
-    """Convert pixels to float32 in [0, 1]."""
+def _grey_values(table: np.ndarray, fitted: int | None) -> np.ndarray:
+    """Convert pixels to float32 in [0, 1]; a batch of whole numbers has the white of those in `fit`."""
     low, high = table.min(), table.max()
-    whole = table.dtype.kind in "iu"
-    if not (low >= 0 and high <= (255 if whole else 1)):
-        raise ValueError(
-            f"pixels from {low:g} to {high:g} are given; images are whole numbers from 0 to 255, or floats in [0, 1] "
-            "(MinMaxScaler(clip=True) makes them so)"
+    white = fitted if fitted is not None and table.dtype.kind in "iu" else white_of(table)
+    if not (low >= 0 and high <= white):
+        expected = (
+            "only 0 and 1, as in fit" if white == fitted == 1 else "whole numbers from 0 to 255, or floats in [0, 1]"
         )
-    return table.astype(np.float32) / np.float32(255 if whole else 1)
+        raise ValueError(
+            f"pixels from {low:g} to {high:g} are given; images are {expected} (MinMaxScaler(clip=True) makes them so)"
+        )
+    return table.astype(np.float32) / np.float32(white)
 
 
 def _channels_last(shape: Sequence[int]) -> bool:

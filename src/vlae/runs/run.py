@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from vlae.data.images import Images
-    from vlae.data.source import ValueRange
+    from vlae.data.source import Source, ValueRange
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -243,7 +243,7 @@ class Run:
         self,
         kind: str = "levels",
         *,
-        from_image: str | Path | np.ndarray | None = None,
+        from_image: "Source | None" = None,
         out: str | Path | None = None,
         **options: Any,
     ) -> "Image":
@@ -297,7 +297,7 @@ class Run:
             return "held-out example (the training data are not here)", self.examples
         return "training picture" if is_image(train.shape) else "training datum", train.values
 
-    def noise_of(self, image: "str | Path | np.ndarray | Images") -> Codes:
+    def noise_of(self, image: "Source") -> Codes:
         """The noise of one image at its posterior means, under the prior of each level.
 
         Args:
@@ -314,17 +314,21 @@ class Run:
         values, features = self._datum(image)
         return noise_at(self.model, as_input(values), **inference.given(features, device=self.model.device))
 
-    def _datum(self, image: "str | Path | np.ndarray | Images") -> tuple[np.ndarray, np.ndarray | None]:
+    def _datum(self, image: "Source") -> tuple[np.ndarray, np.ndarray | None]:
         """One image as uint8 or float32 (1, *shape), and the features of its full-size picture if they are known."""
+        from vlae.data.images import Images
+
         self.model.require("encoder")
-        values, features = self._values(self.read(image) if isinstance(image, str | Path) else image)
+        values, features = self._values(
+            image if isinstance(image, np.ndarray | torch.Tensor | Images) else self.read(image)
+        )
         if len(values) != 1:
             raise ValueError(f"there are {len(values)} data; give one, from which the figure starts")
         return values, features
 
     def read(
         self,
-        source: "str | Path | np.ndarray | Images",
+        source: "Source",
         *,
         split: Literal["train", "test", "all"] = "all",
         limit: int | None = None,

@@ -22,6 +22,7 @@ from vlae.atomic import beside, locked, unfinished, writing
 from vlae.data.content import content_hash
 from vlae.data.depths import in_bytes
 from vlae.data.images import Images
+from vlae.data.source import Source
 from vlae.figures import canvas
 from vlae.models.inference import check_values
 from vlae.names import is_utf8
@@ -57,7 +58,7 @@ class Index:
     def build(
         cls,
         run: Run,
-        source: str | Path | np.ndarray | Images,
+        source: Source,
         out: str | Path | None = None,
         *,
         progress: bool = False,
@@ -132,7 +133,7 @@ class Index:
         """The columns that a condition can use: name, source, label and factors."""
         return [name for name in self.table.schema.names if not rows.is_own(name) or name in ("name", "source")]
 
-    def add(self, source: str | Path | np.ndarray | Images, *, progress: bool = False) -> int:
+    def add(self, source: Source, *, progress: bool = False) -> int:
         """Add images to the index, all of them or none. Images that it already has are left out.
 
         Two images are the same if they have the same name and the same pixels. A property without a column in the index
@@ -174,7 +175,7 @@ class Index:
 
     def similar(
         self,
-        image: str | Path | np.ndarray,
+        image: Source,
         *,
         levels: int | Sequence[int] | None = None,
         num: int = 10,
@@ -221,7 +222,7 @@ class Index:
             raise SearchError(f"the levels are {', '.join(map(str, chosen)) or 'none'}; give each at most once")
         return tuple(chosen)
 
-    def _query(self, image: str | Path | np.ndarray) -> "_Query":
+    def _query(self, image: Source) -> "_Query":
         if isinstance(image, str | Path) and not Path(image).exists():
             return self._named(str(image))
         query = image if isinstance(image, np.ndarray) else self.run.read(image)
@@ -324,7 +325,7 @@ def _check_new(path: Path) -> None:
         raise SearchError(f"{path} exists already: {advice}, or choose another place (--out)")
 
 
-def _images(run: Run, source: str | Path | np.ndarray | Images, progress: bool) -> Images:
+def _images(run: Run, source: Source, progress: bool) -> Images:
     """Read the images of a source, and name those without a name by their number."""
     images = source if isinstance(source, Images) and source.shape == run.recipe.shape else None
     images = images or run.read(source, progress=progress)

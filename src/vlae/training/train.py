@@ -23,7 +23,7 @@ from vlae.data.content import content_hashes, digest
 from vlae.data.images import say_form, say_skipped
 from vlae.data.labels import Known, known_labels
 from vlae.data.networks import recalled, remembered
-from vlae.data.source import Fit, as_value_range
+from vlae.data.source import Fit, Source, as_value_range
 from vlae.evaluation.prior_fit import fit_prior
 from vlae.evaluation.rates import summarise
 from vlae.models.base import LatentModel
@@ -60,7 +60,7 @@ class Stopped(KeyboardInterrupt):
 
 @renamed(codes="code_sizes")
 def train(
-    source: str | Path | np.ndarray | Images,
+    source: Source,
     *,
     out: str | Path | None = None,
     recipe: str | Recipe | None = None,

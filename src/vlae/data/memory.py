@@ -1,0 +1,193 @@
+"""What is in memory → images or vectors: arrays, tensors, tables, pictures, lists of them, and map-style data sets."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vlae.data.arrays import IMAGE_ARRAYS, read_array
+from vlae.data.arrow import read_columns
+from vlae.data.columns import with_columns
+from vlae.data.files import open_picture
+from vlae.data.huggingface import from_loaded
+from vlae.data.source import Array, DataError, EncodedPictures, ReadSettings, SourceData, first_present
+from vlae.data.tables import from_arrow
+
+IMAGE_KEYS = ("image", "img", "picture", "pixel_values", *IMAGE_ARRAYS)
+"""The usual names of the picture in an item that is a dict. The first that is present is used."""
+
+
+def read_memory(source: Any, settings: ReadSettings) -> tuple[SourceData, str]:
+    """Read what is in memory. Its type tells what it is; no library is imported for that.
+
+    Args:
+        source: a numpy array or torch tensor; a pandas or polars DataFrame or another Arrow table; a data set of
+            `datasets`; a PIL image; a list of PIL images, of paths of pictures, or of arrays; a pair of arrays, of data
+            and of labels; or an object with a length whose items are data, tuples (datum, label), or dicts.
+        settings: how to read it.
+
+    Returns:
+        The data, and what the source is in two or three words.
+
+    Raises:
+        DataError: if the content cannot be used.
+        FileNotFoundError: if a path in a list leads nowhere.
+        TypeError: if the source is of another type.
+    """
+    for is_of_kind, read, what in _KINDS:
+        if is_of_kind(source):
+            return read(source, settings), what
+    raise TypeError(
+        f"{type(source).__name__} is no source of images; give a path, a name, an array, a tensor, a DataFrame, a list "
+        "of pictures or paths, a data set with a length, or Images"
+    )
+
+
+# What it is ----------------------------------------------------------------------------------------------------------
+
+
+def _is_from(source: Any, library: str, *names: str) -> bool:
+    """Tell whether a type, or one that it is made from, is a library's type of such a name."""
+    kinds = type(source).__mro__
+    return any(kind.__module__.partition(".")[0] == library and kind.__name__ in names for kind in kinds)
+
+
+def _is_array(source: Any) -> bool:
+    return isinstance(source, np.ndarray) or _is_from(source, "torch", "Tensor")
+
+
+def _is_table(source: Any) -> bool:
+    return _is_from(source, "pandas", "DataFrame") or hasattr(source, "__arrow_c_stream__")
+
+
+def _is_loaded(source: Any) -> bool:
+    return _is_from(source, "datasets", "Dataset", "DatasetDict")
+
+
+def _is_picture(source: Any) -> bool:
+    return _is_from(source, "PIL", "Image")
+
+
+def _is_pair(source: Any) -> bool:
+    """Tell (data, labels) from two data."""
+    is_pair = isinstance(source, tuple) and len(source) == 2 and all(map(_is_array, source))
+    return is_pair and source[0].ndim > source[1].ndim and len(source[0]) == len(source[1])
+
+
+def _is_list(source: Any) -> bool:
+    return isinstance(source, list | tuple)
+
+
+def _has_items(source: Any) -> bool:
+    is_one = isinstance(source, str | bytes | Path | Mapping)
+    return hasattr(source, "__getitem__") and hasattr(source, "__len__") and not is_one
+
+
+# How it is read ------------------------------------------------------------------------------------------------------
+
+
+def _to_numpy(array: Any) -> Array:
+    """Turn a tensor into an array; an array stays."""
+    if isinstance(array, np.ndarray):
+        return array
+    array = array.detach().cpu()
+    return np.asarray(array.float() if str(array.dtype) == "torch.bfloat16" else array)
+
+
+def _read_array(source: Any, settings: ReadSettings) -> SourceData:
+    return SourceData(
+        values=read_array(_to_numpy(source), layout=settings.layout, value_range=settings.value_range, what="the array")
+    )
+
+
+def _read_table(source: Any, settings: ReadSettings) -> SourceData:
+    import pyarrow
+
+    try:
+        table = source if isinstance(source, pyarrow.Table) else pyarrow.table(source)
+    except (pyarrow.ArrowException, TypeError, ValueError) as error:
+        reason = " ".join(map(str, error.args)).splitlines()[0]
+        raise DataError(f"the table: {reason}; give each column values of one type") from error
+    return from_arrow(table, "the table", settings)
+
+
+def _read_loaded(source: Any, settings: ReadSettings) -> SourceData:
+    return from_loaded(source, "the data set", settings)
+
+
+def _read_pair(source: Any, settings: ReadSettings) -> SourceData:
+    return with_columns(_read_array(source[0], settings), {"label": _to_numpy(source[1])})
+
+
+def _read_list(source: Sequence[Any], settings: ReadSettings) -> SourceData:
+    if not source:
+        raise DataError("the list is empty; give at least one picture")
+    if all(isinstance(item, str | Path) for item in source):
+        files = [Path(item).expanduser() for item in source]
+        if absent := [file for file in files if not file.is_file()]:
+            raise FileNotFoundError(f"{absent[0]}: no such file; check the paths in the list")
+        pictures = EncodedPictures(num=len(files), open=lambda i: open_picture(files[i]))
+        return SourceData(values=pictures, names=tuple(Path(item).as_posix() for item in source))
+    if all(map(_is_picture, source)):
+        return SourceData(values=EncodedPictures(num=len(source), open=lambda i: source[i].copy()))
+    if any(map(_is_picture, source)) or any(isinstance(item, str | Path) for item in source):
+        kinds = ", ".join(sorted({type(item).__name__ for item in source}))
+        raise DataError(f"the list holds {kinds}; give pictures, or paths, or arrays, of one kind only")
+    arrays = [_to_numpy(item) if _is_array(item) else np.asarray(item) for item in source]
+    if other := next((i for i, array in enumerate(arrays) if array.shape != arrays[0].shape), None):
+        raise DataError(
+            f"the list: item {other} is of shape {arrays[other].shape}, item 0 of {arrays[0].shape}; give all one "
+            "shape, or PIL images"
+        )
+    return SourceData(
+        values=read_array(np.stack(arrays), layout=settings.layout, value_range=settings.value_range, what="the list")
+    )
+
+
+def _read_items(source: Any, settings: ReadSettings) -> SourceData:
+    """Read a map-style data set: each item once, in order, and all are held in memory."""
+    import pyarrow
+
+    data, columns = [], []
+    for i in range(len(source)):
+        datum, beside = _split(source[i], settings.key)
+        data.append(datum)
+        columns.append(beside)
+    result = _read_list(data, settings)
+    read: dict[str, Array | str] = {}
+    for name in dict.fromkeys(name for beside in columns for name in beside):
+        cells: list[Any] = [beside.get(name) for beside in columns]
+        cells = [cell.tolist() if hasattr(cell, "tolist") else cell for cell in cells]
+        try:
+            read |= read_columns(pyarrow.table({name: pyarrow.array(cells)}), "the data set")
+        except (pyarrow.ArrowException, TypeError, ValueError):
+            read[name] = "neither numbers nor text"
+    classes = getattr(source, "classes", None)
+    named = isinstance(classes, list | tuple) and all(isinstance(name, str) for name in classes)
+    return with_columns(result, read, class_names={"label": tuple(classes)} if named and classes else None)
+
+
+def _split(item: Any, key: str | None) -> tuple[Any, dict[str, Any]]:
+    """Split an item into the datum and what is known of it, by name."""
+    if isinstance(item, Mapping):
+        chosen = key or first_present(IMAGE_KEYS, list(item))
+        if chosen not in item:
+            raise DataError(f"the data set: which of {', '.join(map(str, item))} is the picture? say key=NAME")
+        return item[chosen], {str(name): value for name, value in item.items() if name != chosen}
+    if isinstance(item, tuple | list) and len(item) and (hasattr(item[0], "shape") or _is_picture(item[0])):
+        names = ("label", *(f"item {i}" for i in range(2, len(item))))
+        return item[0], dict(zip(names, item[1:], strict=False))
+    return item, {}
+
+
+_KINDS: tuple[tuple[Callable[[Any], bool], Callable[[Any, ReadSettings], SourceData], str], ...] = (
+    (_is_array, _read_array, "an array"),
+    (_is_loaded, _read_loaded, "a data set"),
+    (_is_table, _read_table, "a table"),
+    (_is_picture, lambda picture, settings: _read_list([picture], settings), "a picture"),
+    (_is_pair, _read_pair, "arrays"),
+    (_is_list, _read_list, "a list"),
+    (_has_items, _read_items, "a data set"),
+)
+"""Which sources are of a kind, how they are read, and what they are called. The first that fits decides."""
