@@ -406,7 +406,7 @@ def test_copies_are_not_held_out_and_they_are_counted(tmp_path, rng):
         assert not any(name.startswith(("copy", "again")) for name in test.names)
     train = load(tmp_path)
     assert len(train) == 50
-    assert train.fates["6 copies of other pictures"].startswith("ignored for testing: not held out")
+    assert train.fates["6 copies of other pictures"].startswith("ignored for testing, with what")
 
 
 def test_copies_across_given_parts_are_said(tmp_path, rng):
@@ -438,6 +438,6 @@ def test_what_is_left_out_is_said_once(tmp_path, save_picture, rng, capsys):
         f"skipped 1 of {tmp_path}:\n"
         "  broken.png: not a picture that Pillow can read\n"
         f"{tmp_path}: 1 .svg: ignored: not a picture that is read\n"
-        f"{tmp_path}: 1 copy of another picture: ignored for testing: not held out, and neither is what they are copies"
-        " of\n"
+        f"{tmp_path}: 1 copy of another picture: ignored for testing, with what they are copies of, unless there are"
+        " too few others\n"
     )

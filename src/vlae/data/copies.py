@@ -78,7 +78,8 @@ def _near_copies(pictures: Array, rows: Array) -> tuple[Array, Array]:
     if len(rows) < 2:
         return rows[:0], rows[:0]
     cells = np.concatenate([_cells(pictures[some], COARSE).mean(axis=1) for some in _batches(rows)])
-    _, found = KDTree(cells).query(cells, k=NEIGHBOURS, distance_upper_bound=MOST_COARSE * COARSE)
+    # eps: others than the nearest may be missed, but a copy is far nearer than they are; it is six times as fast
+    _, found = KDTree(cells).query(cells, k=NEIGHBOURS, eps=1, distance_upper_bound=MOST_COARSE * COARSE)
     left = np.repeat(np.arange(len(rows)), NEIGHBOURS)
     right = found.reshape(-1)
     pairs = np.flatnonzero((right < len(rows)) & (left != right))

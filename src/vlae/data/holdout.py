@@ -40,12 +40,11 @@ def hold_out(num: int, holdout: float, rng: np.random.Generator, groups: Array |
 def _whole_groups(order: Array, groups: Array, num_test: int) -> Array:
     """Choose rows of whole groups, about as many as asked: the first that fit, or else the smallest group.
 
-    Copies are left to train with, unless there is nothing else. Rows of a single group are chosen one by one.
+    Copies come last. Rows of a single group are chosen one by one.
     """
-    if (groups >= 0).any():
-        order = order[groups[order] >= 0]
+    order = order[np.argsort(groups[order] < 0, kind="stable")]
     numbers, first, sizes = np.unique(groups[order], return_index=True, return_counts=True)
-    if len(numbers) == 1 and len(order) == len(groups):
+    if len(numbers) == 1:
         return order[:num_test]
     taken, room = [], num_test
     for i in np.argsort(first):
@@ -117,7 +116,7 @@ def _say_copies(sets: Array, parts: Array | None) -> dict[str, str]:
     num = len(sets) - len(np.unique(sets))
     what = "1 copy of another picture" if num == 1 else f"{num} copies of other pictures"
     if parts is None:
-        return {what: "ignored for testing: not held out, and neither is what they are copies of"}
+        return {what: "ignored for testing, with what they are copies of, unless there are too few others"}
     leaked = int(np.isin(sets[parts == TEST], sets[parts == TRAIN]).sum())
     fates = {what: "left where they are"}
     if leaked:

@@ -43,7 +43,7 @@ class Images:
     """The name of each: the file relative to the folder, or the row's name in a table."""
     groups: Array | None = None
     """int64 (N,): those of one number, pages of a file or copies of a picture, are held out together or not at all;
-    copies, below 0, only if there is nothing else. None: each is on its own."""
+    copies, below 0, only if there are too few others. None: each is on its own."""
     source: str = "an array"
     """The path or name that was read."""
     split: str = "all"

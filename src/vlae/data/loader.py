@@ -68,9 +68,9 @@ def load(
     The content of a source tells its kind:
 
     - `"streets"` or `"streets:NUM"`: the built-in street numbers, 50,000 or NUM to train with;
-    - a folder of pictures (BMP, GIF, JPEG, PNG, TIFF, WebP) of any depth, size and mode. Subfolders called train and
-      test (or val) are its parts. If every picture is in a subfolder, the subfolders are the classes. Broken files are
-      left out and listed in `skipped`;
+    - a folder of pictures (AVIF, BMP, GIF, HEIC, JPEG, PNG, PPM, TIFF, WebP) of any depth, size and mode. Folders
+      called train and test (or val) are its parts, folders side by side its classes. Every page of a TIFF is a picture.
+      Broken files are left out and listed in `skipped`, and `fates` has what became of every kind of file;
     - the folder of CelebA, with the usual 108-pixel crop, and with attributes and parts if their lists are there;
     - one picture file, with split="all";
     - an .npy or .npz file; a numpy array or torch tensor, or a pair of them: data and labels;
@@ -93,7 +93,8 @@ def load(
     memory-mapped from there.
 
     If a source has no test part, random rows are held out: the fraction `holdout` of it, at most 5,000. At least 16
-    are held out, or a quarter of the source if that is less. The order of the source is kept.
+    are held out, or a quarter of the source if that is less. Copies of a picture are not held out; pages of one file
+    are held out together. The order of the source is kept.
 
     Args:
         source: a path; a name; `Images`; or what is in memory, as above. Arrays are (N, H, W), (N, H, W, C) or
