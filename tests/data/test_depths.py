@@ -4,12 +4,15 @@ from io import BytesIO
 
 import imagecodecs
 import numpy as np
+import pyarrow
 import pytest
 import tifffile
 from PIL import Image
+from pyarrow import parquet
 
 from vlae.data import DataError, load
 from vlae.data.depths import out_of_range
+from vlae.data.wide import is_wide, num_channels, numbers_of
 
 
 def own(images):
@@ -165,6 +168,33 @@ def test_too_many_channels_are_refused_before_they_are_decoded(tmp_path, rng):
     tifffile.imwrite(tmp_path / "a.tif", rng.integers(0, 9, (16, 16, 17), np.uint16), planarconfig="contig")
     with pytest.raises(DataError, match="17 channels"):
         everything(tmp_path)
+
+
+@pytest.mark.parametrize("kind", [np.uint16, np.int32, np.float32])
+@pytest.mark.parametrize("name", ["a.png", "a.tif", None])
+def test_pictures_that_pillow_has_decoded_keep_their_numbers(tmp_path, kind, name):
+    numbers = (np.arange(256).reshape(16, 16) * 200).astype(kind)
+    image = Image.fromarray(numbers)
+    if name is not None:
+        if name == "a.png" and kind != np.uint16:
+            pytest.skip("PNG has whole numbers of 16 bits")
+        image.save(tmp_path / name)
+        image = Image.open(tmp_path / name)
+        image.load()
+    assert is_wide(image) and num_channels(image) == 1
+    assert (numbers_of(image) == numbers).all()
+
+
+def test_a_table_of_sixteen_bit_pictures(tmp_path, rng):
+    numbers = rng.integers(0, 65_536, (4, 16, 16, 3), np.uint16)
+    cells = [{"bytes": imagecodecs.png_encode(one), "path": None} for one in numbers]
+    parquet.write_table(pyarrow.table({"image": cells}), tmp_path / "a.parquet")
+    assert np.allclose(own(everything(tmp_path / "a.parquet")), numbers.transpose(0, 3, 1, 2), atol=0.02)
+
+
+def test_big_endian_numbers(rng):
+    numbers = rng.integers(-999, 999, (4, 8, 8)).astype(">i2")
+    assert np.allclose(own(load(numbers, split="all"))[:, 0], numbers, atol=1e-3)
 
 
 # Arrays

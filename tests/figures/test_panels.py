@@ -442,6 +442,8 @@ def test_colours_of_images():
     assert to_pictures(half, (4, 1, 1)).ravel().tolist() == [128, 153, 255], "laid on white"
     assert to_pictures(half[:, [1, 3]], (2, 1, 1)).ravel().tolist() == [153, 153, 153]
     assert to_pictures(half[:, [0, 1, 2, 3, 3]], (5, 1, 1)).ravel().tolist() == [0, 51, 255]
+    assert to_pictures(half, (4, 1, 1), opacity=False).ravel().tolist() == [0, 51, 255]
+    assert to_pictures(half[:, [1, 3]], (2, 1, 1), opacity=False).ravel().tolist() == [51, 128, 0], "red and green"
 
 
 def test_colours_of_vectors():

@@ -124,6 +124,14 @@ def test_five_channels(tmp_path):
         decode(run, tmp_path / "codes.parquet", tmp_path / "png")
 
 
+def test_bands_are_no_opacity(tmp_path, capsys):
+    numbers = np.random.default_rng(0).integers(0, 9999, (40, 4, 8, 8), np.uint16)
+    run = train(numbers, out=tmp_path / "run", **QUICK | {"progress": True})
+    assert "4 channels; figures show 1, 2, 3 as red, green, blue" in capsys.readouterr().err
+    original = np.asarray(run.figure("reconstructions", out=tmp_path / "a.png", num=1))
+    assert (original == (255 * run.examples[0, :3, 0, 0]).round()).all(-1).any()
+
+
 def test_runs_of_a_shape_that_is_not_square_fit_new_pictures(tmp_path):
     Image.fromarray(np.zeros((40, 40), np.uint8)).save(tmp_path / "a.png")
     run = train(np.random.default_rng(0).integers(0, 256, (40, 8, 12), np.uint8), out=tmp_path / "run", **QUICK)

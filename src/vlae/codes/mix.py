@@ -31,6 +31,7 @@ class Mixed:
         sources: the images of the mix. Each is (the levels that come from it, its values (1, …), its reconstruction).
         drawn: the levels that come from no image, but from the prior.
         shape: the shape of a datum: (C, H, W) or (D,).
+        opacity: whether the last of 2 or 4 channels is opacity.
     """
 
     codes: tuple[np.ndarray, ...]
@@ -38,6 +39,7 @@ class Mixed:
     sources: Sequence[tuple[tuple[int, ...], np.ndarray, np.ndarray]]
     shape: tuple[int, ...]
     drawn: tuple[int, ...] = ()
+    opacity: bool = True
 
     def figure(self, out: str | Path | None = None) -> "Image":
         """Draw the sources, titled with their levels, above their reconstructions, and the mix at the right.
@@ -51,7 +53,8 @@ class Mixed:
         """
         originals = [as_input(values)[0] for _, values, _ in self.sources]
         reconstructions = [as_input(decoded)[0] for _, _, decoded in self.sources]
-        drawn = to_pictures(torch.stack([*originals, *reconstructions, as_input(self.picture)]), self.shape)
+        every = torch.stack([*originals, *reconstructions, as_input(self.picture)])
+        drawn = to_pictures(every, self.shape, opacity=self.opacity)
         num = len(self.sources)
         titles = [named_levels(levels) if levels else "nothing" for levels, _, _ in self.sources]
         rows: list[list[canvas.Picture | str]] = [
@@ -114,7 +117,14 @@ def mix(
         )
         for i, (value, own) in enumerate(zip(values, noises, strict=True))
     ]
-    return Mixed(codes=codes, picture=run.decode(codes)[0], sources=sources, shape=run.recipe.shape, drawn=drawn)
+    return Mixed(
+        codes=codes,
+        picture=run.decode(codes)[0],
+        sources=sources,
+        shape=run.recipe.shape,
+        drawn=drawn,
+        opacity=run.model.opacity,
+    )
 
 
 def _chosen(run: Run, groups: Sequence[int | tuple[int, ...]]) -> dict[int, int]:

@@ -200,7 +200,7 @@ def say_form(images: Images, like: str = "") -> None:
         print(f"{images.source}: pictures of another size are {images.fitted}{like}", file=sys.stderr)
     if images.value_range is not None:
         print(f"{images.source}: numbers from {listed_range(images.value_range)} become 0 to 1{like}", file=sys.stderr)
-    if not images.is_vectors and images.shape[0] > 4:
+    if not images.is_vectors and (images.shape[0] > 4 or (images.shape[0] in (2, 4) and images.value_range)):
         print(f"{images.source}: {images.shape[0]} channels; figures show 1, 2, 3 as red, green, blue", file=sys.stderr)
     if images.num_clipped:
         print(f"{images.source}: {images.num_clipped} numbers are outside of that range, and clipped", file=sys.stderr)

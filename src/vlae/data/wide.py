@@ -107,10 +107,12 @@ def is_wide(image: Any) -> bool:
     """Whether a picture has more than Pillow's 8 bits a channel and 4 channels, from its header alone.
 
     Args:
-        image: a PIL.Image.Image that is open and not decoded yet, or an `ArrayPicture` or `TiffPicture`.
+        image: a PIL.Image.Image, best one that is not decoded yet; or an `ArrayPicture` or `TiffPicture`.
     """
-    if isinstance(image, ArrayPicture | TiffPicture):
+    if isinstance(image, ArrayPicture | TiffPicture) or image.mode.startswith(("I", "F")):
         return True
+    if _is_decoded(image):
+        return False
     if image.format == "TIFF":
         tags = image.tag_v2
         return max(tags.get(_BITS, (1,))) > 8 or any(kind not in (1, 4) for kind in tags.get(_KIND, (1,)))
@@ -125,6 +127,8 @@ def num_channels(image: Any) -> int:
     """
     if isinstance(image, ArrayPicture):
         return len(image.numbers)
+    if _is_decoded(image):
+        return 1  # Pillow has no colour of more than 8 bits
     if image.format == "PNG":
         return 1 if str(image.tile[0].args).startswith(("I", "L")) else 3
     with _page_of(image) as page:
@@ -135,7 +139,7 @@ def numbers_of(image: Any) -> Array:
     """The numbers of a wide picture, turned as its EXIF says. Opacity is laid on white, the largest number of the type.
 
     Args:
-        image: a picture that `is_wide`, not decoded yet.
+        image: a picture that `is_wide`.
 
     Returns:
         (C, H, W), of the type that is stored; floats if there was opacity.
@@ -145,6 +149,8 @@ def numbers_of(image: Any) -> Array:
     """
     if isinstance(image, ArrayPicture):
         return image.numbers
+    if _is_decoded(image):
+        return _turned(np.asarray(image)[None], int(image.getexif().get(_ORIENTATION, 1)))
     if image.format == "PNG":
         from imagecodecs import png_decode
 
@@ -165,6 +171,11 @@ def numbers_of(image: Any) -> Array:
         raise ValueError(f"a TIFF with the axes {axes}; save it as height × width × channels")
     numbers = {"YX": lambda: numbers[None], "YXS": lambda: numbers.transpose(2, 0, 1), "SYX": lambda: numbers}[axes]()
     return _turned(_on_white(numbers, alpha), orientation)
+
+
+def _is_decoded(image: Any) -> bool:
+    """Whether a picture is in Pillow's memory only: its file is decoded, or there is none."""
+    return not isinstance(image, TiffPicture) and not getattr(image, "tile", ())
 
 
 @contextmanager

@@ -206,12 +206,3 @@ def _swapped(model: LatentModel, codes: Codes, rng: np.random.Generator) -> Code
     for level in model.levels_with_code[:-1]:
         noise[level - 1] = noise[level - 1][torch.from_numpy(rng.permutation(len(codes[0])))]
     return model.place(tuple(noise))
-
-
-def takes_statistics(model: LatentModel) -> bool:
-    """Whether the statistics of images are defined for what a model draws.
-
-    Args:
-        model: any model.
-    """
-    return is_image(model.shape)

@@ -393,7 +393,7 @@ def _drawn(model: LatentModel, noise: Codes, seed: int) -> Float[Tensor, "n *sha
 
 def _pictures(model: LatentModel, *parts: Tensor, least: int = TILE) -> list[Pictures]:
     """Each part as pictures with a side of at least `least` pixels, all with the same colour scale."""
-    small = to_pictures(torch.cat([part.cpu() for part in parts]), model.shape)
+    small = to_pictures(torch.cat([part.cpu() for part in parts]), model.shape, opacity=model.opacity)
     factor = ceil(least / max(small.shape[1:3]))
     large = small.repeat(factor, axis=1).repeat(factor, axis=2)
     return np.split(large, np.cumsum([len(part) for part in parts])[:-1])

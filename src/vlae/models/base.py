@@ -60,6 +60,7 @@ class LatentModel(nn.Module, ABC):
         num_features: F, the features of each picture that the model reads besides x; 0: it reads x alone.
         class_names: the names of the classes, if the top level is a class; () if it is not.
         class_values: the label of each class in the data, in ascending order.
+        opacity: whether the last of 2 or 4 channels is opacity, in figures. Of data of more than 8 bits it is not.
         network: the frozen network that gives these features, of a size of picture of its own. It is no part of the
             weights. None: the features must be given.
     """
@@ -72,6 +73,7 @@ class LatentModel(nn.Module, ABC):
     num_features: int = 0
     class_names: tuple[str, ...] = ()
     class_values: tuple[int, ...] = ()
+    opacity: bool = True
     network: Callable[[Tensor], Tensor] | None = None
 
     @abstractmethod

@@ -61,6 +61,7 @@ class Run:
 
     def __post_init__(self) -> None:
         self.model.network = self.network
+        self.model.opacity = self.value_range is None
 
     @cached_property
     def network(self) -> FeatureNetwork | None:

@@ -138,7 +138,7 @@ def draw(run: Run, values: np.ndarray) -> canvas.Pictures:
     Returns:
         uint8 (n, height, width, 3).
     """
-    return to_pictures_like(as_input(values), run.recipe.shape, run.examples)
+    return to_pictures_like(as_input(values), run.recipe.shape, run.examples, opacity=run.model.opacity)
 
 
 def _png(run: Run, picture: canvas.Picture) -> bytes:

@@ -326,7 +326,7 @@ def _chains(model: LatentModel, x: Float[Tensor, "n *shape"], seed: int) -> np.n
                 at = chain(model, at, levels=(1,), generator=generator)
             columns.append(at)
         columns.append(_ancestral(model, len(x), generator))
-    small = to_pictures(torch.cat(columns), model.shape)
+    small = to_pictures(torch.cat(columns), model.shape, opacity=model.opacity)
     factor = ceil(48 / max(small.shape[1:3]))
     tiles = small.repeat(factor, axis=1).repeat(factor, axis=2)
     order = [column * len(x) + row for row in range(len(x)) for column in range(len(columns))]

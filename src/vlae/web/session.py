@@ -154,7 +154,7 @@ class Session:
         return tuple(self.model.code_sizes)
 
     def _to_pictures(self, values: torch.Tensor) -> Pictures:
-        return to_pictures_like(values, self.run.recipe.shape, self.run.examples)
+        return to_pictures_like(values, self.run.recipe.shape, self.run.examples, opacity=self.model.opacity)
 
     # Data
 
