@@ -17,6 +17,8 @@ from PIL import Image
 
 import vlae
 from vlae.cli import main
+from vlae.data import load
+from vlae.data.images import say_skipped
 from vlae.figures.kinds import KINDS
 from vlae.models.priors import standard_prior
 from vlae.runs import store
@@ -296,6 +298,19 @@ def test_data(tmp_path, capsys):
     assert "skipped  broken.png: " in said
     assert cli_exit("data", tmp_path / "photos", "--json", "--size", "16") == 0
     assert json.loads(capsys.readouterr().out)["shape"] == [3, 16, 16]
+
+
+def test_data_says_what_became_of_each_column(tmp_path, capsys):
+    (tmp_path / "a.csv").write_text("id,width,label,note\n" + "".join(f"r{i},{i},{i % 2},x\n" for i in range(20)))
+    assert cli_exit("data", tmp_path / "a.csv") == 0
+    said = capsys.readouterr().out
+    for line in ("column id: id", "column width: used", "column label: label", "column note: ignored: text"):
+        assert f"          of  {line}\n" in said
+    fates = {"column width": "used", "column id": "id", "column label": "label", "column note": "ignored: text"}
+    assert cli_exit("data", tmp_path / "a.csv", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["fates"] == fates
+    say_skipped(load(tmp_path / "a.csv"))
+    assert capsys.readouterr().err == f"ignored 1 of {tmp_path / 'a.csv'}:\n  column note: text\n"
 
 
 # What cannot be had: one line that names it, exit code 2

@@ -39,6 +39,18 @@ def test_mnist_folder_and_file(tmp_path, rng, separator, ending, pack):
         assert (test.labels == labels[20:]).all()
 
 
+def test_labels_of_one_part_only_are_kept(tmp_path, rng):
+    pixels, labels = rng.integers(0, 256, (30, 28, 28), np.uint8), rng.integers(0, 10, 30, np.uint8)
+    save_mnist(tmp_path, pixels, labels)
+    (tmp_path / "t10k-labels-idx1-ubyte").unlink()
+    assert (load(tmp_path).labels == labels[:20]).all()
+    assert load(tmp_path, split="test").labels.tolist() == [-1] * 10
+    save_mnist(tmp_path, pixels, np.eye(10, dtype=np.uint8)[labels])
+    assert (load(tmp_path).labels == labels[:20]).all()
+    (tmp_path / "t10k-images-idx3-ubyte").unlink()
+    assert load(tmp_path).fates["t10k-labels-idx1-ubyte"] == "ignored: no images of its part"
+
+
 def test_an_idx_file_by_itself(tmp_path, rng):
     (tmp_path / "mine").write_bytes(idx(rng.integers(0, 256, (30, 10, 8), np.uint8)))
     assert load(tmp_path / "mine").shape == (1, 10, 8)

@@ -67,16 +67,19 @@ def read_celeba(path: Path, files: list[Path], settings: ReadSettings) -> Source
     ids = [name.rpartition("/")[2] for name in data.names or ()]
     lists = _celeba_lists(path)
     factors: dict[str, Array] = {}
-    parts = data.parts
+    parts, fates = data.parts, dict(data.fates)
     if file := lists.get("list_attr_celeba"):
         header, rows = _celeba_rows(file)
         values = np.array([_celeba_row(rows, name, file) for name in ids], np.int64)
         factors = {name: (values[:, i] > 0).astype(np.int64) for i, name in enumerate(header[-values.shape[1] :])}
+        fates[file.name] = f"factor: {len(factors)} of them"
     if file := lists.get("list_eval_partition"):
         _, rows = _celeba_rows(file)
         codes = [("train", "val", "test")[_celeba_row(rows, name, file)[0]] for name in ids]
         parts = parts_by_name(codes)
-    return replace(data, labels=None, label_names=(), factors=factors, parts=parts, crop=CROP, size=SIZE)
+        fates[file.name] = "used: the parts"
+    data = replace(data, labels=None, label_names=(), factors=factors, parts=parts, fates=fates)
+    return replace(data, crop=CROP, size=SIZE)
 
 
 def _celeba_rows(file: Path) -> tuple[list[str], dict[str, list[int]]]:
@@ -88,7 +91,13 @@ def _celeba_rows(file: Path) -> tuple[list[str], dict[str, list[int]]]:
     lines = [
         re.split(r"[,\s]+", line.strip()) for line in file.read_text(encoding="utf-8").splitlines() if line.strip()
     ]
-    rows = {words[0]: [int(word) for word in words[1:]] for words in lines if is_picture(Path(words[0]))}
+    rows: dict[str, list[int]] = {}
+    for words in lines:
+        if is_picture(Path(words[0])):
+            try:
+                rows[words[0]] = [int(word) for word in words[1:]]
+            except ValueError as error:
+                raise DataError(f"{file}: the line of {words[0]} holds more than whole numbers; mend it") from error
     header = next((words for words in lines if len(words) > 1 and words[0] not in rows), [])
     return header, rows
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from vlae.data.arrays import read_array
+from vlae.data.columns import with_columns
 from vlae.data.files import begins_with
 from vlae.data.source import Array, DataError, ReadSettings, SourceData, parts_by_name
 
@@ -82,17 +83,24 @@ def read_idx(path: Path, files: list[Path], settings: ReadSettings) -> SourceDat
     for part in labels:
         if len(labels[part]) != len(images[part]):
             raise DataError(f"{path}: {len(images[part])} {part} images but {len(labels[part])} labels; get it again")
-    return SourceData(
+    fates = {
+        file.name: "used" if part in images else "ignored: no images of its part" for (_, part), file in named.items()
+    }
+    data = SourceData(
         values=read_array(
             np.concatenate(list(images.values())),
             layout=settings.layout,
             value_range=settings.value_range,
             what=str(path),
         ),
-        labels=np.concatenate([labels[part] for part in images]).astype(np.int64)
-        if len(labels) == len(images)
-        else None,
         parts=parts_by_name(np.repeat(list(images), [len(array) for array in images.values()]).tolist()),
+        fates=fates or {path.name: "used"},
+    )
+    if not labels:
+        return data
+    unknown = {part: np.full(len(array), -1) for part, array in images.items()}
+    return with_columns(
+        data, {"label": np.concatenate([labels.get(part, unknown[part]) for part in images])}, kind="array"
     )
 
 

@@ -76,11 +76,11 @@ def _is_pair(source: Any) -> bool:
 
 
 def _is_list(source: Any) -> bool:
-    return isinstance(source, list | tuple)
+    return isinstance(source, list | tuple) and not any(isinstance(item, int | float) for item in source)
 
 
 def _has_items(source: Any) -> bool:
-    is_one = isinstance(source, str | bytes | Path | Mapping)
+    is_one = isinstance(source, str | bytes | Path | Mapping | list | tuple)
     return hasattr(source, "__getitem__") and hasattr(source, "__len__") and not is_one
 
 

@@ -212,7 +212,8 @@ class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         if x_shape is not None and x_shape != shape:
             raise ValueError(f"images of shape {x_shape} are given; expected {shape}")
         if shape is None:
-            return as_vectors(_finite(table), "X") if fitting else _finite(table)
+            vectors = _finite(table)
+            return as_vectors(table, "X") if fitting else vectors
         if prod(shape) != table.shape[1]:
             raise ValueError(f"image_shape {shape} has {prod(shape)} numbers; X has {table.shape[1]} columns")
         return _channels_second(_grey_values(table, self._white).reshape(len(table), *shape))
