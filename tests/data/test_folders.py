@@ -406,7 +406,7 @@ def test_copies_are_not_held_out_and_they_are_counted(tmp_path, rng):
         assert not any(name.startswith(("copy", "again")) for name in test.names)
     train = load(tmp_path)
     assert len(train) == 50
-    assert train.fates["6 copies of other pictures"].startswith("ignored for testing, with what")
+    assert train.fates["6 copies of other pictures"].startswith("ignored: for testing, with what")
 
 
 def test_copies_across_given_parts_are_said(tmp_path, rng):
@@ -434,10 +434,10 @@ def test_what_is_left_out_is_said_once(tmp_path, save_picture, rng, capsys):
     (tmp_path / "broken.png").write_bytes(b"x")
     (tmp_path / "a.svg").write_text("x")
     say_skipped(load(tmp_path))
-    assert capsys.readouterr().err == (
-        f"skipped 1 of {tmp_path}:\n"
-        "  broken.png: not a picture that Pillow can read\n"
-        f"{tmp_path}: 1 .svg: ignored: not a picture that is read\n"
-        f"{tmp_path}: 1 copy of another picture: ignored for testing, with what they are copies of, unless there are"
-        " too few others\n"
-    )
+    assert capsys.readouterr().err.splitlines() == [
+        f"skipped 1 of {tmp_path}:",
+        "  broken.png: not a picture that Pillow can read",
+        f"ignored 2 of {tmp_path}:",
+        "  1 .svg: not a picture that is read",
+        "  1 copy of another picture: for testing, with what they are copies of, unless there are too few others",
+    ]

@@ -171,7 +171,7 @@ def data(
     reading: Reading = Reading(),
     as_json: Annotated[bool, Parameter(name="--json", negative=())] = False,
 ) -> None:
-    """Describe a source of data: count, shape, value range, labels, place in the cache.
+    """Describe a source of data: count, shape, value range, labels, place in the cache, what became of each column.
 
     Args:
         source: Data to describe: a folder of pictures; a .npy, .npz, .csv, .tsv or .parquet file; a Hugging Face data
@@ -190,10 +190,12 @@ def data(
         print(json.dumps(description, indent=2))
         return
     for name, value in description.items():
-        if name != "skipped" and value not in (None, {}, [], ()):
+        if value not in (None, {}, [], ()) and name not in ("skipped", "fates"):
             print(f"{name:>12}  {_plain(value)}")
     for file, reason in images.skipped[:20]:
         print(f"     skipped  {file}: {reason}")
+    for name, fate in images.fates.items():
+        print(f"          of  {name}: {fate}")
 
 
 def _print_done(run: "Run") -> None:

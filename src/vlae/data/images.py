@@ -12,6 +12,9 @@ import numpy.typing as npt
 from vlae.data.source import Array
 from vlae.shapes import is_image
 
+IGNORED = "ignored: "
+"""How the fate of a column, array or kind of file begins that is not read; the reason follows."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Images:
@@ -159,17 +162,16 @@ def _range(values: Array) -> list[Any]:
 
 
 def say_skipped(images: Images) -> None:
-    """Print to the error output what was left out: files that could not be read, at most twenty, and what is ignored.
+    """Print to the error output what is left out: the files that could not be read, and what is ignored, and why.
 
     Args:
         images: the images that were read.
     """
-    if images.skipped:
-        print(f"skipped {len(images.skipped)} of {images.source}:", file=sys.stderr)
-    for file, reason in images.skipped[:20]:
-        print(f"  {file}: {reason}", file=sys.stderr)
-    if len(images.skipped) > 20:
-        print("  …", file=sys.stderr)
-    for what, fate in images.fates.items():
-        if fate.startswith("ignored"):
-            print(f"{images.source}: {what}: {fate}", file=sys.stderr)
+    ignored = [(name, fate.removeprefix(IGNORED)) for name, fate in images.fates.items() if fate.startswith(IGNORED)]
+    for what, left_out in (("skipped", images.skipped), ("ignored", ignored)):
+        if left_out:
+            print(f"{what} {len(left_out)} of {images.source}:", file=sys.stderr)
+        for name, reason in left_out[:20]:
+            print(f"  {name}: {reason}", file=sys.stderr)
+        if len(left_out) > 20:
+            print("  …", file=sys.stderr)
