@@ -312,7 +312,17 @@ def test_a_stack_cut_short_keeps_its_whole_pages_and_says_so(tmp_path, rng):
     (tmp_path / "a.tif").write_bytes(content[: len(content) // 2])
     images = load(tmp_path, split="all")
     assert images.names[-1] == "a.tif#10"
-    assert dict(images.skipped)["a.tif"].startswith("what follows page 10 cannot be read: ")
+    assert dict(images.skipped)["a.tif#11"].startswith("no page from here on can be read: ")
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+def test_a_broken_tiff_is_said_once(tmp_path, rng):
+    save_stack(tmp_path / "a.tif", stack(rng, 3))
+    (tmp_path / "b.tif").write_bytes(b"II*\0broken")
+    (tmp_path / "c.tif").write_bytes(b"")
+    images = load(tmp_path, split="all")
+    assert images.names == ("a.tif#1", "a.tif#2", "a.tif#3")
+    assert [name for name, _ in images.skipped] == ["b.tif", "c.tif"]
 
 
 @pytest.mark.parametrize("ending", ["gif", "webp", "png"])

@@ -78,7 +78,7 @@ def read_pictures(path: Path, files: list[Path], settings: ReadSettings) -> Sour
         name = _name(file, path)
         if picture_format(file) == "TIFF":
             inner, more, fault = _pages(file, name)
-            left_out += [(str(file), f"what follows page {len(inner)} cannot be read: {fault}")] if fault else []
+            left_out += [(f"{file}#{len(inner) + 1}", f"no page from here on can be read: {fault}")] if fault else []
         else:
             inner, more = [name], [partial(open_picture, file)]
         names += inner
