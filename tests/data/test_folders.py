@@ -140,14 +140,14 @@ def without_heif(monkeypatch):
 
 def test_heic_says_what_reads_it(tmp_path, save_picture, rng, without_heif):
     (tmp_path / "a.heic").write_bytes(b"x")
-    with pytest.raises(DataError, match=r'1 \.heic, pip install "vlae\[heic\]" reads HEIF'):
+    with pytest.raises(DataError, match=r'1 \.heic, HEIF is read after pip install "vlae\[heic\]"\)'):
         load(tmp_path)
-    with pytest.raises(DataError, match=r'a\.heic: ignored: pip install "vlae\[heic\]" reads HEIF'):
+    with pytest.raises(DataError, match=r'a\.heic: HEIF is read after pip install "vlae\[heic\]"$'):
         load(tmp_path / "a.heic", split="all")
     for i in range(4):
         save_picture(tmp_path / f"{i}.png", noise(rng))
     images = load(tmp_path)
-    assert images.fates["1 .heic"] == 'ignored: pip install "vlae[heic]" reads HEIF'
+    assert images.fates["1 .heic"] == 'ignored: HEIF is read after pip install "vlae[heic]"'
     decoders.cache_clear()
 
 
@@ -312,7 +312,17 @@ def test_a_stack_cut_short_keeps_its_whole_pages_and_says_so(tmp_path, rng):
     (tmp_path / "a.tif").write_bytes(content[: len(content) // 2])
     images = load(tmp_path, split="all")
     assert images.names[-1] == "a.tif#10"
-    assert dict(images.skipped)["a.tif"].startswith("what follows page 10 cannot be read: ")
+    assert dict(images.skipped)["a.tif#11"].startswith("no page from here on can be read: ")
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+def test_a_broken_tiff_is_said_once(tmp_path, rng):
+    save_stack(tmp_path / "a.tif", stack(rng, 3))
+    (tmp_path / "b.tif").write_bytes(b"II*\0broken")
+    (tmp_path / "c.tif").write_bytes(b"")
+    images = load(tmp_path, split="all")
+    assert images.names == ("a.tif#1", "a.tif#2", "a.tif#3")
+    assert [name for name, _ in images.skipped] == ["b.tif", "c.tif"]
 
 
 @pytest.mark.parametrize("ending", ["gif", "webp", "png"])
@@ -406,7 +416,7 @@ def test_copies_are_not_held_out_and_they_are_counted(tmp_path, rng):
         assert not any(name.startswith(("copy", "again")) for name in test.names)
     train = load(tmp_path)
     assert len(train) == 50
-    assert train.fates["6 copies of other pictures"].startswith("ignored for testing, with what")
+    assert train.fates["6 copies of other pictures"].startswith("ignored: for testing, with what")
 
 
 def test_copies_across_given_parts_are_said(tmp_path, rng):
@@ -434,10 +444,10 @@ def test_what_is_left_out_is_said_once(tmp_path, save_picture, rng, capsys):
     (tmp_path / "broken.png").write_bytes(b"x")
     (tmp_path / "a.svg").write_text("x")
     say_skipped(load(tmp_path))
-    assert capsys.readouterr().err == (
-        f"skipped 1 of {tmp_path}:\n"
-        "  broken.png: not a picture that Pillow can read\n"
-        f"{tmp_path}: 1 .svg: ignored: not a picture that is read\n"
-        f"{tmp_path}: 1 copy of another picture: ignored for testing, with what they are copies of, unless there are"
-        " too few others\n"
-    )
+    assert capsys.readouterr().err.splitlines() == [
+        f"skipped 1 of {tmp_path}:",
+        "  broken.png: not a picture that Pillow can read",
+        f"ignored 2 of {tmp_path}:",
+        "  1 .svg: not a picture that is read",
+        "  1 copy of another picture: for testing, with what they are copies of, unless there are too few others",
+    ]

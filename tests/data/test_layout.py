@@ -55,8 +55,8 @@ def test_a_picture_beside_the_parts_is_in_neither_and_it_is_said():
     assert [part for part, _ in said(*names)] == ["other", "train", "train", "test", "other"]
     fates = read_layout(names).fates
     assert fates["folder train, 2 pictures"] == "train part"
-    assert fates["folder extra, 1 picture"].startswith("ignored by train and test")
-    assert fates["1 picture outside the parts"].startswith("ignored by train and test")
+    assert fates["folder extra, 1 picture"].startswith("ignored: neither")
+    assert fates["1 picture outside the parts"].startswith("ignored: neither")
 
 
 @pytest.mark.parametrize("wrapper", ["archive/", "archive/dataset/", "x/x/", "a/b/c/d/"])
@@ -121,7 +121,7 @@ def test_a_folder_in_a_class_is_of_the_class():
 def test_deep_nests_are_no_classes_and_it_is_said():
     names = ["0/f/b/1.webp", "1/f/b/1.webp", "0/a/c/1.webp"]
     assert said(*names) == [("-", None)] * 3
-    assert read_layout(names).fates["folders in folders"].startswith("ignored as classes")
+    assert read_layout(names).fates["folders in folders"].startswith("ignored: no classes")
 
 
 def test_no_folders_say_nothing():

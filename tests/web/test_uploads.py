@@ -37,11 +37,11 @@ def test_a_file_of_sixteen_bits_is_read_in_the_range_of_the_training():
 def test_broken_and_hostile_files_are_refused(monkeypatch):
     good = png(np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8))
     for content, words in (
-        (b"", "BMP, GIF, JPEG"),
-        (b"words, not a picture", "BMP, GIF, JPEG"),
+        (b"", "BMP, GIF, .*JPEG"),
+        (b"words, not a picture", "BMP, GIF, .*JPEG"),
         (good[: len(good) // 2], "cannot be read as a picture"),
         (good.replace((40).to_bytes(4, "big") * 2, (50_000).to_bytes(4, "big") * 2, 1), "cannot be read"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "BMP, GIF, JPEG"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "BMP, GIF, .*JPEG"),
         (bytes(uploads.MAX_BYTES + 1), "larger than 20 MB"),
     ):
         with pytest.raises(ValueError, match=words):

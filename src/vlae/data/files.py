@@ -223,7 +223,8 @@ def pages(file: Path) -> tuple[list[int], list[int], str | None]:
             except EOFError:  # behind the last page
                 return numbers or [0], list(getattr(image, "_frame_pos", ())), None
     except Exception as error:  # a broken or hostile file makes Pillow raise almost anything
-        return numbers or [0], [], f"{type(error).__name__}: {error}".splitlines()[0]
+        fault = f"{type(error).__name__}: {error}".splitlines()[0]
+        return numbers or [0], [], fault if numbers else None  # if the first page is broken, it will tell itself
 
 
 def open_page(file: Path, number: int, places: list[int]) -> Any:

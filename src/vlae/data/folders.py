@@ -40,9 +40,10 @@ def find_pictures(path: Path) -> list[Path]:
         DataError: if a folder holds no picture that can be decoded, or if a single picture cannot be.
     """
     if path.is_file():
-        if picture_format(path) and not is_picture(path):
-            raise DataError(f"{path}: {_fate(path)}")
-        return [path] if is_picture(path) else []
+        kind = picture_format(path)
+        if kind and not is_picture(path):
+            raise DataError(f"{path}: {_needs(kind)}")
+        return [path] if kind else []
     left_out: list[tuple[str, str]] = []
     files = list(walk(path, left_out))
     if any(is_picture(file) for file in files):
@@ -51,7 +52,7 @@ def find_pictures(path: Path) -> list[Path]:
         raise DataError(
             f"{path}: an LMDB, which is not read; export its pictures to a folder (lsun's data.py export does)"
         )
-    seen = [*_by_ending(files), *{f"{NEEDED[kind]} reads {kind}" for kind in map(picture_format, files) if kind}]
+    seen = [*_by_ending(files), *{_needs(kind) for kind in map(picture_format, files) if kind}]
     seen += [f"{_name(Path(name), path)} {why}" for name, why in left_out[:5]]
     raise DataError(
         f"{path}: no picture among {counted(len(files), 'file')} ({', '.join(seen) or 'it is empty'}); accepted are"
@@ -77,7 +78,7 @@ def read_pictures(path: Path, files: list[Path], settings: ReadSettings) -> Sour
         name = _name(file, path)
         if picture_format(file) == "TIFF":
             inner, more, fault = _pages(file, name)
-            left_out += [(str(file), f"what follows page {len(inner)} cannot be read: {fault}")] if fault else []
+            left_out += [(f"{file}#{len(inner) + 1}", f"no page from here on can be read: {fault}")] if fault else []
         else:
             inner, more = [name], [partial(open_picture, file)]
         names += inner
@@ -129,7 +130,12 @@ def _fate(file: Path) -> str:
     if is_picture(file):
         return "pictures"
     kind = picture_format(file)
-    return f"ignored: {NEEDED[kind]} reads {kind}" if kind else "ignored: not a picture that is read"
+    return f"ignored: {_needs(kind)}" if kind else "ignored: not a picture that is read"
+
+
+def _needs(kind: str) -> str:
+    """What a format needs that cannot be decoded here."""
+    return f"{kind} is read after {NEEDED[kind]}"
 
 
 def _of_pages(groups: Sequence[int]) -> dict[str, str]:

@@ -116,7 +116,7 @@ def _say_copies(sets: Array, parts: Array | None) -> dict[str, str]:
     num = len(sets) - len(np.unique(sets))
     what = "1 copy of another picture" if num == 1 else f"{num} copies of other pictures"
     if parts is None:
-        return {what: "ignored for testing, with what they are copies of, unless there are too few others"}
+        return {what: "ignored: for testing, with what they are copies of, unless there are too few others"}
     leaked = int(np.isin(sets[parts == TEST], sets[parts == TRAIN]).sum())
     fates = {what: "left where they are"}
     if leaked:

@@ -50,7 +50,7 @@ def read_layout(names: Sequence[str]) -> Layout:
     holding = {name for name, inner in zip(named, folders, strict=True) if len(inner) == 1}
     if len(holding) < 2:
         if any(folders):
-            fates["folders in folders"] = "ignored as classes: pictures do not lie in folders side by side"
+            fates["folders in folders"] = "ignored: no classes, since pictures do not lie in folders side by side"
         return Layout(parts=parts, labels=None, label_names=(), fates=fates)
     label_names = tuple(sorted(holding))
     number = {name: i for i, name in enumerate(label_names)}
@@ -136,7 +136,11 @@ def _take_parts(folders: Sequence[Folders]) -> tuple[list[Folders], Array | None
         inner[:depth] + ((rest,) if differ and rest else ()) + inner[depth + 1 :]
         for inner, rest in zip(folders, rests, strict=True)
     ]
-    says = {TRAIN: "train part", TEST: "test part", OTHER: "ignored by train and test: read with split='all'"}
+    says = {
+        TRAIN: "train part",
+        TEST: "test part",
+        OTHER: "ignored: neither to train nor to test with, only in split='all'",
+    }
     counts = Counter(zip(names, parts.tolist(), strict=True))
     fates = {
         f"folder {name}, {counted(count, 'picture')}" if name else f"{counted(count, 'picture')} outside the parts": (

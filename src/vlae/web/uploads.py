@@ -4,7 +4,7 @@ from io import BytesIO
 
 import numpy as np
 
-from vlae.data.files import PICTURE_FORMATS, open_picture
+from vlae.data.files import decoders, open_picture
 from vlae.data.pixels import Frame, picture_values
 from vlae.data.source import ValueRange
 
@@ -45,5 +45,5 @@ def _reason(error: Exception) -> str:
     from PIL import UnidentifiedImageError
 
     if isinstance(error, UnidentifiedImageError):
-        return f"it is none of {', '.join(PICTURE_FORMATS)}"
+        return f"it is none of {', '.join(decoders())}"
     return str(error).splitlines()[0] if str(error) else type(error).__name__
