@@ -110,7 +110,7 @@ def test_resume_keeps_the_range(trained, folder, tmp_path):
 
 def test_the_command_line_takes_and_says_the_range_and_the_fit(folder, tmp_path, capsys):
     with pytest.raises(SystemExit, match="0"):
-        cli.main(["data", str(folder), "--value-range=-1000,3000", "--size", "16x8", "--fit", "pad"])
+        cli.main(["data", str(folder), "--value-range", "-1000,3000", "--size", "16x8", "--fit", "pad"])
     printed = capsys.readouterr().out
     assert "-1000 to 3000" in printed and "repeated edges, to 8×16" in printed and "num_clipped" in printed
 
