@@ -324,7 +324,6 @@ def test_bad_sources_are_refused_and_leave_nothing(tmp_path, capsys, monkeypatch
     Path("one").mkdir()
     Image.fromarray(pictures()[0]).save("one/a.png")
     np.save("nan.npy", np.full((20, 8, 8), np.nan))
-    np.save("range.npy", np.full((20, 8, 8), 2.5))
     np.save("rank.npy", np.zeros((2, 3, 4, 5, 6), np.uint8))
     np.save("small.npy", np.zeros((20, 4, 4), np.uint8))
     Path("table.csv").write_text("a,b\n1,x\n2,y\n")
@@ -334,7 +333,6 @@ def test_bad_sources_are_refused_and_leave_nothing(tmp_path, capsys, monkeypatch
         ("texts", "texts"),
         ("one", "one", "give more"),
         ("nan.npy", "nan.npy"),
-        ("range.npy", "range.npy", "2.5"),
         ("rank.npy", "rank.npy", "shape"),
         ("small.npy", "small.npy", "8 to 256"),
         ("nowhere.npy", "nowhere.npy"),

@@ -12,6 +12,7 @@ from pyarrow import parquet
 
 from vlae.data import DataError, load
 from vlae.data.depths import out_of_range
+from vlae.data.images import say_form
 from vlae.data.wide import is_wide, num_channels, numbers_of
 
 
@@ -249,6 +250,15 @@ def test_numbers_that_bytes_could_hold_are_not_stretched_where_a_range_is_asked_
 def test_bytes_do_not_reach_a_wider_range():
     with pytest.raises(DataError, match="bytes, from 0 to 255, but value_range is -1024 to 3071"):
         load(np.zeros((4, 8, 8), np.uint8), value_range=(-1024, 3071))
+
+
+def test_a_range_that_a_few_numbers_stretch_is_said(rng, capsys):
+    numbers = rng.integers(100, 300, (40, 16, 16))
+    say_form(load(numbers, split="all"))
+    assert capsys.readouterr().err == "an array: numbers from 100 to 299 become 0 to 1\n"
+    numbers[3, 0, 0] = -9999
+    say_form(load(numbers, split="all"))
+    assert "nearly all of them are from 100 to 299, a small part of that" in capsys.readouterr().err
 
 
 def test_a_range_of_each_channel(rng):

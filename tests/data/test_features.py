@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from imagecodecs import png_encode
 from networks import SIDE, Detail, Maps, Scaled, save
 
 from vlae.data import DataError, features, load
@@ -49,6 +50,17 @@ def test_each_picture_has_its_own_features_in_every_part(folder, network, part):
     assert small.features == pytest.approx(expected(full.values), abs=2e-3)
     assert small.take([3, 1]).features == pytest.approx(small.features[[3, 1]])
     assert len(small.skipped) == 1 and small.features_from == network.sha256
+
+
+def test_pictures_of_sixteen_bits_have_the_features_of_their_range(tmp_path, network, rng):
+    pixels = rng.integers(0, 256, (20, SIDE, SIDE, 3), np.uint16)
+    pixels[0, 0, :2] = [[0], [255]]
+    for i, numbers in enumerate(pixels):
+        (tmp_path / f"{i:02}.png").write_bytes(png_encode(16 * numbers + 100))
+    array = 16 * pixels.astype(np.int16) + 100
+    for source in (tmp_path, array, load(array, split="all")):
+        images = load(source, size=SIDE, split="all", features=network)
+        assert images.features == pytest.approx(expected(pixels.transpose(0, 3, 1, 2)), abs=2e-3)
 
 
 def test_features_are_computed_once_for_images_of_any_size(folder, network, calls):

@@ -1,7 +1,7 @@
 """Options that several commands share, and functions that parse their values."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -32,7 +32,7 @@ class Reading(Layout):
     """Side in pixels of the square cut from the middle before resizing; by default none, but 108 for CelebA."""
     channels: int | None = None
     """1 grey, 2 grey and alpha, 3 colour, 4 colour and alpha; by default 1 if all pictures are grey, else 3."""
-    value_range: str | None = None
+    value_range: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None
     """LOW,HIGH: the numbers that become 0 and 1, of pictures of more than 8 bits; by default the least and the
     greatest of each channel."""
 

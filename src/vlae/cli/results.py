@@ -117,6 +117,7 @@ def evaluate(
     images = None
     if source is not None:
         given = {name: value for name, value in vars(reading).items() if value is not None}
+        given.setdefault("channels", None)  # what is measured is not made grey, nor coloured, without being asked
         images = trained.read(source, split=split, limit=limit, progress=True, **given)
     elif limit or split != "test" or reading != Reading():
         raise ValueError("split, limit and how data is read go with a source; give one, or leave them out")

@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from vlae.data.depths import listed_range
+from vlae.data.depths import listed_range, out_of_range
 from vlae.data.source import Array, ValueRange
 from vlae.shapes import is_image
 
@@ -202,7 +202,24 @@ def say_form(images: Images, like: str = "") -> None:
         print(f"{images.source}: pictures of another size are {images.fitted}{like}", file=sys.stderr)
     if images.value_range is not None:
         print(f"{images.source}: numbers from {listed_range(images.value_range)} become 0 to 1{like}", file=sys.stderr)
+        if not like and (usual := _usual_range(images.values, images.value_range)):
+            print(
+                f"{images.source}: nearly all of them are from {listed_range(usual)}, a small part of that; is the rest"
+                " an error? --value-range LOW,HIGH sets the range",
+                file=sys.stderr,
+            )
     if not images.is_vectors and (images.shape[0] > 4 or (images.shape[0] in (2, 4) and images.value_range)):
         print(f"{images.source}: {images.shape[0]} channels; figures show 1, 2, 3 as red, green, blue", file=sys.stderr)
     if images.num_clipped:
         print(f"{images.source}: {images.num_clipped} numbers are outside of that range, and clipped", file=sys.stderr)
+
+
+def _usual_range(values: Array, value_range: ValueRange) -> ValueRange | None:
+    """The own numbers between which 99.8 % of each channel lie; None if these fill a twentieth of every range."""
+    some = values[:: -(-len(values) // 256)]
+    low, high = np.quantile(some, (0.001, 0.999), axis=(0, 2, 3))
+    spread = high - low
+    if not ((spread > 0) & (spread < 1 / 20)).any():  # a constant channel has no usual range
+        return None
+    ends = out_of_range(np.stack([low, high])[:, :, None, None], value_range)[:, :, 0, 0]
+    return tuple((float(least), float(most)) for least, most in ends.T)

@@ -71,14 +71,12 @@ def look_at_all(
 
     looks, broken = for_each(look, list(range(pictures.num)), "Looking", progress)
     num_wide = sum(look.wide for look in looks.values())
-    kept = {True, False}
-    if value_range is None:
-        kept = {num_wide > len(looks) / 2}
-    elif not within_bytes(value_range):
-        kept = {True}
-    for i, one in looks.items():
-        if one.wide not in kept:
-            broken[i] = f"{DEPTH[one.wide]}, others have {DEPTH[not one.wide]}; convert it, or read it apart"
+    left_out, why = num_wide <= len(looks) / 2, f"others have {DEPTH[num_wide > len(looks) / 2]}"
+    if value_range is not None:
+        left_out, why = False, f"numbers from {listed_range(value_range)} are expected"
+    for i, one in looks.items() if value_range is None or not within_bytes(value_range) else ():
+        if one.wide == left_out:
+            broken[i] = f"{DEPTH[one.wide]}, {why}; convert it, or read it apart"
     return {look for i, look in looks.items() if i not in broken}, broken
 
 

@@ -163,13 +163,13 @@ def numbers_of(image: Any) -> Array:
             raise ValueError(f"{page.samplesperpixel} channels are more than {MAX_CHANNELS}")
         if page.photometric not in (0, 1, 2):
             raise ValueError(f"numbers of more than 8 bits that stand for {page.photometric.name}; save grey or colour")
-        numbers = page.asarray(maxworkers=1)
         axes = page.axes
+        if axes not in ("YX", "YXS", "SYX"):  # before there is memory for it
+            raise ValueError(f"a TIFF with the axes {axes}; save it as height × width × channels")
+        numbers = page.asarray(maxworkers=1)
         orientation = _orientation(page)
         alpha = _has_alpha(page)
-    if axes not in ("YX", "YXS", "SYX"):
-        raise ValueError(f"a TIFF with the axes {axes}; save it as height × width × channels")
-    numbers = {"YX": lambda: numbers[None], "YXS": lambda: numbers.transpose(2, 0, 1), "SYX": lambda: numbers}[axes]()
+    numbers = numbers[None] if axes == "YX" else numbers.transpose(2, 0, 1) if axes == "YXS" else numbers
     return _turned(_on_white(numbers, alpha), orientation)
 
 
