@@ -1,5 +1,6 @@
 """Every benchmark can be imported with today's library. Their numbers mean nothing on a busy machine."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,3 +15,11 @@ FOLDER = Path(__file__).parents[1] / "benchmarks"
 def test_a_benchmark_says_what_it_takes(file):
     done = subprocess.run([sys.executable, file, "--help"], capture_output=True, text=True, check=False)
     assert done.returncode == 0 and "usage:" in done.stdout, done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the commands are forked")
+def test_kills_at_random_moments_lose_nothing():
+    words = [sys.executable, FOLDER / "kills.py", "--kills", "6", "--runs", "2"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and "6 kills, none lost" in done.stdout, done.stderr

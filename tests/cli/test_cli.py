@@ -390,7 +390,7 @@ def test_bad_commands_are_refused(tmp_path, capsys, trained):
 def test_places_that_cannot_be_written_are_refused(tmp_path, capsys, trained):
     write_npy(tmp_path / "a.npy")
     line = refusal(capsys, "train", tmp_path / "a.npy", "--out", "/dev/null/x", *QUICK)
-    assert "/dev/null/x cannot be written (Not a directory); choose another --out" in line
+    assert "/dev/null/x cannot be written (Not a directory); allow writing there, or choose another place" in line
     assert "exists already" in refusal(capsys, "train", tmp_path / "a.npy", "--out", trained)
     assert "/dev/null/a.png cannot be written" in refusal(capsys, "figure", trained, "--out", "/dev/null/a.png")
     assert "/dev/null/a.html cannot be written" in refusal(capsys, "report", trained, "--out", "/dev/null/a.html")

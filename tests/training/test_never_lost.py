@@ -1,5 +1,6 @@
 """What stops a training, runs beside it or changes its data never loses the run, nor mixes it with another."""
 
+import errno
 import json
 import os
 import shutil
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import sys
 import warnings
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +18,14 @@ from interrupting import stop_at_step
 from PIL import Image
 
 import vlae
-from vlae import workflows
+from vlae import atomic, workflows
 from vlae.atomic import WriteError
 from vlae.data import DataError
 from vlae.data import load as load_data
 from vlae.data.content import content_hashes
+from vlae.runs import hub
 from vlae.runs.run import RunError
+from vlae.training import loop
 from vlae.training.train import Stopped
 from vlae.workflows import train
 
@@ -274,6 +278,64 @@ def test_a_name_that_is_not_utf8_is_printed_as_it_is(tmp_path):
         [*words, tmp_path / "→.png"], capture_output=True, check=False, env={**os.environ, "PYTHONIOENCODING": "ascii"}
     )
     assert (done.returncode, done.stdout) == (0, os.fsencode(tmp_path) + b"/\\u2192.png\n"), done.stderr
+
+
+# A full disk
+
+
+def full_at(patch, moment):
+    """Makes the disk full at the n-th file that is written, 1 first, and says what was to be written."""
+    written, original = [], atomic.replacing
+
+    @contextmanager
+    def replacing(path):
+        with original(path) as partial:
+            yield partial
+            written.append(path.name)
+            if len(written) == moment:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    patch.setattr(atomic, "replacing", replacing)
+    return written
+
+
+@pytest.mark.slow
+def test_a_disk_that_is_full_at_any_moment_loses_nothing(photos, tmp_path, monkeypatch):
+    expected = quick(str(photos), tmp_path / "undisturbed").identity
+    monkeypatch.setattr(loop, "CHECKPOINT_EVERY", 0)
+    monkeypatch.setattr(loop, "LOG_EVERY", 2)
+    stopped_at = []
+    for moment in range(1, 100):
+        run = tmp_path / f"run{moment}"
+        with monkeypatch.context() as patch:
+            written = full_at(patch, moment)
+            try:
+                quick(str(photos), run)
+            except WriteError as error:
+                stopped_at.append(written[-1])
+                resumes = (run / "recipe.json").exists()
+                assert f"{written[-1]} cannot be written (No space left on device); make room" in str(error)
+                assert str(error).endswith("the training goes on with --resume") == resumes
+            else:
+                break
+        assert not run.exists() or not [file for file in run.iterdir() if file.name.startswith(".")]
+        assert quick(str(photos), run, resume=resumes).identity == expected
+    files = ["recipe.json", "metrics.csv", *["checkpoint.ckpt"] * 3, "examples.npy", "held_out.npy", "summary.json"]
+    assert stopped_at == [*files, "prior.safetensors", "model.safetensors"]  # ten moments, and the last decides
+
+
+@pytest.mark.parametrize("write", ["copyfile", "replacing"])
+def test_a_disk_full_while_sharing_leaves_no_half_folder(photos, tmp_path, monkeypatch, write):
+    run = quick(str(photos), tmp_path / "run")
+    with monkeypatch.context() as patch:
+        if write == "copyfile":
+            patch.setattr(hub.shutil, "copyfile", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
+        else:
+            full_at(patch, 2)
+        with pytest.raises(WriteError, match=r"cannot be written \(.*\); make room, then do the same again$"):
+            run.save_pretrained(tmp_path / "shared")
+    assert not [file.name for file in tmp_path.iterdir() if "shared" in file.name]
+    assert vlae.load(run.save_pretrained(tmp_path / "shared")).identity == run.identity
 
 
 # What comes after the training

@@ -14,7 +14,7 @@ from vlae.runs.layout import MODEL, RECIPE, RunError
 from vlae.runs.run import Run, load, read_recipe
 from vlae.shapes import Shape
 from vlae.training.settle import as_begun
-from vlae.training.train import Stopped, source_name
+from vlae.training.train import BEGUN_WITH, Stopped, source_name
 from vlae.workflows import train
 
 CodeSizes = Sequence[int] | Mapping[Shape, Sequence[int]] | None
@@ -114,6 +114,8 @@ def train_alike(
                 seeded = recipes.adjust(recipe, seed=seed)
                 own = read if _learns(recipe) else plain
                 runs[name].append(_run(seeded, source, folder / f"{name}-{seed}", own, progress))
+        if len({run.data["content"] for alike in runs.values() for run in alike if "content" in run.data}) > 1:
+            raise RunError(f"{source} has changed since the first of the runs in {folder}; begin anew in another --out")
         yield folder, runs
 
 
@@ -158,7 +160,7 @@ def _run(recipe: Recipe, source: str, path: Path, reading: Mapping[str, Any], pr
     begun = (path / RECIPE).exists()
     if begun:
         kept, data = read_recipe(path)
-        known = {name: value for name, value in data.items() if value is not None and name != "labels_sha256"}
+        known = {name: value for name, value in data.items() if value is not None and name not in BEGUN_WITH}
         if as_begun(recipe, kept) != kept or known != {"source": source.rstrip("/"), **reading}:
             raise RunError(f"{path} holds a run with other settings or data; choose another --out, or ask for the same")
     if (path / MODEL).exists():
@@ -181,8 +183,9 @@ def _grouped(loaded: Sequence[Run], *, same_data: bool) -> RunsBySystem:
     shapes = {run.recipe.shape for run in loaded}
     if len(shapes) > 1:
         raise ValueError(f"the runs are of data of different shapes, {', '.join(map(str, sorted(shapes)))}")
-    trained_on = {json.dumps(run.data, sort_keys=True): run.data["source"] for run in loaded}
-    if same_data and len(trained_on) > 1:
+    trained_on = {json.dumps(run.data | {"content": None}, sort_keys=True): run.data["source"] for run in loaded}
+    contents = {run.data["content"] for run in loaded if "content" in run.data}  # earlier versions kept none
+    if same_data and max(len(trained_on), len(contents)) > 1:
         raise ValueError(
             f"the runs were trained on different data, or on data read differently ({', '.join(trained_on.values())}); "
             "give --data to measure them all on"

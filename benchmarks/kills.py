@@ -1,0 +1,166 @@
+"""Kills vlae's commands at random moments, and checks that nothing is ever lost.
+
+    python benchmarks/kills.py --kills 100 --runs 30
+
+Each run is a small training on built-in street numbers. Its commands are killed (SIGKILL) after a random time and given
+again until they are through: train (with --resume once there is something to resume), evaluate, fit-prior, encode,
+index, index --add, export and share. After each kill all that is there must open and be whole. Each training must end
+with the weights of one that nobody disturbed. Commands are forked from one process that has loaded the libraries, so
+that no kill is spent on that; this takes a system that has `fork`.
+"""
+
+import argparse
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load_file
+
+import vlae
+from vlae import workflows
+from vlae.cli.main import main as command
+from vlae.codes import classify, onnx
+from vlae.codes.files import open_codes
+from vlae.runs.layout import MODEL, RECIPE
+from vlae.search.index import Index
+from vlae.training import loop
+
+LOADED = (workflows, classify, onnx)  # loaded before the first fork
+COMMANDS = ("train", "evaluate", "fit-prior", "encode", "index", "add", "export", "share")
+TRAIN = ("--size", "8", "--code-sizes", "1,2", "--batch-size", "8", "--steps", "30", "--accelerator", "cpu")
+STREETS = "streets:200"  # and 20 to test with
+
+
+def words(name: str, folder: Path) -> list[str]:
+    """The words of a command now; none if what it makes is there already.
+
+    Args:
+        name: one of `COMMANDS`.
+        folder: of one run and what is made of it.
+    """
+    run, index, codes, shared = (str(folder / part) for part in ("run", "index", "codes.npz", "shared"))
+    train = ["train", STREETS, "--out", run, *TRAIN] + ["--resume"] * (folder / "run" / RECIPE).exists()
+    every = {
+        "train": [] if (folder / "run" / MODEL).exists() else train,
+        "evaluate": ["evaluate", run],
+        "fit-prior": ["fit-prior", run],
+        "encode": [] if Path(codes).exists() else ["encode", run, STREETS, "--out", codes],
+        "index": [] if Path(index).exists() else ["index", run, STREETS, "--split", "test", "--out", index],
+        "add": ["index", run, STREETS, "--split", "train", "--add", "--out", index],
+        "export": ["export", run],
+        "share": [] if Path(shared).exists() else ["share", run, "--out", shared],
+    }
+    return every[name]
+
+
+def check(folder: Path) -> None:
+    """Opens all that is there; raises if anything is not whole."""
+    if not (folder / "run" / MODEL).exists():
+        return
+    run = vlae.load(folder / "run")
+    assert run.history["step"][-1] == 30 and run.summary["levels"] and not run.prior.is_standard
+    assert run.evaluation is None or run.evaluation["levels"]
+    if (folder / "codes.npz").exists():
+        assert open_codes(folder / "codes.npz").num == 220
+    if (folder / "shared").exists():
+        assert vlae.load(folder / "shared").identity == run.identity
+    if (folder / "index").exists():
+        assert len(Index.open(run, folder / "index")) in (20, 220)
+
+
+def forked(action: Callable[[], object], said: Path, *, kill_after: float | None = None) -> tuple[bool, float]:
+    """Does something in a process of its own.
+
+    Args:
+        action: what to do.
+        said: the file to which its output goes.
+        kill_after: seconds after which the process is killed; None: never.
+
+    Returns:
+        Whether it came to its end, and the seconds that it took.
+
+    Raises:
+        AssertionError: if it ended with an error.
+    """
+    begun = time.monotonic()
+    if not (child := os.fork()):
+        with said.open("w") as stream:
+            for number in (1, 2):
+                os.dup2(stream.fileno(), number)
+            try:
+                action()
+                status = 0
+            except SystemExit as end:
+                status = int(end.code or 0)
+            except BaseException:
+                traceback.print_exc()
+                status = 1
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status)
+    while True:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            break
+        if kill_after is not None and time.monotonic() - begun > kill_after:
+            os.kill(child, signal.SIGKILL)
+            kill_after = None
+        time.sleep(0.002)
+    if os.WIFSIGNALED(status):
+        return False, 0.0
+    assert status == 0, said.read_text()
+    return True, time.monotonic() - begun
+
+
+def main() -> None:
+    """Disturbs some runs, after one that nobody disturbs."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=12)
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    loop.CHECKPOINT_EVERY, loop.LOG_EVERY = 0, 5  # so that there are many moments at which files are written
+    chance, killed, longest = random.Random(given.seed), Counter[str](), {}
+    with tempfile.TemporaryDirectory() as place:
+        said = Path(place, "said.txt")
+
+        def disturb(folder: Path, kills: dict[str, int]) -> None:
+            for name in kills:
+                while given_words := words(name, folder):
+                    wait = chance.random() * longest[name] if kills[name] > 0 else None
+                    through, seconds = forked(lambda each=given_words: command(each), said, kill_after=wait)
+                    longest[name] = max(longest.get(name, 0.0), seconds)
+                    if wait is not None:
+                        kills[name] -= 1
+                    killed[name] += not through
+                    forked(lambda: check(folder), said)
+                    if through:
+                        break
+
+        disturb(Path(place, "undisturbed"), dict.fromkeys(COMMANDS, 0))
+        print("undisturbed, in seconds:", {name: round(seconds, 1) for name, seconds in longest.items()}, flush=True)
+        expected = load_file(Path(place, "undisturbed", "run", MODEL))
+        for number in range(given.runs):
+            folder = Path(place, f"run{number}")
+            num = -(-(given.kills - killed.total()) // (given.runs - number))
+            kills = Counter(chance.choices(COMMANDS, weights=[4, 1, 1, 1, 1, 2, 1, 1], k=num))
+            needed = ["train", "index"] if kills["add"] else ["train"]
+            disturb(folder, {name: kills[name] for name in COMMANDS if name in needed or kills[name]})
+            found = load_file(folder / "run" / MODEL)
+            assert all(np.array_equal(found[name], expected[name]) for name in expected), "other weights"
+            shutil.rmtree(folder)
+            print(f"run {number}: as if undisturbed; {killed.total()} kills so far", flush=True)
+    print(f"{killed.total()} kills, none lost: {dict(killed)}")
+
+
+if __name__ == "__main__":
+    main()
