@@ -53,7 +53,7 @@ def test_one_hot_labels_of_keras(tmp_path):
 
 
 def test_a_column_of_labels_is_labels(tmp_path):
-    for labels in (ROWS[:, None] % 3, ROWS % 3 * 1.0, (ROWS % 3)[:, None].astype(np.uint8)):
+    for labels in (ROWS[:, None] % 3, ROWS % 3 * 1.0, (ROWS % 3)[None].astype(np.uint8)):
         assert npz(tmp_path, images=PIXELS, y=labels).labels.tolist() == (ROWS % 3).tolist()
     for labels in (np.array(["a", "b", "c"]), np.array([b"a", b"b", b"c"])):
         images = npz(tmp_path, images=PIXELS, y=labels[ROWS % 3])

@@ -45,10 +45,11 @@ def with_columns(
     for name, column in columns.items():
         if isinstance(column, str):
             continue
+        column = column.reshape(-1) if column.size == len(data) else column  # (N, 1), or (1, N)
         if column.ndim == 0 or len(column) != len(data):
             fates[f"{kind} {name}"] = f"ignored: of shape {column.shape}, not one for each of {len(data)} rows"
         else:
-            read[name] = _decoded(column[:, 0] if column.ndim == 2 and column.shape[1] == 1 else column)
+            read[name] = _decoded(column)
     label, row_name = label_and_row_name(read, names_of, index)
     labels, label_names, names, factors = data.labels, data.label_names, data.names, dict(data.factors)
     for name, column in read.items():
