@@ -1,10 +1,12 @@
 """MATLAB files of SVHN's cropped digits → images, with labels and parts."""
 
 import re
+from math import prod
 from pathlib import Path
 
 import numpy as np
 
+from vlae import memory
 from vlae.data.arrays import read_array
 from vlae.data.files import begins_with
 from vlae.data.source import Array, DataError, ReadSettings, SourceData, train_and_test
@@ -55,12 +57,16 @@ def read_svhn(path: Path, files: list[Path], settings: ReadSettings) -> SourceDa
 
 def _svhn_arrays(path: Path) -> tuple[Array, Array]:
     """Read the images of one file, uint8 (N, C, H, W), and their labels, int64 (N,)."""
-    from scipy.io import loadmat
+    from scipy.io import loadmat, whosmat
 
     if not begins_with(path, b"MATLAB 5.0"):
         raise DataError(f"{path}: not a MATLAB 5 file (7.3 is not read); save it in MATLAB with -v7, or as .npz")
     try:
+        num = sum(prod(shape) for name, shape, _ in whosmat(path) if name in ("X", "y"))
+        memory.require(num, f"{path}, unpacked,", "is it the right file?")
         variables = loadmat(path)
+    except memory.NotEnoughMemoryError:
+        raise
     except Exception as error:  # a damaged file raises almost anything
         raise DataError(f"{path}: cannot be read ({error}); the file is damaged, get it again") from error
     images, labels = variables.get("X"), variables.get("y")
