@@ -44,6 +44,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(str(stop) or "interrupted", 130)
     except (ValueError, TypeError, ArithmeticError, OSError) as error:
         _fail(str(error), 2)
+    except (MemoryError, RuntimeError) as error:  # PyTorch raises the latter
+        if not isinstance(error, MemoryError) and "memory" not in str(error):
+            raise
+        reason = (str(error).splitlines() or ["no more memory"])[0]
+        _fail(f"out of memory ({reason}); lower --batch-size, --limit, --num or --size, whichever applies", 2)
 
 
 def _fail(message: str, code: int) -> NoReturn:

@@ -13,6 +13,9 @@ from torch.nn import functional
 
 from vlae.shapes import Shape, is_image
 
+MAX_KERNEL = 64
+"""The largest side of a convolution kernel, in pixels."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Blocks:
@@ -38,6 +41,8 @@ class Blocks:
     residual: int = 0
 
     def __post_init__(self) -> None:
+        if not 1 <= self.kernel <= MAX_KERNEL:
+            raise ValueError(f"kernel is {self.kernel}; give a side of 1 to {MAX_KERNEL} pixels")
         if self.residual < 0:
             raise ValueError(f"residual is {self.residual}; give a number of blocks from 0 up")
 

@@ -167,8 +167,7 @@ class Run:
             NotDefinedError: if pixels are asked for and the model has no density.
             RunError: if the file of the prior is damaged.
         """
-        if num < 1:
-            raise ValueError(f"num is {num}; give a whole number from 1 up")
+        inference.check_num(self.model, num)
         noise = self.prior_called(prior).draw(num, torch.Generator().manual_seed(seed))
         with inference.evaluating(self.model):
             codes = self.model.place(tuple(level.to(self.model.device) for level in noise))

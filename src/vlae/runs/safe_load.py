@@ -15,9 +15,10 @@ from torch import Tensor
 
 from vlae.models.base import LatentModel
 from vlae.models.priors import MixturePrior, PriorFit
+from vlae.recipes.footprint import check_use, model_without_memory
 from vlae.recipes.formats import tensor_names
-from vlae.recipes.recipe import Recipe, build
-from vlae.shapes import MAX_CHANNELS, MAX_SIDE, is_image
+from vlae.recipes.recipe import Recipe
+from vlae.shapes import is_image
 
 MAX_RECIPE = 2**16  # bytes; a usual recipe has about 3,000
 MAX_JSON = 2**24  # bytes
@@ -85,6 +86,7 @@ def read_model(file: Path, recipe: Recipe) -> LatentModel:
     for name, (_, dtype) in expected.items():
         if tensors[name].dtype != dtype:
             raise ValueError(f"{file.name} does not fit the recipe: {name} is {tensors[name].dtype}, not {dtype}")
+    check_use(model)
     model.load_state_dict(tensors, assign=True)
     return model.eval()
 
@@ -172,35 +174,6 @@ def read_examples(file: Path | None, recipe: Recipe) -> np.ndarray:
     if mapped.shape[1:] != recipe.shape or mapped.dtype != kind:
         raise ValueError(f"{file.name} holds {mapped.dtype} of shape {mapped.shape}; the recipe is for {recipe.shape}")
     return np.array(mapped)
-
-
-def model_without_memory(recipe: Recipe) -> LatentModel:
-    """The recipe's model on the device "meta": it has names and shapes of its weights, and no memory for them.
-
-    Args:
-        recipe: the run's recipe, which may come from a stranger.
-
-    Raises:
-        ValueError: if no model can be built from the recipe.
-    """
-    _check_shape(recipe.shape)
-    try:
-        with torch.device("meta"):
-            return build(recipe)
-    except Exception as error:  # wrong types or absurd sizes make torch raise almost any error
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ValueError(f"no model can be built from its recipe: {reason}") from error
-
-
-def _check_shape(shape: Any) -> None:
-    """Refuses a shape so large that one batch of data would fill the memory."""
-    whole = isinstance(shape, tuple) and all(type(side) is int and side > 0 for side in shape)
-    if whole and (len(shape) == 1 or (is_image(shape) and shape[0] <= MAX_CHANNELS and max(shape[1:]) <= MAX_SIDE)):
-        return
-    raise ValueError(
-        f"its recipe is for data of shape {shape}; images have 1 to {MAX_CHANNELS} channels and at most "
-        f"{MAX_SIDE} pixels a side, vectors one dimension"
-    )
 
 
 def _difference(missing: list[str], unknown: list[str]) -> str:

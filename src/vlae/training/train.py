@@ -27,6 +27,7 @@ from vlae.models.base import LatentModel
 from vlae.nn.components import PrincipalComponents
 from vlae.nn.pretrained import FeatureNetwork, open_network
 from vlae.recipes import Recipe, build
+from vlae.recipes.footprint import check_training
 from vlae.renamed import renamed
 from vlae.runs.layout import CHECKPOINT, MODEL, RunError, new_folder
 from vlae.runs.run import Run
@@ -115,7 +116,7 @@ def train(
 
     Raises:
         DataError: if the source cannot be read, or holds too little.
-        ValueError: if the recipe does not fit the data, or the machine lacks the devices.
+        ValueError: if the recipe does not fit the data, or the machine lacks the devices or the memory.
         RunError: if the folder is not empty, or there is nothing to resume.
         WriteError: if a file cannot be written.
         Stopped: after Ctrl-C; `resume` goes on from there.
@@ -154,6 +155,7 @@ def train(
             chosen = _choose(chosen, images, known, settings)
         if chosen.shape != images.shape:
             raise ValueError(f"the recipe is for data of shape {chosen.shape}; this data has shape {images.shape}")
+        check_training(chosen, len(images), accelerator=accelerator)
 
         torch.manual_seed(chosen.training.seed)
         mean, stddev = _statistics(images.values) if chosen.mean is None else (None, None)
@@ -208,6 +210,7 @@ def fit(values: np.ndarray, recipe: Recipe, *, labels: np.ndarray | None = None)
         NotFiniteError: if a term of the loss is not finite.
     """
     recipe = settled(recipe, values)
+    check_training(recipe, len(values))
     with torch.random.fork_rng(devices=[]), quiet():
         torch.manual_seed(recipe.training.seed)
         mean, stddev = _statistics(values) if recipe.mean is None else (None, None)
