@@ -59,7 +59,7 @@ def test_curves_are_columns_of_numbers(trained):
 def test_an_incomplete_evaluation_is_refused(tmp_path):
     (tmp_path / "evaluation.json").write_text('{"levels": []}')
     with pytest.raises(ValueError, match="incomplete"):
-        store.read_evaluation(tmp_path / "evaluation.json")
+        store.read_evaluation(tmp_path / "evaluation.json", (1, 2))
 
 
 def test_the_first_line_of_an_error_names_it():

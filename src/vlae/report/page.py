@@ -149,8 +149,7 @@ def _facts(evaluation: Mapping[str, Any], number_of_level: int) -> str:
         return ""
     rows = [("KL", f"{level['kl_nats']:.2f} nats, {level['share']:.0%} of all")]
     rows.append(("squared error without it", f"{level['without_it']['mse']:+.4f}"))
-    if "label_probe_accuracy" in level:
-        linear = level["label_linear_probe_accuracy"]
+    if (linear := level.get("label_linear_probe_accuracy")) is not None and "label_probe_accuracy" in level:
         rows.append(("names the class", f"{level['label_probe_accuracy']:.1%} (linear probe {linear:.1%})"))
     scores = level.get("statistics", {}) | level.get("factors", {})
     best = sorted(((name, max(0.0, score)) for name, score in scores.items()), key=lambda item: -item[1])[:6]

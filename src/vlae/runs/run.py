@@ -22,7 +22,7 @@ from vlae.nn.pretrained import FeatureNetwork, open_network
 from vlae.recipes.recipe import Recipe
 from vlae.runs import hub, safe_load, store
 from vlae.runs.drawing import check_kind, draw_figure
-from vlae.runs.layout import EVALUATION, EXAMPLES, FIGURES, MODEL, PRIOR, RECIPE, RunError, new_folder
+from vlae.runs.layout import EVALUATION, EXAMPLES, FIGURES, MODEL, PRIOR, RECIPE, RunError, check_unlinked, new_folder
 from vlae.runs.store import read_recipe as read_recipe
 from vlae.shapes import is_image, listed
 
@@ -426,9 +426,11 @@ class Run:
         if file is None:
             return None
         try:
-            return store.read_evaluation(file)
-        except (ValueError, RecursionError) as error:
-            raise RunError(f"{file} is damaged; write it again with: vlae evaluate {self.path}") from error
+            return store.read_evaluation(file, self.recipe.code_sizes)
+        except (ValueError, OSError) as error:
+            raise RunError(
+                f"{file} is damaged ({store.first_line(error)}); write it again with: vlae evaluate {self.path}"
+            ) from error
 
     def save_pretrained(self, folder: str | Path, *, examples: bool = True, license: str | None = None) -> Path:
         """Writes everything that `load` needs, and a model card, into a folder that can be shared.
@@ -560,6 +562,8 @@ def _open(path: Path, *, borrowed: str | None = None) -> Run:
             f"there is no run folder {path}; train one with: vlae train DATA --out {path}; "
             f"take one that ships with vlae: {', '.join(hub.SHIPPED)}; or one on the hub: hf:USER/NAME"
         )
+    if borrowed is None:  # the hub's cache is made of links of its own
+        check_unlinked(path)
     recipe, data = read_recipe(path)
     if not (path / MODEL).exists():
         raise RunError(

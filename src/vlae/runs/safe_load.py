@@ -5,6 +5,7 @@ The sizes that a file declares are checked against the file and against the reci
 
 import hashlib
 import json
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vlae import memory
 from vlae.models.base import LatentModel
 from vlae.models.priors import MixturePrior, PriorFit
+from vlae.numpy_files import open_npy
 from vlae.recipes.footprint import check_use, model_without_memory
 from vlae.recipes.formats import tensor_names
 from vlae.recipes.recipe import Recipe
@@ -22,6 +25,19 @@ from vlae.shapes import is_image
 
 MAX_RECIPE = 2**16  # bytes; a usual recipe has about 3,000
 MAX_JSON = 2**24  # bytes
+
+
+def check_regular(file: Path) -> None:
+    """Refuses what is there but is no regular file: a folder, a device, or a pipe, on which a reader would wait.
+
+    Args:
+        file: the path of the file, which need not exist.
+
+    Raises:
+        ValueError: if it is no regular file.
+    """
+    if file.exists() and not file.is_file():
+        raise ValueError(f"{file.name} is no regular file")
 
 
 def read_json(file: Path, *, limit: int = MAX_JSON) -> dict[str, Any]:
@@ -35,6 +51,7 @@ def read_json(file: Path, *, limit: int = MAX_JSON) -> dict[str, Any]:
         FileNotFoundError: if there is no such file.
         ValueError: if the file holds no JSON object, or is larger than `limit`.
     """
+    check_regular(file)
     with file.open("rb") as stream:
         text = stream.read(limit + 1)
     if len(text) > limit:
@@ -43,6 +60,8 @@ def read_json(file: Path, *, limit: int = MAX_JSON) -> dict[str, Any]:
         content = json.loads(text)
     except RecursionError as error:
         raise ValueError(f"{file.name} is nested too deeply") from error
+    except ValueError as error:
+        raise ValueError(f"{file.name} is no JSON: {error}") from error
     if not isinstance(content, dict):
         raise ValueError(f"{file.name} holds no JSON object")
     return content
@@ -63,6 +82,7 @@ def read_model(file: Path, recipe: Recipe) -> LatentModel:
     """
     from safetensors import SafetensorError, safe_open
 
+    check_regular(file)
     model = model_without_memory(recipe)
     expected = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in model.state_dict().items()}
     try:
@@ -129,6 +149,7 @@ def read_prior(file: Path, code_sizes: tuple[int, ...]) -> tuple[MixturePrior, s
     """
     from safetensors import SafetensorError, safe_open
 
+    check_regular(file)
     size = sum(code_sizes)
     try:
         with safe_open(file, framework="pt") as stored:
@@ -168,12 +189,32 @@ def read_examples(file: Path | None, recipe: Recipe) -> np.ndarray:
     kind = np.dtype(np.uint8 if is_image(recipe.shape) else np.float32)
     if file is None:
         return np.empty((0, *recipe.shape), kind)
-    mapped = np.load(file, mmap_mode="r", allow_pickle=False)  # takes no memory, and checks the file's length
-    if not isinstance(mapped, np.memmap):
-        raise ValueError(f"{file.name} holds no array")
+    check_regular(file)
+    mapped = open_npy(file)
     if mapped.shape[1:] != recipe.shape or mapped.dtype != kind:
         raise ValueError(f"{file.name} holds {mapped.dtype} of shape {mapped.shape}; the recipe is for {recipe.shape}")
     return np.array(mapped)
+
+
+def check_checkpoint(file: Path) -> None:
+    """Checks that a checkpoint is a whole zip file, and fits the memory; Lightning and PyTorch read it.
+
+    Args:
+        file: the path of the checkpoint.
+
+    Raises:
+        ValueError: if it is not.
+        OSError: if the file cannot be read.
+    """
+    check_regular(file)
+    try:
+        with zipfile.ZipFile(file) as archive:
+            unpacked = sum(member.file_size for member in archive.infolist())
+    except OSError:
+        raise
+    except Exception as error:  # a damaged file raises almost anything
+        raise ValueError(f"{file.name} is no whole checkpoint: {error}") from error
+    memory.require(unpacked, f"{file.name}, unpacked,", "train on a larger machine")
 
 
 def _difference(missing: list[str], unknown: list[str]) -> str:

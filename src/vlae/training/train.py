@@ -4,7 +4,6 @@ import platform
 import sys
 import time
 import warnings
-import zipfile
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -29,9 +28,10 @@ from vlae.nn.pretrained import FeatureNetwork, open_network
 from vlae.recipes import Recipe, build
 from vlae.recipes.footprint import check_training
 from vlae.renamed import renamed
-from vlae.runs.layout import CHECKPOINT, MODEL, RunError, new_folder
+from vlae.runs import safe_load
+from vlae.runs.layout import CHECKPOINT, MODEL, RunError, check_unlinked, new_folder
 from vlae.runs.run import Run
-from vlae.runs.store import Results, read_recipe, write_recipe, write_results
+from vlae.runs.store import Results, first_line, read_recipe, write_recipe, write_results
 from vlae.training.batches import Batches
 from vlae.training.loop import Engine, Recorder, is_leader, quiet, reuse_memory, trainer_of
 from vlae.training.settle import as_begun, own_code_sizes, qualities_of, settled
@@ -175,7 +175,13 @@ def train(
         reuse_memory()
         learned = images.labels if known is None else known.labels
         batches = Batches(images.values, learned, chosen.training, trainer, features=images.features)
-        trainer.fit(engine, batches, ckpt_path=checkpoint if resume and checkpoint.exists() else None)
+        begun_at = checkpoint if resume and checkpoint.exists() else None
+        try:
+            trainer.fit(engine, batches, ckpt_path=begun_at, weights_only=True)
+        except Exception as error:  # a damaged checkpoint raises almost anything
+            if begun_at is None or recorder.started:
+                raise
+            raise _damaged(begun_at, error) from error
     if recorder.interrupts.asked:
         raise Stopped(f"stopped at step {trainer.global_step} of {chosen.training.steps}")
 
@@ -257,6 +263,7 @@ def _unfinished(
     """The recipe of an unfinished run and how its data is read; other settings than these are refused."""
     if not path.is_dir():
         raise RunError(f"there is no run in {path} to resume; leave --resume out to begin one")
+    check_unlinked(path)
     recipe, data = read_recipe(path)
     if (path / MODEL).exists():
         raise RunError(f"the run in {path} is finished; there is nothing to resume")
@@ -287,9 +294,16 @@ def _unfinished(
             "leave these out, or choose another --out"
         )
     checkpoint = path / CHECKPOINT
-    if checkpoint.exists() and not zipfile.is_zipfile(checkpoint):
-        raise RunError(f"{checkpoint} is damaged; delete it, and --resume begins the run again")
+    if checkpoint.exists():
+        try:
+            safe_load.check_checkpoint(checkpoint)
+        except (ValueError, OSError) as error:
+            raise _damaged(checkpoint, error) from error
     return recipe, data
+
+
+def _damaged(checkpoint: Path, error: Exception) -> RunError:
+    return RunError(f"{checkpoint} is damaged ({first_line(error)}); delete it, and --resume begins the run again")
 
 
 def _made(
