@@ -55,5 +55,6 @@ def size(num_bytes: int) -> str:
     """
     for unit, name in ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
         if num_bytes >= unit:
-            return f"{num_bytes / unit:.1f} {name}"
+            tenths = 10 * num_bytes // unit
+            return f"{tenths // 10:,}.{tenths % 10} {name}"
     return f"{num_bytes} bytes"

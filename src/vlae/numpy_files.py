@@ -10,6 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from vlae import memory
+from vlae.errors import reason
+
+PYTHON_OBJECTS = "it holds Python objects"
+"""Why an array is not read that would need pickle."""
 
 Array = npt.NDArray[Any]
 
@@ -63,7 +67,7 @@ def read_npz(path: Path, names: Sequence[str] | None = None) -> tuple[dict[str, 
                 try:
                     arrays[name] = _read_member(archive, info)
                 except Exception as error:  # as above, and whatever zipfile and zlib raise
-                    unreadable[name] = _reason(error)
+                    unreadable[name] = reason(error)
     except (OSError, memory.NotEnoughMemoryError):
         raise
     except Exception as error:
@@ -104,18 +108,14 @@ def _checked_shape(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> tuple[int
         shape, _, dtype = read(stream)
         length = info.file_size - stream.tell()
     if dtype.hasobject:
-        raise ValueError("it holds Python objects")
+        raise ValueError(PYTHON_OBJECTS)
     if any(side < 0 for side in shape) or prod(shape) * dtype.itemsize != length:
         raise ValueError(f"{length} bytes do not fill the shape {shape} of {dtype}")
     return shape
 
 
 def _message(path: Path, error: Exception) -> str:
-    reason = _reason(error)
-    if "Python objects" in reason:
+    why = reason(error)
+    if "Python objects" in why:
         return f"{path}: an array of Python objects; save it again as numbers, of one shape"
-    return f"{path}: cannot be read ({reason}); the file is damaged, get it again"
-
-
-def _reason(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    return f"{path}: cannot be read ({why}); the file is damaged, get it again"

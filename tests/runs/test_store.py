@@ -62,11 +62,6 @@ def test_an_incomplete_evaluation_is_refused(tmp_path):
         store.read_evaluation(tmp_path / "evaluation.json", (1, 2))
 
 
-def test_the_first_line_of_an_error_names_it():
-    assert store.first_line(ValueError("one\ntwo")) == "one"
-    assert store.first_line(EOFError()) == "EOFError"
-
-
 def test_the_identity_knows_names_and_shapes(tmp_path):
     from safetensors.torch import save_file
 

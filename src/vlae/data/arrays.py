@@ -17,7 +17,8 @@ from vlae.data.source import (
     first_present,
     train_and_test,
 )
-from vlae.numpy_files import NumpyFileError, open_npy, read_npz
+from vlae.errors import reason
+from vlae.numpy_files import PYTHON_OBJECTS, NumpyFileError, open_npy, read_npz
 from vlae.shapes import MAX_CHANNELS, has_channels_last
 
 IMAGE_ARRAYS = ("images", "x", "data", "imgs")
@@ -126,7 +127,7 @@ def find_numpy(path: Path) -> list[Path]:
             with zipfile.ZipFile(path) as archive:
                 names = archive.namelist()
         except Exception as error:  # a damaged file raises almost anything
-            raise DataError(f"{path}: cannot be read ({error}); the file is damaged, get it again") from error
+            raise DataError(f"{path}: cannot be read ({reason(error)}); the file is damaged, get it again") from error
         if names and all(name.endswith(".npy") for name in names):
             return [path]
         raise DataError(f"{path}: a zip file that holds no arrays; unpack it, and give the folder")
@@ -158,6 +159,9 @@ def _read_npz(
     path: Path, arrays: dict[str, Array], unreadable: Mapping[str, str], settings: ReadSettings
 ) -> SourceData:
     """Choose the images among the arrays of an .npz file, and read its labels and factors."""
+    for name, why in unreadable.items():
+        if why != PYTHON_OBJECTS:  # these are metadata
+            raise DataError(f"{path}: the array {name!r} cannot be read ({why}); the file is damaged, get it again")
     if len(arrays) == 0 or settings.key in unreadable:
         raise DataError(
             f"{path}: {unreadable or 'no array'}; object arrays and damaged ones are not read, save it again"

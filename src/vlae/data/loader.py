@@ -15,7 +15,7 @@ from vlae.data.cache import FORMAT, cache_folder, new_array, new_entry, new_file
 from vlae.data.images import Images
 from vlae.data.pixels import array_frame, array_pictures, fit_picture, for_each, look_at_all, picture_frame
 from vlae.data.readers import check_unchanged, hash_bytes, identify
-from vlae.data.source import TEST, TRAIN, Array, DataError, EncodedPictures, ReadSettings, SourceData
+from vlae.data.source import TEST, TRAIN, Array, DataError, EncodedPictures, ReadSettings, SourceData, reading
 from vlae.shapes import is_image
 
 if TYPE_CHECKING:  # torch is not needed to say that a source is missing
@@ -209,6 +209,12 @@ def _whole(source: str | Path | Array | Images, settings: ReadSettings, progress
         return _decode(data, settings, "an array", progress, None)
     if not isinstance(source, str | Path):
         raise TypeError(f"{type(source).__name__} is no source of images; give a path, a name, a numpy array or Images")
+    with reading(str(source)):
+        return _from_source(source, settings, progress)
+
+
+def _from_source(source: str | Path, settings: ReadSettings, progress: bool) -> tuple[Images, Array | None]:
+    """Decode the source of a path or name, or open it in the cache."""
     fingerprint, read = identify(source, settings)
     entry = cache_folder() / _entry_name(settings, fingerprint)
     if (cached := open_entry(entry, str(source))) is None:

@@ -4,10 +4,12 @@ import re
 from pathlib import Path
 from typing import Any
 
+from vlae import memory
 from vlae.data.arrow import from_table
 from vlae.data.files import begins_with
 from vlae.data.huggingface import from_dataset
 from vlae.data.source import DataError, ReadSettings, SourceData
+from vlae.errors import reason
 
 
 def find_table(path: Path) -> list[Path]:
@@ -36,16 +38,14 @@ def read_table(path: Path, files: list[Path], settings: ReadSettings) -> SourceD
     try:
         table = _read_csv(path) if _is_text(path) else _read_parquet(path)
     except (pyarrow.ArrowException, OSError) as error:
-        raise DataError(
-            f"{path}: cannot be read ({str(error).splitlines()[0]}); repair the file or get it again"
-        ) from error
+        raise DataError(f"{path}: cannot be read ({reason(error)}); repair the file or get it again") from error
     if any(
         pyarrow.types.is_struct(column.type) and column.type.get_field_index("bytes") >= 0 for column in table.columns
     ):
         from datasets import Dataset
         from datasets.table import InMemoryTable
 
-        return from_dataset(Dataset(InMemoryTable(table)), None, str(path), settings)
+        return from_dataset(Dataset(InMemoryTable(table)), None, str(path), settings, path.parent)
     return from_table(table, str(path), settings.key)
 
 
@@ -67,4 +67,12 @@ def _read_csv(path: Path) -> Any:
 def _read_parquet(path: Path) -> Any:
     from pyarrow import parquet
 
+    about = parquet.read_metadata(path)
+    num_bytes = max(8 * about.num_rows * about.num_columns, sum(_unpacked(about)))
+    memory.require(num_bytes, f"{path}, unpacked,", "is it the right file?")
     return parquet.read_table(path)
+
+
+def _unpacked(about: Any) -> list[int]:
+    """The bytes of each group of rows, as the file states them."""
+    return [about.row_group(group).total_byte_size for group in range(about.num_row_groups)]

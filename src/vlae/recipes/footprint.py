@@ -12,6 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from vlae import memory
+from vlae.errors import reason
 from vlae.models.base import LatentModel
 from vlae.models.inference import evaluating, given
 from vlae.recipes.recipe import Recipe, build
@@ -173,8 +174,7 @@ def _reasons() -> Iterator[None]:
     try:
         yield
     except Exception as error:  # wrong types or absurd sizes make torch raise almost any error
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ValueError(f"no model can be built from its recipe: {reason}") from error
+        raise ValueError(f"no model can be built from its recipe: {reason(error)}") from error
 
 
 def _check_shape(shape: Any) -> None:

@@ -12,6 +12,7 @@ import torch
 
 from vlae.atomic import writing
 from vlae.data.networks import recalled, remembered
+from vlae.errors import reason
 from vlae.figures import canvas
 from vlae.figures.panels import noise_at
 from vlae.models import inference
@@ -189,8 +190,8 @@ class Run:
         again = "fit it again with: vlae fit-prior RUN"
         try:
             prior, weights = safe_load.read_prior(file, self.recipe.code_sizes)
-        except (ValueError, OSError) as error:
-            raise RunError(f"{file} is damaged ({store.first_line(error)}); {again}") from error
+        except Exception as error:  # as in `_open`
+            raise RunError(f"{file} is damaged ({reason(error)}); {again}") from error
         if weights != self.identity:
             raise RunError(f"{file} was fitted to the codes of other weights; {again}")
         return prior
@@ -429,7 +430,7 @@ class Run:
             return store.read_evaluation(file, self.recipe.code_sizes)
         except (ValueError, OSError) as error:
             raise RunError(
-                f"{file} is damaged ({store.first_line(error)}); write it again with: vlae evaluate {self.path}"
+                f"{file} is damaged ({reason(error)}); write it again with: vlae evaluate {self.path}"
             ) from error
 
     def save_pretrained(self, folder: str | Path, *, examples: bool = True, license: str | None = None) -> Path:
@@ -572,9 +573,8 @@ def _open(path: Path, *, borrowed: str | None = None) -> Run:
     try:
         checksums = hub.verify(path)
         results = store.read_results(path, recipe, with_examples=checksums is None or EXAMPLES in checksums)
-    except (ValueError, EOFError, OSError, RecursionError) as error:
+    except Exception as error:  # a stranger's file raises almost anything
         raise RunError(
-            f"the run in {path} is damaged ({store.first_line(error)}); train it again into another folder, "
-            "or download it again"
+            f"the run in {path} is damaged ({reason(error)}); train it again into another folder, or download it again"
         ) from error
     return Run(path=path, recipe=recipe, data=data, borrowed=borrowed, **results._asdict())

@@ -13,6 +13,7 @@ import torch
 
 from vlae.atomic import whole
 from vlae.data.networks import recalled
+from vlae.errors import reason
 from vlae.evaluation.text import as_text
 from vlae.models.base import LatentModel
 from vlae.models.priors import MixturePrior, PriorFit
@@ -79,8 +80,8 @@ def read_recipe(path: Path) -> tuple[Recipe, dict[str, Any]]:
         return recipe, data
     except FileNotFoundError as error:
         raise RunError(f"{path} holds no run: there is no {RECIPE} in it") from error
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise RunError(f"{path / RECIPE} cannot be read: {first_line(error)}") from error
+    except Exception as error:  # a stranger's file raises almost anything
+        raise RunError(f"{path / RECIPE} cannot be read: {reason(error)}") from error
 
 
 def write_results(path: Path, results: Results, prior: MixturePrior) -> None:
@@ -166,7 +167,7 @@ def read_curves(path: Path) -> dict[str, list[float]]:
         if any(len(row) != len(header) for row in rows) or len(columns) != len(header):
             raise ValueError("its rows differ in length, or two columns have one name")
     except (ValueError, IndexError, csv.Error, OSError) as error:
-        raise RunError(f"{file} cannot be read ({first_line(error)}); get the run's folder again") from error
+        raise RunError(f"{file} cannot be read ({reason(error)}); get the run's folder again") from error
     return columns
 
 
@@ -186,7 +187,7 @@ def read_evaluation(file: Path, code_sizes: tuple[int, ...]) -> dict[str, Any]:
     try:
         as_text(evaluation)
     except Exception as error:  # its parts do not fit each other
-        raise ValueError(f"{file.name} is incomplete, or of another version: {first_line(error)}") from error
+        raise ValueError(f"{file.name} is incomplete, or of another version: {reason(error)}") from error
     return evaluation
 
 
@@ -195,8 +196,3 @@ def _check(file: Path, content: dict[str, Any], form: Any, code_sizes: tuple[int
         forms.check(content, form, code_sizes)
     except ValueError as error:
         raise ValueError(f"{file.name} is incomplete, or of another version: {error}") from error
-
-
-def first_line(error: Exception) -> str:
-    """The first line of an error's message, or the name of its class if it has no message."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -20,6 +20,7 @@ from vlae.data import load as load_data
 from vlae.data.images import say_skipped
 from vlae.data.labels import Known, known_labels
 from vlae.data.networks import recalled, remembered
+from vlae.errors import reason
 from vlae.evaluation.prior_fit import fit_prior
 from vlae.evaluation.rates import summarise
 from vlae.models.base import LatentModel
@@ -31,7 +32,7 @@ from vlae.renamed import renamed
 from vlae.runs import safe_load
 from vlae.runs.layout import CHECKPOINT, MODEL, RunError, check_unlinked, new_folder
 from vlae.runs.run import Run
-from vlae.runs.store import Results, first_line, read_recipe, write_recipe, write_results
+from vlae.runs.store import Results, read_recipe, write_recipe, write_results
 from vlae.training.batches import Batches
 from vlae.training.loop import Engine, Recorder, is_leader, quiet, reuse_memory, trainer_of
 from vlae.training.settle import as_begun, own_code_sizes, qualities_of, settled
@@ -303,7 +304,7 @@ def _unfinished(
 
 
 def _damaged(checkpoint: Path, error: Exception) -> RunError:
-    return RunError(f"{checkpoint} is damaged ({first_line(error)}); delete it, and --resume begins the run again")
+    return RunError(f"{checkpoint} is damaged ({reason(error)}); delete it, and --resume begins the run again")
 
 
 def _made(
