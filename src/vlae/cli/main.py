@@ -8,6 +8,7 @@ from cyclopts import App, CycloptsError
 
 import vlae
 from vlae.cli import codes, results, sharing, training
+from vlae.cli.output import print
 
 app = App(
     name="vlae",

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vlae.data.source import Array
+from vlae.names import printable
 from vlae.shapes import is_image
 
 
@@ -157,8 +158,8 @@ def say_skipped(images: Images) -> None:
         images: the images that were read.
     """
     if images.skipped:
-        print(f"skipped {len(images.skipped)} of {images.source}:", file=sys.stderr)
+        print(f"skipped {len(images.skipped)} of {printable(images.source)}:", file=sys.stderr)
     for file, reason in images.skipped[:20]:
-        print(f"  {file}: {reason}", file=sys.stderr)
+        print(printable(f"  {file}: {reason}"), file=sys.stderr)
     if len(images.skipped) > 20:
         print("  …", file=sys.stderr)

@@ -24,6 +24,7 @@ from vlae.atomic import remove_abandoned, writing
 from vlae.data.images import Images
 from vlae.figures import canvas
 from vlae.models.inference import check_values
+from vlae.names import printable
 from vlae.runs.run import Run
 from vlae.search import rows
 from vlae.search.neighbours import Neighbours, decode_png
@@ -154,7 +155,8 @@ class Index:
         """
         images = _images(self.run, source, progress)
         if progress and (missing := sorted(set(rows.source_columns(images)) - set(self.table.schema.names))):
-            print(f"left out, as the index has no such column: {', '.join(missing)}", file=sys.stderr)
+            listed = printable(", ".join(missing))
+            print(f"left out, as the index has no such column: {listed}", file=sys.stderr)
         present = self.table.search().select(["name", "hash"]).to_arrow()
         pairs = set(zip(present["name"].to_pylist(), present["hash"].to_pylist(), strict=True))
         names = images.names or ()
