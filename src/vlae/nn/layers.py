@@ -77,6 +77,40 @@ class EvenConvTranspose2d(nn.ConvTranspose2d):
         return functional.conv_transpose2d(h, weight, self.bias, self.stride, padding, over)  # type: ignore[arg-type]
 
 
+class _Bounded(nn.modules.batchnorm._BatchNorm):
+    """Batch norm whose normalised numbers are bounded in eval mode, where the statistics are those of the training.
+
+    In training a number of n cannot be more than √(n - 1) standard deviations from their mean. Without a bound, data
+    that vary where nearly all of the training data were constant would grow a hundredfold in every layer.
+    """
+
+    LARGEST = 100.0
+    """In standard deviations. Data like those of the training stay far below it."""
+
+    def forward(self, input: Float[Tensor, "n channels *sides"]) -> Float[Tensor, "n channels *sides"]:
+        """The normalised map.
+
+        Args:
+            input: (n, channels, height, width) or (n, channels).
+        """
+        normalised: Tensor = super().forward(input)
+        if self.training:
+            return normalised
+        if not self.affine:
+            return normalised.clamp(-self.LARGEST, self.LARGEST)
+        sides = (-1, *[1] * (input.dim() - 2))
+        centre, reach = self.bias.view(sides), self.LARGEST * self.weight.abs().view(sides)
+        return normalised.clamp(centre - reach, centre + reach)
+
+
+class BoundedNorm1d(_Bounded, nn.BatchNorm1d):
+    """Batch norm of units, bounded in eval mode."""
+
+
+class BoundedNorm2d(_Bounded, nn.BatchNorm2d):
+    """Batch norm of maps, bounded in eval mode."""
+
+
 class Residual(nn.Module):
     """A residual block h + f(h) of two convolutions, with batch norm; it begins as the identity.
 
@@ -157,11 +191,11 @@ def block(
     if is_image(shape_in) and is_image(shape_out):
         layers.append(convolution(shape_in, shape_out, kernel, bias=not norm, even=even))
         if norm:
-            layers.append(nn.BatchNorm2d(shape_out[0]))
+            layers.append(BoundedNorm2d(shape_out[0]))
     else:
         layers += [nn.Flatten(), nn.Linear(prod(shape_in), prod(shape_out), bias=not norm)]
         if norm:
-            layers.append(nn.BatchNorm1d(prod(shape_out)))
+            layers.append(BoundedNorm1d(prod(shape_out)))
         layers.append(nn.Unflatten(1, shape_out))
     if slope is not None:
         layers.append(nn.LeakyReLU(slope, inplace=True))
