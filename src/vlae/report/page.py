@@ -15,7 +15,7 @@ from typing import Any
 from vlae.atomic import whole, writing
 from vlae.errors import NotDefinedError
 from vlae.evaluation import level_card
-from vlae.evaluation.rates import shortage
+from vlae.evaluation.rates import alarms, shortage
 from vlae.evaluation.text import LIKELIHOOD_CAUTION, pictures
 from vlae.figures import thumbnails
 from vlae.figures.kinds import KINDS
@@ -126,7 +126,8 @@ def _warnings(run: Run, evaluation: Mapping[str, Any] | None) -> str:
     if evaluation:
         messages = level_card.warnings(evaluation)
     else:
-        messages = [warning for level in run.summary["levels"] if (warning := shortage(level))]
+        messages = alarms(run.summary)
+        messages += [warning for level in run.summary["levels"] if (warning := shortage(level))]
         messages.append(f"What the levels carry has not been measured yet; do it with: vlae evaluate {run.path}")
     return "".join(f'<p class="warning">{escape(warning)}</p>' for warning in messages)
 

@@ -40,6 +40,7 @@ SUMMARY = {
     "elbo_nats": Maybe(NUMBER),
     "features_distortion_nats?": NUMBER,
     "not_defined?": Each(str),
+    "absurd?": [str],
     "levels": [LEVEL],
 }
 """What `vlae.evaluation.rates.summarise` makes. A key that ends in ? may be absent."""

@@ -100,7 +100,7 @@ def write_results(path: Path, results: Results, prior: MixturePrior) -> None:
     with whole(path / EXAMPLES) as file, file.open("wb") as stream:
         np.save(stream, results.examples, allow_pickle=False)
     with whole(path / SUMMARY) as file:
-        file.write_text(json.dumps(results.summary, indent=2))
+        file.write_text(json.dumps(results.summary, indent=2, allow_nan=False))
     state = {name: tensor.contiguous() for name, tensor in results.model.state_dict().items()}
     write_prior(path / PRIOR, prior, safe_load.hash_tensors(state))
     for leftover in path.glob(".*.[0-9]*"):  # a process that was killed may leave a file half-written

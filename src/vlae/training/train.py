@@ -22,7 +22,7 @@ from vlae.data.labels import Known, known_labels
 from vlae.data.networks import recalled, remembered
 from vlae.errors import reason
 from vlae.evaluation.prior_fit import fit_prior
-from vlae.evaluation.rates import summarise
+from vlae.evaluation.rates import alarms, summarise
 from vlae.models.base import LatentModel
 from vlae.nn.components import PrincipalComponents
 from vlae.nn.pretrained import FeatureNetwork, open_network
@@ -190,6 +190,9 @@ def train(
         print("measuring on held-out data", file=sys.stderr, flush=True)
     model = engine.model.to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
     summary = summarise(model, held_out.values, features=held_out.features)
+    if is_leader():
+        for alarm in alarms(summary):
+            print(f"! {alarm}", file=sys.stderr, flush=True)
     results = Results(model, summary, np.array(held_out.values[:NUM_EXAMPLES]))
     if is_leader():
         begun = time.monotonic()
