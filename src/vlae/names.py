@@ -1,7 +1,7 @@
 """Names of files, folders and classes that can be printed, written as UTF-8 and kept in JSON."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -48,6 +48,39 @@ def as_utf8(file: Path) -> Iterator[str]:
         return
     with file.open("rb") as stream:
         yield f"/dev/fd/{stream.fileno()}"
+
+
+def safe_cell(value: object) -> object:
+    r"""Make text harmless in a CSV table: a spreadsheet would run a name that begins like a formula.
+
+    Such text gets an apostrophe before it, which spreadsheets do not show. So does text that begins with apostrophes
+    before such a sign, so that different names stay different. Numbers, also as text, are left alone.
+
+    Reference: OWASP, "CSV Injection".
+
+    Args:
+        value: the value of a cell.
+
+    Examples:
+        >>> safe_cell("=1+2"), safe_cell("a=1"), safe_cell("-1.5"), safe_cell(-1.5), safe_cell("'@x")
+        ("'=1+2", 'a=1', '-1.5', -1.5, "''@x")
+    """
+    if not isinstance(value, str) or not value.lstrip("'")[:1] or value.lstrip("'")[0] not in "=+-@\t\r\n＝＋－＠":
+        return value
+    try:
+        float(value)
+        return value
+    except ValueError:
+        return f"'{value}"
+
+
+def safe_row(row: Mapping[str, object]) -> dict[str, object]:
+    """Make the names and the values of a row of a CSV table harmless (`safe_cell`).
+
+    Args:
+        row: the values by the names of their columns.
+    """
+    return {str(safe_cell(name)): safe_cell(value) for name, value in row.items()}
 
 
 def _escape(character: str) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from vlae.data import DataError, load
+from vlae.memory import NotEnoughMemoryError
 
 REAL_MNIST = Path(__file__).parents[3] / "shared" / "data" / "mnist"
 
@@ -65,6 +66,16 @@ def test_damaged_idx(tmp_path, rng):
     (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(content)[:-100])
     with pytest.raises(DataError, match="damaged"):
         load(tmp_path)
+
+
+def test_no_more_is_unpacked_than_the_sizes_say_and_the_memory_holds(tmp_path, rng, monkeypatch):
+    bomb = idx(rng.integers(0, 256, (30, 28, 28), np.uint8)) + bytes(10**7)
+    (tmp_path / "a.gz").write_bytes(gzip.compress(bomb))
+    with pytest.raises(DataError, match=r"a\.gz: more bytes do not fill the shape \(30, 28, 28\)"):
+        load(tmp_path / "a.gz")
+    (tmp_path / "b.gz").write_bytes(gzip.compress(struct.pack(">HBB3I", 0, 8, 3, 10**9, 10**4, 10**4)))
+    with pytest.raises(NotEnoughMemoryError, match=r"b\.gz, unpacked, needs 100000\.0 TB of memory"):
+        load(tmp_path / "b.gz")
 
 
 if REAL_MNIST.is_dir():  # too large to ship; the tests above, on files made here, are what is promised everywhere

@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -5,9 +7,21 @@ from scipy import stats
 from torch.distributions import Independent, Normal, kl_divergence
 
 from vlae import recipes
-from vlae.evaluation.rates import _mixed, _noise_of_data, ablate, as_input, count_active, elbos_of, rates_of, summarise
+from vlae.evaluation.rates import (
+    _mixed,
+    _noise_of_data,
+    ablate,
+    absurdities,
+    alarms,
+    as_input,
+    count_active,
+    elbos_of,
+    rates_of,
+    summarise,
+)
 from vlae.models.base import ForwardPass, LatentModel
 from vlae.models.distributions import NormalCode, standard_normal
+from vlae.training.train import fit
 
 
 @pytest.fixture(scope="module")
@@ -241,3 +255,40 @@ def test_rates_of_a_datum_are_those_at_the_means_of_the_codes_above():
         expected = kl_divergence(low, hierarchy.prior(1, (high.mean,))).sum(1)
     torch.testing.assert_close(rates[0], expected)
     torch.testing.assert_close(rates[1], kl_divergence(high, standard_normal(1, 2, high.mean.device)).sum(1))
+
+
+# Numbers that cannot be
+
+
+def test_a_datum_whose_numbers_are_not_finite_is_named_and_nothing_is_a_number(tmp_path):
+    recipe = recipes.vae((5,), code_sizes=(3,), width=8)
+    model = recipes.build(recipe, mean=torch.zeros(5), stddev=torch.ones(5)).eval()
+    values = np.zeros((1_200, 5), np.float32)
+    values[700, 2] = values[900, 1] = 3e38
+    summary = summarise(model, values)
+    assert summary["num_images"] == 1_200 and summary["reconstruction"] == {} and summary["elbo_nats"] is None
+    assert levels(summary, "kl_nats") == [None]
+    [alarm] = alarms(summary)
+    assert alarm.startswith("Nothing was measured: 2 of 1,200 data, the first in row 700, give numbers that are not")
+    json.dumps(summary, allow_nan=False)
+    assert alarms(summarise(model, values[:700])) == []
+
+
+def test_numbers_that_no_working_model_has_are_told(model, images):
+    summary = summarise(model, images)
+    assert "absurd" not in summary and alarms(summary) == []
+    summary["levels"][1]["kl_nats"] = 1e12
+    summary["reconstruction"]["mse"] = 7.0
+    one, two = absurdities(summary, model.shape)
+    assert one.startswith(f"Level 2 costs 1e+12 nats, and {np.prod(model.shape) * np.log(256):,.0f} would write")
+    assert two.startswith("The squared error is 7 per dimension, and pictures lie in [0, 1]")
+
+
+def test_pictures_that_are_unlike_nearly_constant_training_data_do_not_explode():
+    """A channel that was constant in training grew a hundredfold in each layer: 10^20 nats were seen."""
+    rng = np.random.default_rng(0)
+    recipe = recipes.adjust(recipes.lean((1, 16, 16), code_sizes=(2, 2), width=8), steps=60, batch_size=16)
+    model = fit(np.zeros((100, 1, 16, 16), np.uint8), recipe)
+    held_out = np.zeros((20, 1, 16, 16), np.uint8)
+    held_out[3] = rng.integers(0, 256, (1, 16, 16))
+    assert max(levels(summarise(model, held_out), "kl_nats")) < 1e5

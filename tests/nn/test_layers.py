@@ -8,7 +8,18 @@ import torch
 from torch import nn
 
 from vlae.nn.features import FullFeatures
-from vlae.nn.layers import Blocks, EvenConvTranspose2d, Layer, Residual, block, convolution, shapes_of, stack
+from vlae.nn.layers import (
+    Blocks,
+    BoundedNorm1d,
+    BoundedNorm2d,
+    EvenConvTranspose2d,
+    Layer,
+    Residual,
+    block,
+    convolution,
+    shapes_of,
+    stack,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same'")
 
@@ -159,3 +170,24 @@ def test_residual_blocks_follow_the_convolutions_and_not_the_last_layer():
     assert stack(shapes, Blocks(residual=2))(torch.zeros(2, 3, 16, 16)).shape == (2, 10)
     with pytest.raises(ValueError, match="residual is -1"):
         Blocks(residual=-1)
+
+
+@pytest.mark.parametrize("kind", [BoundedNorm1d, BoundedNorm2d])
+def test_a_batch_norm_is_bounded_in_eval_mode_only(kind):
+    norm, plain = kind(3), kind.__mro__[2](3)
+    sides = () if kind is BoundedNorm1d else (4, 4)
+    x = torch.randn(64, 3, *sides)
+    x[:, 1] = 7.0  # constant
+    with torch.no_grad():
+        norm.weight.copy_(torch.tensor([2.0, -1.0, 0.5]))
+        norm.bias.copy_(torch.tensor([1.0, 2.0, 3.0]))
+    plain.load_state_dict(norm.state_dict())
+    for _ in range(300):
+        assert torch.equal(norm(x), plain(x))
+    norm.eval(), plain.eval()
+    torch.testing.assert_close(norm(x), plain(x))
+    odd = x.clone()
+    odd[:, 1] = 9.0  # it was always 7
+    assert plain(odd)[:, 1].abs().max() > 600
+    assert float((norm(odd)[:, 1] - 2.0).abs().max()) == pytest.approx(100.0)
+    assert torch.equal(norm(odd)[:, 0], plain(odd)[:, 0])

@@ -259,9 +259,9 @@ def test_a_recipe_that_asks_for_anything_is_refused_before_memory_is_given(stran
 
 
 def test_the_model_of_a_recipe_takes_no_memory_before_the_file_fits(trained, monkeypatch):
-    from vlae.runs import safe_load
+    from vlae.recipes import footprint
 
-    model = safe_load.model_without_memory(trained.recipe)
+    model = footprint.model_without_memory(trained.recipe)
     assert all(tensor.is_meta for tensor in model.state_dict().values())
     assert model.state_dict().keys() == build(trained.recipe).state_dict().keys()
 

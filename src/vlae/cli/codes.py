@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from vlae.cli.options import Part, level_numbers
+from vlae.cli.output import print
 
 
 def encode(

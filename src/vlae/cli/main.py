@@ -12,6 +12,7 @@ from cyclopts import App, CycloptsError
 
 import vlae
 from vlae.cli import codes, results, sharing, training
+from vlae.cli.output import print
 
 app = App(
     name="vlae",
@@ -52,6 +53,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(str(stop) or "interrupted", 130)
     except (ValueError, TypeError, ArithmeticError, OSError) as error:
         _fail(str(error), 2)
+    except (MemoryError, RuntimeError) as error:  # PyTorch raises the latter
+        if not isinstance(error, MemoryError) and "memory" not in str(error):
+            raise
+        reason = (str(error).splitlines() or ["no more memory"])[0]
+        _fail(f"out of memory ({reason}); lower --batch-size, --limit, --num or --size, whichever applies", 2)
 
 
 def _bytes_or_escapes(error: UnicodeError) -> tuple[str | bytes, int]:

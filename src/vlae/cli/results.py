@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from vlae.cli.options import Reading, sizes
+from vlae.cli.output import print
 
 
 def figure(

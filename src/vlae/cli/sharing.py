@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from vlae.cli.output import print
+
 
 def share(
     run: Path,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from vlae.cli.options import Reading, number_or_word, one_or_each, sizes
+from vlae.cli.output import print
 
 if TYPE_CHECKING:
     from vlae.runs.run import Run

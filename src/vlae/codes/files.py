@@ -9,7 +9,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from vlae.errors import reason
+from vlae.memory import NotEnoughMemoryError
 from vlae.names import is_utf8
+from vlae.numpy_files import NumpyFileError, npz_shapes, read_npz
 from vlae.shapes import level_column as level_column  # by its former name
 
 Kind = Literal["parquet", "npz", "dataset"]
@@ -181,9 +184,15 @@ class CodeFile:
 
         Yields:
             Each column by name: an array of shape (n,), or (n, d) for codes.
+
+        Raises:
+            CodesError: if the file is damaged.
         """
-        for table in _tables(self.path, list(columns)):
-            yield {name: _as_array(table[name]) for name in columns}
+        try:
+            for table in _tables(self.path, list(columns)):
+                yield {name: _as_array(table[name]) for name in columns}
+        except Exception as error:  # as in `open_codes`
+            raise _damaged(self.path, error) from error
 
 
 def open_codes(path: str | Path) -> CodeFile:
@@ -202,20 +211,32 @@ def open_codes(path: str | Path) -> CodeFile:
     try:
         columns, num, text = _header(path, kind_of(path))
         about = json.loads(text) if text else {}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        if isinstance(error, CodesError):
-            raise
-        raise CodesError(f"{path}: no file of codes, or a damaged one ({str(error).splitlines()[0]})") from error
+        if not isinstance(about, dict):
+            raise ValueError("what made it is no JSON object")
+    except Exception as error:  # a damaged file raises almost anything
+        raise _damaged(path, error) from error
     return CodeFile(path=path, about=about, columns=tuple(columns), num=num)
+
+
+def _damaged(path: Path, error: Exception) -> ValueError:
+    """The error of one line for what reading a file raised."""
+    if isinstance(error, CodesError | NotEnoughMemoryError):
+        return error
+    if isinstance(error, NumpyFileError):
+        return CodesError(str(error))
+    return CodesError(f"{path}: no file of codes, or a damaged one ({reason(error)})")
 
 
 def _header(path: Path, kind: Kind) -> tuple[list[str], int, str | bytes | None]:
     """Read the names of the columns, the number of rows, and the JSON text of what made the file."""
     if kind == "npz":
-        with np.load(path, allow_pickle=False) as archive:
-            names = [name for name in archive.files if name != ABOUT]
-            about = str(archive[ABOUT]) if ABOUT in archive.files else None
-            return names, len(archive[names[0]]) if names else 0, about
+        shapes = npz_shapes(path)
+        about = _read_npz(path, [ABOUT])[ABOUT] if ABOUT in shapes else None
+        names = [name for name in shapes if name != ABOUT]
+        lengths = {shapes[name][:1] for name in names}
+        if len(lengths) > 1 or () in lengths:
+            raise CodesError(f"{path}: its arrays differ in length")
+        return names, next(iter(lengths))[0] if names else 0, None if about is None else str(about)
     if kind == "dataset":
         import datasets
 
@@ -231,11 +252,17 @@ def _header(path: Path, kind: Kind) -> tuple[list[str], int, str | bytes | None]
     return file.schema_arrow.names, file.metadata.num_rows, metadata.get(ABOUT.encode())
 
 
+def _read_npz(path: Path, names: list[str]) -> dict[str, np.ndarray]:
+    arrays, unreadable = read_npz(path, names)
+    for name, why in unreadable.items():
+        raise CodesError(f"{path}: the array {name!r} cannot be read ({why}); write the file again")
+    return arrays
+
+
 def _tables(path: Path, columns: list[str]) -> Iterator[Any]:
     kind = kind_of(path)
     if kind == "npz":
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in columns}
+        arrays = _read_npz(path, columns)
         for start in range(0, len(arrays[columns[0]]), BATCH):
             yield {name: array[start : start + BATCH] for name, array in arrays.items()}
     elif kind == "dataset":

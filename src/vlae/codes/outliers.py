@@ -16,6 +16,7 @@ from vlae.figures import canvas
 from vlae.figures.panels import rows as rows_of_data
 from vlae.models.base import LatentModel
 from vlae.models.inference import as_input, evaluating, given
+from vlae.names import safe_row
 from vlae.runs import Run
 from vlae.shapes import level_column
 from vlae.text_table import columns
@@ -218,12 +219,12 @@ def write_table(rows: list[dict[str, Any]], out: Path) -> None:
         raise CodesError(f"{out}: a table is a .csv or .parquet file; give such a name")
     if out.exists():
         raise CodesError(f"{out} exists already, and is not written over; choose another name, or remove it")
-    table = pyarrow.Table.from_pylist(rows)
     with whole(out) as file:
         out.parent.mkdir(parents=True, exist_ok=True)
-        write = csv.write_csv if out.suffix.lower() == ".csv" else parquet.write_table
+        is_csv = out.suffix.lower() == ".csv"
+        table = pyarrow.Table.from_pylist([safe_row(row) for row in rows] if is_csv else rows)
         with file.open("wb") as stream:
-            write(table, stream)
+            (csv.write_csv if is_csv else parquet.write_table)(table, stream)
 
 
 def as_text(rows: list[dict[str, Any]]) -> str:

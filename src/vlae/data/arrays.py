@@ -1,7 +1,6 @@
 """Arrays of numbers → images or vectors, and numpy's files, .npy and .npz."""
 
 import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -21,6 +20,8 @@ from vlae.data.source import (
     train_and_test,
 )
 from vlae.data.vectors import as_vectors
+from vlae.errors import reason
+from vlae.numpy_files import PYTHON_OBJECTS, NumpyFileError, open_npy, read_npz
 from vlae.shapes import MAX_CHANNELS, has_channels_last
 
 IMAGE_ARRAYS = ("images", "x", "data", "imgs")
@@ -119,9 +120,13 @@ def find_numpy(path: Path) -> list[Path]:
     if begins_with(path, b"\x93NUMPY"):
         return [path]
     if begins_with(path, b"PK") and zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            if archive.namelist() and all(name.endswith(".npy") for name in archive.namelist()):
-                return [path]
+        try:
+            with zipfile.ZipFile(path) as archive:
+                names = archive.namelist()
+        except Exception as error:  # a damaged file raises almost anything
+            raise DataError(f"{path}: cannot be read ({reason(error)}); the file is damaged, get it again") from error
+        if names and all(name.endswith(".npy") for name in names):
+            return [path]
         raise DataError(f"{path}: a zip file that holds no arrays; unpack it, and give the folder")
     return []
 
@@ -138,27 +143,23 @@ def read_numpy(path: Path, files: list[Path], settings: ReadSettings) -> SourceD
         DataError: if the file is damaged, or if no array can be used.
     """
     try:
-        loaded = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        if "pickle" in str(error) or "Object" in str(error):
-            raise DataError(f"{path}: an array of Python objects; save it again as numbers, of one shape") from error
+        if begins_with(path, b"PK"):
+            return _read_npz(path, *read_npz(path), settings)
+        values = read_array(open_npy(path), layout=settings.layout, value_range=settings.value_range, what=str(path))
+        return SourceData(values=values)
+    except NumpyFileError as error:
+        raise DataError(str(error)) from error
+    except OSError as error:
         raise DataError(f"{path}: cannot be read ({error}); the file is damaged, get it again") from error
-    if isinstance(loaded, np.ndarray):
-        return SourceData(
-            values=read_array(loaded, layout=settings.layout, value_range=settings.value_range, what=str(path))
-        )
-    with loaded:
-        return _read_npz(path, loaded, settings)
 
 
-def _read_npz(path: Path, archive: Mapping[str, Array], settings: ReadSettings) -> SourceData:
+def _read_npz(
+    path: Path, arrays: dict[str, Array], unreadable: Mapping[str, str], settings: ReadSettings
+) -> SourceData:
     """Choose the images among the arrays of an .npz file, and read its labels and factors."""
-    arrays, unreadable = {}, {}
-    for name in archive:
-        try:
-            arrays[name] = archive[name]
-        except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            unreadable[name] = str(error)
+    for name, why in unreadable.items():
+        if why != PYTHON_OBJECTS:  # these are metadata
+            raise DataError(f"{path}: the array {name!r} cannot be read ({why}); the file is damaged, get it again")
     if len(arrays) == 0 or settings.key in unreadable:
         raise DataError(
             f"{path}: {unreadable or 'no array'}; object arrays and damaged ones are not read, save it again"

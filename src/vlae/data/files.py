@@ -99,6 +99,20 @@ def begins_with(path: Path, *magic: bytes) -> bool:
         return file.read(max(map(len, magic))).startswith(magic)
 
 
+def is_below(file: Path, folder: Path) -> bool:
+    """Tell whether a path is a regular file below a folder, and neither it nor a folder on the way to it is a link.
+
+    Args:
+        file: the path; a stranger may have written it.
+        folder: the folder, which may be a link itself.
+    """
+    own = folder.resolve()
+    try:
+        return file.is_file() and (own / file.relative_to(folder)) == file.resolve()
+    except (ValueError, OSError):  # it lies elsewhere, or has a null byte
+        return False
+
+
 # Pictures ------------------------------------------------------------------------------------------------------------
 
 

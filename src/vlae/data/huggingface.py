@@ -1,6 +1,7 @@
 """Hugging Face's data sets, saved in a folder or on the hub → pictures or vectors."""
 
 import io
+import json
 from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import replace
@@ -12,8 +13,10 @@ import numpy as np
 
 from vlae.data.arrow import from_table, index_columns, read_columns
 from vlae.data.columns import with_columns
-from vlae.data.files import open_picture, walk
+from vlae.data.files import is_below, open_picture, walk
 from vlae.data.source import Array, DataError, EncodedPictures, ReadSettings, SourceData, parts_by_name
+from vlae.errors import reason
+from vlae.names import printable
 
 HUB_SECONDS = 7
 """How long the hub may take to say whether it has a data set."""
@@ -43,10 +46,23 @@ def read_saved_dataset(path: Path, files: list[Path], settings: ReadSettings) ->
     import datasets
 
     try:
+        _check_inside(path)
         loaded = datasets.load_from_disk(str(path))
     except Exception as error:  # a damaged folder raises almost anything
-        raise DataError(f"{path}: datasets cannot read it ({_first_line(error)}); save it again") from error
-    return from_loaded(loaded, str(path), settings)
+        raise DataError(f"{path}: datasets cannot read it ({reason(error)}); save it again") from error
+    return from_loaded(loaded, str(path), settings, path)
+
+
+def _check_inside(folder: Path) -> None:
+    """Check that a saved data set names files of its own folder only, and no links or pipes."""
+    names = []
+    if (folder / "dataset_dict.json").is_file():
+        names = json.loads((folder / "dataset_dict.json").read_text("utf-8"))["splits"]
+    for part in [folder / name for name in names] or [folder]:
+        files = json.loads((part / "state.json").read_text("utf-8"))["_data_files"]
+        for file in [part / each["filename"] for each in files]:
+            if not is_below(file, folder):
+                raise ValueError(f"{file} is no regular file below the folder")
 
 
 def read_hub(name: str, settings: ReadSettings) -> SourceData:
@@ -69,7 +85,7 @@ def read_hub(name: str, settings: ReadSettings) -> SourceData:
         loaded = datasets.load_dataset(name)
     except Exception as error:  # the network, the hub, the files of the data set: anything
         raise DataError(
-            f"{name}: the data set of the Hugging Face hub cannot be loaded ({_first_line(error)}); check the network,"
+            f"{name}: the data set of the Hugging Face hub cannot be loaded ({reason(error)}); check the network,"
             " and that it is of a form that the datasets library reads"
         ) from error
     return from_loaded(loaded, name, settings)
@@ -101,28 +117,24 @@ def _ask_hub(name: str) -> None:
     except (HfHubHTTPError, HFValidationError) as error:
         raise DataError(
             f"{name}: no such file or folder, and the Hugging Face hub does not give such a data set"
-            f" ({_first_line(error)}); check the spelling, and log in if it is private (hf auth login)"
+            f" ({reason(error)}); check the spelling, and log in if it is private (hf auth login)"
         ) from error
     except Exception as error:
-        reason = _first_line(error) if answer.done() else f"no answer in {HUB_SECONDS} seconds"
+        why = reason(error) if answer.done() else f"no answer in {HUB_SECONDS} seconds"
         raise DataError(
-            f"{name}: no such file or folder, and the Hugging Face hub cannot be reached ({reason}); check the path or"
+            f"{name}: no such file or folder, and the Hugging Face hub cannot be reached ({why}); check the path or"
             " the network (HF_HUB_OFFLINE=1 uses what was downloaded before)"
         ) from error
 
 
-def _first_line(error: Exception) -> str:
-    """Return the first line of an error's message, or its type if the message is empty."""
-    return (str(error).splitlines() or [""])[0] or type(error).__name__
-
-
-def from_loaded(loaded: Any, source: str, settings: ReadSettings) -> SourceData:
+def from_loaded(loaded: Any, source: str, settings: ReadSettings, folder: Path | None = None) -> SourceData:
     """Read a Dataset, or the joined parts of a DatasetDict.
 
     Args:
         loaded: a datasets.Dataset or datasets.DatasetDict.
         source: the name of the data set, for messages.
         settings: of which `key` chooses the column.
+        folder: below which pictures may lie that are given by their paths; None: anywhere.
 
     Raises:
         DataError: if the parts have different columns, or if no column can be used.
@@ -130,16 +142,18 @@ def from_loaded(loaded: Any, source: str, settings: ReadSettings) -> SourceData:
     import datasets
 
     if not isinstance(loaded, datasets.DatasetDict):
-        return from_dataset(loaded, None, source, settings)
+        return from_dataset(loaded, None, source, settings, folder)
     parts = parts_by_name(np.repeat(list(loaded), [len(part) for part in loaded.values()]).tolist())
     try:
         joined = datasets.concatenate_datasets(list(loaded.values()))
     except ValueError as error:
         raise DataError(f"{source}: its parts {', '.join(loaded)} have different columns; save them apart") from error
-    return from_dataset(joined, parts, source, settings)
+    return from_dataset(joined, parts, source, settings, folder)
 
 
-def from_dataset(dataset: Any, parts: Array | None, source: str, settings: ReadSettings) -> SourceData:
+def from_dataset(
+    dataset: Any, parts: Array | None, source: str, settings: ReadSettings, folder: Path | None
+) -> SourceData:
     """Read the column of pictures of a Dataset, or, if there is none, its numbers as vectors.
 
     Args:
@@ -147,6 +161,8 @@ def from_dataset(dataset: Any, parts: Array | None, source: str, settings: ReadS
         parts: int8 (N,), TRAIN, TEST or OTHER of each row; None if the rows have no parts.
         source: the name of the data set, for messages.
         settings: of which `key` chooses the column.
+        folder: below which pictures may lie that are given by their paths; None: the data set comes from the hub, and
+            they are in the hub's cache.
 
     Raises:
         DataError: if there is no such column, or if no column can be used.
@@ -162,7 +178,7 @@ def from_dataset(dataset: Any, parts: Array | None, source: str, settings: ReadS
     column = settings.key or images[0]
     pictures = dataset.select_columns([column]).with_format(None).cast_column(column, Image(decode=False))
     data = SourceData(
-        values=EncodedPictures(num=len(dataset), open=lambda i: _open_cell(pictures[i][column])),
+        values=EncodedPictures(num=len(dataset), open=lambda i: _open_cell(pictures[i][column], folder)),
         parts=parts,
         names=_paths(dataset.select_columns([column]).with_format("arrow")[:].column(column)),
         fates={f"column {column}": "used"},
@@ -198,6 +214,20 @@ def _holds_pictures(feature: Any) -> bool:
     return isinstance(feature, Image) or (isinstance(feature, dict) and {"bytes", "path"} <= feature.keys())
 
 
-def _open_cell(cell: Mapping[str, Any]) -> Any:
-    """Open the picture of one cell, from its bytes or from its path."""
-    return open_picture(io.BytesIO(cell["bytes"]) if cell["bytes"] is not None else cell["path"])
+def _open_cell(cell: Mapping[str, Any] | None, folder: Path | None) -> Any:
+    """Open the picture of one cell, from its bytes or from its path.
+
+    Raises:
+        ValueError: if there is no picture, or the path leads out of the folder, to a link or to no regular file.
+    """
+    cell = cell or {}
+    if cell.get("bytes") is not None:
+        return open_picture(io.BytesIO(cell["bytes"]))
+    if cell.get("path") is None:
+        raise ValueError("it has no picture")
+    if folder is None:
+        return open_picture(cell["path"])
+    file = folder / cell["path"]
+    if not is_below(file, folder):
+        raise ValueError(f"{printable(cell['path'])} is no regular file below the folder of the table")
+    return open_picture(file)

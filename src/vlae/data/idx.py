@@ -4,11 +4,13 @@ import gzip
 import os
 import re
 import zlib
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from vlae import memory
 from vlae.data.arrays import read_array
 from vlae.data.columns import with_columns
 from vlae.data.files import begins_with
@@ -56,7 +58,7 @@ def _idx_head(path: Path) -> bytes:
     try:
         with _open_idx(path) as file:
             return bytes(file.read(4))
-    except (OSError, EOFError):
+    except (OSError, EOFError, zlib.error):
         return b""
 
 
@@ -105,15 +107,24 @@ def read_idx(path: Path, files: list[Path], settings: ReadSettings) -> SourceDat
 
 
 def _idx_array(path: Path) -> Array:
-    """Read one IDX file of bytes: two zeros, the type (8), the rank, big-endian sizes, then the values."""
+    """Read one IDX file of bytes: two zeros, the type (8), the rank, big-endian sizes, then the values.
+
+    No more is unpacked than the sizes say.
+    """
     try:
         with _open_idx(path) as file:
-            content = file.read()
+            head = file.read(4)
+            rank = head[3] if len(head) == 4 and head[:3] == b"\x00\x00\x08" else 0
+            sizes = file.read(4 * rank)
+            shape = tuple(np.frombuffer(sizes, ">u4").tolist()) if len(sizes) == 4 * rank else ()
+            num = prod(shape) if shape else 0
+            memory.require(num, f"{path}, unpacked,", "is it the right file?")
+            values = file.read(num + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path}: cannot be unpacked ({error}); the file is damaged, get it again") from error
-    rank = content[3] if len(content) > 3 and content[:3] == b"\x00\x00\x08" else 0
-    shape = tuple(np.frombuffer(content, ">u4", rank, 4).tolist()) if len(content) >= 4 + 4 * rank else ()
-    values = content[4 + 4 * rank :]
-    if rank == 0 or len(values) != np.prod(shape, dtype=np.int64):
-        raise DataError(f"{path}: {len(values)} bytes do not fill the shape {shape}; the file is damaged, get it again")
+    if not shape or len(values) != num:
+        raise DataError(
+            f"{path}: {'more' if len(values) > num else len(values)} bytes do not fill the shape {shape}; the file is "
+            "damaged, get it again"
+        )
     return np.frombuffer(values, np.uint8).reshape(shape)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from vlae.data.depths import listed_range, out_of_range
 from vlae.data.source import Array, ValueRange
+from vlae.names import printable
 from vlae.shapes import is_image
 
 IGNORED = "ignored: "
@@ -184,9 +185,9 @@ def say_skipped(images: Images) -> None:
     ignored = [(name, fate.removeprefix(IGNORED)) for name, fate in images.fates.items() if fate.startswith(IGNORED)]
     for what, left_out in (("skipped", images.skipped), ("ignored", ignored)):
         if left_out:
-            print(f"{what} {len(left_out)} of {images.source}:", file=sys.stderr)
+            print(f"{what} {len(left_out)} of {printable(images.source)}:", file=sys.stderr)
         for name, reason in left_out[:20]:
-            print(f"  {name}: {reason}", file=sys.stderr)
+            print(printable(f"  {name}: {reason}"), file=sys.stderr)
         if len(left_out) > 20:
             print("  …", file=sys.stderr)
 

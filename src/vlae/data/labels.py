@@ -133,10 +133,10 @@ def _with_table(images: Images, file: Path) -> Images:
     try:
         with file.open(newline="", encoding="utf-8-sig") as stream:
             text = stream.read()
+        separator = max(",;\t", key=text.count)
+        rows = [row for row in csv.reader(text.splitlines(), delimiter=separator) if len(row) > 1]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"labels {str(file)!r} cannot be read ({error}); give all, a number, or a .csv file") from error
-    separator = max(",;\t", key=text.count)
-    rows = [row for row in csv.reader(text.splitlines(), delimiter=separator) if len(row) > 1]
     class_by_name = {row[0].strip(): row[1].strip() for row in rows if not is_missing(row[1])}
     found = [class_by_name.get(name, "") for name in images.names]
     names = tuple(sorted(set(found) - {""}))

@@ -32,6 +32,7 @@ from vlae.data.source import (
     ValueRange,
     as_value_range,
     counted,
+    reading,
 )
 from vlae.names import printable
 from vlae.shapes import is_image
@@ -252,6 +253,12 @@ def _whole(source: Source, settings: ReadSettings, progress: bool) -> tuple[Imag
     if not isinstance(source, str | Path):
         data, name = read_memory(source, settings)
         return _decode(data, settings, name, progress, None)
+    with reading(printable(str(source))):
+        return _from_source(source, settings, progress)
+
+
+def _from_source(source: str | Path, settings: ReadSettings, progress: bool) -> tuple[Images, Array | None]:
+    """Decode the source of a path or name, or open it in the cache."""
     fingerprint, read = identify(source, settings)
     entry = cache_folder() / _entry_name(settings, fingerprint)
     if (cached := open_entry(entry, printable(str(source)))) is None:
@@ -313,9 +320,8 @@ def _decode(
         skipped = tuple((_name(data, i), broken[i]) for i in sorted(broken))
         whole = replace(whole, skipped=data.skipped + skipped)
         parts = None if parts is None else parts[good]
-    if isinstance(data.values, EncodedPictures):
-        whole = group_copies(whole, parts)
-    return _in_range(whole, settings.value_range, folder), parts
+    whole = _in_range(whole, settings.value_range, folder)
+    return (group_copies(whole, parts) if isinstance(data.values, EncodedPictures) else whole), parts
 
 
 def _name(data: SourceData, i: int) -> str:

@@ -2,11 +2,13 @@
 
 import re
 from dataclasses import replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from vlae import memory
 from vlae.data.arrays import read_array
 from vlae.data.columns import with_columns
 from vlae.data.files import begins_with
@@ -70,12 +72,16 @@ def read_mat(path: Path, files: list[Path], settings: ReadSettings) -> SourceDat
 
 def _variables(path: Path) -> dict[str, Any]:
     """Read the variables of one file, of which X is one."""
-    from scipy.io import loadmat
+    from scipy.io import loadmat, whosmat
 
     if not begins_with(path, b"MATLAB 5.0"):
         raise DataError(f"{path}: not a MATLAB 5 file (7.3 is not read); save it in MATLAB with -v7, or as .npz")
     try:
+        num = sum(prod(shape) for _, shape, _ in whosmat(path))
+        memory.require(num, f"{path}, unpacked,", "is it the right file?")
         variables = {name: value for name, value in loadmat(path).items() if not name.startswith("__")}
+    except memory.NotEnoughMemoryError:
+        raise
     except Exception as error:  # a damaged file raises almost anything
         raise DataError(f"{path}: cannot be read ({error}); the file is damaged, get it again") from error
     if "X" not in variables:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vlae import memory
 from vlae.data.arrays import find_numpy, read_numpy
 from vlae.data.celeba import find_celeba, read_celeba
 from vlae.data.files import PICTURE_SUFFIXES
@@ -164,10 +165,12 @@ def read_streets(num: int, size: int) -> SourceData:
 
     Raises:
         DataError: if num or size is out of range.
+        NotEnoughMemoryError: if there is too little memory for so many.
     """
     from vlae.data import streets
 
     num_test = min(5_000, max(1, num // 10))
+    memory.require(2 * 3 * (num + num_test) * size**2, f"streets:{num}", "give a smaller number, or a smaller size")
     try:
         drawn = [streets.draw(num, seed=0, size=size), streets.draw(num_test, seed=1, size=size)]
     except ValueError as error:

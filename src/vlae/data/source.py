@@ -1,13 +1,16 @@
 """What a caller asks of a source (`ReadSettings`), and what a reader returns (`SourceData`)."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
+from vlae.errors import MissingExtraError, reason
+from vlae.memory import NotEnoughMemoryError
 from vlae.shapes import MAX_CHANNELS, MAX_SIDE, MIN_SIDE
 
 Array = npt.NDArray[Any]
@@ -71,6 +74,26 @@ def as_value_range(asked: str | Sequence[Any] | None) -> ValueRange | None:
     if not (pairs[:, 0] < pairs[:, 1]).all():
         raise DataError(f"value_range is {asked!r}: give a low that is less than the high")
     return tuple((low, high) for low, high in pairs.tolist())
+
+
+@contextmanager
+def reading(source: str) -> Iterator[None]:
+    """Turns whatever a damaged source makes a reader raise into a DataError of one line that names the source.
+
+    Args:
+        source: its path or name.
+
+    Raises:
+        DataError: if the block raises anything that does not name the source.
+    """
+    try:
+        yield
+    except (DataError, NotEnoughMemoryError, MissingExtraError, FileNotFoundError):
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.filename is not None:  # it says which file is locked
+            raise
+        raise DataError(f"{source}: cannot be read ({reason(error)}); the file is damaged, get it again") from error
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,11 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+from vlae import memory
 from vlae.data.arrow import from_table
 from vlae.data.delimited import read_delimited
 from vlae.data.files import begins_with
 from vlae.data.huggingface import from_dataset
 from vlae.data.source import DataError, ReadSettings, SourceData
+from vlae.errors import reason
 
 
 def find_table(path: Path) -> list[Path]:
@@ -36,19 +38,18 @@ def read_table(path: Path, files: list[Path], settings: ReadSettings) -> SourceD
     try:
         table = read_delimited(path) if _is_text(path) else _read_parquet(path)
     except (pyarrow.ArrowException, OSError) as error:
-        raise DataError(
-            f"{path}: cannot be read ({str(error).splitlines()[0]}); repair the file or get it again"
-        ) from error
-    return from_arrow(table, str(path), settings)
+        raise DataError(f"{path}: cannot be read ({reason(error)}); repair the file or get it again") from error
+    return from_arrow(table, str(path), settings, path.parent)
 
 
-def from_arrow(table: Any, source: str, settings: ReadSettings) -> SourceData:
+def from_arrow(table: Any, source: str, settings: ReadSettings, folder: Path | None = None) -> SourceData:
     """Read the numbers of an Arrow table as vectors, or its column of pictures.
 
     Args:
         table: a pyarrow.Table.
         source: the name of the table, for messages.
         settings: of which `key` chooses the column.
+        folder: below which pictures may lie that are given by their paths; None: anywhere.
 
     Raises:
         DataError: if no column can be used.
@@ -61,7 +62,7 @@ def from_arrow(table: Any, source: str, settings: ReadSettings) -> SourceData:
         from datasets import Dataset
         from datasets.table import InMemoryTable
 
-        return from_dataset(Dataset(InMemoryTable(table)), None, source, settings)
+        return from_dataset(Dataset(InMemoryTable(table)), None, source, settings, folder)
     return from_table(table, source, settings)
 
 
@@ -72,5 +73,13 @@ def _is_text(path: Path) -> bool:
 def _read_parquet(path: Path) -> Any:
     from pyarrow import parquet
 
+    about = parquet.read_metadata(path)
+    num_bytes = max(8 * about.num_rows * about.num_columns, sum(_unpacked(about)))
+    memory.require(num_bytes, f"{path}, unpacked,", "is it the right file?")
     with parquet.ParquetFile(path) as file:
         return file.read()
+
+
+def _unpacked(about: Any) -> list[int]:
+    """The bytes of each group of rows, as the file states them."""
+    return [about.row_group(group).total_byte_size for group in range(about.num_row_groups)]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vlae.evaluation.factors import SCORED_BY
-from vlae.evaluation.rates import is_dead, shortage
+from vlae.evaluation.rates import alarms, is_dead, shortage
 from vlae.text_table import number
 
 TOPICS: Mapping[str, tuple[str, ...]] = {
@@ -61,7 +61,7 @@ def warnings(evaluation: Mapping[str, Any]) -> list[str]:
     Args:
         evaluation: the result of `vlae.evaluation.measures.evaluate`.
     """
-    messages = [warning for level in evaluation["levels"] if (warning := shortage(level))]
+    messages = [*alarms(evaluation), *(warning for level in evaluation["levels"] if (warning := shortage(level)))]
     worst = break_of_order(evaluation)
     if worst:
         simple, above, difficult, below = worst

@@ -14,7 +14,7 @@ from vlae.evaluation.factors import MIN_PROBED, factors_of, subset
 from vlae.evaluation.feature_spaces import FeatureSpace, components
 from vlae.evaluation.judging import SCORES, tell, too_little
 from vlae.evaluation.protocol import protocol
-from vlae.evaluation.rates import MAX_ABLATED, ablate, summarise
+from vlae.evaluation.rates import MAX_ABLATED, ablate, alarms, summarise
 from vlae.evaluation.reasons import attempt
 from vlae.models.base import LatentModel
 from vlae.models.inference import as_input, encode, evaluating, given
@@ -104,6 +104,8 @@ def evaluate(
     values = np.ascontiguousarray(images.values)
     _check_range(model, values, images.source)
     result = summarise(model, values, features=images.features, seed=seed)
+    if alarming := [alarm for alarm in alarms(result) if "not finite" in alarm]:
+        raise ValueError(f"{images.source}: {alarming[0]}")
     not_defined: dict[str, str] = result.pop("not_defined", {})
     for level in result["levels"]:
         level |= {"without_it": None, "kept_upwards": None, "statistics": {}, "factors": {}, "standard_errors": {}}
@@ -155,10 +157,6 @@ def _bounds(
     say: Callable[[str], None],
 ) -> None:
     """Adds the numbers that need a density: bits per dimension, and the importance-weighted bound."""
-    if not np.isfinite(result["elbo_nats"]):
-        raise ValueError(
-            f"the ELBO of {images.source} is {result['elbo_nats']}; are these data like those of the training?"
-        )
     if (bits := model.bits_per_dimension(result["elbo_nats"])) is not None:
         result["bits_per_dimension"] = bits
     if importance_samples:

@@ -1,6 +1,7 @@
 """What each level of a model costs, and how well the model explains data it was not trained on."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from math import log, prod
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from vlae.models.base import Codes, LatentModel
 from vlae.models.distributions import CodeDistribution
 from vlae.models.inference import as_input, evaluating, given
 from vlae.objectives.elbo import distortion, rates_per_dimension
-from vlae.shapes import is_image
+from vlae.shapes import Shape, is_image
 
 STARVED_NATS = 1.0  # a level that costs less carries little information
 MAX_ABLATED = 1_000  # data for what is lost without a level, which draws each of them twice for every level
@@ -44,7 +45,9 @@ def summarise(
       all levels in [0, 1], and active_units, the number of dimensions whose posterior mean has a variance above .01
       (Reference: Burda et al. 2016, section 5.3). A level that no picture tells of, by design, has the reason in
       unread.
-    - not_defined: if some numbers are not defined, the reason of each.
+    - not_defined: if some numbers are not defined, the reason of each. All but num_images are not defined if a datum
+      gives a number that is not finite; the reason names its row.
+    - absurd: if a number is larger than it can be, sentences that say so (`absurdities`).
 
     Args:
         model: any model, in train or eval mode; it is measured in eval mode and left as it was.
@@ -58,9 +61,10 @@ def summarise(
     """
     num = len(values)
     if "encoder" in model.lacks:
-        return _without_encoder(model, num)
+        return _not_measured(model, num, model.lacks["encoder"])
     has_density = "density" not in model.lacks
     squared = absolute = distorted = 0.0
+    not_finite: list[int] = []
     rate = [torch.zeros(size, dtype=torch.float64) for size in model.code_sizes]
     means: list[list[Tensor]] = []
     unexplained: list[Tensor] = []
@@ -70,15 +74,22 @@ def summarise(
             of_rows = given(features, start, batch_size, model.device)
             codes = tuple(posterior.mean for posterior in model.infer(x, **of_rows))
             error = (model.decode(codes) - x).double().flatten(1)
-            squared += error.square().mean(1).sum().item()
+            errors = error.square().mean(1)
+            squared += errors.sum().item()
             absolute += error.abs().mean(1).sum().item()
             forward = model(x, **of_rows)
             if forward.features_distortion is not None:
                 unexplained.append(forward.features_distortion.double().cpu())
-            distorted += distortion(forward, x).double().sum().item() if has_density else 0.0
+            distortions = distortion(forward, x).double() if has_density else torch.zeros_like(errors)
+            distorted += distortions.sum().item()
+            known = errors + distortions
             for level, each in enumerate(rates_per_dimension(forward)):
                 rate[level] += each.double().sum(0).cpu()
+                known = known + each.double().sum(1)
+            not_finite += [start + row for row in (~known.isfinite()).nonzero().flatten().tolist()]
             means.append([code.cpu() for code in codes])
+    if not_finite:
+        return _not_measured(model, num, _of_rows(not_finite, num))
     total = sum(each.sum().item() for each in rate) / num
     reconstruction = {"mse": squared / num, "mae": absolute / num}
     if is_image(model.shape):
@@ -106,11 +117,43 @@ def summarise(
         summary["features_distortion_nats"] = torch.cat(unexplained).mean().item()
     if not has_density:
         summary["not_defined"] = dict.fromkeys(("distortion_nats", "elbo_nats"), model.lacks["density"])
+    if absurd := absurdities(summary, model.shape):
+        summary["absurd"] = absurd
     return summary
 
 
-def _without_encoder(model: LatentModel, num: int) -> dict[str, Any]:
-    """The summary of a model that has no encoder."""
+def absurdities(summary: Mapping[str, Any], shape: Shape) -> list[str]:
+    """Sentences that name numbers of a summary which no working model has.
+
+    A level cannot need more nats than it takes to write the datum down: log 256 for each number of an image, and
+    32 log 2 for each of a vector. A picture in [0, 1] cannot be wrong by more than 1.
+
+    Args:
+        summary: of `summarise`.
+        shape: shape of one datum, (C, H, W) or (D,).
+    """
+    most = prod(shape) * (log(256) if is_image(shape) else 32 * log(2))
+    sentences = [
+        f"Level {level['level']} costs {level['kl_nats']:.3g} nats, and {most:,.0f} would write the datum down"
+        for level in summary["levels"]
+        if level["kl_nats"] is not None and level["kl_nats"] > most
+    ]
+    if is_image(shape) and (error := summary["reconstruction"].get("mse", 0.0)) > 1:
+        sentences.append(f"The squared error is {error:.3g} per dimension, and pictures lie in [0, 1]")
+    advice = "the numbers on held-out data say nothing; are some of these unlike those of the training?"
+    return [f"{sentence}: {advice}" for sentence in sentences]
+
+
+def _of_rows(rows: Sequence[int], num: int) -> str:
+    """The reason for which nothing is measured, if some data give numbers that are not finite."""
+    return (
+        f"{len(rows):,} of {num:,} data, the first in row {rows[0]}, give numbers that are not finite; are they like "
+        "those of the training?"
+    )
+
+
+def _not_measured(model: LatentModel, num: int, reason: str) -> dict[str, Any]:
+    """The summary of a model of which nothing can be measured."""
     undefined = ("kl_nats", "kl_nats_per_dimension", "share", "active_units")
     levels = [
         {"level": level, "code_size": size, **dict.fromkeys(undefined)}
@@ -123,7 +166,7 @@ def _without_encoder(model: LatentModel, num: int) -> dict[str, Any]:
         "distortion_nats": None,
         "elbo_nats": None,
         "levels": levels,
-        "not_defined": dict.fromkeys(names, model.lacks["encoder"]),
+        "not_defined": dict.fromkeys(names, reason),
     }
 
 
@@ -276,6 +319,16 @@ def is_dead(level: Mapping[str, Any]) -> bool:
     """
     nats = level["kl_nats"]
     return bool(level["code_size"]) and nats is not None and nats < DEAD_NATS and "unread" not in level
+
+
+def alarms(summary: Mapping[str, Any]) -> list[str]:
+    """What is so wrong with the numbers on held-out data that it must be told first; [] if nothing is.
+
+    Args:
+        summary: of `summarise`, or an evaluation.
+    """
+    reason = summary.get("not_defined", {}).get("reconstruction", "")
+    return [*([f"Nothing was measured: {reason}"] if "not finite" in reason else []), *summary.get("absurd", ())]
 
 
 def shortage(level: Mapping[str, Any]) -> str | None:

@@ -19,7 +19,7 @@ from vlae.errors import NotDefinedError
 from vlae.figures.canvas import GAP, LETTERS, TILE, Picture, Pictures, blank, grid, text
 from vlae.figures.pictures import to_pictures
 from vlae.models.base import Codes, LatentModel
-from vlae.models.inference import as_input, draw, evaluating, given, noise_of_values
+from vlae.models.inference import as_input, check_num, draw, evaluating, given, noise_of_values
 from vlae.models.priors import MixturePrior, standard_prior
 
 Others = Literal["hold", "random"]
@@ -138,7 +138,7 @@ def _panels(
     """A panel per level with a code; and the datum, if there is one, with the picture of the noise at the start."""
     if others not in get_args(Others):
         raise ValueError(f"others is {others!r}; choose one of {', '.join(get_args(Others))}")
-    _check_number("num", num, 1)
+    check_num(model, num, drawn=num * num)
     prior = prior or standard_prior(model.code_sizes)
     changed = []
     for level in model.levels_with_code:
@@ -187,7 +187,7 @@ def samples(
         ValueError: if `num` is below 1.
         NotDefinedError: if pixels are asked for and the model has no density.
     """
-    _check_number("num", num, 1)
+    check_num(model, num)
     prior = prior or standard_prior(model.code_sizes)
     noise = prior.draw(num, torch.Generator().manual_seed(seed))
     drawn = _drawn(model, noise, seed) if pixels else _decoded(model, noise)
@@ -323,7 +323,7 @@ def classes(model: LatentModel, *, prior: MixturePrior | None = None, num: int =
         NotDefinedError: if the model has no classes.
         ValueError: if `num` is below 1.
     """
-    _check_number("num", num, 1)
+    check_num(model, num, drawn=num * len(model.class_names))
     if not model.class_names:
         raise NotDefinedError("the model has no classes; train one with labels: vlae train DATA --labels all")
     prior = prior or standard_prior(model.code_sizes)

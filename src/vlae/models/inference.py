@@ -8,11 +8,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vlae import memory
 from vlae.models.base import LatentModel
 from vlae.shapes import Shape, is_image, listed
 
 BATCH = 500
 """How many data a model takes at a time."""
+
+COPIES = 4
+"""How often a picture that is drawn is in memory: in parts and as a whole, as float32 and as shown."""
 
 DRAWN_PIXELS = 2**16
 """How many pixels are drawn at a time, between two steps of the progress bar."""
@@ -73,6 +77,25 @@ def check_values(x: np.ndarray | Tensor, shape: Shape) -> np.ndarray:
                 "images are uint8, or floats in [0, 1], and nothing may be NaN or infinite"
             )
     return values
+
+
+def check_num(model: LatentModel, num: int, name: str = "num", *, drawn: int | None = None) -> None:
+    """Checks a number of pictures to draw: it is 1 or more, and the pictures fit the memory.
+
+    Args:
+        model: draws the pictures.
+        num: the number that was asked for.
+        name: of the setting, for messages.
+        drawn: how many pictures are drawn for it; None: as many.
+
+    Raises:
+        ValueError: if the number is below 1.
+        NotEnoughMemoryError: if there is too little memory.
+    """
+    if num < 1:
+        raise ValueError(f"{name} is {num}; give a whole number from 1 up")
+    drawn = num if drawn is None else drawn
+    memory.require(COPIES * 4 * drawn * prod(model.shape), f"drawing {drawn:,} pictures", f"lower {name}")
 
 
 @contextmanager

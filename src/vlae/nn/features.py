@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vlae.nn.layers import BoundedNorm1d
 from vlae.nn.moments import normalised
 from vlae.shapes import Shape
 
@@ -75,7 +76,7 @@ class OrientedGradients(nn.Module):
     def __init__(self, grid: int):
         super().__init__()
         self.grid, self.num_features = grid, 3 * grid * grid
-        self.standardise = nn.BatchNorm1d(self.num_features, affine=False)
+        self.standardise = BoundedNorm1d(self.num_features, affine=False)
 
     def forward(self, x: Float[Tensor, "n channels height width"]) -> Float[Tensor, "n features"]:
         """The standardised numbers of all cells.

@@ -13,6 +13,9 @@ from torch.nn import functional
 
 from vlae.shapes import Shape, is_image
 
+MAX_KERNEL = 64
+"""The largest side of a convolution kernel, in pixels."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Blocks:
@@ -38,6 +41,8 @@ class Blocks:
     residual: int = 0
 
     def __post_init__(self) -> None:
+        if not 1 <= self.kernel <= MAX_KERNEL:
+            raise ValueError(f"kernel is {self.kernel}; give a side of 1 to {MAX_KERNEL} pixels")
         if self.residual < 0:
             raise ValueError(f"residual is {self.residual}; give a number of blocks from 0 up")
 
@@ -70,6 +75,40 @@ class EvenConvTranspose2d(nn.ConvTranspose2d):
             weight[:, :, i, j] = phase + (target - total) / phase[0, 0].numel()
         padding, over = self.padding, self.output_padding
         return functional.conv_transpose2d(h, weight, self.bias, self.stride, padding, over)  # type: ignore[arg-type]
+
+
+class _Bounded(nn.modules.batchnorm._BatchNorm):
+    """Batch norm whose normalised numbers are bounded in eval mode, where the statistics are those of the training.
+
+    In training a number of n cannot be more than √(n - 1) standard deviations from their mean. Without a bound, data
+    that vary where nearly all of the training data were constant would grow a hundredfold in every layer.
+    """
+
+    LARGEST = 100.0
+    """In standard deviations. Data like those of the training stay far below it."""
+
+    def forward(self, input: Float[Tensor, "n channels *sides"]) -> Float[Tensor, "n channels *sides"]:
+        """The normalised map.
+
+        Args:
+            input: (n, channels, height, width) or (n, channels).
+        """
+        normalised: Tensor = super().forward(input)
+        if self.training:
+            return normalised
+        if not self.affine:
+            return normalised.clamp(-self.LARGEST, self.LARGEST)
+        sides = (-1, *[1] * (input.dim() - 2))
+        centre, reach = self.bias.view(sides), self.LARGEST * self.weight.abs().view(sides)
+        return normalised.clamp(centre - reach, centre + reach)
+
+
+class BoundedNorm1d(_Bounded, nn.BatchNorm1d):
+    """Batch norm of units, bounded in eval mode."""
+
+
+class BoundedNorm2d(_Bounded, nn.BatchNorm2d):
+    """Batch norm of maps, bounded in eval mode."""
 
 
 class Residual(nn.Module):
@@ -152,11 +191,11 @@ def block(
     if is_image(shape_in) and is_image(shape_out):
         layers.append(convolution(shape_in, shape_out, kernel, bias=not norm, even=even))
         if norm:
-            layers.append(nn.BatchNorm2d(shape_out[0]))
+            layers.append(BoundedNorm2d(shape_out[0]))
     else:
         layers += [nn.Flatten(), nn.Linear(prod(shape_in), prod(shape_out), bias=not norm)]
         if norm:
-            layers.append(nn.BatchNorm1d(prod(shape_out)))
+            layers.append(BoundedNorm1d(prod(shape_out)))
         layers.append(nn.Unflatten(1, shape_out))
     if slope is not None:
         layers.append(nn.LeakyReLU(slope, inplace=True))

@@ -16,7 +16,7 @@ from vlae.atomic import whole, writing
 from vlae.data.depths import listed_range
 from vlae.errors import NotDefinedError
 from vlae.evaluation import level_card
-from vlae.evaluation.rates import shortage
+from vlae.evaluation.rates import alarms, shortage
 from vlae.evaluation.text import LIKELIHOOD_CAUTION, pictures
 from vlae.figures import thumbnails
 from vlae.figures.kinds import KINDS
@@ -130,7 +130,8 @@ def _warnings(run: Run, evaluation: Mapping[str, Any] | None) -> str:
     if evaluation:
         messages = level_card.warnings(evaluation)
     else:
-        messages = [warning for level in run.summary["levels"] if (warning := shortage(level))]
+        messages = alarms(run.summary)
+        messages += [warning for level in run.summary["levels"] if (warning := shortage(level))]
         messages.append(
             f"What the levels carry has not been measured yet; do it with: vlae evaluate {printable(str(run.path))}"
         )
@@ -155,8 +156,7 @@ def _facts(evaluation: Mapping[str, Any], number_of_level: int) -> str:
         return ""
     rows = [("KL", f"{level['kl_nats']:.2f} nats, {level['share']:.0%} of all")]
     rows.append(("squared error without it", f"{level['without_it']['mse']:+.4f}"))
-    if "label_probe_accuracy" in level:
-        linear = level["label_linear_probe_accuracy"]
+    if (linear := level.get("label_linear_probe_accuracy")) is not None and "label_probe_accuracy" in level:
         rows.append(("names the class", f"{level['label_probe_accuracy']:.1%} (linear probe {linear:.1%})"))
     scores = level.get("statistics", {}) | level.get("factors", {})
     best = sorted(((name, max(0.0, score)) for name, score in scores.items()), key=lambda item: -item[1])[:6]

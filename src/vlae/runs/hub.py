@@ -17,11 +17,10 @@ from vlae.evaluation.text import LIKELIHOOD_CAUTION
 from vlae.models.priors import standard_prior
 from vlae.names import printable
 from vlae.runs import safe_load
-from vlae.runs.layout import EVALUATION, EXAMPLES, HELD_OUT, METRICS, MODEL, PRIOR, RECIPE, SUMMARY, RunError
+from vlae.runs.layout import EVALUATION, EXAMPLES, HELD_OUT, MANIFEST, METRICS, MODEL, PRIOR, RECIPE, SUMMARY, RunError
 from vlae.shapes import is_image
 from vlae.text_table import number
 
-MANIFEST = "config.json"  # what the hub looks for in a repository of a model
 FILES = (RECIPE, MODEL, SUMMARY, EVALUATION, EXAMPLES, HELD_OUT, METRICS, PRIOR)
 """The files of a shared run, besides the manifest and the model card."""
 
@@ -232,6 +231,7 @@ def without_folder(source: str) -> str:
 
 
 def _hash(file: Path) -> str:
+    safe_load.check_regular(file)
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 

@@ -8,6 +8,8 @@ evaluation.json       the measurements of `vlae evaluate`, if the run was evalua
 examples.npy          a few held-out data, so that figures can be drawn without the data set
 metrics.csv           the training curves
 figures/, report.html figures and report
+index/                the index for search, if one was built
+config.json           the SHA-256 of the files of a run that was shared
 checkpoint.ckpt       from where a training is resumed; deleted when it is finished
 held_out.npy          hashes of the held-out data, which stay held out if the source changes
 .lock                 is there while a process trains in the folder
@@ -31,10 +33,31 @@ HELD_OUT = "held_out.npy"
 LOCK = ".lock"
 FIGURES = "figures"
 REPORT = "report.html"
+INDEX = "index"
+MANIFEST = "config.json"
+"""What the hub looks for in a repository of a model."""
 
 
 class RunError(ValueError):
     """A run, or its folder, cannot be used; the message says why and what to do."""
+
+
+def check_unlinked(path: Path) -> None:
+    """Refuses a run's folder in which a file or folder that belongs to the run is a link.
+
+    Files would be read, shared or written elsewhere on this machine, where a stranger's link leads.
+
+    Args:
+        path: the run's folder; it may be a link itself.
+
+    Raises:
+        RunError: if there is a link.
+    """
+    names = (RECIPE, MODEL, PRIOR, SUMMARY, EVALUATION, EXAMPLES, HELD_OUT, METRICS, CHECKPOINT, MANIFEST, LOCK)
+    names += (FIGURES, REPORT, INDEX)
+    for name in names:
+        if (path / name).is_symlink():
+            raise RunError(f"{path / name} is a link; copy the folder with what its links lead to, if you trust them")
 
 
 @contextmanager

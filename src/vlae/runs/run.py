@@ -13,6 +13,7 @@ from vlae.atomic import whole_folder, writing
 from vlae.data.depths import listed_range
 from vlae.data.networks import recalled, remembered
 from vlae.data.source import as_value_range
+from vlae.errors import reason
 from vlae.figures import canvas
 from vlae.figures.panels import noise_at
 from vlae.models import inference
@@ -24,7 +25,7 @@ from vlae.nn.pretrained import FeatureNetwork, open_network
 from vlae.recipes.recipe import Recipe
 from vlae.runs import hub, safe_load, store
 from vlae.runs.drawing import check_kind, draw_figure
-from vlae.runs.layout import EVALUATION, EXAMPLES, FIGURES, HELD_OUT, MODEL, PRIOR, RECIPE, RunError
+from vlae.runs.layout import EVALUATION, EXAMPLES, FIGURES, HELD_OUT, MODEL, PRIOR, RECIPE, RunError, check_unlinked
 from vlae.runs.store import read_recipe as read_recipe
 from vlae.shapes import is_image, listed
 
@@ -172,8 +173,7 @@ class Run:
             NotDefinedError: if pixels are asked for and the model has no density.
             RunError: if the file of the prior is damaged.
         """
-        if num < 1:
-            raise ValueError(f"num is {num}; give a whole number from 1 up")
+        inference.check_num(self.model, num)
         noise = self.prior_called(prior).draw(num, torch.Generator().manual_seed(seed))
         with inference.evaluating(self.model):
             codes = self.model.place(tuple(level.to(self.model.device) for level in noise))
@@ -195,8 +195,8 @@ class Run:
         again = "fit it again with: vlae fit-prior RUN"
         try:
             prior, weights = safe_load.read_prior(file, self.recipe.code_sizes)
-        except (ValueError, OSError) as error:
-            raise RunError(f"{file} is damaged ({store.first_line(error)}); {again}") from error
+        except Exception as error:  # as in `_open`
+            raise RunError(f"{file} is damaged ({reason(error)}); {again}") from error
         if weights != self.identity:
             raise RunError(f"{file} was fitted to the codes of other weights; {again}")
         return prior
@@ -463,7 +463,7 @@ class Run:
         try:
             return safe_load.read_hashes(file)
         except (ValueError, EOFError, OSError) as error:
-            raise RunError(f"{file} is damaged ({store.first_line(error)}); download the run again") from error
+            raise RunError(f"{file} is damaged ({reason(error)}); download the run again") from error
 
     @cached_property
     def identity(self) -> str:
@@ -488,9 +488,11 @@ class Run:
         if file is None:
             return None
         try:
-            return store.read_evaluation(file)
-        except (ValueError, RecursionError) as error:
-            raise RunError(f"{file} is damaged; write it again with: vlae evaluate {self.path}") from error
+            return store.read_evaluation(file, self.recipe.code_sizes)
+        except (ValueError, OSError) as error:
+            raise RunError(
+                f"{file} is damaged ({reason(error)}); write it again with: vlae evaluate {self.path}"
+            ) from error
 
     def save_pretrained(self, folder: str | Path, *, examples: bool = True, license: str | None = None) -> Path:
         """Writes everything that `load` needs, and a model card, into a folder that can be shared.
@@ -621,6 +623,8 @@ def _open(path: Path, *, borrowed: str | None = None) -> Run:
             f"there is no run folder {path}; train one with: vlae train DATA --out {path}; "
             f"take one that ships with vlae: {', '.join(hub.SHIPPED)}; or one on the hub: hf:USER/NAME"
         )
+    if borrowed is None:  # the hub's cache is made of links of its own
+        check_unlinked(path)
     recipe, data = read_recipe(path)
     if not (path / MODEL).exists():
         raise RunError(
@@ -629,9 +633,8 @@ def _open(path: Path, *, borrowed: str | None = None) -> Run:
     try:
         checksums = hub.verify(path)
         results = store.read_results(path, recipe, with_examples=checksums is None or EXAMPLES in checksums)
-    except (ValueError, EOFError, OSError, RecursionError) as error:
+    except Exception as error:  # a stranger's file raises almost anything
         raise RunError(
-            f"the run in {path} is damaged ({store.first_line(error)}); train it again into another folder, "
-            "or download it again"
+            f"the run in {path} is damaged ({reason(error)}); train it again into another folder, or download it again"
         ) from error
     return Run(path=path, recipe=recipe, data=data, borrowed=borrowed, **results._asdict())

@@ -5,6 +5,7 @@ The sizes that a file declares are checked against the file and against the reci
 
 import hashlib
 import json
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,15 +14,31 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vlae import memory
 from vlae.models.base import LatentModel
 from vlae.models.priors import MixturePrior, PriorFit
 from vlae.names import as_utf8
+from vlae.numpy_files import open_npy
+from vlae.recipes.footprint import check_use, model_without_memory
 from vlae.recipes.formats import tensor_names
-from vlae.recipes.recipe import Recipe, build
-from vlae.shapes import MAX_CHANNELS, MAX_SIDE, is_image
+from vlae.recipes.recipe import Recipe
+from vlae.shapes import is_image
 
 MAX_RECIPE = 2**16  # bytes; a usual recipe has about 3,000
 MAX_JSON = 2**24  # bytes
+
+
+def check_regular(file: Path) -> None:
+    """Refuses what is there but is no regular file: a folder, a device, or a pipe, on which a reader would wait.
+
+    Args:
+        file: the path of the file, which need not exist.
+
+    Raises:
+        ValueError: if it is no regular file.
+    """
+    if file.exists() and not file.is_file():
+        raise ValueError(f"{file.name} is no regular file")
 
 
 def read_json(file: Path, *, limit: int = MAX_JSON) -> dict[str, Any]:
@@ -35,6 +52,7 @@ def read_json(file: Path, *, limit: int = MAX_JSON) -> dict[str, Any]:
         FileNotFoundError: if there is no such file.
         ValueError: if the file holds no JSON object, or is larger than `limit`.
     """
+    check_regular(file)
     with file.open("rb") as stream:
         text = stream.read(limit + 1)
     if len(text) > limit:
@@ -43,6 +61,8 @@ def read_json(file: Path, *, limit: int = MAX_JSON) -> dict[str, Any]:
         content = json.loads(text)
     except RecursionError as error:
         raise ValueError(f"{file.name} is nested too deeply") from error
+    except ValueError as error:
+        raise ValueError(f"{file.name} is no JSON: {error}") from error
     if not isinstance(content, dict):
         raise ValueError(f"{file.name} holds no JSON object")
     return content
@@ -63,6 +83,7 @@ def read_model(file: Path, recipe: Recipe) -> LatentModel:
     """
     from safetensors import SafetensorError, safe_open
 
+    check_regular(file)
     model = model_without_memory(recipe)
     expected = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in model.state_dict().items()}
     try:
@@ -86,6 +107,7 @@ def read_model(file: Path, recipe: Recipe) -> LatentModel:
     for name, (_, dtype) in expected.items():
         if tensors[name].dtype != dtype:
             raise ValueError(f"{file.name} does not fit the recipe: {name} is {tensors[name].dtype}, not {dtype}")
+    check_use(model)
     model.load_state_dict(tensors, assign=True)
     return model.eval()
 
@@ -128,6 +150,7 @@ def read_prior(file: Path, code_sizes: tuple[int, ...]) -> tuple[MixturePrior, s
     """
     from safetensors import SafetensorError, safe_open
 
+    check_regular(file)
     size = sum(code_sizes)
     try:
         with as_utf8(file) as name, safe_open(name, framework="pt") as stored:
@@ -167,9 +190,8 @@ def read_examples(file: Path | None, recipe: Recipe) -> np.ndarray:
     kinds = ("uint8", "float32") if is_image(recipe.shape) else ("float32",)
     if file is None:
         return np.empty((0, *recipe.shape), np.dtype(kinds[0]))
-    mapped = np.load(file, mmap_mode="r", allow_pickle=False)  # takes no memory, and checks the file's length
-    if not isinstance(mapped, np.memmap):
-        raise ValueError(f"{file.name} holds no array")
+    check_regular(file)
+    mapped = open_npy(file)
     if mapped.shape[1:] != recipe.shape or mapped.dtype not in kinds:
         raise ValueError(f"{file.name} holds {mapped.dtype} of shape {mapped.shape}; the recipe is for {recipe.shape}")
     return np.array(mapped)
@@ -185,39 +207,32 @@ def read_hashes(file: Path) -> np.ndarray:
         ValueError: if the file holds no complete array of such hashes.
         OSError: if the file cannot be read.
     """
-    mapped = np.load(file, mmap_mode="r", allow_pickle=False)  # takes no memory, and checks the file's length
-    if not isinstance(mapped, np.memmap) or mapped.ndim != 1 or mapped.dtype != np.int64:
+    check_regular(file)
+    mapped = open_npy(file)
+    if mapped.ndim != 1 or mapped.dtype != np.int64:
         raise ValueError(f"{file.name} holds no hashes")
     return np.array(mapped)
 
 
-def model_without_memory(recipe: Recipe) -> LatentModel:
-    """The recipe's model on the device "meta": it has names and shapes of its weights, and no memory for them.
+def check_checkpoint(file: Path) -> None:
+    """Checks that a checkpoint is a whole zip file, and fits the memory; Lightning and PyTorch read it.
 
     Args:
-        recipe: the run's recipe, which may come from a stranger.
+        file: the path of the checkpoint.
 
     Raises:
-        ValueError: if no model can be built from the recipe.
+        ValueError: if it is not.
+        OSError: if the file cannot be read.
     """
-    _check_shape(recipe.shape)
+    check_regular(file)
     try:
-        with torch.device("meta"):
-            return build(recipe)
-    except Exception as error:  # wrong types or absurd sizes make torch raise almost any error
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ValueError(f"no model can be built from its recipe: {reason}") from error
-
-
-def _check_shape(shape: Any) -> None:
-    """Refuses a shape so large that one batch of data would fill the memory."""
-    whole = isinstance(shape, tuple) and all(type(side) is int and side > 0 for side in shape)
-    if whole and (len(shape) == 1 or (is_image(shape) and shape[0] <= MAX_CHANNELS and max(shape[1:]) <= MAX_SIDE)):
-        return
-    raise ValueError(
-        f"its recipe is for data of shape {shape}; images have 1 to {MAX_CHANNELS} channels and at most "
-        f"{MAX_SIDE} pixels a side, vectors one dimension"
-    )
+        with zipfile.ZipFile(file) as archive:
+            unpacked = sum(member.file_size for member in archive.infolist())
+    except OSError:
+        raise
+    except Exception as error:  # a damaged file raises almost anything
+        raise ValueError(f"{file.name} is no whole checkpoint: {error}") from error
+    memory.require(unpacked, f"{file.name}, unpacked,", "train on a larger machine")
 
 
 def _difference(missing: list[str], unknown: list[str]) -> str:

@@ -13,10 +13,12 @@ import torch
 
 from vlae.atomic import whole
 from vlae.data.networks import recalled
+from vlae.errors import reason
+from vlae.evaluation.text import as_text
 from vlae.models.base import LatentModel
 from vlae.models.priors import MixturePrior, PriorFit
 from vlae.recipes.recipe import Recipe
-from vlae.runs import safe_load
+from vlae.runs import forms, safe_load
 from vlae.runs.layout import EXAMPLES, HELD_OUT, METRICS, MODEL, PRIOR, RECIPE, SUMMARY, RunError
 from vlae.shapes import is_image
 
@@ -81,8 +83,8 @@ def read_recipe(path: Path) -> tuple[Recipe, dict[str, Any]]:
         return recipe, data
     except FileNotFoundError as error:
         raise RunError(f"{path} holds no run: there is no {RECIPE} in it") from error
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise RunError(f"{path / RECIPE} cannot be read: {first_line(error)}") from error
+    except Exception as error:  # a stranger's file raises almost anything
+        raise RunError(f"{path / RECIPE} cannot be read: {reason(error)}") from error
 
 
 def write_results(path: Path, results: Results, prior: MixturePrior, held_out: np.ndarray) -> None:
@@ -103,7 +105,7 @@ def write_results(path: Path, results: Results, prior: MixturePrior, held_out: n
         with whole(path / name) as file, file.open("wb") as stream:
             np.save(stream, array, allow_pickle=False)
     with whole(path / SUMMARY) as file:
-        file.write_text(json.dumps(results.summary, indent=2))
+        file.write_text(json.dumps(results.summary, indent=2, allow_nan=False))
     state = {name: tensor.contiguous() for name, tensor in results.model.state_dict().items()}
     write_prior(path / PRIOR, prior, safe_load.hash_tensors(state))
     for leftover in path.glob(".*.[0-9]*"):  # a process that was killed may leave a file half-written
@@ -147,6 +149,7 @@ def read_results(path: Path, recipe: Recipe, *, with_examples: bool = True) -> R
     """
     model = safe_load.read_model(path / MODEL, recipe)
     summary = safe_load.read_json(path / SUMMARY)
+    _check(path / SUMMARY, summary, forms.SUMMARY, recipe.code_sizes)
     examples = safe_load.read_examples(path / EXAMPLES if with_examples else None, recipe)
     return Results(model, summary, examples)
 
@@ -156,27 +159,45 @@ def read_curves(path: Path) -> dict[str, list[float]]:
 
     Args:
         path: the run's folder.
+
+    Raises:
+        RunError: if the file is damaged.
     """
-    with (path / METRICS).open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    return {name: [float(row[name]) for row in rows] for name in (rows[0] if rows else {})}
+    file = path / METRICS
+    try:
+        safe_load.check_regular(file)
+        with file.open(newline="", encoding="utf-8") as stream:
+            header, *rows = list(csv.reader(stream)) or [[]]
+        columns = {name: [float(row[column]) for row in rows] for column, name in enumerate(header)}
+        if any(len(row) != len(header) for row in rows) or len(columns) != len(header):
+            raise ValueError("its rows differ in length, or two columns have one name")
+    except (ValueError, IndexError, csv.Error, OSError) as error:
+        raise RunError(f"{file} cannot be read ({reason(error)}); get the run's folder again") from error
+    return columns
 
 
-def read_evaluation(file: Path) -> dict[str, Any]:
+def read_evaluation(file: Path, code_sizes: tuple[int, ...]) -> dict[str, Any]:
     """The measurements in an evaluation.json.
 
     Args:
         file: of `vlae evaluate`.
+        code_sizes: dimensions of every level's code of the run, level 1 first.
 
     Raises:
         ValueError: if the file is damaged or incomplete.
+        OSError: if it cannot be read.
     """
     evaluation = safe_load.read_json(file)
-    if not {"levels", "complexity", "not_defined", "protocol"} <= set(evaluation):
-        raise ValueError("it is incomplete, or of another version")
+    _check(file, evaluation, forms.EVALUATION, code_sizes)
+    try:
+        as_text(evaluation)
+    except Exception as error:  # its parts do not fit each other
+        raise ValueError(f"{file.name} is incomplete, or of another version: {reason(error)}") from error
     return evaluation
 
 
-def first_line(error: Exception) -> str:
-    """The first line of an error's message, or the name of its class if it has no message."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+def _check(file: Path, content: dict[str, Any], form: Any, code_sizes: tuple[int, ...]) -> None:
+    try:
+        forms.check(content, form, code_sizes)
+    except ValueError as error:
+        raise ValueError(f"{file.name} is incomplete, or of another version: {error}") from error

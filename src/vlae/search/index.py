@@ -25,7 +25,7 @@ from vlae.data.images import Images
 from vlae.data.source import Source
 from vlae.figures import canvas
 from vlae.models.inference import check_values
-from vlae.names import is_utf8
+from vlae.names import is_utf8, printable
 from vlae.runs.run import Run
 from vlae.search import rows
 from vlae.search.neighbours import Neighbours, decode_png
@@ -155,7 +155,7 @@ class Index:
         """
         images = _images(self.run, source, progress)
         if progress and (missing := sorted(set(rows.source_columns(images)) - set(self.table.schema.names))):
-            print(f"left out, as the index has no such column: {', '.join(missing)}", file=sys.stderr)
+            print(f"left out, as the index has no such column: {printable(', '.join(missing))}", file=sys.stderr)
         with _unfinished(self.path) as folder:
             return self._add(images, folder, progress)
 

@@ -14,6 +14,7 @@ from pyarrow import csv
 from vlae.atomic import WriteError, whole
 from vlae.figures import canvas
 from vlae.figures.canvas import Picture
+from vlae.names import safe_row
 from vlae.shapes import named_levels
 from vlae.text_table import columns
 
@@ -78,7 +79,7 @@ class Neighbours:
         if out.exists():
             raise WriteError(f"{out} exists already; choose another name for the table")
         with whole(out) as file, file.open("wb") as stream:
-            csv.write_csv(self.table, stream)
+            csv.write_csv(pa.Table.from_pylist([safe_row(row) for row in self.table.to_pylist()]), stream)
 
 
 def _cell(value: Any) -> str:

@@ -22,6 +22,7 @@ from vlae.evaluation.text import LIKELIHOOD_CAUTION
 from vlae.figures import canvas
 from vlae.figures.panels import levels
 from vlae.models.inference import as_input
+from vlae.names import safe_cell
 from vlae.renamed import renamed
 from vlae.runs.run import Run, load
 from vlae.studies.train_alike import PRESETS, CodeSizes, RunsBySystem, are_recipes, say, train_alike
@@ -198,7 +199,8 @@ class Comparison:
         with whole(folder / NUMBERS) as file:
             file.write_text(self.to_json())
         with whole(folder / ROWS) as file, file.open("w", newline="") as stream:
-            csv.writer(stream).writerows([("data", "system", "run", "measure", "value"), *self.rows()])
+            rows = [("data", "system", "run", "measure", "value"), *self.rows()]
+            csv.writer(stream).writerows([[safe_cell(value) for value in row] for row in rows])
         canvas.save(self.figure(), folder / FIGURE)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vlae.atomic import whole, writing
+from vlae.runs.layout import RunError
 
 
 class Curves:
@@ -23,14 +24,23 @@ class Curves:
 
         Args:
             step: the step of the checkpoint; 0: the training begins.
+
+        Raises:
+            RunError: if the file is there and cannot be read.
+            WriteError: if it cannot be written.
         """
         if self.path is None:
             return
         kept: list[list[str]] = []
         if self.path.exists():
-            with self.path.open(newline="") as stream:
-                rows = list(csv.reader(stream))[1:]
-            kept = [row for row in rows if len(row) == len(self.columns) and int(row[0]) <= step]
+            try:
+                with self.path.open(newline="", encoding="utf-8") as stream:
+                    rows = list(csv.reader(stream))[1:]
+                kept = [row for row in rows if len(row) == len(self.columns) and int(row[0]) <= step]
+            except (ValueError, csv.Error, OSError) as error:
+                raise RunError(
+                    f"{self.path} cannot be read ({error}); move it away, and --resume goes on without earlier curves"
+                ) from error
         with whole(self.path) as partial, partial.open("w", newline="") as stream:
             csv.writer(stream).writerows([self.columns, *kept])
 

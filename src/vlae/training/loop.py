@@ -223,6 +223,7 @@ class Recorder(Callback):
         self.curves = Curves(None if path is None else path / METRICS, columns)
         self.line: ProgressLine | None = None
         self.warned: set[str] = set()
+        self.started = False  # whether everything was read that the training goes on from
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -236,6 +237,7 @@ class Recorder(Callback):
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Starts the clock, and goes on with the curves from the checkpoint."""
+        self.started = True
         self.interrupts.catch()  # again, because Lightning has set its own handlers
         self.at = self.saved_at = self.logged_at = time.monotonic()
         self.logged_step = trainer.global_step

@@ -4,7 +4,6 @@ import platform
 import sys
 import time
 import warnings
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -24,14 +23,17 @@ from vlae.data.images import say_form, say_skipped
 from vlae.data.labels import Known, known_labels
 from vlae.data.networks import recalled, remembered
 from vlae.data.source import Fit, Source, as_value_range
+from vlae.errors import reason
 from vlae.evaluation.prior_fit import fit_prior
-from vlae.evaluation.rates import summarise
+from vlae.evaluation.rates import alarms, summarise
 from vlae.models.base import LatentModel
 from vlae.nn.components import PrincipalComponents
 from vlae.nn.pretrained import FeatureNetwork, open_network
 from vlae.recipes import Recipe, build
+from vlae.recipes.footprint import check_training
 from vlae.renamed import renamed
-from vlae.runs.layout import CHECKPOINT, MODEL, RECIPE, RunError, new_folder, training_in
+from vlae.runs import safe_load
+from vlae.runs.layout import CHECKPOINT, MODEL, RECIPE, RunError, check_unlinked, new_folder, training_in
 from vlae.runs.run import Run
 from vlae.runs.store import Results, read_recipe, write_recipe, write_results
 from vlae.training.batches import Batches
@@ -127,7 +129,7 @@ def train(
 
     Raises:
         DataError: if the source cannot be read, or holds too little.
-        ValueError: if the recipe does not fit the data, or the machine lacks the devices.
+        ValueError: if the recipe does not fit the data, or the machine lacks the devices or the memory.
         RunError: if the folder is not empty, or there is nothing to resume, or the data have changed since.
         WriteError: if a file cannot be written, or another process trains in the folder.
         Stopped: after Ctrl-C; `resume` goes on from there.
@@ -175,6 +177,7 @@ def train(
             chosen = _choose(chosen, images, known, settings)
         if chosen.shape != images.shape:
             raise ValueError(f"the recipe is for data of shape {chosen.shape}; this data has shape {images.shape}")
+        check_training(chosen, len(images), accelerator=accelerator)
 
         torch.manual_seed(chosen.training.seed)
         mean, stddev = _statistics(images.values) if chosen.mean is None else (None, None)
@@ -193,7 +196,13 @@ def train(
             reuse_memory()
             learned = images.labels if known is None else known.labels
             batches = Batches(images.values, learned, chosen.training, trainer, features=images.features)
-            trainer.fit(engine, batches, ckpt_path=checkpoint if resume and checkpoint.exists() else None)
+            begun_at = checkpoint if resume and checkpoint.exists() else None
+            try:
+                trainer.fit(engine, batches, ckpt_path=begun_at, weights_only=True)
+            except Exception as error:  # a damaged checkpoint raises almost anything
+                if begun_at is None or recorder.started:
+                    raise
+                raise _damaged(begun_at, error) from error
         if recorder.interrupts.asked:
             raise Stopped(f"stopped at step {trainer.global_step} of {chosen.training.steps}")
 
@@ -201,6 +210,9 @@ def train(
             print("measuring on held-out data", file=sys.stderr, flush=True)
         model = engine.model.to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
         summary = summarise(model, held_out.values, features=held_out.features)
+        if is_leader():
+            for alarm in alarms(summary):
+                print(f"! {alarm}", file=sys.stderr, flush=True)
         results = Results(model, summary, np.array(held_out.values[:NUM_EXAMPLES]))
         if is_leader():
             begun = time.monotonic()
@@ -243,6 +255,7 @@ def fit(values: np.ndarray, recipe: Recipe, *, labels: np.ndarray | None = None)
         NotFiniteError: if a term of the loss is not finite.
     """
     recipe = settled(recipe, values)
+    check_training(recipe, len(values))
     with torch.random.fork_rng(devices=[]), quiet():
         torch.manual_seed(recipe.training.seed)
         mean, stddev = _statistics(values) if recipe.mean is None else (None, None)
@@ -287,6 +300,7 @@ def _unfinished(
     settings: Mapping[str, Any],
 ) -> tuple[Recipe, dict[str, Any]]:
     """The recipe of an unfinished run and how its data is read; other settings than these are refused."""
+    check_unlinked(path)
     recipe, data = read_recipe(path)
     if (path / MODEL).exists():
         raise RunError(f"the run in {path} is finished; there is nothing to resume")
@@ -318,9 +332,16 @@ def _unfinished(
             "leave these out, or choose another --out"
         )
     checkpoint = path / CHECKPOINT
-    if checkpoint.exists() and not zipfile.is_zipfile(checkpoint):
-        raise RunError(f"{checkpoint} is damaged; delete it, and --resume begins the run again")
+    if checkpoint.exists():
+        try:
+            safe_load.check_checkpoint(checkpoint)
+        except (ValueError, OSError) as error:
+            raise _damaged(checkpoint, error) from error
     return recipe, data
+
+
+def _damaged(checkpoint: Path, error: Exception) -> RunError:
+    return RunError(f"{checkpoint} is damaged ({reason(error)}); delete it, and --resume begins the run again")
 
 
 def _made(
