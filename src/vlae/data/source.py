@@ -85,11 +85,14 @@ def reading(source: str) -> Iterator[None]:
 
     Raises:
         DataError: if the block raises anything that does not name the source.
+        NotEnoughMemoryError: if the block runs out of memory.
     """
     try:
         yield
     except (DataError, NotEnoughMemoryError, MissingExtraError, FileNotFoundError):
         raise
+    except MemoryError as error:
+        raise NotEnoughMemoryError(f"{source}: there is too little memory to read it ({reason(error)})") from error
     except Exception as error:
         if isinstance(error, OSError) and error.filename is not None:  # it says which file is locked
             raise
