@@ -83,7 +83,7 @@ class Session:
         Raises:
             ValueError: if there is no such level or prior, or if the level has no code.
         """
-        self._size(level)
+        self.size_of(level)
         generator = torch.Generator().manual_seed(seed)
         values = noise_of_values(self.model, level)
         if values is not None:
@@ -301,7 +301,7 @@ class Session:
         Raises:
             ValueError: if there is no such level, or if it has no code.
         """
-        size = self._size(level)
+        size = self.size_of(level)
         if size == 2:
             return sweep(num, SPAN, 2).numpy()
         values = noise_of_values(self.model, level)
@@ -327,7 +327,15 @@ class Session:
         rows[level - 1] = torch.as_tensor(values, dtype=torch.float32)
         return tuple(rows)
 
-    def _size(self, level: int) -> int:
+    def size_of(self, level: int) -> int:
+        """Return the size of a level's code.
+
+        Args:
+            level: the number of the level, 1 nearest the pixels.
+
+        Raises:
+            ValueError: if there is no such level, or if it has no code.
+        """
         if level not in self.levels:
             raise ValueError(f"there is no level {level} with a code; there are {', '.join(map(str, self.levels))}")
         return self.model.code_sizes[level - 1]
@@ -388,7 +396,7 @@ class Session:
         Raises:
             ValueError: if there is no such level, or if it cannot be placed by this method.
         """
-        size = self._size(level)
+        size = self.size_of(level)
         if method not in get_args(Method):
             raise ValueError(f"there is no map {method!r}; choose one of {', '.join(get_args(Method))}")
         if method == "code" and size > 2:
@@ -405,7 +413,12 @@ class Session:
 
         Returns:
             For each level, the numbers of its nearest data, the nearest first.
+
+        Raises:
+            ValueError: if there is no datum of this number.
         """
+        if without is not None:
+            self.datum(without)
         nearest = {}
         for level in self.levels:
             distances = np.square(self.noise_of_images[level - 1].numpy() - noise[level - 1].numpy()).sum(1)
