@@ -1,5 +1,6 @@
 """The commands that share a run: on the hub, as ONNX files, as a web page."""
 
+import gc
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -94,3 +95,4 @@ def explore(
     from vlae.web import app
 
     app.explore(load(run), host=host, port=port, share=share, password=password, open_browser=open_browser)
+    gc.freeze()  # Ctrl-C: Python need not look through all that it loaded, and ends at once

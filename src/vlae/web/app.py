@@ -7,6 +7,7 @@ and `server` serves these methods as an API.
 
 import webbrowser
 from threading import Thread
+from time import sleep
 from typing import TYPE_CHECKING
 
 from vlae.errors import MissingExtraError
@@ -42,7 +43,7 @@ class Page:
         """Wait until Ctrl-C, then close the page."""
         try:
             while self._thread.is_alive():
-                self._thread.join(0.5)  # in steps: Windows breaks off none without an end
+                sleep(0.5)  # Ctrl-C during a join() would leave Python's record of the thread wrong
         except KeyboardInterrupt:
             pass
         finally:

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection
 from typing import Any
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
@@ -27,6 +26,9 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 """What is sent with every response."""
+
+MAX_MESSAGE = 300
+"""The longest message of an error, in characters."""
 
 
 class Guard:
@@ -66,7 +68,8 @@ class Guard:
         if Request(scope).method in ("GET", "HEAD"):
             return None
         site, origin = headers.get("sec-fetch-site", "same-origin"), headers.get("origin")
-        if site != "same-origin" or (origin is not None and urlsplit(origin).netloc.lower() != hosts[0]):
+        own = (None, f"http://{hosts[0]}", f"https://{hosts[0]}")
+        if site != "same-origin" or (origin and origin.lower()) not in own:
             return error("only the page itself may ask this", 403)
         return None
 
@@ -75,11 +78,11 @@ def error(message: str, status: int, headers: dict[str, str] | None = None) -> J
     """Return a response that says in one line what is wrong.
 
     Args:
-        message: what is wrong, and what to do.
+        message: what is wrong, and what to do; it is cut to `MAX_MESSAGE`.
         status: the HTTP status, 400 or more.
         headers: more headers.
     """
-    return JSONResponse({"error": message}, status, headers)
+    return JSONResponse({"error": " ".join(message.split())[:MAX_MESSAGE]}, status, headers)
 
 
 def _own(scope: Scope) -> str | None:

@@ -98,7 +98,7 @@ class Login:
             await self._app(scope, receive, send)
             return
         elif request.url.path == "/":
-            response = self._ask(request)
+            response = self._ask()
         else:
             response = error("open the page again and give its password", 401)
         await response(scope, receive, send)
@@ -106,11 +106,9 @@ class Login:
     def _is_known(self, request: Request) -> bool:
         return _same(request.cookies.get(self._cookie, "").encode(), self._token.encode())
 
-    def _ask(self, request: Request, message: str = "", status: int = 401, wait: float = 0.0) -> Response:
-        # Browsers hold the cookie back when a link of another site leads here; they send it when the page opens itself.
-        elsewhere = request.method == "GET" and request.headers.get("sec-fetch-site") == "cross-site"
+    def _ask(self, message: str = "", status: int = 401, wait: float = 0.0) -> Response:
         headers = {"Retry-After": f"{wait:.0f}"} if wait else None
-        return HTMLResponse(self._form.render(message=message, elsewhere=elsewhere), status, headers)
+        return HTMLResponse(self._form.render(message=message), status, headers)
 
     async def _enter(self, request: Request) -> Response:
         try:
@@ -121,10 +119,10 @@ class Login:
         client = request.client.host if request.client else ""
         if (wait := self._pace.wait(client)) > 0:
             seconds = max(1, round(wait))
-            return self._ask(request, f"Too many wrong passwords. Try again in {seconds} s.", 429, seconds)
+            return self._ask(f"Too many wrong passwords. Try again in {seconds} s.", 429, seconds)
         if not _same(given, self._password):
             self._pace.wrong(client)
-            return self._ask(request, "This is not the password.")
+            return self._ask("This is not the password.")
         self._pace.right(client)
         response = RedirectResponse("/", 303)
         secure = request.url.scheme == "https"

@@ -80,7 +80,7 @@ def _answer(method: Callable[..., Answer], body: bytes) -> Response:
     try:
         return JSONResponse(method(*parse(body, method)))
     except ValueError as wrong:
-        return error(" ".join(str(wrong).split()), 400)
+        return error(str(wrong), 400)
     except Exception as failure:
         message = " ".join(f"{method.__name__} failed: {type(failure).__name__}: {failure}".split())
         print(f"vlae: {message}", file=sys.stderr, flush=True)
