@@ -482,6 +482,16 @@ def test_a_page_for_the_network_is_answered_at_its_address_only(serve):
 # The beginning and the end
 
 
+def test_a_closed_page_computes_no_more(run):
+    page = app.explore(run, wait=False)
+    session = page._session
+    page.close()
+    with pytest.raises(ValueError, match="the page was closed"):
+        session.pictures(session.parse_noise(NOISE))
+    with pytest.raises(ValueError, match="the page was closed"):
+        session.noise_of(run.examples)
+
+
 def test_the_page_ends_at_once_with_open_connections_and_work(run, monkeypatch):
     started, end, place = Event(), Event(), Session.map
 
@@ -560,7 +570,7 @@ def test_ctrl_c_ends_the_command_within_a_second(run):
                 time.sleep(0.02)
             assert time.monotonic() - began < 1
             _, errors = process.communicate(timeout=20)
-        assert time.monotonic() - began < 3  # the end of Python, on a busy machine
+            assert time.monotonic() - began < 1.5  # on a busy machine
         assert process.returncode == 0 and errors == ""
 
 

@@ -1,6 +1,6 @@
 """The commands that share a run: on the hub, as ONNX files, as a web page."""
 
-import gc
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -95,4 +95,5 @@ def explore(
     from vlae.web import app
 
     app.explore(load(run), host=host, port=port, share=share, password=password, open_browser=open_browser)
-    gc.freeze()  # Ctrl-C: Python need not look through all that it loaded, and ends at once
+    sys.stdout.flush()
+    os._exit(0)  # at once: threads that still compute hold up the end of Python, or break it

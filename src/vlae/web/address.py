@@ -57,8 +57,9 @@ def listen(host: str, port: int | None) -> socket.socket:
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
                 continue
-            reason = f"cannot listen at {authority(host, number)} ({error.strerror or error})"
-            raise OSError(f"{reason}; choose another --host, or another --port") from error
+            reason = (error.strerror or str(error)).partition(" (")[0]
+            place = authority(host, number)
+            raise OSError(f"cannot listen at {place} ({reason}); choose another --host, or another --port") from error
     if port is not None:
         raise OSError(f"port {port} is in use; choose another with --port, or leave it out for the first free one")
     raise OSError(f"ports {ports[0]} to {ports[-1]} are in use; choose a free one with --port")

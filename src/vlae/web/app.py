@@ -6,6 +6,7 @@ and `server` serves these methods as an API.
 """
 
 import webbrowser
+from contextlib import suppress
 from threading import Thread
 from time import sleep
 from typing import TYPE_CHECKING
@@ -27,15 +28,19 @@ class Page:
         local_url: the address at which this machine opens it.
 
     Args:
+        session: what is served.
         server: the server.
         thread: the thread that runs it.
         url: the address for others.
         local_url: the address for this machine.
     """
 
-    def __init__(self, server: "Server", thread: Thread, *, url: str, local_url: str) -> None:
+    def __init__(self, session: Session, server: "Server", thread: Thread, *, url: str, local_url: str) -> None:
         self.url = url
         self.local_url = local_url
+        self._session = session
+        self._preparing = Thread(target=self._prepare, daemon=True)
+        self._preparing.start()
         self._server = server
         self._thread = thread
 
@@ -51,8 +56,15 @@ class Page:
 
     def close(self) -> None:
         """Stop serving, within a second. What is still being computed is given up."""
+        self._session.close()
         self._server.should_exit = True
         self._thread.join(1)
+        self._preparing.join(1)
+
+    def _prepare(self) -> None:
+        """Encode the data before the page asks for them. What goes wrong here is said when it does ask."""
+        with suppress(ValueError):
+            _ = self._session.noise_of_images
 
 
 def explore(
@@ -102,16 +114,10 @@ def explore(
     names = address.names(host, number) | ({public} if public else set())
     session = Session(run)
     asked = application(session, names=names, password=password, cookie=f"vlae-{number}")
-    page = Page(*serve(asked, listener, proxied=public is not None), url=url, local_url=local_url)
-    Thread(target=_prepare, args=(session,), daemon=True).start()
+    page = Page(session, *serve(asked, listener, proxied=public is not None), url=url, local_url=local_url)
     print(f"open {url}   ({f'here {local_url}; ' if public else ''}Ctrl-C ends)", flush=True)
     if open_browser:
         webbrowser.open(local_url)
     if wait:
         page.wait()
     return page
-
-
-def _prepare(session: Session) -> None:
-    """Encode the data before the page asks for them."""
-    _ = session.noise_of_images

@@ -51,6 +51,15 @@ class Session:
         self.model = run.model
         self._model_lock = Lock()
         self._data_lock = RLock()
+        self._closed = False
+
+    def close(self) -> None:
+        """Give up what other threads are computing: they get a ValueError."""
+        self._closed = True
+
+    def _next_batch(self) -> None:
+        if self._closed:
+            raise ValueError("the page was closed")
 
     # Codes and pictures
 
@@ -101,6 +110,7 @@ class Session:
         """
         parts = []
         for start in range(0, len(values), _BATCH):
+            self._next_batch()
             with self._model_lock:
                 x = as_input(values[start : start + _BATCH])
                 parts.append(noise_at(self.model, x, **given(features, start, _BATCH)))
@@ -114,6 +124,7 @@ class Session:
         """
         parts = []
         for batch in zip(*(torch.split(level, _BATCH) for level in noise), strict=True):
+            self._next_batch()
             with self._model_lock, evaluating(self.model):
                 codes = self.model.place(tuple(level.to(self.model.device) for level in batch))
                 parts.append(self.model.decode(codes).cpu())
