@@ -39,7 +39,7 @@ class Page:
         self.url = url
         self.local_url = local_url
         self._session = session
-        self._preparing = Thread(target=self._prepare, daemon=True)
+        self._preparing = Thread(target=self._prepare)  # no daemon: PyTorch aborts where the end of Python cuts it off
         self._preparing.start()
         self._server = server
         self._thread = thread
