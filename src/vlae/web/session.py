@@ -7,6 +7,7 @@ prior: `LatentModel.place` turns noise into codes.
 from collections.abc import Sequence
 from functools import cached_property
 from itertools import combinations
+from reprlib import repr as shortened
 from threading import Lock, RLock
 from typing import Any, get_args
 
@@ -149,12 +150,14 @@ class Session:
             ValueError: if their sizes are not those of the run's codes, or a number is out of range.
         """
         try:
-            levels = tuple(torch.tensor([list(level)], dtype=torch.float32).reshape(1, -1) for level in row)
+            sizes = tuple(len(level) for level in row)
+            fits = sizes == self._sizes  # or nothing is computed with them: a stranger may send very many
+            levels = tuple(torch.tensor([list(level)], dtype=torch.float32).reshape(1, -1) for level in row if fits)
         except (TypeError, ValueError, RuntimeError) as error:
             raise ValueError("codes are not numbers, one list per level") from error
-        sizes = tuple(level.shape[1] for level in levels)
-        if sizes != tuple(self.model.code_sizes):
-            raise ValueError(f"codes of sizes {sizes} are given; the run {self.run.name} takes {self._sizes}")
+        if not fits:
+            given = shortened(sizes)
+            raise ValueError(f"codes of sizes {given} are given; the run {self.run.name} takes {self._sizes}")
         if not all(bool((level.abs() <= FAR).all()) for level in levels):
             raise ValueError(f"codes are numbers from {-FAR:g} to {FAR:g}")
         return levels
