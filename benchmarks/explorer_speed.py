@@ -1,15 +1,20 @@
-"""How fast the page is, in a real browser: from a slider's move to the new picture, and from the command to the page.
+"""How fast the page is: from the command to the page, from a slider's move to the new picture, and for many at once.
 
-    python benchmarks/explorer_speed.py RUN [--moves 50]
+    python benchmarks/explorer_speed.py RUN [--moves 50] [--users 20]
 
 Needs `pip install "vlae[web]" playwright` and Debian's chromium.
 """
 
 import argparse
+import json
 import shutil
+import signal
 import subprocess
 import sys
 import time
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 from statistics import median
 
@@ -33,10 +38,42 @@ MOVE = """async (moves) => {
 }"""
 
 
+PICTURES = 20  # that each of many users asks for
+
+
+def ask(address: str, name: str, *arguments: object) -> dict:
+    """Asks the page's API a question."""
+    headers = {"Content-Type": "application/json"}
+    with urllib.request.urlopen(
+        urllib.request.Request(f"{address}api/{name}", json.dumps(arguments).encode(), headers)
+    ) as answer:
+        return json.load(answer)
+
+
+def use(address: str, user: int) -> list[float]:
+    """Moves a slider as fast as the server answers, and returns the milliseconds of each move."""
+    noise = ask(address, "datum", user)["noise"]
+    times = []
+    for i in range(PICTURES):
+        noise[0][0] = -3 + 6 * i / PICTURES
+        start = time.perf_counter()
+        ask(address, "picture", noise)
+        times.append(1000 * (time.perf_counter() - start))
+    return times
+
+
+def say(what: str, times: list[float]) -> None:
+    times = sorted(times)
+    print(
+        f"{what}: median {median(times):.0f} ms, 95% below {times[int(0.95 * len(times))]:.0f}, longest {times[-1]:.0f}"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run")
     parser.add_argument("--moves", type=int, default=50)
+    parser.add_argument("--users", type=int, default=20)
     args = parser.parse_args()
 
     from playwright.sync_api import sync_playwright
@@ -52,17 +89,19 @@ def main() -> None:
             page = browser.new_page(viewport={"width": 1280, "height": 800})
             page.goto(address)
             page.wait_for_selector("#live[src]")
-            page.wait_for_function("!document.documentElement.hasAttribute('data-busy')")
             print(f"to the first picture:         {time.perf_counter() - began:.2f} s")
-            times = sorted(page.evaluate(MOVE, args.moves))
-            print(
-                f"{args.moves} moves of a slider: median {median(times):.0f} ms, "
-                f"9 in 10 below {times[int(0.9 * len(times))]:.0f} ms, longest {times[-1]:.0f} ms"
-            )
+            page.wait_for_selector("html:not([data-busy])")
+            say(f"{args.moves} moves of a slider", page.evaluate(MOVE, args.moves))
             browser.close()
-    finally:
-        server.terminate()
+        with ThreadPoolExecutor(args.users) as users:
+            times = list(chain.from_iterable(users.map(lambda user: use(address, user), range(args.users))))
+        say(f"{args.users} users at once, {PICTURES} pictures each", times)
+        began = time.perf_counter()
+        server.send_signal(signal.SIGINT)
         server.wait()
+        print(f"from Ctrl-C to the end:       {time.perf_counter() - began:.2f} s")
+    finally:
+        server.kill()
 
 
 if __name__ == "__main__":

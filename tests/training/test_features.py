@@ -278,7 +278,6 @@ def test_the_command_line_trains_with_features(place, tmp_path, capsys):
 
 
 def test_an_uploaded_picture_is_read_at_its_full_size(run, photos, place):
-    pytest.importorskip("gradio")
     from vlae.web.session import Session
 
     session = Session(run)

@@ -96,6 +96,12 @@ def test_codes_that_do_not_fit_are_refused(session, row, words):
         session.parse_noise(row)
 
 
+def test_very_many_codes_are_refused_before_any_is_computed_with(session, monkeypatch):
+    monkeypatch.setattr(torch, "tensor", lambda *_, **__: pytest.fail("they were computed with"))
+    with pytest.raises(ValueError, match=r"codes of sizes \(0, 0, 0, 0, 0, 0, \.\.\.\) are given"):
+        session.parse_noise([[]] * 100_000)
+
+
 def test_data_are_the_examples_then_others_held_out(run, session):
     images = session.images
     assert np.array_equal(images.values[: len(run.examples)], run.examples)

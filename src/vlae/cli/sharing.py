@@ -1,5 +1,6 @@
 """The commands that share a run: on the hub, as ONNX files, as a web page."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -74,7 +75,7 @@ def explore(
     *,
     host: str = "127.0.0.1",
     port: int | None = None,
-    share: Annotated[bool, Parameter(negative=())] = False,
+    share: str | None = None,
     password: Annotated[str | None, Parameter(env_var="VLAE_PASSWORD")] = None,
     open_browser: Annotated[bool, Parameter(name="--open", negative=())] = False,
 ) -> None:
@@ -86,12 +87,15 @@ def explore(
         run: Folder of the run; or "streets" or "mnist", which ship with vlae; or hf:USER/NAME.
         host: Address to listen on. 0.0.0.0 lets other machines open the page, and needs a password.
         port: Port to listen on; by default the first free port from 7860 on.
-        share: Also create a public link through Gradio's servers. This needs a password.
-        password: Password of the page; its user name is vlae. The variable VLAE_PASSWORD hides it from other users of
-            this machine. By default none.
+        share: Name under which others open the page through a tunnel or a proxy of yours, like photos.example.org.
+            This needs a password.
+        password: Password of the page. The variable VLAE_PASSWORD hides it from other users of this machine. By
+            default none.
         open_browser: Open the page in this machine's browser.
     """
     from vlae.runs.run import load
     from vlae.web import app
 
     app.explore(load(run), host=host, port=port, share=share, password=password, open_browser=open_browser)
+    sys.stdout.flush()
+    os._exit(0)  # at once: threads that still compute hold up the end of Python, or break it

@@ -40,8 +40,7 @@ summary { cursor: pointer; margin: 1rem 0; }
 .card { display: grid; grid-template-columns: minmax(8rem, 14rem) minmax(0, 1fr); gap: 1.2rem; align-items: start;
   border-top: 1px solid #8884; padding: 1rem 0; }
 .card h2 { margin: 0; } .card img { width: 100%; image-rendering: pixelated; }
-.bar { display: inline-block; height: .55rem; width: calc(var(--told) * var(--full, 8rem)); background: #37c;
-  border-radius: 2px; vertical-align: middle; }
+.bar { display: inline-block; width: var(--full, 8rem); fill: #37c; vertical-align: middle; }
 .card td { border: 0; padding-top: 0; padding-bottom: 0; line-height: 1.35; }
 .card td:has(.bar) { white-space: nowrap; }
 @media (max-width: 30rem) {
@@ -163,7 +162,8 @@ def _facts(evaluation: Mapping[str, Any], number_of_level: int) -> str:
     facts = "".join(f"<tr><td>{escape(name)}</td><td>{escape(value)}</td></tr>" for name, value in rows)
     bars = "".join(
         f"<tr><td>{escape(name.replace('_', ' '))}</td>"
-        f'<td><span class="bar" style="--told:{value:.2f}"></span> {value:.2f}</td></tr>'
+        f'<td><svg class="bar" viewBox="0 0 100 7"><rect width="{100 * value:.0f}" height="7" rx="1.5"/></svg> '
+        f"{value:.2f}</td></tr>"
         for name, value in best
     )
     return f"<table>{facts}{bars}</table>"

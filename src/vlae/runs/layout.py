@@ -53,9 +53,8 @@ def check_unlinked(path: Path) -> None:
     Raises:
         RunError: if there is a link.
     """
-    names = (RECIPE, MODEL, PRIOR, SUMMARY, EVALUATION, EXAMPLES, HELD_OUT, METRICS, CHECKPOINT, MANIFEST, LOCK)
-    names += (FIGURES, REPORT, INDEX)
-    for name in names:
+    files = (RECIPE, MODEL, PRIOR, SUMMARY, EVALUATION, EXAMPLES, HELD_OUT, METRICS, CHECKPOINT, MANIFEST, LOCK)
+    for name in (*files, FIGURES, REPORT, INDEX):
         if (path / name).is_symlink():
             raise RunError(f"{path / name} is a link; copy the folder with what its links lead to, if you trust them")
 

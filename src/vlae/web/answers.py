@@ -2,10 +2,9 @@
 
 import base64
 from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
 from threading import Lock
-from typing import Any, ParamSpec
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -18,31 +17,19 @@ from vlae.web.map import Method, has_umap
 from vlae.web.session import SPAN, Row, Session
 from vlae.web.uploads import MAX_BYTES
 
-P = ParamSpec("P")
 Answer = dict[str, Any]
+
+Seed = Annotated[int, range(2**32)]
+"""The seed of a draw."""
+
+Datum = Annotated[int, range(-1, 10**9)]
+"""The number of a datum, from 0; -1 for none."""
 
 STRIP = 8
 """Pictures in a strip."""
 
 PAD = 7
 """Pictures on each side of the square that shows a code of two dimensions."""
-
-
-def with_errors(function: Callable[P, Answer]) -> Callable[P, Answer]:
-    """Turn a ValueError into an answer: its message, under the key "error".
-
-    Args:
-        function: a function that returns an answer.
-    """
-
-    @wraps(function)
-    def answer(*args: P.args, **kwargs: P.kwargs) -> Answer:
-        try:
-            return function(*args, **kwargs)
-        except ValueError as error:
-            return {"error": str(error)}
-
-    return answer
 
 
 class Answers:
@@ -58,7 +45,7 @@ class Answers:
         self._card = ""
 
     def all(self) -> list[Callable[..., Answer]]:
-        """Return every answer as a function with type hints."""
+        """Return every answer as a function. It raises a ValueError if an argument does not fit the run."""
         methods: list[Callable[..., Answer]] = [
             self.describe,
             self.draw,
@@ -68,7 +55,7 @@ class Answers:
             self.picture,
         ]
         methods += [self.strips, self.codes, self.mixes, self.data, self.map, self.neighbours, self.card]
-        return [with_errors(method) for method in methods]
+        return methods
 
     def describe(self) -> Answer:
         """Describe the run: its name, source, shape and levels."""
@@ -90,16 +77,16 @@ class Answers:
             "max_bytes": MAX_BYTES,
         }
 
-    def draw(self, seed: int, prior: PriorName) -> Answer:
+    def draw(self, seed: Seed, prior: PriorName) -> Answer:
         """Return the noise of a random draw from a prior.
 
         Args:
             seed: seed of the draw, 0 or more.
             prior: "fitted" to the codes of the training data, or "standard", N(0, I).
         """
-        return {"noise": _numbers(self._session.draw(int(seed), prior))}
+        return {"noise": _numbers(self._session.draw(seed, prior))}
 
-    def redraw(self, noise: Row, level: int, seed: int, prior: PriorName) -> Answer:
+    def redraw(self, noise: Row, level: int, seed: Seed, prior: PriorName) -> Answer:
         """Return the noise with one level drawn anew, given the others.
 
         Args:
@@ -109,7 +96,7 @@ class Answers:
             prior: "fitted" to the codes of the training data, or "standard", N(0, I).
         """
         session = self._session
-        return {"noise": _numbers(session.redraw(session.parse_noise(noise), int(level), int(seed), prior))}
+        return {"noise": _numbers(session.redraw(session.parse_noise(noise), level, seed, prior))}
 
     def datum(self, index: int) -> Answer:
         """Return the noise of a datum, and its picture, its reconstruction and their difference.
@@ -117,7 +104,7 @@ class Answers:
         Args:
             index: the number of the datum, from 0.
         """
-        return self._original(self._session.datum(int(index)), self._session.features_of(int(index)))
+        return self._original(self._session.datum(index), self._session.features_of(index))
 
     def upload(self, content: str) -> Answer:
         """Return the noise of an uploaded picture, and the picture, its reconstruction and their difference.
@@ -149,7 +136,7 @@ class Answers:
         session = self._session
         return {"picture": png(session.pictures(session.parse_noise(noise))[0])}
 
-    def strips(self, noise: Row, levels: list[int], seed: int, prior: PriorName) -> Answer:
+    def strips(self, noise: Row, levels: list[int], seed: Seed, prior: PriorName) -> Answer:
         """Return, for each of some levels, a sheet of pictures in which only it changes, and its codes there.
 
         Args:
@@ -162,9 +149,9 @@ class Answers:
         start = session.parse_noise(noise)
         strips = []
         for level in sorted(set(levels)):
-            num = PAD if session.model.code_sizes[int(level) - 1] == 2 else STRIP
-            values = session.varied(start, int(level), int(seed), prior=prior, num=num)
-            pictures = session.pictures(session.with_level(start, int(level), values))
+            num = PAD if session.size_of(level) == 2 else STRIP
+            values = session.varied(start, level, seed, prior=prior, num=num)
+            pictures = session.pictures(session.with_level(start, level, values))
             strips.append(
                 {"level": level, "sheet": png(sheet(pictures, min(num, len(values)))), "codes": _rounded(values)}
             )
@@ -223,7 +210,7 @@ class Answers:
             level: the number of the level, 1 nearest the pixels.
             method: "code", "pca" or "umap".
         """
-        plane = self._session.map(int(level), method)
+        plane = self._session.map(level, method)
         return {
             "points": _rounded(plane.points),
             "axes": list(plane.axes),
@@ -231,7 +218,7 @@ class Answers:
             "directions": None if plane.directions is None else plane.directions.tolist(),
         }
 
-    def neighbours(self, noise: Row, without: int) -> Answer:
+    def neighbours(self, noise: Row, without: Datum) -> Answer:
         """Return the nearest data by each level.
 
         Args:
@@ -239,8 +226,7 @@ class Answers:
             without: the number of a datum that is left out, or -1.
         """
         session = self._session
-        left_out = int(without) if 0 <= without < len(session.images) else None
-        nearest = session.neighbours(session.parse_noise(noise), without=left_out)
+        nearest = session.neighbours(session.parse_noise(noise), without=None if without < 0 else without)
         return {"levels": [{"level": level, "images": images.tolist()} for level, images in nearest.items()]}
 
     def card(self) -> Answer:
@@ -255,8 +241,7 @@ def _numbers(noise: Codes) -> list[list[float]]:
 
 
 def _rounded(values: np.ndarray) -> list[Any]:
-    """Round to four digits; what is not finite, which JSON cannot hold, becomes None."""
-    numbers = np.round(np.asarray(values, np.float64), 4)
-    rounded = numbers.astype(object)
-    rounded[~np.isfinite(numbers)] = None
-    return list(rounded.tolist())
+    """Return numbers with four digits, and None where there is none: JSON knows no NaN."""
+    rounded = np.round(np.asarray(values, np.float64), 4)
+    answer: list[Any] = np.where(np.isfinite(rounded), rounded.astype(object), np.array(None)).tolist()
+    return answer

@@ -1,34 +1,70 @@
 """The web page on which a run is explored: `vlae explore RUN`.
 
-The scripts in the folder `page` draw the page inside a Gradio frame. The browser keeps all that a visitor does, codes
-included. The server stores nothing: it only reads one run, and answers one question at a time. `Answers` has a method
-for every question, and Gradio serves these methods as an API.
+The scripts in the folder `page` draw the page. The browser keeps all that a visitor does, codes included. The server
+stores nothing: it only reads one run, and answers one question at a time. `Answers` has a method for every question,
+and `server` serves these methods as an API.
 """
 
-import inspect
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from importlib.resources import files
+import webbrowser
+from contextlib import suppress
 from threading import Thread
-from typing import TYPE_CHECKING, Any
+from time import sleep
+from typing import TYPE_CHECKING
 
 from vlae.errors import MissingExtraError
-from vlae.report import page
 from vlae.runs.run import Run
-from vlae.web.answers import Answers
-from vlae.web.guard import Guard
+from vlae.web import address
 from vlae.web.session import Session
-from vlae.web.uploads import MAX_BYTES
 
 if TYPE_CHECKING:
-    from gradio import Blocks
+    from uvicorn import Server
 
-LOCAL = ("127.0.0.1", "localhost", "::1")
-"""The addresses that only this machine can reach."""
 
-SCRIPTS = ("parts", "state", "levels", "mix", "map", "neighbours", "start")
-"""The scripts of the page, in the order in which they run."""
+class Page:
+    """A page that is being served by another thread.
+
+    Attributes:
+        url: the address at which others open the page; that of this machine if no other can.
+        local_url: the address at which this machine opens it.
+
+    Args:
+        session: what is served.
+        server: the server.
+        thread: the thread that runs it.
+        url: the address for others.
+        local_url: the address for this machine.
+    """
+
+    def __init__(self, session: Session, server: "Server", thread: Thread, *, url: str, local_url: str) -> None:
+        self.url = url
+        self.local_url = local_url
+        self._session = session
+        self._preparing = Thread(target=self._prepare)  # no daemon: PyTorch aborts where the end of Python cuts it off
+        self._preparing.start()
+        self._server = server
+        self._thread = thread
+
+    def wait(self) -> None:
+        """Wait until Ctrl-C, then close the page."""
+        try:
+            while self._thread.is_alive():
+                sleep(0.5)  # Ctrl-C during a join() would leave Python's record of the thread wrong
+        except KeyboardInterrupt:
+            pass
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Stop serving, within a second. What is still being computed is given up."""
+        self._session.close()
+        self._server.should_exit = True
+        self._thread.join(1)
+        self._preparing.join(1)
+
+    def _prepare(self) -> None:
+        """Encode the data before the page asks for them. What goes wrong here is said when it does ask."""
+        with suppress(ValueError):
+            _ = self._session.noise_of_images
 
 
 def explore(
@@ -36,132 +72,52 @@ def explore(
     *,
     host: str = "127.0.0.1",
     port: int | None = None,
-    share: bool = False,
+    share: str | None = None,
     password: str | None = None,
     open_browser: bool = False,
     wait: bool = True,
-) -> "Blocks":
+) -> Page:
     """Serve a web page that shows a run: its levels, mixes, maps and nearest neighbours.
 
     Args:
         run: a finished run.
         host: the address to listen on. Only this machine can reach 127.0.0.1.
         port: the port to listen on, 1 to 65535. None: the first free port from 7860 on.
-        share: whether to create a public link through Gradio's servers too.
-        password: the password of the page; its user name is "vlae". It is required if other machines can reach the
-            page. None: no password.
+        share: the name under which others open the page through a tunnel or a proxy of yours, such as
+            photos.example.org. The page answers at no other name but the host's. None: there is none.
+        password: the password of the page. It is required if other machines can reach the page. None: no password.
         open_browser: whether to open the page in this machine's browser.
-        wait: whether to wait until Ctrl-C. If not, other threads serve the page until its `close()` is called.
+        wait: whether to wait until Ctrl-C. If not, another thread serves the page until its `close()` is called.
 
     Returns:
         The page.
 
     Raises:
-        ValueError: if other machines could reach the page without a password.
-        MissingExtraError: if Gradio is not installed.
-        OSError: if the port is taken.
+        ValueError: if other machines could reach the page without a password, or if a name or the port is none.
+        MissingExtraError: if Starlette, uvicorn or Jinja2 is not installed.
+        OSError: if the port is in use.
     """
-    if (share or host not in LOCAL) and not password:
-        raise ValueError(f"a page at {'a public link' if share else host} needs a password: give one with --password")
-    session = Session(run)
-    page = build(session)
-    Thread(target=_prepare, args=(session,), daemon=True).start()
-    from starlette.middleware import Middleware
-
-    page.launch(
-        server_name=host,
-        server_port=port,
-        share=share,
-        auth=("vlae", password) if password else None,
-        inbrowser=open_browser,
-        prevent_thread_lock=True,
-        quiet=True,
-        max_file_size=MAX_BYTES,
-        allowed_paths=[],
-        app_kwargs={"middleware": [Middleware(Guard)]},
-        footer_links=[],
-        run_history=False,
-        ssr_mode=False,
-        pwa=False,
-        mcp_server=False,
-        enable_monitoring=False,
-        head=_head(),
-        theme=_theme(),
-    )
-    user = "; the name is vlae" if password else ""
-    print(f"open {page.share_url or page.local_url}   (Ctrl-C ends{user})", flush=True)
-    if wait:
-        page.block_thread()
-    return page
-
-
-def build(session: Session) -> "Blocks":
-    """Build the page of a run. It is not served yet.
-
-    Args:
-        session: the run, and its held-out data.
-
-    Raises:
-        MissingExtraError: if Gradio is not installed.
-    """
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    host = host.removeprefix("[").removesuffix("]")
+    scheme, public = address.public_address(share) if share is not None else ("http", None)
+    if not password and not (address.is_local(host) and public is None):
+        raise ValueError(f"a page at {public or host or 'every address'} needs a password: give one with --password")
     try:
-        with _without_stubs():
-            import gradio
-        from gradio.events import api
+        from vlae.web.server import application
+        from vlae.web.serving import serve
     except ImportError as error:
-        raise MissingExtraError('the page needs Gradio; get it with: pip install "vlae[web]"') from error
+        raise MissingExtraError('the page needs Starlette and uvicorn; get them: pip install "vlae[web]"') from error
 
-    answers = Answers(session)
-    name = session.run.name
-    with gradio.Blocks(title=f"{name} · vlae", analytics_enabled=False, fill_width=True) as page:
-        gradio.HTML('<div id="vlae" class="vlae"></div>', apply_default_css=False)  # the scripts fill it
-        for answer in answers.all():
-            api(answer, api_name=answer.__name__, queue=False)
+    listener = address.listen(host, port)
+    number = listener.getsockname()[1]
+    local_url = f"http://{address.authority('127.0.0.1' if host in address.ANY else host, number)}/"
+    url = f"{scheme}://{public}/" if public else local_url
+    names = address.names(host, number) | ({public} if public else set())
+    session = Session(run)
+    asked = application(session, names=names, password=password, cookie=f"vlae-{number}")
+    page = Page(session, *serve(asked, listener, proxied=public is not None), url=url, local_url=local_url)
+    print(f"open {url}   ({f'here {local_url}; ' if public else ''}Ctrl-C ends)", flush=True)
+    if open_browser:
+        webbrowser.open(local_url)
+    if wait:
+        page.wait()
     return page
-
-
-def _head() -> str:
-    """Return the style and the scripts of the page as HTML."""
-    folder = files("vlae.web") / "page"
-    style = (folder / "page.css").read_text(encoding="utf-8")
-    scripts = "\n".join((folder / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)
-    style += f"#vlae-card {{ {page.CONTENT_STYLE} }}"
-    return f"<style>{style}</style><script>(() => {{\n'use strict';\n{scripts}\n}})();</script>"
-
-
-@contextmanager
-def _without_stubs() -> Iterator[None]:
-    """Import Gradio without its check of a .pyi file for each class. The check takes two fifths of the import.
-
-    Gradio leaves out classes that have no file, so its classes have none here.
-    """
-    getfile_of_python = inspect.getfile
-
-    def getfile(thing: Any) -> str:
-        if str(getattr(thing, "__module__", "")).startswith("gradio."):
-            raise OSError("Gradio's classes need no .pyi file")
-        return getfile_of_python(thing)
-
-    inspect.getfile = getfile  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        inspect.getfile = getfile_of_python
-
-
-def _theme() -> Any:
-    """Return Gradio's plain theme with the machine's own fonts, so that nothing is downloaded."""
-    import gradio
-
-    return gradio.themes.Base(
-        primary_hue="blue",
-        neutral_hue="slate",
-        font=["system-ui", "sans-serif"],
-        font_mono=["ui-monospace", "monospace"],
-    )
-
-
-def _prepare(session: Session) -> None:
-    """Encode the data before the page asks for them."""
-    _ = session.noise_of_images

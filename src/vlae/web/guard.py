@@ -1,54 +1,91 @@
-"""The security of the page: what every request and every response passes through."""
+"""Who is answered at all: what every request and every response of the page passes through."""
 
+from collections.abc import Collection
 from typing import Any
 
-from vlae.web.uploads import MAX_BYTES
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-MAX_BODY = MAX_BYTES * 4 // 3 + 2**16
-"""The largest request, in bytes: a picture in base64, and some more."""
+from vlae.web.address import authority
 
-CLOSED = tuple(f"{root}/{path}" for root in ("", "/gradio_api") for path in ("file", "proxy", "upload"))
-"""The beginnings of Gradio's own addresses that could read or write files."""
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+"""The content security policy: scripts and styles are files of the page, and nothing is asked of elsewhere."""
 
-POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; frame-ancestors 'self'"
-"""The content security policy of every response."""
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+"""What is sent with every response."""
+
+MAX_MESSAGE = 300
+"""The longest message of an error, in characters."""
 
 
 class Guard:
-    """Middleware that limits the size of requests, closes Gradio's access to files, and adds a security policy.
+    """Middleware that answers only at the page's own names, and only what its own scripts and forms ask.
 
-    No request may be larger than a picture. No address reads or writes a file. The page may load nothing from other
-    servers.
+    A site that a visitor opens elsewhere can point a name of its own at this machine (DNS rebinding), or send requests
+    to it from the visitor's browser. The names in Host, Origin and Sec-Fetch-Site give it away.
 
     Args:
-        app: the ASGI application behind the guard.
+        app: the application behind the guard.
+        names: the names of the page, with their ports. The address of a request's own connection is one too.
     """
 
-    def __init__(self, app: Any) -> None:
-        self.app = app
+    def __init__(self, app: ASGIApp, *, names: Collection[str]) -> None:
+        self._app = app
+        self._names = frozenset(names)
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Pass a request on, count its bytes, and add the content security policy to the response."""
-        from starlette.exceptions import HTTPException
-        from starlette.responses import PlainTextResponse
-
-        if scope["type"] == "http" and scope["path"].startswith(CLOSED):
-            await PlainTextResponse("there are no files here", 404)(scope, receive, send)
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or refuse it."""
+        if scope["type"] != "http":
             return
-        received = 0
 
-        async def receive_counted() -> Any:
-            nonlocal received
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > MAX_BODY:
-                raise HTTPException(413, f"a request may have {MAX_BODY} bytes")
-            return message
-
-        async def send_with_policy(message: Any) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                policy = (b"content-security-policy", POLICY.encode())
-                message["headers"] = [*message.get("headers", []), policy, (b"x-content-type-options", b"nosniff")]
+                MutableHeaders(scope=message).update(HEADERS)
             await send(message)
 
-        await self.app(scope, receive_counted, send_with_policy)
+        answer = self._refuse(scope) or self._app
+        await answer(scope, receive, send_with_headers)
+
+    def _refuse(self, scope: Scope) -> JSONResponse | None:
+        """Return the response to a request that is not for this page, or comes from another site."""
+        headers = Headers(scope=scope)
+        hosts = [host.lower() for host in headers.getlist("host")]
+        if len(hosts) != 1 or hosts[0] not in self._names | {_own(scope)}:
+            return error("this page does not answer at this name; vlae explore --share NAME lets it", 400)
+        if Request(scope).method in ("GET", "HEAD"):
+            return None
+        site, origin = headers.get("sec-fetch-site", "same-origin"), headers.get("origin")
+        own = (None, f"http://{hosts[0]}", f"https://{hosts[0]}")
+        if site != "same-origin" or (origin and origin.lower()) not in own:
+            return error("only the page itself may ask this", 403)
+        return None
+
+
+def error(message: str, status: int, headers: dict[str, str] | None = None) -> JSONResponse:
+    """Return a response that says in one line what is wrong.
+
+    Args:
+        message: what is wrong, and what to do; it is cut to `MAX_MESSAGE`.
+        status: the HTTP status, 400 or more.
+        headers: more headers.
+    """
+    return JSONResponse({"error": " ".join(message.split())[:MAX_MESSAGE]}, status, headers)
+
+
+def _own(scope: Scope) -> str | None:
+    """Return the address that a request's connection has on this machine."""
+    server: Any = scope.get("server")
+    return authority(server[0], server[1]) if server else None

@@ -7,6 +7,7 @@ prior: `LatentModel.place` turns noise into codes.
 from collections.abc import Sequence
 from functools import cached_property
 from itertools import combinations
+from reprlib import repr as shortened
 from threading import Lock, RLock
 from typing import Any, get_args
 
@@ -52,6 +53,15 @@ class Session:
         self.model = run.model
         self._model_lock = Lock()
         self._data_lock = RLock()
+        self._closed = False
+
+    def close(self) -> None:
+        """Give up what other threads are computing: they get a ValueError."""
+        self._closed = True
+
+    def _next_batch(self) -> None:
+        if self._closed:
+            raise ValueError("the page was closed")
 
     # Codes and pictures
 
@@ -84,7 +94,7 @@ class Session:
         Raises:
             ValueError: if there is no such level or prior, or if the level has no code.
         """
-        self._size(level)
+        self.size_of(level)
         generator = torch.Generator().manual_seed(seed)
         values = noise_of_values(self.model, level)
         if values is not None:
@@ -102,6 +112,7 @@ class Session:
         """
         parts = []
         for start in range(0, len(values), _BATCH):
+            self._next_batch()
             with self._model_lock:
                 x = as_input(values[start : start + _BATCH])
                 parts.append(noise_at(self.model, x, **given(features, start, _BATCH)))
@@ -115,6 +126,7 @@ class Session:
         """
         parts = []
         for batch in zip(*(torch.split(level, _BATCH) for level in noise), strict=True):
+            self._next_batch()
             with self._model_lock, evaluating(self.model):
                 codes = self.model.place(tuple(level.to(self.model.device) for level in batch))
                 parts.append(self.model.decode(codes).cpu())
@@ -139,12 +151,14 @@ class Session:
             ValueError: if their sizes are not those of the run's codes, or a number is out of range.
         """
         try:
-            levels = tuple(torch.tensor([list(level)], dtype=torch.float32).reshape(1, -1) for level in row)
+            sizes = tuple(len(level) for level in row)
+            fits = sizes == self._sizes  # or nothing is computed with them: a stranger may send very many
+            levels = tuple(torch.tensor([list(level)], dtype=torch.float32).reshape(1, -1) for level in row if fits)
         except (TypeError, ValueError, RuntimeError) as error:
             raise ValueError("codes are not numbers, one list per level") from error
-        sizes = tuple(level.shape[1] for level in levels)
-        if sizes != tuple(self.model.code_sizes):
-            raise ValueError(f"codes of sizes {sizes} are given; the run {self.run.name} takes {self._sizes}")
+        if not fits:
+            given = shortened(sizes)
+            raise ValueError(f"codes of sizes {given} are given; the run {self.run.name} takes {self._sizes}")
         if not all(bool((level.abs() <= FAR).all()) for level in levels):
             raise ValueError(f"codes are numbers from {-FAR:g} to {FAR:g}")
         return levels
@@ -307,7 +321,7 @@ class Session:
         Raises:
             ValueError: if there is no such level, or if it has no code.
         """
-        size = self._size(level)
+        size = self.size_of(level)
         if size == 2:
             return sweep(num, SPAN, 2).numpy()
         values = noise_of_values(self.model, level)
@@ -333,7 +347,15 @@ class Session:
         rows[level - 1] = torch.as_tensor(values, dtype=torch.float32)
         return tuple(rows)
 
-    def _size(self, level: int) -> int:
+    def size_of(self, level: int) -> int:
+        """Return the size of a level's code.
+
+        Args:
+            level: the number of the level, 1 nearest the pixels.
+
+        Raises:
+            ValueError: if there is no such level, or if it has no code.
+        """
         if level not in self.levels:
             raise ValueError(f"there is no level {level} with a code; there are {', '.join(map(str, self.levels))}")
         return self.model.code_sizes[level - 1]
@@ -394,7 +416,7 @@ class Session:
         Raises:
             ValueError: if there is no such level, or if it cannot be placed by this method.
         """
-        size = self._size(level)
+        size = self.size_of(level)
         if method not in get_args(Method):
             raise ValueError(f"there is no map {method!r}; choose one of {', '.join(get_args(Method))}")
         if method == "code" and size > 2:
@@ -411,7 +433,12 @@ class Session:
 
         Returns:
             For each level, the numbers of its nearest data, the nearest first.
+
+        Raises:
+            ValueError: if there is no datum of this number.
         """
+        if without is not None:
+            self.datum(without)
         nearest = {}
         for level in self.levels:
             distances = np.square(self.noise_of_images[level - 1].numpy() - noise[level - 1].numpy()).sum(1)

@@ -7,6 +7,7 @@ const decoded = pictureOf("decoded from here", { id: "decoded" });
 const nearest = pictureOf("nearest image", { id: "nearest" });
 const mapWords = make("p", { class: "quiet" });
 const KINDS = ["#4e79a7", "#f28e2b", "#e15759", "#76b7b2", "#59a14f", "#edc948", "#b07aa1", "#ff9da7", "#9c755f", "#8a8a8a"];
+const UNKNOWN = "#d4d4d4"; // a value that is missing
 const MARGIN = 42;
 let nearestIndex = null;
 let mapNoise = null;
@@ -21,14 +22,16 @@ const blend = (t) => {
 const colouring = () => {
   const known = data.known[map.colour];
   if (!known) return { of: () => "#4e79a7", legend: [] };
+  const missing = known.values.some((value) => value == null) ? [[UNKNOWN, "not known"]] : [];
+  const painted = (colour) => (i) => (known.values[i] == null ? UNKNOWN : colour(known.values[i]));
   if (known.classes) {
     const colour = (kind) => (kind < KINDS.length ? KINDS[kind] : `hsl(${(kind * 137) % 360} 55% 50%)`);
-    return { of: (i) => colour(known.values[i]), legend: known.classes.slice(0, 20).map((name, kind) => [colour(kind), name]) };
+    return { of: painted(colour), legend: [...known.classes.slice(0, 20).map((name, kind) => [colour(kind), name]), ...missing] };
   }
-  const sorted = known.values.filter((value) => value !== null).sort((x, y) => x - y);
+  const sorted = known.values.filter((value) => value != null).sort((x, y) => x - y);
   const [low, high] = [0.02, 0.98].map((share) => sorted[Math.floor(share * (sorted.length - 1))]);
-  const of = (i) => known.values[i] === null ? "#bbb" : blend((known.values[i] - low) / (high - low || 1));
-  return { of, legend: [[blend(0), `low (${low.toPrecision(2)})`], [blend(0.5), ""], [blend(1), `high (${high.toPrecision(2)})`]] };
+  const of = painted((value) => blend((value - low) / (high - low || 1)));
+  return { of, legend: [[blend(0), `low (${low.toPrecision(2)})`], [blend(0.5), ""], [blend(1), `high (${high.toPrecision(2)})`], ...missing] };
 };
 
 const bounds = () => {

@@ -1,14 +1,10 @@
 // The parts every tab is made of: questions to the server, elements, tiles of a sheet, saving and messages.
 
-const ask = async (name, ...data) => {
-  const response = await fetch(`./gradio_api/run/${name}`, {
-    method: "POST",
-    headers: { "Content-Type": "application/json" },
-    body: JSON.stringify({ data }),
-  }).catch(() => null);
+const ask = async (name, ...list) => {
+  const headers = { "Content-Type": "application/json" };
+  const response = await fetch(`./api/${name}`, { method: "POST", headers, body: JSON.stringify(list) }).catch(() => null);
   if (!response) throw new Error("The server does not answer. Is vlae explore still running?");
-  if (!response.ok) throw new Error(response.status === 413 ? "That is too large." : `The server answered ${response.status}.`);
-  const [answer] = (await response.json()).data;
+  const answer = await response.json().catch(() => ({ error: `the server answered ${response.status}` }));
   if (answer.error) throw new Error(answer.error);
   return answer;
 };
@@ -18,6 +14,7 @@ const make = (tag, properties = {}, ...children) => {
   for (const [name, value] of Object.entries(properties)) {
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
     else if (name === "text") element.textContent = value;
+    else if (name === "style") element.style.cssText = value;
     else if (value !== false && value != null) element.setAttribute(name, value === true ? "" : value);
   }
   element.append(...children.filter((child) => child != null));

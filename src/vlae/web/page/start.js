@@ -1,4 +1,4 @@
-// Start: fills the frame when it exists. Each tab loads its data when it is first opened.
+// Start: fills the page. Each tab loads its data when it is first opened.
 
 const tabs = {
   levels: { title: "Levels", build: (root) => buildLevels(root), open: () => {} },
@@ -67,7 +67,7 @@ const start = async (root) => {
   run = await ask("describe");
   const [height, width] = run.shape.length === 3 ? run.shape.slice(1) : [1, 1];
   document.documentElement.style.setProperty("--aspect", `${width} / ${height}`);
-  document.documentElement.lang = "en";
+  root.replaceChildren();
   buildHeader(root);
   buildTabs(root);
   await guarded(restore);
@@ -78,15 +78,7 @@ const start = async (root) => {
   document.documentElement.dataset.vlae = "ready";
 };
 
-const whenThere = (then) => {
-  const root = () => document.getElementById("vlae");
-  if (root()) return then(root());
-  const observer = new MutationObserver(() => {
-    if (!root()) return;
-    observer.disconnect();
-    then(root());
-  });
-  observer.observe(document, { subtree: true, childList: true });
-};
-whenThere((root) => guarded(() => start(root)));
+const root = document.getElementById("vlae");
+root.append(message);
+guarded(() => start(root)).finally(() => document.getElementById("loading")?.remove());
 window.addEventListener("hashchange", () => location.reload());

@@ -128,13 +128,14 @@ const choose = async (title) => {
       make("div", { class: "bar" }, button("Back", () => show(first - page)), where, button("More", () => show(first + page))),
     );
     show(0);
-    document.querySelector(".gradio-container").append(dialog);
+    document.body.append(dialog);
     dialog.showModal();
   });
 };
 const describeDatum = (i) => {
   const label = data.known.label;
-  return `image ${i}${label ? `, ${label.classes[label.values[i]]}` : ""}`;
+  const name = label?.classes[label.values[i]];
+  return name === undefined ? `image ${i}` : `image ${i}, ${name}`;
 };
 const datumTile = (i, action) => {
   const tile = make("button", { type: "button", class: "tile", title: describeDatum(i), "aria-label": describeDatum(i), onclick: () => guarded(() => action(i)) });

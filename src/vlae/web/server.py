@@ -1,0 +1,106 @@
+"""The server of the page: its shell, its script, its style, and an API that answers questions about a run."""
+
+import sys
+from collections.abc import Callable, Collection
+from importlib.resources import files
+
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
+from jinja2 import Environment, PackageLoader
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from vlae.report import page
+from vlae.web.answers import Answer, Answers
+from vlae.web.arguments import parse
+from vlae.web.body import read
+from vlae.web.guard import Guard, error
+from vlae.web.login import Login
+from vlae.web.session import Session
+from vlae.web.uploads import MAX_BYTES
+
+SCRIPTS = ("parts", "state", "levels", "mix", "map", "neighbours", "start")
+"""The scripts of the page, in the order in which they run."""
+
+MAX_QUESTION = 2**20
+"""The largest question without a picture, in bytes."""
+
+MAX_UPLOAD = MAX_BYTES * 4 // 3 + 2**16
+"""The largest question with a picture, in bytes: the picture in base64, and some more."""
+
+AT_ONCE = 16
+"""How many questions are answered at once; more wait."""
+
+
+def application(session: Session, *, names: Collection[str], password: str | None, cookie: str) -> Starlette:
+    """Build the application that serves the page of a run.
+
+    Args:
+        session: the run, and its held-out data.
+        names: the names at which the page answers, with their ports.
+        password: the password of the page. None: no password.
+        cookie: the name of the cookie of who has given it.
+    """
+    environment = Environment(loader=PackageLoader("vlae.web", "page"), autoescape=True)
+    shell = environment.get_template("shell.html").render(name=session.run.name)
+    answers = {answer.__name__: answer for answer in Answers(session).all()}
+    limiter = CapacityLimiter(AT_ONCE)
+    middleware = [Middleware(Guard, names=names)]
+    if password:
+        form = environment.get_template("login.html")
+        middleware.append(Middleware(Login, password=password, form=form, cookie=cookie))
+
+    async def answer(request: Request) -> Response:
+        name = request.path_params["name"]
+        if name not in answers:
+            raise HTTPException(404, f"there is no such question; there are {', '.join(answers)}")
+        if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+            raise HTTPException(415, "a question is a JSON list, sent as application/json")
+        body = await read(request, MAX_UPLOAD if name == "upload" else MAX_QUESTION)
+        return await run_sync(_answer, answers[name], body, abandon_on_cancel=True, limiter=limiter)
+
+    return Starlette(
+        routes=[
+            Route("/", HTMLResponse(shell), methods=["GET"]),
+            Route("/page.js", Response(_script(), media_type="text/javascript"), methods=["GET"]),
+            Route("/page.css", Response(_style(), media_type="text/css"), methods=["GET"]),
+            Route("/api/{name}", answer, methods=["POST"]),
+        ],
+        middleware=middleware,
+        exception_handlers={HTTPException: _refuse},
+    )
+
+
+def _answer(method: Callable[..., Answer], body: bytes) -> Response:
+    """Answer a question. What is wrong with it, or with the server, becomes one line."""
+    try:
+        return JSONResponse(method(*parse(body, method)))
+    except ValueError as wrong:
+        return error(str(wrong), 400)
+    except Exception as failure:
+        message = " ".join(f"{method.__name__} failed: {type(failure).__name__}: {failure}".split())
+        print(f"vlae: {message}", file=sys.stderr, flush=True)
+        return error(message, 500)
+
+
+async def _refuse(request: Request, refused: Exception) -> Response:
+    assert isinstance(refused, HTTPException)
+    return error(refused.detail, refused.status_code, dict(refused.headers or {}))
+
+
+def _read(name: str) -> str:
+    return (files("vlae.web") / "page" / name).read_text(encoding="utf-8")
+
+
+def _script() -> str:
+    """Return all scripts as one, whose names are its own."""
+    scripts = "\n".join(_read(f"{name}.js") for name in SCRIPTS)
+    return f"(() => {{\n'use strict';\n{scripts}\n}})();"
+
+
+def _style() -> str:
+    return f"{_read('page.css')}\n#vlae-card {{ {page.CONTENT_STYLE} }}\n"
