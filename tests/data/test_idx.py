@@ -74,7 +74,7 @@ def test_no_more_is_unpacked_than_the_sizes_say_and_the_memory_holds(tmp_path, r
     with pytest.raises(DataError, match=r"a\.gz: more bytes do not fill the shape \(30, 28, 28\)"):
         load(tmp_path / "a.gz")
     (tmp_path / "b.gz").write_bytes(gzip.compress(struct.pack(">HBB3I", 0, 8, 3, 10**9, 10**4, 10**4)))
-    with pytest.raises(NotEnoughMemoryError, match=r"b\.gz, unpacked, needs 100000\.0 TB of memory"):
+    with pytest.raises(NotEnoughMemoryError, match=r"b\.gz, unpacked, needs 100,000\.0 TB of memory"):
         load(tmp_path / "b.gz")
 
 
