@@ -53,7 +53,7 @@ def encode(
     The columns of the file:
 
     - `row`: the number of the datum, 0 for the first;
-    - `name` and `label`, if the source has them;
+    - `name` and `label`, if the source has them; the label is null (in .npz -1) where it is unknown;
     - `level1`, `level2`, …: the posterior means, one list of numbers per row;
     - `level1_stddev`, … and `level1_sample`, …, if `stddev` and `sample` are set;
     - `level1_kl_nats`, …, and `kl_nats`, their sum over all levels;
@@ -204,7 +204,10 @@ def _source_columns(rows: Images, start: int) -> dict[str, Any]:
     if rows.names is not None:
         columns["name"] = list(rows.names)
     if rows.labels is not None:
-        columns["label"] = np.asarray(rows.labels)
+        import pyarrow
+
+        labels = np.asarray(rows.labels, np.int64)
+        columns["label"] = pyarrow.array(labels, mask=labels < 0)
     return columns
 
 

@@ -54,6 +54,7 @@ def from_table(table: Any, source: str, key: str | None) -> SourceData:
         label_names=label_names,
         factors=factors,
         names=tuple(map(str, table[row_name].to_pylist())) if row_name else None,
+        columns=() if used[0] in lists else tuple(used),
         skipped=tuple(
             (f"column {name}", f"{kinds[name]}, not numbers") for name in rest if name not in {*numbers, *lists}
         ),

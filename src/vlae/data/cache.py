@@ -16,7 +16,7 @@ from vlae.atomic import remove_abandoned, replacing
 from vlae.data.images import Images
 from vlae.data.source import Array, DataError
 
-FORMAT = 3
+FORMAT = 4
 """The format of the cache. Raise it if the same source and settings give other values, or if more is kept."""
 
 
@@ -52,6 +52,7 @@ def open_entry(entry: Path, source: str) -> tuple[Images, Array | None] | None:
         names=None if about["names"] is None else tuple(about["names"]),
         source=source,
         skipped=tuple((file, reason) for file, reason in about["skipped"]),
+        columns=tuple(about["columns"]),
         resized=about["resized"],
         cache=entry,
     )
@@ -76,6 +77,7 @@ def write_rows(folder: Path, whole: Images, parts: Array | None) -> None:
         "factors": list(whole.factors),
         "label_names": whole.label_names,
         "names": whole.names,
+        "columns": whole.columns,
         "skipped": whole.skipped,
         "resized": whole.resized,
     }

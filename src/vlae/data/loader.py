@@ -199,6 +199,7 @@ def _whole(source: str | Path | Array | Images, settings: ReadSettings, progress
             label_names=source.label_names,
             factors=source.factors,
             names=source.names,
+            columns=source.columns,
             parts=parts,
             skipped=source.skipped,
         )
@@ -250,6 +251,7 @@ def _decode(
         label_names=data.label_names,
         factors=data.factors,
         names=data.names,
+        columns=data.columns,
         source=source,
         skipped=data.skipped,
         resized=resized,
@@ -289,7 +291,7 @@ def _fit_all(
     """
     if not isinstance(data.values, EncodedPictures) and not is_image(data.values.shape[1:]):
         if settings.size or settings.crop or settings.channels:
-            raise DataError(f"{source}: these are vectors; size, crop and channels are for images")
+            raise DataError(f"{source}: these are vectors; size, crop and channels are for images, and so is a run of images")
         return _store(data.values, folder), {}, False
     if isinstance(data.values, EncodedPictures):
         looks, broken = look_at_all(data.values, progress)

@@ -16,7 +16,7 @@ from vlae.atomic import whole, writing
 from vlae.errors import NotDefinedError
 from vlae.evaluation import level_card
 from vlae.evaluation.rates import shortage
-from vlae.evaluation.text import LIKELIHOOD_CAUTION, pictures
+from vlae.evaluation.text import ERRORS, LIKELIHOOD_CAUTION, pictures
 from vlae.figures import thumbnails
 from vlae.figures.kinds import KINDS
 from vlae.figures.panels import panels
@@ -92,7 +92,9 @@ def content(run: Run) -> str:
     levels = _cards(run, evaluation) if evaluation else _levels(run)
     kinds = [kind for kind in KINDS if (run.outputs / layout.FIGURES / f"{kind}.png").exists()]
     sections = "".join(_section(run, kind) for kind in kinds)
-    return f"{_warnings(run, evaluation)}{levels}{_numbers(run, evaluation)}{sections}{_measurements(evaluation)}"
+    columns = _columns(evaluation) if evaluation else ""
+    numbers = f"{_numbers(run, evaluation)}{columns}"
+    return f"{_warnings(run, evaluation)}{levels}{numbers}{sections}{_measurements(evaluation)}"
 
 
 def _section(run: Run, kind: str) -> str:
@@ -118,7 +120,7 @@ def _introduction(run: Run) -> str:
     shape = " × ".join(map(str, run.recipe.shape))
     return (
         f"A {run.recipe.model} of {len(run.recipe.levels)} levels, recipe {run.recipe.name}, trained on "
-        f"{run.data['source']} ({shape}). Level 1 is nearest the pixels."
+        f"{run.data['source']} ({shape}). Level 1 is nearest the data."
     )
 
 
@@ -148,7 +150,11 @@ def _facts(evaluation: Mapping[str, Any], number_of_level: int) -> str:
     if level["kl_nats"] is None:
         return ""
     rows = [("KL", f"{level['kl_nats']:.2f} nats, {level['share']:.0%} of all")]
-    rows.append(("squared error without it", f"{level['without_it']['mse']:+.4f}"))
+    lost = level["without_it"]
+    if "explained" in lost:
+        rows.append(("explains of the columns' variance", number(lost["explained"], ".0%")))
+    else:
+        rows.append(("squared error without it", f"{lost['mse']:+.4f}"))
     if "label_probe_accuracy" in level:
         linear = level["label_linear_probe_accuracy"]
         rows.append(("names the class", f"{level['label_probe_accuracy']:.1%} (linear probe {linear:.1%})"))
@@ -185,14 +191,14 @@ def _levels(run: Run) -> str:
 
 def _numbers(run: Run, evaluation: Mapping[str, Any] | None) -> str:
     summary = evaluation or run.summary
-    rows = [(f"reconstruction {name}", f"{value:.5g}") for name, value in summary["reconstruction"].items()]
+    rows = [(ERRORS[name], number(value, ".5g")) for name, value in summary["reconstruction"].items()]
     if "features_distortion_nats" in summary:
         rows.append(("distortion of the features (nats per datum)", f"{summary['features_distortion_nats']:.2f}"))
     rows += [
         ("distortion (nats per datum)", number(summary["distortion_nats"], ".2f")),
         ("ELBO (nats per datum)", number(summary["elbo_nats"], ".2f")),
         ("held-out data", f"{summary['num_images']:,}"),
-        ("new pictures are drawn from", run.prior.describe()),
+        ("new data are drawn from", run.prior.describe()),
     ]
     if evaluation:
         meanings = {
@@ -207,6 +213,18 @@ def _numbers(run: Run, evaluation: Mapping[str, Any] | None) -> str:
         rows += pictures(evaluation).items()
     caution = "" if summary["elbo_nats"] is None else f"<p>{escape(LIKELIHOOD_CAUTION)}</p>"
     return _table(("held-out", "value"), rows) + caution
+
+
+def _columns(evaluation: Mapping[str, Any]) -> str:
+    """How much of each column of vectors is explained, and by which level."""
+    rows = level_card.explained_columns(evaluation)
+    if not rows:
+        return ""
+    levels = [f"level {level['level']}" for level in evaluation["levels"] if level["code_size"]]
+    return (
+        "<h2>Columns</h2><p>R² of each column's reconstruction, and the share of its variance that comes through each "
+        f"level.</p>{_table(('column', 'R²', *levels), rows)}"
+    )
 
 
 def _measurements(evaluation: Mapping[str, Any] | None) -> str:
@@ -230,7 +248,7 @@ def _measurements(evaluation: Mapping[str, Any] | None) -> str:
     return (
         "<h2>Evidence</h2><p>How well a probe predicts each factor from one level's code alone, ± its standard error. "
         "It is R² of a number, balanced accuracy above chance of a class, 2 AUC - 1 of yes or no; the simple first. "
-        "Complexity is the capacity a probe on the pixels needs, 0 to 1; where it is left empty the order is not "
+        "Complexity is the capacity a probe on the data needs, 0 to 1; where it is left empty the order is not "
         "judged by that row.</p>"
         f"{_table(header, rows)}{_folded('Protocol', json.dumps(evaluation['protocol'], indent=2))}"
     )

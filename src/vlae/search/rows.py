@@ -34,24 +34,22 @@ class SearchError(ValueError):
     """An index cannot be built, opened or searched. The message names the input and what to do."""
 
 
-def source_columns(images: Images) -> dict[str, Any]:
+def source_columns(images: Images) -> dict[str, pa.Array]:
     """Return the columns of labels and factors that a source has, by name.
 
     Args:
         images: the images of the source.
 
     Returns:
-        For each column, one value per image: whole numbers, floats or names.
+        For each column, an Arrow array of numbers or names, null where one is unknown. Columns of which nothing is
+        known are left out.
     """
-    columns: dict[str, Any] = {}
-    if images.labels is not None:
-        are_numbers = all(name == str(i) for i, name in enumerate(images.label_names))
-        names = [images.class_name(int(label)) for label in images.labels]
-        columns["label"] = images.labels if are_numbers else names
+    columns: dict[str, Any] = {"label": images.label_of_each() or []}
     for name, factor in images.factors.items():
         column = name.replace(".", "_")
-        columns[f"factor_{column}" if is_own(column) or column == "label" else column] = np.asarray(factor)
-    return columns
+        columns[f"factor_{column}" if is_own(column) or column == "label" else column] = list(np.asarray(factor))
+    arrays = {name: pa.array(values, from_pandas=True) for name, values in columns.items()}
+    return {name: array for name, array in arrays.items() if not pa.types.is_null(array.type)}
 
 
 def is_own(column: str) -> bool:
@@ -72,7 +70,7 @@ def schema(run: Run, images: Images) -> pa.Schema:
     """
     sizes = run.recipe.code_sizes
     fields = [("name", pa.string()), ("source", pa.string())]
-    fields += [(name, pa.array(values[:1]).type) for name, values in source_columns(images).items()]
+    fields += [(name, values.type) for name, values in source_columns(images).items()]
     fields += [(level_column(level), pa.list_(pa.float32(), sizes[level - 1])) for level in run.recipe.levels_with_code]
     fields += [(ALL, pa.list_(pa.float32(), sum(sizes) + len(sizes)))]
     fields += [("picture", pa.binary()), ("hash", pa.int64())]
@@ -117,7 +115,8 @@ def _column(columns: Mapping[str, Any], field: Any, images: Images) -> pa.Array:
     if field.name not in columns:
         return pa.nulls(len(images), field.type)
     try:
-        return pa.array(columns[field.name], field.type)
+        values = columns[field.name]
+        return pa.array(values.to_pylist() if isinstance(values, pa.Array) else values, field.type)
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise SearchError(
             f"{images.source}: its {field.name} does not fit the index, where it is {field.type}; make another index"

@@ -180,7 +180,7 @@ def train(
     if progress and is_leader():
         print("measuring on held-out data", file=sys.stderr, flush=True)
     model = engine.model.to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
-    summary = summarise(model, held_out.values, features=held_out.features)
+    summary = summarise(model, held_out.values, features=held_out.features, columns=held_out.columns)
     results = Results(model, summary, np.array(held_out.values[:NUM_EXAMPLES]))
     if is_leader():
         begun = time.monotonic()
