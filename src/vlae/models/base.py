@@ -62,6 +62,7 @@ class LatentModel(nn.Module, ABC):
         class_values: the label of each class in the data, in ascending order.
         network: the frozen network that gives these features, of a size of picture of its own. It is no part of the
             weights. None: the features must be given.
+        columns: the names of the columns of vectors, in figures; () if they have none.
     """
 
     shape: Shape
@@ -73,6 +74,7 @@ class LatentModel(nn.Module, ABC):
     class_names: tuple[str, ...] = ()
     class_values: tuple[int, ...] = ()
     network: Callable[[Tensor], Tensor] | None = None
+    columns: tuple[str, ...] = ()
 
     @abstractmethod
     def forward(

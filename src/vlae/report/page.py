@@ -23,6 +23,7 @@ from vlae.figures.panels import panels
 from vlae.models.inference import as_input
 from vlae.runs import layout
 from vlae.runs.run import Run
+from vlae.shapes import is_image
 from vlae.text_table import number
 
 CONTENT_STYLE = """
@@ -38,6 +39,7 @@ summary { cursor: pointer; margin: 1rem 0; }
 .card { display: grid; grid-template-columns: minmax(8rem, 14rem) minmax(0, 1fr); gap: 1.2rem; align-items: start;
   border-top: 1px solid #8884; padding: 1rem 0; }
 .card h2 { margin: 0; } .card img { width: 100%; image-rendering: pixelated; }
+.card.wide { grid-template-columns: minmax(0, 1fr); } .card.wide img { width: auto; image-rendering: auto; }
 .bar { display: inline-block; height: .55rem; width: calc(var(--told) * var(--full, 8rem)); background: #37c;
   border-radius: 2px; vertical-align: middle; }
 .card td { border: 0; padding-top: 0; padding-bottom: 0; line-height: 1.35; }
@@ -136,8 +138,9 @@ def _warnings(run: Run, evaluation: Mapping[str, Any] | None) -> str:
 def _cards(run: Run, evaluation: Mapping[str, Any]) -> str:
     """The level cards: for every level its picture, its description in words, and its numbers."""
     pictures = panels(run.model, prior=run.prior, held_out=as_input(run.examples), num=4)
+    kind = "card" if is_image(run.recipe.shape) else "card wide"
     return "".join(
-        f'<section class="card"><img alt="level {card.level} changes, the others hold" src="{thumbnails.png(picture)}">'
+        f'<section class="{kind}"><img alt="level {card.level} changes, the others hold" src="{thumbnails.png(picture)}">'
         f"<div><h2>Level {card.level} · {escape(card.title)}</h2>"
         f"<p>Level {card.level}: {escape(card.title)}: {escape(card.sentence)}</p>"
         f"{_facts(evaluation, card.level)}</div></section>"

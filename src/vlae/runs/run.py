@@ -57,6 +57,7 @@ class Run:
 
     def __post_init__(self) -> None:
         self.model.network = self.network
+        self.model.columns = self.columns
 
     @cached_property
     def network(self) -> FeatureNetwork | None:
