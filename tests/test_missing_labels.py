@@ -3,7 +3,6 @@
 import csv
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
@@ -11,6 +10,7 @@ import vlae
 from vlae.codes import classify, outliers
 from vlae.codes.encode import encode
 from vlae.data import Images
+from vlae.evaluation.text import as_text
 from vlae.search.index import Index
 from vlae.web.session import Session
 
@@ -26,15 +26,19 @@ def data(labels, **known):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    path = tmp_path_factory.mktemp("missing") / "run"
-    return vlae.train(data(None), out=path, code_sizes=(2, 2), steps=30, progress=False)
+    folder = tmp_path_factory.mktemp("missing")
+    np.save(folder / "plants.npy", VALUES)
+    return vlae.train(folder / "plants.npy", out=folder / "run", code_sizes=(2, 2), steps=30, progress=False)
 
 
 @pytest.fixture(params=["numbers", "names"])
 def images(request):
     labels = np.where(MISSING, -1, KINDS)
     names = ("oak", "elm") if request.param == "names" else ()
-    factors = {"height": np.where(MISSING, np.nan, VALUES[:, 0]), "soil": np.where(MISSING, None, "clay").astype(object)}
+    factors = {
+        "height": np.where(MISSING, np.nan, VALUES[:, 0]),
+        "soil": np.where(MISSING, None, "clay").astype(object),
+    }
     return data(labels, label_names=names, factors=factors)
 
 
@@ -54,9 +58,9 @@ def test_probes_are_fitted_and_scored_on_the_rows_whose_label_is_known(run, imag
     known = ~MISSING
     alone = vlae.evaluate(run, images.take(np.flatnonzero(known)))
     assert evaluation["num_known"] == {"height": 80, "label": 80}
-    assert evaluation["label_probe_accuracy"] == alone["label_probe_accuracy"]
+    assert evaluation["label_probe_accuracy"] == alone["label_probe_accuracy"] > 0.8
     assert evaluation["not_defined"]["soil"] == "it is the same in all the data"
-    assert "the class known of 80 of 120 data" in vlae.evaluation_text(evaluation)
+    assert "the class is known of 80 of 120 data" in as_text(evaluation)
 
 
 @pytest.mark.parametrize("num_known", [0, 1, 6])
@@ -123,7 +127,9 @@ def test_the_map_says_unknown(run, images):
     session = Session(run)
     session.__dict__["_images"] = images
     classes = session.properties()["label"]
-    assert classes["classes"][0] == "unknown" and set(classes["classes"][1:]) == set(map(str, images.label_names or (0, 1)))
+    assert classes["classes"][0] == "unknown" and set(classes["classes"][1:]) == set(
+        map(str, images.label_names or (0, 1))
+    )
     assert np.array_equal(classes["values"] == 0, MISSING)
 
 
@@ -132,5 +138,4 @@ def test_a_shared_run_with_missing_labels_has_a_card(run, images, tmp_path):
 
     keep_evaluation(run, vlae.evaluate(run, images))
     card = (run.save_pretrained(tmp_path / "shared") / "README.md").read_text()
-    assert "-1" not in card and "nan" not in card.lower().replace("nano", "")
-    assert pa.__version__
+    assert "names the class of" in card and "-1" not in card and "nan " not in card

@@ -199,11 +199,13 @@ def data(
 def _print_done(run: "Run") -> None:
     from vlae.runs.layout import FIGURES, REPORT
     from vlae.text_table import number
+    from vlae.shapes import is_image
     from vlae.training.loop import is_leader
 
     if not is_leader():
         return
     levels = ", ".join(number(level["kl_nats"], ".1f") for level in run.summary["levels"])
+    start = "from-image PICTURE" if is_image(run.recipe.shape) else "random"
     print(
         f"held-out {_error(run)}; KL of each level, 1 first: {levels} nats\n"
         f"page      {run.path / REPORT}\n"
@@ -211,7 +213,7 @@ def _print_done(run: "Run") -> None:
         f"next      vlae report {run.path}    measures what each level carries, and adds it to the page\n"
         f"          vlae explore {run.path}   a web page of it\n"
         f"          vlae figure {run.path} samples --seed 1\n"
-        f"          vlae figure {run.path} levels --seed 1\n"
+        f"          vlae figure {run.path} levels --{start}\n"
         f"          vlae train YOUR_DATA --out runs/mine"
     )
 

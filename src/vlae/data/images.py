@@ -132,9 +132,7 @@ class Images:
             )
         left_out = tuple((f"column {name}", "the run was not trained on it") for name in others)
         order = [self.columns.index(name) for name in names]
-        return replace(
-            self, values=self.values[:, order], columns=tuple(names), skipped=self.skipped + left_out
-        )
+        return replace(self, values=self.values[:, order], columns=tuple(names), skipped=self.skipped + left_out)
 
     def _with_rows(self, values: Array, rows: slice | Array) -> Self:
         """Replace the values by those of some rows, and select what is known of these rows."""

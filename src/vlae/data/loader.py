@@ -291,7 +291,9 @@ def _fit_all(
     """
     if not isinstance(data.values, EncodedPictures) and not is_image(data.values.shape[1:]):
         if settings.size or settings.crop or settings.channels:
-            raise DataError(f"{source}: these are vectors; size, crop and channels are for images, and so is a run of images")
+            raise DataError(
+                f"{source}: these are vectors; size, crop and channels are for images, and so is a run of images"
+            )
         return _store(data.values, folder), {}, False
     if isinstance(data.values, EncodedPictures):
         looks, broken = look_at_all(data.values, progress)

@@ -99,7 +99,9 @@ def explained_columns(evaluation: Mapping[str, Any]) -> list[list[str]]:
     """
     coded = [place for place, level in enumerate(evaluation["levels"]) if level["code_size"]]
     of_columns = sorted(
-        evaluation.get("columns", []), key=lambda column: -np.inf if column["r2"] is None else column["r2"], reverse=True
+        evaluation.get("columns", []),
+        key=lambda column: -np.inf if column["r2"] is None else column["r2"],
+        reverse=True,
     )
     return [
         [column["name"], *(number(share, ".2f") for share in (column["r2"], *(column["by_level"][i] for i in coded)))]

@@ -81,7 +81,9 @@ def levels(
     titles = [f"level {level} ({model.code_sizes[level - 1]})" for level in shown]
     changed = _changed(model, prior, noise, num=num, generator=generator, span=span, others=others)
     if not is_image(model.shape):
-        return profiles(model, _profiles(model, titles, changed, noise), per_row=2, black="starts from", coloured=["changed"])
+        return profiles(
+            model, _profiles(model, titles, changed, noise), per_row=2, black="starts from", coloured=["changed"]
+        )
     sheets, tiles = _panels(model, changed, noise, datum, num)
     # A wide figure is shown reduced, so its letters grow with it.
     letters = max(LETTERS, sheets[0].shape[1] // 22)
@@ -144,13 +146,13 @@ def _changed(
     generator: torch.Generator,
     span: float,
     others: str,
-) -> list[Codes]:
+) -> list[tuple[Tensor, ...]]:
     """For each level with a code, noise in which that level varies."""
     if others not in get_args(Others):
         raise ValueError(f"others is {others!r}; choose one of {', '.join(get_args(Others))}")
     _check_number("num", num, 1)
     prior = prior or standard_prior(model.code_sizes)
-    changed = []
+    changed: list[tuple[Tensor, ...]] = []
     for level in model.levels_with_code:
         size = model.code_sizes[level - 1]
         values = noise_of_values(model, level)
@@ -167,7 +169,9 @@ def _changed(
     return changed
 
 
-def _profiles(model: LatentModel, titles: Sequence[str], changed: Sequence[Codes], start: Codes) -> list[Panel]:
+def _profiles(
+    model: LatentModel, titles: Sequence[str], changed: Sequence[tuple[Tensor, ...]], start: Codes
+) -> list[Panel]:
     """A panel of vectors for each level, at most 32 of them, and black that which they start from."""
     black = _decoded(model, start)
     panels = []
@@ -179,7 +183,7 @@ def _profiles(model: LatentModel, titles: Sequence[str], changed: Sequence[Codes
 
 
 def _panels(
-    model: LatentModel, changed: Sequence[Codes], start: Codes, datum: Tensor | None, num: int
+    model: LatentModel, changed: Sequence[tuple[Tensor, ...]], start: Codes, datum: Tensor | None, num: int
 ) -> tuple[list[Picture], list[Picture]]:
     """A panel per level with a code; and the datum, if there is one, with the picture of the noise at the start."""
     own = [] if datum is None else [datum]
@@ -270,7 +274,9 @@ def reconstructions(model: LatentModel, x: Float[Tensor, "n *shape"], *, num: in
     x = x[:num]
     decoded = _decoded(model, noise_at(model, x))
     if not is_image(model.shape):
-        each = [Panel(title="", values=after[None], start=before[None]) for before, after in zip(x, decoded, strict=True)]
+        each = [
+            Panel(title="", values=after[None], start=before[None]) for before, after in zip(x, decoded, strict=True)
+        ]
         return profiles(model, each, per_row=4, black="held-out data", coloured=["reconstruction"])
     originals, again = _pictures(model, x, decoded)
     pairs = [grid(pair, 1) for pair in zip(originals, again, strict=True)]

@@ -82,7 +82,9 @@ def profiles(
             axis.set_xticks(places, short, rotation=90, fontsize=8)
     for axis in axes.flat[len(panels) :]:
         axis.set_axis_off()
-    legend = [(black, "black")] * bool(black) + [*zip(coloured, _colours(len(coloured), len(coloured) > 1), strict=True)]
+    legend = [(black, "black")] * bool(black) + [
+        *zip(coloured, _colours(len(coloured), len(coloured) > 1), strict=True)
+    ]
     if legend:
         handles = [axes[0, 0].plot([], [], color=colour, label=name)[0] for name, colour in legend]
         figure.legend(handles=handles, loc="outside upper right", ncols=len(legend), frameon=False, fontsize=9)

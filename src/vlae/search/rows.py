@@ -47,9 +47,15 @@ def source_columns(images: Images) -> dict[str, pa.Array]:
     columns: dict[str, Any] = {"label": images.label_of_each() or []}
     for name, factor in images.factors.items():
         column = name.replace(".", "_")
-        columns[f"factor_{column}" if is_own(column) or column == "label" else column] = list(np.asarray(factor))
+        columns[f"factor_{column}" if is_own(column) or column == "label" else column] = _as_column(factor)
     arrays = {name: pa.array(values, from_pandas=True) for name, values in columns.items()}
     return {name: array for name, array in arrays.items() if not pa.types.is_null(array.type)}
+
+
+def _as_column(factor: Any) -> Any:
+    """A factor as Arrow takes it: an array, or a list of rows."""
+    values = np.asarray(factor)
+    return values if values.ndim == 1 else list(values)
 
 
 def is_own(column: str) -> bool:
