@@ -111,13 +111,17 @@ def evaluate(
         check_exists(source)
     from vlae import workflows
     from vlae.data import load as load_data
+    from vlae.data.images import say_skipped
     from vlae.evaluation.text import as_text
     from vlae.runs.run import load
 
     trained = load(run)
     images = None
     if source is not None:
-        images = load_data(source, split=split, limit=limit, progress=True, features=trained.network, **vars(reading))
+        images = trained.fitted(
+            load_data(source, split=split, limit=limit, progress=True, features=trained.network, **vars(reading))
+        )
+        say_skipped(images)
     elif limit or split != "test" or reading != Reading():
         raise ValueError("split, limit and how data is read go with a source; give one, or leave them out")
     others = [load(other) for other in beside or ()]

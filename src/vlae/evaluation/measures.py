@@ -17,7 +17,7 @@ from vlae.evaluation.feature_spaces import FeatureSpace, components
 from vlae.evaluation.judging import SCORES, tell, too_little
 from vlae.evaluation.protocol import protocol
 from vlae.evaluation.rates import MAX_ABLATED, ablate, summarise
-from vlae.evaluation.reasons import attempt
+from vlae.evaluation.reasons import attempt, only_finite
 from vlae.models.base import LatentModel
 from vlae.models.inference import as_input, encode, evaluating, given
 from vlae.models.priors import MixturePrior
@@ -25,6 +25,7 @@ from vlae.objectives.bounds import log_likelihood
 from vlae.shapes import is_image
 
 
+@np.errstate(over="ignore", invalid="ignore")  # what is beyond computing becomes "not defined"
 def evaluate(
     model: LatentModel,
     images: Images,
@@ -126,6 +127,15 @@ def evaluate(
         explain_columns(result)
         if codes is None:
             codes = encode(model, np.ascontiguousarray(probed.values), features=probed.features)
+        rows = np.flatnonzero(np.isfinite(np.concatenate([mean for mean, _ in codes], axis=1)).all(1))
+        if len(rows) < len(probed):
+            result["cautions"].append(
+                f"{len(probed) - len(rows):,} of {len(probed):,} data have no finite code; what levels tell of, and the "
+                "data drawn, are measured without them."
+            )
+            codes, others = [(mean[rows], stddev[rows]) for mean, stddev in codes], [other[rows] for other in others]
+            probed = probed.take(rows)
+            simple, judged = factors_of(probed)
         if model.class_names:
             attempt(result, not_defined, "class_error", lambda: class_error(model, images))
         tell(result, model, probed, [mean for mean, _ in codes], untrained, complexity, (simple, judged), seed, say)
@@ -146,7 +156,8 @@ def evaluate(
         num_runs=1 + len(others),
         seed=seed,
     )
-    return result
+    finite: dict[str, Any] = only_finite(result, not_defined)
+    return finite | {"not_defined": not_defined}
 
 
 def _bounds(

@@ -118,8 +118,13 @@ def summarise(
         summary["column_names"] = list(columns)
     if unexplained:
         summary["features_distortion_nats"] = torch.cat(unexplained).mean().item()
+    not_defined = {}
     if not has_density:
-        summary["not_defined"] = dict.fromkeys(("distortion_nats", "elbo_nats"), model.lacks["density"])
+        not_defined |= dict.fromkeys(("distortion_nats", "elbo_nats"), model.lacks["density"])
+    if any(error is None for error in reconstruction.values()):
+        not_defined |= dict.fromkeys(reconstruction, "no column varies in these data")
+    if not_defined:
+        summary["not_defined"] = not_defined
     return summary
 
 

@@ -360,7 +360,7 @@ def lacks_bf16() -> bool:
 
 
 def _statistics(values: np.ndarray) -> tuple[Tensor, Tensor]:
+    varies = values.max(0) > values.min(0)
     values = np.asarray(values, np.float64)
-    stddev = values.std(0)
-    stddev[stddev < 1e-12] = 1.0  # a constant dimension is not scaled
+    stddev = np.where(varies, values.std(0), 1.0)  # a constant dimension is not scaled
     return torch.as_tensor(values.mean(0), dtype=torch.float32), torch.as_tensor(stddev, dtype=torch.float32)
