@@ -78,9 +78,18 @@ def test_every_text_speaks_of_columns_not_of_pixels(run, tmp_path, capsys):
     assert cli_exit("report", str(run.path)) == 0
     assert cli_exit("evaluate", str(run.path)) == 0
     printed = capsys.readouterr().out
-    page = re.sub(r"data:image[^\"]*|<style>.*?</style>|<details>.*?</details>", "", (run.path / "report.html").read_text())
+    page = re.sub(
+        r"data:image[^\"]*|<style>.*?</style>|<details>.*?</details>",
+        "",
+        (run.path / "report.html").read_text(),
+        flags=re.DOTALL,
+    )
     card = (run.save_pretrained(tmp_path / "shared") / "README.md").read_text()
-    for text in (printed.replace(LIKELIHOOD_CAUTION, ""), page.replace(LIKELIHOOD_CAUTION, ""), card.replace(LIKELIHOOD_CAUTION, "")):
+    for text in (
+        printed.replace(LIKELIHOOD_CAUTION, ""),
+        page.replace(LIKELIHOOD_CAUTION, ""),
+        card.replace(LIKELIHOOD_CAUTION, ""),
+    ):
         assert not re.search(r"pixel|picture|squared error|PSNR", text), text
         assert "R²" in text
     assert "<h2>Columns</h2>" in page and "alcohol" in page

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from vlae import recipes
-from vlae.data import Images
+from vlae.data import DataError, Images
 from vlae.evaluation.cautions import cautions, far_columns
 from vlae.evaluation.columns import some_of
 from vlae.evaluation.level_card import level_cards, warnings
@@ -57,13 +57,17 @@ def test_the_columns_that_are_explained_are_told_by_level_in_table_and_card(mode
 def test_a_column_that_was_constant_in_training_gives_numbers_and_is_named(model, rng, value):
     evaluation = evaluate(model, held_out(rng, row=value))
     json.dumps(evaluation, allow_nan=False)
-    assert any("Values of year are more than 1,000 standard deviations" in caution for caution in evaluation["cautions"])
+    assert any(
+        "Values of year are more than 1,000 standard deviations" in caution for caution in evaluation["cautions"]
+    )
     assert any("Values of year" in warning for warning in warnings(evaluation))
     assert evaluation["pictures"]["two_sample"]["samples"] is not None
     if value == 7_000:
         assert evaluation["elbo_nats"] < -1_000 and evaluation["columns"][2]["r2"] == pytest.approx(-1 / 79, abs=0.05)
     else:
-        assert evaluation["elbo_nats"] is None and "beyond what can be computed" in evaluation["not_defined"]["elbo_nats"]
+        assert (
+            evaluation["elbo_nats"] is None and "beyond what can be computed" in evaluation["not_defined"]["elbo_nats"]
+        )
     assert as_text(evaluation)
 
 
@@ -97,10 +101,19 @@ def test_columns_in_other_units_are_those_of_which_most_values_are_far(model, rn
     assert far_columns(model, images, quantile=0.5) == ["a"] and far_columns(model, images) == ["a", "b"]
 
 
-def test_a_column_of_tiny_scale_is_scaled_and_a_constant_one_is_not():
-    values = np.array([[1e-30, 0.1], [3e-30, 0.1]], np.float32)
+def test_a_column_of_small_scale_is_scaled_and_a_constant_one_is_not():
+    values = np.array([[1e-13, 0.1], [3e-13, 0.1]], np.float32)
     mean, stddev = _statistics(values)
-    assert stddev.tolist() == pytest.approx([1e-30, 1.0]) and mean.tolist() == pytest.approx([2e-30, 0.1])
+    assert stddev.tolist() == pytest.approx([1e-13, 1.0]) and mean.tolist() == pytest.approx([2e-13, 0.1])
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e30])
+def test_a_scale_beyond_single_precision_is_refused_by_the_name_of_its_column(scale):
+    values = np.array([[0, scale], [1, 3 * scale]], np.float32)
+    with pytest.raises(DataError, match=f"column year is {scale:.0e}.*scale it, or leave it out".replace("+", r"\+")):
+        _statistics(values, ("a", "year"))
+    with pytest.raises(DataError, match="column 2 is"):
+        fit(values, recipes.lean((2,), code_sizes=(1, 1), width=2))
 
 
 def test_numbers_that_are_not_finite_become_none_with_a_reason():

@@ -8,8 +8,8 @@ from torch.distributions import Independent, Normal, kl_divergence
 from vlae import recipes
 from vlae.evaluation.rates import _mixed, _noise_of_data, ablate, as_input, count_active, elbos_of, rates_of, summarise
 from vlae.models.base import ForwardPass, LatentModel
-from vlae.models.inference import decode, encode
 from vlae.models.distributions import NormalCode, standard_normal
+from vlae.models.inference import decode, encode
 
 
 @pytest.fixture(scope="module")

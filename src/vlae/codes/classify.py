@@ -41,7 +41,9 @@ class Classified:
         return float((self.probabilities.argmax(1) != classes)[known].mean()) if known.any() else None
 
     def rows(self, num: int | None = None) -> list[dict[str, Any]]:
-        """Return a table with a row per datum: row, name and label (None if unknown), class, and probability_NAME of each.
+        """Return a table with a row per datum: row, name and label (if known), class, and probability_NAME of each.
+
+        A label that is not known is None.
 
         Args:
             num: how many of the first data; None: all.

@@ -126,8 +126,8 @@ class Images:
         others = [name for name in self.columns if name not in names]
         if missing := [name for name in names if name not in self.columns]:
             raise DataError(
-                f"{self.source} has no column {', '.join(map(repr, missing[:5]))}{', …' * (len(missing) > 5)}; give the "
-                f"columns that the run was trained on"
+                f"{self.source} has no column {', '.join(map(repr, missing[:5]))}{', …' * (len(missing) > 5)}; "
+                "give the columns that the run was trained on"
                 + (f" (it has {', '.join(map(repr, others[:5]))}, which the run does not know)" if others else "")
             )
         left_out = tuple((f"column {name}", "the run was not trained on it") for name in others)

@@ -130,8 +130,8 @@ def evaluate(
         rows = np.flatnonzero(np.isfinite(np.concatenate([mean for mean, _ in codes], axis=1)).all(1))
         if len(rows) < len(probed):
             result["cautions"].append(
-                f"{len(probed) - len(rows):,} of {len(probed):,} data have no finite code; what levels tell of, and the "
-                "data drawn, are measured without them."
+                f"{len(probed) - len(rows):,} of {len(probed):,} data have no finite code; what levels tell of "
+                "and what is drawn are measured without them."
             )
             codes, others = [(mean[rows], stddev[rows]) for mean, stddev in codes], [other[rows] for other in others]
             probed = probed.take(rows)

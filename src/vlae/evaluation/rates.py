@@ -118,7 +118,7 @@ def summarise(
         summary["column_names"] = list(columns)
     if unexplained:
         summary["features_distortion_nats"] = torch.cat(unexplained).mean().item()
-    not_defined = {}
+    not_defined: dict[str, str] = {}
     if not has_density:
         not_defined |= dict.fromkeys(("distortion_nats", "elbo_nats"), model.lacks["density"])
     if any(error is None for error in reconstruction.values()):

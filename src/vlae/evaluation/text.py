@@ -67,7 +67,7 @@ def as_text(evaluation: Mapping[str, Any]) -> str:
 
 
 def pictures(evaluation: Mapping[str, Any]) -> dict[str, str]:
-    """How good the pictures or vectors are, in words: each kind with its Fréchet distance and how often it is told from data.
+    """How good drawn data are, in words: each kind with its Fréchet distance and how often it is told from real data.
 
     Args:
         evaluation: the result of `vlae.evaluation.measures.evaluate`.

@@ -227,11 +227,11 @@ def samples(
     nearest = _nearest(drawn[:NUM_NEAREST], known[1]) if known is not None and len(known[1]) else drawn[:0]
     drawn_from = f"drawn from {prior.name}" + (", pixels too" if pixels else "")
     if not is_image(model.shape):
-        sheets = [profiles(model, [Panel(title=drawn_from, values=drawn),
-                                   *([Panel(title="held-out data", values=beside)] if len(beside) else [])], per_row=2)]  # fmt: skip
-        pairs = [Panel(title="", values=one[None], start=near[None]) for one, near in zip(drawn, nearest, strict=False)]
-        if pairs and known is not None:
-            sheets.append(profiles(model, pairs, per_row=4, black=f"nearest {known[0]}", coloured=["a sample"]))
+        groups = {drawn_from: drawn, "held-out data": beside}
+        sheets = [profiles(model, [Panel(title=k, values=v) for k, v in groups.items() if len(v)], per_row=2)]
+        each = [Panel(title="", values=one[None], start=near[None]) for one, near in zip(drawn, nearest, strict=False)]
+        if each and known is not None:
+            sheets.append(profiles(model, each, per_row=4, black=f"nearest {known[0]}", coloured=["a sample"]))
         return grid(sheets, 1, _WIDE_GAP)
     sampled, real, near = _pictures(model, drawn, beside, nearest)
     columns = ceil(sqrt(num))

@@ -139,8 +139,9 @@ def _cards(run: Run, evaluation: Mapping[str, Any]) -> str:
     """The level cards: for every level its picture, its description in words, and its numbers."""
     pictures = panels(run.model, prior=run.prior, held_out=as_input(run.examples), num=4)
     kind = "card" if is_image(run.recipe.shape) else "card wide"
+    alt = "changes, the others hold"
     return "".join(
-        f'<section class="{kind}"><img alt="level {card.level} changes, the others hold" src="{thumbnails.png(picture)}">'
+        f'<section class="{kind}"><img alt="level {card.level} {alt}" src="{thumbnails.png(picture)}">'
         f"<div><h2>Level {card.level} · {escape(card.title)}</h2>"
         f"<p>Level {card.level}: {escape(card.title)}: {escape(card.sentence)}</p>"
         f"{_facts(evaluation, card.level)}</div></section>"
