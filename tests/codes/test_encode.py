@@ -229,7 +229,7 @@ def test_what_cannot_be_encoded_is_named(run, of_vectors, folder, tmp_path):
         encode(run, folder, tmp_path / "codes.csv")
     with pytest.raises(DataError, match="these are vectors; size, crop and channels are for images"):
         encode(run, np.zeros((20, 5)), tmp_path / "codes.npz")
-    with pytest.raises(ValueError, match=r"has data of shape \(3, 8, 8\); the run in .* takes \(5\)"):
+    with pytest.raises(ValueError, match=r"has images of shape \(3, 8, 8\); the run in .* takes vectors of 5 columns"):
         encode(of_vectors, folder, tmp_path / "codes.npz")
     with pytest.raises(FileNotFoundError, match="no such file or folder"):
         encode(run, tmp_path / "none.npy", tmp_path / "codes.npz")
