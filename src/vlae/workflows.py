@@ -15,6 +15,8 @@ from vlae import recipes
 from vlae.atomic import whole, writing
 from vlae.data.images import Images
 from vlae.evaluation import measures
+from vlae.evaluation.cautions import FAR, far_columns
+from vlae.evaluation.columns import some_of
 from vlae.evaluation.complexity import ProbeScores
 from vlae.evaluation.factors import subset
 from vlae.evaluation.feature_spaces import network
@@ -100,6 +102,14 @@ def evaluate(
         raise ValueError("UDR compares runs of one recipe and different seeds; a run beside has another recipe")
     space = None if features is None else network(features, run.recipe.shape, side=features_side)
     of_run = images is None
+    if images is not None:
+        images = run.fitted(images)
+        is_own = images.source == run.data["source"] != "an array"
+        if not is_own and (names := far_columns(run.model, images, quantile=0.5)):
+            raise ValueError(
+                f"{images.source}: most values of {some_of(names)} are more than {FAR:,} standard deviations from the "
+                "mean of what the model was trained on; give data in the same units, column by column"
+            )
     images, probed = measured_on(run, images, seed=seed)
     others = []
     if beside and images.shape == run.recipe.shape:

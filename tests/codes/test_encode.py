@@ -101,6 +101,10 @@ def test_vectors(of_vectors, tmp_path):
     vectors = np.random.default_rng(1).normal(size=(30, 5)).astype(np.float32)
     columns = columns_of(encode(of_vectors, vectors, tmp_path / "codes.parquet"))
     np.testing.assert_allclose(columns["level2"], of_vectors.encode(vectors)[1], atol=1e-5)
+    unit = of_vectors.model.stddev.numpy()
+    again = of_vectors.decode(of_vectors.encode(vectors))
+    expected = np.sqrt(np.square((again - vectors) / unit).mean(1))  # in standard deviations
+    np.testing.assert_allclose(columns["reconstruction_error"], expected, rtol=1e-4)
     back = decode(of_vectors, tmp_path / "codes.parquet", tmp_path / "back.npz")
     np.testing.assert_allclose(np.load(back)["x"], of_vectors.decode(of_vectors.encode(vectors)), atol=1e-5)
     with pytest.raises(CodesError, match=r"vectors are no pictures; give an \.npz file"):
@@ -242,7 +246,7 @@ def test_what_cannot_be_encoded_is_named(run, of_vectors, folder, tmp_path):
         encode(run, folder, tmp_path / "codes.csv")
     with pytest.raises(DataError, match="these are vectors; size, fit, crop, channels and value_range are for images"):
         encode(run, np.zeros((20, 5)), tmp_path / "codes.npz")
-    with pytest.raises(ValueError, match=r"has data of shape \(3, 8, 8\); the run in .* takes \(5\)"):
+    with pytest.raises(ValueError, match=r"has images of shape \(3, 8, 8\); the run in .* takes vectors of 5 columns"):
         encode(of_vectors, folder, tmp_path / "codes.npz")
     with pytest.raises(FileNotFoundError, match="no such file or folder"):
         encode(run, tmp_path / "none.npy", tmp_path / "codes.npz")

@@ -192,8 +192,7 @@ def test_one_label_class_and_constant_factors(tmp_path, rng):
     )  # fmt: skip
     evaluation = evaluate(run, images)
     assert evaluation["not_defined"]["same"] == "it is the same in all the data"
-    assert evaluation["not_defined"]["level 1: label_probe_accuracy"] == "all the data have the same label"
-    assert evaluation["not_defined"]["all levels: label_probe_accuracy"] == "all the data have the same label"
+    assert evaluation["not_defined"]["label"] == "it is the same in all the data"
     assert "label_probe_accuracy" not in evaluation["levels"][0] and "label_probe_accuracy" not in evaluation
     json.dumps(evaluation, allow_nan=False)
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
+from sklearn.metrics import r2_score
 from torch.distributions import Independent, Normal, kl_divergence
 
 from vlae import recipes
@@ -21,6 +22,7 @@ from vlae.evaluation.rates import (
 )
 from vlae.models.base import ForwardPass, LatentModel
 from vlae.models.distributions import NormalCode, standard_normal
+from vlae.models.inference import decode, encode
 from vlae.training.train import fit
 
 
@@ -99,13 +101,19 @@ def test_a_model_that_fails_is_left_as_it_was(model):
     assert model.training
 
 
-def test_vectors_have_no_psnr_and_their_own_units():
+def test_errors_of_vectors_are_shares_of_each_columns_variance():
     x = np.random.default_rng(0).normal(100, 50, (30, 4)).astype(np.float32)
     recipe = recipes.lean((4,), code_sizes=(2, 1), width=4)
     model = recipes.build(recipe, mean=torch.tensor(x.mean(0)), stddev=torch.tensor(x.std(0)))
-    reconstruction = summarise(model, x)["reconstruction"]
-    assert set(reconstruction) == {"mse", "mae"}
-    assert 500 < reconstruction["mse"] < 50_000
+    x[:, 3] = 7  # does not vary
+    summary = summarise(model, x, columns=("a", "b", "c", "d"))
+    again = decode(model, [mean for mean, _ in encode(model, x)])
+    r2 = r2_score(x[:, :3], again[:, :3], multioutput="raw_values")
+    assert [column["name"] for column in summary["columns"]] == ["a", "b", "c", "d"]
+    assert [column["r2"] for column in summary["columns"]] == [*(pytest.approx(value, abs=1e-5) for value in r2), None]
+    error = np.sqrt(np.mean(((again - x)[:, :3] / x[:, :3].std(0)) ** 2))
+    assert summary["reconstruction"] == pytest.approx({"r2": r2.mean(), "error_stddevs": error}, rel=1e-4)
+    assert summarise(model, x[:1])["reconstruction"] == {"r2": None, "error_stddevs": None}
 
 
 def test_one_datum_has_no_active_units(model, images):
@@ -153,14 +161,17 @@ def test_what_is_lost_without_a_level_by_hand():
             priors = tuple(standard_normal(len(x), 1, self.device) for _ in posteriors)
             return ForwardPass(posteriors=posteriors, priors=priors, codes=codes, likelihood=self.generate(codes))
 
-    values = np.column_stack([np.full(20_000, 2.0), np.zeros(20_000)]).astype(np.float32)
+    values = np.random.default_rng(0).normal(size=(20_000, 2)).astype(np.float32)
     first, second = ablate(Known(), values)
-    # A fresh z_1 ~ N(0, 1) misses 2 by E(z - 2)² = 5, and a fresh z_2 misses 0 by 1; half of it per dimension.
-    assert first["without_it"]["mse"] == pytest.approx(2.5, rel=0.05)
-    assert second["without_it"]["mse"] == pytest.approx(0.5, rel=0.05)
-    assert first["without_it"]["distortion_nats"] == pytest.approx(2.5, rel=0.05)
-    assert first["kept_upwards"]["mse"] == pytest.approx(0, abs=1e-6)
-    assert second["kept_upwards"]["mse"] == pytest.approx(2.5, rel=0.05)  # level 1 is what lies below
+    # A fresh z ~ N(0, 1) misses x ~ N(0, 1) by E(z - x)² = 2, twice the variance of the column.
+    assert first["without_it"]["columns"] == pytest.approx([1, 0], abs=0.05)
+    assert second["without_it"]["columns"] == pytest.approx([0, 1], abs=0.05)
+    assert first["without_it"]["explained"] == pytest.approx(0.5, rel=0.05)
+    assert first["without_it"]["distortion_nats"] == pytest.approx(1, rel=0.05)
+    assert first["kept_upwards"]["explained"] == pytest.approx(0, abs=1e-6)
+    assert second["kept_upwards"]["columns"] == pytest.approx([1, 0], abs=0.05)  # level 1 is what lies below
+    values[:, 1] = 3  # does not vary, so nothing of its variance is explained
+    assert ablate(Known(), values)[0]["without_it"]["columns"][1] is None
 
 
 class Line(LatentModel):

@@ -36,7 +36,7 @@ def test_table_sentences_scores_and_warnings():
         "        level separation  0.50 (0.40 to 0.60); untrained 0.10; principal components 0.00",
         "           squared error  0.01",
         "             ELBO (nats)  not defined",
-        "           real pictures  Fréchet distance 1, told from real 50%",
+        "               real data  Fréchet distance 1, told from real 50%",
         "      drawn from N(0, I)  Fréchet distance 20.5, told from real 80%, sharpness × 0.34",
         "         reconstructions  Fréchet distance 2, told from real 60%",
         "! The level order is not defined: it takes two levels with a code.",

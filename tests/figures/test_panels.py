@@ -245,8 +245,8 @@ def test_levels_starts_from_a_held_out_picture_and_shows_it_with_its_reconstruct
 
 def test_levels_without_a_code_have_no_panel_and_many_wrap():
     assert len(panels_of(figures.levels(Painter((2, 0, 3)), num=2), 2)) == 2
-    model = ladder((6,), (1, 2, 1, 2, 1, 2))
-    one_row = figures.levels(ladder((6,), (1, 2, 1)), num=2)
+    model = ladder((1, 8, 8), (1, 2, 1, 2, 1, 2))
+    one_row = figures.levels(ladder((1, 8, 8), (1, 2, 1)), num=2)
     assert figures.levels(model, num=2).shape == (2 * len(one_row) + figures._WIDE_GAP, *one_row.shape[1:])
 
 
@@ -446,27 +446,28 @@ def test_colours_of_images():
     assert to_pictures(half[:, [1, 3]], (2, 1, 1), opacity=False).ravel().tolist() == [51, 128, 0], "red and green"
 
 
-def test_colours_of_vectors():
-    values = torch.tensor([[-1.0, 0.0, 7.0, 0.0, 10.0], [1.0, 0.0, 7.0, 2.0, 10.0]])
-    pictures = to_pictures(values, (5,))
-    assert pictures.shape == (2, 2, 3, 3)
-    assert (pictures[:, 1, 2] == 255).all(), "the last cell stays empty"
-    assert (pictures[:, 0, 1] == 221).all() and (pictures[:, 0, 2] == 221).all(), "a constant is at its mean"
-    assert pictures[0, 0, 0, 2] > pictures[0, 0, 0, 0] and pictures[1, 0, 0, 0] > pictures[1, 0, 0, 2]
-    own = to_pictures(torch.tensor([[5.0], [9.0]]), (1,), mean=torch.tensor([5.0]), stddev=2.0)
-    assert own[:, 0, 0].tolist() == [[221, 221, 221], [180, 4, 38]]
+RED, BLUE = [180, 4, 38], [59, 76, 192]
 
 
-def test_vectors_of_originals_and_reconstructions_share_their_colours():
-    model = ladder((4,), (2, 2))
-    x = 100 * data(model, 1)
-    with evaluating(model):
-        again = model.generate(tuple(q.mean for q in model.infer(x))).mean
-    first, second = to_pictures(torch.cat([x, again]), (4,))
-    picture = figures.reconstructions(model, x)
-    left = (picture.shape[1] - 48) // 2  # under the wider title
-    assert (picture[-98:-50:24, left : left + 48 : 24] == first).all()
-    assert (picture[-48::24, left : left + 48 : 24] == second).all()
+def test_bars_of_vectors():
+    """Columns of mean 5 and deviation 2: at 3, at the mean, 3 deviations above, far below."""
+    values = torch.tensor([[3.0, 5.0, 11.0, -99.0]])
+    (picture,) = to_pictures(values, (4,), mean=torch.full((4,), 5.0), stddev=2.0)
+    assert picture.shape == (49, 64, 3)
+    assert (picture[24] == 221).all(), "the mean"
+    lengths = {
+        name: (picture == colour).all(2).sum(0)[8::16].tolist() for name, colour in (("up", RED), ("down", BLUE))
+    }
+    assert lengths == {"up": [0, 0, 24, 0], "down": [8, 0, 0, 24]}
+    constant = to_pictures(torch.full((2, 3), 7.0), (3,))
+    assert not (constant == RED).all(3).any() and not (constant == BLUE).all(3).any()
+
+
+def test_of_many_columns_none_that_is_far_is_lost():
+    values = torch.zeros(1, 1000)
+    values[0, 777] = -3
+    (picture,) = to_pictures(values, (1000,), mean=0.0, stddev=1.0)
+    assert picture.shape == (49, 250, 3) and (picture == BLUE).all(2).sum() == 24
 
 
 # Errors

@@ -81,7 +81,7 @@ def test_the_model_card(trained, folder, tmp_path):
     assert card.data.library_name == "vlae" and card.data.license == "cc-by-4.0"
     assert card.data.pipeline_tag == "image-feature-extraction"
     assert "variational-ladder-autoencoder" in card.data.tags
-    for words in ("A VLAE of 2 levels", "| 2 | 2 |", "photos.npy (3 × 8 × 8)", "vlae.load(", "reconstruction, mse"):
+    for words in ("A VLAE of 2 levels", "| 2 | 2 |", "photos.npy (3 × 8 × 8)", "vlae.load(", "squared error"):
         assert words in card.text
     assert LIKELIHOOD_CAUTION in card.text
     assert all(f"> {warning}" in card.text for warning in level_card.warnings(trained.evaluation))

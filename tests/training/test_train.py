@@ -307,7 +307,7 @@ def test_a_line_says_how_it_goes(tmp_path, monkeypatch, capsys):
     assert lines[3].startswith("prior of the codes: a Gaussian")
     assert "fitted to 900 codes of 45 data;" in lines[3]
     assert "45 data are too few for a mixture of 5 Gaussians (49 parameters)" in lines[3]
-    assert all(part in lines[0] for part in ("step 10 (50%)", "images/s", "distortion", "KL", "nats", "0:0", " left"))
+    assert all(part in lines[0] for part in ("step 10 (50%)", "data/s", "distortion", "KL", "nats", "0:0", " left"))
     assert len(lines[0].split("KL ")[1].split(" nats")[0].split()) == 2
 
 

@@ -34,7 +34,8 @@ def encode(
         part: Which part of the source to use, and how to read it.
         stddev: Also write the standard deviation of each posterior.
         sample: Also write a random draw from each posterior.
-        reconstruction: Also write the mean squared error per pixel of each image's reconstruction.
+        reconstruction: Also write the error of each reconstruction: mean squared error per pixel; of vectors, standard
+            deviations.
         seed: Seed of the draws and of the choice of --limit.
     """
     from vlae.data.readers import check_exists

@@ -201,23 +201,34 @@ def data(
 
 def _print_done(run: "Run") -> None:
     from vlae.runs.layout import FIGURES, REPORT
+    from vlae.shapes import is_image
     from vlae.text_table import number
     from vlae.training.loop import is_leader
 
     if not is_leader():
         return
     levels = ", ".join(number(level["kl_nats"], ".1f") for level in run.summary["levels"])
+    start = "from-image PICTURE" if is_image(run.recipe.shape) else "random"
     print(
-        f"held-out squared error {number(run.summary['reconstruction'].get('mse'), '.4f')} per dimension; "
-        f"KL of each level, 1 first: {levels} nats\n"
+        f"held-out {_error(run)}; KL of each level, 1 first: {levels} nats\n"
         f"page      {run.path / REPORT}\n"
         f"figures   {run.path / FIGURES}\n"
         f"next      vlae report {run.path}    measures what each level carries, and adds it to the page\n"
         f"          vlae explore {run.path}   a web page of it\n"
         f"          vlae figure {run.path} samples --seed 1\n"
-        f"          vlae figure {run.path} levels --from-image PICTURE\n"
-        f"          vlae train YOUR_PICTURES --out runs/mine"
+        f"          vlae figure {run.path} levels --{start}\n"
+        f"          vlae train YOUR_DATA --out runs/mine"
     )
+
+
+def _error(run: "Run") -> str:
+    """The held-out error in words: per dimension of images, in standard deviations of vectors."""
+    from vlae.text_table import number
+
+    errors = run.summary["reconstruction"]
+    if "r2" not in errors:
+        return f"squared error {number(errors.get('mse'), '.4f')} per dimension"
+    return f"error {number(errors['error_stddevs'], '.2f')} standard deviations, R² {number(errors['r2'], '.2f')}"
 
 
 def _plain(value: Any) -> str:

@@ -43,6 +43,8 @@ class Classified:
     def rows(self, num: int | None = None) -> list[dict[str, Any]]:
         """Return a table with a row per datum: row, name and label (if known), class, and probability_NAME of each.
 
+        A label that is not known is None.
+
         Args:
             num: how many of the first data; None: all.
         """
@@ -52,8 +54,7 @@ class Classified:
             if self.images.names is not None:
                 entry["name"] = self.images.names[row]
             if self.images.labels is not None:
-                label = int(self.images.labels[row])
-                entry["label"] = self.images.class_name(label)
+                entry["label"] = self.images.class_name(int(self.images.labels[row])) or None
             entry["class"] = self.names[probability.argmax()]
             each = zip(self.names, probability.tolist(), strict=True)
             table.append(entry | {f"probability_{name}": value for name, value in each})

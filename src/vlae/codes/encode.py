@@ -53,11 +53,12 @@ def encode(
     The columns of the file:
 
     - `row`: the number of the datum, 0 for the first;
-    - `name` and `label`, if the source has them;
+    - `name` and `label`, if the source has them; the label is null (in .npz -1) where it is unknown;
     - `level1`, `level2`, …: the posterior means, one list of numbers per row;
     - `level1_stddev`, … and `level1_sample`, …, if `stddev` and `sample` are set;
     - `level1_kl_nats`, …, and `kl_nats`, their sum over all levels;
-    - `reconstruction_error`: the mean squared error per pixel of the picture decoded from the means.
+    - `reconstruction_error`: of the datum decoded from the means, the mean squared error per pixel; of vectors, the
+      root mean square error in standard deviations of the columns of the training data.
 
     A level without a code has no column. The file's metadata name the run that made it (see `identity`).
 
@@ -212,8 +213,30 @@ def _source_columns(rows: Images, start: int) -> dict[str, Any]:
     if rows.names is not None:
         columns["name"] = list(rows.names)
     if rows.labels is not None:
-        columns["label"] = np.asarray(rows.labels)
+        import pyarrow
+
+        labels = np.asarray(rows.labels, np.int64)
+        columns["label"] = pyarrow.array(labels, mask=labels < 0)
     return columns
+
+
+def error_of(model: LatentModel, decoded: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """The reconstruction error of each datum, float (n,).
+
+    Args:
+        model: any model.
+        decoded: the reconstructions, (n, *shape).
+        x: the data, (n, *shape); images are in [0, 1].
+
+    Returns:
+        Of images, the mean squared error per pixel; of vectors, the root mean square error in standard deviations of
+        the columns of the training data.
+    """
+    error = decoded - x
+    if is_image(model.shape):
+        return error.square().flatten(1).mean(1)
+    unit = model.state_dict().get("stddev", torch.ones((), device=x.device))
+    return (error / unit).square().mean(1).sqrt()
 
 
 class Encoder:
@@ -273,7 +296,7 @@ class Encoder:
                 batches.append(self.model.infer(x, **given(features, start, self.batch_size, self.model.device)))
                 if self.reconstruction:
                     decoded = self.model.decode(tuple(q.mean for q in batches[-1]))
-                    errors.append((decoded - x).square().flatten(1).mean(1))
+                    errors.append(error_of(self.model, decoded, x))
                 if advance is not None:
                     advance(len(x))
             # The posteriors are small, so all batches are handled at once.

@@ -290,4 +290,6 @@ def _as_array(column: Any) -> np.ndarray:
             raise CodesError(f"a column holds lists of different lengths: {sorted(map(str, lengths))[:5]}")
         flat = compute.list_flatten(column).to_numpy(zero_copy_only=False)
         return np.asarray(flat).reshape(len(column), -1)
+    if types.is_integer(column.type):
+        column = column.fill_null(-1)  # arrays of whole numbers have no null
     return np.asarray(column.to_pylist() if types.is_string(column.type) else column.to_numpy(zero_copy_only=False))

@@ -65,17 +65,17 @@ class Outliers:
             num: how many outliers by each score, 1 or more.
 
         Returns:
-            Dicts with the keys by (the name of the score), rank (from 1), row, name and label (if known), and each of
-            the scores by name.
+            Dicts with the keys by (the name of the score), rank (from 1), row, name and label (if the source has
+            them; None where it is unknown), and each of the scores by name.
         """
-        table = []
+        table, labels = [], self.images.label_of_each()
         for by in self.scores:
             for rank, row in enumerate(self.top(by, num).tolist(), start=1):
                 entry: dict[str, Any] = {"by": by, "rank": rank, "row": row}
                 if self.images.names is not None:
                     entry["name"] = self.images.names[row]
-                if self.images.labels is not None and self.images.labels[row] >= 0:
-                    entry["label"] = int(self.images.labels[row])
+                if labels is not None:
+                    entry["label"] = labels[row]
                 table.append(entry | {name: float(score[row]) for name, score in self.scores.items()})
         return table
 
@@ -236,6 +236,6 @@ def as_text(rows: list[dict[str, Any]]) -> str:
     lines = [["by", "rank", "which", "score"]]
     for row in rows:
         datum = row.get("name") or f"row {row['row']}"
-        label = f" ({row['label']})" if "label" in row else ""
+        label = "" if row.get("label") is None else f" ({row['label']})"
         lines.append([row["by"], str(row["rank"]), f"{datum}{label}", f"{row[row['by']]:.2f}"])
     return columns(lines)

@@ -59,7 +59,8 @@ def from_table(
         values = read_array(values, layout=settings.layout, what=f"{source}, column {used[0]!r}")
     else:
         values = as_vectors(np.column_stack([columns[name] for name in used]), source, used)
-    data = SourceData(values=values, fates={f"column {name}": "used" for name in used})
+    names = () if used[0] in lists else tuple(used)
+    data = SourceData(values=values, columns=names, fates={f"column {name}": "used" for name in used})
     beside = {name: column for name, column in columns.items() if name not in used}
     return with_columns(data, beside, class_names=class_names, index=index)
 

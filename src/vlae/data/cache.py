@@ -57,6 +57,7 @@ def open_entry(entry: Path, source: str) -> tuple[Images, Array | None] | None:
         fitted=about["fitted"],
         value_range=as_value_range(about["value_range"]),
         num_clipped=about["num_clipped"],
+        columns=tuple(about["columns"]),
         cache=entry,
     )
     return images, rows.get("parts")
@@ -81,6 +82,7 @@ def write_rows(folder: Path, whole: Images, parts: Array | None) -> None:
         "factors": list(whole.factors),
         "label_names": whole.label_names,
         "names": whole.names,
+        "columns": whole.columns,
         "skipped": whole.skipped,
         "fates": dict(whole.fates),
         "fitted": whole.fitted,

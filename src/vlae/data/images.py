@@ -1,7 +1,7 @@
 """`Images`: images (N, C, H, W), uint8 or float32, or vectors, float32 (N, D), with labels, factors and names."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vlae.data.depths import listed_range, out_of_range
-from vlae.data.source import Array, ValueRange
+from vlae.data.source import Array, DataError, ValueRange
 from vlae.names import printable
 from vlae.shapes import is_image
 
@@ -48,6 +48,8 @@ class Images:
     groups: Array | None = None
     """int64 (N,): those of one number, pages of a file or copies of a picture, are held out together or not at all;
     copies, below 0, only if there are too few others. None: each is on its own."""
+    columns: tuple[str, ...] = ()
+    """The name of each dimension of vectors. Empty if the source names none."""
     source: str = "an array"
     """The path or name that was read."""
     split: str = "all"
@@ -91,6 +93,19 @@ class Images:
             return ""
         return self.label_names[label] if label < len(self.label_names) else str(label)
 
+    def label_of_each(self) -> list[Any] | None:
+        """Return the label of each row, as a table shows it: the class's name, or else its number.
+
+        Returns:
+            One name or number per row, None where the label is unknown. None if the source has no labels.
+        """
+        if self.labels is None:
+            return None
+        labels = np.asarray(self.labels, np.int64).tolist()
+        if all(name == str(i) for i, name in enumerate(self.label_names)):
+            return [label if label >= 0 else None for label in labels]
+        return [self.class_name(label) or None for label in labels]
+
     def take(self, indices: slice | npt.ArrayLike) -> Self:
         """Select rows, with their labels, factors, names and features.
 
@@ -108,6 +123,30 @@ class Images:
         """
         chosen = indices if isinstance(indices, slice) else np.asarray(indices, np.int64)
         return self._with_rows(self.values[chosen], chosen)
+
+    def in_columns(self, names: Sequence[str]) -> Self:
+        """Put the columns of vectors into an order of names.
+
+        Columns that are not among them are left out, and listed in `skipped`.
+
+        Args:
+            names: the wanted columns. If they, or the columns of these data, have no names, the data stay as they are.
+
+        Raises:
+            DataError: if a wanted column is missing.
+        """
+        if not names or not self.columns or tuple(names) == self.columns:
+            return self
+        others = [name for name in self.columns if name not in names]
+        if missing := [name for name in names if name not in self.columns]:
+            raise DataError(
+                f"{self.source} has no column {', '.join(map(repr, missing[:5]))}{', …' * (len(missing) > 5)}; "
+                "give the columns that the run was trained on"
+                + (f" (it has {', '.join(map(repr, others[:5]))}, which the run does not know)" if others else "")
+            )
+        left_out = tuple((f"column {name}", "the run was not trained on it") for name in others)
+        order = [self.columns.index(name) for name in names]
+        return replace(self, values=self.values[:, order], columns=tuple(names), skipped=self.skipped + left_out)
 
     def _with_rows(self, values: Array, rows: slice | Array) -> Self:
         """Replace the values by those of some rows, and select what is known of these rows."""

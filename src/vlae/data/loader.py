@@ -236,6 +236,7 @@ def _whole(source: Source, settings: ReadSettings, progress: bool) -> tuple[Imag
             factors=source.factors,
             names=source.names,
             groups=source.groups,
+            columns=source.columns,
             parts=parts,
             skipped=source.skipped,
             fates=source.fates,
@@ -301,6 +302,7 @@ def _decode(
         factors=data.factors,
         names=data.names,
         groups=data.groups,
+        columns=data.columns,
         source=source,
         skipped=data.skipped,
         fates={**data.fates, **frames},
@@ -345,7 +347,9 @@ def _fit_all(
     """
     if not isinstance(data.values, EncodedPictures) and not is_image(data.values.shape[1:]):
         if any((settings.size, settings.fit, settings.crop, settings.channels, settings.value_range)):
-            raise DataError(f"{source}: these are vectors; size, fit, crop, channels and value_range are for images")
+            raise DataError(
+                f"{source}: these are vectors; size, fit, crop, channels and value_range are for images, and so is a run of images"
+            )
         return _store(data.values, folder), {}, None, {}
     if isinstance(data.values, EncodedPictures):
         looks, broken = look_at_all(data.values, settings.value_range, progress)

@@ -177,6 +177,8 @@ class SourceData:
     """Other numbers of each row, by name; each an array of shape (N,)."""
     names: tuple[str, ...] | None = None
     """The name of each row."""
+    columns: tuple[str, ...] = ()
+    """The name of each dimension of vectors. Empty if the source names none."""
     parts: Array | None = None
     """int8 (N,): TRAIN, TEST or OTHER. None if the source has no test part of its own."""
     groups: Array | None = None

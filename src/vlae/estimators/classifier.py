@@ -179,7 +179,7 @@ def _classes(y: Any) -> tuple[np.ndarray, np.ndarray]:
     check_classification_targets(known)
     classes, numbers = np.unique(known, return_inverse=True)
     if len(classes) < 2:
-        raise ValueError(f"y has one class, {classes[0]!r}; a classifier needs at least two")
+        raise ValueError(f"y has one class, {classes.tolist()[0]!r}; a classifier needs at least two")
     labels = np.full(len(y), UNLABELLED)
     labels[~missing] = numbers
     return classes, labels

@@ -42,8 +42,9 @@ def tell(
     not_defined = result["not_defined"]
     factors, left_out = factors_to_predict({**simple, **judged})
     not_defined |= left_out
+    result["num_known"] = {name: int(factor.known.sum()) for name, factor in factors.items()}
     names = [name for name in judged if name in factors]
-    if reason := too_little(images, names):
+    if reason := too_little(images, names, left_out):
         not_defined |= dict.fromkeys((*SCORES, "statistics"), reason)
         return
     if complexity is not None and (absent := [name for name in names if name not in complexity]):
@@ -59,7 +60,8 @@ def tell(
         level["statistics"] = {name: of_factor[name] for name in simple if name in factors}
         level["factors"] = {name: of_factor[name] for name in names if name not in simple}
         level["standard_errors"] = dict(zip(factors, error.tolist(), strict=True))
-    _name_classes(result, images, codes, seed)
+    if "label" not in left_out:
+        _name_classes(result, images, codes, seed)
     say("how complex that is")
     judged_factors = {name: factors[name] for name in names}
     if complexity is None:
@@ -109,11 +111,12 @@ def tell(
             attempt(result, {}, f"{name}_{what}", partial(measure, table))
 
 
-def too_little(images: Images, names: Sequence[str]) -> str | None:
-    """Why nothing can be told of these data, if so."""
+def too_little(images: Images, names: Sequence[str], left_out: Mapping[str, str] | None = None) -> str | None:
+    """Why nothing can be told of these data, if so; `left_out` are the reasons of factors that cannot be predicted."""
     if len(images) < MIN_PROBED:
         return f"{len(images)} {'data' if images.is_vectors else 'pictures'}, {MIN_PROBED} are needed"
-    return None if names else "nothing is known of these data that differs between them: give labels or factors"
+    reasons = "; ".join(f"{name}: {reason}" for name, reason in (left_out or {}).items())
+    return None if names else f"no label or factor can be predicted ({reasons or 'give labels or factors'})"
 
 
 def _draws(num: int, seed: int) -> Float[np.ndarray, "draws n"]:

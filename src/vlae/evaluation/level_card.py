@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from vlae.evaluation.factors import SCORED_BY
 from vlae.evaluation.rates import alarms, is_dead, shortage
 from vlae.text_table import number
@@ -76,12 +78,36 @@ def warnings(evaluation: Mapping[str, Any]) -> list[str]:
             f"The order ({evaluation['level_order']:.2f}) is not surely above that of the same model untrained "
             f"({untrained:.2f})."
         )
+    messages += evaluation.get("cautions", [])
     messages += [
         f"The {name.replace('_', ' ')} is not defined: {evaluation['not_defined'][name]}."
         for name in ("level_order", "level_separation")
         if name in evaluation.get("not_defined", {})
     ]
     return messages
+
+
+def explained_columns(evaluation: Mapping[str, Any]) -> list[list[str]]:
+    """The columns of vectors, those first of which most is explained: the rows of a table.
+
+    Args:
+        evaluation: the result of `vlae.evaluation.measures.evaluate`.
+
+    Returns:
+        For each column its name, its R², and the share of its variance that comes through each level with a code; "-"
+        where it is not defined. Empty of images.
+    """
+    coded = [place for place, level in enumerate(evaluation["levels"]) if level["code_size"]]
+    of_columns = sorted(
+        evaluation.get("columns", []),
+        key=lambda column: -np.inf if column["r2"] is None else column["r2"],
+        reverse=True,
+    )
+    return [
+        [column["name"], *(number(share, ".2f") for share in (column["r2"], *(column["by_level"][i] for i in coded)))]
+        for column in of_columns
+        if "by_level" in column
+    ]
 
 
 def scores(evaluation: Mapping[str, Any]) -> dict[str, str]:
@@ -153,6 +179,8 @@ def _card_of(evaluation: Mapping[str, Any], level: Mapping[str, Any]) -> LevelCa
     if is_dead(level):
         return LevelCard(level["level"], "dead", f"costs {level['kl_nats']:.2f} nats and holds nothing; {active}.")
     names = [*level.get("statistics", {}), *level.get("factors", {})]
+    if not names and (card := _by_columns(evaluation, level, active)):
+        return card
     if not names and (reason := evaluation.get("not_defined", {}).get("statistics")):
         return LevelCard(level["level"], "not measured", f"{reason}; {active}.")
     by_level = {name: _scores_by_level(evaluation, name) for name in names}
@@ -172,6 +200,18 @@ def _card_of(evaluation: Mapping[str, Any], level: Mapping[str, Any]) -> LevelCa
     more = ", though more of it can be read from other levels" if predicted and not best else ""
     little = "" if predicted else "little can be read from its code: it "
     return LevelCard(level["level"], title, f"{little}{', '.join(parts)}{more}; {active}.")
+
+
+def _by_columns(evaluation: Mapping[str, Any], level: Mapping[str, Any], active: str) -> LevelCard | None:
+    """The card of a level of vectors of which no factor is known: the columns whose variance comes most through it."""
+    place = level["level"] - 1
+    shares = {column["name"]: column["by_level"][place] or 0.0 for column in evaluation.get("columns", [])
+              if "by_level" in column}  # fmt: skip
+    largest = sorted((name for name in shares if shares[name] >= PREDICTED), key=lambda name: -shares[name])
+    if not shares or not largest:
+        return None
+    listed = ", ".join(f"{share:.0%} of {name}" for name in largest[:3] if (share := shares[name]))
+    return LevelCard(level["level"], " and ".join(largest[:2]), f"explains {listed}; {active}.")
 
 
 def _by_what_it_moves(level: Mapping[str, Any], active: str) -> LevelCard:

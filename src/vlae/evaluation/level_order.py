@@ -39,7 +39,7 @@ def complexity(scores: Sequence[float], *, least: float = LEAST_TOLD) -> float:
     reached = np.maximum.accumulate(np.clip(np.asarray(scores, float), 0, None))
     best = reached[-1]
     if not best >= least:
-        raise NotDefinedError(f"no probe predicts it from the pixels (best score {best:.2f}, needed {least:g})")
+        raise NotDefinedError(f"no probe predicts it from the data (best score {best:.2f}, needed {least:g})")
     return float(1 - (reached[:-1] / best).mean())
 
 

@@ -7,7 +7,9 @@ import numpy as np
 
 from vlae.data.images import Images
 from vlae.evaluation import metrics, pictures
+from vlae.evaluation.cautions import cautions
 from vlae.evaluation.class_error import class_error
+from vlae.evaluation.columns import explain_columns
 from vlae.evaluation.complexity import ProbeScores
 from vlae.evaluation.disentanglement import disentangle
 from vlae.evaluation.factors import MIN_PROBED, factors_of, subset
@@ -15,16 +17,15 @@ from vlae.evaluation.feature_spaces import FeatureSpace, components
 from vlae.evaluation.judging import SCORES, tell, too_little
 from vlae.evaluation.protocol import protocol
 from vlae.evaluation.rates import MAX_ABLATED, ablate, alarms, summarise
-from vlae.evaluation.reasons import attempt
+from vlae.evaluation.reasons import attempt, only_finite
 from vlae.models.base import LatentModel
 from vlae.models.inference import as_input, encode, evaluating, given
 from vlae.models.priors import MixturePrior
 from vlae.objectives.bounds import log_likelihood
 from vlae.shapes import is_image
 
-FAR = 1_000  # standard deviations; data this far from the training data are in other units
 
-
+@np.errstate(over="ignore", invalid="ignore")  # what is beyond computing becomes "not defined"
 def evaluate(
     model: LatentModel,
     images: Images,
@@ -44,14 +45,17 @@ def evaluate(
 
     The report has the keys of `vlae.evaluation.rates.summarise`, and these:
 
+    - columns: of vectors, each column also has by_level, the share of its variance that comes through each level.
     - bits_per_dimension: of images.
     - log_likelihood_nats: the bound, if importance samples are asked for.
-    - levels: each level also has without_it and kept_upwards, the distortion and squared error that are added when
-      its code, or the codes of all levels below it, are drawn from the prior; statistics and factors, how well a probe
+    - cautions: what the reader must know of these data to read the numbers, in sentences.
+    - levels: each level also has without_it and kept_upwards, what is lost when its code, or the codes of all levels
+      below it, are drawn from the prior (`vlae.evaluation.rates.ablate`); statistics and factors, how well a probe
       predicts each (`vlae.evaluation.scoring.score`), and standard_errors of these; label_probe_accuracy and
       label_linear_probe_accuracy; moves (`vlae.evaluation.pictures.moved`); read_back
       (`vlae.evaluation.pictures.read_back`); and disentanglement.
-    - judged_on: the factors by which order and separation are judged. scored_by: the score of each.
+    - judged_on: the factors by which order and separation are judged. scored_by: the score of each. num_known: of how
+      many data the value of each is known.
     - pixel_probes and complexity: of each of these factors.
     - told, level_order and level_separation (`vlae.evaluation.level_order`): None where not defined. Beside each,
       `…_interval` is the range of 90 % of the bootstrap draws of the data; `…_untrained` is the score of the same model
@@ -102,18 +106,17 @@ def evaluate(
     simple, judged = factors_of(probed)  # to fail before the slow measurements
     say("what every level costs")
     values = np.ascontiguousarray(images.values)
-    _check_range(model, values, images.source)
-    result = summarise(model, values, features=images.features, seed=seed)
+    result = summarise(model, values, features=images.features, columns=images.columns, seed=seed)
     if alarming := [alarm for alarm in alarms(result) if "not finite" in alarm]:
         raise ValueError(f"{images.source}: {alarming[0]}")
     not_defined: dict[str, str] = result.pop("not_defined", {})
     for level in result["levels"]:
         level |= {"without_it": None, "kept_upwards": None, "statistics": {}, "factors": {}, "standard_errors": {}}
         level |= {"moves": {}, "read_back": None}
-    result |= {"judged_on": [], "scored_by": {}, "pixel_probes": {}, "complexity": {}}
+    result |= {"judged_on": [], "num_known": {}, "scored_by": {}, "pixel_probes": {}, "complexity": {}}
     for name in SCORES:
         result |= {name: None, **{f"{name}_{what}": None for what in ("interval", "untrained", "components")}}
-    result["not_defined"] = not_defined
+    result |= {"not_defined": not_defined, "cautions": cautions(model, images)}
     if "density" not in model.lacks and "encoder" not in model.lacks:
         _bounds(result, model, images, importance_samples, seed, say)
     if "encoder" in model.lacks:
@@ -123,8 +126,18 @@ def evaluate(
         losses = ablate(model, np.ascontiguousarray(few.values), features=few.features, seed=seed)
         for level, lost in zip(result["levels"], losses, strict=True):
             level |= lost
+        explain_columns(result)
         if codes is None:
             codes = encode(model, np.ascontiguousarray(probed.values), features=probed.features)
+        rows = np.flatnonzero(np.isfinite(np.concatenate([mean for mean, _ in codes], axis=1)).all(1))
+        if len(rows) < len(probed):
+            result["cautions"].append(
+                f"{len(probed) - len(rows):,} of {len(probed):,} data have no finite code; what levels tell of "
+                "and what is drawn are measured without them."
+            )
+            codes, others = [(mean[rows], stddev[rows]) for mean, stddev in codes], [other[rows] for other in others]
+            probed = probed.take(rows)
+            simple, judged = factors_of(probed)
         if model.class_names:
             attempt(result, not_defined, "class_error", lambda: class_error(model, images))
         tell(result, model, probed, [mean for mean, _ in codes], untrained, complexity, (simple, judged), seed, say)
@@ -145,7 +158,8 @@ def evaluate(
         num_runs=1 + len(others),
         seed=seed,
     )
-    return result
+    finite: dict[str, Any] = only_finite(result, not_defined)
+    return finite | {"not_defined": not_defined}
 
 
 def _bounds(
@@ -162,18 +176,6 @@ def _bounds(
     if importance_samples:
         say(f"the log-likelihood, with {importance_samples} samples")
         result["log_likelihood_nats"] = _log_likelihood(model, images, importance_samples, seed)
-
-
-def _check_range(model: LatentModel, values: np.ndarray, source: str) -> None:
-    """Refuses vectors that are in other units than the training data. Images are always in [0, 1]."""
-    state = model.state_dict()
-    if not is_image(model.shape) and "stddev" in state:
-        far = float(np.abs((values - state["mean"].numpy()) / state["stddev"].numpy()).max())
-        if far > FAR:
-            raise ValueError(
-                f"{source} has values {far:.3g} standard deviations from the mean of what the model was trained on; "
-                "give data in the same units, column by column"
-            )
 
 
 def _log_likelihood(model: LatentModel, images: Images, num_samples: int, seed: int) -> float:

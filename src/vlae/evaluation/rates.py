@@ -11,6 +11,7 @@ from scipy.special import ndtri
 from torch import Tensor
 from torch.distributions import kl_divergence
 
+from vlae.evaluation.columns import columns_of, reconstruction_of, share_of_each, variances
 from vlae.models.base import Codes, LatentModel
 from vlae.models.distributions import CodeDistribution
 from vlae.models.inference import as_input, evaluating, given
@@ -27,6 +28,7 @@ def summarise(
     values: np.ndarray,
     *,
     features: np.ndarray | None = None,
+    columns: Sequence[str] = (),
     batch_size: int = 500,
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -36,8 +38,11 @@ def summarise(
     if it has no encoder. The keys are:
 
     - num_images: N.
-    - reconstruction: from the posterior means, per pixel of images in [0, 1]: mse, mae, and psnr in dB. Of vectors,
-      mse and mae in their own units.
+    - reconstruction: from the posterior means, per pixel of images in [0, 1]: mse, mae, and psnr in dB. Of vectors: r2,
+      the mean R² of the columns, at most 1; and error_stddevs, the root mean square error in standard deviations of
+      each column. Both are of the columns that vary in these data.
+    - columns: of vectors, for each column its name (or its number, from 1) and its r2; None if it does not vary.
+    - column_names: of vectors; [] if they have no names.
     - distortion_nats and elbo_nats: per datum, from sampled codes.
     - features_distortion_nats: of the features that the model must explain, per datum, if there are any. It is no part
       of elbo_nats, which stays a bound on the likelihood of the picture alone.
@@ -53,6 +58,7 @@ def summarise(
         model: any model, in train or eval mode; it is measured in eval mode and left as it was.
         values: uint8 images (N, C, H, W) or float32 vectors (N, D).
         features: of the full-size pictures, (N, F); None: a model that reads features computes them from the values.
+        columns: the names of the columns of vectors; () if they have none.
         batch_size: number of data at a time, from 1 up.
         seed: of the sampled codes, which are drawn batch by batch.
 
@@ -63,8 +69,8 @@ def summarise(
     if "encoder" in model.lacks:
         return _not_measured(model, num, model.lacks["encoder"])
     has_density = "density" not in model.lacks
-    squared = absolute = distorted = 0.0
     not_finite: list[int] = []
+    squared, absolute, distorted = np.zeros(prod(model.shape)), 0.0, 0.0
     rate = [torch.zeros(size, dtype=torch.float64) for size in model.code_sizes]
     means: list[list[Tensor]] = []
     unexplained: list[Tensor] = []
@@ -75,7 +81,7 @@ def summarise(
             codes = tuple(posterior.mean for posterior in model.infer(x, **of_rows))
             error = (model.decode(codes) - x).double().flatten(1)
             errors = error.square().mean(1)
-            squared += errors.sum().item()
+            squared += error.square().sum(0).cpu().numpy()
             absolute += error.abs().mean(1).sum().item()
             forward = model(x, **of_rows)
             if forward.features_distortion is not None:
@@ -91,9 +97,13 @@ def summarise(
     if not_finite:
         return _not_measured(model, num, _of_rows(not_finite, num))
     total = sum(each.sum().item() for each in rate) / num
-    reconstruction = {"mse": squared / num, "mae": absolute / num}
+    reconstruction: dict[str, float | None]
     if is_image(model.shape):
-        reconstruction["psnr"] = float(-10 * np.log10(max(squared / num, 1e-12)))
+        mse = float(squared.mean() / num)
+        reconstruction = {"mse": mse, "mae": absolute / num, "psnr": float(-10 * np.log10(max(mse, 1e-12)))}
+    else:
+        missed = squared / num / variances(values)
+        reconstruction = reconstruction_of(missed)
     levels = [
         {
             "level": level,
@@ -113,10 +123,18 @@ def summarise(
         "elbo_nats": -distorted / num - total if has_density else None,
         "levels": levels,
     }
+    if not is_image(model.shape):
+        summary["columns"] = columns_of(missed, columns)
+        summary["column_names"] = list(columns)
     if unexplained:
         summary["features_distortion_nats"] = torch.cat(unexplained).mean().item()
+    not_defined: dict[str, str] = {}
     if not has_density:
-        summary["not_defined"] = dict.fromkeys(("distortion_nats", "elbo_nats"), model.lacks["density"])
+        not_defined |= dict.fromkeys(("distortion_nats", "elbo_nats"), model.lacks["density"])
+    if any(error is None for error in reconstruction.values()):
+        not_defined |= dict.fromkeys(reconstruction, "no column varies in these data")
+    if not_defined:
+        summary["not_defined"] = not_defined
     if absurd := absurdities(summary, model.shape):
         summary["absurd"] = absurd
     return summary
@@ -178,7 +196,7 @@ def ablate(
     batch_size: int = 500,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """Measures what is lost without a level: the distortion and squared error added if its code is drawn afresh.
+    """Measures what is lost without a level, if its code is drawn afresh: distortion, and what it explained.
 
     A level is replaced by its prior: its noise is drawn, and `LatentModel.place` makes the code. So if the priors of
     the levels below depend on this level, their codes change too.
@@ -192,8 +210,13 @@ def ablate(
 
     Returns:
         For each level k, level 1 first: "without_it", if only level k is drawn afresh; and "kept_upwards", if all
-        levels below k are drawn afresh (for level 1, none). Each has distortion_nats and mse, less those of codes drawn
-        from the posteriors. None for a level without a code, and for a distortion that the model does not define.
+        levels below k are drawn afresh (for level 1, none). None for a level without a code. Each has:
+
+        - distortion_nats, that is added to that of codes drawn from the posteriors; None if the model defines none;
+        - of images, mse, the squared error that is added;
+        - of vectors, explained, the mean share of the columns' variance that comes through what is drawn afresh. It is
+          half of the squared error that is added, because two independent draws differ by twice the variance. And
+          columns, this share of each column; None where a column does not vary in these data.
 
     Raises:
         NotDefinedError: if the model has no encoder.
@@ -201,7 +224,7 @@ def ablate(
     model.require("encoder")
     replaced = {("without_it", level): {level} for level in model.levels_with_code}
     replaced |= {("kept_upwards", level): set(range(1, level)) for level in model.levels_with_code}
-    added = {case: np.zeros(2) for case in replaced}
+    added = {case: np.zeros(1 + prod(model.shape)) for case in replaced}
     levels = range(1, model.num_levels + 1)
     with evaluating(model, seed=seed):
         for start in range(0, len(values), batch_size):
@@ -212,11 +235,19 @@ def ablate(
                 mixed = tuple((fresh if level in afresh else noise)[level - 1] for level in levels)
                 added[case] += _errors(model, model.place(mixed), x) - before
 
-    def mean(case: tuple[str, int]) -> dict[str, float | None] | None:
+    variance = None if is_image(model.shape) else variances(values)
+
+    def mean(case: tuple[str, int]) -> dict[str, Any] | None:
         if case not in added:
             return None
-        distorted, squared = (added[case] / len(values)).tolist()
-        return {"distortion_nats": None if "density" in model.lacks else distorted, "mse": squared}
+        distorted, squared = added[case][0] / len(values), added[case][1:] / len(values)
+        lost = {"distortion_nats": None if "density" in model.lacks else float(distorted)}
+        if variance is None:
+            return lost | {"mse": float(squared.mean())}
+        shares = squared / variance / 2
+        known = shares[np.isfinite(shares)]
+        explained = float(known.mean()) if len(known) else None
+        return lost | {"explained": explained, "columns": share_of_each(shares)}
 
     return [{name: mean((name, level)) for name in ("without_it", "kept_upwards")} for level in levels]
 
@@ -294,11 +325,11 @@ def _mixed(words: UInt64[np.ndarray, "*any"]) -> UInt64[np.ndarray, "*any"]:
 
 
 def _errors(model: LatentModel, codes: Codes, x: Tensor) -> np.ndarray:
-    """Distortion in nats (0 without a density) and squared error per dimension of codes, summed over the batch."""
+    """Distortion in nats (0 without a density) and squared error of each dimension, summed over the batch."""
     likelihood = model.generate(codes)
-    squared = (model.picture_of(likelihood) - x).double().square().flatten(1).mean(1).sum()
-    has_density = "density" not in model.lacks
-    return np.array([-likelihood.log_prob(x).double().sum().item() if has_density else 0.0, squared.item()])
+    squared = (model.picture_of(likelihood) - x).double().square().flatten(1).sum(0)
+    distorted = -likelihood.log_prob(x).double().sum().item() if "density" not in model.lacks else 0.0
+    return np.concatenate([[distorted], squared.cpu().numpy()])
 
 
 def count_active(means: Float[Tensor, "n size"]) -> int:

@@ -8,6 +8,18 @@ from vlae.text_table import columns
 
 STANDARD = "N(0, I)"
 
+ERRORS = {
+    "mse": "squared error",
+    "mae": "absolute error",
+    "psnr": "PSNR (dB)",
+    "r2": "R², mean of columns",
+    "error_stddevs": "error (standard deviations)",
+}
+"""What each number of a reconstruction is called."""
+
+MAX_COLUMNS = 20  # of vectors, that a terminal shows
+SHOWN = ("mse", "r2", "error_stddevs")  # in a terminal
+
 LIKELIHOOD_CAUTION = (
     "A higher likelihood, or bound on it, need not mean better pictures or better features (Theis et al. 2015)."
 )
@@ -24,7 +36,8 @@ def as_text(evaluation: Mapping[str, Any]) -> str:
         evaluation: the result of `vlae.evaluation.measures.evaluate`.
     """
     scores = level_card.scores(evaluation)
-    numbers = {"squared error": evaluation["reconstruction"].get("mse"), "ELBO (nats)": evaluation["elbo_nats"]}
+    numbers = {ERRORS[name]: value for name, value in evaluation["reconstruction"].items() if name in SHOWN}
+    numbers["ELBO (nats)"] = evaluation["elbo_nats"]
     optional = {
         "bits per dimension": "bits_per_dimension",
         "log-likelihood (nats)": "log_likelihood_nats",
@@ -36,21 +49,25 @@ def as_text(evaluation: Mapping[str, Any]) -> str:
         numbers["bits per dimension"] = bits
     scores |= {name: "not defined" if value is None else f"{value:.4g}" for name, value in numbers.items()}
     scores |= pictures(evaluation)
+    num = evaluation.get("protocol", {}).get("probed", {}).get("num_images")
+    of_some = {name: known for name, known in evaluation.get("num_known", {}).items() if num and known < num}
     width = max(24, *map(len, scores))
     lines = [
         _table_of_levels(evaluation),
         "",
+        *_lines_of_columns(evaluation),
         *(f"level {card.level}: {card.title}: {card.sentence}" for card in level_card.level_cards(evaluation)),
         "",
         *(f"{name:>{width}}  {value}" for name, value in scores.items()),
         *([LIKELIHOOD_CAUTION] if evaluation["elbo_nats"] is not None else []),
+        *(f"! {_known(name)} is known of {known:,} of {num:,} data" for name, known in of_some.items()),
         *(f"! {warning}" for warning in level_card.warnings(evaluation)),
     ]
     return "\n".join(lines)
 
 
 def pictures(evaluation: Mapping[str, Any]) -> dict[str, str]:
-    """How good the pictures are, in words: each kind with its Fréchet distance and how often it is told from data.
+    """How good drawn data are, in words: each kind with its Fréchet distance and how often it is told from real data.
 
     Args:
         evaluation: the result of `vlae.evaluation.measures.evaluate`.
@@ -59,7 +76,7 @@ def pictures(evaluation: Mapping[str, Any]) -> dict[str, str]:
     if not measured:
         return {}
     prior = measured.get("prior", STANDARD)  # evaluations without this key drew from N(0, I)
-    kinds = {"real": "real pictures", "samples": f"drawn from {prior}", "samples_standard": f"drawn from {STANDARD}",
+    kinds = {"real": "real data", "samples": f"drawn from {prior}", "samples_standard": f"drawn from {STANDARD}",
              "reconstructions": "reconstructions", "swapped": "levels swapped"}  # fmt: skip
     lines = {}
     for kind, words in kinds.items():
@@ -75,7 +92,8 @@ def pictures(evaluation: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _table_of_levels(evaluation: Mapping[str, Any]) -> str:
-    header = ["level", "code", "active", "KL nats", "share", "error without it"]
+    is_table = "columns" in evaluation
+    header = ["level", "code", "active", "KL nats", "share", "explains" if is_table else "error without it"]
     probed = any("label_probe_accuracy" in level for level in evaluation["levels"])
     read = any(level.get("read_back") is not None for level in evaluation["levels"])
     rows = [[*header, *["read back"] * read, *["names the class"] * probed]]
@@ -87,11 +105,30 @@ def _table_of_levels(evaluation: Mapping[str, Any]) -> str:
             _cell(level["active_units"], ""),
             _cell(level["kl_nats"], ".2f"),
             _cell(level["share"], ".0%"),
-            f"{lost['mse']:+.4f}" if lost else "-",
+            "-" if not lost else _cell(lost["explained"], ".0%") if is_table else f"{lost['mse']:+.4f}",
         ]
         cells += [_cell(level.get("read_back"), ".2f")] * read
         rows.append(cells + [_cell(level.get("label_probe_accuracy"), ".1%")] * probed)
     return columns(rows, align="right")
+
+
+def _lines_of_columns(evaluation: Mapping[str, Any]) -> list[str]:
+    """A table of the columns of vectors: how much of each is explained, in all and by each level; the best first."""
+    rows = level_card.explained_columns(evaluation)
+    if not rows:
+        return []
+    levels = [f"level {level['level']}" for level in evaluation["levels"] if level["code_size"]]
+    shown = [["column", "R²", *levels], *rows[:MAX_COLUMNS]]
+    return [
+        "how much of each column is explained, and the share of its variance that comes through each level",
+        columns(shown, align="right"),
+        *([f"… and {len(rows) - MAX_COLUMNS} more columns (--json has all)"] if len(rows) > MAX_COLUMNS else []),
+        "",
+    ]
+
+
+def _known(factor: str) -> str:
+    return "the class" if factor == "label" else factor.replace("_", " ")
 
 
 def _cell(value: float | None, form: str) -> str:

@@ -42,23 +42,23 @@ class FigureKind:
 KINDS: dict[str, FigureKind] = {
     "levels": FigureKind(
         draw=levels,
-        caption="Each panel changes one level of the picture on the left, as real pictures with the other levels vary: "
-        "what changes is what the level holds.",
+        caption="Each panel changes one level of the datum that it starts from, as real data with the other levels "
+        "vary: what changes is what the level holds.",
     ),
     "samples": FigureKind(
         draw=samples,
-        caption="New pictures, drawn from the prior that is fitted to the codes, beside held-out data. Below, some "
-        "samples with the training picture that is nearest: a copy would be seen.",
+        caption="New data, drawn from the prior that is fitted to the codes, beside held-out data. Below, some "
+        "samples with the training datum that is nearest: a copy would be seen.",
     ),
-    "reconstructions": FigureKind(draw=reconstructions, caption="Held-out data above, their reconstructions below."),
+    "reconstructions": FigureKind(draw=reconstructions, caption="Held-out data and their reconstructions."),
     "traversal": FigureKind(
         draw=traversal,
-        caption="One row per dimension of a code, from -2 to 2 standard deviations around its mean; all else is kept.",
+        caption="Each dimension of a code, from -2 to 2 standard deviations around its mean; all else is kept.",
     ),
     "mix": FigureKind(draw=mix, caption="The lower levels of A with the upper levels of B.", examples=2),
     "classes": FigureKind(
         draw=classes,
-        caption="One row per class, of a ladder that learned from labels. Pictures in a column share all the rest.",
+        caption="Each class of a ladder that learned from labels; all else is drawn alike for every class.",
     ),
     "progress": FigureKind(draw=progress, caption="The training: the terms of the objective, step by step."),
 }

@@ -18,9 +18,11 @@ from torch import Tensor
 from vlae.errors import NotDefinedError
 from vlae.figures.canvas import GAP, LETTERS, TILE, Picture, Pictures, blank, grid, text
 from vlae.figures.pictures import to_pictures
+from vlae.figures.profiles import Panel, profiles
 from vlae.models.base import Codes, LatentModel
 from vlae.models.inference import as_input, check_num, draw, evaluating, given, noise_of_values
 from vlae.models.priors import MixturePrior, standard_prior
+from vlae.shapes import is_image
 
 Others = Literal["hold", "random"]
 Start = Codes | Float[Tensor, "1 *shape"] | Literal["random"] | None
@@ -28,6 +30,8 @@ Start = Codes | Float[Tensor, "1 *shape"] | Literal["random"] | None
 
 NUM_NEAREST = 8  # samples whose nearest known datum is shown
 NEAREST_BATCH = 2_000  # known data compared at a time
+
+MAX_LINES = 32  # vectors in a panel of a level
 
 _WIDE_GAP = 14
 _BATCH = 64
@@ -74,10 +78,15 @@ def levels(
     shown = model.levels_with_code
     generator = torch.Generator().manual_seed(seed)
     noise, datum = _start(model, prior, held_out, start, generator)
-    sheets, tiles = _panels(model, prior, noise, datum, num=num, generator=generator, span=span, others=others)
+    titles = [f"level {level} ({model.code_sizes[level - 1]})" for level in shown]
+    changed = _changed(model, prior, noise, num=num, generator=generator, span=span, others=others)
+    if not is_image(model.shape):
+        return profiles(
+            model, _profiles(model, titles, changed, noise), per_row=2, black="starts from", coloured=["changed"]
+        )
+    sheets, tiles = _panels(model, changed, noise, datum, num)
     # A wide figure is shown reduced, so its letters grow with it.
     letters = max(LETTERS, sheets[0].shape[1] // 22)
-    titles = [f"level {level} ({model.code_sizes[level - 1]})" for level in shown]
     if model.autoregressive:
         titles.append("level 0 (pixels)")
         pixels = _drawn(model, _repeated(noise, num * num), seed)
@@ -121,26 +130,29 @@ def panels(
     """
     generator = torch.Generator().manual_seed(seed)
     noise, datum = _start(model, prior, held_out, start, generator)
-    return _panels(model, prior, noise, datum, num=num, generator=generator, span=span, others=others)[0]
+    changed = _changed(model, prior, noise, num=num, generator=generator, span=span, others=others)
+    if not is_image(model.shape):
+        titles = ["" for _ in changed]
+        return [profiles(model, [panel], per_row=1) for panel in _profiles(model, titles, changed, noise)]
+    return _panels(model, changed, noise, datum, num)[0]
 
 
-def _panels(
+def _changed(
     model: LatentModel,
     prior: MixturePrior | None,
     start: Codes,
-    datum: Tensor | None,
     *,
     num: int,
     generator: torch.Generator,
     span: float,
     others: str,
-) -> tuple[list[Picture], list[Picture]]:
-    """A panel per level with a code; and the datum, if there is one, with the picture of the noise at the start."""
+) -> list[tuple[Tensor, ...]]:
+    """For each level with a code, noise in which that level varies."""
     if others not in get_args(Others):
         raise ValueError(f"others is {others!r}; choose one of {', '.join(get_args(Others))}")
     check_num(model, num, drawn=num * num)
     prior = prior or standard_prior(model.code_sizes)
-    changed = []
+    changed: list[tuple[Tensor, ...]] = []
     for level in model.levels_with_code:
         size = model.code_sizes[level - 1]
         values = noise_of_values(model, level)
@@ -154,6 +166,26 @@ def _panels(
             continue
         mean, stddev = prior.level_moments(level, base)
         changed.append(_with_level(base, level, mean + stddev * sweep(num, span, size)))
+    return changed
+
+
+def _profiles(
+    model: LatentModel, titles: Sequence[str], changed: Sequence[tuple[Tensor, ...]], start: Codes
+) -> list[Panel]:
+    """A panel of vectors for each level, at most 32 of them, and black that which they start from."""
+    black = _decoded(model, start)
+    panels = []
+    for title, level, noise in zip(titles, model.levels_with_code, changed, strict=True):
+        values = _decoded(model, noise)
+        shown = values[torch.linspace(0, len(values) - 1, min(MAX_LINES, len(values))).round().long()]
+        panels.append(Panel(title=title, values=shown, start=black, in_order=model.code_sizes[level - 1] == 1))
+    return panels
+
+
+def _panels(
+    model: LatentModel, changed: Sequence[tuple[Tensor, ...]], start: Codes, datum: Tensor | None, num: int
+) -> tuple[list[Picture], list[Picture]]:
+    """A panel per level with a code; and the datum, if there is one, with the picture of the noise at the start."""
     own = [] if datum is None else [datum]
     drawn = _pictures(model, *own, *(_decoded(model, noise) for noise in (start, *changed)))
     at = len(own) + 1
@@ -193,9 +225,16 @@ def samples(
     drawn = _drawn(model, noise, seed) if pixels else _decoded(model, noise)
     beside = drawn[:0] if held_out is None else held_out[:num]
     nearest = _nearest(drawn[:NUM_NEAREST], known[1]) if known is not None and len(known[1]) else drawn[:0]
+    drawn_from = f"drawn from {prior.name}" + (", pixels too" if pixels else "")
+    if not is_image(model.shape):
+        groups = {drawn_from: drawn, "held-out data": beside}
+        sheets = [profiles(model, [Panel(title=k, values=v) for k, v in groups.items() if len(v)], per_row=2)]
+        each = [Panel(title="", values=one[None], start=near[None]) for one, near in zip(drawn, nearest, strict=False)]
+        if each and known is not None:
+            sheets.append(profiles(model, each, per_row=4, black=f"nearest {known[0]}", coloured=["a sample"]))
+        return grid(sheets, 1, _WIDE_GAP)
     sampled, real, near = _pictures(model, drawn, beside, nearest)
     columns = ceil(sqrt(num))
-    drawn_from = f"drawn from {prior.name}" + (", pixels too" if pixels else "")
     blocks = [grid([text(drawn_from), grid(sampled, columns)], 1)]
     if len(real):
         blocks.append(grid([text("held-out data"), grid(real, columns)], 1))
@@ -233,7 +272,13 @@ def reconstructions(model: LatentModel, x: Float[Tensor, "n *shape"], *, num: in
     _check_number("num", num, 1)
     _check_data(model, x, 1)
     x = x[:num]
-    originals, again = _pictures(model, x, _decoded(model, noise_at(model, x)))
+    decoded = _decoded(model, noise_at(model, x))
+    if not is_image(model.shape):
+        each = [
+            Panel(title="", values=after[None], start=before[None]) for before, after in zip(x, decoded, strict=True)
+        ]
+        return profiles(model, each, per_row=4, black="held-out data", coloured=["reconstruction"])
+    originals, again = _pictures(model, x, decoded)
     pairs = [grid(pair, 1) for pair in zip(originals, again, strict=True)]
     return grid([text("originals, each above its reconstruction"), grid(pairs, min(8, len(x)), 4 * GAP)], 1)
 
@@ -278,6 +323,12 @@ def traversal(
         mean, stddev = prior.level_moments(level)
         varied[:, dimension] = mean[0, dimension] + stddev[0, dimension] * torch.linspace(-span, span, steps)
         noises.append(_with_level(fixed, level, varied))
+    if not is_image(model.shape):
+        each = [
+            Panel(title=f"level {level}, dim {dimension + 1}", values=_decoded(model, noise), in_order=True)
+            for (level, dimension), noise in zip(rows, noises, strict=True)
+        ]
+        return profiles(model, each, per_row=4, coloured=[f"{-span:g}", "mean of the code", f"{span:g}"])
     drawn = dict(zip(rows, (grid(tiles, steps) for tiles in _draw(model, *noises)), strict=True))
     cells: list[Picture] = []
     for level, of_level in groupby(rows, key=lambda row: row[0]):
@@ -306,6 +357,10 @@ def mix(model: LatentModel, x: Float[Tensor, "n *shape"], *, num: int = 8) -> Pi
     splits = model.levels_with_code[-2::-1]
     hybrids = [_decoded(model, (*noise_a[:k], *noise_b[k:])) for k in splits]
     titles = ["A", *(f"levels 1-{k}\nof A" if k > 1 else "level 1\nof A" for k in splits), "B"]
+    if not is_image(model.shape):
+        each = zip(a, *hybrids, b, strict=True)
+        pairs = [Panel(title="", values=torch.stack(one), in_order=True) for one in each]
+        return profiles(model, pairs, per_row=2, coloured=[title.replace("\n", " ") for title in titles])
     rows = zip(*_pictures(model, a, *hybrids, b, least=2 * TILE), strict=True)
     return grid([*map(text, titles), *(tile for row in rows for tile in row)], len(titles), 2 * GAP)
 
@@ -346,6 +401,9 @@ def rows(model: LatentModel, titled: Sequence[tuple[str, Tensor]]) -> Picture:
     """
     if not titled:
         raise ValueError("there is no row to draw; give at least one")
+    if not is_image(model.shape):
+        each = [Panel(title=title, values=values, start=values.mean(0, keepdim=True)) for title, values in titled]
+        return profiles(model, each, per_row=3, black="their mean", coloured=["each"])
     drawn = _pictures(model, *(values for _, values in titled))
     pairs = zip(titled, drawn, strict=True)
     return grid([cell for (title, _), tiles in pairs for cell in (text(f" {title} "), grid(tiles, len(tiles)))], 2)

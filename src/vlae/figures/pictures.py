@@ -1,6 +1,6 @@
 """Turns data and the output of a model into colours."""
 
-from math import ceil, sqrt
+from math import ceil
 
 import numpy as np
 import torch
@@ -10,6 +10,13 @@ from torch import Tensor
 from vlae.figures.canvas import Pictures
 from vlae.models.inference import as_input
 from vlae.shapes import Shape, is_image
+
+HIGHEST = 3.0
+"""Standard deviations that the longest bar of a vector stands for."""
+
+HALF = 24  # pixels of the longest bar
+WIDTH = 64  # pixels of all bars of a vector, at least
+MAX_BARS = 256
 
 _BLUE, _GREY, _RED = np.array([[59, 76, 192], [221, 221, 221], [180, 4, 38]], dtype=float)
 
@@ -26,8 +33,8 @@ def to_pictures(
 
     Of images in [0, 1], 1 channel is grey, and 3 are colour. 2 are grey and opacity, 4 are colour and opacity, both on
     white. Of more channels the first three are shown, and of 2 or 4 without opacity too: as red, green and, if there
-    are three, blue. A vector becomes a map of cells in reading order, as square as possible, from blue (2 standard
-    deviations below the mean) over grey to red (2 above).
+    are three, blue. A vector becomes a row of bars, one for each column: upwards and red above the mean, downwards and
+    blue below it, from -3 to 3 standard deviations.
 
     Args:
         values: the data, (n, *shape); images are in [0, 1].
@@ -45,7 +52,7 @@ def to_pictures(
     if not is_image(shape):
         centre = values.mean(0) if mean is None else torch.as_tensor(mean).cpu()
         spread = values.std(0, correction=0) if stddev is None else torch.as_tensor(stddev).cpu()
-        return _cells((values - centre) / spread.clamp_min(1e-12))
+        return _bars((values - centre) / spread.clamp_min(1e-12))
     if shape[0] in (2, 4) and opacity:
         opaque = values[:, -1:].clamp(0, 1)
         values = values[:, :-1] * opaque + (1 - opaque)
@@ -79,15 +86,20 @@ def to_pictures_like(
     return to_pictures(values, shape, others.mean(0), others.std(0, correction=0))
 
 
-def _cells(standardised: Float[Tensor, "n cells"]) -> Pictures:
-    t = (standardised / 2).clamp(-1, 1).numpy()[..., None]
-    colours = _GREY + np.maximum(t, 0) * (_RED - _GREY) + np.maximum(-t, 0) * (_BLUE - _GREY)
-    num, cells = standardised.shape
-    width = ceil(sqrt(cells))
-    height = ceil(cells / width)
-    folded = np.full((num, height * width, 3), 255.0)
-    folded[:, :cells] = colours
-    return _bytes(folded.reshape(num, height, width, 3))
+def _bars(standardised: Float[Tensor, "n columns"]) -> Pictures:
+    """A row of bars for each vector; of more than 256 columns, the farthest from its mean of each few side by side."""
+    few = ceil(standardised.shape[1] / MAX_BARS)
+    z = np.pad(standardised.numpy(), ((0, 0), (0, -standardised.shape[1] % few)))
+    groups = z.reshape(len(z), -1, few)
+    farthest = np.abs(groups).argmax(2)[..., None]
+    bars = np.take_along_axis(groups, farthest, 2)[..., 0]
+    lengths = np.rint(bars.clip(-HIGHEST, HIGHEST) / HIGHEST * HALF)[:, None, :]
+    rows = np.arange(HALF, -HALF - 1, -1)[:, None]  # the middle row is the mean
+    drawn = np.full((len(z), 2 * HALF + 1, bars.shape[1], 3), 255.0)
+    drawn[:, HALF] = _GREY
+    drawn[(rows > 0) & (rows <= lengths)] = _RED
+    drawn[(rows < 0) & (rows >= lengths)] = _BLUE
+    return _bytes(drawn.repeat(max(1, WIDTH // bars.shape[1]), axis=2))
 
 
 def _bytes(colours: np.ndarray) -> Pictures:

@@ -63,6 +63,7 @@ class LatentModel(nn.Module, ABC):
         opacity: whether the last of 2 or 4 channels is opacity, in figures. Of data of more than 8 bits it is not.
         network: the frozen network that gives these features, of a size of picture of its own. It is no part of the
             weights. None: the features must be given.
+        columns: the names of the columns of vectors, in figures; () if they have none.
     """
 
     shape: Shape
@@ -75,6 +76,7 @@ class LatentModel(nn.Module, ABC):
     class_values: tuple[int, ...] = ()
     opacity: bool = True
     network: Callable[[Tensor], Tensor] | None = None
+    columns: tuple[str, ...] = ()
 
     @abstractmethod
     def forward(

@@ -17,7 +17,7 @@ from vlae.data.depths import listed_range
 from vlae.errors import NotDefinedError
 from vlae.evaluation import level_card
 from vlae.evaluation.rates import alarms, shortage
-from vlae.evaluation.text import LIKELIHOOD_CAUTION, pictures
+from vlae.evaluation.text import ERRORS, LIKELIHOOD_CAUTION, pictures
 from vlae.figures import thumbnails
 from vlae.figures.kinds import KINDS
 from vlae.figures.panels import panels
@@ -25,6 +25,7 @@ from vlae.models.inference import as_input
 from vlae.names import printable
 from vlae.runs import layout
 from vlae.runs.run import Run
+from vlae.shapes import is_image
 from vlae.text_table import number
 
 CONTENT_STYLE = """
@@ -41,6 +42,7 @@ summary { cursor: pointer; margin: 1rem 0; }
   border-top: 1px solid #8884; padding: 1rem 0; }
 .card h2 { margin: 0; } .card img { width: 100%; image-rendering: pixelated; }
 .bar { display: inline-block; width: var(--full, 8rem); fill: #37c; vertical-align: middle; }
+.card.wide { grid-template-columns: minmax(0, 1fr); } .card.wide img { width: auto; image-rendering: auto; }
 .card td { border: 0; padding-top: 0; padding-bottom: 0; line-height: 1.35; }
 .card td:has(.bar) { white-space: nowrap; }
 @media (max-width: 30rem) {
@@ -93,7 +95,9 @@ def content(run: Run) -> str:
     levels = _cards(run, evaluation) if evaluation else _levels(run)
     kinds = [kind for kind in KINDS if (run.outputs / layout.FIGURES / f"{kind}.png").exists()]
     sections = "".join(_section(run, kind) for kind in kinds)
-    return f"{_warnings(run, evaluation)}{levels}{_numbers(run, evaluation)}{sections}{_measurements(evaluation)}"
+    columns = _columns(evaluation) if evaluation else ""
+    numbers = f"{_numbers(run, evaluation)}{columns}"
+    return f"{_warnings(run, evaluation)}{levels}{numbers}{sections}{_measurements(evaluation)}"
 
 
 def _section(run: Run, kind: str) -> str:
@@ -140,8 +144,10 @@ def _warnings(run: Run, evaluation: Mapping[str, Any] | None) -> str:
 def _cards(run: Run, evaluation: Mapping[str, Any]) -> str:
     """The level cards: for every level its picture, its description in words, and its numbers."""
     pictures = panels(run.model, prior=run.prior, held_out=as_input(run.examples), num=4)
+    kind = "card" if is_image(run.recipe.shape) else "card wide"
+    alt = "changes, the others hold"
     return "".join(
-        f'<section class="card"><img alt="level {card.level} changes, the others hold" src="{thumbnails.png(picture)}">'
+        f'<section class="{kind}"><img alt="level {card.level} {alt}" src="{thumbnails.png(picture)}">'
         f"<div><h2>Level {card.level} · {escape(card.title)}</h2>"
         f"<p>Level {card.level}: {escape(card.title)}: {escape(card.sentence)}</p>"
         f"{_facts(evaluation, card.level)}</div></section>"
@@ -154,7 +160,11 @@ def _facts(evaluation: Mapping[str, Any], number_of_level: int) -> str:
     if level["kl_nats"] is None:
         return ""
     rows = [("KL", f"{level['kl_nats']:.2f} nats, {level['share']:.0%} of all")]
-    rows.append(("squared error without it", f"{level['without_it']['mse']:+.4f}"))
+    lost = level["without_it"]
+    if "explained" in lost:
+        rows.append(("explains of the columns' variance", number(lost["explained"], ".0%")))
+    else:
+        rows.append(("squared error without it", f"{lost['mse']:+.4f}"))
     if (linear := level.get("label_linear_probe_accuracy")) is not None and "label_probe_accuracy" in level:
         rows.append(("names the class", f"{level['label_probe_accuracy']:.1%} (linear probe {linear:.1%})"))
     scores = level.get("statistics", {}) | level.get("factors", {})
@@ -191,14 +201,14 @@ def _levels(run: Run) -> str:
 
 def _numbers(run: Run, evaluation: Mapping[str, Any] | None) -> str:
     summary = evaluation or run.summary
-    rows = [(f"reconstruction {name}", f"{value:.5g}") for name, value in summary["reconstruction"].items()]
+    rows = [(ERRORS[name], number(value, ".5g")) for name, value in summary["reconstruction"].items()]
     if "features_distortion_nats" in summary:
         rows.append(("distortion of the features (nats per datum)", f"{summary['features_distortion_nats']:.2f}"))
     rows += [
         ("distortion (nats per datum)", number(summary["distortion_nats"], ".2f")),
         ("ELBO (nats per datum)", number(summary["elbo_nats"], ".2f")),
         ("held-out data", f"{summary['num_images']:,}"),
-        ("new pictures are drawn from", run.prior.describe()),
+        ("new data are drawn from", run.prior.describe()),
     ]
     if evaluation:
         meanings = {
@@ -213,6 +223,18 @@ def _numbers(run: Run, evaluation: Mapping[str, Any] | None) -> str:
         rows += pictures(evaluation).items()
     caution = "" if summary["elbo_nats"] is None else f"<p>{escape(LIKELIHOOD_CAUTION)}</p>"
     return _table(("held-out", "value"), rows) + caution
+
+
+def _columns(evaluation: Mapping[str, Any]) -> str:
+    """How much of each column of vectors is explained, and by which level."""
+    rows = level_card.explained_columns(evaluation)
+    if not rows:
+        return ""
+    levels = [f"level {level['level']}" for level in evaluation["levels"] if level["code_size"]]
+    return (
+        "<h2>Columns</h2><p>R² of each column's reconstruction, and the share of its variance that comes through each "
+        f"level.</p>{_table(('column', 'R²', *levels), rows)}"
+    )
 
 
 def _measurements(evaluation: Mapping[str, Any] | None) -> str:
@@ -236,7 +258,7 @@ def _measurements(evaluation: Mapping[str, Any] | None) -> str:
     return (
         "<h2>Evidence</h2><p>How well a probe predicts each factor from one level's code alone, ± its standard error. "
         "It is R² of a number, balanced accuracy above chance of a class, 2 AUC - 1 of yes or no; the simple first. "
-        "Complexity is the capacity a probe on the pixels needs, 0 to 1; where it is left empty the order is not "
+        "Complexity is the capacity a probe on the data needs, 0 to 1; where it is left empty the order is not "
         "judged by that row.</p>"
         f"{_table(header, rows)}{_folded('Protocol', json.dumps(evaluation['protocol'], indent=2))}"
     )

@@ -13,7 +13,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
 from vlae.atomic import whole
 from vlae.evaluation import level_card
-from vlae.evaluation.text import LIKELIHOOD_CAUTION
+from vlae.evaluation.text import ERRORS, LIKELIHOOD_CAUTION
 from vlae.models.priors import standard_prior
 from vlae.names import printable
 from vlae.runs import safe_load
@@ -261,7 +261,7 @@ def _card_text(
     parts = [
         f"# {name}",
         f"A {recipe['model']} of {len(recipe['levels'])} levels, recipe {recipe['name']}, trained with vlae on "
-        f"{without_folder(record['data']['source'])} ({shape}), {labels} labels. Level 1 is nearest the pixels and is "
+        f"{without_folder(record['data']['source'])} ({shape}), {labels} labels. Level 1 is nearest the data and is "
         "meant for simple features, the top level for complex ones.",
         "## Levels",
         _levels(summary, evaluation),
@@ -271,11 +271,11 @@ def _card_text(
 import vlae
 
 run = vlae.load("{address}")
-codes = run.encode(images)  # of shape (N, {sizes}); one array per level
+codes = run.encode({"images" if is_image(recipe["shape"]) else "table"})  # of shape (N, {sizes}); one array per level
 decoded = run.decode(codes)
 drawn = run.sample(16)  # new ones
 ```""",
-        f"New pictures are drawn from {drawn_from}. Loading executes nothing from the files.",
+        f"New data are drawn from {drawn_from}. Loading executes nothing from the files.",
         *_network(record["data"].get("features")),
         "## Held-out numbers",
         _numbers(summary),
@@ -316,7 +316,7 @@ def _levels(summary: Mapping[str, Any], evaluation: Mapping[str, Any] | None) ->
 
 
 def _numbers(summary: Mapping[str, Any]) -> str:
-    rows = [(f"reconstruction, {name}", f"{value:.5g}") for name, value in summary["reconstruction"].items()]
+    rows = [(ERRORS[name], number(value, ".5g")) for name, value in summary["reconstruction"].items()]
     rows.append(("ELBO, nats per datum", number(summary["elbo_nats"], ".1f")))
     rows += level_card.scores(summary).items()
     rows.append(("data", f"{summary['num_images']:,}"))

@@ -63,6 +63,7 @@ class Run:
     def __post_init__(self) -> None:
         self.model.network = self.network
         self.model.opacity = self.value_range is None
+        self.model.columns = self.columns
 
     @cached_property
     def network(self) -> FeatureNetwork | None:
@@ -370,16 +371,34 @@ class Run:
             held_out=self.held_out_of(source, layout=layout, key=key, **others),
             **reading,
         )
-        if images.shape != self.recipe.shape:
-            raise ValueError(
-                f"{images.source} has data of shape ({listed(images.shape)}); "
-                f"the run in {self.path} takes ({listed(self.recipe.shape)})"
-            )
-        self._check_range(images)
+        images = self.fitted(images)
         if progress:
             say_skipped(images)
             say_form(images, ", like the training data")
         return images
+
+    def fitted(self, images: "Images") -> "Images":
+        """Data in the form that the model takes: of its shape, with the columns of vectors in its order, by name.
+
+        Args:
+            images: data that were read.
+
+        Raises:
+            ValueError: if the data are images and the model takes vectors, or the other way round, or of another shape.
+            DataError: if a column that the model takes is missing.
+        """
+        images = images.in_columns(self.columns)
+        if images.shape != self.recipe.shape:
+            raise ValueError(
+                f"{images.source} has {_described(images.shape)}; the run in {self.path} takes "
+                f"{_described(self.recipe.shape)}: give such data"
+            )
+        return images
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the columns of the training data; () of images, and of vectors without names."""
+        return tuple(str(name) for name in self.summary.get("column_names", ()))
 
     def reading(self, source: Any, *, layout: str | None = None, key: str | None = None) -> dict[str, Any]:
         """The settings with which `vlae.data.load` turns a source into what the model takes.
@@ -603,6 +622,11 @@ def load(path: str | Path, *, features: str | Path | None = None, **options: Any
             raise RunError(f"{features} has the SHA-256 {network.sha256[:12]}…; the run in {run.path} reads {reads}")
         remembered(network)
     return run
+
+
+def _described(shape: Sequence[int]) -> str:
+    """The kind and shape of data in words."""
+    return f"images of shape ({listed(shape)})" if is_image(shape) else f"vectors of {listed(shape)} columns"
 
 
 def _load(path: str | Path, **options: Any) -> Run:

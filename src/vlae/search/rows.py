@@ -42,20 +42,21 @@ def source_columns(images: Images) -> dict[str, pa.Array]:
         images: the images of the source.
 
     Returns:
-        For each column, one value per image: whole numbers, floats or names; none where it is missing.
+        For each column, an Arrow array of numbers or names, null where one is unknown. Columns of which nothing is
+        known are left out.
     """
-    columns: dict[str, pa.Array] = {}
-    if images.labels is not None:
-        are_numbers = all(name == str(i) for i, name in enumerate(images.label_names))
-        labels = np.asarray(images.labels)
-        names = [images.class_name(label) or None for label in labels.tolist()]
-        columns["label"] = pa.array(labels, mask=labels < 0) if are_numbers else pa.array(names, pa.string())
+    columns: dict[str, Any] = {"label": images.label_of_each() or []}
     for name, factor in images.factors.items():
         column = name.replace(".", "_")
-        columns[f"factor_{column}" if is_own(column) or column == "label" else column] = pa.array(
-            np.asarray(factor), from_pandas=True
-        )
-    return columns
+        columns[f"factor_{column}" if is_own(column) or column == "label" else column] = _as_column(factor)
+    arrays = {name: pa.array(values, from_pandas=True) for name, values in columns.items()}
+    return {name: array for name, array in arrays.items() if not pa.types.is_null(array.type)}
+
+
+def _as_column(factor: Any) -> Any:
+    """A factor as Arrow takes it: an array, or a list of rows."""
+    values = np.asarray(factor)
+    return values if values.ndim == 1 else list(values)
 
 
 def is_own(column: str) -> bool:
@@ -121,7 +122,8 @@ def _column(columns: Mapping[str, Any], field: Any, images: Images) -> pa.Array:
     if field.name not in columns:
         return pa.nulls(len(images), field.type)
     try:
-        return pa.array(columns[field.name], field.type)
+        values = columns[field.name]
+        return pa.array(values.to_pylist() if isinstance(values, pa.Array) else values, field.type)
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise SearchError(
             f"{images.source}: its {field.name} does not fit the index, where it is {field.type}; make another index"

@@ -323,6 +323,8 @@ def _measures(evaluation: Mapping[str, Any]) -> dict[str, float | None]:
 
     return {
         "squared error": evaluation["reconstruction"].get("mse"),
+        "R², mean of columns": evaluation["reconstruction"].get("r2"),
+        "error (standard deviations)": evaluation["reconstruction"].get("error_stddevs"),
         "ELBO (nats)": evaluation["elbo_nats"],
         "bits per dimension": evaluation.get("bits_per_dimension"),
         **each("KL (nats)", "kl_nats"),

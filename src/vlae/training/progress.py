@@ -52,7 +52,7 @@ class ProgressLine:
             terms: the value of each term, by name, in nats per datum.
         """
         left = int(seconds * (1 - done) / done)
-        line = f"{left // 60}:{left % 60:02d} left · {speed:,.0f} images/s · {terms_text(terms)}"
+        line = f"{left // 60}:{left % 60:02d} left · {speed:,.0f} data/s · {terms_text(terms)}"
         self.bar.update(self.task, completed=done, line=line)
         if not self.live and (done >= self.next_line or done >= 1):
             self.next_line = done + 0.05

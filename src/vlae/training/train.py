@@ -24,6 +24,7 @@ from vlae.data.labels import Known, known_labels
 from vlae.data.networks import recalled, remembered
 from vlae.data.source import Fit, Source, as_value_range
 from vlae.errors import reason
+from vlae.evaluation.columns import names_or_numbers, some_of
 from vlae.evaluation.prior_fit import fit_prior
 from vlae.evaluation.rates import alarms, summarise
 from vlae.models.base import LatentModel
@@ -39,6 +40,9 @@ from vlae.runs.store import Results, read_recipe, write_recipe, write_results
 from vlae.training.batches import Batches
 from vlae.training.loop import Engine, Recorder, is_leader, quiet, reuse_memory, trainer_of
 from vlae.training.settle import as_begun, own_code_sizes, qualities_of, settled
+
+LEAST_STDDEV, MOST_STDDEV = 1e-14, 1e16
+"""Of a column of vectors: beyond these, the square of a small error is 0, or that of a large one infinite."""
 
 NUM_EXAMPLES = 64
 """How many held-out data are stored in a run's folder."""
@@ -180,7 +184,7 @@ def train(
         check_training(chosen, len(images), accelerator=accelerator)
 
         torch.manual_seed(chosen.training.seed)
-        mean, stddev = _statistics(images.values) if chosen.mean is None else (None, None)
+        mean, stddev = _statistics(images.values, images.columns) if chosen.mean is None else (None, None)
         engine = Engine(_built(chosen, images, mean=mean, stddev=stddev), chosen)
         recorder = Recorder(engine, path, progress=progress)
         trainer = trainer_of(chosen, recorder, accelerator=accelerator, devices=devices, num_nodes=num_nodes)
@@ -209,7 +213,7 @@ def train(
         if progress and is_leader():
             print("measuring on held-out data", file=sys.stderr, flush=True)
         model = engine.model.to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
-        summary = summarise(model, held_out.values, features=held_out.features)
+        summary = summarise(model, held_out.values, features=held_out.features, columns=held_out.columns)
         if is_leader():
             for alarm in alarms(summary):
                 print(f"! {alarm}", file=sys.stderr, flush=True)
@@ -414,8 +418,16 @@ def lacks_bf16() -> bool:
     return platform.machine() in ("x86_64", "AMD64") and not has
 
 
-def _statistics(values: np.ndarray) -> tuple[Tensor, Tensor]:
+def _statistics(values: np.ndarray, columns: Sequence[str] = ()) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each dimension; 1 for one that does not vary, which is not scaled."""
+    varies = values.max(0) > values.min(0)
     values = np.asarray(values, np.float64)
-    stddev = values.std(0)
-    stddev[stddev < 1e-12] = 1.0  # a constant dimension is not scaled
+    stddev = np.where(varies, values.std(0), 1.0)
+    far = (stddev < LEAST_STDDEV) | (stddev > MOST_STDDEV)
+    if far.any():
+        names = [name for name, is_far in zip(names_or_numbers(columns, far.size), far.ravel(), strict=True) if is_far]
+        raise DataError(
+            f"the standard deviation of column {some_of(names)} is {stddev[far].flat[0]:.0e}, and single precision "
+            f"holds {LEAST_STDDEV:.0e} to {MOST_STDDEV:.0e}; scale it, or leave it out"
+        )
     return torch.as_tensor(values.mean(0), dtype=torch.float32), torch.as_tensor(stddev, dtype=torch.float32)

@@ -14,6 +14,7 @@ from typing import Any, get_args
 import numpy as np
 import torch
 
+from vlae.codes.encode import error_of
 from vlae.data.images import Images
 from vlae.data.pixels import Frame
 from vlae.evaluation import level_card
@@ -214,12 +215,17 @@ class Session:
 
         Returns:
             The noise of the datum; pictures of the datum, its reconstruction and their difference, uint8 (3, height,
-            width, 3); and the mean squared difference of the pictures, in [0, 1].
+            width, 3); and the mean squared difference of the pictures, in [0, 1], or of vectors the error in standard
+            deviations.
         """
         noise = self.noise_of(values, features)
         before, after = self._to_pictures(as_input(values))[0], self.pictures(noise)[0]
         difference = np.abs(before.astype(np.int16) - after).astype(np.uint8)
-        error = float(np.square((before.astype(np.float32) - after) / 255).mean())
+        if is_image(self.run.recipe.shape):
+            error = float(np.square((before.astype(np.float32) - after) / 255).mean())
+        else:
+            decoded = self.run.decode([code.numpy() for code in self.codes(noise)])
+            error = float(error_of(self.model, torch.from_numpy(decoded), as_input(values)))
         return noise, np.stack([before, after, difference]), error
 
     def datum(self, index: int) -> np.ndarray:

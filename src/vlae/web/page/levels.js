@@ -58,7 +58,7 @@ const showTrio = (origin) => {
       figure.append(button("Save", () => save(origin[name], fileName(name)), { class: "link", "aria-label": `Save: ${label}` }));
       return figure;
     }),
-    make("p", { class: "quiet", text: `Black in the difference means no error. Mean squared error ${origin.mse.toFixed(4)}.` }),
+    make("p", { class: "quiet", text: `Black in the difference means no error. ${run.shape.length === 3 ? "Mean squared error" : "Error in standard deviations"} ${origin.mse.toFixed(4)}.` }),
   );
 };
 

@@ -1,0 +1,112 @@
+"""Vectors as profiles: a line a vector, its columns side by side, in standard deviations from their means."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor
+
+from vlae.figures.canvas import Picture, rendered
+from vlae.models.base import LatentModel
+
+MAX_NAMES = 40
+"""Columns up to which each is named and marked; of more, the numbers of some are shown."""
+
+MAX_LETTERS = 20
+"""Letters of a column's name that are shown."""
+
+LEAST_HEIGHT, MOST_HEIGHT = 3, 8  # standard deviations above and below the mean that are shown
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """Some vectors on one pair of axes.
+
+    Attributes:
+        title: the words above.
+        values: the vectors, (n, D), each a line.
+        start: a vector to compare them with, (1, D), a black line; None: none.
+        in_order: whether the lines are an ordered sweep; their colours then go from violet over blue to green.
+    """
+
+    title: str
+    values: Float[Tensor, "n columns"]
+    start: Float[Tensor, "1 columns"] | None = None
+    in_order: bool = False
+
+
+def profiles(
+    model: LatentModel, panels: Sequence[Panel], *, per_row: int, black: str = "", coloured: Sequence[str] = ()
+) -> Picture:
+    """Panels of vectors, all on one scale.
+
+    Args:
+        model: of vectors; it knows mean and deviation of the columns of its training data, and their names.
+        panels: what to draw, at least one.
+        per_row: panels in a row, from 1 up.
+        black: what the black lines are, for the legend; "": no entry.
+        coloured: what the coloured lines are; of an ordered sweep several names, from the first line to the last.
+    """
+    from matplotlib.figure import Figure
+
+    num = model.shape[0]
+    per_row = min(per_row, len(panels))
+    rows = ceil(len(panels) / per_row)
+    width = min(15.0, per_row * max(3.0, min(7.0, 1.0 + 0.3 * num)))
+    are_named = num <= MAX_NAMES and bool(model.columns)
+    short = [name if len(name) <= MAX_LETTERS else f"{name[: MAX_LETTERS - 1]}…" for name in model.columns]
+    below = 0.075 * max(map(len, short)) if are_named else 0.3
+    figure = Figure(figsize=(width, 2.0 * rows + below + 0.4), dpi=100, layout="constrained")
+    axes = figure.subplots(rows, per_row, sharex=True, sharey=True, squeeze=False)
+    lines = [(_standardised(model, panel.values), None if panel.start is None else _standardised(model, panel.start))
+             for panel in panels]  # fmt: skip
+    every = np.concatenate([part for pair in lines for part in pair if part is not None])
+    highest = float(np.abs(every).max(initial=0))
+    height = min(MOST_HEIGHT, max(LEAST_HEIGHT, highest * 1.05))
+    marker = "." if num <= MAX_NAMES else ""
+    places = np.arange(1, num + 1)
+    for axis, panel, (values, start) in zip(axes.flat, panels, lines, strict=False):
+        colours = _colours(len(values), panel.in_order)
+        for value, colour in zip(values, colours, strict=True):
+            axis.plot(places, value, color=colour, linewidth=1, marker=marker, alpha=max(0.25, len(values) ** -0.4))
+        if start is not None:
+            axis.plot(places, start[0], color="black", linewidth=1.8, marker=marker)
+        axis.axhline(0, color="0.8", linewidth=0.8, zorder=0)
+        axis.set_title(panel.title, fontsize=10)
+        axis.set_ylim(-height, height)
+        axis.spines[["top", "right"]].set_visible(False)
+        if are_named:
+            axis.set_xticks(places, short, rotation=90, fontsize=8)
+    for axis in axes.flat[len(panels) :]:
+        axis.set_axis_off()
+    legend = [(black, "black")] * bool(black) + [
+        *zip(coloured, _colours(len(coloured), len(coloured) > 1), strict=True)
+    ]
+    if legend:
+        handles = [axes[0, 0].plot([], [], color=colour, label=name)[0] for name, colour in legend]
+        figure.legend(handles=handles, loc="outside upper right", ncols=len(legend), frameon=False, fontsize=9)
+    cut = f" (cut at {MOST_HEIGHT})" if highest > MOST_HEIGHT else ""
+    figure.supylabel(f"standard deviations{cut}", fontsize=9)
+    if not are_named:
+        figure.supxlabel("column", fontsize=9)
+    return rendered(figure)
+
+
+def _standardised(model: LatentModel, values: Float[Tensor, "n columns"]) -> Float[np.ndarray, "n columns"]:
+    """Vectors in standard deviations from the mean of the training data; of a model without these, as they are."""
+    state = model.state_dict()
+    values = values.detach().double().cpu()
+    if "stddev" in state:
+        values = (values - state["mean"].double().cpu()) / state["stddev"].double().cpu()
+    return values.numpy()
+
+
+def _colours(num: int, in_order: bool) -> list[Any]:
+    from matplotlib import colormaps
+
+    if not in_order:
+        return ["C0"] * num
+    return [colormaps["viridis"](float(place)) for place in np.linspace(0, 0.8, num)]

@@ -1,0 +1,62 @@
+"""The estimators on input that they cannot use, or that holds no information: one line, in scikit-learn's words."""
+
+import numpy as np
+import pytest
+
+from vlae.estimators import LadderClassifier, LadderEncoder
+
+X = np.random.default_rng(0).normal(size=(40, 3))
+Y = (X[:, 0] > 0).astype(int)
+
+
+def with_value(value):
+    changed = X.copy()
+    changed[3, 1] = value
+    return changed
+
+
+def encoder():
+    return LadderEncoder(code_sizes=(1, 1), steps=3, random_state=0)
+
+
+def classifier():
+    return LadderClassifier(code_sizes=(1, 1), steps=3, random_state=0)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (with_value(np.nan), "Input X contains NaN"),
+        (with_value(np.inf), "Input X contains infinity"),
+        (with_value(1e300), r"X has values too large for dtype\('float32'\); scale it"),
+        (1e-30 * X, "the standard deviation of column 1, 2, 3 is .*; scale it, or leave it out"),
+        (1e30 * X, "the standard deviation of column 1, 2, 3 is .*; scale it, or leave it out"),
+        (X[:1], r"Found array with 1 sample\(s\)"),
+        (np.array([["a", "b"], ["c", "d"]]), "not compatible with arrays of bytes/strings"),
+        (np.array([[1, "x"], [2, "y"]], object), "could not convert string to float"),
+        (X[:, 0], "Expected 2D array, got 1D array"),
+    ],
+)
+@pytest.mark.parametrize("estimator", [encoder, classifier])
+def test_what_cannot_be_used_is_refused(estimator, data, message):
+    with pytest.raises(ValueError, match=message):
+        estimator().fit(data, Y[: len(data)])
+
+
+def test_constant_columns_and_values_far_from_them_give_numbers():
+    constant = X.copy()
+    constant[:, 1] = 5
+    far = constant.copy()
+    far[0, 1] = 7_000
+    fitted = encoder().fit(constant)
+    for data in (constant, far, constant[:1]):
+        assert np.isfinite(fitted.transform(data)).all() and np.isfinite(fitted.score_samples(data)).all()
+    assert np.isfinite(encoder().fit_transform(np.ones((20, 3)))).all()
+    assert np.isfinite(classifier().fit(constant, Y).predict_proba(far)).all()
+
+
+def test_a_label_that_is_there_once_is_a_class():
+    labels = np.array(["b"] + ["a"] * 39)
+    assert classifier().fit(X, labels).classes_.tolist() == ["a", "b"]
+    with pytest.raises(ValueError, match="y has one class, 'a'; a classifier needs at least two"):
+        classifier().fit(X, np.full(40, "a"))
