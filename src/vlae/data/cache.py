@@ -16,7 +16,7 @@ from vlae.atomic import remove_abandoned, replacing
 from vlae.data.images import Images
 from vlae.data.source import Array, DataError, as_value_range
 
-FORMAT = 4
+FORMAT = 5
 """The format of the cache. Raise it if the same source and settings give other values, or if more is kept."""
 
 
@@ -41,25 +41,24 @@ def open_entry(entry: Path, source: str) -> tuple[Images, Array | None] | None:
         about = json.loads((entry / "about.json").read_text(encoding="utf-8"))
         with np.load(entry / "rows.npz") as archive:
             rows = {name: archive[name] for name in archive}
-        values = np.load(entry / "values.npy", mmap_mode="r")
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
+        images = Images(
+            values=np.load(entry / "values.npy", mmap_mode="r"),
+            labels=rows.get("labels"),
+            label_names=tuple(about["label_names"]),
+            factors={name: rows[f"factor_{i}"] for i, name in enumerate(about["factors"])},
+            names=None if about["names"] is None else tuple(about["names"]),
+            groups=rows.get("groups"),
+            source=source,
+            skipped=tuple((file, reason) for file, reason in about["skipped"]),
+            fates=about["fates"],
+            fitted=about["fitted"],
+            value_range=as_value_range(about["value_range"]),
+            num_clipped=about["num_clipped"],
+            columns=tuple(about["columns"]),
+            cache=entry,
+        )
+    except (OSError, ValueError, EOFError, LookupError, TypeError, zipfile.BadZipFile):
         return None
-    images = Images(
-        values=values,
-        labels=rows.get("labels"),
-        label_names=tuple(about["label_names"]),
-        factors={name: rows[f"factor_{i}"] for i, name in enumerate(about["factors"])},
-        names=None if about["names"] is None else tuple(about["names"]),
-        groups=rows.get("groups"),
-        source=source,
-        skipped=tuple((file, reason) for file, reason in about["skipped"]),
-        fates=about["fates"],
-        fitted=about["fitted"],
-        value_range=as_value_range(about["value_range"]),
-        num_clipped=about["num_clipped"],
-        columns=tuple(about["columns"]),
-        cache=entry,
-    )
     return images, rows.get("parts")
 
 
