@@ -348,8 +348,8 @@ def _fit_all(
     if not isinstance(data.values, EncodedPictures) and not is_image(data.values.shape[1:]):
         if any((settings.size, settings.fit, settings.crop, settings.channels, settings.value_range)):
             raise DataError(
-                f"{source}: these are vectors; size, fit, crop, channels and value_range are for images, and so is a run "
-                "of images"
+                f"{source}: these are vectors; size, fit, crop, channels and value_range are for images, and so is a"
+                " run of images"
             )
         return _store(data.values, folder), {}, None, {}
     if isinstance(data.values, EncodedPictures):
