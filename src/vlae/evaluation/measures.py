@@ -126,7 +126,8 @@ def evaluate(
         losses = ablate(model, np.ascontiguousarray(few.values), features=few.features, seed=seed)
         for level, lost in zip(result["levels"], losses, strict=True):
             level |= lost
-        explain_columns(result)
+        if "columns" in result:
+            explain_columns(result)
         if codes is None:
             codes = encode(model, np.ascontiguousarray(probed.values), features=probed.features)
         rows = np.flatnonzero(np.isfinite(np.concatenate([mean for mean, _ in codes], axis=1)).all(1))
