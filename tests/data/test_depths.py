@@ -44,6 +44,41 @@ def test_a_camera_of_twelve_bits_keeps_all_of_them(tmp_path, rng):
     assert len(np.unique(images.values)) == len(np.unique(numbers))
 
 
+@pytest.mark.parametrize("kind", ["P5", "P6", "P2", "P3"])
+@pytest.mark.parametrize("largest", [4095, 65535])
+def test_a_portable_map_keeps_the_numbers_that_are_written(tmp_path, rng, kind, largest):
+    numbers = rng.integers(0, largest + 1, (3, 8, 10, 3 if kind in ("P6", "P3") else 1), np.uint16)
+    for i in range(3):
+        written = numbers[i].astype(">u2").tobytes()
+        plain = " ".join(map(str, numbers[i].ravel().tolist())).encode()
+        header = f"{kind}\n10 8\n{largest}\n".encode()
+        (tmp_path / f"{i}.ppm").write_bytes(header + (written if kind in ("P5", "P6") else plain))
+    assert np.allclose(own(everything(tmp_path)), numbers.transpose(0, 3, 1, 2), atol=largest * 1e-6)
+
+
+def test_a_portable_map_that_is_cut_off_or_of_eight_bits(tmp_path, rng):
+    numbers = rng.integers(0, 256, (8, 8), np.uint8)
+    Image.fromarray(numbers).save(tmp_path / "a.pgm")
+    assert np.array_equal(everything(tmp_path).values[0, 0], numbers)
+    (tmp_path / "a.pgm").write_bytes(b"P5\n8 8\n4095\n" + bytes(100))
+    with pytest.raises(DataError, match=r"a\.pgm: "):
+        everything(tmp_path)
+
+
+def test_complex_numbers_are_refused_not_halved(tmp_path, rng):
+    tifffile.imwrite(tmp_path / "0.tif", rng.random((8, 8)).astype(np.complex64))
+    with pytest.raises(DataError, match=r"0\.tif: numbers of type complex64; save real ones"):
+        everything(tmp_path)
+
+
+def test_a_picture_of_many_channels_is_read_without_noise(tmp_path, rng, caplog, capfd):
+    for i in range(3):
+        numbers = rng.integers(0, 256, (8, 8, 7), np.uint8)
+        tifffile.imwrite(tmp_path / f"{i}.tif", numbers, photometric="minisblack", planarconfig="contig")
+    assert everything(tmp_path).shape == (7, 8, 8)
+    assert capfd.readouterr().err == ""
+
+
 def test_computed_tomography_keeps_its_signed_numbers(tmp_path, rng):
     numbers = rng.integers(-1024, 3072, (3, 16, 16), np.int16)
     numbers[0, 0, :2] = -1024, 3071

@@ -126,7 +126,7 @@ def test_filtering(index, codes):
         ("label =", "cannot be used"),
         ("label = 'dark') OR (label = 'light'", "parentheses"),
         ("label = 'dark') nonsense", "parentheses"),
-        ("label = 'grey'", "no image is found with label = 'grey'"),
+        ("label = 'grey'", "nothing is found with label = 'grey'"),
     ],
 )
 def test_conditions_that_cannot_be_used(index, where, words):
@@ -144,7 +144,7 @@ def test_levels_that_are_not_there(index, levels, words):
 
 
 def test_images_that_cannot_be_asked_about(index, run, photos):
-    with pytest.raises(FileNotFoundError, match=r"no picture file nowhere.png, and no image of this name"):
+    with pytest.raises(FileNotFoundError, match=r"no file nowhere.png, and nothing of this name"):
         index.similar("nowhere.png")
     with pytest.raises(DataError, match="can be read"):
         index.similar(photos / "dark" / "broken.png")
@@ -378,7 +378,7 @@ def test_commands(run, photos, tmp_path, capsys):
     assert "skipped 1 of" in printed.err
     assert "exists already" in refusal(capsys, "index", run.path, photos, "--out", copy)
     assert cli_exit("index", run.path, photos, "--out", copy, "--add") == 0
-    assert capsys.readouterr().out.strip() == f"10 images added, 30 were there; 40 images in {copy}"
+    assert capsys.readouterr().out.strip() == f"10 images added, 30 were there; 40 in {copy}"
 
     words = ("similar", run.path, photos / "dark" / "0's.png", "--index", copy, "--level", 1, "--level", 3)
     words += ("--num", 3, "--where", "label = 'light'", "--out", tmp_path / "a.png", "--table", tmp_path / "a.csv")

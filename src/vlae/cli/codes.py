@@ -187,18 +187,20 @@ def index(
     from vlae.data.readers import check_exists
 
     check_exists(source)
+    from vlae.data.source import counted
     from vlae.runs.run import load
     from vlae.search.index import Index
 
     trained = load(run)
     old = Index.open(trained, out) if add else None
     images = trained.read(source, progress=True, **vars(part))
+    datum = "row" if images.is_vectors else "image"
     if old is None:
         new = Index.build(trained, images, out, progress=True)
-        print(f"{len(new)} images in {new.path}")
+        print(f"{counted(len(new), datum)} in {new.path}")
     else:
         num = old.add(images, progress=True)
-        print(f"{num} images added, {len(images) - num} were there; {len(old)} images in {old.path}")
+        print(f"{counted(num, datum)} added, {len(images) - num} were there; {len(old)} in {old.path}")
 
 
 def similar(

@@ -105,7 +105,7 @@ def export(
     opset: int | None = None,
     examples: np.ndarray | None = None,
 ) -> dict[str, Any]:
-    """Write encoder.onnx, decoder.onnx and sampler.onnx, if their outputs are PyTorch's to 1e-4.
+    """Write encoder.onnx, decoder.onnx and sampler.onnx, if their outputs are PyTorch's to 1e-4, relative above 1.
 
     Batches may have any size. Inputs and outputs: `images` (or `vectors`), float32 (N, C, H, W) in [0, 1];
     `level1_mean`, `level1_stddev`, …; for the decoder `level1_code`, … A run that reads features of full-size pictures
@@ -265,7 +265,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _checked(what: str, model: Any, module: nn.Module, inputs: tuple[Tensor, ...]) -> dict[str, float]:
-    """Return the largest difference of every output, over batches of several sizes.
+    """Return the largest difference of every output, over batches of several sizes; of numbers above 1, relative.
 
     Raises:
         RunError: if a difference is larger than `TOLERANCE`.
@@ -281,7 +281,8 @@ def _checked(what: str, model: Any, module: nn.Module, inputs: tuple[Tensor, ...
         expected = module(*batch)
         outputs = session.run(None, {x.name: each.numpy() for x, each in zip(session.get_inputs(), batch, strict=True)})
         for name, a, b in zip(names, outputs, expected if isinstance(expected, tuple) else (expected,), strict=True):
-            largest[name] = float(np.maximum(largest[name], np.abs(a - b.numpy()).max()))  # keeps what is not a number
+            difference = np.abs(a - b.numpy()) / np.maximum(1, np.abs(b.numpy()))  # a column may be of any size
+            largest[name] = float(np.maximum(largest[name], difference.max()))  # keeps what is not a number
     if not all(difference <= TOLERANCE for difference in largest.values()):
         worst = np.max(list(largest.values()))
         raise RunError(f"the {what} in ONNX differs from the model by {worst:.1e}; it is not written")

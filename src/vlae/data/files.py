@@ -1,5 +1,6 @@
 """Which files a folder has, how they begin, which of them are pictures, and how a picture is opened."""
 
+import logging
 import os
 from collections.abc import Iterator
 from functools import cache
@@ -8,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from vlae.data.source import DataError
+
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # what it logs of a file that another reader then takes
 
 PICTURE_FORMATS = {
     "AVIF": (".avif",),

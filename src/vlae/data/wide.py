@@ -1,7 +1,7 @@
-"""Pictures whose numbers do not fit Pillow's 8 bits a channel: 16-bit PNG, TIFF of any type, arrays of many channels.
+"""Pictures whose numbers do not fit Pillow's 8 bits a channel: 16-bit PNG and PPM, TIFF of any type, many channels.
 
-Pillow reads 16-bit colour as 8 bits, signed bytes as unsigned ones, and no TIFF of five channels. Here tifffile and
-imagecodecs decode such pictures.
+Pillow reads 16-bit colour as 8 bits, signed bytes as unsigned ones, and no TIFF of five channels. It spreads the 12
+bits of a PGM over 16. Here tifffile, imagecodecs and numpy decode such pictures.
 """
 
 from collections.abc import Iterator
@@ -116,6 +116,9 @@ def is_wide(image: Any) -> bool:
     if image.format == "TIFF":
         tags = image.tag_v2
         return max(tags.get(_BITS, (1,))) > 8 or any(kind not in (1, 4) for kind in tags.get(_KIND, (1,)))
+    if image.format == "PPM":
+        largest = [arg for tile in image.tile for arg in tile.args if isinstance(arg, int)]
+        return max(largest, default=1) > 255
     return image.format == "PNG" and any("16" in str(tile.args) for tile in image.tile)
 
 
@@ -131,6 +134,8 @@ def num_channels(image: Any) -> int:
         return 1  # Pillow has no colour of more than 8 bits
     if image.format == "PNG":
         return 1 if str(image.tile[0].args).startswith(("I", "L")) else 3
+    if image.format == "PPM":
+        return len(image.getbands())
     with _page_of(image) as page:
         return int(page.samplesperpixel) - _has_alpha(page)
 
@@ -158,7 +163,11 @@ def numbers_of(image: Any) -> Array:
         numbers = png_decode(image.fp.read())
         numbers = numbers[None] if numbers.ndim == 2 else numbers.transpose(2, 0, 1)
         return _turned(_on_white(numbers, len(numbers) in (2, 4)), int(image.getexif().get(_ORIENTATION, 1)))
+    if image.format == "PPM":
+        return _numbers_of_ppm(image)
     with _page_of(image) as page:
+        if page.dtype is None or page.dtype.kind not in "biuf":
+            raise ValueError(f"numbers of type {page.dtype}; save real ones")
         if page.samplesperpixel > MAX_CHANNELS:
             raise ValueError(f"{page.samplesperpixel} channels are more than {MAX_CHANNELS}")
         if page.photometric not in (0, 1, 2):
@@ -171,6 +180,19 @@ def numbers_of(image: Any) -> Array:
         alpha = _has_alpha(page)
     numbers = numbers[None] if axes == "YX" else numbers.transpose(2, 0, 1) if axes == "YXS" else numbers
     return _turned(_on_white(numbers, alpha), orientation)
+
+
+def _numbers_of_ppm(image: Any) -> Array:
+    """The numbers of a PGM, PPM or PFM file as they are written, (C, H, W)."""
+    if image.mode == "F":
+        return np.asarray(image)[None]
+    (width, height), channels, tile = image.size, len(image.getbands()), image.tile[0]
+    image.fp.seek(tile.offset)
+    if tile.codec_name == "ppm_plain":
+        numbers = np.array(image.fp.read().split(), np.uint16)
+    else:
+        numbers = np.frombuffer(image.fp.read(2 * width * height * channels), ">u2")
+    return numbers.reshape(height, width, channels).transpose(2, 0, 1)
 
 
 def _is_decoded(image: Any) -> bool:

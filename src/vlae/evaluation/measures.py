@@ -198,7 +198,7 @@ def _show(
     say: Callable[[str], None],
 ) -> None:
     """Adds how good the pictures are, and what every level does to them."""
-    say("how good the pictures are")
+    say("how good what it draws is")
     values = np.ascontiguousarray(images.values)
     result["pictures"] = None
     if len(values) < MIN_PROBED:

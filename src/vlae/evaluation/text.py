@@ -21,7 +21,7 @@ MAX_COLUMNS = 20  # of vectors, that a terminal shows
 SHOWN = ("mse", "r2", "error_stddevs")  # in a terminal
 
 LIKELIHOOD_CAUTION = (
-    "A higher likelihood, or bound on it, need not mean better pictures or better features (Theis et al. 2015)."
+    "A higher likelihood, or bound on it, need not mean better samples or better features (Theis et al. 2015)."
 )
 """What every page and table says beside an ELBO, a log-likelihood or bits per dimension.
 

@@ -125,7 +125,7 @@ def _introduction(run: Run) -> str:
         shape += f", numbers from {listed_range(run.value_range)}"
     return (
         f"A {run.recipe.model} of {len(run.recipe.levels)} levels, recipe {run.recipe.name}, trained on "
-        f"{printable(run.data['source'])} ({shape}). Level 1 is nearest the pixels."
+        f"{printable(run.data['source'])} ({shape}). Level 1 is nearest the data."
     )
 
 

@@ -210,7 +210,7 @@ class Index:
         groups = [(level,) for level in chosen] + ([chosen] if len(chosen) > 1 else [])
         by = {group: self._nearest(query.codes, group, num, condition) for group in groups}
         if not len(by[groups[0]]):
-            raise SearchError("no image is found " + (f"with {where}" if where else "but the one asked about"))
+            raise SearchError("nothing is found " + (f"with {where}" if where else "but the one asked about"))
         return Neighbours(query=query.picture, by=by)
 
     def _levels(self, levels: int | Sequence[int] | None) -> tuple[int, ...]:
@@ -246,9 +246,9 @@ class Index:
         search = self.table.search().where(f"name = '{quoted}'").limit(2).select([*columns, "picture", "hash"])
         rows = search.to_arrow().to_pylist()
         if not rows:
-            raise FileNotFoundError(f"there is no picture file {name}, and no image of this name in {self.path}")
+            raise FileNotFoundError(f"there is no file {name}, and nothing of this name in {self.path}")
         if len(rows) > 1:
-            raise SearchError(f"several images of {self.path} are called {name}; give a picture file")
+            raise SearchError(f"several rows of {self.path} are called {name}; give a file")
         codes = [np.array(rows[0].get(level_column(level), []), np.float32) for level in range(1, len(self.spread) + 1)]
         return _Query(codes=codes, picture=decode_png(rows[0]["picture"]), hash=rows[0]["hash"])
 
