@@ -247,12 +247,16 @@ def test_levels_are_described_most_telling_first(run, session):
 def test_levels_are_named_by_the_card(run, tmp_path):
     statistics = {1: {"mean red": 0.9}, 3: {"size": 0.8}, 4: {}}
     levels = [
-        {"level": k, "code_size": size, "active_units": size, "kl_nats": 3.0, "statistics": statistics.get(k, {})}
+        {"level": k, "code_size": size, "active_units": size, "kl_nats": 3.0, "kl_nats_per_dimension": None}
+        | {"share": None, "without_it": None, "statistics": statistics.get(k, {})}
         for k, size in enumerate(run.recipe.code_sizes, start=1)
     ]
     moved = shutil.copytree(run.path, tmp_path / "run")
     (moved / "evaluation.json").write_text(
-        json.dumps({"levels": levels, "complexity": {}, "not_defined": {}, "protocol": {}})
+        json.dumps(
+            {"num_images": 9, "reconstruction": {}, "distortion_nats": None, "elbo_nats": None, "levels": levels}
+            | {"complexity": {}, "not_defined": {}, "protocol": {}}
+        )
     )
     described = Session(vlae.load(moved)).describe_levels()
     assert [level["title"] for level in described] == ["colour", "size", "not named"]
