@@ -248,8 +248,8 @@ def test_levels_are_named_by_the_card(run, tmp_path):
     statistics = {1: {"mean red": 0.9, "size": 0.0}, 3: {"mean red": 0.0, "size": 0.8}}
     none = {"mean red": 0.0, "size": 0.0}
     levels = [
-        {"level": k, "code_size": size, "active_units": size, "kl_nats": 3.0, "kl_nats_per_dimension": None}
-        | {"share": None, "without_it": None, "statistics": statistics.get(k, none)}
+        {"level": k, "code_size": size, "active_units": size, "kl_nats": 3.0, "kl_nats_per_dimension": [1.5] * size}
+        | {"share": 0.25, "without_it": {"distortion_nats": 1.0, "mse": 0.01}, "statistics": statistics.get(k, none)}
         for k, size in enumerate(run.recipe.code_sizes, start=1)
     ]
     moved = shutil.copytree(run.path, tmp_path / "run")
