@@ -84,7 +84,10 @@ def read_columns(table: Any, source: str) -> dict[str, Array | str]:
             f"{source}: {names.count(twice[0])} columns are called {twice[0]!r}; give each a name of its own"
         )
     columns = {name: _read_column(table.column(name)) for name in names}
-    return {name: _as_lists(column) if _are_label_lists(name, column) else column for name, column in columns.items()}
+    for name, column in columns.items():
+        if name.lower() in LABEL_NAMES and not isinstance(column, str) and _are_sets(column):
+            columns[name] = _objects(column.tolist())
+    return columns
 
 
 def index_columns(table: Any) -> list[str]:
@@ -145,14 +148,9 @@ def _objects(cells: list[Any]) -> Array:
     return objects
 
 
-def _are_label_lists(name: str, column: Array | str) -> bool:
+def _are_sets(column: Array) -> bool:
     """Tell lists of one length of whole numbers that name several labels, from one-hot ones and from 0 and 1 each."""
-    is_listed = name.lower() in LABEL_NAMES and not isinstance(column, str)
-    return is_listed and column.ndim == 2 and column.dtype.kind in "iu" and int(column.max()) > 1
-
-
-def _as_lists(column: Array | str) -> Array:
-    return _objects(np.asarray(column).tolist())
+    return column.ndim == 2 and column.dtype.kind in "iu" and int(column.max()) > 1
 
 
 def _is_number(column: Array | str) -> bool:

@@ -121,7 +121,7 @@ def _has_items(source: Any) -> bool:
 def _to_numpy(array: Any) -> Array:
     """Turn a tensor into an array; an array stays. What is masked becomes NaN."""
     if isinstance(array, np.ma.MaskedArray) and array.mask.any():
-        return np.asarray(array.astype(np.float64).filled(np.nan))
+        return np.where(np.ma.getmaskarray(array), np.nan, array.data)
     if isinstance(array, np.ndarray):
         return np.asarray(array)
     array = array.detach().cpu()
