@@ -47,7 +47,7 @@ CASES = {
     "lean of high quality": lambda: build(lean((3, 16, 16), width=4, quality="high")),
     "lean vector": lambda: build(lean((5,), width=4)),
     "lean number": lambda: build(lean((1,), code_sizes=(1, 0, 2), width=4)),
-    "lean bernoulli learned": lambda: build(adjust(lean(SMALL, width=4), family="bernoulli", scale="learned")),
+    "lean bernoulli": lambda: build(adjust(lean(SMALL, width=4), family="bernoulli")),
     "lean gaussian learned": lambda: build(adjust(lean((5,), width=4), scale="learned")),
     "lean pixel": lambda: build(adjust(lean((3, 9, 9), width=4), family="pixel", masked_layers=2, masked_width=4)),
     "lean factorised pixel": lambda: build(adjust(lean(SMALL, width=4), family="pixel", masked_layers=0)),

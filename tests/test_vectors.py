@@ -75,8 +75,8 @@ def test_data_of_another_kind_are_refused_in_one_line(run, wine, tmp_path, capsy
 
 
 def test_every_text_speaks_of_columns_not_of_pixels(run, tmp_path, capsys):
-    assert cli_exit("report", str(run.path)) == 0
     assert cli_exit("evaluate", str(run.path)) == 0
+    assert cli_exit("report", str(run.path)) == 0  # which reads what was measured
     printed = capsys.readouterr().out
     page = re.sub(
         r"data:image[^\"]*|<style>.*?</style>|<details>.*?</details>",

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from vlae import memory
 from vlae.errors import reason
 
-PYTHON_OBJECTS = "it holds Python objects"
+PYTHON_OBJECTS = "Python objects"
 """Why an array is not read that would need pickle."""
 
 Array = npt.NDArray[Any]

@@ -1,5 +1,6 @@
 """How the reader of a source is found."""
 
+import os
 import zipfile
 
 import pytest
@@ -37,3 +38,13 @@ def test_files_of_unknown_kind_and_missing_ones(tmp_path):
         archive.writestr("a.png", b"x")
     with pytest.raises(DataError, match="unpack it"):
         load(tmp_path / "a.zip")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+@pytest.mark.parametrize("name", ["a.npy", "a.csv", "a.parquet", "a.png", "a"])
+def test_a_pipe_or_a_device_is_not_waited_for(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(DataError, match=rf"{name}: no file and no folder, but a pipe or a device; write its content"):
+        load(tmp_path / name)
+    with pytest.raises(DataError, match="zero: no file and no folder"):
+        load("/dev/zero")

@@ -32,6 +32,13 @@ def test_components_are_of_pixels_or_of_standardised_columns(rng):
     assert space.name.startswith("3 ") and space(vectors).var(0) == pytest.approx(1, abs=0.3)
 
 
+def test_a_column_that_does_not_vary_is_no_distance(rng):
+    vectors = np.column_stack([rng.normal(size=(200, 2)), np.full(200, 3.5)]).astype(np.float32)
+    decoded = vectors + np.float32([0, 0, 0.01])  # a decoder draws a constant not to the last digit
+    space = components(vectors)
+    assert space(decoded) == pytest.approx(space(vectors), abs=1e-4)
+
+
 @pytest.mark.parametrize("file", ["net.pt", "net.pt2", "net.onnx"])
 def test_a_network_of_each_kind_gives_its_outputs(files, rng, file):
     folder, net = files

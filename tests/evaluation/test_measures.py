@@ -56,7 +56,7 @@ def test_has_what_is_promised(evaluation, trained):
     json.dumps(evaluation, allow_nan=False)  # nothing that JSON cannot hold, no NaN
     assert set(evaluation) == {
         "num_images", "reconstruction", "distortion_nats", "elbo_nats", "bits_per_dimension", "log_likelihood_nats",
-        "levels", "judged_on", "scored_by", "pixel_probes", "complexity", "information",
+        "levels", "judged_on", "num_known", "cautions", "scored_by", "pixel_probes", "complexity", "information",
         "disentanglement", "pictures", "not_defined", "protocol", "label_probe_accuracy", "label_linear_probe_accuracy",
         *(name + what for name in ("told", "level_order", "level_separation")
           for what in ("", "_interval", "_untrained", "_components")),

@@ -271,17 +271,22 @@ def test_rates_of_a_datum_are_those_at_the_means_of_the_codes_above():
 # Numbers that cannot be
 
 
-def test_a_datum_whose_numbers_are_not_finite_is_named_and_nothing_is_a_number(tmp_path):
+def test_a_datum_whose_numbers_are_not_finite_is_named_and_left_out(tmp_path):
     recipe = recipes.vae((5,), code_sizes=(3,), width=8)
     model = recipes.build(recipe, mean=torch.zeros(5), stddev=torch.ones(5)).eval()
     values = np.zeros((1_200, 5), np.float32)
     values[700, 2] = values[900, 1] = 3e38
     summary = summarise(model, values)
-    assert summary["num_images"] == 1_200 and summary["reconstruction"] == {} and summary["elbo_nats"] is None
-    assert levels(summary, "kl_nats") == [None]
     [alarm] = alarms(summary)
-    assert alarm.startswith("Nothing was measured: 2 of 1,200 data, the first in row 700, give numbers that are not")
+    assert alarm.startswith("2 of 1,200 data, the first in row 700, give numbers that are not finite, and are left out")
     json.dumps(summary, allow_nan=False)
+    without = summarise(model, np.delete(values, [700, 900], axis=0))
+    assert summary["num_images"] == 1_200 and levels(summary, "kl_nats") == pytest.approx(levels(without, "kl_nats"))
+    values[:] = 3e38
+    summary = summarise(model, values)
+    assert summary["reconstruction"] == {} and summary["elbo_nats"] is None and levels(summary, "kl_nats") == [None]
+    assert alarms(summary) == ["Nothing was measured: all 1,200 data give numbers that are not finite"]
+    values[:] = 0
     assert alarms(summarise(model, values[:700])) == []
 
 

@@ -109,8 +109,8 @@ def test_a_recipe_is_found_by_name_for_a_shape():
         ("svhn", (3, 32, 32), {"code_sizes": (1, 2, -3, 4)}, "from 0 up"),
         ("lean", (1, 7, 28), {}, "sides from 8 to 256"),
         ("svhn", (1, 28, 257), {}, "sides from 8 to 256"),
-        ("lean", (5, 28, 28), {}, "1 to 4 channels"),
-        ("lean", (28, 28), {}, "1 to 4 channels"),
+        ("lean", (17, 28, 28), {}, "1 to 16 channels"),
+        ("lean", (28, 28), {}, "1 to 16 channels"),
     ],
 )
 def test_what_cannot_be_had_is_refused(name, shape, settings, message):

@@ -260,7 +260,7 @@ def test_features_that_come_with_images_are_not_taken_without_being_asked_for(ph
     run = train(photos, out=tmp_path / "run", **{**SETTINGS, "size": None, "steps": 2})
     assert run.recipe.code_sizes == (2, 2) and run.network is None
     assert json.loads((tmp_path / "run" / "recipe.json").read_text())["data"].keys() == {
-        "source", "size", "fit", "crop", "channels", "value_range", "layout", "key", "limit"
+        "source", "size", "fit", "crop", "channels", "value_range", "layout", "key", "limit", "content"
     }  # fmt: skip
     asked = adjust(lean((3, 8, 8), code_sizes=(2, 2), polarity=run.recipe.levels[0].polarity), steps=2)
     assert asked.levels == run.recipe.levels

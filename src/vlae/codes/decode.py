@@ -162,7 +162,7 @@ def save_pixels(pixels: np.ndarray, file: Path) -> None:
     """Write a picture.
 
     Args:
-        pixels: uint8 (C, H, W), 0 to 255, with 1 to 4 channels; or uint16 (1, H, W).
+        pixels: uint8 (C, H, W), 0 to 255, with 1 to 16 channels; or uint16 (1, H, W).
         file: where to write it.
     """
     from PIL import Image

@@ -164,7 +164,7 @@ def _read_npz(
         raise DataError(
             f"{path}: {unreadable or 'no array'}; object arrays and damaged ones are not read, save it again"
         )
-    fates: dict[str, Array | str] = dict.fromkeys(unreadable, "Python objects; save it as numbers")
+    fates: dict[str, Array | str] = {name: f"{why}; save it as numbers" for name, why in unreadable.items()}
     if settings.key is None and {"x_train", "x_test"} <= arrays.keys():
         return with_columns(_read_keras(path, arrays, settings), fates, kind="array")
     key = _image_array(path, arrays, settings.key)

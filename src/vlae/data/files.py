@@ -63,7 +63,8 @@ def walk(folder: str | Path, left_out: list[tuple[str, str]] | None = None) -> I
             elif entry.is_file():
                 yield Path(entry.path)
             else:
-                left_out.append((entry.path, "a link to nothing" if entry.is_symlink() else "no file and no folder"))
+                exists = Path(entry.path).exists()
+                left_out.append((entry.path, "no file and no folder" if exists else "a link to nothing"))
         except OSError as error:  # of one folder: no permission, too long a path
             left_out.append((entry.path, f"cannot be read: {error.strerror}"))
 

@@ -80,10 +80,16 @@ def check_exists(source: str | Path) -> None:
 
     Raises:
         FileNotFoundError: if the source is a path, and nothing is there.
+        DataError: if it is a pipe or a device, on which a reader could wait for ever.
     """
     text = str(source)
-    if re.fullmatch(STREETS, text) or _hub_name(source) is not None or Path(source).expanduser().exists():
+    if re.fullmatch(STREETS, text) or _hub_name(source) is not None:
         return
+    path = Path(source).expanduser()
+    if path.is_file() or path.is_dir():
+        return
+    if path.exists():
+        raise DataError(f"{text}: no file and no folder, but a pipe or a device; write its content to a file first")
     advice = "check the path"
     if _may_be_on_hub(source) and re.fullmatch(r"[\w.-]+", text):
         advice += f", or say hf:{text} for a data set of the Hugging Face hub"

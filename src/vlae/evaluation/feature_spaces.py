@@ -41,13 +41,15 @@ class FeatureSpace:
 def components(values: np.ndarray, *, num: int = COMPONENTS, seed: int = 0) -> FeatureSpace:
     """The first principal components of data: of the pixels in [0, 1], or of the standardised columns of vectors.
 
+    A column that does not vary has no unit to be compared in, so it is left out.
+
     Args:
         values: the data that they are fitted to, (N, *shape).
         num: number of components, at most; there are no more than data or dimensions.
         seed: of the randomised decomposition.
     """
     flat = _flat(values)
-    scale = 1.0 if is_image(values.shape[1:]) else np.maximum(flat.std(0), 1e-6)
+    scale = 1.0 if is_image(values.shape[1:]) else np.where(np.ptp(flat, axis=0) > 0, flat.std(0), np.inf)
     pca = PCA(min(num, *flat.shape), random_state=seed).fit(flat / scale)
     what = "the pixels" if is_image(values.shape[1:]) else "the standardised columns"
     return FeatureSpace(

@@ -16,7 +16,7 @@ from vlae.evaluation.factors import MIN_PROBED, factors_of, subset
 from vlae.evaluation.feature_spaces import FeatureSpace, components
 from vlae.evaluation.judging import SCORES, tell, too_little
 from vlae.evaluation.protocol import protocol
-from vlae.evaluation.rates import MAX_ABLATED, ablate, alarms, summarise
+from vlae.evaluation.rates import MAX_ABLATED, ablate, summarise
 from vlae.evaluation.reasons import attempt, only_finite
 from vlae.models.base import LatentModel
 from vlae.models.inference import as_input, encode, evaluating, given
@@ -107,8 +107,6 @@ def evaluate(
     say("what every level costs")
     values = np.ascontiguousarray(images.values)
     result = summarise(model, values, features=images.features, columns=images.columns, seed=seed)
-    if alarming := [alarm for alarm in alarms(result) if "not finite" in alarm]:
-        raise ValueError(f"{images.source}: {alarming[0]}")
     not_defined: dict[str, str] = result.pop("not_defined", {})
     for level in result["levels"]:
         level |= {"without_it": None, "kept_upwards": None, "statistics": {}, "factors": {}, "standard_errors": {}}
@@ -126,7 +124,8 @@ def evaluate(
         losses = ablate(model, np.ascontiguousarray(few.values), features=few.features, seed=seed)
         for level, lost in zip(result["levels"], losses, strict=True):
             level |= lost
-        explain_columns(result)
+        if "columns" in result:
+            explain_columns(result)
         if codes is None:
             codes = encode(model, np.ascontiguousarray(probed.values), features=probed.features)
         rows = np.flatnonzero(np.isfinite(np.concatenate([mean for mean, _ in codes], axis=1)).all(1))

@@ -50,9 +50,9 @@ def summarise(
       all levels in [0, 1], and active_units, the number of dimensions whose posterior mean has a variance above .01
       (Reference: Burda et al. 2016, section 5.3). A level that no picture tells of, by design, has the reason in
       unread.
-    - not_defined: if some numbers are not defined, the reason of each. All but num_images are not defined if a datum
-      gives a number that is not finite; the reason names its row.
-    - absurd: if a number is larger than it can be, sentences that say so (`absurdities`).
+    - not_defined: if some numbers are not defined, the reason of each.
+    - absurd: if a number is larger than it can be, or data are left out because they give numbers that are not finite,
+      sentences that say so (`absurdities`).
 
     Args:
         model: any model, in train or eval mode; it is measured in eval mode and left as it was.
@@ -80,29 +80,29 @@ def summarise(
             of_rows = given(features, start, batch_size, model.device)
             codes = tuple(posterior.mean for posterior in model.infer(x, **of_rows))
             error = (model.decode(codes) - x).double().flatten(1)
-            errors = error.square().mean(1)
-            squared += error.square().sum(0).cpu().numpy()
-            absolute += error.abs().mean(1).sum().item()
             forward = model(x, **of_rows)
+            distortions = distortion(forward, x).double() if has_density else torch.zeros_like(error[:, 0])
+            rates = [each.double() for each in rates_per_dimension(forward)]
+            finite = (error.square().mean(1) + distortions + sum(each.sum(1) for each in rates)).isfinite()
+            not_finite += [start + row for row in (~finite).nonzero().flatten().tolist()]
+            squared += error[finite].square().sum(0).cpu().numpy()
+            absolute += error[finite].abs().mean(1).sum().item()
+            distorted += distortions[finite].sum().item()
             if forward.features_distortion is not None:
-                unexplained.append(forward.features_distortion.double().cpu())
-            distortions = distortion(forward, x).double() if has_density else torch.zeros_like(errors)
-            distorted += distortions.sum().item()
-            known = errors + distortions
-            for level, each in enumerate(rates_per_dimension(forward)):
-                rate[level] += each.double().sum(0).cpu()
-                known = known + each.double().sum(1)
-            not_finite += [start + row for row in (~known.isfinite()).nonzero().flatten().tolist()]
-            means.append([code.cpu() for code in codes])
-    if not_finite:
-        return _not_measured(model, num, _of_rows(not_finite, num))
+                unexplained.append(forward.features_distortion[finite].double().cpu())
+            for level, each in enumerate(rates):
+                rate[level] += each[finite].sum(0).cpu()
+            means.append([code[finite].cpu() for code in codes])
+    if len(not_finite) == len(values):
+        return _not_measured(model, num, f"all {num:,} data give numbers that are not finite")
+    num -= len(not_finite)
     total = sum(each.sum().item() for each in rate) / num
     reconstruction: dict[str, float | None]
     if is_image(model.shape):
         mse = float(squared.mean() / num)
         reconstruction = {"mse": mse, "mae": absolute / num, "psnr": float(-10 * np.log10(max(mse, 1e-12)))}
     else:
-        missed = squared / num / variances(values)
+        missed = squared / num / variances(np.delete(values, not_finite, axis=0) if not_finite else values)
         reconstruction = reconstruction_of(missed)
     levels = [
         {
@@ -117,7 +117,7 @@ def summarise(
         for level, (size, each) in enumerate(zip(model.code_sizes, rate, strict=True), start=1)
     ]
     summary: dict[str, Any] = {
-        "num_images": num,
+        "num_images": len(values),
         "reconstruction": reconstruction,
         "distortion_nats": distorted / num if has_density else None,
         "elbo_nats": -distorted / num - total if has_density else None,
@@ -135,7 +135,13 @@ def summarise(
         not_defined |= dict.fromkeys(reconstruction, "no column varies in these data")
     if not_defined:
         summary["not_defined"] = not_defined
-    if absurd := absurdities(summary, model.shape):
+    absurd = absurdities(summary, model.shape)
+    if not_finite:
+        absurd.append(
+            f"{len(not_finite):,} of {len(values):,} data, the first in row {not_finite[0]}, give numbers that are not "
+            "finite, and are left out; are they like those of the training?"
+        )
+    if absurd:
         summary["absurd"] = absurd
     return summary
 
@@ -160,14 +166,6 @@ def absurdities(summary: Mapping[str, Any], shape: Shape) -> list[str]:
         sentences.append(f"The squared error is {error:.3g} per dimension, and pictures lie in [0, 1]")
     advice = "the numbers on held-out data say nothing; are some of these unlike those of the training?"
     return [f"{sentence}: {advice}" for sentence in sentences]
-
-
-def _of_rows(rows: Sequence[int], num: int) -> str:
-    """The reason for which nothing is measured, if some data give numbers that are not finite."""
-    return (
-        f"{len(rows):,} of {num:,} data, the first in row {rows[0]}, give numbers that are not finite; are they like "
-        "those of the training?"
-    )
 
 
 def _not_measured(model: LatentModel, num: int, reason: str) -> dict[str, Any]:

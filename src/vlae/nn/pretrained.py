@@ -55,7 +55,7 @@ class FeatureNetwork:
         """The features of pictures: one vector of each.
 
         Args:
-            x: pictures in [0, 1], (n, C, H, W) of any size, with 1 to 4 channels.
+            x: pictures in [0, 1], (n, C, H, W) of any size, with 1 to 16 channels.
 
         Raises:
             ValueError: if the network does not take such pictures, or does not give one vector of each.
@@ -73,7 +73,7 @@ class FeatureNetwork:
         """The outputs of the network, (n, ...), in any shape that it gives.
 
         Args:
-            x: pictures in [0, 1], (n, C, H, W) of any size, with 1 to 4 channels.
+            x: pictures in [0, 1], (n, C, H, W) of any size, with 1 to 16 channels.
 
         Raises:
             ValueError: if the network does not take such pictures, or gives no row of finite numbers of each.
@@ -271,7 +271,7 @@ def in_channels(x: Tensor, channels: int | None) -> Tensor:
     """Pictures in grey or colour, as a network takes them; None: colour stays colour, and grey grey, without alpha.
 
     Args:
-        x: pictures, (n, C, H, W), with 1 to 4 channels.
+        x: pictures, (n, C, H, W), with 1 to 16 channels.
         channels: 1 or 3; None: as they are, without alpha.
     """
     x = x[:, : {2: 1, 4: 3}.get(x.shape[1], x.shape[1])]

@@ -45,7 +45,7 @@ SUMMARY = {
 }
 """What `vlae.evaluation.rates.summarise` makes. A key that ends in ? may be absent."""
 
-_LOST = Maybe({"distortion_nats": Maybe(NUMBER), "mse": NUMBER})
+_LOST = Maybe({"distortion_nats": Maybe(NUMBER), "mse?": NUMBER, "explained?": Maybe(NUMBER)})
 _SCORES = {
     f"{name}{what}?": Maybe([NUMBER, NUMBER] if what == "_interval" else NUMBER)
     for name in ("told", "level_order", "level_separation")
@@ -68,6 +68,8 @@ EVALUATION = {
             "label_linear_probe_accuracy?": NUMBER,
         }
     ],
+    "columns?": [{"name": str, "r2": Maybe(NUMBER), "by_level": [Maybe(NUMBER)]}],
+    "column_names?": [str],
     "complexity": Each(NUMBER),
     "scored_by?": Each(str),
     "not_defined": Each(str),

@@ -372,6 +372,7 @@ class Run:
             **reading,
         )
         images = self.fitted(images)
+        self._check_range(images)
         if progress:
             say_skipped(images)
             say_form(images, ", like the training data")
