@@ -213,3 +213,30 @@ def test_two_columns_of_one_name_are_refused(tmp_path):
     parquet.write_table(both, tmp_path / "a.parquet")
     with pytest.raises(ValueError, match="2 columns are called 'a'"):
         load(tmp_path / "a.parquet")
+
+
+@pytest.mark.parametrize(("low", "high"), [(-1, 1), (0, 255), (0, 0.5)])
+def test_one_hot_of_other_numbers(tmp_path, low, high):
+    hot = np.where(np.eye(10)[ROWS % 10] > 0, high, low).astype(np.float32)
+    hot[3] = np.nan
+    expected = (ROWS % 10).tolist()
+    expected[3] = -1
+    assert npz(tmp_path, images=PIXELS, labels=hot).labels.tolist() == expected
+
+
+def test_two_labels_a_row_are_a_set(tmp_path):
+    rows = table(tmp_path, f=ROWS * 0.5, labels=[[i % 3, 7] for i in ROWS])
+    assert rows.columns == ("f",) and rows.labels is None
+    assert sorted(rows.factors) == ["labels_0", "labels_1", "labels_2", "labels_7"]
+    assert rows.factors["labels_1"].tolist() == (ROWS % 3 == 1).astype(int).tolist()
+
+
+def test_labels_beyond_what_numbers_hold_are_not_negative(tmp_path):
+    rows = npz(tmp_path, images=PIXELS, y=np.full(24, 2**63 + 5, np.uint64))
+    assert rows.labels is None and (rows.factors["y"] == 2.0**63).all()
+
+
+@pytest.mark.parametrize("first", [0, 2**60])
+def test_ids_with_gaps_are_no_feature(tmp_path, first):
+    rows = table(tmp_path, f=ROWS * 0.5, id=[None, *(first + ROWS[1:]).tolist()])
+    assert rows.columns == ("f",) and rows.names[:3] == ("", str(first + 1), str(first + 2))

@@ -120,3 +120,9 @@ def test_missing_labels_are_minus_one(tmp_path, gap):
     )
     rows = read(tmp_path, lines("a,label\n", lambda i: f"{i},{'cat' if i % 3 else gap}"))
     assert rows.labels[:4].tolist() == [-1, 0, 0, -1] and rows.label_names == ("cat",)
+
+
+def test_columns_without_a_name_get_one_of_their_own(tmp_path):
+    rows = read(tmp_path, lines("f1,f2,\n", lambda i: f"{i},{i}.5,"))
+    assert rows.columns == ("f1", "f2") and rows.fates["column f2_"] == "ignored: no values"
+    assert read(tmp_path, lines("f1,,f3\n", lambda i: f"{i},{i}.5,{i}")).columns == ("f1", "f1_", "f3")

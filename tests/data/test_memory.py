@@ -58,6 +58,11 @@ def test_pictures(source):
     "source",
     [
         (PIXELS, ROWS % 3),
+        (PIXELS, (ROWS % 3).tolist()),
+        (PIXELS, pd.Series(ROWS % 3)),
+        (PICTURES, (ROWS % 3).tolist()),
+        [(picture, i % 3) for i, picture in enumerate(PICTURES)],
+        [{"image": picture, "label": i % 3} for i, picture in enumerate(PICTURES)],
         (TENSOR, torch.tensor(ROWS % 3)),
         (PIXELS, np.eye(3)[ROWS % 3]),
         torch.utils.data.TensorDataset(TENSOR, torch.tensor(ROWS % 3)),
@@ -160,8 +165,14 @@ def test_data_sets_of_datasets():
         ([], "the list is empty"),
         ([PIXELS[0], PIXELS[1][:7]], r"item 1 is of shape \(7, 9, 3\), item 0 of \(8, 9, 3\)"),
         ([PICTURES[0], "a.png"], "the list holds Image, str; give pictures, or paths, or arrays, of one kind"),
-        (TENSOR.float() / 0, "NaN or infinite"),
-        (pd.DataFrame({"a": [1, "x"] * 9}), "the table: .*'x'.*column a.*; give each column values of one type"),
+        ([[1, 2], [[3], 4]], "the list: .*inhomogeneous.*; give arrays, pictures or paths"),
+        ((PIXELS, ROWS[:-1]), "the pair: 24 data, but 23 labels; give one label for each"),
+        ((PICTURES, ["a"]), "the pair: 24 data, but 1 labels"),
+        (np.ma.masked_less(PIXELS, 3), "values are NaN or infinite"),
+        (
+            pd.DataFrame({"a": [1, "x"] * 9}),
+            "the table: .*'x'.*column a.*; give each column a name of its own and values of one type",
+        ),
         (frame(c=pd.array([1, None] * 12, dtype="Int64")), "column 'c': 12 of 24 values are missing"),
         (Items(lambda i: {"pic": TENSOR[i]}), "which of pic is the picture"),
     ],
@@ -191,3 +202,17 @@ def test_wherever_a_source_goes(tmp_path):
     rows = vlae.train(table, out=tmp_path / "rows", steps=2, batch_size=8, progress=False, code_sizes=(1, 1))
     assert rows.read(table).labels.tolist() == [0, 1] * 12
     encode(rows, table, tmp_path / "codes.parquet")
+
+
+def test_labels_beside_a_table_and_labels_that_are_missing():
+    table = pd.DataFrame({"a": ROWS * 0.5, "b": ROWS % 5})
+    rows = load((table, pd.Series(["x", None, "y"] * 8)), split="all")
+    assert rows.columns == ("a", "b") and rows.labels[:3].tolist() == [0, -1, 1] and rows.label_names == ("x", "y")
+
+
+def test_sparse_and_matrix_are_arrays():
+    from scipy.sparse import csr_array, csr_matrix
+
+    values = np.eye(24, dtype=np.float32)
+    for source in (csr_array(values), csr_matrix(values), torch.eye(24).to_sparse(), np.matrix(values)):
+        assert (load(source, split="all").values == values).all()

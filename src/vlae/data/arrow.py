@@ -83,7 +83,11 @@ def read_columns(table: Any, source: str) -> dict[str, Array | str]:
         raise DataError(
             f"{source}: {names.count(twice[0])} columns are called {twice[0]!r}; give each a name of its own"
         )
-    return {name: _read_column(table.column(name)) for name in names}
+    columns = {name: _read_column(table.column(name)) for name in names}
+    for name, column in columns.items():
+        if name.lower() in LABEL_NAMES and not isinstance(column, str) and _are_sets(column):
+            columns[name] = _objects(column.tolist())
+    return columns
 
 
 def index_columns(table: Any) -> list[str]:
@@ -119,7 +123,10 @@ def _read_column(column: Any) -> Array | str:
     if types.is_integer(kind) and not column.null_count:
         return np.asarray(column.to_numpy())
     if types.is_floating(kind) or types.is_decimal(kind) or types.is_integer(kind) or types.is_boolean(kind):
-        return np.asarray(column.cast("float64").to_numpy(), np.float64)
+        try:
+            return np.asarray(column.cast("float64").to_numpy(), np.float64)
+        except pyarrow.ArrowInvalid:  # whole numbers that floats cannot tell apart: they name rows
+            return _objects(column.to_pylist())
     return f"{kind}, not numbers"
 
 
@@ -139,6 +146,11 @@ def _objects(cells: list[Any]) -> Array:
     objects = np.empty(len(cells), object)
     objects[:] = cells
     return objects
+
+
+def _are_sets(column: Array) -> bool:
+    """Tell lists of one length of whole numbers that name several labels, from one-hot ones and from 0 and 1 each."""
+    return column.ndim == 2 and column.dtype.kind in "iu" and int(column.max()) > 1
 
 
 def _is_number(column: Array | str) -> bool:

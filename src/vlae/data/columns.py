@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +16,9 @@ ROW_NAMES = (
 
 MAX_FACTORS = 100
 """The most factors that become of one column."""
+
+MAX_LABEL = 2**53
+"""Larger numbers are no labels: floats cannot tell them apart."""
 
 
 def with_columns(
@@ -55,7 +59,7 @@ def with_columns(
     for name, column in read.items():
         classes = None
         if name == row_name:
-            names, fate = tuple(str(cell) for cell in column.tolist()), "id"
+            names, fate = tuple(map(_as_name, column.tolist())), "id"
         elif name in index:
             fate = "ignored: the index that pandas writes"
         elif name == label and (classes := _labels(column)) is not None:
@@ -104,7 +108,18 @@ def _decoded(column: Array) -> Array:
 
 
 def _may_be_names(column: Array) -> bool:
+    """Tell text, and whole numbers; floats hold these where some are missing."""
+    if column.dtype.kind == "f" and column.ndim == 1:
+        known = column[~np.isnan(column)]
+        return 0 < len(known) < len(column) and bool((known % 1 == 0).all())
     return column.ndim == 1 and (column.dtype.kind in "iu" or _is_text(column))
+
+
+def _as_name(cell: Any) -> str:
+    """The name of a row; empty where it is missing."""
+    if isinstance(cell, float):
+        return "" if np.isnan(cell) else str(int(cell))
+    return "" if cell is None else str(cell)
 
 
 def _is_text(column: Array) -> bool:
@@ -113,19 +128,28 @@ def _is_text(column: Array) -> bool:
 
 def _labels(column: Array) -> tuple[Array, tuple[str, ...]] | None:
     """Turn a column into labels, -1 where one is missing; None if it does not hold one class a row."""
+    if column.dtype.kind in "iu" and column.size and column.max() > MAX_LABEL:
+        return None
     if column.ndim == 1 and (column.dtype.kind in "iub" or _is_text(column)):
         return as_classes(column)
     if column.ndim == 1 and column.dtype.kind == "f":
         known = np.isfinite(column)
-        whole = known.any() and (np.abs(column[known]) < 2**53).all() and (column[known] % 1 == 0).all()
+        whole = known.any() and (np.abs(column[known]) < MAX_LABEL).all() and (column[known] % 1 == 0).all()
         return (np.where(known, np.nan_to_num(column), -1).astype(np.int64), ()) if whole else None
-    if column.ndim == 2 and _is_zero_or_one(column) and (column.sum(1) <= 1).all():
-        return np.where(column.any(1), column.argmax(1), -1), ()
-    return None
+    return _from_one_hot(column) if column.ndim == 2 and column.dtype.kind in "iubf" else None
 
 
-def _is_zero_or_one(column: Array) -> bool:
-    return column.dtype.kind == "b" or (column.dtype.kind in "iuf" and bool(np.isin(column, (0, 1)).all()))
+def _from_one_hot(column: Array) -> tuple[Array, tuple[str, ...]] | None:
+    """Turn rows that hold one number of 1, 255 or the like among others of 0 or -1 into labels; None for other rows.
+
+    Rows of NaN, or without the number, have no label.
+    """
+    known = column[~np.isnan(column).any(1)]
+    low, high = (known.min(), known.max()) if known.size else (0, 0)
+    hot = column == high
+    if low not in (0, -1) or high <= low or not np.isin(known, (low, high)).all() or (hot.sum(1) > 1).any():
+        return None
+    return np.where(hot.any(1), hot.argmax(1), -1), ()
 
 
 def _factors(name: str, column: Array, class_names: Sequence[str] | None) -> tuple[dict[str, Array], str]:
@@ -136,7 +160,8 @@ def _factors(name: str, column: Array, class_names: Sequence[str] | None) -> tup
         return {}, f"ignored: {column.dtype}, not numbers"
     if column.ndim > 2 or (column.ndim == 2 and not 1 <= column.shape[1] <= MAX_FACTORS):
         return {}, f"ignored: {' × '.join(map(str, column.shape[1:]))} numbers a row, more than {MAX_FACTORS} factors"
-    column = column.astype(np.int64) if column.dtype.kind in "iub" else column
+    if column.dtype.kind in "iub":
+        column = column.astype(np.float64 if column.dtype.kind == "u" and column.max() > MAX_LABEL else np.int64)
     if class_names is not None and (column < 0).any():  # a class that is not known
         column = np.where(column < 0, np.nan, column)
     if column.dtype.kind == "f" and not np.isfinite(column).any():

@@ -66,7 +66,7 @@ def read_delimited(path: Path) -> Any:
     table = arrow_csv.read_csv(
         path,
         read_options=arrow_csv.ReadOptions(
-            column_names=[name or (f"f{i}" if i or not has_header else "") for i, name in enumerate(names)],
+            column_names=_named(names, has_header),
             skip_rows=skipped + has_header,
             encoding=encoding.removesuffix("-sig"),
             use_threads=False,  # then an error names the row
@@ -77,6 +77,17 @@ def read_delimited(path: Path) -> Any:
     for i, name in enumerate(table.column_names):
         table = table.set_column(i, name, _mended(table.column(i), name, separator != ",", path))
     return table if has_header else _with_named_text(table)
+
+
+def _named(names: Sequence[str], has_header: bool) -> list[str]:
+    """Name the columns without a name, but for the first of a header, which is an index: f0, f1, or f1_ if that is."""
+    named: list[str] = []
+    for i, name in enumerate(names):
+        name = name or (f"f{i}" if i or not has_header else "")
+        while not names[i] and name in names and name:
+            name += "_"
+        named.append(name)
+    return named
 
 
 def _encoding(path: Path) -> str:

@@ -23,7 +23,7 @@ from vlae.data.layout import read_layout
 from vlae.data.source import DataError, EncodedPictures, ReadSettings, SourceData, counted
 from vlae.names import printable
 
-MOST_ENDINGS = 10
+MOST_ENDINGS = 40
 """The most endings of files that are told of one by one."""
 
 

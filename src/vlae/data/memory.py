@@ -1,11 +1,13 @@
 """What is in memory → images or vectors: arrays, tensors, tables, pictures, lists of them, and map-style data sets."""
 
 from collections.abc import Callable, Mapping, Sequence
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from vlae import memory
 from vlae.data.arrays import IMAGE_ARRAYS, read_array
 from vlae.data.arrow import read_columns
 from vlae.data.columns import with_columns
@@ -13,6 +15,7 @@ from vlae.data.files import open_picture
 from vlae.data.huggingface import from_loaded
 from vlae.data.source import Array, DataError, EncodedPictures, ReadSettings, SourceData, first_present
 from vlae.data.tables import from_arrow
+from vlae.errors import reason
 
 IMAGE_KEYS = ("image", "img", "picture", "pixel_values", *IMAGE_ARRAYS)
 """The usual names of the picture in an item that is a dict. The first that is present is used."""
@@ -23,8 +26,8 @@ def read_memory(source: Any, settings: ReadSettings) -> tuple[SourceData, str]:
 
     Args:
         source: a numpy array or torch tensor; a pandas or polars DataFrame or another Arrow table; a data set of
-            `datasets`; a PIL image; a list of PIL images, of paths of pictures, or of arrays; a pair of arrays, of data
-            and of labels; or an object with a length whose items are data, tuples (datum, label), or dicts.
+            `datasets`; a PIL image; a list of PIL images, of paths of pictures, or of arrays; a pair of any of
+            these and of labels; or an object with a length whose items are data, tuples (datum, label), or dicts.
         settings: how to read it.
 
     Returns:
@@ -71,12 +74,40 @@ def _is_picture(source: Any) -> bool:
 
 def _is_pair(source: Any) -> bool:
     """Tell (data, labels) from two data."""
-    is_pair = isinstance(source, tuple) and len(source) == 2 and all(map(_is_array, source))
-    return is_pair and source[0].ndim > source[1].ndim and len(source[0]) == len(source[1])
+    if not isinstance(source, tuple) or len(source) != 2 or isinstance(source[0], str | Path):
+        return False
+    if all(map(_is_array, source)):
+        return bool(source[0].ndim > source[1].ndim)
+    return (
+        _is_array(source[1])
+        or _is_from(source[1], "pandas", "Series")
+        or _is_from(source[1], "polars", "Series")
+        or _is_flat(source[1])
+    )
+
+
+def _is_flat(source: Any) -> bool:
+    """Tell a list of numbers and text."""
+    return isinstance(source, list | tuple) and all(isinstance(item, int | float | str | None) for item in source)
+
+
+def _is_list_of_items(source: Any) -> bool:
+    """Tell a list of (datum, label), or of dicts, from a list of data."""
+    return isinstance(source, list) and len(source) > 0 and _has_beside(source[0])
+
+
+def _is_sparse(source: Any) -> bool:
+    return hasattr(source, "toarray") and hasattr(source, "nnz")
 
 
 def _is_list(source: Any) -> bool:
     return isinstance(source, list | tuple) and not any(isinstance(item, int | float) for item in source)
+
+
+def _has_beside(item: Any) -> bool:
+    """Tell an item that is a dict, or a tuple that begins with a datum."""
+    is_tuple = isinstance(item, tuple | list) and len(item) > 0
+    return isinstance(item, Mapping) or (is_tuple and (hasattr(item[0], "shape") or _is_picture(item[0])))
 
 
 def _has_items(source: Any) -> bool:
@@ -88,10 +119,13 @@ def _has_items(source: Any) -> bool:
 
 
 def _to_numpy(array: Any) -> Array:
-    """Turn a tensor into an array; an array stays."""
+    """Turn a tensor into an array; an array stays. What is masked becomes NaN."""
+    if isinstance(array, np.ma.MaskedArray) and array.mask.any():
+        return np.where(np.ma.getmaskarray(array), np.nan, array.data)
     if isinstance(array, np.ndarray):
-        return array
+        return np.asarray(array)
     array = array.detach().cpu()
+    array = array.to_dense() if array.is_sparse else array
     return np.asarray(array.float() if str(array.dtype) == "torch.bfloat16" else array)
 
 
@@ -107,8 +141,9 @@ def _read_table(source: Any, settings: ReadSettings) -> SourceData:
     try:
         table = source if isinstance(source, pyarrow.Table) else pyarrow.table(source)
     except (pyarrow.ArrowException, TypeError, ValueError) as error:
-        reason = " ".join(map(str, error.args)).splitlines()[0]
-        raise DataError(f"the table: {reason}; give each column values of one type") from error
+        raise DataError(
+            f"the table: {reason(error)}; give each column a name of its own and values of one type"
+        ) from error
     return from_arrow(table, "the table", settings)
 
 
@@ -117,7 +152,22 @@ def _read_loaded(source: Any, settings: ReadSettings) -> SourceData:
 
 
 def _read_pair(source: Any, settings: ReadSettings) -> SourceData:
-    return with_columns(_read_array(source[0], settings), {"label": _to_numpy(source[1])})
+    data, given = read_memory(source[0], settings)[0], source[1]
+    if _is_array(given):
+        labels = _to_numpy(given)
+    elif _is_flat(given):
+        is_text = any(isinstance(label, str | None) for label in given)
+        labels = np.array(given, object if is_text else None)
+    else:
+        labels = given.to_numpy()
+    if len(labels) != len(data):
+        raise DataError(f"the pair: {len(data)} data, but {len(labels)} labels; give one label for each")
+    return with_columns(data, {"label": labels})
+
+
+def _read_sparse(source: Any, settings: ReadSettings) -> SourceData:
+    memory.require(source.dtype.itemsize * prod(source.shape), "the sparse matrix, written out,", "give fewer columns")
+    return _read_array(source.toarray(), settings)
 
 
 def _read_list(source: Sequence[Any], settings: ReadSettings) -> SourceData:
@@ -134,7 +184,10 @@ def _read_list(source: Sequence[Any], settings: ReadSettings) -> SourceData:
     if any(map(_is_picture, source)) or any(isinstance(item, str | Path) for item in source):
         kinds = ", ".join(sorted({type(item).__name__ for item in source}))
         raise DataError(f"the list holds {kinds}; give pictures, or paths, or arrays, of one kind only")
-    arrays = [_to_numpy(item) if _is_array(item) else np.asarray(item) for item in source]
+    try:
+        arrays = [_to_numpy(item) if _is_array(item) else np.asarray(item) for item in source]
+    except ValueError as error:
+        raise DataError(f"the list: {reason(error)}; give arrays, pictures or paths") from error
     if other := next((i for i, array in enumerate(arrays) if array.shape != arrays[0].shape), None):
         raise DataError(
             f"the list: item {other} is of shape {arrays[other].shape}, item 0 of {arrays[0].shape}; give all one "
@@ -175,7 +228,7 @@ def _split(item: Any, key: str | None) -> tuple[Any, dict[str, Any]]:
         if chosen not in item:
             raise DataError(f"the data set: which of {', '.join(map(str, item))} is the picture? say key=NAME")
         return item[chosen], {str(name): value for name, value in item.items() if name != chosen}
-    if isinstance(item, tuple | list) and len(item) and (hasattr(item[0], "shape") or _is_picture(item[0])):
+    if _has_beside(item):
         names = ("label", *(f"item {i}" for i in range(2, len(item))))
         return item[0], dict(zip(names, item[1:], strict=False))
     return item, {}
@@ -183,10 +236,12 @@ def _split(item: Any, key: str | None) -> tuple[Any, dict[str, Any]]:
 
 _KINDS: tuple[tuple[Callable[[Any], bool], Callable[[Any, ReadSettings], SourceData], str], ...] = (
     (_is_array, _read_array, "an array"),
+    (_is_sparse, _read_sparse, "an array"),
     (_is_loaded, _read_loaded, "a data set"),
     (_is_table, _read_table, "a table"),
     (_is_picture, lambda picture, settings: _read_list([picture], settings), "a picture"),
     (_is_pair, _read_pair, "arrays"),
+    (_is_list_of_items, _read_items, "a list"),
     (_is_list, _read_list, "a list"),
     (_has_items, _read_items, "a data set"),
 )

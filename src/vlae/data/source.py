@@ -308,7 +308,7 @@ def as_classes(values: npt.ArrayLike) -> tuple[Array, tuple[str, ...]]:
     """
     array = np.asarray(values).reshape(-1)
     if array.dtype.kind in "iub":
-        return array.astype(np.int64), ()
+        return np.maximum(array.astype(np.int64), -1), ()
     given = np.array([not is_missing(value) for value in array.tolist()], bool)
     if not given.all():
         labels = np.full(len(array), -1)
