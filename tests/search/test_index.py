@@ -332,6 +332,16 @@ def test_what_is_no_index_is_refused(index, run, tmp_path):
         Index.open(run, tmp_path)
 
 
+@pytest.mark.parametrize("kind", ["link", "pipe"])
+def test_an_index_of_links_or_pipes_is_refused(run, photos, tmp_path, kind):
+    made = Index.build(run, photos, tmp_path / "index")
+    part = next((made.path / "images.lance" / "data").iterdir())
+    part.rename(tmp_path / "elsewhere")
+    os.mkfifo(part) if kind == "pipe" else part.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(SearchError, match=f"{part.name} is a link or no regular file; make the index"):
+        Index.open(run, made.path)
+
+
 def test_a_damaged_index_is_refused(run, photos, tmp_path):
     made = Index.build(run, photos, tmp_path / "index")
     for file in (made.path / "images.lance" / "data").iterdir():

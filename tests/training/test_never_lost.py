@@ -163,6 +163,18 @@ def test_data_that_have_changed_are_not_resumed(photos, tmp_path, monkeypatch, c
     assert quick(str(photos), run, resume=True).history["step"][-1] == 6
 
 
+def test_data_that_were_moved_are_known_by_their_content(photos, tmp_path, monkeypatch):
+    run = stopped(monkeypatch, str(photos), tmp_path / "run")
+    moved = photos.rename(tmp_path / "moved")
+    shutil.copytree(moved, tmp_path / "other")
+    edit(tmp_path / "other")
+    with pytest.raises(RunError, match=f"was begun on {photos}, not on {tmp_path / 'other'}; give that, or another --o"):
+        quick(str(tmp_path / "other"), run, resume=True)
+    resumed = quick(str(moved), run, resume=True)
+    assert resumed.history["step"][-1] == 6
+    assert len(vlae.load(run).part("test")) == 10  # it is read where the data are now
+
+
 def test_an_array_is_known_by_its_content(tmp_path, monkeypatch):
     values = np.stack([picture(seed) for seed in range(40)])
     run = stopped(monkeypatch, values, tmp_path / "run")

@@ -112,6 +112,7 @@ class Index:
         path = run.outputs / FOLDER if path is None else Path(path)
         if not _is_index(path):
             raise FileNotFoundError(f"there is no index {path}; make one with: vlae index {run.path} DATA --out {path}")
+        _check_regular(path)
         try:
             table = lancedb.connect(path).open_table(TABLE)
             about = table.schema.metadata or {}
@@ -300,6 +301,13 @@ class _Query:
     codes: Sequence[np.ndarray]
     picture: canvas.Picture
     hash: int
+
+
+def _check_regular(path: Path) -> None:
+    """Refuse links, which may lead anywhere on this machine, and pipes, on which LanceDB would wait for ever."""
+    for file in path.rglob("*"):
+        if file.is_symlink() or (file.exists() and not file.is_file() and not file.is_dir()):
+            raise SearchError(f"{file} is a link or no regular file; make the index {path} again elsewhere")
 
 
 # Making an index -----------------------------------------------------------------------------------------------------

@@ -149,6 +149,8 @@ def train(
             chosen, reading = _unfinished(path, source, reading, recipe, code_sizes, deep_heads, quality, settings)
             network = _same_network(path, network, reading.pop("features", None))
         which, begun_with = reading.pop("labels", None), {name: reading.pop(name, None) for name in BEGUN_WITH}
+        source_text = _source_text(source)
+        begun_on = reading.pop("source", source_text)
         shown = progress and is_leader()
         images = load_data(source, split="train", progress=shown, features=network, **reading)
         held_out = load_data(source, split="test", features=network, **{**reading, "limit": None})
@@ -168,9 +170,11 @@ def train(
         seed = chosen.training.seed if asked_seed is None else asked_seed
         known = None if which is None else known_labels(images, which, seed=seed)
         kept_out = content_hashes(held_out.values)
-        data = {"source": _source_text(source), **reading, "value_range": images.value_range}
+        data = {"source": source_text, **reading, "value_range": images.value_range}
         data["content"] = digest(content_hashes(images.values), kept_out)
         if begun_with["content"] not in (None, data["content"]):
+            if begun_on != source_text:
+                raise _of_others(path, begun_on, source_text)
             raise RunError(
                 f"the data in {images.source} have changed since the run in {path} was begun; put them back as they "
                 "were, or begin anew with another --out"
@@ -192,7 +196,7 @@ def train(
             data |= {"labels": asked_labels, "labels_sha256": known.sha256}
         if network is not None:
             data["features"] = remembered(network)
-        if not resume and is_leader():
+        if (not resume or begun_on != source_text) and is_leader():
             write_recipe(path, chosen, data)
 
         checkpoint = path / CHECKPOINT
@@ -308,10 +312,8 @@ def _unfinished(
     recipe, data = read_recipe(path)
     if (path / MODEL).exists():
         raise RunError(f"the run in {path} is finished; there is nothing to resume")
-    if (begun_on := data.pop("source")) != _source_text(source):
-        raise RunError(
-            f"the run in {path} was begun on {begun_on}, not on {_source_text(source)}; give that, or another --out"
-        )
+    if (begun_on := data["source"]) != _source_text(source) and "content" not in data:
+        raise _of_others(path, begun_on, _source_text(source))
     data["value_range"] = as_value_range(data.get("value_range"))
     changed = [name for name, value in reading.items() if value not in (None, data.get(name))]
     settings = dict(settings)
@@ -342,6 +344,10 @@ def _unfinished(
         except (ValueError, OSError) as error:
             raise _damaged(checkpoint, error) from error
     return recipe, data
+
+
+def _of_others(path: Path, begun_on: str, given: str) -> RunError:
+    return RunError(f"the run in {path} was begun on {begun_on}, not on {given}; give that, or another --out")
 
 
 def _damaged(checkpoint: Path, error: Exception) -> RunError:
