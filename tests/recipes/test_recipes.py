@@ -109,8 +109,8 @@ def test_a_recipe_is_found_by_name_for_a_shape():
         ("svhn", (3, 32, 32), {"code_sizes": (1, 2, -3, 4)}, "from 0 up"),
         ("lean", (1, 7, 28), {}, "sides from 8 to 256"),
         ("svhn", (1, 28, 257), {}, "sides from 8 to 256"),
-        ("lean", (5, 28, 28), {}, "1 to 4 channels"),
-        ("lean", (28, 28), {}, "1 to 4 channels"),
+        ("lean", (17, 28, 28), {}, "1 to 16 channels"),
+        ("lean", (28, 28), {}, "1 to 16 channels"),
     ],
 )
 def test_what_cannot_be_had_is_refused(name, shape, settings, message):
@@ -148,6 +148,8 @@ def test_adjusting_what_is_not_there_is_refused(settings, message):
     [
         ({"steps": 0}, "steps is 0"),
         ({"batch_size": 1}, "batch_size is 1"),
+        ({"seed": -1}, "seed is -1; give a whole number from 0"),
+        ({"seed": 2**32}, "seed is 4294967296"),
         ({"learning_rate": 0.0}, "learning_rate is 0"),
         ({"learning_rate": float("nan")}, "learning_rate is nan"),
         ({"minutes": 0.0}, "minutes is 0"),

@@ -168,7 +168,9 @@ def test_data_that_were_moved_are_known_by_their_content(photos, tmp_path, monke
     moved = photos.rename(tmp_path / "moved")
     shutil.copytree(moved, tmp_path / "other")
     edit(tmp_path / "other")
-    with pytest.raises(RunError, match=f"was begun on {photos}, not on {tmp_path / 'other'}; give that, or another --o"):
+    with pytest.raises(
+        RunError, match=f"was begun on {photos}, not on {tmp_path / 'other'}; give that, or another --o"
+    ):
         quick(str(tmp_path / "other"), run, resume=True)
     resumed = quick(str(moved), run, resume=True)
     assert resumed.history["step"][-1] == 6

@@ -63,7 +63,7 @@ def walk(folder: str | Path, left_out: list[tuple[str, str]] | None = None) -> I
             elif entry.is_file():
                 yield Path(entry.path)
             else:
-                exists = os.path.exists(entry.path)
+                exists = Path(entry.path).exists()
                 left_out.append((entry.path, "no file and no folder" if exists else "a link to nothing"))
         except OSError as error:  # of one folder: no permission, too long a path
             left_out.append((entry.path, f"cannot be read: {error.strerror}"))

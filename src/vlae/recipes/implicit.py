@@ -20,7 +20,7 @@ def implicit(shape: Shape, *, code_sizes: Sequence[int] | None = None, width: in
     likelihoods.
 
     Args:
-        shape: shape of one picture: (channels, height, width) with 1 to 4 channels and sides from 8 to 256 pixels.
+        shape: shape of one picture: (channels, height, width) with 1 to 16 channels and sides from 8 to 256 pixels.
         code_sizes: dimensions of each level's code, level 1 first; None: chosen from the shape.
         width: channels of level 1, doubled at each level up to eight times as many; None: that of `lean`.
 

@@ -32,7 +32,7 @@ def infogan(shape: Shape, *, code_sizes: Sequence[int] | None = None, width: int
     """An InfoGAN: noise at level 1, continuous codes at level 2, one category at level 3.
 
     Args:
-        shape: shape of one picture: (channels, height, width) with 1 to 4 channels and sides from 8 to 256 pixels.
+        shape: shape of one picture: (channels, height, width) with 1 to 16 channels and sides from 8 to 256 pixels.
         code_sizes: dimensions of the noise, number of continuous codes, and number of values of the category; None: 62,
             2 and 10.
         width: channels of the generator's last map, doubled at each one before up to four times as many.

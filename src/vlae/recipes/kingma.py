@@ -25,7 +25,7 @@ def m1(shape: Shape, *, code_sizes: Sequence[int] | None = None, width: int = 32
     connected; here they are those of `vae`.
 
     Args:
-        shape: shape of one datum: (channels, height, width) with 1 to 4 channels and sides from 8 to 256 pixels; or
+        shape: shape of one datum: (channels, height, width) with 1 to 16 channels and sides from 8 to 256 pixels; or
             (dimensions,).
         code_sizes: dimensions of each level's code, level 1 first, all but one 0; None: chosen from the shape.
         width: channels of level 1, doubled at each level up to eight times as many. For vectors, each layer has
@@ -44,7 +44,7 @@ def m2(shape: Shape, *, code_sizes: Sequence[int] | None = None, width: int = 32
     The labels of the data say which classes there are; without any there are ten, which the model finds by itself.
 
     Args:
-        shape: shape of one datum: (channels, height, width) with 1 to 4 channels and sides from 8 to 256 pixels; or
+        shape: shape of one datum: (channels, height, width) with 1 to 16 channels and sides from 8 to 256 pixels; or
             (dimensions,).
         code_sizes: the dimensions of the code below the class, one number; None: as many as in all codes of `lean`.
         width: each layer has 16 · width units.
@@ -65,7 +65,7 @@ def m1_m2(shape: Shape, *, code_sizes: Sequence[int] | None = None, width: int =
     The labels of the data say which classes there are; without any there are ten, which the model finds by itself.
 
     Args:
-        shape: shape of one datum: (channels, height, width) with 1 to 4 channels and sides from 8 to 256 pixels; or
+        shape: shape of one datum: (channels, height, width) with 1 to 16 channels and sides from 8 to 256 pixels; or
             (dimensions,).
         code_sizes: the dimensions of the code of M1 and of that of M2; None: as many as in all codes of `lean`, each.
         width: M1 has the layers of `vae` of this width; each layer of M2 has 16 · width units.

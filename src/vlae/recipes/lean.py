@@ -63,7 +63,7 @@ def lean(
     downwards.
 
     Args:
-        shape: shape of one datum: (channels, height, width) with 1 to 4 channels and sides from 8 to 256 pixels; or
+        shape: shape of one datum: (channels, height, width) with 1 to 16 channels and sides from 8 to 256 pixels; or
             (dimensions,).
         code_sizes: dimensions of each level's code, level 1 first; None: chosen from the shape.
         width: channels of level 1, doubled at each level up to eight times as many. For vectors, each layer has
@@ -111,7 +111,7 @@ def stacks_of(shape: Shape, code_sizes: Sequence[int], width: int) -> list[Stack
     """The layers of every level of `lean`, which its rivals share.
 
     Args:
-        shape: shape of one datum: (channels, height, width) with 1 to 4 channels and sides from 8 to 256 pixels; or
+        shape: shape of one datum: (channels, height, width) with 1 to 16 channels and sides from 8 to 256 pixels; or
             (dimensions,).
         code_sizes: dimensions of each level's code, level 1 first; 0 for a level without a code.
         width: channels of level 1, doubled at each level up to eight times as many. For vectors, each layer has
@@ -230,7 +230,7 @@ def check_image(shape: Shape) -> None:
         shape: shape of one image, (channels, height, width).
 
     Raises:
-        ValueError: if there are not 1 to 4 channels, or the sides are not from 8 to 256 pixels.
+        ValueError: if there are not 1 to 16 channels, or the sides are not from 8 to 256 pixels.
     """
     sides_fit = is_image(shape) and all(MIN_SIDE <= side <= MAX_SIDE for side in shape[1:])
     if not sides_fit or not 1 <= shape[0] <= MAX_CHANNELS:

@@ -23,7 +23,7 @@ def mnist(shape: Shape = (1, 28, 28), *, code_sizes: Sequence[int] | None = None
     Reference: Zhao et al. 2017, section 6.2, and the authors' code.
 
     Args:
-        shape: shape of one image, (channels, height, width), with 1 to 4 channels and sides from 8 to 256 pixels.
+        shape: shape of one image, (channels, height, width), with 1 to 16 channels and sides from 8 to 256 pixels.
         code_sizes: dimensions of the code of each of the 3 levels, level 1 first; None: the paper's, 2 each.
         deep_heads: whether each posterior encodes h_{l-1} again with layers of its own, like the authors' code.
 
@@ -60,7 +60,7 @@ def svhn(shape: Shape = (3, 32, 32), *, code_sizes: Sequence[int] | None = None,
     Reference: Zhao et al. 2017, section 6.2, and the authors' code.
 
     Args:
-        shape: shape of one image, (channels, height, width), with 1 to 4 channels and sides from 8 to 256 pixels.
+        shape: shape of one image, (channels, height, width), with 1 to 16 channels and sides from 8 to 256 pixels.
         code_sizes: dimensions of the code of each of the 4 levels, level 1 first; None: the paper's, 5, 5, 5, 10.
         deep_heads: whether each posterior encodes h_{l-1} again with layers of its own, like the authors' code.
 
@@ -81,7 +81,7 @@ def celeba(shape: Shape = (3, 64, 64), *, code_sizes: Sequence[int] | None = Non
     Reference: Zhao et al. 2017, section 6.2, and the authors' code.
 
     Args:
-        shape: shape of one image, (channels, height, width), with 1 to 4 channels and sides from 8 to 256 pixels.
+        shape: shape of one image, (channels, height, width), with 1 to 16 channels and sides from 8 to 256 pixels.
         code_sizes: dimensions of the code of each of the 4 levels, level 1 first; None: the paper's, 10 each.
         deep_heads: whether each posterior encodes h_{l-1} again with layers of its own, like the authors' code.
 
@@ -96,7 +96,7 @@ def lsun(shape: Shape = (3, 64, 64), *, code_sizes: Sequence[int] | None = None,
     """The authors' network for LSUN bedrooms: that for CelebA with larger codes.
 
     Args:
-        shape: shape of one image, (channels, height, width), with 1 to 4 channels and sides from 8 to 256 pixels.
+        shape: shape of one image, (channels, height, width), with 1 to 16 channels and sides from 8 to 256 pixels.
         code_sizes: dimensions of the code of each of the 4 levels, level 1 first; None: the authors', 20, 20, 20, 40.
         deep_heads: whether each posterior encodes h_{l-1} again with layers of its own, like the authors' code.
 

@@ -22,7 +22,7 @@ def joint(shape: Shape, *, code_sizes: Sequence[int] | None = None, width: int =
     SVHN. A comparison with `lean` shows the effect of its restricted levels.
 
     Args:
-        shape: shape of one datum: (channels, height, width) with 1 to 4 channels and sides from 8 to 256 pixels; or
+        shape: shape of one datum: (channels, height, width) with 1 to 16 channels and sides from 8 to 256 pixels; or
             (dimensions,).
         code_sizes: dimensions of each level's code, level 1 first; None: chosen from the shape.
         width: channels of level 1, doubled at each level up to eight times as many. For vectors, each layer has
@@ -42,7 +42,7 @@ def vae(shape: Shape, *, code_sizes: Sequence[int] | None = None, width: int = 3
     """A plain VAE at the size of `lean`: the ladder whose only code is at the top, as large as all codes of `lean`.
 
     Args:
-        shape: shape of one datum: (channels, height, width) with 1 to 4 channels and sides from 8 to 256 pixels; or
+        shape: shape of one datum: (channels, height, width) with 1 to 16 channels and sides from 8 to 256 pixels; or
             (dimensions,).
         code_sizes: dimensions of each level's code, level 1 first, all but one 0; None: chosen from the shape.
         width: channels of level 1, doubled at each level up to eight times as many. For vectors, each layer has
@@ -64,7 +64,7 @@ def hvae(shape: Shape, *, code_sizes: Sequence[int] | None = None, width: int = 
     """A hierarchical VAE at the size of `lean`: its convolutions between x and z_1, dense layers between the codes.
 
     Args:
-        shape: shape of one datum: (channels, height, width) with 1 to 4 channels and sides from 8 to 256 pixels; or
+        shape: shape of one datum: (channels, height, width) with 1 to 16 channels and sides from 8 to 256 pixels; or
             (dimensions,).
         code_sizes: dimensions of the codes of 2 to 5 levels, level 1 first. None: z_1 is as large as all codes of
             `lean` together, because all information passes through it; each level above is half as large.
@@ -90,7 +90,7 @@ def lvae(shape: Shape, *, code_sizes: Sequence[int] | None = None, width: int = 
     2016, section 2.3).
 
     Args:
-        shape: shape of one datum: (channels, height, width) with 1 to 4 channels and sides from 8 to 256 pixels; or
+        shape: shape of one datum: (channels, height, width) with 1 to 16 channels and sides from 8 to 256 pixels; or
             (dimensions,).
         code_sizes: dimensions of the codes of 2 to 5 levels, level 1 first. None: z_1 is as large as all codes of
             `lean` together, because all information passes through it; each level above is half as large.
