@@ -60,6 +60,12 @@ def test_code_sizes_that_do_not_fit_are_refused(capsys, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_codes_whose_prior_does_not_fit_are_refused_before_the_training(small):
+    recipe = recipes.vae((5,), code_sizes=(8_000,), width=16)
+    with pytest.raises(NotEnoughMemoryError, match=r"a prior of these codes needs 2\.5 GB .*; give smaller code sizes"):
+        check_training(recipe, 20)
+
+
 def test_a_batch_that_does_not_fit_is_refused(small, tmp_path):
     recipe = recipes.adjust(recipes.lean((3, 64, 64)), batch_size=10_000)
     with pytest.raises(

@@ -45,6 +45,7 @@ def test_a_table_of_names_gives_the_labels(tmp_path):
         ([4, 4, -1], "all", "all labels are of one class, 4"),
         ([0, 1, 2], "2", "2 labels of 3 are asked for, of 3 classes; give a number from 3 to 3"),
         ([0, 1, -1], "3", "3 labels of 2 are asked for"),
+        ([0, 1], "/dev/zero", "'/dev/zero' cannot be read .it is no regular file.; give all, a number, or a .csv file"),
         ([0, 1], "none.csv", "'none.csv' cannot be read .* give all, a number, or a .csv file"),
     ],
 )

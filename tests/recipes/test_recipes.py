@@ -148,6 +148,8 @@ def test_adjusting_what_is_not_there_is_refused(settings, message):
     [
         ({"steps": 0}, "steps is 0"),
         ({"batch_size": 1}, "batch_size is 1"),
+        ({"seed": -1}, "seed is -1; give a whole number from 0"),
+        ({"seed": 2**32}, "seed is 4294967296"),
         ({"learning_rate": 0.0}, "learning_rate is 0"),
         ({"learning_rate": float("nan")}, "learning_rate is nan"),
         ({"minutes": 0.0}, "minutes is 0"),

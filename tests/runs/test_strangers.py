@@ -156,3 +156,19 @@ def test_a_summary_or_evaluation_is_whole_or_refused(strange, made, monkeypatch)
         (strange / name).write_text(json.dumps(whole))
         run = vlae.load(strange)
     assert shown > 50 and refused > 200
+
+
+def test_an_evaluation_of_a_table_is_read_again(tmp_path):
+    table = tmp_path / "a.csv"
+    np.savetxt(table, np.random.default_rng(0).normal(size=(60, 3)), delimiter=",", header="a,b,c", comments="")
+    run = train(table, out=tmp_path / "run", **SETTINGS)
+    vlae.evaluate(run)
+    assert "explains of the columns" in content(vlae.load(run.path))
+
+
+def test_a_number_of_unknown_name_is_refused(strange):
+    summary = json.loads((strange / "summary.json").read_text())
+    summary["reconstruction"]["psr\x1b"] = 1.0
+    (strange / "summary.json").write_text(json.dumps(summary))
+    with pytest.raises(RunError, match=r"summary.json is incomplete.*reconstruction has 'psr\\\\x1b', which is not"):
+        vlae.load(strange)

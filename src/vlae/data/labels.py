@@ -131,6 +131,8 @@ def _with_table(images: Images, file: Path) -> Images:
             f"{images.source}: its rows have no names, so {file} cannot label them; store labels beside them"
         )
     try:
+        if file.exists() and not file.is_file():
+            raise OSError("it is no regular file")  # a pipe would be waited for, a device read for ever
         with file.open(newline="", encoding="utf-8-sig") as stream:
             text = stream.read()
         separator = max(",;\t", key=text.count)

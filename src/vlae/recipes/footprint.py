@@ -24,6 +24,9 @@ MAX_MODULES = 3_000
 TRAINED = 4
 """Numbers that training keeps for each weight: itself, its gradient and Adam's two moments."""
 
+OF_PRIOR = 40
+"""Bytes for each pair of numbers of a code: the factor of the fitted prior, and what it takes to write that."""
+
 DRAWN = 64
 """How many data a run must be able to take at a time, to draw its figures."""
 
@@ -113,6 +116,7 @@ def check_training(recipe: Recipe, num_data: int, *, accelerator: str = "cpu") -
     one = footprint(model, 1)
     remedy = "give smaller code sizes (--codes) or, for pictures, a smaller --size"
     memory.require(TRAINED * one.weights + one.maps, "training this model", remedy)
+    memory.require(OF_PRIOR * sum(model.code_sizes) ** 2, "a prior of these codes", remedy)
     if accelerator != "cpu" and (torch.cuda.is_available() or torch.backends.mps.is_available()):
         return
     all_data = footprint(model, batch_size)

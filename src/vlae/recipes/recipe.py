@@ -48,7 +48,7 @@ class Training:
         schedule: the schedule of the learning rate. "constant". "cosine": a linear rise over the first hundredth of the
             training, then half a cosine down to 0.
         precision: "fp32"; or "bf16", mixed precision for processors with bf16 arithmetic.
-        seed: seed of the weights, of the order of the data and of the sampled codes.
+        seed: seed of the weights, of the order of the data and of the sampled codes, from 0 to 2³² - 1.
         augment: how pictures are varied each time they are seen: "none"; "mirror", left and right exchanged in half of
             them; "shift", moved by up to a sixteenth of their sides; "mirror,shift"; or "auto": if a picture would be
             seen more than 20 times, as far as varied ones look like others of the data
@@ -76,6 +76,8 @@ class Training:
             least = 2 if name == "batch_size" else 1
             if value < least:
                 raise ValueError(f"{name} is {value}; give a whole number from {least} up")
+        if not 0 <= self.seed < 2**32:  # what scikit-learn takes, when the training is over
+            raise ValueError(f"seed is {self.seed}; give a whole number from 0 to {2**32 - 1}")
         if not 0 <= self.labelled < self.batch_size:
             raise ValueError(
                 f"labelled is {self.labelled}; give a number from 0 to {self.batch_size - 1}, one less than batch_size"

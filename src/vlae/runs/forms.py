@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from vlae.evaluation.text import ERRORS
 from vlae.names import printable
 from vlae.shapes import listed
 
@@ -35,12 +36,13 @@ LEVEL = {
 }
 SUMMARY = {
     "num_images": int,
-    "reconstruction": Each(NUMBER),
+    "reconstruction": {f"{name}?": Maybe(NUMBER) for name in ERRORS},
     "distortion_nats": Maybe(NUMBER),
     "elbo_nats": Maybe(NUMBER),
     "features_distortion_nats?": NUMBER,
     "not_defined?": Each(str),
     "absurd?": [str],
+    "columns?": [{"name": str, "r2": Maybe(NUMBER), "by_level?": [Maybe(NUMBER)]}],
     "levels": [LEVEL],
 }
 """What `vlae.evaluation.rates.summarise` makes. A key that ends in ? may be absent."""
@@ -103,9 +105,13 @@ def check(value: Any, form: Any, code_sizes: tuple[int, ...]) -> None:
         ValueError: if something is missing, or of another form; the message says where.
     """
     _check(value, form, "it")
+    if unknown := value["reconstruction"].keys() - ERRORS.keys():
+        raise ValueError(f"reconstruction has {printable(min(unknown))[:40]!r}, which is not known")
     levels = value["levels"]
     if [(level["level"], level["code_size"]) for level in levels] != list(enumerate(code_sizes, start=1)):
         raise ValueError(f"its levels are not those of a run with the code sizes {listed(code_sizes)}")
+    if any(len(column.get("by_level", levels)) != len(levels) for column in value.get("columns", ())):
+        raise ValueError("its columns do not have one share for each level")
     told = [{*level.get("statistics", ()), *level.get("factors", ())} for level in levels if level["code_size"]]
     if any(names != told[0] for names in told):
         raise ValueError("its levels tell of different factors")
