@@ -10,6 +10,12 @@ from vlae.data import DataError, load
 pytestmark = pytest.mark.usefixtures("cache")
 
 
+def test_a_column_that_is_the_same_in_every_row_is_named(tmp_path):
+    (tmp_path / "t.csv").write_text("a,b\n" + "\n".join(f"{i},7" for i in range(20)))
+    fates = load(tmp_path / "t.csv", split="all").fates
+    assert fates == {"column a": "used", "column b": "used, though it is the same in every row"}
+
+
 def test_csv_with_labels_names_and_a_text_column(tmp_path):
     lines = ["id,height,width,Label,remark"] + [f"r{i},{i},{i / 2},{'cat' if i % 2 else 'dog'},nice" for i in range(30)]
     (tmp_path / "a.csv").write_text("\n".join(lines))

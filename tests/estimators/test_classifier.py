@@ -173,3 +173,10 @@ def test_it_can_be_m2(recipe, iris):
     classifier = LadderClassifier(recipe=recipe, steps=200, random_state=0).fit(X, few)
     assert classifier.score(X, y) > 0.8
     assert classifier.transform(X).shape == (150, sum(classifier.recipe_.code_sizes[:-1]))
+
+
+@pytest.mark.parametrize("unknown", ["", "NaN", "?", None, -1])
+def test_a_name_that_says_nothing_is_no_class(unknown):
+    y = np.array([["a", "b", unknown][i % 3] for i in range(30)], object)
+    x = np.random.default_rng(0).normal(size=(30, 3))
+    assert LadderClassifier(steps=1, random_state=0).fit(x, y).classes_.tolist() == ["a", "b"]

@@ -252,7 +252,7 @@ def test_names_of_rows_say_their_part(run, tmp_path):
     assert made.add(load_data("streets:60", split="train", size=16)) == 60
     assert made.similar("test/1", levels=1).table["name"].to_pylist()[0].split("/")[0] in ("train", "test")
     made.table.add(made.table.search().where("name = 'test/1'").to_arrow())
-    with pytest.raises(SearchError, match="several images"):
+    with pytest.raises(SearchError, match="several rows"):
         made.similar("test/1")
 
 

@@ -14,6 +14,8 @@ from vlae.data.vectors import as_vectors
 PANDAS_INDEX = r"|Unnamed: 0(\.\d+)?|__index_level_\d+__"
 """The names that pandas gives to an index without a name when it writes it, as a regular expression."""
 
+CONSTANT = "used, though it is the same in every row"
+
 
 def from_table(
     table: Any,
@@ -60,7 +62,11 @@ def from_table(
     else:
         values = as_vectors(np.column_stack([columns[name] for name in used]), source, used)
     names = () if used[0] in lists else tuple(used)
-    data = SourceData(values=values, columns=names, fates={f"column {name}": "used" for name in used})
+    fates = {f"column {name}": "used" for name in used}
+    if names:
+        constant = (values.min(0) == values.max(0)).tolist()
+        fates |= {f"column {name}": CONSTANT for name, is_one in zip(names, constant, strict=True) if is_one}
+    data = SourceData(values=values, columns=names, fates=fates)
     beside = {name: column for name, column in columns.items() if name not in used}
     return with_columns(data, beside, class_names=class_names, index=index)
 

@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, c
 
 from vlae import recipes
 from vlae.data.labels import UNLABELLED
+from vlae.data.source import is_missing
 from vlae.estimators.encoder import LadderEncoder
 from vlae.objectives.few_labels import FewLabels
 from vlae.recipes import Recipe
@@ -19,7 +20,7 @@ class LadderClassifier(ClassifierMixin, LadderEncoder):  # type: ignore[misc]
     """A classifier that learns from all data, of which few may have a label; its codes are features, too.
 
     Labels are numbers or names. A datum without one has the label -1 (names and -1 go together in an object array),
-    None or NaN. If there are only -1 and 1, the two are classes.
+    None or NaN; of names also an empty one, as in a file. If there are only -1 and 1, the two are classes.
 
     X may be a table, (n_samples, n_features), whose columns are standardised inside; or images: an array (n, height,
     width), (n, height, width, channels) or (n, channels, height, width), or a table of flattened ones with
@@ -158,11 +159,13 @@ class LadderClassifier(ClassifierMixin, LadderEncoder):  # type: ignore[misc]
 
 
 def _missing(y: np.ndarray) -> np.ndarray:
-    """Tell which labels are missing: -1, None, NaN or pandas' NA."""
+    """Tell which labels are missing: -1, None, NaN, pandas' NA, or text that says so."""
     if y.dtype.kind in "iub":
         return np.asarray(y == UNLABELLED)
-    missing = (str(None), str(UNLABELLED), str(float(UNLABELLED)), "nan", "<NA>")
-    return np.array([str(value) in missing for value in y.tolist()], bool)
+    numbers = (str(UNLABELLED), str(float(UNLABELLED)), "nan")  # a smaller number is a class
+    return np.array(
+        [str(value) in numbers if isinstance(value, int | float) else is_missing(value) for value in y.tolist()], bool
+    )
 
 
 def _classes(y: Any) -> tuple[np.ndarray, np.ndarray]:
