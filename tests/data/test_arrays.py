@@ -158,3 +158,22 @@ def test_factors_of_an_npz_file_are_kept_as_they_are(tmp_path, rng):
     twice = {"latents_classes": rng.integers(0, 3, (30, 2)), "latents_values": places}
     np.savez(tmp_path / "d.npz", imgs=np.ones((30, 8, 8), np.uint8), **twice)
     assert list(load(tmp_path / "d.npz").factors) == ["latents_classes_0", "latents_classes_1"]
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        (("x_train", "y_train"), ("x_test", "y_test")),
+        (("X_train", "y_train"), ("X_val", "y_val")),
+        (("train_images", "train_labels"), ("test_images", "test_labels")),
+        (("train_x", "train_y"), ("test_x", "test_y")),
+    ],
+)
+def test_parts_of_an_npz_file(tmp_path, train, test):
+    pixels = np.random.default_rng(0).integers(0, 256, (24, 8, 8), np.uint8)
+    labels = np.arange(24)[:, None] % 3
+    arrays = {train[0]: pixels[:18], train[1]: labels[:18], test[0]: pixels[18:], test[1]: labels[18:]}
+    np.savez(tmp_path / "a.npz", **arrays, val_images=pixels[:2])
+    part = load(tmp_path / "a.npz", split="test")
+    assert (part.values[:, 0] == pixels[18:]).all() and part.labels.tolist() == labels[18:, 0].tolist()
+    assert part.fates["array val_images"] == "ignored: not of both parts, train and test"

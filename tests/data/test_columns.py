@@ -240,3 +240,14 @@ def test_labels_beyond_what_numbers_hold_are_not_negative(tmp_path):
 def test_ids_with_gaps_are_no_feature(tmp_path, first):
     rows = table(tmp_path, f=ROWS * 0.5, id=[None, *(first + ROWS[1:]).tolist()])
     assert rows.columns == ("f",) and rows.names[:3] == ("", str(first + 1), str(first + 2))
+
+
+def test_bytes_of_pictures_are_pictures(tmp_path):
+    rows = table(tmp_path, image=[cell["bytes"] for cell in cells()], label=(ROWS % 2).tolist(), f=ROWS * 0.5)
+    assert (rows.values[:, 0] == PIXELS).all() and rows.labels.tolist() == (ROWS % 2).tolist()
+    assert sorted(rows.factors) == ["f"]
+
+
+def test_other_bytes_are_not(tmp_path):
+    rows = table(tmp_path, blob=[b"x"] * 24, f=ROWS * 0.5)
+    assert rows.columns == ("f",) and rows.fates["column blob"] == "ignored: binary, not numbers"

@@ -126,3 +126,19 @@ def test_columns_without_a_name_get_one_of_their_own(tmp_path):
     rows = read(tmp_path, lines("f1,f2,\n", lambda i: f"{i},{i}.5,"))
     assert rows.columns == ("f1", "f2") and rows.fates["column f2_"] == "ignored: no values"
     assert read(tmp_path, lines("f1,,f3\n", lambda i: f"{i},{i}.5,{i}")).columns == ("f1", "f1_", "f3")
+
+
+@pytest.mark.parametrize(
+    ("separator", "texts", "numbers"),
+    [
+        (",", ['"1,250"', "7", '"-2,000.5"'], [1250, 7, -2000.5]),
+        (",", ['"0,125"', '"7,5"', "-2"], [0.125, 7.5, -2]),
+        (";", ["1.250,5", "7", "-2.000"], [1250.5, 7, -2000]),
+        (";", ["0,125", "1,250", "-2,5"], [0.125, 1.25, -2.5]),
+        (";", ["1 250,5", "7", "-2"], [1250.5, 7, -2]),
+        (";", ["1'250.5", "7", "-2"], [1250.5, 7, -2]),
+    ],
+)
+def test_thousands_and_decimal_marks(tmp_path, separator, texts, numbers):
+    rows = read(tmp_path, lines(f"a{separator}b\n", lambda i: f"{texts[i % 3]}{separator}{i}"))
+    assert rows.columns == ("a", "b") and rows.values[:3, 0].tolist() == numbers

@@ -127,3 +127,17 @@ def test_deep_nests_are_no_classes_and_it_is_said():
 def test_no_folders_say_nothing():
     assert read_layout(["1.png", "2.png"]).fates == {}
     assert read_layout(["cats/1.png", "cats/2.png"]).fates == {}
+
+
+def test_folders_in_a_class_are_of_the_class():
+    layout = read_layout(["cat/a/1.png", "cat/b/1.png", "dog/1.png", "owl/1.png"])
+    assert layout.label_names == ("cat", "dog", "owl") and layout.labels.tolist() == [0, 0, 1, 2]
+
+
+def test_a_lone_folder_is_told_of():
+    fates = read_layout(["cat/1.png", "1.png"]).fates
+    assert "ignored: no classes" in fates["folders in folders"]
+
+
+def test_held_out_by_name():
+    assert read_layout(["train/1.png", "holdout/1.png"]).parts.tolist() == [0, 1]

@@ -17,6 +17,7 @@ from vlae.data.source import (
     SourceData,
     ValueRange,
     first_present,
+    split_of,
     train_and_test,
 )
 from vlae.data.vectors import as_vectors
@@ -165,8 +166,8 @@ def _read_npz(
             f"{path}: {unreadable or 'no array'}; object arrays and damaged ones are not read, save it again"
         )
     fates: dict[str, Array | str] = {name: f"{why}; save it as numbers" for name, why in unreadable.items()}
-    if settings.key is None and {"x_train", "x_test"} <= arrays.keys():
-        return with_columns(_read_keras(path, arrays, settings), fates, kind="array")
+    if settings.key is None and (pair := _parts(arrays)):
+        return with_columns(_read_parts(path, arrays, pair, settings), fates, kind="array")
     key = _image_array(path, arrays, settings.key)
     values = read_array(
         arrays.pop(key), layout=settings.layout, value_range=settings.value_range, what=f"{path}, array {key!r}"
@@ -191,26 +192,44 @@ def _image_array(path: Path, arrays: Mapping[str, Array], key: str | None) -> st
     return chosen
 
 
-def _read_keras(path: Path, arrays: Mapping[str, Array], settings: ReadSettings) -> SourceData:
-    """Read x_train, y_train, x_test and y_test, the arrays of Keras' mnist.npz."""
-    train, test = arrays["x_train"], arrays["x_test"]
+def _parts(arrays: Mapping[str, Array]) -> dict[str, tuple[str, str]]:
+    """Find the arrays that come in two parts, such as x_train and x_test: the names of both, by what they are of.
+
+    What the first is of are the images; nothing is found if there are none.
+    """
+    of: dict[str, dict[str, str]] = {}
+    for name in arrays:
+        kind, rest = split_of(name)
+        of.setdefault(rest.lower() or "x", {}).setdefault(kind or "", name)
+    tests = {rest: parts.get("test", parts.get("validation")) for rest, parts in of.items()}
+    pairs = {rest: (of[rest]["train"], test) for rest, test in tests.items() if test and "train" in of[rest]}
+    images = first_present(IMAGE_ARRAYS, list(pairs))
+    return {} if images is None else {images: pairs.pop(images), **pairs}
+
+
+def _read_parts(
+    path: Path, arrays: Mapping[str, Array], pairs: Mapping[str, tuple[str, str]], settings: ReadSettings
+) -> SourceData:
+    """Read images and what is beside them in two parts: x_train, y_train, x_test and y_test, as Keras names them."""
+    names = next(iter(pairs.values()))
+    train, test = (arrays[name] for name in names)
     if train.shape[1:] != test.shape[1:]:
-        raise DataError(f"{path}: x_train {train.shape} and x_test {test.shape} differ in shape; say key='x_train'")
+        raise DataError(
+            f"{path}: {names[0]} {train.shape} and {names[1]} {test.shape} differ in shape; say key={names[0]!r}"
+        )
     data = SourceData(
         values=read_array(
             np.concatenate([train, test]), layout=settings.layout, value_range=settings.value_range, what=str(path)
         ),
         parts=train_and_test(len(train), len(test)),
-        fates={"array x_train": "used", "array x_test": "used"},
+        fates=dict.fromkeys((f"array {name}" for name in names), "used"),
     )
     beside: dict[str, Array | str] = {}
-    for name in (name.removesuffix("_train") for name in arrays if name.endswith("_train") and name != "x_train"):
-        pair = [arrays[f"{name}_{part}"] for part in ("train", "test") if f"{name}_{part}" in arrays]
-        if [len(array) for array in pair] == [len(train), len(test)] and pair[0].shape[1:] == pair[1].shape[1:]:
-            beside[name] = np.concatenate(pair)
-    unused = {
-        name: "not of both parts, train and test"
-        for name in arrays
-        if name.removesuffix("_train").removesuffix("_test") not in {*beside, "x"}
-    }
+    used = set(names)
+    for rest, pair in list(pairs.items())[1:]:
+        of_parts = [arrays[name] for name in pair]
+        if [len(array) for array in of_parts] == [len(train), len(test)] and len({a.shape[1:] for a in of_parts}) == 1:
+            beside[rest] = np.concatenate(of_parts)
+            used |= set(pair)
+    unused = {name: "not of both parts, train and test" for name in arrays if name not in used}
     return with_columns(data, {**beside, **unused}, kind="array")

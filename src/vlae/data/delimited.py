@@ -19,6 +19,10 @@ BOMS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_
 NUMBER = r"[-+]?(\d+[.,]?\d*|[.,]\d+)(e[-+]?\d+)?"
 """A number, with a decimal point or comma, as a regular expression."""
 
+MARKS = (("", "."), (",", "."), ("'", "."), (" ", ","), (".", ","), ("", ","))
+"""What sets thousands apart, and the decimal mark. The first by which all numbers of a column can be read is used; the
+last where commas do not separate the fields."""
+
 USUAL = (*LABEL_NAMES, *ROW_NAMES)
 """The usual names of columns of labels and of row names."""
 
@@ -149,8 +153,7 @@ def _mended(column: Any, name: str, decimal_comma: bool, path: Path) -> Any:
         return column
     texts = [text.strip() for text in column.to_pylist()]
     texts = [text[1:-1].replace('""', '"') if len(text) > 1 and text[0] == text[-1] == '"' else text for text in texts]
-    pattern = re.compile(NUMBER if decimal_comma else NUMBER.replace(",", ""), re.IGNORECASE)
-    numbers = [float(text.replace(",", ".")) if pattern.fullmatch(text) else None for text in texts]
+    numbers = _grouped(texts, decimal_comma) or _plain(texts, decimal_comma)
     others = [row for row, text in enumerate(texts) if numbers[row] is None and not is_missing(text)]
     num_numbers = len(numbers) - numbers.count(None)
     if num_numbers and not others:
@@ -161,6 +164,24 @@ def _mended(column: Any, name: str, decimal_comma: bool, path: Path) -> Any:
             "all others are; mend it, or drop the row"
         )
     return pyarrow.array(texts, "string")
+
+
+def _plain(texts: Sequence[str], decimal_comma: bool) -> list[float | None]:
+    """Read numbers without marks between thousands; None for what is no number."""
+    pattern = re.compile(NUMBER if decimal_comma else NUMBER.replace(",", ""), re.IGNORECASE)
+    return [float(text.replace(",", ".")) if pattern.fullmatch(text) else None for text in texts]
+
+
+def _grouped(texts: Sequence[str], decimal_comma: bool) -> list[float | None] | None:
+    """Read the numbers of a column by the first of `MARKS` by which all can be read; None if there is none."""
+    for group, mark in reversed(MARKS) if decimal_comma else MARKS:
+        whole = rf"([1-9]\d{{0,2}}({re.escape(group)}\d{{3}})+|\d+)" if group else r"\d+"
+        pattern = re.compile(rf"[-+]?{whole}({re.escape(mark)}\d*)?")
+        if all(pattern.fullmatch(text) or (is_missing(text) and not _is_number(text)) for text in texts):
+            return [
+                float(text.replace(group, "").replace(mark, ".")) if pattern.fullmatch(text) else None for text in texts
+            ]
+    return None
 
 
 def _with_named_text(table: Any) -> Any:

@@ -49,10 +49,10 @@ def read_layout(names: Sequence[str]) -> Layout:
     named = _one_spelling([inner[:1] for inner in folders], parts)
     holding = {name for name, inner in zip(named, folders, strict=True) if len(inner) == 1}
     if len(holding) < 2:
-        if any(folders):
+        if any(folders) or len({bool(name.count("/")) for name in names}) > 1:
             fates["folders in folders"] = "ignored: no classes, since pictures do not lie in folders side by side"
         return Layout(parts=parts, labels=None, label_names=(), fates=fates)
-    label_names = tuple(sorted(holding))
+    label_names = tuple(sorted(set(named) - {""}))
     number = {name: i for i, name in enumerate(label_names)}
     labels = np.array([number.get(name, -1) for name in named], np.int64)
     fates[f"{len(label_names)} folders"] = "classes"

@@ -38,6 +38,8 @@ SPLIT_NAMES = {
     "testing": "test",
     "eval": "test",
     "evaluation": "test",
+    "holdout": "test",
+    "heldout": "test",
 } | dict.fromkeys(("val", "valid", "validation", "dev"), "validation")
 """The usual names of the parts of a source, and what each name means."""
 

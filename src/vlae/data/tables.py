@@ -1,12 +1,13 @@
 """Tables → vectors or pictures: .csv, .tsv and Parquet files."""
 
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 from vlae import memory
 from vlae.data.arrow import from_table
 from vlae.data.delimited import read_delimited
-from vlae.data.files import begins_with
+from vlae.data.files import begins_with, open_picture
 from vlae.data.huggingface import from_dataset
 from vlae.data.source import DataError, ReadSettings, SourceData
 from vlae.errors import reason
@@ -56,6 +57,7 @@ def from_arrow(table: Any, source: str, settings: ReadSettings, folder: Path | N
     """
     import pyarrow
 
+    table = _with_cells(table)
     if any(
         pyarrow.types.is_struct(column.type) and column.type.get_field_index("bytes") >= 0 for column in table.columns
     ):
@@ -64,6 +66,31 @@ def from_arrow(table: Any, source: str, settings: ReadSettings, folder: Path | N
 
         return from_dataset(Dataset(InMemoryTable(table)), None, source, settings, folder)
     return from_table(table, source, settings)
+
+
+def _with_cells(table: Any) -> Any:
+    """Turn columns of the bytes of pictures into those that `datasets` writes, a struct of bytes and path."""
+    import pyarrow
+    from pyarrow import types
+
+    for i, name in enumerate(table.column_names):
+        column = table.column(i)
+        is_bytes = types.is_binary(column.type) or types.is_large_binary(column.type)
+        if is_bytes and _begins_with_picture(column):
+            cells = [None if cell is None else {"bytes": cell, "path": None} for cell in column.to_pylist()]
+            kind = pyarrow.struct({"bytes": pyarrow.binary(), "path": pyarrow.string()})
+            table = table.set_column(i, name, pyarrow.array(cells, kind))
+    return table
+
+
+def _begins_with_picture(column: Any) -> bool:
+    """Whether the first bytes that are given are those of a picture."""
+    first = next(iter(column.drop_null().to_pylist()[:1]), b"")
+    try:
+        with open_picture(BytesIO(first)):
+            return True
+    except Exception:  # bytes of any kind raise almost anything
+        return False
 
 
 def _is_text(path: Path) -> bool:
