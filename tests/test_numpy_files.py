@@ -68,7 +68,7 @@ def test_objects_are_not_unpickled(tmp_path):
     np.savez(tmp_path / "a.npz", a=np.array([{}]))
     with pytest.raises(NumpyFileError, match="an array of Python objects; save it again as numbers"):
         open_npy(tmp_path / "a.npy")
-    assert read_npz(tmp_path / "a.npz")[1] == {"a": "it holds Python objects"}
+    assert read_npz(tmp_path / "a.npz")[1] == {"a": "Python objects"}
 
 
 def test_a_zip_that_fills_the_memory_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):

@@ -278,8 +278,8 @@ def test_hostile_uploads_get_a_message(visit, tmp_path):
     for name, content, words in (
         ("cut.png", good[:200], "cannot be read as a picture"),
         ("huge.png", huge, "cannot be read as a picture"),
-        ("words.png", b"not a picture", "it is none of BMP"),
-        ("empty.png", b"", "it is none of BMP"),
+        ("words.png", b"not a picture", "it is none of AVIF, BMP"),
+        ("empty.png", b"", "it is none of AVIF, BMP"),
         ("large.png", bytes(uploads.MAX_BYTES + 1), "larger than 20 MB"),
     ):
         (tmp_path / name).write_bytes(content)

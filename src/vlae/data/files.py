@@ -215,7 +215,14 @@ def has_more_frames(image: Any) -> bool:
         return True
 
 
-def pages(file: Path) -> tuple[list[int], list[int], str | None]:
+Places = dict[str, list[int]]
+"""Where the pages of a TIFF file begin, in Pillow's own words."""
+
+PLACES = ("_frame_pos", "_tag_data_limits")
+"""What Pillow keeps of each page that it has found; without it, it reads all pages before the one that is asked for."""
+
+
+def pages(file: Path) -> tuple[list[int], Places, str | None]:
     """Find the pages of a TIFF file that are pictures.
 
     Args:
@@ -231,7 +238,7 @@ def pages(file: Path) -> tuple[list[int], list[int], str | None]:
     try:
         with open_picture(file) as image:
             if not hasattr(image, "tag_v2"):  # not Pillow's TIFF, whatever the ending says
-                return list(range(getattr(image, "n_frames", 1))), [], None
+                return list(range(getattr(image, "n_frames", 1))), {}, None
             try:
                 while True:
                     image.seek(number)
@@ -239,13 +246,13 @@ def pages(file: Path) -> tuple[list[int], list[int], str | None]:
                         numbers.append(number)
                     number += 1
             except EOFError:  # behind the last page
-                return numbers or [0], list(getattr(image, "_frame_pos", ())), None
+                return numbers or [0], {name: list(vars(image)[name]) for name in PLACES if name in vars(image)}, None
     except Exception as error:  # a broken or hostile file makes Pillow raise almost anything
         fault = f"{type(error).__name__}: {error}".splitlines()[0]
-        return numbers or [0], [], fault if numbers else None  # if the first page is broken, it will tell itself
+        return numbers or [0], {}, fault if numbers else None  # if the first page is broken, it will tell itself
 
 
-def open_page(file: Path, number: int, places: list[int]) -> Any:
+def open_page(file: Path, number: int, places: Places) -> Any:
     """Open one page of a TIFF file.
 
     Args:
@@ -257,8 +264,12 @@ def open_page(file: Path, number: int, places: list[int]) -> Any:
         A PIL.Image.Image, which the caller closes.
     """
     image = open_picture(file)
-    if places:
-        image._frame_pos = list(places)
-    image.seek(number)
+    try:
+        vars(image).update({name: list(each) for name, each in places.items()})
+        image.seek(number)
+    except (LookupError, AttributeError, TypeError):  # another Pillow keeps more; without places it finds the page, too
+        image.close()
+        image = open_picture(file)
+        image.seek(number)
     image.is_animated = False  # the other pages are pictures of their own
     return image
