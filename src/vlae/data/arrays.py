@@ -83,19 +83,6 @@ def _channels_second(array: Array, layout: str | None, what: str) -> Array:
     return images
 
 
-def white_of(pixels: Array) -> int:
-    """Return the value that is white: 1 in floats, in booleans, and in whole numbers up to 1; else 255.
-
-    Args:
-        pixels: the values of all images, of any shape and type.
-
-    Examples:
-        >>> white_of(np.array([0, 1])), white_of(np.array([0, 2])), white_of(np.array([0.5]))
-        (1, 255, 1)
-    """
-    return 1 if pixels.dtype.kind in "bf" or pixels.max() == 1 else 255
-
-
 def _check_finite(array: Array, what: str) -> None:
     """Check that no value is NaN or infinite; the least and the largest value show it."""
     if array.dtype.kind == "f" and not np.isfinite([array.min(), array.max()]).all():
@@ -137,7 +124,7 @@ def read_numpy(path: Path, files: list[Path], settings: ReadSettings) -> SourceD
 
     Args:
         path: the file.
-        files: the same file.
+        files: that file alone, as `find_numpy` returned it.
         settings: of which `layout` says the order of the dimensions, and `key` the array of images.
 
     Raises:

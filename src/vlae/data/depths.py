@@ -68,7 +68,20 @@ def in_bytes(values: Array) -> Array | None:
     if values.dtype.kind != "b" and (low < 0 or high > 255):
         return None
     pixels = values.astype(np.uint8, copy=False)
-    return pixels * np.uint8(255) if high == 1 else pixels
+    return pixels * np.uint8(255) if white_of(values) == 1 else pixels
+
+
+def white_of(pixels: Array) -> int:
+    """Return the value that is white: 1 in floats, in booleans, and in whole numbers up to 1; else 255.
+
+    Args:
+        pixels: the values of all images, of any shape and type.
+
+    Examples:
+        >>> white_of(np.array([0, 1])), white_of(np.array([0, 2])), white_of(np.array([0.5]))
+        (1, 255, 1)
+    """
+    return 1 if pixels.dtype.kind in "bf" or pixels.max() == 1 else 255
 
 
 def _multiples(values: Array) -> Array | None:

@@ -12,7 +12,7 @@ from rich.progress import track
 
 from vlae.data.cache import cache_folder, new_array, new_file
 from vlae.data.images import Images
-from vlae.data.memory import read_memory
+from vlae.data.in_memory import read_memory
 from vlae.data.pixels import Frame, array_pictures, for_each, picture_values
 from vlae.data.readers import check_unchanged, hash_bytes, identify
 from vlae.data.source import Array, DataError, EncodedPictures, ReadSettings, Source, SourceData, ValueRange

@@ -16,7 +16,7 @@ from vlae.data.depths import found_range, into_range, listed_range, of_channels,
 from vlae.data.files import decoders, has_more_frames, max_pixels
 from vlae.data.holdout import group_copies, hold_out, keep_out
 from vlae.data.images import Images
-from vlae.data.memory import read_memory
+from vlae.data.in_memory import read_memory
 from vlae.data.pixels import array_frame, array_pictures, fit_picture, for_each, how_fitted, look_at_all, picture_frame
 from vlae.data.readers import check_unchanged, hash_bytes, identify
 from vlae.data.source import (

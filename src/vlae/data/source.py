@@ -19,7 +19,7 @@ ValueRange = tuple[tuple[float, float], ...]
 """The (low, high) of each channel that become 0 and 1; or one pair for all channels."""
 
 Source = Any
-"""What `vlae.data.load` reads: a path, a name, `Images`, or what `vlae.data.memory` reads: arrays, tables, pictures."""
+"""What `vlae.data.load` reads: a path, a name, `Images`, or what `vlae.data.in_memory` reads."""
 
 LABEL_NAMES = ("label", "labels", "target", "targets", "class", "y")
 """The usual names of a column or array of labels, in upper or lower case. The first that is present is used."""

@@ -28,7 +28,7 @@ def read_table(path: Path, files: list[Path], settings: ReadSettings) -> SourceD
 
     Args:
         path: the .csv, .tsv or Parquet file.
-        files: the same file.
+        files: that file alone, as `find_table` returned it.
         settings: of which `key` chooses the column.
 
     Raises:

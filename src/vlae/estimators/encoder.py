@@ -13,7 +13,7 @@ from sklearn.utils.validation import _check_feature_names_in, check_array, check
 from torch import Tensor
 
 from vlae import recipes
-from vlae.data.arrays import white_of
+from vlae.data.depths import white_of
 from vlae.data.vectors import as_vectors
 from vlae.evaluation.rates import elbos_of
 from vlae.models.distributions import CodeDistribution
