@@ -212,9 +212,10 @@ def ablate(
 
         - distortion_nats, that is added to that of codes drawn from the posteriors; None if the model defines none;
         - of images, mse, the squared error that is added;
-        - of vectors, explained, the mean share of the columns' variance that comes through what is drawn afresh. It is
-          half of the squared error that is added, because two independent draws differ by twice the variance. And
-          columns, this share of each column; None where a column does not vary in these data.
+        - of vectors, explained: the mean share of the columns' variance that comes through what is drawn afresh.
+        - of vectors, columns: this share of each column; None where a column does not vary in these data.
+
+        The share is half of the squared error that is added: two independent draws differ by twice the variance.
 
     Raises:
         NotDefinedError: if the model has no encoder.
