@@ -166,7 +166,7 @@ def _read_npz(
         )
     fates: dict[str, Array | str] = {name: f"{why}; save it as numbers" for name, why in unreadable.items()}
     if settings.key is None and {"x_train", "x_test"} <= arrays.keys():
-        return with_columns(_read_keras(path, arrays, settings), fates, kind="array")
+        return with_columns(_read_keras(path, arrays, settings), fates, kind="array", id=settings.id)
     key = _image_array(path, arrays, settings.key)
     values = read_array(
         arrays.pop(key), layout=settings.layout, value_range=settings.value_range, what=f"{path}, array {key!r}"
@@ -174,7 +174,7 @@ def _read_npz(
     beside: dict[str, Array | str] = {**arrays, **fates}
     if {"latents_classes", "latents_values"} <= arrays.keys():  # dSprites states each factor as a class and a number
         beside["latents_values"] = "latents_classes says the same"
-    return with_columns(SourceData(values=values, fates={f"array {key}": "used"}), beside, kind="array")
+    return with_columns(SourceData(values=values, fates={f"array {key}": "used"}), beside, kind="array", id=settings.id)
 
 
 def _image_array(path: Path, arrays: Mapping[str, Array], key: str | None) -> str:
@@ -213,4 +213,4 @@ def _read_keras(path: Path, arrays: Mapping[str, Array], settings: ReadSettings)
         for name in arrays
         if name.removesuffix("_train").removesuffix("_test") not in {*beside, "x"}
     }
-    return with_columns(data, {**beside, **unused}, kind="array")
+    return with_columns(data, {**beside, **unused}, kind="array", id=settings.id)

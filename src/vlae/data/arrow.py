@@ -1,15 +1,17 @@
 """The columns of an Arrow table → vectors, with labels, factors and row names."""
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from vlae.data.arrays import read_array
-from vlae.data.columns import label_and_row_name, with_columns
+from vlae.data.columns import ROW_NAMES, label_and_row_name, may_be_names, with_columns
 from vlae.data.source import LABEL_NAMES, Array, DataError, ReadSettings, SourceData
 from vlae.data.vectors import as_vectors
+from vlae.names import some_of
 
 PANDAS_INDEX = r"|Unnamed: 0(\.\d+)?|__index_level_\d+__"
 """The names that pandas gives to an index without a name when it writes it, as a regular expression."""
@@ -31,7 +33,7 @@ def from_table(
         table: a pyarrow.Table of N rows.
         source: the name of the table, for messages.
         settings: of which `key` is the only column to use; None: the column of lists if there is one, else every
-            numeric column.
+            numeric column. `id` names the rows.
         class_names: the names of the classes of columns that hold their numbers.
 
     Raises:
@@ -39,12 +41,14 @@ def from_table(
     """
     if len(table) == 0:
         raise DataError(f"{source}: a table without rows; give at least one")
-    columns, key = read_columns(table, source), settings.key
+    columns, key = read_columns(table, source, settings.id), settings.key
     if key is not None and key not in columns:
-        raise DataError(f"{source}: no column {key!r}; it has {', '.join(columns)}")
+        raise DataError(f"{source}: no column {key!r}; it has {some_of(list(columns))}")
     index = index_columns(table)
     read = {name: column for name, column in columns.items() if name != key and not isinstance(column, str)}
-    no_values = {*index, *label_and_row_name(read, class_names or {}, index)} - {key}
+    label, row_name = label_and_row_name(read, class_names or {}, index, settings.id)
+    named = {name for name in read if row_name and name.lower() in ROW_NAMES and may_be_names(read[name])}
+    no_values = {*index, *named, label, row_name, settings.id} - {key}
     rest = [name for name in columns if name not in no_values]
     vectors = {name for name in rest if _are_vectors(columns[name], table.schema.field(name).type)}
     lists = [name for name in rest if name in vectors and name not in (class_names or {})]
@@ -54,7 +58,7 @@ def from_table(
     used = [key] if key is not None else (lists or numbers)
     if not used or not (used[0] in lists or used[0] in numbers):
         raise DataError(
-            f"{source}: no numeric column among {', '.join(columns)}; give numbers, equally many in each row"
+            f"{source}: no numeric column among {some_of(list(columns))}; give numbers, equally many in each row"
         )
     if used[0] in lists:
         values = _equal_lists(columns[used[0]], f"{source}, column {used[0]!r}")
@@ -68,15 +72,16 @@ def from_table(
         fates |= {f"column {name}": CONSTANT for name, is_one in zip(names, constant, strict=True) if is_one}
     data = SourceData(values=values, columns=names, fates=fates)
     beside = {name: column for name, column in columns.items() if name not in used}
-    return with_columns(data, beside, class_names=class_names, index=index)
+    return with_columns(data, beside, class_names=class_names, index=index, id=settings.id)
 
 
-def read_columns(table: Any, source: str) -> dict[str, Array | str]:
+def read_columns(table: Any, source: str, id: str | None) -> dict[str, Array | str]:
     """Turn the columns of a table into arrays: numbers (NaN where one is missing), text, or lists.
 
     Args:
         table: a pyarrow.Table of N rows.
         source: the name of the table, for messages.
+        id: the column that names the rows, which is read as text; None: there is none, or it has a usual name.
 
     Returns:
         For each column an array of N rows, or the reason why it cannot be read.
@@ -85,11 +90,13 @@ def read_columns(table: Any, source: str) -> dict[str, Array | str]:
         DataError: if two columns have the same name.
     """
     names = table.column_names
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise DataError(
-            f"{source}: {names.count(twice[0])} columns are called {twice[0]!r}; give each a name of its own"
-        )
-    columns = {name: _read_column(table.column(name)) for name in names}
+    if twice := [(name, count) for name, count in Counter(names).items() if count > 1]:
+        name, count = min(twice)
+        raise DataError(f"{source}: {count} columns are called {name!r}; give each a name of its own")
+    columns = {
+        name: _as_text(column) if name == id else _read_column(column)
+        for name, column in zip(names, table.columns, strict=True)
+    }
     for name, column in columns.items():
         if name.lower() in LABEL_NAMES and not isinstance(column, str) and _are_sets(column):
             columns[name] = _objects(column.tolist())
@@ -134,6 +141,16 @@ def _read_column(column: Any) -> Array | str:
         except pyarrow.ArrowInvalid:  # whole numbers that floats cannot tell apart: they name rows
             return _objects(column.to_pylist())
     return f"{kind}, not numbers"
+
+
+def _as_text(column: Any) -> Array | str:
+    """Write numbers, dates and whatever has a text as such, without blanks around it."""
+    import pyarrow
+
+    try:
+        return _objects(column.cast("string").to_pylist())
+    except pyarrow.ArrowException:
+        return f"{column.type}, which has no text"
 
 
 def _read_lists(column: Any) -> Array | str:

@@ -29,7 +29,7 @@ LOOKED_AT = 2**20
 """The characters at the beginning of a file that show how it is written."""
 
 
-def read_delimited(path: Path) -> Any:
+def read_delimited(path: Path, id: str | None = None) -> Any:
     """Read a text file of rows and columns.
 
     The encoding is UTF-8, what a byte order mark says, or else Windows' Latin-1. The separator is the one that splits
@@ -39,6 +39,7 @@ def read_delimited(path: Path) -> Any:
 
     Args:
         path: the file.
+        id: the column that names the rows, which stays text: 007 is no number there. None: there is none.
 
     Returns:
         A pyarrow.Table.
@@ -72,10 +73,11 @@ def read_delimited(path: Path) -> Any:
             use_threads=False,  # then an error names the row
             block_size=min(max(path.stat().st_size, 2**20), 2**31 - 1),  # the types of columns follow from all rows
         ),
+        convert_options=arrow_csv.ConvertOptions(column_types={} if id is None else {id: "string"}),
         parse_options=arrow_csv.ParseOptions(delimiter=separator),
     )
     for i, name in enumerate(table.column_names):
-        table = table.set_column(i, name, _mended(table.column(i), name, separator != ",", path))
+        table = table.set_column(i, name, _mended(table.column(i), name, separator != ",", path, is_id=name == id))
     return table if has_header else _with_named_text(table)
 
 
@@ -136,7 +138,7 @@ def _is_number(text: str) -> bool:
     return re.fullmatch(NUMBER, text, re.IGNORECASE) is not None
 
 
-def _mended(column: Any, name: str, decimal_comma: bool, path: Path) -> Any:
+def _mended(column: Any, name: str, decimal_comma: bool, path: Path, *, is_id: bool) -> Any:
     """Take blanks and quotes off text, and read the numbers among it that pyarrow does not.
 
     Raises:
@@ -149,6 +151,8 @@ def _mended(column: Any, name: str, decimal_comma: bool, path: Path) -> Any:
         return column
     texts = [text.strip() for text in column.to_pylist()]
     texts = [text[1:-1].replace('""', '"') if len(text) > 1 and text[0] == text[-1] == '"' else text for text in texts]
+    if is_id:
+        return pyarrow.array(texts, "string")
     pattern = re.compile(NUMBER if decimal_comma else NUMBER.replace(",", ""), re.IGNORECASE)
     numbers = [float(text.replace(",", ".")) if pattern.fullmatch(text) else None for text in texts]
     others = [row for row, text in enumerate(texts) if numbers[row] is None and not is_missing(text)]

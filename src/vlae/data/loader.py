@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from vlae.data.cache import FORMAT, cache_folder, new_array, new_entry, new_file, open_entry, write_rows
+from vlae.data.columns import ROW_NAME
 from vlae.data.depths import found_range, into_range, listed_range, of_channels, out_of_range, within_bytes
 from vlae.data.files import decoders, has_more_frames, max_pixels
 from vlae.data.holdout import group_copies, hold_out, keep_out
@@ -26,6 +27,7 @@ from vlae.data.source import (
     DataError,
     EncodedPictures,
     Fit,
+    NoRowNamesError,
     ReadSettings,
     Source,
     SourceData,
@@ -34,7 +36,7 @@ from vlae.data.source import (
     counted,
     reading,
 )
-from vlae.names import printable
+from vlae.names import printable, some_of
 from vlae.shapes import is_image
 
 if TYPE_CHECKING:  # torch is not needed to say that a source is missing
@@ -57,6 +59,7 @@ def load(
     value_range: str | Sequence[Any] | None = None,
     layout: Literal["NHW", "NHWC", "NCHW"] | None = None,
     key: str | None = None,
+    id: str | None = None,
     holdout: float = 0.05,
     limit: int | None = None,
     seed: int = 0,
@@ -113,6 +116,8 @@ def load(
             outside are clipped. None: the least and the greatest of each channel, if bytes cannot hold the numbers.
         layout: the order of an array's dimensions, if its shape does not tell: "NHW", "NHWC" or "NCHW".
         key: the array of an .npz file, or the column of a table, that holds the images.
+        id: the column of a table, or array of an .npz file, that names the rows (`Images.names`), of text or numbers.
+            None: one with a usual name ("id", "file", …), if there is one.
         holdout: fraction of the source to hold out, 0 or more and less than 1.
         limit: the most images to return, chosen at random, in the order of the source. None: all of the part.
         seed: of the random choices of rows, 0 or more.
@@ -148,6 +153,7 @@ def load(
         value_range=as_value_range(value_range),
         layout=layout,
         key=key,
+        id=id,
     )
     whole, parts = _whole(source, settings, progress)
     if split != "all" and parts is None and len(whole) < 2:
@@ -294,6 +300,7 @@ def _decode(
     Returns:
         The images, and the part of each.
     """
+    _check_row_names(data, settings.id, source)
     values, broken, fitted, frames = _fit_all(data, settings, source, progress, folder)
     whole = Images(
         values=values,
@@ -324,6 +331,25 @@ def _decode(
         parts = None if parts is None else parts[good]
     whole = _in_range(whole, settings.value_range, folder)
     return (group_copies(whole, parts) if isinstance(data.values, EncodedPictures) else whole), parts
+
+
+def _check_row_names(data: SourceData, asked: str | None, source: str) -> None:
+    """Check that the column which was asked for names the rows.
+
+    Raises:
+        NoRowNamesError: if it is not there, or cannot name them.
+    """
+    fates = {
+        name.partition(" ")[2]: fate for name, fate in data.fates.items() if name.startswith(("column ", "array "))
+    }
+    if asked is None or fates.get(asked) == ROW_NAME:
+        return
+    if asked in fates:
+        raise NoRowNamesError(
+            f"{source}: the column {asked!r} cannot name the rows ({fates[asked]}); choose another id"
+        )
+    there = f"it has {some_of(list(fates))}" if fates else "only tables and archives of arrays have columns"
+    raise NoRowNamesError(f"{source}: no column {asked!r} to name the rows; {there}")
 
 
 def _name(data: SourceData, i: int) -> str:

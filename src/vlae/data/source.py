@@ -49,6 +49,10 @@ class DataError(ValueError):
     """A source cannot be used. One line says what was given, what was expected and what to do."""
 
 
+class NoRowNamesError(DataError):
+    """The column that is to name the rows is not there, or cannot name them."""
+
+
 def as_value_range(asked: str | Sequence[Any] | None) -> ValueRange | None:
     """Read a range from text, one pair of numbers, or a pair for each channel.
 
@@ -121,6 +125,8 @@ class ReadSettings:
     """The order of an array's dimensions. None: it is inferred from the shape."""
     key: str | None = None
     """The array of an .npz file, or the column of a table, that holds the images. None: the reader chooses."""
+    id: str | None = None
+    """The column or array that names the rows, of text or numbers. None: one with a usual name, if there is one."""
 
     def __post_init__(self) -> None:
         if any(not MIN_SIDE <= side <= MAX_SIDE for side in self.sides or ()):

@@ -28,7 +28,7 @@ def read_table(path: Path, files: list[Path], settings: ReadSettings) -> SourceD
     Args:
         path: the .csv, .tsv or Parquet file.
         files: the same file.
-        settings: of which `key` chooses the column.
+        settings: of which `key` chooses the column, and `id` the names of the rows.
 
     Raises:
         DataError: if the file is damaged, or if no column can be used.
@@ -36,7 +36,7 @@ def read_table(path: Path, files: list[Path], settings: ReadSettings) -> SourceD
     import pyarrow
 
     try:
-        table = read_delimited(path) if _is_text(path) else _read_parquet(path)
+        table = read_delimited(path, settings.id) if _is_text(path) else _read_parquet(path)
     except (pyarrow.ArrowException, OSError) as error:
         raise DataError(f"{path}: cannot be read ({reason(error)}); repair the file or get it again") from error
     return from_arrow(table, str(path), settings, path.parent)

@@ -1,0 +1,67 @@
+"""A table of the real world, from training to search: names of rows, categories and missing values."""
+
+import csv
+import re
+
+import numpy as np
+import pytest
+from command_line import cli_exit, refusal
+from pyarrow import parquet
+
+import vlae
+
+NUM = 90
+
+
+def write(path, rows, header="order,age,height,label"):
+    path.write_text("\n".join([header, *(",".join(map(str, row)) for row in rows)]))
+    return path
+
+
+@pytest.fixture(scope="module")
+def people():
+    rng = np.random.default_rng(0)
+    columns = np.column_stack([rng.normal(40, 9, NUM), rng.normal(170, 9, NUM)]).round(2).tolist()
+    return [(f"00{i}", *row, "ab"[i % 2]) for i, row in enumerate(columns)]
+
+
+@pytest.fixture(scope="module")
+def run(people, tmp_path_factory):
+    table = write(tmp_path_factory.mktemp("tables") / "people.csv", people)
+    return vlae.train(table, id="order", out=table.parent / "run", code_sizes=(1, 2), steps=20, progress=False)
+
+
+def test_the_names_of_rows_go_into_codes_outliers_and_index(run, people, tmp_path, capsys):
+    assert run.columns == ("age", "height")
+    other = write(tmp_path / "other.csv", people[:40])
+    names = [row[0] for row in people[:40]]
+    assert cli_exit("encode", run.path, other, "--out", tmp_path / "codes.parquet") == 0
+    assert parquet.read_table(tmp_path / "codes.parquet")["name"].to_pylist() == names
+    assert cli_exit("odd", run.path, other, "--table", tmp_path / "odd.csv", "--out", tmp_path / "odd.png") == 0
+    with (tmp_path / "odd.csv").open() as file:
+        assert all(row["name"] == names[int(row["row"])] for row in csv.DictReader(file))
+    assert cli_exit("index", run.path, other, "--out", tmp_path / "index") == 0
+    capsys.readouterr()
+    assert cli_exit("similar", run.path, "007", "--index", tmp_path / "index", "--out", tmp_path / "s.png") == 0
+    found = re.findall(r"\b00\d+\b", capsys.readouterr().out)
+    assert len(found) == 30 and set(found) <= {*names} - {"007"}
+
+
+def test_another_table_may_name_its_rows_otherwise_or_not_at_all(run, people, tmp_path, capsys):
+    other = write(tmp_path / "other.csv", people[:40], header="number,age,height,label")
+    assert run.read(other, id="number").names[:2] == ("000", "001")
+    assert cli_exit("encode", run.path, other, "--out", tmp_path / "codes.parquet") == 0
+    assert "no column 'order' to name the rows; it has number, age, height, label" in capsys.readouterr().err
+    assert "name" not in parquet.read_table(tmp_path / "codes.parquet").column_names
+    assert "no column 'nr' to name" in refusal(capsys, "odd", run.path, other, "--id", "nr")
+
+
+def test_the_commands_that_read_a_table_take_the_name_of_its_ids(people, tmp_path, capsys):
+    table = write(tmp_path / "t.csv", people)
+    assert cli_exit("data", table, "--id", "order") == 0
+    assert "of  column order: id" in capsys.readouterr().out
+    train = ("train", table, "--steps", "5", "--code-sizes", "1,1", "--out", tmp_path / "run")
+    assert cli_exit(*train, "--id", "order") == 0
+    assert vlae.load(tmp_path / "run").part("all").names[:2] == ("000", "001")
+    assert cli_exit("evaluate", tmp_path / "run", table, "--id", "order") == 0
+    assert "no column 'nr' to name the rows" in refusal(capsys, "data", table, "--id", "nr")
