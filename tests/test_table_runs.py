@@ -51,7 +51,7 @@ def test_another_table_may_name_its_rows_otherwise_or_not_at_all(run, people, tm
     other = write(tmp_path / "other.csv", people[:40], header="number,age,height,label")
     assert run.read(other, id="number").names[:2] == ("000", "001")
     assert cli_exit("encode", run.path, other, "--out", tmp_path / "codes.parquet") == 0
-    assert "no column 'order' to name the rows; it has number, age, height, label" in capsys.readouterr().err
+    assert "no column 'order' to name the rows; it has age, height, number, label" in capsys.readouterr().err
     assert "name" not in parquet.read_table(tmp_path / "codes.parquet").column_names
     assert "no column 'nr' to name" in refusal(capsys, "odd", run.path, other, "--id", "nr")
 
@@ -65,3 +65,61 @@ def test_the_commands_that_read_a_table_take_the_name_of_its_ids(people, tmp_pat
     assert vlae.load(tmp_path / "run").part("all").names[:2] == ("000", "001")
     assert cli_exit("evaluate", tmp_path / "run", table, "--id", "order") == 0
     assert "no column 'nr' to name the rows" in refusal(capsys, "data", table, "--id", "nr")
+
+
+HEADER = "age,height,colour,label"
+
+
+@pytest.fixture(scope="module")
+def survey(people):
+    """Ages of which some are missing, and a category."""
+    return [
+        ("" if i % 9 == 0 else age, height, ("red", "blue", "green", "")[i % 4], label)
+        for i, (_, age, height, label) in enumerate(people)
+    ]
+
+
+@pytest.fixture(scope="module")
+def surveyed(survey, tmp_path_factory):
+    table = write(tmp_path_factory.mktemp("tables") / "survey.csv", survey, HEADER)
+    return vlae.train(table, out=table.parent / "run", code_sizes=(1, 2), steps=20, progress=False)
+
+
+def test_a_run_keeps_the_medians_and_the_values_of_its_columns(surveyed, survey):
+    median = float(np.median([row[0] for row in survey if row[0] != ""]))
+    assert surveyed.columns == ("age", "height", "colour=blue", "colour=green", "colour=red")
+    opened = vlae.load(surveyed.path)
+    assert opened.known_columns == surveyed.known_columns
+    assert opened.known_columns.medians["age"] == pytest.approx(median)
+    assert opened.part("all").values[0, 0] == pytest.approx(median)
+
+
+def test_rows_of_another_table_are_read_as_the_run_reads_them(surveyed, survey, tmp_path, capsys):
+    """The same codes for the same people, in whatever table they stand; what is not known is said with a count."""
+    whole = surveyed.read(write(tmp_path / "whole.csv", survey, HEADER)).values
+    three = write(tmp_path / "three.csv", survey[36:39], HEADER)
+    assert np.array_equal(surveyed.read(three).values, whole[36:39])
+    one = write(tmp_path / "one.csv", [("", 170, "violet")], "age,height,colour")
+    assert surveyed.read(one).values.tolist() == [[np.float32(surveyed.known_columns.medians["age"]), 170, 0, 0, 0]]
+    assert cli_exit("encode", surveyed.path, one, "--out", tmp_path / "codes.npz") == 0
+    said = capsys.readouterr().err
+    assert "column age: used; 1 missing value filled with the run's median" in said
+    assert "column colour: one-hot: 3 values; 1 that the run does not know (violet), 0 in all of them" in said
+    for command in ("evaluate", "odd"):
+        assert cli_exit(command, surveyed.path, tmp_path / "whole.csv", "--split", "all") == 0
+
+
+def test_a_table_without_a_column_of_the_run_is_refused(surveyed, survey, tmp_path, capsys):
+    without = write(tmp_path / "t.csv", [row[:2] for row in survey], "age,height")
+    assert "has no column 'colour=blue', 'colour=green', 'colour=red'; give the columns that" in refusal(
+        capsys, "encode", surveyed.path, without, "--out", tmp_path / "codes.npz"
+    )
+
+
+def test_training_says_what_it_makes_of_columns(survey, tmp_path, capsys):
+    table = write(tmp_path / "t.csv", [(*row, i) for i, row in enumerate(survey)], f"{HEADER},case")
+    assert cli_exit("train", table, "--steps", "5", "--code-sizes", "1,1", "--out", tmp_path / "run") == 0
+    said = capsys.readouterr().err
+    assert "column age: used; 10 missing values filled with the median" in said
+    assert "column colour: one-hot: 3 values; 22 missing, 0 in all of them" in said
+    assert "column case: used, though it is another in every row; if it names them, say --id case" in said

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.usefixtures("cache")
 
 
 def test_a_column_that_is_the_same_in_every_row_is_named(tmp_path):
-    (tmp_path / "t.csv").write_text("a,b\n" + "\n".join(f"{i},7" for i in range(20)))
+    (tmp_path / "t.csv").write_text("a,b\n" + "\n".join(f"{i / 2},7" for i in range(20)))
     fates = load(tmp_path / "t.csv", split="all").fates
     assert fates == {"column a": "used", "column b": "used, though it is the same in every row"}
 
@@ -28,7 +28,7 @@ def test_csv_with_labels_names_and_a_text_column(tmp_path):
         assert rows.label_names == ("cat", "dog")
         assert rows.labels[:3].tolist() == [1, 0, 1]
         assert rows.names[:2] == ("r0", "r1")
-        assert rows.fates["column remark"] == "ignored: text"
+        assert rows.fates["column remark"] == "ignored: text, the same in every row"
 
 
 def test_csv_without_a_line_of_names(tmp_path):
@@ -36,9 +36,8 @@ def test_csv_without_a_line_of_names(tmp_path):
     assert load(tmp_path / "a.csv", split="all").values.shape == (30, 3)
 
 
-@pytest.mark.parametrize("hole", ["", "nan", "inf"])
-def test_missing_numbers_are_refused(tmp_path, hole):
-    (tmp_path / "a.csv").write_text("a,b\n1,2\n" + f"1,{hole}\n" + "3,4\n" * 9)
+def test_infinite_numbers_are_refused(tmp_path):
+    (tmp_path / "a.csv").write_text("a,b\n1,2\n1,inf\n" + "3,4\n" * 9)
     with pytest.raises(DataError, match="column 'b': 1 of 11 values are"):
         load(tmp_path / "a.csv")
 

@@ -3,7 +3,7 @@
 import codecs
 import csv
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ LOOKED_AT = 2**20
 """The characters at the beginning of a file that show how it is written."""
 
 
-def read_delimited(path: Path, id: str | None = None) -> Any:
+def read_delimited(path: Path, texts: Collection[str] = ()) -> Any:
     """Read a text file of rows and columns.
 
     The encoding is UTF-8, what a byte order mark says, or else Windows' Latin-1. The separator is the one that splits
@@ -39,7 +39,7 @@ def read_delimited(path: Path, id: str | None = None) -> Any:
 
     Args:
         path: the file.
-        id: the column that names the rows, which stays text: 007 is no number there. None: there is none.
+        texts: columns that are text, even if they hold numbers: 007 is no number there.
 
     Returns:
         A pyarrow.Table.
@@ -73,11 +73,11 @@ def read_delimited(path: Path, id: str | None = None) -> Any:
             use_threads=False,  # then an error names the row
             block_size=min(max(path.stat().st_size, 2**20), 2**31 - 1),  # the types of columns follow from all rows
         ),
-        convert_options=arrow_csv.ConvertOptions(column_types={} if id is None else {id: "string"}),
+        convert_options=arrow_csv.ConvertOptions(column_types=dict.fromkeys(texts, "string")),
         parse_options=arrow_csv.ParseOptions(delimiter=separator),
     )
     for i, name in enumerate(table.column_names):
-        table = table.set_column(i, name, _mended(table.column(i), name, separator != ",", path, is_id=name == id))
+        table = table.set_column(i, name, _mended(table.column(i), name, separator != ",", path, is_text=name in texts))
     return table if has_header else _with_named_text(table)
 
 
@@ -138,7 +138,7 @@ def _is_number(text: str) -> bool:
     return re.fullmatch(NUMBER, text, re.IGNORECASE) is not None
 
 
-def _mended(column: Any, name: str, decimal_comma: bool, path: Path, *, is_id: bool) -> Any:
+def _mended(column: Any, name: str, decimal_comma: bool, path: Path, *, is_text: bool) -> Any:
     """Take blanks and quotes off text, and read the numbers among it that pyarrow does not.
 
     Raises:
@@ -151,7 +151,7 @@ def _mended(column: Any, name: str, decimal_comma: bool, path: Path, *, is_id: b
         return column
     texts = [text.strip() for text in column.to_pylist()]
     texts = [text[1:-1].replace('""', '"') if len(text) > 1 and text[0] == text[-1] == '"' else text for text in texts]
-    if is_id:
+    if is_text:
         return pyarrow.array(texts, "string")
     pattern = re.compile(NUMBER if decimal_comma else NUMBER.replace(",", ""), re.IGNORECASE)
     numbers = [float(text.replace(",", ".")) if pattern.fullmatch(text) else None for text in texts]

@@ -27,6 +27,7 @@ from vlae.data.source import (
     DataError,
     EncodedPictures,
     Fit,
+    KnownColumns,
     NoRowNamesError,
     ReadSettings,
     Source,
@@ -66,6 +67,7 @@ def load(
     progress: bool = False,
     features: "str | Path | FeatureNetwork | None" = None,
     held_out: Array | None = None,
+    columns: KnownColumns | None = None,
 ) -> Images:
     """Load images or vectors from a file, a folder, an array or a data set of the Hugging Face hub.
 
@@ -126,6 +128,7 @@ def load(
             "timm:NAME", "hf:USER/NAME", or an open network. Features are computed once and kept in the cache.
         held_out: hashes of the data that a run has held out (`vlae.data.content.content_hashes`), int64 (n,): they are
             the test part, and nothing else is, even if the source has changed. None: the test part as the source is.
+        columns: the columns of a table that a run was trained on (`Run.known_columns`). None: all of its columns.
 
     Returns:
         Images (N, C, H, W), uint8 from 0 to 255 or float32 in [0, 1]; or vectors of float32 (N, D).
@@ -154,6 +157,7 @@ def load(
         layout=layout,
         key=key,
         id=id,
+        columns=columns,
     )
     whole, parts = _whole(source, settings, progress)
     if split != "all" and parts is None and len(whole) < 2:
@@ -243,6 +247,7 @@ def _whole(source: Source, settings: ReadSettings, progress: bool) -> tuple[Imag
             names=source.names,
             groups=source.groups,
             columns=source.columns,
+            medians=source.medians,
             parts=parts,
             skipped=source.skipped,
             fates=source.fates,
@@ -310,6 +315,7 @@ def _decode(
         names=data.names,
         groups=data.groups,
         columns=data.columns,
+        medians=data.medians,
         source=source,
         skipped=data.skipped,
         fates={**data.fates, **frames},

@@ -36,7 +36,8 @@ def read_table(path: Path, files: list[Path], settings: ReadSettings) -> SourceD
     import pyarrow
 
     try:
-        table = read_delimited(path, settings.id) if _is_text(path) else _read_parquet(path)
+        texts = {*([] if settings.id is None else [settings.id]), *(settings.columns.texts if settings.columns else [])}
+        table = read_delimited(path, texts) if _is_text(path) else _read_parquet(path)
     except (pyarrow.ArrowException, OSError) as error:
         raise DataError(f"{path}: cannot be read ({reason(error)}); repair the file or get it again") from error
     return from_arrow(table, str(path), settings, path.parent)

@@ -13,7 +13,7 @@ import torch
 from vlae.atomic import whole_folder, writing
 from vlae.data.depths import listed_range
 from vlae.data.networks import recalled, remembered
-from vlae.data.source import NoRowNamesError, as_value_range
+from vlae.data.source import KnownColumns, NoRowNamesError, as_value_range
 from vlae.errors import reason
 from vlae.figures import canvas
 from vlae.figures.panels import noise_at
@@ -404,6 +404,16 @@ class Run:
         """The names of the columns of the training data; () of images, and of vectors without names."""
         return tuple(str(name) for name in self.summary.get("column_names", ()))
 
+    @property
+    def known_columns(self) -> KnownColumns | None:
+        """The columns of the training data, for `vlae.data.load`, which makes the same vectors of another table.
+
+        None of images, of vectors without names, and of runs of an earlier version.
+        """
+        if not self.columns or "column_medians" not in self.summary:
+            return None
+        return KnownColumns(names=self.columns, medians=self.summary["column_medians"])
+
     def reading(
         self, source: Any, *, layout: str | None = None, key: str | None = None, id: str | None = None
     ) -> dict[str, Any]:
@@ -419,7 +429,8 @@ class Run:
         """
         recorded = self.data if self._is_own(source) else {}
         reading: dict[str, Any] = {"layout": layout or recorded.get("layout"), "key": key or recorded.get("key")}
-        reading["id"] = id or (None if hasattr(source, "fates") else self.data.get("id"))  # `Images` have their names
+        if not hasattr(source, "fates"):  # `Images` are read already
+            reading |= {"id": id or self.data.get("id"), "columns": self.known_columns}
         if not is_image(self.recipe.shape):
             return reading
         channels, height, width = self.recipe.shape
@@ -446,6 +457,7 @@ class Run:
 
         others = ("source", "content", "limit", "labels", "labels_sha256", "features")
         reading = {name: value for name, value in self.data.items() if name not in others}
+        reading["columns"] = self.known_columns
         images = load_data(self.data["source"], split=split, features=self.network, held_out=self._held_out, **reading)
         self._check_range(images)
         return images

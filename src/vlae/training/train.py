@@ -222,6 +222,8 @@ def train(
             print("measuring on held-out data", file=sys.stderr, flush=True)
         model = engine.model.to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
         summary = summarise(model, held_out.values, features=held_out.features, columns=held_out.columns)
+        if images.columns:
+            summary["column_medians"] = dict(images.medians)
         if is_leader():
             for alarm in alarms(summary):
                 print(f"! {alarm}", file=sys.stderr, flush=True)
