@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vlae.data import DataError, load
+from vlae.data import DataError, delimited, load
 
 pytestmark = pytest.mark.usefixtures("cache")
 ROWS = range(12)
@@ -126,3 +126,14 @@ def test_columns_without_a_name_get_one_of_their_own(tmp_path):
     rows = read(tmp_path, lines("f1,f2,\n", lambda i: f"{i},{i}.5,"))
     assert rows.columns == ("f1", "f2") and rows.fates["column f2_"] == "ignored: no values"
     assert read(tmp_path, lines("f1,,f3\n", lambda i: f"{i},{i}.5,{i}")).columns == ("f1", "f1_", "f3")
+
+
+def test_very_long_lines_are_read_by_their_own_separator(tmp_path, monkeypatch):
+    """A file of which the part that is looked at ends within a line, and fields longer than Python's csv takes."""
+    monkeypatch.setattr(delimited, "LOOKED_AT", 3000)
+    row = ";".join(f"{i % 7},5" for i in range(300))
+    (tmp_path / "a.csv").write_text("\n".join([";".join(f"c{i}" for i in range(300)), *[row] * 9]))
+    images = load(tmp_path / "a.csv", split="all")
+    assert images.columns[-1] == "c299" and images.values[3, :3].tolist() == [0.5, 1.5, 2.5]
+    (tmp_path / "b.csv").write_text("a;text\n" + "".join(f"{i},5;{'long ' * 30_000}{i}\n" for i in range(9)))
+    assert load(tmp_path / "b.csv", split="all").values[:2].tolist() == [[0.5], [1.5]]

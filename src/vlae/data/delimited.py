@@ -48,18 +48,20 @@ def read_delimited(path: Path, texts: Collection[str] = ()) -> Any:
         DataError: if the file is empty, or if a column of numbers holds something else.
         pyarrow.ArrowException: if the lines do not have as many fields as the first.
     """
+    import pyarrow
     from pyarrow import csv as arrow_csv
 
     encoding = _encoding(path)
+    csv.field_size_limit(2**31 - 1)  # a line that is not separated yet is one field
     with path.open(encoding=encoding, newline="") as file:
-        lines = file.read(LOOKED_AT).splitlines()
+        lines = (file.read(LOOKED_AT) + file.readline()).splitlines()
     skipped = next((i for i, line in enumerate(lines) if line.strip()), None)
     if skipped is None:
         raise DataError(f"{path}: an empty file; give a line of names, and a line for each row")
     said = re.fullmatch(r'"?sep=(.)"?', lines[skipped].strip(), re.IGNORECASE)
     skipped += bool(said)
     lines[skipped] = lines[skipped].lstrip("# ") or lines[skipped]  # as numpy writes a header
-    separator = said[1] if said else _separator(lines[skipped:-1] if len(lines) > 100 else lines[skipped:], path)
+    separator = said[1] if said else _separator(lines[skipped:], path)
     rows = csv.reader(filter(None, lines[skipped:]), delimiter=separator, skipinitialspace=True)
     first, second = ([field.strip() for field in next(rows, [])] for _ in range(2))
     has_header = _is_header(first, second)
@@ -76,17 +78,20 @@ def read_delimited(path: Path, texts: Collection[str] = ()) -> Any:
         convert_options=arrow_csv.ConvertOptions(column_types=dict.fromkeys(texts, "string")),
         parse_options=arrow_csv.ParseOptions(delimiter=separator),
     )
-    for i, name in enumerate(table.column_names):
-        table = table.set_column(i, name, _mended(table.column(i), name, separator != ",", path, is_text=name in texts))
+    mended = [
+        _mended(column, name, separator != ",", path, is_text=name in texts)
+        for name, column in zip(table.column_names, table.columns, strict=True)
+    ]
+    table = pyarrow.table(mended, names=table.column_names)
     return table if has_header else _with_named_text(table)
 
 
 def _named(names: Sequence[str], has_header: bool) -> list[str]:
     """Name the columns without a name, but for the first of a header, which is an index: f0, f1, or f1_ if that is."""
-    named: list[str] = []
+    given, named = {*names}, list[str]()
     for i, name in enumerate(names):
         name = name or (f"f{i}" if i or not has_header else "")
-        while not names[i] and name in names and name:
+        while not names[i] and name in given and name:
             name += "_"
         named.append(name)
     return named
