@@ -123,3 +123,19 @@ def test_training_says_what_it_makes_of_columns(survey, tmp_path, capsys):
     assert "column age: used; 10 missing values filled with the median" in said
     assert "column colour: one-hot: 3 values; 22 missing, 0 in all of them" in said
     assert "column case: used, though it is another in every row; if it names them, say --id case" in said
+
+
+def test_of_a_wide_table_some_columns_are_listed_and_the_rest_are_counted(tmp_path, capsys):
+    values = np.random.default_rng(0).normal(size=(80, 300)).round(3)
+    rows = [(*row, "" if i == 3 else 1.5 * i) for i, row in enumerate(values.tolist())]
+    table = write(tmp_path / "wide.csv", rows, ",".join([*(f"gene{i}" for i in range(300)), "age"]))
+    assert cli_exit("data", table) == 0
+    said = [line.strip() for line in capsys.readouterr().out.splitlines() if line.strip().startswith("of ")]
+    assert said[0] == "of  column age: used; 1 missing value filled with the median 60"
+    assert len(said) == 21 and said[-1] == "of  281 more, 281 of them used; --json lists all"
+    run = vlae.train(table, out=tmp_path / "run", code_sizes=(1, 1), steps=5, progress=False)
+    assert cli_exit("evaluate", run.path) == cli_exit("report", run.path) == 0
+    page = (run.path / "report.html").read_text()
+    assert "… and 261 more columns (evaluation.json has all)" in page and page.count("<td>gene") == 40
+    assert "… and 281 more columns" in capsys.readouterr().out
+    assert len(run.evaluation["columns"]) == len(run.known_columns.medians) == 301

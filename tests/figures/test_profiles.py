@@ -108,11 +108,15 @@ def wide(num, *, named):
 
 def test_of_many_columns_with_names_those_that_differ_most_are_drawn_and_named(drawn):
     model, values = wide(4_000, named=True)
-    profiles(model, [Panel(title="", values=values)], per_row=1)
-    (axis,) = drawn[0].axes
-    assert [text.get_text() for text in axis.get_xticklabels()] == [f"c{i}" for i in range(5, 4_000, 100)]
-    assert np.allclose(axis.lines[0].get_ydata(), values[0, 5::100])
-    assert drawn[0]._supxlabel.get_text() == "the 40 of 4,000 columns that differ most between the lines"
+    for per_row, most in ((1, 42), (4, 22)):
+        profiles(model, [Panel(title="", values=values)] * per_row, per_row=per_row)
+        axis, figure = drawn[-1].axes[0], drawn[-1]
+        names = [text.get_text() for text in axis.get_xticklabels()]
+        columns = [int(name.removeprefix("c")) for name in names]
+        assert len(names) == most and columns == sorted(columns)
+        assert len({*columns} & {*range(5, 4_000, 100)}) == min(most, 40)
+        assert np.allclose(axis.lines[0].get_ydata(), values[0, columns])
+        assert figure._supxlabel.get_text() == f"the {most} of 4,000 columns that differ most between the lines"
 
 
 def test_of_many_columns_without_names_some_are_drawn_at_equal_steps(drawn):

@@ -22,7 +22,6 @@ TOPICS: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 """The topic of each statistic and known factor. Any other factor is its own topic."""
 
-MAX_COLUMNS = 40  # columns of vectors that are listed, those first of which most is explained
 PREDICTED = 0.3  # score of a probe from which a level counts as predicting a factor
 WEAKLY = 0.05  # score from which it counts as predicting a little of it
 SURE = 2.0  # standard errors by which a score must be above 0
@@ -89,14 +88,14 @@ def warnings(evaluation: Mapping[str, Any]) -> list[str]:
 
 
 def explained_columns(evaluation: Mapping[str, Any]) -> list[list[str]]:
-    """The columns of vectors, those first of which most is explained: the rows of a table, 40 at most.
+    """The columns of vectors, those first of which most is explained: the rows of a table.
 
     Args:
         evaluation: the result of `vlae.evaluation.measures.evaluate`.
 
     Returns:
         For each column its name, its R², and the share of its variance that comes through each level with a code; "-"
-        where it is not defined; in the last row, how many more there are. Empty of images.
+        where it is not defined. Empty of images.
     """
     coded = [place for place, level in enumerate(evaluation["levels"]) if level["code_size"]]
     of_columns = sorted(
@@ -104,13 +103,11 @@ def explained_columns(evaluation: Mapping[str, Any]) -> list[list[str]]:
         key=lambda column: -np.inf if column["r2"] is None else column["r2"],
         reverse=True,
     )
-    rows = [
+    return [
         [column["name"], *(number(share, ".2f") for share in (column["r2"], *(column["by_level"][i] for i in coded)))]
         for column in of_columns
         if "by_level" in column
     ]
-    more = len(rows) - MAX_COLUMNS
-    return rows if more <= 0 else [*rows[:MAX_COLUMNS], [f"and {more:,} more", *[""] * (1 + len(coded))]]
 
 
 def scores(evaluation: Mapping[str, Any]) -> dict[str, str]:

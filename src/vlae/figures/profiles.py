@@ -13,7 +13,10 @@ from vlae.figures.canvas import Picture, rendered
 from vlae.models.base import LatentModel
 
 MAX_NAMES = 40
-"""The most columns with names that are drawn: of more, those that differ most between the lines."""
+"""The most columns with names that are all drawn: of more, those that differ most between the lines, as names fit."""
+
+NAME_INCHES = 0.14
+"""The room for a name, which is turned upright."""
 
 MAX_PLACES = 500
 """The most columns without names that are drawn, which may be a signal: of more, every second, third, …"""
@@ -59,9 +62,9 @@ def profiles(
              for panel in panels]  # fmt: skip
     every = np.concatenate([part for pair in lines for part in pair if part is not None])
     are_named = bool(model.columns)
-    shown, which = _shown(every, are_named)
-    every, num = every[:, shown], len(shown)
     per_row = min(per_row, len(panels))
+    shown, which = _shown(every, most=int(0.85 * min(7.0, 15.0 / per_row) / NAME_INCHES) if are_named else None)
+    every, num = every[:, shown], len(shown)
     rows = ceil(len(panels) / per_row)
     width = min(15.0, per_row * max(3.0, min(7.0, 1.0 + 0.3 * num)))
     names = [model.columns[column] for column in shown] if are_named else []
@@ -101,14 +104,21 @@ def profiles(
     return rendered(figure)
 
 
-def _shown(lines: Float[np.ndarray, "n columns"], are_named: bool) -> tuple[np.ndarray, str]:
-    """The columns to draw, in order, and what the figure says of them."""
+def _shown(lines: Float[np.ndarray, "n columns"], *, most: int | None) -> tuple[np.ndarray, str]:
+    """The columns to draw, in order, and what the figure says of them.
+
+    Args:
+        lines: all vectors of the figure.
+        most: for how many names there is room; None: the columns have no names.
+    """
     num = lines.shape[1]
-    if are_named and num > MAX_NAMES:
-        most = np.argsort(-lines.std(0), kind="stable")[:MAX_NAMES]
-        return np.sort(most), f"the {MAX_NAMES} of {num:,} columns that differ most between the lines"
-    step = 1 if are_named else ceil(num / MAX_PLACES)
-    return np.arange(0, num, step), "" if are_named else "column" + (f", one of every {step}" if step > 1 else "")
+    if most is None:
+        step = ceil(num / MAX_PLACES)
+        return np.arange(0, num, step), "column" + (f", one of every {step}" if step > 1 else "")
+    if num <= MAX_NAMES:
+        return np.arange(num), ""
+    chosen = np.argsort(-lines.std(0), kind="stable")[:most]
+    return np.sort(chosen), f"the {most} of {num:,} columns that differ most between the lines"
 
 
 def _standardised(model: LatentModel, values: Float[Tensor, "n columns"]) -> Float[np.ndarray, "n columns"]:
