@@ -1,12 +1,16 @@
 """Names of files, folders and classes that can be printed, written as UTF-8 and kept in JSON."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters, breaks of lines, changes of direction, and surrogates, which stand for bytes not in UTF-8."""
+
+
+MAX_NAMED = 5
+"""How many columns one sentence names."""
 
 
 def printable(text: str) -> str:
@@ -88,3 +92,17 @@ def _escape(character: str) -> str:
     if "\udc80" <= character <= "\udcff":
         return f"\\x{ord(character) - 0xDC00:02x}"
     return character.encode("unicode_escape").decode()
+
+
+def some_of(names: Sequence[str]) -> str:
+    """The first names, as a sentence has room for, and how many more there are.
+
+    Args:
+        names: of the columns, at least one.
+
+    Examples:
+        >>> some_of(["a", "b"]), some_of([str(i) for i in range(1, 9)])
+        ('a, b', '1, 2, 3, 4, 5 and 3 more')
+    """
+    more = len(names) - MAX_NAMED
+    return ", ".join(names[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -16,11 +16,11 @@ from vlae.atomic import whole, writing
 from vlae.data.images import Images
 from vlae.evaluation import measures
 from vlae.evaluation.cautions import FAR, far_columns
-from vlae.evaluation.columns import some_of
 from vlae.evaluation.complexity import ProbeScores
 from vlae.evaluation.factors import subset
 from vlae.evaluation.feature_spaces import network
 from vlae.models.base import LatentModel
+from vlae.names import some_of
 from vlae.nn.components import PrincipalComponents
 from vlae.report import page
 from vlae.runs.layout import EVALUATION

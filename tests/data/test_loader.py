@@ -408,7 +408,8 @@ def test_a_source_is_decoded_once(folder, num_decoded):
 def test_the_name_of_a_cache_entry_stays():
     """A new name would decode every source again."""
     settings = ReadSettings(size=16, layout="NHW")
-    asked = "Settings(size=16, fit=None, crop=None, channels=None, value_range=None, layout='NHW', key=None)"
+    asked = "Settings(size=16, fit=None, crop=None, channels=None, value_range=None, layout='NHW', key=None, id=None, "
+    asked += "columns=None)"
     read = f"{' '.join(decoders())}, 89478485 pixels"
     assert loader._entry_name(settings, "print") == loader.hash_bytes(f"{FORMAT}\n{asked}\n{read}\nprint".encode())
 

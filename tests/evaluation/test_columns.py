@@ -9,12 +9,12 @@ import torch
 from vlae import recipes
 from vlae.data import DataError, Images
 from vlae.evaluation.cautions import cautions, far_columns
-from vlae.evaluation.columns import some_of
 from vlae.evaluation.level_card import level_cards, warnings
 from vlae.evaluation.measures import evaluate
 from vlae.evaluation.reasons import only_finite
 from vlae.evaluation.text import as_text
 from vlae.models.base import LatentModel
+from vlae.names import some_of
 from vlae.training.train import _statistics, fit
 
 NAMES = ("a", "b", "year")

@@ -94,3 +94,34 @@ def test_nearest_training_rows_are_drawn_beside_samples(model, drawn):
     known = np.full((5, 3), [10, 0, -5], np.float32)
     panels.samples(model, known=("training datum", known), num=3)
     assert len(drawn[1].axes) >= 3 and all(np.allclose(lines(axis)[-1], 0) for axis in drawn[1].axes[:3])
+
+
+def wide(num, *, named):
+    model = recipes.build(
+        recipes.lean((num,), code_sizes=(1, 2), width=2), mean=torch.zeros(num), stddev=torch.ones(num)
+    )
+    model.columns = tuple(f"c{i}" for i in range(num)) if named else ()
+    values = 0.01 * torch.randn(4, num, generator=torch.Generator().manual_seed(0))
+    values[:, 5 : num : num // 40] *= 100
+    return model, values
+
+
+def test_of_many_columns_with_names_those_that_differ_most_are_drawn_and_named(drawn):
+    model, values = wide(4_000, named=True)
+    for per_row, most in ((1, 42), (4, 22)):
+        profiles(model, [Panel(title="", values=values)] * per_row, per_row=per_row)
+        axis, figure = drawn[-1].axes[0], drawn[-1]
+        names = [text.get_text() for text in axis.get_xticklabels()]
+        columns = [int(name.removeprefix("c")) for name in names]
+        assert len(names) == most and columns == sorted(columns)
+        assert len({*columns} & {*range(5, 4_000, 100)}) == min(most, 40)
+        assert np.allclose(axis.lines[0].get_ydata(), values[0, columns])
+        assert figure._supxlabel.get_text() == f"the {most} of 4,000 columns that differ most between the lines"
+
+
+def test_of_many_columns_without_names_some_are_drawn_at_equal_steps(drawn):
+    model, values = wide(4_000, named=False)
+    profiles(model, [Panel(title="", values=values)], per_row=1)
+    (line, *_) = drawn[0].axes[0].lines
+    assert line.get_xdata().tolist() == list(range(1, 4_001, 8)) and np.allclose(line.get_ydata(), values[0, ::8])
+    assert drawn[0]._supxlabel.get_text() == "column, one of every 8"

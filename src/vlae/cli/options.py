@@ -15,6 +15,9 @@ class Layout:
     """Order of an array's dimensions; by default it is inferred from the shape."""
     key: str | None = None
     """The array of an .npz file, or the column of a table, that holds the images; by default it is inferred."""
+    id: str | None = None
+    """The column of a table that names its rows, of text or numbers; by default one called id, name, file or the
+    like."""
 
 
 @Parameter(name="*")

@@ -13,6 +13,9 @@ from vlae.cli.output import print
 if TYPE_CHECKING:
     from vlae.runs.run import Run
 
+MAX_FATES = 20
+"""The most columns, arrays or kinds of file of a source that are listed."""
+
 
 def demo(*, out: Path = Path("runs/demo"), minutes: float = 5.0, seed: int = 0) -> None:
     """Train a ladder on the built-in street numbers for five minutes, and print what to do next.
@@ -195,8 +198,13 @@ def data(
             print(f"{name:>12}  {_plain(value)}")
     for file, reason in images.skipped[:20]:
         print(f"     skipped  {file}: {reason}")
-    for name, fate in images.fates.items():
+    fates = list(images.fates.items())
+    if len(fates) > MAX_FATES:
+        fates.sort(key=lambda item: item[1] == "used")  # what is to be known comes first
+    for name, fate in fates[:MAX_FATES]:
         print(f"          of  {name}: {fate}")
+    if more := [fate for _, fate in fates[MAX_FATES:]]:
+        print(f"          of  {len(more):,} more, {more.count('used'):,} of them used; --json lists all")
 
 
 def _print_done(run: "Run") -> None:

@@ -42,6 +42,7 @@ def encode(
     limit: int | None = None,
     layout: Literal["NHW", "NHWC", "NCHW"] | None = None,
     key: str | None = None,
+    id: str | None = None,
     stddev: bool = False,
     sample: bool = False,
     reconstruction: bool = True,
@@ -75,6 +76,7 @@ def encode(
         limit: the most rows to encode, chosen at random, 1 or more. None: all rows.
         layout: the order of an array's dimensions: "NHW", "NHWC" or "NCHW". None: inferred from the shape.
         key: the array of an .npz file, or the column of a table, that holds the images. None: inferred.
+        id: the column of a table that names the rows. None: that of the run's own table.
         stddev: whether to write the posterior standard deviations.
         sample: whether to write a draw from each posterior.
         reconstruction: whether to write the reconstruction error. It needs the decoder, and so takes longer.
@@ -95,9 +97,9 @@ def encode(
     out = Path(out)
     kind = files.kind_of(out)
     files.check_new(out)
-    settings = ReadSettings(**run.reading(source, layout=layout, key=key))
+    settings = ReadSettings(**run.reading(source, layout=layout, key=key, id=id))
     fingerprint = identify(source, settings)[0] if isinstance(source, str | Path) else None
-    images = run.read(source, split=split, limit=limit, layout=layout, key=key, seed=seed, progress=progress)
+    images = run.read(source, split=split, limit=limit, layout=layout, key=key, id=id, seed=seed, progress=progress)
     about = {**identity(run), "source": images.source, "split": split, "num": len(images)}
     about["label_names"] = list(images.label_names)
     content = {"stddev": stddev, "sample": sample, "reconstruction": reconstruction, "seed": seed, "limit": limit}

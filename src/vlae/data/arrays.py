@@ -154,7 +154,7 @@ def _read_npz(
         )
     fates: dict[str, Array | str] = {name: f"{why}; save it as numbers" for name, why in unreadable.items()}
     if settings.key is None and (pair := _parts(arrays)):
-        return with_columns(_read_parts(path, arrays, pair, settings), fates, kind="array")
+        return with_columns(_read_parts(path, arrays, pair, settings), fates, kind="array", id=settings.id)
     key = _image_array(path, arrays, settings.key)
     values = read_array(
         arrays.pop(key), layout=settings.layout, value_range=settings.value_range, what=f"{path}, array {key!r}"
@@ -162,7 +162,7 @@ def _read_npz(
     beside: dict[str, Array | str] = {**arrays, **fates}
     if {"latents_classes", "latents_values"} <= arrays.keys():  # dSprites states each factor as a class and a number
         beside["latents_values"] = "latents_classes says the same"
-    return with_columns(SourceData(values=values, fates={f"array {key}": "used"}), beside, kind="array")
+    return with_columns(SourceData(values=values, fates={f"array {key}": "used"}), beside, kind="array", id=settings.id)
 
 
 def _image_array(path: Path, arrays: Mapping[str, Array], key: str | None) -> str:
@@ -219,4 +219,4 @@ def _read_parts(
             beside[rest] = np.concatenate(of_parts)
             used |= set(pair)
     unused = {name: "not of both parts, train and test" for name in arrays if name not in used}
-    return with_columns(data, {**beside, **unused}, kind="array")
+    return with_columns(data, {**beside, **unused}, kind="array", id=settings.id)

@@ -1,15 +1,18 @@
 """The columns of an Arrow table → vectors, with labels, factors and row names."""
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from vlae.data.arrays import read_array
-from vlae.data.columns import label_and_row_name, with_columns
+from vlae.data.columns import ROW_NAMES, label_and_row_name, may_be_names, with_columns
+from vlae.data.dimensions import NO_VALUES, all_dimensions, known_dimensions
 from vlae.data.source import LABEL_NAMES, Array, DataError, ReadSettings, SourceData
 from vlae.data.vectors import as_vectors
+from vlae.names import some_of
 
 PANDAS_INDEX = r"|Unnamed: 0(\.\d+)?|__index_level_\d+__"
 """The names that pandas gives to an index without a name when it writes it, as a regular expression."""
@@ -23,7 +26,7 @@ def from_table(
     settings: ReadSettings,
     class_names: Mapping[str, Sequence[str]] | None = None,
 ) -> SourceData:
-    """Turn the numeric columns of a table, or one column of lists, into vectors, or nested lists into images.
+    """Turn the numbers and texts of a table, or one column of lists, into vectors, or nested lists into images.
 
     The columns of labels and of row names are known by their names, and what pandas writes as the index by its own.
 
@@ -31,52 +34,65 @@ def from_table(
         table: a pyarrow.Table of N rows.
         source: the name of the table, for messages.
         settings: of which `key` is the only column to use; None: the column of lists if there is one, else every
-            numeric column.
+            column of numbers or of few texts (`vlae.data.dimensions`). `columns` says what to make of them; `id` names
+            the rows.
         class_names: the names of the classes of columns that hold their numbers.
 
     Raises:
-        DataError: if there is no such column, if no column can be used, or if values are missing.
+        DataError: if there is no such column, if no column can be used.
     """
     if len(table) == 0:
         raise DataError(f"{source}: a table without rows; give at least one")
-    columns, key = read_columns(table, source), settings.key
+    columns, key = read_columns(table, source, settings.id), settings.key
     if key is not None and key not in columns:
-        raise DataError(f"{source}: no column {key!r}; it has {', '.join(columns)}")
+        raise DataError(f"{source}: no column {key!r}; it has {some_of(list(columns))}")
     index = index_columns(table)
     read = {name: column for name, column in columns.items() if name != key and not isinstance(column, str)}
-    no_values = {*index, *label_and_row_name(read, class_names or {}, index)} - {key}
-    rest = [name for name in columns if name not in no_values]
+    label, row_name = label_and_row_name(read, class_names or {}, index, settings.id)
+    named = {name for name in read if row_name and name.lower() in ROW_NAMES and may_be_names(read[name])}
+    no_values = {*index, *named, label, row_name, settings.id} - {key}
+    rest = {name: column for name, column in columns.items() if name not in no_values}
     vectors = {name for name in rest if _are_vectors(columns[name], table.schema.field(name).type)}
     lists = [name for name in rest if name in vectors and name not in (class_names or {})]
-    numbers = [name for name in rest if _is_number(columns[name])]
     if len(lists) > 1 and key is None:
         raise DataError(f"{source}: which column of lists holds the vectors? {', '.join(lists)}; say key=NAME")
-    used = [key] if key is not None else (lists or numbers)
-    if not used or not (used[0] in lists or used[0] in numbers):
-        raise DataError(
-            f"{source}: no numeric column among {', '.join(columns)}; give numbers, equally many in each row"
-        )
-    if used[0] in lists:
-        values = _equal_lists(columns[used[0]], f"{source}, column {used[0]!r}")
-        values = read_array(values, layout=settings.layout, what=f"{source}, column {used[0]!r}")
+    chosen = key if key is not None else next(iter(lists), None)
+    if chosen in lists:
+        what = f"{source}, column {chosen!r}"
+        values = read_array(_equal_lists(columns[chosen], what), layout=settings.layout, what=what)
+        data = SourceData(values=values, fates={f"column {chosen}": "used"})
+        beside = {name: column for name, column in columns.items() if name != chosen}
     else:
-        values = as_vectors(np.column_stack([columns[name] for name in used]), source, used)
-    names = () if used[0] in lists else tuple(used)
-    fates = {f"column {name}": "used" for name in used}
-    if names:
-        constant = (values.min(0) == values.max(0)).tolist()
-        fates |= {f"column {name}": CONSTANT for name, is_one in zip(names, constant, strict=True) if is_one}
-    data = SourceData(values=values, columns=names, fates=fates)
-    beside = {name: column for name, column in columns.items() if name not in used}
-    return with_columns(data, beside, class_names=class_names, index=index)
+        rest |= {name: _named_classes(rest[name], names) for name, names in (class_names or {}).items() if name in rest}
+        made = known_dimensions(rest, settings.columns, len(table)) if key is None and settings.columns else None
+        made = made or all_dimensions(rest if key is None else {key: columns[key]})
+        if not made.by_name:
+            raise DataError(
+                f"{source}: no numeric column among {some_of(list(columns))}; give numbers, equally many in each row"
+            )
+        names = tuple(made.by_name)
+        values = as_vectors(np.column_stack(list(made.by_name.values())), source, names)
+        constant = {
+            name for name, is_one in zip(names, (values.min(0) == values.max(0)).tolist(), strict=True) if is_one
+        }
+        used = {name: CONSTANT if fate == "used" and name in constant else fate for name, fate in made.used.items()}
+        data = SourceData(
+            values=values,
+            columns=names,
+            medians=made.medians,
+            fates={f"column {name}": fate for name, fate in used.items()},
+        )
+        beside = {name: made.ignored.get(name, column) for name, column in columns.items() if name not in used}
+    return with_columns(data, beside, class_names=class_names, index=index, id=settings.id)
 
 
-def read_columns(table: Any, source: str) -> dict[str, Array | str]:
+def read_columns(table: Any, source: str, id: str | None) -> dict[str, Array | str]:
     """Turn the columns of a table into arrays: numbers (NaN where one is missing), text, or lists.
 
     Args:
         table: a pyarrow.Table of N rows.
         source: the name of the table, for messages.
+        id: the column that names the rows, which is read as text; None: there is none, or it has a usual name.
 
     Returns:
         For each column an array of N rows, or the reason why it cannot be read.
@@ -85,11 +101,13 @@ def read_columns(table: Any, source: str) -> dict[str, Array | str]:
         DataError: if two columns have the same name.
     """
     names = table.column_names
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise DataError(
-            f"{source}: {names.count(twice[0])} columns are called {twice[0]!r}; give each a name of its own"
-        )
-    columns = {name: _read_column(table.column(name)) for name in names}
+    if twice := [(name, count) for name, count in Counter(names).items() if count > 1]:
+        name, count = min(twice)
+        raise DataError(f"{source}: {count} columns are called {name!r}; give each a name of its own")
+    columns = {
+        name: _as_text(column) if name == id else _read_column(column)
+        for name, column in zip(names, table.columns, strict=True)
+    }
     for name, column in columns.items():
         if name.lower() in LABEL_NAMES and not isinstance(column, str) and _are_sets(column):
             columns[name] = _objects(column.tolist())
@@ -119,7 +137,7 @@ def _read_column(column: Any) -> Array | str:
     if hasattr(kind, "storage_type"):
         return _read_column(pyarrow.chunked_array([chunk.storage for chunk in column.chunks], kind.storage_type))
     if types.is_null(kind):
-        return "no values"
+        return NO_VALUES
     if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
         return _objects(column.to_pylist())
     if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
@@ -134,6 +152,16 @@ def _read_column(column: Any) -> Array | str:
         except pyarrow.ArrowInvalid:  # whole numbers that floats cannot tell apart: they name rows
             return _objects(column.to_pylist())
     return f"{kind}, not numbers"
+
+
+def _as_text(column: Any) -> Array | str:
+    """Write numbers, dates and whatever has a text as such, without blanks around it."""
+    import pyarrow
+
+    try:
+        return _objects(column.cast("string").to_pylist())
+    except pyarrow.ArrowException:
+        return f"{column.type}, which has no text"
 
 
 def _read_lists(column: Any) -> Array | str:
@@ -159,8 +187,11 @@ def _are_sets(column: Array) -> bool:
     return column.ndim == 2 and column.dtype.kind in "iu" and int(column.max()) > 1
 
 
-def _is_number(column: Array | str) -> bool:
-    return not isinstance(column, str) and column.dtype.kind in "iubf" and column.ndim == 1
+def _named_classes(column: Array | str, names: Sequence[str]) -> Array | str:
+    """Turn numbers of classes into their names; None where a class is not known."""
+    if isinstance(column, str) or column.ndim > 1 or column.dtype.kind not in "iuf":
+        return column
+    return _objects([names[int(number)] if 0 <= number < len(names) else None for number in column.tolist()])
 
 
 def _are_vectors(column: Array | str, kind: Any) -> bool:

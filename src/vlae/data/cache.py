@@ -16,7 +16,7 @@ from vlae.atomic import remove_abandoned, replacing
 from vlae.data.images import Images
 from vlae.data.source import Array, DataError, as_value_range
 
-FORMAT = 5
+FORMAT = 6
 """The format of the cache. Raise it if the same source and settings give other values, or if more is kept."""
 
 
@@ -55,6 +55,7 @@ def open_entry(entry: Path, source: str) -> tuple[Images, Array | None] | None:
             value_range=as_value_range(about["value_range"]),
             num_clipped=about["num_clipped"],
             columns=tuple(about["columns"]),
+            medians=about["medians"],
             cache=entry,
         )
     except (OSError, ValueError, EOFError, LookupError, TypeError, zipfile.BadZipFile):
@@ -82,6 +83,7 @@ def write_rows(folder: Path, whole: Images, parts: Array | None) -> None:
         "label_names": whole.label_names,
         "names": whole.names,
         "columns": whole.columns,
+        "medians": dict(whole.medians),
         "skipped": whole.skipped,
         "fates": dict(whole.fates),
         "fitted": whole.fitted,

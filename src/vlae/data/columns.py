@@ -14,6 +14,9 @@ ROW_NAMES = (
 )
 """The usual names of a column that names each row, in upper or lower case. The first that is present is used."""
 
+ROW_NAME = "id"
+"""What became of the column that names the rows."""
+
 MAX_FACTORS = 100
 """The most factors that become of one column."""
 
@@ -28,6 +31,7 @@ def with_columns(
     kind: str = "column",
     class_names: Mapping[str, Sequence[str]] | None = None,
     index: Sequence[str] = (),
+    id: str | None = None,
 ) -> SourceData:
     """Add to data what the columns beside them say, and what became of each column.
 
@@ -42,6 +46,7 @@ def with_columns(
         kind: what a column is called: "column" or "array".
         class_names: the names of the classes of columns that hold their numbers.
         index: the columns that only number or name the rows, as pandas writes them.
+        id: the column that is to name the rows; None: one of `ROW_NAMES`.
     """
     names_of = class_names or {}
     fates = {f"{kind} {name}": f"ignored: {why}" for name, why in columns.items() if isinstance(why, str)}
@@ -54,12 +59,12 @@ def with_columns(
             fates[f"{kind} {name}"] = f"ignored: of shape {column.shape}, not one for each of {len(data)} rows"
         else:
             read[name] = _decoded(column)
-    label, row_name = label_and_row_name(read, names_of, index)
+    label, row_name = label_and_row_name(read, names_of, index, id)
     labels, label_names, names, factors = data.labels, data.label_names, data.names, dict(data.factors)
     for name, column in read.items():
         classes = None
         if name == row_name:
-            names, fate = tuple(map(_as_name, column.tolist())), "id"
+            names, fate = tuple(map(_as_name, column.tolist())), ROW_NAME
         elif name in index:
             fate = "ignored: the index that pandas writes"
         elif name == label and (classes := _labels(column)) is not None:
@@ -81,7 +86,10 @@ def with_columns(
 
 
 def label_and_row_name(
-    columns: Mapping[str, Array], class_names: Mapping[str, Sequence[str]], index: Sequence[str]
+    columns: Mapping[str, Array],
+    class_names: Mapping[str, Sequence[str]],
+    index: Sequence[str],
+    id: str | None,
 ) -> tuple[str | None, str | None]:
     """Choose the column of labels, and the one that names the rows.
 
@@ -89,11 +97,17 @@ def label_and_row_name(
         columns: the columns to choose from.
         class_names: the names of the classes of columns that are known to hold classes.
         index: the columns that pandas writes as the index.
+        id: the column that is to name the rows; None: one of `ROW_NAMES`.
     """
-    others = [name for name in columns if name not in index]
+    others = [name for name in columns if name not in index and name != id]
     classes = [name for name in others if name in class_names]
     label = first_present(LABEL_NAMES, classes) or next(iter(classes), None) or first_present(LABEL_NAMES, others)
-    named = [name for name in columns if name != label and _may_be_names(columns[name])]
+    if id is not None:
+        can_name = (
+            id in columns and columns[id].ndim == 1 and (columns[id].dtype.kind in "iuf" or _is_text(columns[id]))
+        )
+        return label, id if can_name else None
+    named = [name for name in columns if name != label and may_be_names(columns[name])]
     return label, first_present(ROW_NAMES, named) or next((name for name in index if name in named), None)
 
 
@@ -107,8 +121,12 @@ def _decoded(column: Array) -> Array:
     return decoded
 
 
-def _may_be_names(column: Array) -> bool:
-    """Tell text, and whole numbers; floats hold these where some are missing."""
+def may_be_names(column: Array) -> bool:
+    """Tell text, and whole numbers; floats hold these where some are missing.
+
+    Args:
+        column: an array of N rows.
+    """
     if column.dtype.kind == "f" and column.ndim == 1:
         known = column[~np.isnan(column)]
         return 0 < len(known) < len(column) and bool((known % 1 == 0).all())
@@ -118,7 +136,7 @@ def _may_be_names(column: Array) -> bool:
 def _as_name(cell: Any) -> str:
     """The name of a row; empty where it is missing."""
     if isinstance(cell, float):
-        return "" if np.isnan(cell) else str(int(cell))
+        return "" if np.isnan(cell) else str(int(cell) if cell.is_integer() else cell)
     return "" if cell is None else str(cell)
 
 

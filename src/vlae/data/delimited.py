@@ -3,7 +3,7 @@
 import codecs
 import csv
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ LOOKED_AT = 2**20
 """The characters at the beginning of a file that show how it is written."""
 
 
-def read_delimited(path: Path) -> Any:
+def read_delimited(path: Path, texts: Collection[str] = ()) -> Any:
     """Read a text file of rows and columns.
 
     The encoding is UTF-8, what a byte order mark says, or else Windows' Latin-1. The separator is the one that splits
@@ -43,6 +43,7 @@ def read_delimited(path: Path) -> Any:
 
     Args:
         path: the file.
+        texts: columns that are text, even if they hold numbers: 007 is no number there.
 
     Returns:
         A pyarrow.Table.
@@ -51,18 +52,20 @@ def read_delimited(path: Path) -> Any:
         DataError: if the file is empty, or if a column of numbers holds something else.
         pyarrow.ArrowException: if the lines do not have as many fields as the first.
     """
+    import pyarrow
     from pyarrow import csv as arrow_csv
 
     encoding = _encoding(path)
+    csv.field_size_limit(2**31 - 1)  # a line that is not separated yet is one field
     with path.open(encoding=encoding, newline="") as file:
-        lines = file.read(LOOKED_AT).splitlines()
+        lines = (file.read(LOOKED_AT) + file.readline()).splitlines()
     skipped = next((i for i, line in enumerate(lines) if line.strip()), None)
     if skipped is None:
         raise DataError(f"{path}: an empty file; give a line of names, and a line for each row")
     said = re.fullmatch(r'"?sep=(.)"?', lines[skipped].strip(), re.IGNORECASE)
     skipped += bool(said)
     lines[skipped] = lines[skipped].lstrip("# ") or lines[skipped]  # as numpy writes a header
-    separator = said[1] if said else _separator(lines[skipped:-1] if len(lines) > 100 else lines[skipped:], path)
+    separator = said[1] if said else _separator(lines[skipped:], path)
     rows = csv.reader(filter(None, lines[skipped:]), delimiter=separator, skipinitialspace=True)
     first, second = ([field.strip() for field in next(rows, [])] for _ in range(2))
     has_header = _is_header(first, second)
@@ -76,19 +79,23 @@ def read_delimited(path: Path) -> Any:
             use_threads=False,  # then an error names the row
             block_size=min(max(path.stat().st_size, 2**20), 2**31 - 1),  # the types of columns follow from all rows
         ),
+        convert_options=arrow_csv.ConvertOptions(column_types=dict.fromkeys(texts, "string")),
         parse_options=arrow_csv.ParseOptions(delimiter=separator),
     )
-    for i, name in enumerate(table.column_names):
-        table = table.set_column(i, name, _mended(table.column(i), name, separator != ",", path))
+    mended = [
+        _mended(column, name, separator != ",", path, is_text=name in texts)
+        for name, column in zip(table.column_names, table.columns, strict=True)
+    ]
+    table = pyarrow.table(mended, names=table.column_names)
     return table if has_header else _with_named_text(table)
 
 
 def _named(names: Sequence[str], has_header: bool) -> list[str]:
     """Name the columns without a name, but for the first of a header, which is an index: f0, f1, or f1_ if that is."""
-    named: list[str] = []
+    given, named = {*names}, list[str]()
     for i, name in enumerate(names):
         name = name or (f"f{i}" if i or not has_header else "")
-        while not names[i] and name in names and name:
+        while not names[i] and name in given and name:
             name += "_"
         named.append(name)
     return named
@@ -140,7 +147,7 @@ def _is_number(text: str) -> bool:
     return re.fullmatch(NUMBER, text, re.IGNORECASE) is not None
 
 
-def _mended(column: Any, name: str, decimal_comma: bool, path: Path) -> Any:
+def _mended(column: Any, name: str, decimal_comma: bool, path: Path, *, is_text: bool) -> Any:
     """Take blanks and quotes off text, and read the numbers among it that pyarrow does not.
 
     Raises:
@@ -153,6 +160,8 @@ def _mended(column: Any, name: str, decimal_comma: bool, path: Path) -> Any:
         return column
     texts = [text.strip() for text in column.to_pylist()]
     texts = [text[1:-1].replace('""', '"') if len(text) > 1 and text[0] == text[-1] == '"' else text for text in texts]
+    if is_text:
+        return pyarrow.array(texts, "string")
     numbers = _grouped(texts, decimal_comma) or _plain(texts, decimal_comma)
     others = [row for row, text in enumerate(texts) if numbers[row] is None and not is_missing(text)]
     num_numbers = len(numbers) - numbers.count(None)

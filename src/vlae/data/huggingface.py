@@ -185,8 +185,8 @@ def from_dataset(
     )
     others = dataset.remove_columns(images).with_format("arrow")[:]
     unused = {name: "pictures, too; key=NAME chooses a column" for name in images if name != column}
-    columns = {**read_columns(others, source), **unused}
-    return with_columns(data, columns, class_names=class_names, index=index_columns(others))
+    columns = {**read_columns(others, source, settings.id), **unused}
+    return with_columns(data, columns, class_names=class_names, index=index_columns(others), id=settings.id)
 
 
 def _paths(column: Any) -> tuple[str, ...] | None:

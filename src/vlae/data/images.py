@@ -14,6 +14,9 @@ from vlae.data.source import Array, DataError, ValueRange
 from vlae.names import printable
 from vlae.shapes import is_image
 
+NOTED = ("one-hot", "used;", "used,")
+"""How the fate of a column begins that is changed, or may not be meant to be used."""
+
 IGNORED = "ignored: "
 """How the fate of a column, array or kind of file begins that is not read; the reason follows."""
 
@@ -50,6 +53,9 @@ class Images:
     copies, below 0, only if there are too few others. None: each is on its own."""
     columns: tuple[str, ...] = ()
     """The name of each dimension of vectors. Empty if the source names none."""
+    medians: Mapping[str, float] = field(default_factory=dict)
+    """What stands for a missing value of each column of numbers of a table. That of a column of text is 0 in all of its
+    dimensions, column=value."""
     source: str = "an array"
     """The path or name that was read."""
     split: str = "all"
@@ -216,13 +222,14 @@ def _range(values: Array) -> list[Any]:
 
 
 def say_skipped(images: Images) -> None:
-    """Print to the error output what is left out: the files that could not be read, and what is ignored, and why.
+    """Print to the error output what could not be read, what is ignored, and what is to be noted of columns.
 
     Args:
         images: the images that were read.
     """
     ignored = [(name, fate.removeprefix(IGNORED)) for name, fate in images.fates.items() if fate.startswith(IGNORED)]
-    for what, left_out in (("skipped", images.skipped), ("ignored", ignored)):
+    noted = [(name, fate) for name, fate in images.fates.items() if fate.startswith(NOTED)]
+    for what, left_out in (("skipped", images.skipped), ("ignored", ignored), ("noted", noted)):
         if left_out:
             print(f"{what} {len(left_out)} of {printable(images.source)}:", file=sys.stderr)
         for name, reason in left_out[:20]:

@@ -213,12 +213,14 @@ def _read_items(source: Any, settings: ReadSettings) -> SourceData:
         cells: list[Any] = [beside.get(name) for beside in columns]
         cells = [cell.tolist() if hasattr(cell, "tolist") else cell for cell in cells]
         try:
-            read |= read_columns(pyarrow.table({name: pyarrow.array(cells)}), "the data set")
+            read |= read_columns(pyarrow.table({name: pyarrow.array(cells)}), "the data set", settings.id)
         except (pyarrow.ArrowException, TypeError, ValueError):
             read[name] = "neither numbers nor text"
     classes = getattr(source, "classes", None)
     named = isinstance(classes, list | tuple) and all(isinstance(name, str) for name in classes)
-    return with_columns(result, read, class_names={"label": tuple(classes)} if named and classes else None)
+    return with_columns(
+        result, read, class_names={"label": tuple(classes)} if named and classes else None, id=settings.id
+    )
 
 
 def _split(item: Any, key: str | None) -> tuple[Any, dict[str, Any]]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from vlae.data.cache import FORMAT, cache_folder, new_array, new_entry, new_file, open_entry, write_rows
+from vlae.data.columns import ROW_NAME
 from vlae.data.depths import found_range, into_range, listed_range, of_channels, out_of_range, within_bytes
 from vlae.data.files import decoders, has_more_frames, max_pixels
 from vlae.data.holdout import group_copies, hold_out, keep_out
@@ -26,6 +27,8 @@ from vlae.data.source import (
     DataError,
     EncodedPictures,
     Fit,
+    KnownColumns,
+    NoRowNamesError,
     ReadSettings,
     Source,
     SourceData,
@@ -34,7 +37,7 @@ from vlae.data.source import (
     counted,
     reading,
 )
-from vlae.names import printable
+from vlae.names import printable, some_of
 from vlae.shapes import is_image
 
 if TYPE_CHECKING:  # torch is not needed to say that a source is missing
@@ -57,12 +60,14 @@ def load(
     value_range: str | Sequence[Any] | None = None,
     layout: Literal["NHW", "NHWC", "NCHW"] | None = None,
     key: str | None = None,
+    id: str | None = None,
     holdout: float = 0.05,
     limit: int | None = None,
     seed: int = 0,
     progress: bool = False,
     features: "str | Path | FeatureNetwork | None" = None,
     held_out: Array | None = None,
+    columns: KnownColumns | None = None,
 ) -> Images:
     """Load images or vectors from a file, a folder, an array or a data set of the Hugging Face hub.
 
@@ -113,6 +118,8 @@ def load(
             outside are clipped. None: the least and the greatest of each channel, if bytes cannot hold the numbers.
         layout: the order of an array's dimensions, if its shape does not tell: "NHW", "NHWC" or "NCHW".
         key: the array of an .npz file, or the column of a table, that holds the images.
+        id: the column of a table, or array of an .npz file, that names the rows (`Images.names`), of text or numbers.
+            None: one with a usual name ("id", "file", …), if there is one.
         holdout: fraction of the source to hold out, 0 or more and less than 1.
         limit: the most images to return, chosen at random, in the order of the source. None: all of the part.
         seed: of the random choices of rows, 0 or more.
@@ -121,6 +128,7 @@ def load(
             "timm:NAME", "hf:USER/NAME", or an open network. Features are computed once and kept in the cache.
         held_out: hashes of the data that a run has held out (`vlae.data.content.content_hashes`), int64 (n,): they are
             the test part, and nothing else is, even if the source has changed. None: the test part as the source is.
+        columns: the columns of a table that a run was trained on (`Run.known_columns`). None: all of its columns.
 
     Returns:
         Images (N, C, H, W), uint8 from 0 to 255 or float32 in [0, 1]; or vectors of float32 (N, D).
@@ -148,6 +156,8 @@ def load(
         value_range=as_value_range(value_range),
         layout=layout,
         key=key,
+        id=id,
+        columns=columns,
     )
     whole, parts = _whole(source, settings, progress)
     if split != "all" and parts is None and len(whole) < 2:
@@ -237,6 +247,7 @@ def _whole(source: Source, settings: ReadSettings, progress: bool) -> tuple[Imag
             names=source.names,
             groups=source.groups,
             columns=source.columns,
+            medians=source.medians,
             parts=parts,
             skipped=source.skipped,
             fates=source.fates,
@@ -294,6 +305,7 @@ def _decode(
     Returns:
         The images, and the part of each.
     """
+    _check_row_names(data, settings.id, source)
     values, broken, fitted, frames = _fit_all(data, settings, source, progress, folder)
     whole = Images(
         values=values,
@@ -303,6 +315,7 @@ def _decode(
         names=data.names,
         groups=data.groups,
         columns=data.columns,
+        medians=data.medians,
         source=source,
         skipped=data.skipped,
         fates={**data.fates, **frames},
@@ -324,6 +337,25 @@ def _decode(
         parts = None if parts is None else parts[good]
     whole = _in_range(whole, settings.value_range, folder)
     return (group_copies(whole, parts) if isinstance(data.values, EncodedPictures) else whole), parts
+
+
+def _check_row_names(data: SourceData, asked: str | None, source: str) -> None:
+    """Check that the column which was asked for names the rows.
+
+    Raises:
+        NoRowNamesError: if it is not there, or cannot name them.
+    """
+    fates = {
+        name.partition(" ")[2]: fate for name, fate in data.fates.items() if name.startswith(("column ", "array "))
+    }
+    if asked is None or fates.get(asked) == ROW_NAME:
+        return
+    if asked in fates:
+        raise NoRowNamesError(
+            f"{source}: the column {asked!r} cannot name the rows ({fates[asked]}); choose another id"
+        )
+    there = f"it has {some_of(list(fates))}" if fates else "only tables and archives of arrays have columns"
+    raise NoRowNamesError(f"{source}: no column {asked!r} to name the rows; {there}")
 
 
 def _name(data: SourceData, i: int) -> str:

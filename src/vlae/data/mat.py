@@ -63,7 +63,9 @@ def read_mat(path: Path, files: list[Path], settings: ReadSettings) -> SourceDat
         parts=train_and_test(*sizes) if len(files) == 2 else None,
         fates={"array X": "used"},
     )
-    data = with_columns(data, {name: _joined([one[name] for one in loaded], sizes) for name in loaded[0]}, kind="array")
+    data = with_columns(
+        data, {name: _joined([one[name] for one in loaded], sizes) for name in loaded[0]}, kind="array", id=settings.id
+    )
     digits = data.labels if all(SVHN_NAME.fullmatch(file.name) for file in files) else None
     if digits is None or digits.min() < 1 or digits.max() > 10:
         return data

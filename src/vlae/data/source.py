@@ -51,6 +51,10 @@ class DataError(ValueError):
     """A source cannot be used. One line says what was given, what was expected and what to do."""
 
 
+class NoRowNamesError(DataError):
+    """The column that is to name the rows is not there, or cannot name them."""
+
+
 def as_value_range(asked: str | Sequence[Any] | None) -> ValueRange | None:
     """Read a range from text, one pair of numbers, or a pair for each channel.
 
@@ -102,6 +106,32 @@ def reading(source: str) -> Iterator[None]:
 
 
 @dataclass(frozen=True, kw_only=True)
+class KnownColumns:
+    """The dimensions of the vectors of a table that a run was trained on."""
+
+    names: tuple[str, ...]
+    """Their names, in order: of a column of numbers its own, of a value of text column=value."""
+    medians: Mapping[str, float]
+    """What stands for a missing value of each column of numbers."""
+
+    def columns_of(self, name: str) -> list[str]:
+        """Return the columns that may give a dimension, the likeliest first; the name of a column may have a =, too.
+
+        Args:
+            name: one of `names`.
+        """
+        if name in self.medians:
+            return [name]
+        return [name[: equals.start()] for equals in re.finditer("=", name)][::-1]
+
+    @property
+    def texts(self) -> frozenset[str]:
+        """The columns that may be text."""
+        others = (column for name in self.names if name not in self.medians for column in self.columns_of(name))
+        return frozenset(others) - self.medians.keys()
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReadSettings:
     """How a source becomes images: the settings that change the decoded values.
 
@@ -123,6 +153,10 @@ class ReadSettings:
     """The order of an array's dimensions. None: it is inferred from the shape."""
     key: str | None = None
     """The array of an .npz file, or the column of a table, that holds the images. None: the reader chooses."""
+    id: str | None = None
+    """The column or array that names the rows, of text or numbers. None: one with a usual name, if there is one."""
+    columns: KnownColumns | None = None
+    """The dimensions to make of the columns of a table. None: all that they give."""
 
     def __post_init__(self) -> None:
         if any(not MIN_SIDE <= side <= MAX_SIDE for side in self.sides or ()):
@@ -181,6 +215,8 @@ class SourceData:
     """The name of each row."""
     columns: tuple[str, ...] = ()
     """The name of each dimension of vectors. Empty if the source names none."""
+    medians: Mapping[str, float] = field(default_factory=dict)
+    """What stands for a missing value of each column of numbers of a table."""
     parts: Array | None = None
     """int8 (N,): TRAIN, TEST or OTHER. None if the source has no test part of its own."""
     groups: Array | None = None
@@ -286,13 +322,25 @@ def is_missing(label: Any) -> bool:
         >>> [is_missing(label) for label in (None, "", "null", "NaN", "-1", -1.0, "cat", "3", 0)]
         [True, True, True, True, True, True, False, False, False]
     """
-    text = "" if label is None else str(label).strip().lower()
-    if text in ("", "null", "nan", "none", "<na>", "na", "n/a", "?"):
+    if says_nothing(label):
         return True
     try:
-        return float(text) < 0
+        return float(label) < 0
     except ValueError:
         return False
+
+
+def says_nothing(cell: Any) -> bool:
+    """Tell whether a cell is empty, or says in one of the usual words that its value is missing.
+
+    Args:
+        cell: text, a number, or None.
+
+    Examples:
+        >>> [says_nothing(cell) for cell in (None, " ", "n/a", float("nan"), "no", -1)]
+        [True, True, True, True, False, False]
+    """
+    return cell is None or str(cell).strip().lower() in ("", "null", "nan", "none", "<na>", "na", "n/a", "?")
 
 
 def as_classes(values: npt.ArrayLike) -> tuple[Array, tuple[str, ...]]:

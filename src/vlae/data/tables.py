@@ -29,7 +29,7 @@ def read_table(path: Path, files: list[Path], settings: ReadSettings) -> SourceD
     Args:
         path: the .csv, .tsv or Parquet file.
         files: that file alone, as `find_table` returned it.
-        settings: of which `key` chooses the column.
+        settings: of which `key` chooses the column, and `id` the names of the rows.
 
     Raises:
         DataError: if the file is damaged, or if no column can be used.
@@ -37,7 +37,8 @@ def read_table(path: Path, files: list[Path], settings: ReadSettings) -> SourceD
     import pyarrow
 
     try:
-        table = read_delimited(path) if _is_text(path) else _read_parquet(path)
+        texts = {*([] if settings.id is None else [settings.id]), *(settings.columns.texts if settings.columns else [])}
+        table = read_delimited(path, texts) if _is_text(path) else _read_parquet(path)
     except (pyarrow.ArrowException, OSError) as error:
         raise DataError(f"{path}: cannot be read ({reason(error)}); repair the file or get it again") from error
     return from_arrow(table, str(path), settings, path.parent)

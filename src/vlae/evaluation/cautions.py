@@ -4,8 +4,9 @@ import numpy as np
 
 from vlae.data.images import Images
 from vlae.data.labels import classes_of
-from vlae.evaluation.columns import names_or_numbers, some_of
+from vlae.evaluation.columns import names_or_numbers
 from vlae.models.base import LatentModel
+from vlae.names import some_of
 from vlae.shapes import is_image
 
 FAR = 1_000

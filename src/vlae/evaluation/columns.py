@@ -6,8 +6,6 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-MAX_NAMED = 5  # columns named in one sentence
-
 
 def variances(values: np.ndarray) -> Float[np.ndarray, " columns"]:
     """The variance of each column, not a number where it does not vary.
@@ -75,17 +73,3 @@ def names_or_numbers(names: Sequence[str], num: int) -> list[str]:
         num: how many columns there are.
     """
     return list(names) or [str(number) for number in range(1, num + 1)]
-
-
-def some_of(names: Sequence[str]) -> str:
-    """The first names, as a sentence has room for, and how many more there are.
-
-    Args:
-        names: of the columns, at least one.
-
-    Examples:
-        >>> some_of(["a", "b"]), some_of([str(i) for i in range(1, 9)])
-        ('a, b', '1, 2, 3, 4, 5 and 3 more')
-    """
-    more = len(names) - MAX_NAMED
-    return ", ".join(names[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -13,7 +13,13 @@ from vlae.figures.canvas import Picture, rendered
 from vlae.models.base import LatentModel
 
 MAX_NAMES = 40
-"""Columns up to which each is named and marked; of more, the numbers of some are shown."""
+"""The most columns with names that are all drawn: of more, those that differ most between the lines, as names fit."""
+
+NAME_INCHES = 0.14
+"""The room for a name, which is turned upright."""
+
+MAX_PLACES = 500
+"""The most columns without names that are drawn, which may be a signal: of more, every second, third, …"""
 
 MAX_LETTERS = 20
 """Letters of a column's name that are shown."""
@@ -41,7 +47,7 @@ class Panel:
 def profiles(
     model: LatentModel, panels: Sequence[Panel], *, per_row: int, black: str = "", coloured: Sequence[str] = ()
 ) -> Picture:
-    """Panels of vectors, all on one scale.
+    """Panels of vectors, all on one scale. Of many columns some are drawn, and the figure says which.
 
     Args:
         model: of vectors; it knows mean and deviation of the columns of its training data, and their names.
@@ -52,28 +58,31 @@ def profiles(
     """
     from matplotlib.figure import Figure
 
-    num = model.shape[0]
-    per_row = min(per_row, len(panels))
-    rows = ceil(len(panels) / per_row)
-    width = min(15.0, per_row * max(3.0, min(7.0, 1.0 + 0.3 * num)))
-    are_named = num <= MAX_NAMES and bool(model.columns)
-    short = [name if len(name) <= MAX_LETTERS else f"{name[: MAX_LETTERS - 1]}…" for name in model.columns]
-    below = 0.075 * max(map(len, short)) if are_named else 0.3
-    figure = Figure(figsize=(width, 2.0 * rows + below + 0.4), dpi=100, layout="constrained")
-    axes = figure.subplots(rows, per_row, sharex=True, sharey=True, squeeze=False)
     lines = [(_standardised(model, panel.values), None if panel.start is None else _standardised(model, panel.start))
              for panel in panels]  # fmt: skip
     every = np.concatenate([part for pair in lines for part in pair if part is not None])
+    are_named = bool(model.columns)
+    per_row = min(per_row, len(panels))
+    shown, which = _shown(every, most=int(0.85 * min(7.0, 15.0 / per_row) / NAME_INCHES) if are_named else None)
+    every, num = every[:, shown], len(shown)
+    rows = ceil(len(panels) / per_row)
+    width = min(15.0, per_row * max(3.0, min(7.0, 1.0 + 0.3 * num)))
+    names = [model.columns[column] for column in shown] if are_named else []
+    short = [name if len(name) <= MAX_LETTERS else f"{name[: MAX_LETTERS - 1]}…" for name in names]
+    below = 0.075 * max(map(len, short)) if are_named else 0.3
+    figure = Figure(figsize=(width, 2.0 * rows + below + 0.4), dpi=100, layout="constrained")
+    axes = figure.subplots(rows, per_row, sharex=True, sharey=True, squeeze=False)
     highest = float(np.abs(every).max(initial=0))
     height = min(MOST_HEIGHT, max(LEAST_HEIGHT, highest * 1.05))
     marker = "." if num <= MAX_NAMES else ""
-    places = np.arange(1, num + 1)
+    places = np.arange(1, num + 1) if are_named else shown + 1
     for axis, panel, (values, start) in zip(axes.flat, panels, lines, strict=False):
         colours = _colours(len(values), panel.in_order)
-        for value, colour in zip(values, colours, strict=True):
-            axis.plot(places, value, color=colour, linewidth=1, marker=marker, alpha=max(0.25, len(values) ** -0.4))
+        alpha = max(0.25, len(values) ** -0.4)
+        for value, colour in zip(values[:, shown], colours, strict=True):
+            axis.plot(places, value, color=colour, linewidth=1, marker=marker, alpha=alpha)
         if start is not None:
-            axis.plot(places, start[0], color="black", linewidth=1.8, marker=marker)
+            axis.plot(places, start[0, shown], color="black", linewidth=1.8, marker=marker)
         axis.axhline(0, color="0.8", linewidth=0.8, zorder=0)
         axis.set_title(panel.title, fontsize=10)
         axis.set_ylim(-height, height)
@@ -90,9 +99,26 @@ def profiles(
         figure.legend(handles=handles, loc="outside upper right", ncols=len(legend), frameon=False, fontsize=9)
     cut = f" (cut at {MOST_HEIGHT})" if highest > MOST_HEIGHT else ""
     figure.supylabel(f"standard deviations{cut}", fontsize=9)
-    if not are_named:
-        figure.supxlabel("column", fontsize=9)
+    if which:
+        figure.supxlabel(which, fontsize=9)
     return rendered(figure)
+
+
+def _shown(lines: Float[np.ndarray, "n columns"], *, most: int | None) -> tuple[np.ndarray, str]:
+    """The columns to draw, in order, and what the figure says of them.
+
+    Args:
+        lines: all vectors of the figure.
+        most: for how many names there is room; None: the columns have no names.
+    """
+    num = lines.shape[1]
+    if most is None:
+        step = ceil(num / MAX_PLACES)
+        return np.arange(0, num, step), "column" + (f", one of every {step}" if step > 1 else "")
+    if num <= MAX_NAMES:
+        return np.arange(num), ""
+    chosen = np.argsort(-lines.std(0), kind="stable")[:most]
+    return np.sort(chosen), f"the {most} of {num:,} columns that differ most between the lines"
 
 
 def _standardised(model: LatentModel, values: Float[Tensor, "n columns"]) -> Float[np.ndarray, "n columns"]:

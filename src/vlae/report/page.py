@@ -28,6 +28,9 @@ from vlae.runs.run import Run
 from vlae.shapes import is_image
 from vlae.text_table import number
 
+MAX_COLUMNS = 40
+"""The most columns of vectors that are listed, those first of which most is explained."""
+
 CONTENT_STYLE = """
 h2 { font-size: 1.15rem; font-weight: 600; margin: 2.2rem 0 .2rem; }
 p { margin: .2rem 0 .8rem; overflow-wrap: anywhere; }
@@ -231,9 +234,11 @@ def _columns(evaluation: Mapping[str, Any]) -> str:
     if not rows:
         return ""
     levels = [f"level {level['level']}" for level in evaluation["levels"] if level["code_size"]]
+    more = len(rows) - MAX_COLUMNS
     return (
         "<h2>Columns</h2><p>R² of each column's reconstruction, and the share of its variance that comes through each "
-        f"level.</p>{_table(('column', 'R²', *levels), rows)}"
+        f"level.</p>{_table(('column', 'R²', *levels), rows[:MAX_COLUMNS])}"
+        + (f"<p>… and {more:,} more columns ({layout.EVALUATION} has all).</p>" if more > 0 else "")
     )
 
 

@@ -44,6 +44,8 @@ SUMMARY = {
     "absurd?": [str],
     "columns?": [{"name": str, "r2": Maybe(NUMBER), "by_level?": [Maybe(NUMBER)]}],
     "levels": [LEVEL],
+    "column_names?": [str],
+    "column_medians?": Each(NUMBER),
 }
 """What `vlae.evaluation.rates.summarise` makes. A key that ends in ? may be absent."""
 
@@ -71,7 +73,6 @@ EVALUATION = {
         }
     ],
     "columns?": [{"name": str, "r2": Maybe(NUMBER), "by_level": [Maybe(NUMBER)]}],
-    "column_names?": [str],
     "complexity": Each(NUMBER),
     "scored_by?": Each(str),
     "not_defined": Each(str),

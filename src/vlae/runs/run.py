@@ -1,5 +1,6 @@
 """A trained model with everything that belongs to it: load it, use it, share it."""
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,7 +13,7 @@ import torch
 from vlae.atomic import whole_folder, writing
 from vlae.data.depths import listed_range
 from vlae.data.networks import recalled, remembered
-from vlae.data.source import as_value_range
+from vlae.data.source import KnownColumns, NoRowNamesError, as_value_range
 from vlae.errors import reason
 from vlae.figures import canvas
 from vlae.figures.panels import noise_at
@@ -336,6 +337,7 @@ class Run:
         limit: int | None = None,
         layout: Literal["NHW", "NHWC", "NCHW"] | None = None,
         key: str | None = None,
+        id: str | None = None,
         seed: int = 0,
         progress: bool = False,
         **others: Any,
@@ -348,6 +350,7 @@ class Run:
             limit: return at most this many data, chosen at random; None: all.
             layout: the order of an array's axes, if its shape leaves it open: "NHW", "NHWC" or "NCHW".
             key: the name of the array in an .npz file, or of the column in a table.
+            id: the column of a table that names the rows. None: that of the run's own table, if the table has it.
             seed: seed of the random choice.
             progress: show a progress bar; print which pictures were skipped, resized or scaled, on the error output.
             others: options of `vlae.data.load`, in place of those of the training: fit, crop, …
@@ -360,17 +363,17 @@ class Run:
         from vlae.data import load as load_data
         from vlae.data.images import say_form, say_skipped
 
-        reading = self.reading(source, layout=layout, key=key) | others
-        images = load_data(
-            source,
-            split=split,
-            limit=limit,
-            seed=seed,
-            progress=progress,
-            features=self.network,
-            held_out=self.held_out_of(source, layout=layout, key=key, **others),
-            **reading,
-        )
+        reading: dict[str, Any] = {**self.reading(source, layout=layout, key=key, id=id), **others}
+        reading |= {"split": split, "limit": limit, "seed": seed, "progress": progress, "features": self.network}
+        reading["held_out"] = self.held_out_of(source, layout=layout, key=key, **others)
+        try:
+            images = load_data(source, **reading)
+        except NoRowNamesError as error:
+            if id is not None or self._is_own(source):
+                raise
+            images = load_data(source, **{**reading, "id": None})
+            if progress:
+                print(f"{error}, as in the training data", file=sys.stderr)
         images = self.fitted(images)
         self._check_range(images)
         if progress:
@@ -401,7 +404,19 @@ class Run:
         """The names of the columns of the training data; () of images, and of vectors without names."""
         return tuple(str(name) for name in self.summary.get("column_names", ()))
 
-    def reading(self, source: Any, *, layout: str | None = None, key: str | None = None) -> dict[str, Any]:
+    @property
+    def known_columns(self) -> KnownColumns | None:
+        """The columns of the training data, for `vlae.data.load`, which makes the same vectors of another table.
+
+        None of images, of vectors without names, and of runs of an earlier version.
+        """
+        if not self.columns or "column_medians" not in self.summary:
+            return None
+        return KnownColumns(names=self.columns, medians=self.summary["column_medians"])
+
+    def reading(
+        self, source: Any, *, layout: str | None = None, key: str | None = None, id: str | None = None
+    ) -> dict[str, Any]:
         """The settings with which `vlae.data.load` turns a source into what the model takes.
 
         Args:
@@ -410,9 +425,12 @@ class Run:
                 is the training data.
             key: the name of the array in an .npz file, or of the column in a table. None: that of the training, if
                 the source is the training data.
+            id: the column of a table that names the rows. None: that of the training.
         """
         recorded = self.data if self._is_own(source) else {}
         reading: dict[str, Any] = {"layout": layout or recorded.get("layout"), "key": key or recorded.get("key")}
+        if not hasattr(source, "fates"):  # `Images` are read already
+            reading |= {"id": id or self.data.get("id"), "columns": self.known_columns}
         if not is_image(self.recipe.shape):
             return reading
         channels, height, width = self.recipe.shape
@@ -439,6 +457,7 @@ class Run:
 
         others = ("source", "content", "limit", "labels", "labels_sha256", "features")
         reading = {name: value for name, value in self.data.items() if name not in others}
+        reading["columns"] = self.known_columns
         images = load_data(self.data["source"], split=split, features=self.network, held_out=self._held_out, **reading)
         self._check_range(images)
         return images

@@ -24,10 +24,11 @@ from vlae.data.labels import Known, known_labels
 from vlae.data.networks import recalled, remembered
 from vlae.data.source import Fit, Source, as_value_range
 from vlae.errors import reason
-from vlae.evaluation.columns import names_or_numbers, some_of
+from vlae.evaluation.columns import names_or_numbers
 from vlae.evaluation.prior_fit import fit_prior
 from vlae.evaluation.rates import alarms, summarise
 from vlae.models.base import LatentModel
+from vlae.names import some_of
 from vlae.nn.components import PrincipalComponents
 from vlae.nn.pretrained import FeatureNetwork, open_network
 from vlae.recipes import Recipe, build
@@ -80,6 +81,7 @@ def train(
     value_range: str | Sequence[Any] | None = None,
     layout: Literal["NHW", "NHWC", "NCHW"] | None = None,
     key: str | None = None,
+    id: str | None = None,
     limit: int | None = None,
     labels: str | int | None = None,
     features: str | Path | FeatureNetwork | None = None,
@@ -111,6 +113,8 @@ def train(
             least and the greatest of each channel, if the data have more than 8 bits. It is kept with the run.
         layout: the order of an array's axes, if its shape leaves it open: "NHW", "NHWC" or "NCHW".
         key: the name of the array in an .npz file, or of the column in a table.
+        id: the column of a table that names its rows, of text or numbers; None: one with a usual name. It is kept with
+            the run, which names the rows of other tables by it.
         limit: train on at most this many data; None: all.
         labels: which labels a class above the top level learns: "all" that the source has; a number of them, chosen at
             random by the seed, alike of each class; or a .csv file of names of pictures and their class
@@ -141,7 +145,7 @@ def train(
     """
     path = Path(out) if out is not None else Path("runs") / source_name(source)
     reading: dict[str, Any] = {"size": size, "fit": fit, "crop": crop, "channels": channels}
-    reading |= {"value_range": as_value_range(value_range), "layout": layout, "key": key, "limit": limit}
+    reading |= {"value_range": as_value_range(value_range), "layout": layout, "key": key, "id": id, "limit": limit}
     reading["labels"] = None if labels is None else str(labels)
     network = _network(features, features_side)
     with _alone_in(path, resume=resume):
@@ -218,6 +222,8 @@ def train(
             print("measuring on held-out data", file=sys.stderr, flush=True)
         model = engine.model.to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
         summary = summarise(model, held_out.values, features=held_out.features, columns=held_out.columns)
+        if images.columns:
+            summary["column_medians"] = dict(images.medians)
         if is_leader():
             for alarm in alarms(summary):
                 print(f"! {alarm}", file=sys.stderr, flush=True)
