@@ -142,6 +142,8 @@ def test_columns_without_a_name_get_one_of_their_own(tmp_path):
 def test_thousands_and_decimal_marks(tmp_path, separator, texts, numbers):
     rows = read(tmp_path, lines(f"a{separator}b\n", lambda i: f"{texts[i % 3]}{separator}{i}"))
     assert rows.columns == ("a", "b") and rows.values[:3, 0].tolist() == numbers
+
+
 def test_very_long_lines_are_read_by_their_own_separator(tmp_path, monkeypatch):
     """A file of which the part that is looked at ends within a line, and fields longer than Python's csv takes."""
     monkeypatch.setattr(delimited, "LOOKED_AT", 3000)
