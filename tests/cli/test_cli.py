@@ -534,3 +534,8 @@ def test_encode_says_after_ctrl_c_how_to_go_on(trained, tmp_path, capsys, monkey
     monkeypatch.setattr("vlae.codes.files.join", stop)
     assert cli_exit("encode", trained, photos, "--out", tmp_path / "codes.npz") == 130
     assert capsys.readouterr().err == "vlae: interrupted; the same command goes on from here\n"
+
+
+def test_the_package_is_a_command_too():
+    asked = [sys.executable, "-m", "vlae", "--version"]
+    assert subprocess.run(asked, check=True, capture_output=True, text=True).stdout.strip() == vlae.__version__

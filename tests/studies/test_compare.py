@@ -168,3 +168,13 @@ def test_presets(monkeypatch, tmp_path):
         compare(("lean",), preset="hierarchy")
     with pytest.raises(ValueError, match="on one data set"):
         compare(("runs/a",), data=["one", "two"])
+
+
+def test_tables_are_compared_by_what_is_defined_for_rows(tmp_path):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 2))
+    np.savetxt(tmp_path / "t.csv", np.c_[x, x @ rng.normal(size=(2, 3))], delimiter=",", header="a,b,c,d,e")
+    (of_rows,) = compare(("vae", "lean"), data=[str(tmp_path / "t.csv")], out=tmp_path / "out", seeds=1, **QUICK)
+    text = of_rows.as_text()
+    assert "rows/s in training" in text and "R², mean of columns" in text
+    assert not any(word in text for word in ("images", "mesh", "squared error", "sharpness"))

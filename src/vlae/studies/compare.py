@@ -25,6 +25,7 @@ from vlae.models.inference import as_input
 from vlae.names import safe_cell
 from vlae.renamed import renamed
 from vlae.runs.run import Run, load
+from vlae.shapes import is_image
 from vlae.studies.train_alike import PRESETS, CodeSizes, RunsBySystem, are_recipes, say, train_alike
 from vlae.text_table import padded
 from vlae.training.train import source_name
@@ -75,7 +76,7 @@ class Comparison:
             system: [
                 {
                     "parameters": _count_parameters(run),
-                    "images/s in training": _speed(run),
+                    f"{'images' if is_image(run.recipe.shape) else 'rows'}/s in training": _speed(run),
                     **_measures(evaluation),
                     "UDR": udr,
                 }
