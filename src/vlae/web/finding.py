@@ -1,7 +1,6 @@
-"""What is found in a collection by its codes: nearest and odd data, near-copies, clusters, and reasons for a hit."""
+"""What is found in a collection: by its codes the nearest and the oddest data, and groups; and near-copies."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from threading import RLock
 
@@ -15,32 +14,11 @@ from vlae.web.collection import Collection
 from vlae.web.encoding import Encoding
 from vlae.web.studio import Studio
 
-ENDS = 3
-"""Data shown at each end of a dimension."""
-
 TYPICAL = 6
 """Data shown of each cluster."""
 
 MAX_CLUSTERED = 20_000
 """Clusters are found among at most so many data; the others join the nearest."""
-
-MIN_STDDEV = 0.5
-"""Standard deviations from the mean below which a datum is in the middle of a dimension."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reason:
-    """Why a datum was found: the one dimension that says most of it.
-
-    Attributes:
-        level: the number of the level.
-        dimension: the number of the dimension in its code, from 0.
-        words: what is seen there.
-    """
-
-    level: int
-    dimension: int
-    words: str
 
 
 class Finder:
@@ -56,6 +34,11 @@ class Finder:
         self._studio, self._collection, self._encoding = studio, collection, encoding
         self._lock = RLock()
         self._odd: dict[int, np.ndarray] = {}
+
+    def prepare(self) -> None:
+        """Load what the first question would wait for."""
+        import sklearn.cluster
+        import sklearn.neighbors  # noqa: F401
 
     # Nearest
 
@@ -165,21 +148,6 @@ class Finder:
             typical.append(own[np.argsort(far[own, cluster], kind="stable")[:TYPICAL]])
         return rank[found], typical
 
-    # Reasons
-
-    def ends(self, level: int, dimension: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the data at the low and at the high end of a dimension, the outermost first.
-
-        Args:
-            level: the number of the level, 1 nearest the pixels.
-            dimension: the number of the dimension, from 0.
-
-        Raises:
-            ValueError: if there is no such level or dimension.
-        """
-        order = np.argsort(self.along(level, dimension), kind="stable")
-        return order[:ENDS], order[::-1][:ENDS]
-
     def along(self, level: int, dimension: int) -> np.ndarray:
         """Return one number of every datum's code, float32 (n,), in standard deviations of the prior.
 
@@ -195,60 +163,3 @@ class Finder:
             raise ValueError(f"level {level} has no dimension {dimension}; it has 0 to {size - 1}")
         values: np.ndarray = self._encoding.noise[level - 1][:, dimension]
         return values
-
-    def why_near(self, noise: Codes, number: int, levels: Sequence[int]) -> list[Reason]:
-        """Say by each level what a datum shares with another that few share.
-
-        Args:
-            noise: the noise of the datum that is asked about, float32 (1, code size) per level.
-            number: the datum that was found.
-            levels: the level numbers.
-
-        Returns:
-            One reason for each level: the dimension in which both are far from the mean on the same side.
-
-        Raises:
-            ValueError: if there is no such level or datum.
-        """
-        self._collection.check(number)
-        reasons = []
-        for level in sorted(set(levels)):
-            self._studio.size_of(level)
-            codes = self._encoding.noise[level - 1]
-            mean, stddev = codes.mean(0), np.maximum(codes.std(0), 1e-6)
-            asked, found = (noise[level - 1][0].numpy() - mean) / stddev, (codes[number] - mean) / stddev
-            shared = np.where(asked * found > 0, np.minimum(np.abs(asked), np.abs(found)), 0.0)
-            dimension = int(np.argmax(shared))
-            if shared[dimension] < MIN_STDDEV:
-                words = "both are ordinary here: near the mean in every dimension"
-            else:
-                side = "high" if found[dimension] > 0 else "low"
-                words = f"both are at the {side} end ({asked[dimension]:+.1f} and {found[dimension]:+.1f})"
-            reasons.append(Reason(level=level, dimension=dimension, words=words))
-        return reasons
-
-    def why_odd(self, number: int, level: int) -> Reason:
-        """Say by one level what is odd about a datum: a rare number in its code, or one that the model cannot draw.
-
-        Args:
-            number: the number of the datum.
-            level: the number of the level.
-
-        Raises:
-            ValueError: if there is no such level or datum.
-        """
-        self._collection.check(number)
-        self._studio.size_of(level)
-        noise, change = self._encoding.noise[level - 1], self._encoding.change[level - 1]
-        rare, lost = standardised(noise)[number], standardised(change)[number]
-        if np.abs(rare).max() >= np.abs(lost).max():
-            dimension = int(np.abs(rare).argmax())
-            side = "high" if rare[dimension] > 0 else "low"
-            words = f"far at the {side} end: {abs(rare[dimension]):.1f} standard deviations from the mean"
-        else:
-            dimension = int(np.abs(lost).argmax())
-            words = (
-                "the model draws it otherwise: its reconstruction differs here by "
-                f"{abs(lost[dimension]):.1f} standard deviations more than is usual"
-            )
-        return Reason(level=level, dimension=dimension, words=words)

@@ -4,6 +4,7 @@ from vlae.runs.run import Run
 from vlae.web.collection import Collection
 from vlae.web.encoding import Encoding
 from vlae.web.finding import Finder
+from vlae.web.reasons import Reasons
 from vlae.web.studio import Studio
 
 
@@ -16,6 +17,7 @@ class Session:
         collection: all its data.
         encoding: the codes of the data.
         finder: what is found among them.
+        reasons: why.
 
     Args:
         run: a finished run.
@@ -27,6 +29,7 @@ class Session:
         self.collection = Collection(run)
         self.encoding = Encoding(self.studio, self.collection)
         self.finder = Finder(self.studio, self.collection, self.encoding)
+        self.reasons = Reasons(self.studio, self.encoding)
 
     def close(self) -> None:
         """Give up what other threads are computing: they get a ValueError."""
@@ -39,3 +42,5 @@ class Session:
             ValueError: if the page is closed meanwhile.
         """
         self.encoding.prepare()
+        _ = self.reasons.names
+        self.finder.prepare()
