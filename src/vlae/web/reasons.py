@@ -16,6 +16,9 @@ from vlae.web.studio import Studio
 MIDDLE = 0.5
 """Standard deviations from the mean up to which a datum is in the middle of a dimension."""
 
+UNUSUAL = 1.5
+"""Standard deviations from the mean from which a datum is unusual."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Reason:
@@ -117,7 +120,8 @@ class Reasons:
                 dimension = int(np.abs(changed).argmax())
                 strength = float(abs(changed[dimension]))
                 side = self._side(level, dimension, changed[dimension])
-                words = f"the model redraws it {side}, {strength:.1f} standard deviations more than is usual"
+                words = f"its reconstruction is {side}, {strength:.1f} standard deviations beyond the usual change"
+            words = words if strength >= UNUSUAL else f"nothing unusual; most of all {words}"
             reasons.append(Reason(level=level, dimension=dimension, words=words, strength=strength))
         return reasons
 
