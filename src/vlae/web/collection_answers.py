@@ -9,7 +9,7 @@ import numpy as np
 from vlae.web.answers import Answer, rounded
 from vlae.web.collection import PictureError
 from vlae.web.finding import Reason
-from vlae.web.map import Method, place_on_plane
+from vlae.web.map import Method
 from vlae.web.session import Session
 from vlae.web.studio import Row
 
@@ -73,12 +73,12 @@ class CollectionAnswers:
 
         Args:
             level: the number of the level, 1 nearest the pixels.
-            method: "code", "pca" or "umap".
+            method: "code", "pca", "tsne" or "umap".
         """
         size = self._session.studio.size_of(level)
         if method == "code" and size > 2:
             raise ValueError(f"level {level} has {size} dimensions; only one or two can be shown as they are")
-        plane = place_on_plane(self._session.encoding.noise[level - 1], method)
+        plane = self._session.maps.place(level, method)
         labels, class_of = self._session.collection.labels
         return {
             "n": len(plane.points),

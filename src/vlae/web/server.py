@@ -25,7 +25,7 @@ from vlae.web.picture_files import picture_file
 from vlae.web.session import Session
 from vlae.web.uploads import MAX_BYTES
 
-SCRIPTS = ("parts", "state", "levels", "mix", "map", "neighbours", "start")
+SCRIPTS = ("parts", "state", "levels", "mix", "points", "colours", "plot", "map", "neighbours", "start")
 """The scripts of the page, in the order in which they run."""
 
 MAX_QUESTION = 2**20
@@ -86,6 +86,11 @@ def application(session: Session, *, names: Collection[str], password: str | Non
         routes=[
             Route("/", HTMLResponse(shell), methods=["GET"]),
             Route("/page.js", Response(_script(), media_type="text/javascript"), methods=["GET"]),
+            Route(
+                "/map-libraries.js",
+                Response(_read("vendor/map-libraries.js"), media_type="text/javascript"),
+                methods=["GET"],
+            ),
             Route("/page.css", Response(_style(), media_type="text/css"), methods=["GET"]),
             Route("/api/{name}", answer, methods=["POST"]),
             Route("/picture/{number:int}", picture, methods=["GET"]),

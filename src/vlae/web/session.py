@@ -4,6 +4,7 @@ from vlae.runs.run import Run
 from vlae.web.collection import Collection
 from vlae.web.encoding import Encoding
 from vlae.web.finding import Finder
+from vlae.web.map import Maps
 from vlae.web.studio import Studio
 
 
@@ -16,6 +17,7 @@ class Session:
         collection: all its data.
         encoding: the codes of the data.
         finder: what is found among them.
+        maps: their places on a plane.
 
     Args:
         run: a finished run.
@@ -27,6 +29,7 @@ class Session:
         self.collection = Collection(run)
         self.encoding = Encoding(self.studio, self.collection)
         self.finder = Finder(self.studio, self.collection, self.encoding)
+        self.maps = Maps(lambda level: self.encoding.noise[level - 1])
 
     def close(self) -> None:
         """Give up what other threads are computing: they get a ValueError."""

@@ -9,6 +9,9 @@ const ask = async (name, ...list) => {
   return answer;
 };
 
+// Returns the numbers in base64 that an answer has for a long column.
+const numbersIn = (text, Kind) => new Kind(Uint8Array.from(atob(text), (byte) => byte.charCodeAt(0)).buffer);
+
 const make = (tag, properties = {}, ...children) => {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {

@@ -1,17 +1,14 @@
 // The state of the page. It is kept in the browser and in the link.
 
 let run; // the description of the run from the server
-let data; // all data: a sheet of small pictures, and their properties
+let data; // what is known of all data: names, classes, and which are held out
 let dataAsked;
 
 const state = { tab: "levels", seed: 0, prior: "fitted", noise: [], origin: null, a: null, b: null, whose: [], drawn: [] };
 
 const allData = () =>
-  (dataAsked ??= ask("data").then((answer) => {
-    const image = new Image();
-    image.src = answer.sheet;
-    return image.decode().then(() => (data = { ...answer, image }));
-  }));
+  (dataAsked ??= ask("data").then((answer) => (data = { ...answer, class_of: numbersIn(answer.class_of, Int16Array), held_out: numbersIn(answer.held_out, Uint8Array) })));
+const pictureAddress = (i, size) => `picture/${i}?size=${size}&v=${data.version}`;
 
 // An origin is where codes come from: a draw, a datum, a file, or the codes in a link.
 const originOf = {
@@ -133,11 +130,10 @@ const choose = async (title) => {
   });
 };
 const describeDatum = (i) => {
-  const label = data.known.label;
-  const name = label?.classes[label.values[i]];
-  return name === undefined ? `image ${i}` : `image ${i}, ${name}`;
+  const label = data.labels[data.class_of[i]];
+  return [`image ${i}`, data.names[i], label].filter(Boolean).join(", ");
 };
 const datumTile = (i, action) => {
-  const tile = make("button", { type: "button", class: "tile", title: describeDatum(i), "aria-label": describeDatum(i), onclick: () => guarded(() => action(i)) });
-  return onSheet(tile, data.sheet, i, data.columns, data.rows);
+  const picture = make("img", { src: pictureAddress(i, 64), alt: "", loading: "lazy" });
+  return make("button", { type: "button", class: "tile", title: describeDatum(i), "aria-label": describeDatum(i), onclick: () => guarded(() => action(i)) }, picture);
 };
