@@ -9,7 +9,7 @@ import numpy as np
 from vlae.web import exports
 from vlae.web.answers import Answer, rounded
 from vlae.web.collection import PictureError
-from vlae.web.map import Method, place_on_plane
+from vlae.web.map import Method
 from vlae.web.reasons import Reason
 from vlae.web.session import Session
 from vlae.web.studio import Row
@@ -83,12 +83,12 @@ class CollectionAnswers:
 
         Args:
             level: the number of the level, 1 nearest the pixels.
-            method: "code", "pca" or "umap".
+            method: "code", "pca", "tsne" or "umap".
         """
         size = self._session.studio.size_of(level)
         if method == "code" and size > 2:
             raise ValueError(f"level {level} has {size} dimensions; only one or two can be shown as they are")
-        plane = place_on_plane(self._session.encoding.noise[level - 1], method)
+        plane = self._session.maps.place(level, method)
         labels, class_of = self._session.collection.labels
         return {
             "n": len(plane.points),
@@ -171,14 +171,13 @@ class CollectionAnswers:
         return {"sets": self._session.finder.copies}
 
     def clusters(self, level: int, num: NumClusters) -> Answer:
-        """Return groups of data that are alike by one level, the largest first, with typical ones of each.
+        """Return groups of data that are alike by one level, the largest first, and in each the most typical first.
 
         Args:
             level: the number of the level, 1 nearest the pixels.
             num: how many groups.
         """
-        cluster_of, typical = self._session.finder.clusters(level, num)
-        return {"cluster_of": _bytes(cluster_of, np.int16), "typical": [numbers.tolist() for numbers in typical]}
+        return {"groups": [numbers.tolist() for numbers in self._session.finder.clusters(level, num)]}
 
     def why_near(self, noise: Row, numbers: Data, levels: list[int]) -> Answer:
         """Say what data share with one that is asked about: for each a reason by each level, the strongest first.
@@ -244,7 +243,10 @@ class CollectionAnswers:
 
 
 def _said(reasons: Sequence[Reason]) -> list[dict[str, Any]]:
-    return [{"level": reason.level, "dimension": reason.dimension, "words": reason.words} for reason in reasons]
+    return [
+        {"level": each.level, "dimension": each.dimension, "words": each.words, "detail": each.detail}
+        for each in reasons
+    ]
 
 
 def _bytes(values: np.ndarray, kind: Any) -> str:

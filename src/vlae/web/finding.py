@@ -14,9 +14,6 @@ from vlae.web.collection import Collection
 from vlae.web.encoding import Encoding
 from vlae.web.studio import Studio
 
-TYPICAL = 6
-"""Data shown of each cluster."""
-
 MAX_CLUSTERED = 20_000
 """Clusters are found among at most so many data; the others join the nearest."""
 
@@ -115,7 +112,7 @@ class Finder:
         groups = np.split(order, np.flatnonzero(np.diff(sets[order])) + 1)
         return sorted((group.tolist() for group in groups if len(group) > 1), key=lambda group: (-len(group), group))
 
-    def clusters(self, level: int, num: int) -> tuple[np.ndarray, list[np.ndarray]]:
+    def clusters(self, level: int, num: int) -> list[np.ndarray]:
         """Group the data by one level's code, with k-means on its standardised dimensions.
 
         Args:
@@ -123,30 +120,23 @@ class Finder:
             num: how many clusters, 2 or more.
 
         Returns:
-            The cluster of each datum, int16 (n,), the largest cluster 0; and of each cluster the numbers of its typical
-            data, those nearest to its mean.
+            The numbers of the data of each cluster, the largest cluster first; in each the most typical first, which is
+            nearest to the mean.
 
         Raises:
-            ValueError: if there is no such level, or fewer data than clusters.
+            ValueError: if there is no such level, or fewer different codes than clusters.
         """
         from sklearn.cluster import KMeans
 
         self._studio.size_of(level)
         codes = standardised(self._encoding.noise[level - 1])
         if len(np.unique(codes, axis=0)) < num:
-            raise ValueError(f"{num} clusters are asked for; level {level} has fewer different codes than that")
+            raise ValueError(f"{num} groups are asked for; level {level} has fewer different codes than that")
         chosen = np.random.default_rng(0).permutation(len(codes))[:MAX_CLUSTERED]
-        fitted = KMeans(num, n_init=3, random_state=0).fit(codes[chosen])
-        far = fitted.transform(codes)
+        far = KMeans(num, n_init=3, random_state=0).fit(codes[chosen]).transform(codes)
         found = far.argmin(1)
-        by_size = np.argsort(-np.bincount(found, minlength=num), kind="stable")
-        rank = np.empty(num, np.int16)
-        rank[by_size] = np.arange(num)
-        typical = []
-        for cluster in by_size:
-            own = np.flatnonzero(found == cluster)
-            typical.append(own[np.argsort(far[own, cluster], kind="stable")[:TYPICAL]])
-        return rank[found], typical
+        order = np.argsort(far.min(1), kind="stable")
+        return sorted((order[found[order] == cluster] for cluster in range(num)), key=len, reverse=True)
 
     def along(self, level: int, dimension: int) -> np.ndarray:
         """Return one number of every datum's code, float32 (n,), in standard deviations of the prior.

@@ -28,12 +28,14 @@ class Reason:
         level: the number of the level.
         dimension: the number of the dimension in its code, from 0.
         words: what is seen there.
+        detail: by how much.
         strength: how far this is from the mean, in standard deviations of the collection.
     """
 
     level: int
     dimension: int
     words: str
+    detail: str
     strength: float
 
 
@@ -88,10 +90,11 @@ class Reasons:
         reasons = []
         for i, dimension in enumerate(shared.argmax(1).tolist()):
             strength, value = float(shared[i, dimension]), float(found[i, dimension])
-            words = f"both {self._side(level, dimension, value)} ({asked[dimension]:+.1f} and {value:+.1f})"
+            words = f"both {self._side(level, dimension, value)}"
             if strength < MIDDLE:
-                words = "both are ordinary here, near the mean in every dimension"
-            reasons.append(Reason(level=level, dimension=dimension, words=words, strength=strength))
+                words = "both ordinary, near the mean in every dimension"
+            detail = f"{asked[dimension]:+.1f} and {value:+.1f} standard deviations from the mean"
+            reasons.append(Reason(level=level, dimension=dimension, words=words, detail=detail, strength=strength))
         return reasons
 
     def odd(self, numbers: Sequence[int], level: int) -> list[Reason]:
@@ -111,18 +114,20 @@ class Reasons:
         reasons = []
         for row, changed in zip(rare, lost, strict=True):
             if np.abs(row).max() >= np.abs(changed).max():
-                dimension = int(np.abs(row).argmax())
-                strength = float(abs(row[dimension]))
-                words = (
-                    f"{self._side(level, dimension, row[dimension])}, {strength:.1f} standard deviations from the mean"
-                )
+                dimension, what, where = int(np.abs(row).argmax()), "", "from the mean"
+                value = float(row[dimension])
             else:
-                dimension = int(np.abs(changed).argmax())
-                strength = float(abs(changed[dimension]))
-                side = self._side(level, dimension, changed[dimension])
-                words = f"its reconstruction is {side}, {strength:.1f} standard deviations beyond the usual change"
-            words = words if strength >= UNUSUAL else f"nothing unusual; most of all {words}"
-            reasons.append(Reason(level=level, dimension=dimension, words=words, strength=strength))
+                dimension, what, where = (
+                    int(np.abs(changed).argmax()),
+                    "its reconstruction is ",
+                    "beyond the usual change",
+                )
+                value = float(changed[dimension])
+            words, strength = f"{what}{self._side(level, dimension, value)}", abs(value)
+            if strength < UNUSUAL:
+                words = f"nothing unusual; most of all {words}"
+            detail = f"{strength:.1f} standard deviations {where}"
+            reasons.append(Reason(level=level, dimension=dimension, words=words, detail=detail, strength=strength))
         return reasons
 
     def _side(self, level: int, dimension: int, value: float) -> str:

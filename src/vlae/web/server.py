@@ -25,20 +25,8 @@ from vlae.web.picture_files import picture_file
 from vlae.web.session import Session
 from vlae.web.uploads import MAX_BYTES
 
-SCRIPTS = (
-    "parts",
-    "state",
-    "data",
-    "tags",
-    "reasons",
-    "viewer",
-    "pictures",
-    "levels",
-    "mix",
-    "map",
-    "neighbours",
-    "start",
-)
+SCRIPTS = ("parts", "data", "state", "tags", "reasons", "viewer", "pictures", "levels", "mix")
+SCRIPTS += ("points", "colours", "plot", "map", "neighbours", "start")
 """The scripts of the page, in the order in which they run."""
 
 MAX_QUESTION = 2**20
@@ -99,6 +87,11 @@ def application(session: Session, *, names: Collection[str], password: str | Non
         routes=[
             Route("/", HTMLResponse(shell), methods=["GET"]),
             Route("/page.js", Response(_script(), media_type="text/javascript"), methods=["GET"]),
+            Route(
+                "/map-libraries.js",
+                Response(_read("vendor/map-libraries.js"), media_type="text/javascript"),
+                methods=["GET"],
+            ),
             Route("/page.css", Response(_style(), media_type="text/css"), methods=["GET"]),
             Route("/api/{name}", answer, methods=["POST"]),
             Route("/picture/{number:int}", picture, methods=["GET"]),

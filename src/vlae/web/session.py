@@ -4,6 +4,7 @@ from vlae.runs.run import Run
 from vlae.web.collection import Collection
 from vlae.web.encoding import Encoding
 from vlae.web.finding import Finder
+from vlae.web.map import Maps
 from vlae.web.reasons import Reasons
 from vlae.web.studio import Studio
 
@@ -17,6 +18,7 @@ class Session:
         collection: all its data.
         encoding: the codes of the data.
         finder: what is found among them.
+        maps: their places on a plane.
         reasons: why.
 
     Args:
@@ -29,6 +31,7 @@ class Session:
         self.collection = Collection(run)
         self.encoding = Encoding(self.studio, self.collection)
         self.finder = Finder(self.studio, self.collection, self.encoding)
+        self.maps = Maps(lambda level: self.encoding.noise[level - 1])
         self.reasons = Reasons(self.studio, self.encoding)
 
     def close(self) -> None:

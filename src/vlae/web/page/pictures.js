@@ -49,11 +49,7 @@ const orders = {
     title: "Groups by a level",
     find: async () => {
       await encoded();
-      const answer = await ask("clusters", view.level, view.num);
-      const of = numbersIn(answer.cluster_of, Int16Array);
-      const groups = answer.typical.map((typical) => [...typical]);
-      const first = groups.map((typical) => new Set(typical));
-      of.forEach((cluster, i) => first[cluster].has(i) || groups[cluster].push(i));
+      const { groups } = await ask("clusters", view.level, view.num);
       return grouped(groups, (k, num) => `Group ${k + 1} · ${counted(num)}`);
     },
   },
@@ -95,12 +91,12 @@ const showMore = () => {
   const cells = items.map(cellOf);
   gallery.append(...cells);
   if (gallery.querySelector("[tabindex='0']") === null) gallery.querySelector(".cell")?.setAttribute("tabindex", 0);
-  explain(items, cells);
+  explain(items, cells).catch(tell);
 };
 const explain = async (items, cells) => {
   const order = orders[view.mode];
   if (!order.why) return;
-  const { reasons } = await order.why(items.map((item) => item.number)).catch(() => ({ reasons: [] }));
+  const { reasons } = await order.why(items.map((item) => item.number));
   reasons.forEach(([reason], k) => {
     cells[k].querySelector(".because").textContent = reasonLine(reason);
     cells[k].setAttribute("aria-label", `${cells[k].getAttribute("aria-label")}, ${reasonLine(reason)}`);

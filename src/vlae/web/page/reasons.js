@@ -4,7 +4,6 @@ let dimensionsAsked;
 const dimensions = () =>
   (dimensionsAsked ??= ask("dimensions").then((answer) => Object.fromEntries(answer.levels.map(({ level, dimensions }) => [level, dimensions]))));
 
-const reasonTitle = (reason) => `Level ${reason.level}, dimension ${reason.dimension + 1}`;
 const reasonLine = (reason) => `Level ${reason.level}: ${reason.words}`;
 
 const endOf = (numbers, words, open) =>
@@ -15,7 +14,7 @@ const reasonPanel = async (reason, open) => {
   const dimension = (await dimensions())[reason.level][reason.dimension];
   const [low, high] = dimension.words;
   return make("li", { class: "reason" },
-    make("p", {}, make("span", { class: "badge", text: `Level ${reason.level}` }), ` ${reason.words}`),
+    make("p", {}, make("span", { class: "badge", text: `Level ${reason.level}` }), ` ${reason.words} `, make("span", { class: "hint", text: reason.detail })),
     make("div", { class: "ends" },
       endOf(dimension.low, low || "low end", open),
       make("span", { class: "hint between", text: `dimension ${reason.dimension + 1}` }),
