@@ -6,7 +6,7 @@ import torch
 from imagecodecs import png_encode
 from networks import SIDE, Detail, Maps, Scaled, save
 
-from vlae.data import DataError, features, load
+from vlae.data import DataError, load, originals
 from vlae.nn.pretrained import FeatureNetwork, open_network
 
 pytestmark = pytest.mark.usefixtures("cache")
@@ -126,7 +126,7 @@ def test_networks_that_do_not_fit_are_refused(folder, network, tmp_path):
 
 def test_a_picture_that_is_gone_between_two_reads_is_named(folder, network, monkeypatch):
     load(folder)
-    true = features.identify
+    true = originals.identify
 
     def identify(source, settings):
         fingerprint, read = true(source, settings)
@@ -137,6 +137,6 @@ def test_a_picture_that_is_gone_between_two_reads_is_named(folder, network, monk
 
         return fingerprint, read_fewer
 
-    monkeypatch.setattr(features, "identify", identify)
+    monkeypatch.setattr(originals, "identify", identify)
     with pytest.raises(DataError, match=r"07\.png: cannot be read again|changed while it was being read"):
         load(folder, features=network)

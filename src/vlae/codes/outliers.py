@@ -136,7 +136,7 @@ def find_outliers(run: Run, images: Images, *, level: int | None = None, seed: i
         raise ValueError(f"level {level} has no code; choose one of {', '.join(map(str, levels))}")
     codes, new_codes, elbos = _encode_twice(run.model, images.values, run.features_of(images), seed)
     chosen = levels if level is None else (level,)
-    scores = {level_column(k): _distances(codes[k - 1], new_codes[k - 1], seed) for k in chosen}
+    scores = {level_column(k): scores_by_level(codes[k - 1], new_codes[k - 1] - codes[k - 1], seed) for k in chosen}
     return Outliers(images=images, scores={**scores, WHOLE: -elbos})
 
 
@@ -159,24 +159,29 @@ def _encode_twice(
     return levels[0], levels[1], torch.cat(elbos).cpu().numpy()
 
 
-def _distances(codes: np.ndarray, new_codes: np.ndarray, seed: int) -> np.ndarray:
-    """Return the mean distance of each row to its nearest neighbours, in the standardised code and its change.
+def scores_by_level(codes: np.ndarray, changes: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Score data as outliers by one level, float (n,): the mean distance to the nearest neighbours.
 
     Args:
-        codes: (n, code size), one level's codes of the data.
-        new_codes: (n, code size), that level's codes of their reconstructions.
+        codes: (n, code size), that level's codes of the data, n at least 12.
+        changes: (n, code size), that level's codes of their reconstructions, less `codes`.
         seed: seed of the choice of the rows among which neighbours are searched.
     """
     from sklearn.neighbors import NearestNeighbors
 
-    points = np.concatenate([_standardised(codes), _standardised(new_codes - codes)], axis=1)
+    points = np.concatenate([standardised(codes), standardised(changes)], axis=1)
     chosen = np.random.default_rng(seed).permutation(len(points))[:MAX_REFERENCE]
     distances = NearestNeighbors(n_neighbors=NEIGHBOURS + 1).fit(points[chosen]).kneighbors(points)[0]
     is_chosen = np.isin(np.arange(len(points)), chosen)  # the nearest neighbour of these is the row itself
     return np.where(is_chosen, distances[:, 1:].mean(1), distances[:, :-1].mean(1))
 
 
-def _standardised(values: np.ndarray) -> np.ndarray:
+def standardised(values: np.ndarray) -> np.ndarray:
+    """Return each column less its mean, in its standard deviations.
+
+    Args:
+        values: (n, D).
+    """
     return (values - values.mean(0)) / np.maximum(values.std(0), 1e-6)
 
 

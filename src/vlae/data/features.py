@@ -1,10 +1,9 @@
 """Features of full-size pictures by a frozen network: computed once, and kept in the cache beside the pictures."""
 
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.console import Console
@@ -12,10 +11,10 @@ from rich.progress import track
 
 from vlae.data.cache import cache_folder, new_array, new_file
 from vlae.data.images import Images
-from vlae.data.in_memory import read_memory
-from vlae.data.pixels import Frame, array_pictures, for_each, picture_values
+from vlae.data.originals import Originals, find_originals
+from vlae.data.pixels import Frame, for_each, picture_values
 from vlae.data.readers import check_unchanged, hash_bytes, identify
-from vlae.data.source import Array, DataError, EncodedPictures, ReadSettings, Source, SourceData, ValueRange
+from vlae.data.source import Array, DataError, ReadSettings, Source
 
 if TYPE_CHECKING:  # torch is not needed to say that a source is missing
     from vlae.nn.pretrained import FeatureNetwork
@@ -58,7 +57,7 @@ def add_features(
     if whole.is_vectors:
         raise DataError(f"{whole.source}: these are vectors; features of a network are for pictures")
     if not isinstance(source, str | Path):
-        computed = _compute(whole, rows, *_full_size(whole, source, settings, network), network, progress)
+        computed = _compute(whole, rows, find_originals(whole, source, settings), settings, network, progress)
         features = np.zeros((len(whole), computed.shape[1]), np.float16)
         features[rows] = computed
         return replace(whole, features=features, features_from=network.sha256)
@@ -69,7 +68,7 @@ def add_features(
     cached = _cached(file, len(whole))
     if cached is None:
         every = np.arange(len(whole))
-        computed = _compute(whole, every, *_full_size(whole, source, settings, network), network, progress)
+        computed = _compute(whole, every, find_originals(whole, source, settings), settings, network, progress)
         check_unchanged(source, settings, fingerprint)
         with new_file(file) as unfinished:
             new_array(unfinished, computed.shape, computed.dtype)[:] = computed
@@ -88,47 +87,22 @@ def _cached(file: Path, num: int) -> Array | None:
     return features if fits else None
 
 
-def _full_size(
-    whole: Images, source: Source, settings: ReadSettings, network: "FeatureNetwork"
-) -> tuple[Callable[[int], Any], Frame, ValueRange | None]:
-    """The full-size picture of each row as a function of its number, how it is brought to the network, its range."""
-    _, height, width = whole.shape
-    shape = (network.channels, network.side or height, network.side or width)
-    frame = Frame(shape=shape, crop=settings.crop, fit=settings.fit or "crop")
-    if isinstance(source, Images):
-        return array_pictures(source.values).open, frame, None  # it is in its range already
-    is_named = isinstance(source, str | Path)
-    data = identify(source, settings)[1]() if is_named else read_memory(source, settings)[0]
-    pictures = data.values if isinstance(data.values, EncodedPictures) else array_pictures(data.values)
-    good = _rows_that_are_read(whole, data)
-    frame = replace(frame, crop=settings.crop or data.crop)
-    return lambda i: pictures.open(int(good[i])), frame, whole.value_range
-
-
-def _rows_that_are_read(whole: Images, data: SourceData) -> Array:
-    """The row of the source that each image is: all but those that could not be read."""
-    names = data.names or tuple(f"row {i}" for i in range(len(data)))
-    skipped = {name for name, _ in whole.skipped} - {name for name, _ in data.skipped}
-    good = np.array([i for i, name in enumerate(names) if name not in skipped], np.int64)
-    if len(good) != len(whole):
-        raise DataError(f"{whole.source}: changed while it was being read; run this again when it no longer does")
-    return good
-
-
 def _compute(
     whole: Images,
     rows: Array,
-    pictures: Callable[[int], Any],
-    frame: Frame,
-    value_range: ValueRange | None,
+    originals: Originals,
+    settings: ReadSettings,
     network: "FeatureNetwork",
     progress: bool,
 ) -> Array:
     """Compute the features of some rows: float16 (n, F)."""
+    _, height, width = whole.shape
+    shape = (network.channels, network.side or height, network.side or width)
+    frame = Frame(shape=shape, crop=settings.crop or originals.crop, fit=settings.fit or "crop")
 
     def fit(i: int) -> Array:
-        with pictures(i) as image:
-            return picture_values(image, frame, value_range, f"{whole.source}, {_name(whole, i)}")
+        with originals.open(i) as image:
+            return picture_values(image, frame, originals.value_range, f"{whole.source}, {_name(whole, i)}")
 
     console = Console(stderr=True)
     shown = progress and console.is_terminal

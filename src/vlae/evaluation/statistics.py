@@ -48,11 +48,7 @@ def _statistics(images: Shaped[np.ndarray, "n channels height width"]) -> dict[s
     else:
         luminance = x[:, 0]
     down, right = np.gradient(luminance, axis=(1, 2))
-    border = np.concatenate([luminance[:, 0], luminance[:, -1], luminance[:, 1:-1, 0], luminance[:, 1:-1, -1]], axis=1)
-    weight = (
-        np.abs(luminance - np.median(border, axis=1)[:, None, None]) + 1e-6
-    )  # if no pixel differs, all weigh the same
-    weight /= weight.sum((1, 2), keepdims=True)
+    weight = object_weights(luminance)
     height, width = luminance.shape[1:]
     y, x_ = (np.arange(height) + 0.5)[:, None] / height, (np.arange(width) + 0.5) / width
     centre_x, centre_y = (weight * x_).sum((1, 2)), (weight * y).sum((1, 2))
@@ -66,3 +62,16 @@ def _statistics(images: Shaped[np.ndarray, "n channels height width"]) -> dict[s
         "size": np.sqrt(spread),
     }
     return {name: value.astype(np.float32) for name, value in measured.items()}
+
+
+def object_weights(
+    luminance: Float[np.ndarray, "n height width"],
+) -> Float[np.ndarray, "n height width"]:
+    """How far each pixel belongs to the object, with sum 1: its difference from the median of the outermost pixels.
+
+    Args:
+        luminance: of each picture, (N, H, W), in [0, 1].
+    """
+    border = np.concatenate([luminance[:, 0], luminance[:, -1], luminance[:, 1:-1, 0], luminance[:, 1:-1, -1]], axis=1)
+    weight = np.abs(luminance - np.median(border, axis=1)[:, None, None]) + 1e-6  # if none differs, all weigh the same
+    return weight / weight.sum((1, 2), keepdims=True)

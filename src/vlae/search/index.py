@@ -28,6 +28,7 @@ from vlae.models.inference import check_values
 from vlae.names import is_utf8, printable
 from vlae.runs.run import Run
 from vlae.search import rows
+from vlae.search.distances import distances
 from vlae.search.neighbours import Neighbours, decode_png
 from vlae.search.rows import ALL, RUN, SPREAD, SearchError
 from vlae.shapes import is_image, level_column
@@ -276,13 +277,12 @@ class Index:
             nearest = search.to_arrow()
         except (RuntimeError, OSError) as error:
             raise SearchError(f"the index {self.path} is damaged ({_reason(error)}); make it again") from error
-        squares = np.zeros(len(nearest))
+        found = [np.zeros((len(nearest), 0), np.float32)] * len(codes)
         for level, column in zip(levels, columns, strict=True):
-            other_codes = np.array(nearest[column].to_pylist(), np.float32).reshape(len(nearest), len(codes[level - 1]))
-            squares += ((other_codes - codes[level - 1]) ** 2).sum(1) / self.spread[level - 1] ** 2
-        distances = np.sqrt(squares / len(levels))
-        nearest = nearest.drop_columns([*columns, "_distance"]).add_column(0, "distance", pa.array(distances))
-        return nearest.take(np.argsort(distances, kind="stable"))
+            found[level - 1] = np.array(nearest[column].to_pylist(), np.float32).reshape(len(nearest), -1)
+        far = distances(found, codes, self.spread, levels)
+        nearest = nearest.drop_columns([*columns, "_distance"]).add_column(0, "distance", pa.array(far))
+        return nearest.take(np.argsort(far, kind="stable"))
 
     def _query_vector(self, codes: Sequence[np.ndarray], levels: tuple[int, ...]) -> np.ndarray:
         """Return the vector whose product with the column `levels` is larger for nearer images.

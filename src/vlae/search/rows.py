@@ -24,6 +24,7 @@ from vlae.figures.pictures import to_pictures_like
 from vlae.models.inference import as_input
 from vlae.names import printable
 from vlae.runs.run import Run
+from vlae.search.distances import spread_of
 from vlae.shapes import is_image, level_column
 
 ALL = "levels"
@@ -86,10 +87,9 @@ def schema(run: Run, images: Images) -> pa.Schema:
 
 
 def _spread(run: Run, images: Images) -> list[float]:
-    """Return the root mean square distance of two images by each level: (2 Σ_d Var(z_d))^(1/2)."""
+    """Return the root mean square distance of two images by each level."""
     chosen = np.sort(np.random.default_rng(0).permutation(len(images))[:NUM_SPREAD])
-    spreads = [float(np.sqrt(2 * code.var(0, dtype=np.float64).sum())) for code in run.encode(images.take(chosen))]
-    return [spread or 1.0 for spread in spreads]  # 0 if there is one image, or if a level has no code
+    return [spread_of(code) for code in run.encode(images.take(chosen))]
 
 
 def batch(run: Run, images: Images, schema: pa.Schema) -> pa.RecordBatch:

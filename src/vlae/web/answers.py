@@ -8,22 +8,21 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from vlae.figures.thumbnails import png, sheet, smaller, webp
+from vlae.figures.thumbnails import png, sheet
 from vlae.models.base import Codes
 from vlae.models.priors import PriorName
 from vlae.names import printable
 from vlae.report import page
-from vlae.web.map import Method, has_umap
-from vlae.web.session import SPAN, Row, Session
+from vlae.web.level_words import describe_levels
+from vlae.web.map import has_umap
+from vlae.web.session import Session
+from vlae.web.studio import SPAN, Row
 from vlae.web.uploads import MAX_BYTES
 
 Answer = dict[str, Any]
 
 Seed = Annotated[int, range(2**32)]
 """The seed of a draw."""
-
-Datum = Annotated[int, range(-1, 10**9)]
-"""The number of a datum, from 0; -1 for none."""
 
 STRIP = 8
 """Pictures in a strip."""
@@ -40,7 +39,7 @@ class Answers:
     """
 
     def __init__(self, session: Session) -> None:
-        self._session = session
+        self._session, self._studio = session, session.studio
         self._card_lock = Lock()
         self._card = ""
 
@@ -54,7 +53,7 @@ class Answers:
             self.upload,
             self.picture,
         ]
-        methods += [self.strips, self.codes, self.mixes, self.data, self.map, self.neighbours, self.card]
+        methods += [self.strips, self.codes, self.mixes, self.card]
         return methods
 
     def describe(self) -> Answer:
@@ -65,8 +64,8 @@ class Answers:
             "source": printable(Path(str(run.data["source"])).name),
             "sizes": list(run.recipe.code_sizes),
             "shape": list(run.recipe.shape),
-            "levels": self._session.describe_levels(),
-            "subsets": [list(chosen) for chosen in self._session.subsets()],
+            "levels": describe_levels(run),
+            "subsets": [list(chosen) for chosen in self._studio.subsets()],
             "prior": None if run.prior.is_standard else run.prior.name,
             "measured": run.evaluation is not None,
             "path": printable(str(run.path)),
@@ -84,7 +83,7 @@ class Answers:
             seed: seed of the draw, 0 or more.
             prior: "fitted" to the codes of the training data, or "standard", N(0, I).
         """
-        return {"noise": _numbers(self._session.draw(seed, prior))}
+        return {"noise": as_rows(self._studio.draw(seed, prior))}
 
     def redraw(self, noise: Row, level: int, seed: Seed, prior: PriorName) -> Answer:
         """Return the noise with one level drawn anew, given the others.
@@ -95,8 +94,8 @@ class Answers:
             seed: seed of the draw, 0 or more.
             prior: "fitted" to the codes of the training data, or "standard", N(0, I).
         """
-        session = self._session
-        return {"noise": _numbers(session.redraw(session.parse_noise(noise), level, seed, prior))}
+        studio = self._studio
+        return {"noise": as_rows(studio.redraw(studio.parse_noise(noise), level, seed, prior))}
 
     def datum(self, index: int) -> Answer:
         """Return the noise of a datum, and its picture, its reconstruction and their difference.
@@ -104,7 +103,9 @@ class Answers:
         Args:
             index: the number of the datum, from 0.
         """
-        return self._original(self._session.datum(index), self._session.features_of(index))
+        collection = self._session.collection
+        collection.check(index)
+        return self._original(collection.values([index]), collection.features([index]))
 
     def upload(self, content: str) -> Answer:
         """Return the noise of an uploaded picture, and the picture, its reconstruction and their difference.
@@ -116,13 +117,13 @@ class Answers:
             file = base64.b64decode(content.split(",", 1)[-1], validate=True)
         except ValueError as error:
             raise ValueError("the file did not arrive whole; try again") from error
-        return self._original(self._session.read(file), self._session.features_of_file(file))
+        return self._original(self._studio.read(file), self._studio.features_of_file(file))
 
     def _original(self, values: np.ndarray, features: np.ndarray | None) -> Answer:
-        noise, pictures, error = self._session.original(values, features)
+        noise, pictures, error = self._studio.original(values, features)
         names = ("original", "reconstruction", "difference")
         return {
-            "noise": _numbers(noise),
+            "noise": as_rows(noise),
             "mse": error,
             **dict(zip(names, map(png, pictures), strict=True)),
         }
@@ -133,8 +134,8 @@ class Answers:
         Args:
             noise: one list of numbers per level, in standard deviations.
         """
-        session = self._session
-        return {"picture": png(session.pictures(session.parse_noise(noise))[0])}
+        studio = self._studio
+        return {"picture": png(studio.pictures(studio.parse_noise(noise))[0])}
 
     def strips(self, noise: Row, levels: list[int], seed: Seed, prior: PriorName) -> Answer:
         """Return, for each of some levels, a sheet of pictures in which only it changes, and its codes there.
@@ -145,15 +146,15 @@ class Answers:
             seed: seed of the draws for codes of three or more dimensions.
             prior: what these are drawn from: "fitted" to the codes of the training data, or "standard", N(0, I).
         """
-        session = self._session
-        start = session.parse_noise(noise)
+        studio = self._studio
+        start = studio.parse_noise(noise)
         strips = []
         for level in sorted(set(levels)):
-            num = PAD if session.size_of(level) == 2 else STRIP
-            values = session.varied(start, level, seed, prior=prior, num=num)
-            pictures = session.pictures(session.with_level(start, level, values))
+            num = PAD if studio.size_of(level) == 2 else STRIP
+            values = studio.varied(start, level, seed, prior=prior, num=num)
+            pictures = studio.pictures(studio.with_level(start, level, values))
             strips.append(
-                {"level": level, "sheet": png(sheet(pictures, min(num, len(values)))), "codes": _rounded(values)}
+                {"level": level, "sheet": png(sheet(pictures, min(num, len(values)))), "codes": rounded(values)}
             )
         return {"strips": strips}
 
@@ -163,7 +164,7 @@ class Answers:
         Args:
             noise: one list of numbers per level, in standard deviations.
         """
-        return {"codes": _numbers(self._session.codes(self._session.parse_noise(noise)))}
+        return {"codes": as_rows(self._studio.codes(self._studio.parse_noise(noise)))}
 
     def mixes(self, a: Row, b: Row) -> Answer:
         """Return sheets of pictures: all swaps of levels between A and B, and the paths from A to B.
@@ -172,11 +173,11 @@ class Answers:
             a: the noise of A, one list of numbers per level, in standard deviations.
             b: the noise of B, in the same form.
         """
-        session = self._session
-        first, second = session.parse_noise(a), session.parse_noise(b)
-        moving = [*([level] for level in session.levels), session.levels]
-        steps = [session.pictures(session.path(first, second, levels)) for levels in moving]
-        swaps = session.pictures(session.swaps(first, second))
+        studio = self._studio
+        first, second = studio.parse_noise(a), studio.parse_noise(b)
+        moving = [*([level] for level in studio.levels), studio.levels]
+        steps = [studio.pictures(studio.path(first, second, levels)) for levels in moving]
+        swaps = studio.pictures(studio.swaps(first, second))
         return {
             "swaps": png(sheet(swaps, len(swaps))),
             "paths": [
@@ -186,49 +187,6 @@ class Answers:
             "steps": len(steps[0]),
         }
 
-    def data(self) -> Answer:
-        """Return all data: one sheet of small pictures, and the known properties of each."""
-        pictures = smaller(self._session.data_pictures())
-        columns = int(np.ceil(np.sqrt(len(pictures))))
-        properties = self._session.properties()
-        return {
-            "num": len(pictures),
-            "columns": columns,
-            "rows": -(-len(pictures) // columns),
-            "sheet": webp(sheet(pictures, columns)),
-            "tile": list(pictures.shape[1:3]),
-            "known": {
-                name: {"values": _rounded(column["values"]), "classes": column["classes"]}
-                for name, column in properties.items()
-            },
-        }
-
-    def map(self, level: int, method: Method) -> Answer:
-        """Return the places of all data on a plane, by one level's code.
-
-        Args:
-            level: the number of the level, 1 nearest the pixels.
-            method: "code", "pca" or "umap".
-        """
-        plane = self._session.map(level, method)
-        return {
-            "points": _rounded(plane.points),
-            "axes": list(plane.axes),
-            "centre": None if plane.centre is None else _rounded(plane.centre),
-            "directions": None if plane.directions is None else plane.directions.tolist(),
-        }
-
-    def neighbours(self, noise: Row, without: Datum) -> Answer:
-        """Return the nearest data by each level.
-
-        Args:
-            noise: one list of numbers per level, in standard deviations.
-            without: the number of a datum that is left out, or -1.
-        """
-        session = self._session
-        nearest = session.neighbours(session.parse_noise(noise), without=None if without < 0 else without)
-        return {"levels": [{"level": level, "images": images.tolist()} for level, images in nearest.items()]}
-
     def card(self) -> Answer:
         """Return the level card, with its numbers and figures, as HTML."""
         with self._card_lock:
@@ -236,12 +194,21 @@ class Answers:
         return {"html": self._card}
 
 
-def _numbers(noise: Codes) -> list[list[float]]:
-    return [_rounded(level[0].numpy()) for level in noise]
+def as_rows(noise: Codes) -> list[list[float]]:
+    """Return the noise of one datum as plain numbers, one list per level.
+
+    Args:
+        noise: float32 (1, code size) per level.
+    """
+    return [rounded(level[0].numpy()) for level in noise]
 
 
-def _rounded(values: np.ndarray) -> list[Any]:
-    """Return numbers with four digits, and None where there is none: JSON knows no NaN."""
+def rounded(values: np.ndarray) -> list[Any]:
+    """Return numbers with four digits, and None where there is none: JSON knows no NaN.
+
+    Args:
+        values: numbers of any shape.
+    """
     rounded = np.round(np.asarray(values, np.float64), 4)
     answer: list[Any] = np.where(np.isfinite(rounded), rounded.astype(object), np.array(None)).tolist()
     return answer

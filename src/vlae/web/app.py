@@ -62,9 +62,9 @@ class Page:
         self._preparing.join(1)
 
     def _prepare(self) -> None:
-        """Encode the data before the page asks for them. What goes wrong here is said when it does ask."""
+        """Read and encode the data before the page asks for them. What goes wrong here is said when it does ask."""
         with suppress(ValueError):
-            _ = self._session.noise_of_images
+            self._session.prepare()
 
 
 def explore(

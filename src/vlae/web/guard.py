@@ -25,7 +25,7 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-"""What is sent with every response."""
+"""What is sent with every response. One may say itself how long a browser keeps it."""
 
 MAX_MESSAGE = 300
 """The longest message of an error, in characters."""
@@ -53,7 +53,10 @@ class Guard:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(HEADERS)
+                headers = MutableHeaders(scope=message)
+                headers.update(
+                    {name: value for name, value in HEADERS.items() if name != "Cache-Control" or name not in headers}
+                )
             await send(message)
 
         answer = self._refuse(scope) or self._app

@@ -1,0 +1,265 @@
+"""All pictures of a run's source, by number: their names, labels and parts, and each as large as it is.
+
+The run's examples come first, so that a number means the same while the source is still being read, or when it is
+gone. The others follow in the order of the source.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from threading import RLock
+from typing import Any
+
+import numpy as np
+
+from vlae.data.content import content_hashes
+from vlae.data.images import Images
+from vlae.data.originals import Originals, find_originals, shrink
+from vlae.data.source import ReadSettings
+from vlae.evaluation.statistics import statistics
+from vlae.names import printable
+from vlae.runs.run import Run
+
+MAX_MEASURED = 20_000
+"""Collections with more pictures are not measured in brightness and the like: it would take minutes."""
+
+_BATCH = 1_000
+
+
+class PictureError(ValueError):
+    """A full-size picture cannot be shown. The message says why."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Rows:
+    """What the collection consists of.
+
+    `images` are in the order of the source. `order` has the row of each number there, -1 for an example that is no
+    longer in the source. `hashes` are those of the values, by number.
+    """
+
+    images: Images
+    order: np.ndarray
+    hashes: np.ndarray
+    note: str
+
+
+class Collection:
+    """All data of a run's source, the held-out ones marked. Threads can share it; the source is read when needed.
+
+    Args:
+        run: a finished run.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self._lock = RLock()
+
+    def __len__(self) -> int:
+        return len(self._rows.order)
+
+    @property
+    def note(self) -> str:
+        """What the visitor must know of the source: that it is gone, or has changed; "" if all is well."""
+        return self._rows.note
+
+    @property
+    def hashes(self) -> np.ndarray:
+        """The hash of each datum's content, int64 (n,)."""
+        return self._rows.hashes
+
+    @property
+    def _rows(self) -> _Rows:
+        with self._lock:
+            return self._read
+
+    @cached_property
+    def _read(self) -> _Rows:
+        examples, source = self.run.examples, printable(str(self.run.data["source"]))
+        hashes = content_hashes(examples)
+        kept = f"The {len(examples)} held-out examples that are kept with the run are shown."
+        try:
+            images = self.run.part("all")
+        except (ValueError, OSError) as error:
+            reason = " ".join(str(error).split())
+            images = Images(values=examples[:0], source=source)
+            note = f"{source} can no longer be read ({reason}). {kept}"
+            return _Rows(images=images, order=np.full(len(examples), -1), hashes=hashes, note=note)
+        found = content_hashes(images.values)
+        rows = _matched(hashes, found)
+        others = np.setdiff1d(np.arange(len(images)), rows)
+        gone = int((rows < 0).sum())
+        note = f"{source} has changed since the training: {gone} of its pictures are no longer in it." if gone else ""
+        return _Rows(
+            images=images,
+            order=np.concatenate([rows, others]),
+            hashes=np.concatenate([hashes, found[others]]),
+            note=note,
+        )
+
+    # What is known of each
+
+    @cached_property
+    def names(self) -> list[str]:
+        """The name of each: its file relative to the source, or the row that it is."""
+        rows = self._rows
+        names = rows.images.names
+        return [
+            f"example {number}" if row < 0 else names[row] if names is not None else f"row {row}"
+            for number, row in enumerate(rows.order.tolist())
+        ]
+
+    @cached_property
+    def labels(self) -> tuple[list[str], np.ndarray]:
+        """The names of the classes that occur, and the class of each datum: its place in them, int16 (n,), or -1."""
+        images, order = self._rows.images, self._rows.order
+        if images.labels is None or not len(images):
+            return [], np.full(len(order), -1, np.int16)
+        numbers, places = np.unique(np.asarray(images.labels, np.int64), return_inverse=True)
+        known = np.flatnonzero(numbers >= 0)
+        of_place = np.full(len(numbers), -1, np.int16)
+        of_place[known] = np.arange(len(known))
+        classes = np.where(order < 0, -1, of_place[places[np.maximum(order, 0)]]).astype(np.int16)
+        return [images.class_name(int(numbers[place])) for place in known], classes
+
+    @cached_property
+    def held_out(self) -> np.ndarray:
+        """Whether each datum is held out, bool (n,)."""
+        held_out = self.run.held_out_of(self.run.data["source"])
+        marked = np.zeros(len(self), bool) if held_out is None else np.isin(self.hashes, held_out)
+        marked[: len(self.run.examples)] = True
+        return marked
+
+    def properties(self) -> dict[str, dict[str, Any]]:
+        """Return the known properties of the data, by name.
+
+        Returns:
+            For each property, a dict of `values`, (n,), NaN where a number is missing, and `classes`: the names of the
+            classes, or None for numbers.
+        """
+        properties: dict[str, dict[str, Any]] = {}
+        names, classes = self.labels
+        if names:
+            unknown = (classes < 0).any()
+            properties["label"] = {
+                "values": classes + unknown,
+                "classes": (["unknown"] if unknown else []) + names,
+            }
+        for name, values in self._numbers.items():
+            if values.dtype.kind in "iufb" and len(np.unique(values[np.isfinite(values)])) > 1:
+                properties[name.replace("_", " ")] = {"values": np.asarray(values, np.float64), "classes": None}
+        return properties
+
+    @cached_property
+    def _numbers(self) -> dict[str, np.ndarray]:
+        """The factors of the source, and the statistics of its pictures."""
+        images, order = self._rows.images, self._rows.order
+        numbers: dict[str, np.ndarray] = {}
+        for name, factor in images.factors.items():
+            values = np.asarray(factor)
+            if values.ndim == 1 and values.dtype.kind in "iufb" and len(values):
+                numbers[name] = np.where(order < 0, np.nan, values[np.maximum(order, 0)].astype(np.float64))
+        if len(self.run.recipe.shape) == 3 and len(self) <= MAX_MEASURED:
+            starts = range(0, len(self), _BATCH)
+            parts = [statistics(self.values(np.arange(i, min(i + _BATCH, len(self))))) for i in starts]
+            numbers |= {name: np.concatenate([part[name] for part in parts]) for name in (parts[0] if parts else ())}
+        return numbers
+
+    # The data themselves
+
+    def check(self, number: int) -> None:
+        """Check that there is a datum of a number.
+
+        Raises:
+            ValueError: if there is none.
+        """
+        if not (0 <= number < len(self.run.examples) or 0 <= number < len(self)):
+            raise ValueError(f"there is no picture {number}; there are 0 to {len(self) - 1}")
+
+    def values(self, numbers: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Return some of the data as the model takes them: uint8 or float32 (n, *shape).
+
+        Args:
+            numbers: the numbers of the data, from 0. The run's examples come first, and need no reading.
+        """
+        numbers, examples = np.asarray(numbers, np.int64), self.run.examples
+        if (numbers < len(examples)).all():
+            return np.asarray(examples[numbers])
+        order, images = self._rows.order, self._rows.images
+        values = np.empty((len(numbers), *images.shape), images.values.dtype)
+        kept = numbers < len(examples)
+        values[kept] = examples[numbers[kept]]
+        values[~kept] = images.values[order[numbers[~kept]]]
+        return values
+
+    def features(self, numbers: Sequence[int] | np.ndarray) -> np.ndarray | None:
+        """Return the features of full-size pictures, (n, F); None if the model reads none or has none of them.
+
+        Args:
+            numbers: the numbers of the data, from 0.
+        """
+        if self.run.network is None or (features := self.run.features_of(self._rows.images)) is None:
+            return None
+        rows = self._rows.order[np.asarray(numbers, np.int64)]
+        return None if (rows < 0).any() else features[rows]
+
+    def original(self, number: int, side: int) -> np.ndarray | None:
+        """Return a picture as large as it is, up to a size: uint8 (height, width, 3).
+
+        Args:
+            number: the number of the picture, from 0.
+            side: the most pixels of its longer side.
+
+        Returns:
+            None if the source has no larger picture than the one that the model takes.
+
+        Raises:
+            PictureError: if the picture cannot be read any more.
+        """
+        row, name = int(self._rows.order[number]), self.names[number]
+        if self._originals is None:
+            return None
+        path = self._file(number)
+        try:
+            if row < 0 or (path is not None and path.exists() and not path.is_file()):
+                raise FileNotFoundError
+            with self._originals.open(row) as image:
+                return shrink(image, side, self._originals.value_range)
+        except FileNotFoundError as error:
+            raise PictureError(f"{name} is no longer there. This is what the model has seen of it.") from error
+        except Exception as error:  # a broken or hostile file makes Pillow raise almost anything
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise PictureError(f"{name} can no longer be read: {reason}") from error
+
+    def _file(self, number: int) -> Path | None:
+        """The file of a picture, if the source is a folder; its name may be written otherwise on the disk."""
+        folder = Path(str(self.run.data["source"])).expanduser()
+        return folder / self.names[number].partition("#")[0] if folder.is_dir() else None
+
+    @property
+    def _originals(self) -> Originals | None:
+        with self._lock:
+            return self._found_originals
+
+    @cached_property
+    def _found_originals(self) -> Originals | None:
+        images = self._rows.images
+        if images.is_vectors or images.fitted is None:  # the pictures had this size, or there are none
+            return None
+        recorded: dict[str, Any] = {field.name: self.run.data.get(field.name) for field in fields(ReadSettings)}
+        settings = ReadSettings(**recorded | {"value_range": self.run.value_range})
+        try:
+            return find_originals(images, self.run.data["source"], settings)
+        except (ValueError, OSError):  # changed in this very moment, or gone
+            return None
+
+
+def _matched(wanted: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """Return the row of each wanted hash among those that are found, each row once; -1 if there is none."""
+    places: dict[int, list[int]] = {}
+    wanted_set = set(wanted.tolist())
+    for row in np.flatnonzero(np.isin(found, list(wanted_set))).tolist():
+        places.setdefault(int(found[row]), []).append(row)
+    rows = [places[value].pop(0) if places.get(value) else -1 for value in wanted.tolist()]
+    return np.array(rows, np.int64)

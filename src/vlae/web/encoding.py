@@ -1,0 +1,130 @@
+"""The codes of the whole collection: computed once, in the background, and kept in the cache for the next start."""
+
+import copy
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cached_property
+from hashlib import blake2b
+from pathlib import Path
+from threading import RLock
+from typing import Literal
+
+import numpy as np
+import torch
+
+from vlae.data.cache import cache_folder, new_array, new_file
+from vlae.data.source import DataError
+from vlae.figures.panels import noise_at
+from vlae.models.base import Codes, LatentModel
+from vlae.models.inference import as_input, evaluating, given
+from vlae.web.collection import Collection
+from vlae.web.studio import Studio
+
+Phase = Literal["reading", "encoding", "comparing", "done"]
+"""What is being done: the source is read, encoded, compared with what the model makes of it; or all is there."""
+
+_BATCH = 64
+
+
+class Encoding:
+    """The noise of every datum at its posterior mean, and that of its reconstruction, level by level.
+
+    Threads can share it: whoever asks first computes, and the others wait. The two tables are kept in the cache, by the
+    weights of the run and the content of the data.
+
+    Args:
+        studio: the model.
+        collection: the data.
+    """
+
+    def __init__(self, studio: Studio, collection: Collection) -> None:
+        self._studio = studio
+        self._collection = collection
+        self._lock = RLock()
+        self._phase: Phase = "reading"
+        self._done = 0
+
+    def progress(self) -> tuple[Phase, int]:
+        """Return what is being done, and with how many data it has been done."""
+        return self._phase, self._done
+
+    def prepare(self) -> None:
+        """Compute all that the page asks for later.
+
+        Raises:
+            ValueError: if the page is closed meanwhile.
+        """
+        _ = self.noise
+        _ = self.change
+        self._phase = "done"
+
+    @property
+    def noise(self) -> tuple[np.ndarray, ...]:
+        """The noise of every datum at its posterior mean: float32 (n, code size) per level."""
+        with self._lock:
+            return self._noise
+
+    @property
+    def change(self) -> tuple[np.ndarray, ...]:
+        """The noise of each datum's reconstruction, less its own: float32 (n, code size) per level.
+
+        It is large where the model does not draw what it sees.
+        """
+        with self._lock:
+            return self._change
+
+    @cached_property
+    def _noise(self) -> tuple[np.ndarray, ...]:
+        num = len(self._collection)
+        return self._split(self._kept("noise", "encoding", lambda start, stop: self._encode(start, stop), num))
+
+    @cached_property
+    def _change(self) -> tuple[np.ndarray, ...]:
+        before = np.concatenate(self.noise, axis=1)
+        redone = self._kept("redone", "comparing", lambda start, stop: self._redo(before[start:stop]), len(before))
+        return self._split(redone - before)
+
+    @cached_property
+    def model(self) -> LatentModel:
+        """A model of its own: the visitors' pictures do not wait for it."""
+        return copy.deepcopy(self._studio.model)
+
+    def _encode(self, start: int, stop: int) -> Codes:
+        numbers = np.arange(start, stop)
+        x = as_input(np.ascontiguousarray(self._collection.values(numbers)))
+        return noise_at(self.model, x, **given(self._collection.features(numbers), 0, len(numbers)))
+
+    def _redo(self, noise: np.ndarray) -> Codes:
+        model = self.model
+        with evaluating(model):
+            levels = tuple(torch.from_numpy(level).to(model.device) for level in self._split(noise))
+            return noise_at(model, model.decode(model.place(levels)))
+
+    def _split(self, table: np.ndarray) -> tuple[np.ndarray, ...]:
+        ends = np.cumsum(self._studio.model.code_sizes)[:-1]
+        return tuple(np.ascontiguousarray(level) for level in np.split(table, ends, axis=1))
+
+    def _kept(self, name: str, phase: Phase, compute: Callable[[int, int], Codes], num: int) -> np.ndarray:
+        """Return a table of all levels side by side, float32 (n, sum of sizes); from the cache if it is there."""
+        size = sum(self._studio.model.code_sizes)
+        file = self._file(name)
+        with suppress(OSError, ValueError, EOFError):
+            table: np.ndarray = np.load(file, allow_pickle=False, mmap_mode="r")
+            if table.shape == (num, size) and table.dtype == np.float32:
+                return table
+        self._phase, self._done = phase, 0
+        table = np.empty((num, size), np.float32)
+        for start in range(0, num, _BATCH):
+            self._studio.check_open()
+            stop = min(start + _BATCH, num)
+            table[start:stop] = torch.cat(compute(start, stop), dim=1).cpu().numpy()
+            self._done = stop
+        with suppress(DataError, OSError), new_file(file) as unfinished:  # a full or read-only disk: computed next time
+            kept = new_array(unfinished, table.shape, table.dtype)
+            kept[:] = table
+        return table
+
+    def _file(self, name: str) -> Path:
+        words = blake2b(f"{self._studio.run.identity} {name} ".encode(), digest_size=16)
+        words.update(np.ascontiguousarray(self._collection.hashes).tobytes())
+        return cache_folder() / "codes" / f"{words.hexdigest()}.npy"

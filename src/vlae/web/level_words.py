@@ -1,0 +1,52 @@
+"""The levels of a run in words, and how much each of their dimensions carries."""
+
+from typing import Any
+
+from vlae.evaluation import level_card
+from vlae.evaluation.rates import is_dead
+from vlae.runs.run import Run
+from vlae.shapes import is_image
+
+DEAD_DIMENSION = 0.05  # nats; a dimension that costs less changes next to nothing
+
+
+def describe_levels(run: Run) -> list[dict[str, Any]]:
+    """Describe every level that has a code.
+
+    Args:
+        run: a finished run.
+
+    Returns:
+        For each level, a dict of level, title, sentence, dead (whether its rate is next to nothing), nats (its
+        rate), and dimensions. Each dimension is a dict of number (from 0), nats and dead, the highest rate first.
+    """
+    evaluation = run.evaluation
+    cards = {card.level: card for card in level_card.level_cards(evaluation)} if evaluation else {}
+    levels = []
+    for level in run.model.levels_with_code:
+        summary = run.summary["levels"][level - 1]
+        title, sentence = _describe_unmeasured(run, level)
+        if level in cards:
+            title, sentence = cards[level].title, cards[level].sentence
+            sentence = sentence[:1].upper() + sentence[1:]
+        nats = summary["kl_nats_per_dimension"]
+        order = sorted(range(len(nats)), key=lambda i: -nats[i])
+        levels.append(
+            {
+                "level": level,
+                "title": title,
+                "sentence": sentence,
+                "dead": is_dead(summary),
+                "nats": summary["kl_nats"],
+                "dimensions": [{"number": i, "nats": nats[i], "dead": nats[i] < DEAD_DIMENSION} for i in order],
+            }
+        )
+    return levels
+
+
+def _describe_unmeasured(run: Run, level: int) -> tuple[str, str]:
+    """Return title and sentence of a level that has not been measured."""
+    if not is_image(run.recipe.shape):
+        return "not measured yet", ""
+    description = run.recipe.levels[level - 1].describe()
+    return description.title, description.sentence

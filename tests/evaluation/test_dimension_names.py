@@ -1,0 +1,119 @@
+import numpy as np
+import pytest
+import torch
+
+from vlae import recipes
+from vlae.evaluation.dimension_names import SEEN, DimensionName, dimension_names
+from vlae.models.base import LatentModel
+from vlae.models.distributions import NormalCode
+from vlae.models.priors import MixturePrior, standard_prior
+
+SIDE = 16
+
+
+class Painter(LatentModel):
+    """A disc: level 1 sets its light and how red or green it is; level 2 nothing, a size, and a place."""
+
+    def __init__(self):
+        super().__init__()
+        self.shape, self.code_sizes = (3, SIDE, SIDE), (2, 0, 3)
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+
+    def infer(self, x):
+        raise NotImplementedError  # names are found without an encoder
+
+    def prior(self, level, above):
+        return NormalCode(torch.zeros(1, self.code_sizes[level - 1]), torch.ones(1, self.code_sizes[level - 1]))
+
+    def generate(self, codes):
+        light, red = codes[0].T[:, :, None, None]
+        _, size, place = codes[2].T[:, :, None, None]
+        rows, columns = torch.from_numpy(np.mgrid[:SIDE, :SIDE] + 0.5).float()
+        away = ((columns - SIDE / 2 - place) ** 2 + (rows - SIDE / 2) ** 2).sqrt()
+        disc = torch.sigmoid(2 * (4 + 0.8 * size - away)) * 0.4 + 0.3 + 0.1 * light
+        mean = torch.stack([disc * (1 + 0.2 * red), disc * (1 - 0.2 * red), disc], 1)
+        return torch.distributions.Normal(mean.clamp(0, 1), 0.1)
+
+    def forward(self, x, fade=None):
+        raise NotImplementedError
+
+
+def examples(num=32):
+    noise = standard_prior((2, 0, 3)).draw(num, torch.Generator().manual_seed(5))
+    return Painter().decode(noise).detach().numpy()
+
+
+def test_dimensions_are_named_by_what_they_do():
+    names = dimension_names(Painter(), examples())
+    assert list(names) == [1, 3]
+    assert [(name.level, name.dimension) for name in names[3]] == [(3, 0), (3, 1), (3, 2)]
+    light, red = names[1]
+    assert light.text == "darker ↔ lighter"
+    assert red.text == "greener ↔ redder"
+    nothing, size, place = names[3]
+    assert (nothing.low, nothing.high, nothing.effects) == ("", "", {})
+    assert nothing.change < SEEN and nothing.text == "changes next to nothing"
+    assert "smaller" in size.low and "larger" in size.high
+    assert "further left" in place.low and place.effects["x position"] > 2
+    assert place.side(0.3) == place.high and place.side(-2) == place.low
+
+
+def test_a_prior_sets_where_the_ends_are():
+    opposite = standard_prior((2, 0, 3))
+    means = opposite.means.clone()
+    means[:, 0] = -20  # all is black there, and stays so
+    black = MixturePrior(code_sizes=(2, 0, 3), weights=opposite.weights, means=means, factors=opposite.factors)
+    assert all(
+        name.text == "changes next to nothing" for name in dimension_names(Painter(), examples(), prior=black)[3]
+    )
+
+
+def test_without_data_the_drawn_ones_are_the_unit_and_the_same_seed_gives_the_same_names():
+    model = Painter().train()
+    names = dimension_names(model, examples(0), seed=3)
+    assert names == dimension_names(model, examples(0), seed=3)
+    assert names[1][1].text == "greener ↔ redder"
+    assert model.training
+
+
+class Line(LatentModel):
+    """Columns that follow the code: the first grows with it, the second falls, the third stays."""
+
+    def __init__(self, columns=()):
+        super().__init__()
+        self.shape, self.code_sizes, self.columns = (3,), (1,), columns
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+
+    def infer(self, x):
+        raise NotImplementedError
+
+    def prior(self, level, above):
+        return NormalCode(torch.zeros(1, 1), torch.ones(1, 1))
+
+    def generate(self, codes):
+        (z,) = codes
+        return torch.distributions.Normal(torch.cat([10 * z, -4 * z, 0 * z + 7], 1), 1.0)
+
+    def forward(self, x, fade=None):
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize(
+    ("columns", "first", "second"), [(("sugar", "age", "zero"), "sugar", "age"), ((), "column 1", "column 2")]
+)
+def test_dimensions_of_vectors_are_named_by_the_columns_that_change_most(columns, first, second):
+    data = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32) * (10, 6, 1)
+    (name,) = dimension_names(Line(columns), data.astype(np.float32))[1]
+    assert name.text == f"less {first}, more {second} ↔ more {first}, less {second}"
+
+
+def test_the_values_of_a_category_are_its_classes():
+    recipe = recipes.lean((1, 8, 8), code_sizes=(1, 2), width=4)
+    model = recipes.build(recipes.with_classes(recipe, values=(0, 1), names=("cat", "dog")))
+    top = dimension_names(model, np.zeros((0, 1, 8, 8), np.uint8))[model.num_levels]
+    assert [name.text for name in top] == ["cat", "dog"]
+
+
+def test_a_change_without_a_word_is_told_from_no_change():
+    assert DimensionName(level=1, dimension=0, low="", high="", change=0.5).text == "no word for it"
+    assert DimensionName(level=1, dimension=0, low="", high="", change=0.0).text == "changes next to nothing"
