@@ -130,3 +130,21 @@ def test_a_level_of_which_nothing_was_measured_says_so_and_why():
     reason = "43 pictures, 60 are needed"
     (card,) = level_card.level_cards({"levels": [few], "complexity": {}, "not_defined": {"statistics": reason}})
     assert card.title == "not measured" and card.sentence == f"{reason}; 2 of 2 units active."
+
+
+def test_no_two_levels_have_one_name():
+    low = level(1, statistics={"x position": 0.9, "y position": 0.4, "size": 0.1})
+    high = level(2, statistics={"x position": 0.5, "y position": 0.8, "size": 0.1})
+    titles = [card.title for card in level_card.level_cards(evaluation(low, high))]
+    assert titles == ["x position", "y position"]
+    more = level(3, statistics={"size": 0.7})
+    titles = [card.title for card in level_card.level_cards(evaluation(low, high, more))]
+    assert titles == ["x position", "y position", "size"]
+
+
+def test_levels_that_tell_of_the_same_are_told_apart_by_their_numbers_and_nameless_ones_stay():
+    same = {"brightness": 0.9}
+    cards = level_card.level_cards(evaluation(*(level(number, statistics=same) for number in (1, 2, 3))))
+    assert [card.title for card in cards] == ["brightness", "light", "light (level 3)"]
+    dead = evaluation(*(level(number, kl=0.0, active=0) for number in (1, 2)))
+    assert [card.title for card in level_card.level_cards(dead)] == ["dead", "dead"]

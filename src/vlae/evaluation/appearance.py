@@ -10,14 +10,14 @@ FLAT = 0.01
 
 WORDS: dict[str, tuple[str, str]] = {
     "brightness": ("darker", "lighter"),
-    "contrast": ("less contrast", "more contrast"),
+    "contrast": ("lower in contrast", "higher in contrast"),
     "saturation": ("greyer", "more colourful"),
-    "detail": ("smoother", "more detail"),
+    "detail": ("smoother", "more detailed"),
     "light across": ("lighter on the left", "lighter on the right"),
     "light down": ("lighter at the top", "lighter at the bottom"),
     "light inside": ("darker in the middle", "lighter in the middle"),
     "size": ("smaller", "larger"),
-    "x position": ("further left", "further right"),
+    "x position": ("more to the left", "more to the right"),
     "y position": ("higher up", "lower down"),
     "slant": ("leaning left", "leaning right"),
     "width": ("taller", "wider"),

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from jaxtyping import Float
+from torch.nn.functional import adaptive_avg_pool2d
 
 from vlae.evaluation.appearance import WORDS, appearance, hue_of
 from vlae.models.base import Codes, LatentModel
@@ -16,7 +17,7 @@ from vlae.shapes import is_image
 SPAN = 2.0
 """How far the ends are from the mean of a dimension, in standard deviations: as far as a traversal goes."""
 
-NUM = 16
+NUM = 8
 """How many drawn data each dimension is tried on."""
 
 NAMED = 0.4
@@ -32,6 +33,7 @@ SEEN = 0.01
 """Squared change of the data, in times of that between two data, below which a dimension changes next to nothing."""
 
 BATCH = 64
+GRID = 4
 HUE = ("redness", "yellowness")  # one quantity together
 
 
@@ -46,6 +48,8 @@ class DimensionName:
         high: what data are at its high end, such as "lighter"; "" if there is no word.
         change: mean squared difference between the data of the two ends, in times of that between two data: about 0 if
             the dimension changes nothing.
+        coarse: how much of that is in large parts: the share that is left in a 4 × 4 grid of means, in [0, 1]; 1 of
+            vectors.
         effects: how far each measured quantity grows from the low end to the high end, in standard deviations of the
             data; only changes that are sure. Of images the quantities of `vlae.evaluation.appearance.appearance`, with
             "hue" (from 0 up) for the change of the mean colour; of vectors the columns, by name.
@@ -56,6 +60,7 @@ class DimensionName:
     low: str
     high: str
     change: float
+    coarse: float = 1.0
     effects: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -126,7 +131,8 @@ def dimension_names(
                     code[:, dimension] = mean[0, dimension] + sign * stddev[0, dimension]
                 before, after = (_decoded(model, (*base[: level - 1], code, *base[level:])) for code in codes)
                 effects = _effects(model, before, after, spreads)
-                change = float(np.square(after - before, dtype=np.float64).mean()) / pairs
+                difference = (after - before).astype(np.float64)
+                change = float(np.square(difference).mean()) / pairs
                 low, high = _words(model, effects) if change >= SEEN else ("", "")
                 if "redness" in effects:
                     effects["hue"] = float(np.hypot(effects.pop("redness"), effects.pop("yellowness")))
@@ -188,6 +194,15 @@ def _words(model: LatentModel, effects: Mapping[str, float]) -> tuple[str, str]:
     named = sorted((one for one in named if one[0] >= NAMED), reverse=True)[:2]
     kept = [one for one in named if one[0] >= BESIDE * named[0][0]]
     return ", ".join(low for _, low, _ in kept), ", ".join(high for _, _, high in kept)
+
+
+def _coarse(difference: np.ndarray) -> float:
+    """The share of a change of images that is left in a 4 × 4 grid of means; 1 of vectors, and of no change."""
+    whole = float(np.square(difference).mean())
+    if difference.ndim == 2 or not whole:
+        return 1.0
+    grid = adaptive_avg_pool2d(torch.from_numpy(difference), GRID)
+    return min(1.0, float(grid.square().mean()) / whole)
 
 
 def _floats(data: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 """The level card: an evaluation in words, with a title and a sentence for every level, and warnings."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,9 @@ TOPICS: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 """The topic of each statistic and known factor. Any other factor is its own topic."""
 
+NAMELESS = ("dead", "not named", "not measured")
+"""Titles of levels that have no name."""
+
 PREDICTED = 0.3  # score of a probe from which a level counts as predicting a factor
 WEAKLY = 0.05  # score from which it counts as predicting a little of it
 SURE = 2.0  # standard errors by which a score must be above 0
@@ -37,11 +40,13 @@ class LevelCard:
         level: number of the level; 1 is nearest the pixels.
         title: two or three words, such as "colour and light".
         sentence: what the level's code predicts, and how many of its units are active.
+        titles: other titles, more and more precise, for where another level has the same.
     """
 
     level: int
     title: str
     sentence: str
+    titles: tuple[str, ...] = field(default=(), repr=False, compare=False)
 
 
 def level_cards(evaluation: Mapping[str, Any]) -> list[LevelCard]:
@@ -50,11 +55,39 @@ def level_cards(evaluation: Mapping[str, Any]) -> list[LevelCard]:
     A card names the factors that this level predicts better than every other level. If there are none, it names the
     factors that the level predicts at all; if there are none of these either, those that it predicts a little of, and
     then the statistics that it moves in the pictures. A score that is not 2 standard errors above 0 does not count.
+    No two levels have the same name.
 
     Args:
         evaluation: the result of `vlae.evaluation.measures.evaluate`.
     """
-    return [_card_of(evaluation, level) for level in evaluation["levels"] if level["code_size"]]
+    cards = [_card_of(evaluation, level) for level in evaluation["levels"] if level["code_size"]]
+    titles = told_apart({card.level: (card.title, *card.titles) for card in cards})
+    return [replace(card, title=titles[card.level]) for card in cards]
+
+
+def told_apart(titles: Mapping[int, Sequence[str]]) -> dict[int, str]:
+    """A title for each level, so that no two levels have the same name.
+
+    Where the first titles are the same, each of these levels gets the first of its others that no level has; if there
+    is none, the number of the level is added. Levels without a name stay so.
+
+    Args:
+        titles: for each level, by its number, one or more titles; the first is the best.
+
+    Examples:
+        >>> told_apart({1: ["place", "x position"], 2: ["place", "y position"], 3: ["place"]})
+        {1: 'x position', 2: 'y position', 3: 'place'}
+    """
+    firsts = [of_level[0] for of_level in titles.values()]
+    chosen: dict[int, str] = {}
+    for level, (first, *others) in titles.items():
+        if first in NAMELESS or firsts.count(first) == 1:
+            chosen[level] = first
+            continue
+        used = {*chosen.values(), *(other for other in firsts if other != first)}
+        free = [title for title in (*others, first) if title not in used]
+        chosen[level] = free[0] if free else f"{first} (level {level})"
+    return chosen
 
 
 def warnings(evaluation: Mapping[str, Any]) -> list[str]:
@@ -194,12 +227,12 @@ def _card_of(evaluation: Mapping[str, Any], level: Mapping[str, Any]) -> LevelCa
     topics = _by_topic(best or predicted or told)
     if not topics:
         return _by_what_it_moves(level, active)
-    title = " and ".join(list(topics)[:2])
+    title, *titles = _titles(topics)
     scored_by = evaluation.get("scored_by", {})
     parts = [_explains(level, topic, members, names, scored_by) for topic, members in list(topics.items())[:3]]
     more = ", though more of it can be read from other levels" if predicted and not best else ""
     little = "" if predicted else "little can be read from its code: it "
-    return LevelCard(level["level"], title, f"{little}{', '.join(parts)}{more}; {active}.")
+    return LevelCard(level["level"], title, f"{little}{', '.join(parts)}{more}; {active}.", tuple(titles))
 
 
 def _by_columns(evaluation: Mapping[str, Any], level: Mapping[str, Any], active: str) -> LevelCard | None:
@@ -210,8 +243,9 @@ def _by_columns(evaluation: Mapping[str, Any], level: Mapping[str, Any], active:
     largest = sorted((name for name in shares if shares[name] >= PREDICTED), key=lambda name: -shares[name])
     if not shares or not largest:
         return None
-    listed = ", ".join(f"{share:.0%} of {name}" for name in largest[:3] if (share := shares[name]))
-    return LevelCard(level["level"], " and ".join(largest[:2]), f"explains {listed}; {active}.")
+    explained = ", ".join(f"{share:.0%} of {name}" for name in largest[:3] if (share := shares[name]))
+    titles = tuple(listed(largest[:num]) for num in range(3, len(largest) + 1))
+    return LevelCard(level["level"], listed(largest[:2]), f"explains {explained}; {active}.", titles)
 
 
 def _by_what_it_moves(level: Mapping[str, Any], active: str) -> LevelCard:
@@ -220,13 +254,30 @@ def _by_what_it_moves(level: Mapping[str, Any], active: str) -> LevelCard:
     nothing = "none of the measured factors can be read from its code"
     if not moved:
         return LevelCard(level["level"], "not named", f"{nothing}; {active}.")
-    topics = _by_topic(moved)
+    title, *titles = _titles(_by_topic(moved))
     most = max(moved, key=lambda name: moved[name])
-    return LevelCard(
-        level["level"],
-        " and ".join(list(topics)[:2]),
-        f"{nothing}, but it moves {_name(most)} by {moved[most]:.0%} of how far pictures differ; {active}.",
-    )
+    sentence = f"{nothing}, but it moves {_name(most)} by {moved[most]:.0%} of how far pictures differ; {active}."
+    return LevelCard(level["level"], title, sentence, tuple(titles))
+
+
+def _titles(topics: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """Titles of a level, more and more precise: its topics, its factors, more topics, more factors."""
+    scores = {name: score for members in topics.values() for name, score in members.items()}
+    factors = [_name(name) for name in sorted(scores, key=lambda name: -scores[name])]
+    return [listed(names) for names in (list(topics)[:2], factors[:2], list(topics)[:3], factors[:3])]
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names with commas and an "and".
+
+    Args:
+        names: one or more.
+
+    Examples:
+        >>> listed(["a"]), listed(["a", "b", "c"])
+        ('a', 'a, b and c')
+    """
+    return ", ".join(names[:-1]) + " and " * (len(names) > 1) + names[-1]
 
 
 def _by_topic(scores: Mapping[str, float]) -> dict[str, dict[str, float]]:
@@ -255,9 +306,8 @@ def _explains(
         if len(channels) == 3:
             names[names.index(channels[0])] = f"{group} colour"
             names = [name for name in names if name not in channels]
-    listed = [_name(name) for name in names]
     whole = len(members) > 2 and set(members) == set(measured) & set(TOPICS.get(topic, ()))
-    words = topic if whole and topic != "colour" else ", ".join(listed[:-1]) + " and " * (len(listed) > 1) + listed[-1]
+    words = topic if whole and topic != "colour" else listed([_name(name) for name in names])
     if all(scored_by.get(name) == SCORED_BY["yes or no"] for name in members):
         return f"tells {words} (AUC {(1 + share) / 2:.2f})"
     if all(scored_by.get(name) == SCORED_BY["class"] for name in members):

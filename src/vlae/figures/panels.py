@@ -77,9 +77,9 @@ def levels(
     """
     shown = model.levels_with_code
     generator = torch.Generator().manual_seed(seed)
-    noise, datum = _start(model, prior, held_out, start, generator)
+    noise, datum = start_noise(model, prior, held_out, start, generator)
     titles = [f"level {level} ({model.code_sizes[level - 1]})" for level in shown]
-    changed = _changed(model, prior, noise, num=num, generator=generator, span=span, others=others)
+    changed = changed_noise(model, prior, noise, num=num, generator=generator, span=span, others=others)
     if not is_image(model.shape):
         return profiles(
             model, _profiles(model, titles, changed, noise), per_row=2, black="starts from", coloured=["changed"]
@@ -90,7 +90,7 @@ def levels(
     if model.autoregressive:
         titles.append("level 0 (pixels)")
         pixels = _drawn(model, _repeated(noise, num * num), seed)
-        sheets.append(grid(_pictures(model, pixels)[0], num))
+        sheets.append(grid(pictures_of(model, pixels)[0], num))
     columns = ceil(len(sheets) / ceil(len(sheets) / 5))
     titled = zip((text(title, letters) for title in titles), sheets, strict=True)
     drawn = grid([grid(pair, 1) for pair in titled], columns, _WIDE_GAP)
@@ -129,15 +129,15 @@ def panels(
         ValueError: if `start` does not fit the model, `num` is below 1 or `others` is unknown.
     """
     generator = torch.Generator().manual_seed(seed)
-    noise, datum = _start(model, prior, held_out, start, generator)
-    changed = _changed(model, prior, noise, num=num, generator=generator, span=span, others=others)
+    noise, datum = start_noise(model, prior, held_out, start, generator)
+    changed = changed_noise(model, prior, noise, num=num, generator=generator, span=span, others=others)
     if not is_image(model.shape):
         titles = ["" for _ in changed]
         return [profiles(model, [panel], per_row=1) for panel in _profiles(model, titles, changed, noise)]
     return _panels(model, changed, noise, datum, num)[0]
 
 
-def _changed(
+def changed_noise(
     model: LatentModel,
     prior: MixturePrior | None,
     start: Codes,
@@ -147,7 +147,20 @@ def _changed(
     span: float,
     others: str,
 ) -> list[tuple[Tensor, ...]]:
-    """For each level with a code, noise in which that level varies."""
+    """For each level with a code, noise in which that level varies, as `levels` shows it.
+
+    Args:
+        model: any model.
+        prior: of the codes; None: N(0, I).
+        start: the noise of one datum, at which the other levels stay.
+        num: num × num data of each level, from 1 up; of a category each of its values once.
+        generator: of all draws.
+        span: how far a sweep goes, in standard deviations of the level given the others.
+        others: "hold" or "random".
+
+    Raises:
+        ValueError: if `num` is below 1 or `others` is unknown.
+    """
     if others not in get_args(Others):
         raise ValueError(f"others is {others!r}; choose one of {', '.join(get_args(Others))}")
     check_num(model, num, drawn=num * num)
@@ -173,10 +186,10 @@ def _profiles(
     model: LatentModel, titles: Sequence[str], changed: Sequence[tuple[Tensor, ...]], start: Codes
 ) -> list[Panel]:
     """A panel of vectors for each level, at most 32 of them, and black that which they start from."""
-    black = _decoded(model, start)
+    black = decoded(model, start)
     panels = []
     for title, level, noise in zip(titles, model.levels_with_code, changed, strict=True):
-        values = _decoded(model, noise)
+        values = decoded(model, noise)
         shown = values[torch.linspace(0, len(values) - 1, min(MAX_LINES, len(values))).round().long()]
         panels.append(Panel(title=title, values=shown, start=black, in_order=model.code_sizes[level - 1] == 1))
     return panels
@@ -187,7 +200,7 @@ def _panels(
 ) -> tuple[list[Picture], list[Picture]]:
     """A panel per level with a code; and the datum, if there is one, with the picture of the noise at the start."""
     own = [] if datum is None else [datum]
-    drawn = _pictures(model, *own, *(_decoded(model, noise) for noise in (start, *changed)))
+    drawn = pictures_of(model, *own, *(decoded(model, noise) for noise in (start, *changed)))
     at = len(own) + 1
     return [grid(tiles, num) for tiles in drawn[at:]], list(np.concatenate(drawn[:at]))
 
@@ -219,12 +232,8 @@ def samples(
         ValueError: if `num` is below 1.
         NotDefinedError: if pixels are asked for and the model has no density.
     """
-    check_num(model, num)
     prior = prior or standard_prior(model.code_sizes)
-    noise = prior.draw(num, torch.Generator().manual_seed(seed))
-    drawn = _drawn(model, noise, seed) if pixels else _decoded(model, noise)
-    beside = drawn[:0] if held_out is None else held_out[:num]
-    nearest = _nearest(drawn[:NUM_NEAREST], known[1]) if known is not None and len(known[1]) else drawn[:0]
+    drawn, beside, nearest = sample_data(model, prior, held_out, known, num=num, seed=seed, pixels=pixels)
     drawn_from = f"drawn from {prior.name}" + (", pixels too" if pixels else "")
     if not is_image(model.shape):
         groups = {drawn_from: drawn, "held-out data": beside}
@@ -233,7 +242,7 @@ def samples(
         if each and known is not None:
             sheets.append(profiles(model, each, per_row=4, black=f"nearest {known[0]}", coloured=["a sample"]))
         return grid(sheets, 1, _WIDE_GAP)
-    sampled, real, near = _pictures(model, drawn, beside, nearest)
+    sampled, real, near = pictures_of(model, drawn, beside, nearest)
     columns = ceil(sqrt(num))
     blocks = [grid([text(drawn_from), grid(sampled, columns)], 1)]
     if len(real):
@@ -244,6 +253,39 @@ def samples(
     pairs = [grid(pair, 1) for pair in zip(sampled, near, strict=False)]
     title = text(f"samples, each above the nearest {known[0]}")
     return grid([sheet, title, grid(pairs, NUM_NEAREST, 4 * GAP)], 1, 4 * GAP)
+
+
+def sample_data(
+    model: LatentModel,
+    prior: MixturePrior,
+    held_out: Float[Tensor, "m *shape"] | None,
+    known: tuple[str, np.ndarray] | None,
+    *,
+    num: int,
+    seed: int,
+    pixels: bool = False,
+) -> tuple[Float[Tensor, "drawn *shape"], Float[Tensor, "beside *shape"], Float[Tensor, "nearest *shape"]]:
+    """What the figure of samples shows: drawn data, held-out data, and for the first drawn ones the nearest known.
+
+    Args:
+        model: any model.
+        prior: of the codes.
+        held_out: data to show beside the samples; None: none.
+        known: what the model was trained on, and in a word what that is; None: nothing is known.
+        num: number of data, from 1 up.
+        seed: of the draw.
+        pixels: draw the pixels too.
+
+    Raises:
+        ValueError: if `num` is below 1.
+        NotDefinedError: if pixels are asked for and the model has no density.
+    """
+    check_num(model, num)
+    noise = prior.draw(num, torch.Generator().manual_seed(seed))
+    drawn = _drawn(model, noise, seed) if pixels else decoded(model, noise)
+    beside = drawn[:0] if held_out is None else held_out[:num]
+    nearest = _nearest(drawn[:NUM_NEAREST], known[1]) if known is not None and len(known[1]) else drawn[:0]
+    return drawn, beside, nearest
 
 
 def _nearest(x: Float[Tensor, "n *shape"], known: np.ndarray) -> Float[Tensor, "n *shape"]:
@@ -272,14 +314,12 @@ def reconstructions(model: LatentModel, x: Float[Tensor, "n *shape"], *, num: in
     _check_number("num", num, 1)
     _check_data(model, x, 1)
     x = x[:num]
-    decoded = _decoded(model, noise_at(model, x))
+    again = decoded(model, noise_at(model, x))
     if not is_image(model.shape):
-        each = [
-            Panel(title="", values=after[None], start=before[None]) for before, after in zip(x, decoded, strict=True)
-        ]
+        each = [Panel(title="", values=after[None], start=before[None]) for before, after in zip(x, again, strict=True)]
         return profiles(model, each, per_row=4, black="held-out data", coloured=["reconstruction"])
-    originals, again = _pictures(model, x, decoded)
-    pairs = [grid(pair, 1) for pair in zip(originals, again, strict=True)]
+    originals, after = pictures_of(model, x, again)
+    pairs = [grid(pair, 1) for pair in zip(originals, after, strict=True)]
     return grid([text("originals, each above its reconstruction"), grid(pairs, min(8, len(x)), 4 * GAP)], 1)
 
 
@@ -311,21 +351,12 @@ def traversal(
     Raises:
         ValueError: if `start` does not fit the model, `steps` is below 2 or `max_rows` below 1.
     """
-    _check_number("steps", steps, 2)
-    if max_rows is not None:
-        _check_number("max_rows", max_rows, 1)
     prior = prior or standard_prior(model.code_sizes)
-    fixed = _repeated(_start(model, prior, held_out, start, torch.Generator().manual_seed(seed))[0], steps)
-    rows = [(level, d) for level in model.levels_with_code for d in range(model.code_sizes[level - 1])[:max_rows]]
-    noises = []
-    for level, dimension in rows:
-        varied = fixed[level - 1].clone()
-        mean, stddev = prior.level_moments(level)
-        varied[:, dimension] = mean[0, dimension] + stddev[0, dimension] * torch.linspace(-span, span, steps)
-        noises.append(_with_level(fixed, level, varied))
+    fixed = start_noise(model, prior, held_out, start, torch.Generator().manual_seed(seed))[0]
+    rows, noises = traversed_noise(model, prior, fixed, steps=steps, span=span, max_rows=max_rows)
     if not is_image(model.shape):
         each = [
-            Panel(title=f"level {level}, dim {dimension + 1}", values=_decoded(model, noise), in_order=True)
+            Panel(title=f"level {level}, dim {dimension + 1}", values=decoded(model, noise), in_order=True)
             for (level, dimension), noise in zip(rows, noises, strict=True)
         ]
         return profiles(model, each, per_row=4, coloured=[f"{-span:g}", "mean of the code", f"{span:g}"])
@@ -335,6 +366,45 @@ def traversal(
         cells += [blank(_WIDE_GAP - 2 * GAP, 1)] * 2 if cells else []
         cells += [cell for row in of_level for cell in (text(f" level {level}, dim {row[1] + 1} "), drawn[row])]
     return grid(cells, 2)
+
+
+def traversed_noise(
+    model: LatentModel,
+    prior: MixturePrior,
+    start: Codes,
+    *,
+    steps: int,
+    span: float = 2.0,
+    max_rows: int | None = None,
+) -> tuple[list[tuple[int, int]], list[tuple[Tensor, ...]]]:
+    """Each dimension of every code, from its low end to its high end.
+
+    Args:
+        model: any model.
+        prior: of the codes.
+        start: the noise of one datum, at which all other dimensions stay.
+        steps: how many values of each dimension, from 2 up.
+        span: from -span to span, in standard deviations of the dimension under the prior, around its mean.
+        max_rows: how many of the first dimensions of each level, from 1 up; None: all.
+
+    Returns:
+        Level and dimension (from 0) of each row, and its noise, of `steps` data.
+
+    Raises:
+        ValueError: if `steps` is below 2 or `max_rows` below 1.
+    """
+    _check_number("steps", steps, 2)
+    if max_rows is not None:
+        _check_number("max_rows", max_rows, 1)
+    fixed = _repeated(start, steps)
+    rows = [(level, d) for level in model.levels_with_code for d in range(model.code_sizes[level - 1])[:max_rows]]
+    noises: list[tuple[Tensor, ...]] = []
+    for level, dimension in rows:
+        varied = fixed[level - 1].clone()
+        mean, stddev = prior.level_moments(level)
+        varied[:, dimension] = mean[0, dimension] + stddev[0, dimension] * torch.linspace(-span, span, steps)
+        noises.append(_with_level(fixed, level, varied))
+    return rows, noises
 
 
 def mix(model: LatentModel, x: Float[Tensor, "n *shape"], *, num: int = 8) -> Picture:
@@ -350,19 +420,36 @@ def mix(model: LatentModel, x: Float[Tensor, "n *shape"], *, num: int = 8) -> Pi
     Raises:
         ValueError: if `x` is not of the model's shape or holds fewer than two data, or `num` is below 1.
     """
+    titles, (a, *hybrids, b) = mixed_data(model, x, num=num)
+    if not is_image(model.shape):
+        each = zip(a, *hybrids, b, strict=True)
+        pairs = [Panel(title="", values=torch.stack(one), in_order=True) for one in each]
+        return profiles(model, pairs, per_row=2, coloured=[title.replace("\n", " ") for title in titles])
+    rows = zip(*pictures_of(model, a, *hybrids, b, least=2 * TILE), strict=True)
+    return grid([*map(text, titles), *(tile for row in rows for tile in row)], len(titles), 2 * GAP)
+
+
+def mixed_data(
+    model: LatentModel, x: Float[Tensor, "n *shape"], *, num: int
+) -> tuple[list[str], list[Float[Tensor, "m *shape"]]]:
+    """A title for A, for each hybrid and for B, and the data of each, a row a pair (`mix`).
+
+    Args:
+        model: any model with an encoder.
+        x: two or more data, float; images are in [0, 1].
+        num: pairs at most, from 1 up.
+
+    Raises:
+        ValueError: if `x` is not of the model's shape or holds fewer than two data, or `num` is below 1.
+    """
     _check_number("num", num, 1)
     _check_data(model, x, 2)
     a, b = (x[first : len(x) - len(x) % 2 : 2][:num] for first in (0, 1))
     noise_a, noise_b = noise_at(model, a), noise_at(model, b)
     splits = model.levels_with_code[-2::-1]
-    hybrids = [_decoded(model, (*noise_a[:k], *noise_b[k:])) for k in splits]
+    hybrids = [decoded(model, (*noise_a[:k], *noise_b[k:])) for k in splits]
     titles = ["A", *(f"levels 1-{k}\nof A" if k > 1 else "level 1\nof A" for k in splits), "B"]
-    if not is_image(model.shape):
-        each = zip(a, *hybrids, b, strict=True)
-        pairs = [Panel(title="", values=torch.stack(one), in_order=True) for one in each]
-        return profiles(model, pairs, per_row=2, coloured=[title.replace("\n", " ") for title in titles])
-    rows = zip(*_pictures(model, a, *hybrids, b, least=2 * TILE), strict=True)
-    return grid([*map(text, titles), *(tile for row in rows for tile in row)], len(titles), 2 * GAP)
+    return titles, [a, *hybrids, b]
 
 
 def classes(model: LatentModel, *, prior: MixturePrior | None = None, num: int = 12, seed: int = 0) -> Picture:
@@ -378,6 +465,24 @@ def classes(model: LatentModel, *, prior: MixturePrior | None = None, num: int =
         NotDefinedError: if the model has no classes.
         ValueError: if `num` is below 1.
     """
+    return rows(model, class_data(model, prior, num=num, seed=seed))
+
+
+def class_data(
+    model: LatentModel, prior: MixturePrior | None = None, *, num: int, seed: int = 0
+) -> list[tuple[str, Float[Tensor, "n *shape"]]]:
+    """For each class its name and data, alike in all but the class (`classes`).
+
+    Args:
+        model: a model whose top level is a class.
+        prior: of the codes; None: N(0, I).
+        num: data of each class, from 1 up.
+        seed: of the draw.
+
+    Raises:
+        NotDefinedError: if the model has no classes.
+        ValueError: if `num` is below 1.
+    """
     check_num(model, num, drawn=num * len(model.class_names))
     if not model.class_names:
         raise NotDefinedError("the model has no classes; train one with labels: vlae train DATA --labels all")
@@ -385,8 +490,8 @@ def classes(model: LatentModel, *, prior: MixturePrior | None = None, num: int =
     base = prior.draw(num, torch.Generator().manual_seed(seed))
     each = noise_of_values(model, model.num_levels)
     assert each is not None
-    drawn = [_decoded(model, (*base[:-1], one.expand(num, -1))) for one in each]
-    return rows(model, list(zip(model.class_names, drawn, strict=True)))
+    drawn = [decoded(model, (*base[:-1], one.expand(num, -1))) for one in each]
+    return list(zip(model.class_names, drawn, strict=True))
 
 
 def rows(model: LatentModel, titled: Sequence[tuple[str, Tensor]]) -> Picture:
@@ -404,7 +509,7 @@ def rows(model: LatentModel, titled: Sequence[tuple[str, Tensor]]) -> Picture:
     if not is_image(model.shape):
         each = [Panel(title=title, values=values, start=values.mean(0, keepdim=True)) for title, values in titled]
         return profiles(model, each, per_row=3, black="their mean", coloured=["each"])
-    drawn = _pictures(model, *(values for _, values in titled))
+    drawn = pictures_of(model, *(values for _, values in titled))
     pairs = zip(titled, drawn, strict=True)
     return grid([cell for (title, _), tiles in pairs for cell in (text(f" {title} "), grid(tiles, len(tiles)))], 2)
 
@@ -435,8 +540,13 @@ def noise_at(
         return tuple(torch.cat(level) for level in zip(*parts, strict=True))
 
 
-def _decoded(model: LatentModel, noise: Codes) -> Float[Tensor, "n *shape"]:
-    """Decodes noise, batch by batch."""
+def decoded(model: LatentModel, noise: Codes) -> Float[Tensor, "n *shape"]:
+    """The data of noise, decoded batch by batch.
+
+    Args:
+        model: any model.
+        noise: one tensor (n, code size) per level, level 1 first.
+    """
     with evaluating(model):
         batches = zip(*(torch.split(level.to(model.device), _BATCH) for level in noise), strict=True)
         return torch.cat([model.decode(model.place(batch)).cpu() for batch in batches])
@@ -449,8 +559,14 @@ def _drawn(model: LatentModel, noise: Codes, seed: int) -> Float[Tensor, "n *sha
     return torch.from_numpy(draw(model, [code.cpu().numpy() for code in codes], seed=seed, progress=True))
 
 
-def _pictures(model: LatentModel, *parts: Tensor, least: int = TILE) -> list[Pictures]:
-    """Each part as pictures with a side of at least `least` pixels, all with the same colour scale."""
+def pictures_of(model: LatentModel, *parts: Tensor, least: int = TILE) -> list[Pictures]:
+    """Each part as pictures with a side of at least `least` pixels, all with the same colour scale.
+
+    Args:
+        model: of data of this shape.
+        parts: data, (n, *shape) each; n may be 0.
+        least: pixels of the longer side; smaller pictures are enlarged by a whole factor.
+    """
     small = to_pictures(torch.cat([part.cpu() for part in parts]), model.shape, opacity=model.opacity)
     factor = ceil(least / max(small.shape[1:3]))
     large = small.repeat(factor, axis=1).repeat(factor, axis=2)
@@ -458,17 +574,28 @@ def _pictures(model: LatentModel, *parts: Tensor, least: int = TILE) -> list[Pic
 
 
 def _draw(model: LatentModel, *noises: Codes) -> list[Pictures]:
-    return _pictures(model, *(_decoded(model, noise) for noise in noises))
+    return pictures_of(model, *(decoded(model, noise) for noise in noises))
 
 
-def _start(
+def start_noise(
     model: LatentModel,
     prior: MixturePrior | None,
     held_out: Tensor | None,
     start: Start,
     generator: torch.Generator,
 ) -> tuple[Codes, Tensor | None]:
-    """The noise of one datum, on the CPU, and the datum if there is one."""
+    """The noise of the datum at which a figure starts, on the CPU, and the datum if there is one.
+
+    Args:
+        model: any model.
+        prior: of the codes; None: N(0, I).
+        held_out: data whose first is the start if none is given.
+        start: a datum, noise, "random", or None.
+        generator: of a draw.
+
+    Raises:
+        ValueError: if `start` does not fit the model.
+    """
     if start is None and held_out is not None and len(held_out) and "encoder" not in model.lacks:
         start = held_out[:1]
     if isinstance(start, Tensor):

@@ -284,13 +284,17 @@ class Run:
             "prior": lambda: self.prior,
             "x": lambda: as_input(self.examples),
             "held_out": lambda: as_input(self.examples),
-            "known": self._known,
+            "known": self.known,
             "history": lambda: self.history,
         }
         return canvas.keep(draw_figure(kind, inputs, options, self.name), out)
 
-    def _known(self) -> tuple[str, np.ndarray]:
-        """The training data and a word for them; the examples if they cannot be read again, or are on the hub."""
+    def known(self) -> tuple[str, np.ndarray]:
+        """A word for the training data, and these; the examples if they cannot be read again, or are on the hub.
+
+        Returns:
+            Such as "training picture" and uint8 (N, C, H, W); or "training datum" and float32 (N, D).
+        """
         from_hub = self.borrowed is not None and self.path != hub.shipped_folder(self.path.name)
         try:
             train = None if from_hub else self.part("train")
