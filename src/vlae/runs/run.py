@@ -14,8 +14,10 @@ from vlae.data.depths import listed_range
 from vlae.data.networks import recalled, remembered
 from vlae.data.source import as_value_range
 from vlae.errors import reason
+from vlae.evaluation.text import reconstruction_errors
 from vlae.figures import canvas
 from vlae.figures.panels import noise_at
+from vlae.html_repr import HtmlRepr
 from vlae.models import inference
 from vlae.models.base import Codes, LatentModel
 from vlae.models.inference import as_input
@@ -28,6 +30,7 @@ from vlae.runs.drawing import check_kind, draw_figure
 from vlae.runs.layout import EVALUATION, EXAMPLES, FIGURES, HELD_OUT, MODEL, PRIOR, RECIPE, RunError, check_unlinked
 from vlae.runs.store import read_recipe as read_recipe
 from vlae.shapes import is_image, listed
+from vlae.text_table import number
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -37,7 +40,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class Run(HtmlRepr):
     """A trained model with everything that belongs to it.
 
     Attributes:
@@ -64,6 +67,16 @@ class Run:
         self.model.network = self.network
         self.model.opacity = self.value_range is None
         self.model.columns = self.columns
+
+    def __repr__(self) -> str:
+        return f"Run({self.name}: {self.describe()})"
+
+    def describe(self) -> str:
+        """The run in one line: its recipe, the sizes of its levels' codes, its data, its error, and its folder."""
+        sizes = listed(self.recipe.code_sizes)
+        errors = [f"{name} {number(value, '.4g')}" for name, value in reconstruction_errors(self.summary).items()]
+        words = [f"{self.recipe.name} with codes of {sizes}", f"trained on {self.data['source']}", *errors]
+        return printable(", ".join([*words, f"in {self.path}"]))
 
     @cached_property
     def network(self) -> FeatureNetwork | None:
