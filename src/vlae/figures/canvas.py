@@ -22,7 +22,7 @@ TILE = 48  # Side, in pixels, below which small images are enlarged.
 GAP = 2  # pixels
 LETTERS = 14
 SMALL_LETTERS = 11
-CAPTIONED = 112  # Side, in pixels, of the square of a picture with words below.
+CAPTIONED = 144  # Side, in pixels, of the square of a picture with words below.
 
 
 def grid(tiles: Sequence[Picture] | Pictures, columns: int, gap: int = GAP) -> Picture:

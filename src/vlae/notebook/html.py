@@ -19,11 +19,11 @@ STYLE = """
 .vlae-output .vlae-title { font-size: 1.15em; font-weight: 600; margin: 0; }
 .vlae-output .vlae-quiet { opacity: .75; margin: 0 0 .6rem; }
 .vlae-output .vlae-warning { border-left: 4px solid #d80; padding-left: .6rem; }
-.vlae-output .vlae-cards { display: grid; gap: .8rem; grid-template-columns: repeat(auto-fill, minmax(13rem, 1fr)); }
+.vlae-output .vlae-cards { display: grid; gap: .8rem; grid-template-columns: repeat(auto-fit, minmax(10rem, 1fr)); }
 .vlae-output .vlae-cards.vlae-wide { grid-template-columns: 1fr; }
-.vlae-output .vlae-card { border-top: 1px solid #8884; padding-top: .5rem; }
+.vlae-output .vlae-card { max-width: 18rem; border-top: 1px solid #8884; padding-top: .5rem; }
 .vlae-output .vlae-card img { width: 100%; }
-.vlae-output .vlae-wide img { width: auto; }
+.vlae-output .vlae-wide .vlae-card { max-width: none; } .vlae-output .vlae-wide img { width: auto; }
 .vlae-output .vlae-strip { display: flex; flex-wrap: wrap; gap: .5rem; margin: .2rem 0 .8rem; }
 .vlae-output figure { margin: 0; width: 6rem; }
 .vlae-output figcaption { font-size: .8em; line-height: 1.25; opacity: .75; overflow-wrap: anywhere; }
@@ -97,7 +97,7 @@ def strip(pictures: Iterable[tuple[Picture, *tuple[str, ...]]]) -> str:
 def _small(picture: Picture) -> Picture:
     """A picture no larger than a strip shows it on a fine screen."""
     small = Image.fromarray(picture)
-    small.thumbnail((2 * LARGE, 2 * LARGE))
+    small.thumbnail((1.5 * LARGE, 1.5 * LARGE))
     return np.asarray(small)
 
 

@@ -25,7 +25,10 @@ PANEL = 5
 """Pictures on each side of a level's panel."""
 
 SAMPLES = 12
-"""Pictures of a data set, and neighbours or outliers in a row."""
+"""Pictures of a data set."""
+
+HITS = 8
+"""Outliers by each score."""
 
 MOST_CLASSES = 12
 """The most classes, and columns of vectors, that are listed."""
@@ -110,7 +113,7 @@ def _outliers(outliers: Outliers) -> str:
     """The strongest outliers by each score, with their names."""
     parts = []
     for by in outliers.scores:
-        parts += [html.paragraph(f"by {by.replace('level', 'level ')}"), html.strip(outliers.cells(by, SAMPLES))]
+        parts += [html.paragraph(f"by {by.replace('level', 'level ')}"), html.strip(outliers.cells(by, HITS))]
     images = outliers.images
     return html.output("Outliers", f"the strongest of {len(images):,}: {images.source}", *parts)
 

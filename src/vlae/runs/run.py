@@ -33,6 +33,7 @@ from vlae.shapes import is_image, listed
 from vlae.text_table import number
 
 if TYPE_CHECKING:
+    import pandas as pd
     from PIL.Image import Image
 
     from vlae.data.images import Images
@@ -297,7 +298,7 @@ class Run(HtmlRepr):
             "x": lambda: as_input(self.examples),
             "held_out": lambda: as_input(self.examples),
             "known": self._known,
-            "history": lambda: self.history,
+            "history": lambda: store.read_curves(self.path),
         }
         return canvas.keep(draw_figure(kind, inputs, options, self.name), out)
 
@@ -504,9 +505,17 @@ class Run(HtmlRepr):
         return safe_load.hash_weights(self.path / MODEL)
 
     @property
-    def history(self) -> dict[str, list[float]]:
-        """The training curves in metrics.csv: for each column, its values from the first row to the last."""
-        return store.read_curves(self.path)
+    def history(self) -> "pd.DataFrame":
+        """The training curves in metrics.csv: a row per record, with its step and each term of the objective.
+
+        Draw one with `run.history.plot("step", "distortion")`. NaN: not measured at that step.
+
+        Raises:
+            RunError: if the file is damaged.
+        """
+        import pandas as pd
+
+        return pd.DataFrame(store.read_curves(self.path))
 
     @property
     def evaluation(self) -> dict[str, Any] | None:
