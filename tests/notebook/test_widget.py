@@ -206,36 +206,40 @@ def show(browser):
 
 
 @pytest.mark.slow
-def test_sliders_and_buttons_in_a_browser(run, show):
-    widget = vlae.widget(run)
+def test_sliders_and_buttons_in_a_browser(show):
+    widget = vlae.widget(vlae.load("streets"))
     page, start = show(widget), widget.noise
-    seen = page.get_by_alt_text("picture of the codes")
-    first = seen.get_attribute("src")
+    first = page.get_by_alt_text("picture of the codes").get_attribute("src")
     slider = page.get_by_label("Level 3, dimension 2")
     slider.focus()
     page.keyboard.press("End")  # to the most, by keys alone
     page.wait_for_function("before => document.querySelector('img').src !== before", arg=first)
     assert widget.noise[2][1] == 4 and slider.evaluate("input => input.nextSibling.textContent") == "4.00"
-    page.get_by_role("button", name="Reset level 3").click()
-    page.wait_for_function(
-        "value => Math.abs(document.querySelectorAll('[type=range]')[3].value - value) < 0.03", arg=start[2][1]
-    )
+
+    def press(button, slider, is_at):
+        page.get_by_role("button", name=button).click()
+        stands = (
+            f"value => Math.abs(document.querySelector('[aria-label=\"{slider}\"]').value - value) < 0.03 === {is_at}"
+        )
+        level, dimension = (int(part.split()[-1]) - 1 for part in slider.split(","))
+        page.wait_for_function(stands, arg=start[level][dimension])
+
+    press("Reset level 3", "Level 3, dimension 2", "true")
     assert widget.noise == start
-    page.get_by_role("button", name="Resample level 1").click()
-    page.wait_for_function(
-        "value => document.querySelectorAll('[type=range]')[0].value != value", arg=round(start[0][0], 2)
-    )
+    press("Resample level 1", "Level 1, dimension 1", "false")
+    assert widget.noise[0] != start[0] and widget.noise[1:] == start[1:]
     page.get_by_label("number of the held-out picture").fill("99")
     page.get_by_role("button", name="Start from it").click()
     page.get_by_role("status").filter(has_text="there is no held-out picture 99").wait_for()
     page.get_by_role("button", name="New draw").click()
     page.get_by_alt_text("starts from").wait_for(state="hidden")
+    assert page.get_by_role("status").count() == 0  # what was told is gone
     assert page.evaluate("document.documentElement.scrollWidth") <= 900
     page.evaluate("clean()")
     assert page.evaluate("Object.values(handlers).flat().length") == 0
 
 
 @pytest.mark.slow
-def test_it_fits_a_phone_in_the_dark(run, show):
-    page = show(vlae.widget(run), width=390, ground="background: #111; color: #ddd")
+def test_it_fits_a_phone_in_the_dark(show):
+    page = show(vlae.widget(vlae.load("streets")), width=390, ground="background: #111; color: #ddd")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390

@@ -21,6 +21,7 @@ from vlae.models.base import LatentModel
 from vlae.models.inference import as_input, evaluating, given
 from vlae.names import safe_row
 from vlae.runs import Run
+from vlae.runs.layout import FIGURES
 from vlae.shapes import level_column
 from vlae.text_table import columns
 
@@ -218,7 +219,7 @@ def draw(run: Run, outliers: Outliers, num: int = 12, out: Path | None = None) -
         run: the run whose model scored the data.
         outliers: the scores, and the data.
         num: pictures per row, 1 or more.
-        out: the PNG file. None: figures/odd.png in the run's folder.
+        out: the PNG file. None: figures/odd.png in the run's folder, with a number if another picture has that name.
 
     Returns:
         The path of the file.
@@ -227,7 +228,8 @@ def draw(run: Run, outliers: Outliers, num: int = 12, out: Path | None = None) -
         ValueError: if the file's name does not end in .png, or `num` is below 1.
         WriteError: if the file cannot be written.
     """
-    out = run.outputs / "figures" / "odd.png" if out is None else out
+    if out is None:
+        return canvas.save_beside(outliers.figure(run.model, num), run.outputs / FIGURES / "odd.png")
     canvas.check_png(out)
     return canvas.save(outliers.figure(run.model, num), out)
 
@@ -246,16 +248,28 @@ def write_table(rows: list[dict[str, Any]], out: Path) -> None:
     import pyarrow
     from pyarrow import csv, parquet
 
-    if out.suffix.lower() not in (".csv", ".parquet"):
-        raise CodesError(f"{out}: a table is a .csv or .parquet file; give such a name")
-    if out.exists():
-        raise CodesError(f"{out} exists already, and is not written over; choose another name, or remove it")
+    check_table(out)
     with whole(out) as file:
         out.parent.mkdir(parents=True, exist_ok=True)
         is_csv = out.suffix.lower() == ".csv"
         table = pyarrow.Table.from_pylist([safe_row(row) for row in rows] if is_csv else rows)
         with file.open("wb") as stream:
             (csv.write_csv if is_csv else parquet.write_table)(table, stream)
+
+
+def check_table(out: Path) -> None:
+    """Refuse a name for a table that has another ending, or exists.
+
+    Args:
+        out: the file that is to be written.
+
+    Raises:
+        CodesError: if it has another ending than .csv or .parquet, or exists.
+    """
+    if out.suffix.lower() not in (".csv", ".parquet"):
+        raise CodesError(f"{out}: a table is a .csv or .parquet file; give such a name")
+    if out.exists():
+        raise CodesError(f"{out} exists already, and is not written over; choose another name, or remove it")
 
 
 def as_text(rows: list[dict[str, Any]]) -> str:

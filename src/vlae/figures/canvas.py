@@ -1,7 +1,8 @@
 """Pictures as arrays: arranges them with words on one canvas, renders charts, writes files."""
 
 from collections.abc import Sequence
-from itertools import zip_longest
+from io import BytesIO
+from itertools import count, zip_longest
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -151,6 +152,30 @@ def save(picture: Picture, path: str | Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(picture).save(file, format="PNG")
     return path
+
+
+def save_beside(picture: Picture, path: Path) -> Path:
+    """Writes a picture as a PNG file under a name that no other picture has: with a number behind it if need be.
+
+    Args:
+        picture: uint8 (H, W, 3).
+        path: the name that is wished; missing folders are made.
+
+    Returns:
+        The file: `path`, or "NAME-2.png", "NAME-3.png", …; a file with this very picture is taken as it is.
+
+    Raises:
+        WriteError: if it cannot be written.
+    """
+    stream = BytesIO()
+    Image.fromarray(picture).save(stream, format="PNG")
+    for number in count(1):
+        file = path if number == 1 else path.with_stem(f"{path.stem}-{number}")
+        if not file.exists():
+            return save(picture, file)
+        if file.is_file() and file.read_bytes() == stream.getvalue():
+            return file
+    raise AssertionError("numbers do not end")
 
 
 def keep(picture: Picture, out: str | Path | None) -> Image.Image:

@@ -35,7 +35,7 @@ const pictureOf = (model, trait, words, cleanups) => {
 const sliderOf = (model, level, dimension) => {
   const words = `Level ${level.level}, dimension ${dimension + 1}`;
   const input = make("input", { type: "range", min: -4, max: 4, step: 0.05, "aria-label": words });
-  const output = make("output", {});
+  const output = make("span", { class: "value" });
   input.addEventListener("input", () => {
     const noise = model.get("noise").map((codes) => [...codes]);
     noise[level.level - 1][dimension] = Number(input.value);
@@ -67,7 +67,7 @@ const panelOf = (model, level, sliders) => {
     make("h4", { text: `Level ${level.level}: ${level.title}` }),
     make("p", { text: level.sentence }),
     ...alive,
-    dead.length ? make("details", {}, make("summary", { text: `${dead.length} that change next to nothing` }), ...dead) : null,
+    dead.length ? make("details", { open: !alive.length }, make("summary", { text: `${dead.length} that change next to nothing` }), ...dead) : null,
     make("div", { class: "buttons" },
       button("Resample", "resample", "Draw this level anew, as the others let expect, and hold them"),
       button("Reset", "reset", "Back to where it started")),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import torch
+from PIL import Image
 
 from vlae.atomic import whole_folder, writing
 from vlae.data.depths import listed_range
@@ -26,7 +27,7 @@ from vlae.names import printable
 from vlae.nn.pretrained import FeatureNetwork, open_network
 from vlae.recipes.recipe import Recipe
 from vlae.runs import hub, safe_load, store
-from vlae.runs.drawing import check_kind, draw_figure
+from vlae.runs.drawing import check_kind, draw_figure, name_of
 from vlae.runs.layout import EVALUATION, EXAMPLES, FIGURES, HELD_OUT, MODEL, PRIOR, RECIPE, RunError, check_unlinked
 from vlae.runs.store import read_recipe as read_recipe
 from vlae.shapes import is_image, listed
@@ -34,7 +35,6 @@ from vlae.text_table import number
 
 if TYPE_CHECKING:
     import pandas as pd
-    from PIL.Image import Image
 
     from vlae.data.images import Images
     from vlae.data.source import Source, ValueRange
@@ -262,14 +262,16 @@ class Run(HtmlRepr):
         from_image: "Source | None" = None,
         out: str | Path | None = None,
         **options: Any,
-    ) -> "Image":
-        """Draws a figure and writes it to a file.
+    ) -> Image.Image:
+        """Draws a figure and writes it to a file. The picture that is returned has its path in `info["path"]`.
 
         Args:
             kind: "levels", "samples", "reconstructions", "traversal", "mix" or "progress".
             from_image: for "levels" and "traversal": a picture file, or an array of one datum. The figure changes
                 some levels and keeps the codes of this image at the others. None: the first of the run's examples.
-            out: the PNG file to write; None: figures/KIND.png in `outputs`.
+            out: the PNG file to write, which may replace another. None: figures/KIND.png in `outputs`; with options
+                figures/KIND-OPTIONS.png, such as levels-seed-3.png, with a number behind it if another picture has
+                that name.
             options: `num`, how many; `seed`, of what is drawn; `span`, how far a sweep goes, in standard deviations;
                 `prior`, "fitted" or "standard"; `pixels=True`, to draw pixels too; `start="random"`, to start from a
                 draw and no image; `others`, `steps` and `max_rows` where the figure has them (`vlae.figures.panels`).
@@ -280,13 +282,14 @@ class Run(HtmlRepr):
             RunError: if the figure needs examples and the run has none.
             WriteError: if the file cannot be written.
         """
+        name = name_of(kind, options, from_image)
         if from_image is not None:
             if "start" in options:
                 raise ValueError("a figure starts from one image or from start; give one of the two")
             options["start"] = from_image
         check_kind(kind, options)
-        out = self.outputs / FIGURES / f"{kind}.png" if out is None else Path(out)
-        canvas.check_png(out)
+        if out is not None:
+            canvas.check_png(Path(out))
         if from_image is not None:
             values, features = self._datum(from_image)
             options["start"] = as_input(values) if features is None else self.noise_of(from_image)
@@ -300,7 +303,15 @@ class Run(HtmlRepr):
             "known": self._known,
             "history": lambda: store.read_curves(self.path),
         }
-        return canvas.keep(draw_figure(kind, inputs, options, self.name), out)
+        picture = draw_figure(kind, inputs, options, self.name)
+        own = self.outputs / FIGURES / f"{name}.png"
+        if out is None and options:
+            path = canvas.save_beside(picture, own)
+        else:
+            path = canvas.save(picture, own if out is None else out)
+        image = Image.fromarray(picture)
+        image.info["path"] = str(path)
+        return image
 
     def _known(self) -> tuple[str, np.ndarray]:
         """The training data and a word for them; the examples if they cannot be read again, or are on the hub."""
