@@ -67,7 +67,7 @@ def check(folder: Path) -> None:
     if not (folder / "run" / MODEL).exists():
         return
     run = vlae.load(folder / "run")
-    assert run.history["step"][-1] == 30 and run.summary["levels"] and not run.prior.is_standard
+    assert run.history["step"].iloc[-1] == 30 and run.summary["levels"] and not run.prior.is_standard
     assert run.evaluation is None or run.evaluation["levels"]
     if (folder / "codes.npz").exists():
         assert open_codes(folder / "codes.npz").num == 220

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from vlae.models.ladder import VLAE
     from vlae.models.levels import LadderLevel, Level, LevelSettings, MomentsLevel
     from vlae.models.likelihoods import Likelihood, LikelihoodHead
+    from vlae.notebook.widget import widget
     from vlae.objectives.base import Batch, Loss, Objective
     from vlae.objectives.elbo import ELBO
     from vlae.recipes.recipe import Recipe
@@ -55,6 +56,7 @@ _HOME = {
     "load": "runs.run",
     "mix": "codes.mix",
     "train": "workflows",
+    "widget": "notebook.widget",
 }
 
 __all__ = [
@@ -85,6 +87,7 @@ __all__ = [
     "load",
     "mix",
     "train",
+    "widget",
 ]
 
 

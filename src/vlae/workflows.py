@@ -14,6 +14,7 @@ import torch
 from vlae import recipes
 from vlae.atomic import whole, writing
 from vlae.data.images import Images
+from vlae.data.source import Source
 from vlae.evaluation import measures
 from vlae.evaluation.cautions import FAR, far_columns
 from vlae.evaluation.complexity import ProbeScores
@@ -24,7 +25,7 @@ from vlae.names import some_of
 from vlae.nn.components import PrincipalComponents
 from vlae.report import page
 from vlae.runs.layout import EVALUATION
-from vlae.runs.run import Run
+from vlae.runs.run import Run, load
 from vlae.training.loop import is_leader
 from vlae.training.train import train as train_alone
 
@@ -58,8 +59,8 @@ train = _with_report(train_alone)
 
 
 def evaluate(
-    run: Run,
-    images: Images | None = None,
+    run: Run | str | Path,
+    images: Source | None = None,
     *,
     complexity: ProbeScores | None = None,
     features: str | Path | None = None,
@@ -72,10 +73,12 @@ def evaluate(
     """Measures the rate of every level of a run, the information that its code carries, and how good the pictures are.
 
     Args:
-        run: a run of any model.
-        images: data of the run's shape; at most 5,000 of them, chosen at random, are used. None: the held-out part of
-            the run's data; the result is then written to evaluation.json in its folder. If fewer than 1,000 are held
-            out, probes are fitted and scored on all data of the run, each datum by probes fitted to others.
+        run: a run of any model, or what `vlae.load` takes: its folder, or the name of one that ships.
+        images: data: `Images`, or a folder, a file, an array or anything else that `vlae.data.load` reads; pictures of
+            another size are cropped and resized like the training images. At most 5,000 of them, chosen at random, are
+            used. None: the held-out part of the run's data; the result is then written to evaluation.json in its
+            folder. If fewer than 1,000 are held out, probes are fitted and scored on all data of the run, each datum by
+            probes fitted to others.
         complexity: the result of `vlae.evaluation.complexity.complexity_of` for data of this kind. None: it is
             measured.
         features: a network in whose outputs pictures are compared: a .pt, .pt2 or .onnx file, "timm:NAME" or
@@ -91,11 +94,12 @@ def evaluate(
         The measurements, ready for JSON, in the form of `vlae.evaluation.measures.evaluate`.
 
     Raises:
-        ValueError: if the images are not of the run's shape or range, a run beside is not of its recipe, or complexity
-            leaves out what is judged.
+        ValueError: if the images cannot be brought to the run's shape and range, a run beside is not of its recipe,
+            complexity leaves out what is judged, or there are more than 100,000 importance samples.
         DataError: if the data the run was trained on cannot be read again.
         WriteError: if the result cannot be written.
     """
+    run = run if isinstance(run, Run) else load(run)
     if any(other.path.resolve() == run.path.resolve() for other in beside):
         raise ValueError(f"{run.path} is given beside itself; UDR compares it with runs of other seeds")
     if any(recipes.adjust(other.recipe, seed=0) != recipes.adjust(run.recipe, seed=0) for other in beside):
@@ -103,7 +107,8 @@ def evaluate(
     space = None if features is None else network(features, run.recipe.shape, side=features_side)
     of_run = images is None
     if images is not None:
-        images = run.fitted(images)
+        is_fit = isinstance(images, Images) and (images.is_vectors or images.shape == run.recipe.shape)
+        images = run.fitted(images) if is_fit else run.read(images, progress=progress)
         is_own = images.source == run.data["source"] != "an array"
         if not is_own and (names := far_columns(run.model, images, quantile=0.5)):
             raise ValueError(

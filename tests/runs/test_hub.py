@@ -57,7 +57,7 @@ def test_a_shared_folder_gives_the_same_run_to_the_bit(trained, folder):
         assert run.recipe == trained.recipe and run.summary == trained.summary
         assert same_weights(run, trained)
         assert np.array_equal(run.examples, trained.examples) and run.examples.dtype == np.uint8
-        assert run.history == trained.history
+        assert run.history.equals(trained.history)
         for code, again in zip(run.encode(run.examples), trained.encode(run.examples), strict=True):
             assert np.array_equal(code, again)
         assert all(parameter.requires_grad for parameter in run.model.parameters()) and not run.model.training

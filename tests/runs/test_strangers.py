@@ -70,7 +70,7 @@ def test_a_pipe_is_not_waited_for(strange, name):
     os.mkfifo(strange / name)
     with pytest.raises(RunError, match=rf"{name} is no regular file"):
         run = vlae.load(strange)
-        assert run.history and run.evaluation and run.prior
+        assert len(run.history) and run.evaluation and run.prior
 
 
 @pytest.fixture

@@ -86,7 +86,7 @@ def test_the_top_explains_the_features(run, photos, network):
         target = level.components(torch.from_numpy(np.array(photos.features)).float())
         explained = level.explainer.predict(torch.from_numpy(run.encode(photos)[2]))
     assert 1 - (explained - target).square().sum() / target.square().sum() > 0.5
-    first, last = (run.history["features_distortion"][i] for i in (0, -1))
+    first, last = run.history["features_distortion"].iloc[[0, -1]]
     assert last <= first and np.isfinite(run.summary["features_distortion_nats"])
     assert run.summary["levels"][2]["kl_nats"] > 1
 

@@ -106,7 +106,7 @@ def test_the_second_training_in_a_folder_is_told_of_the_first(training, photos, 
     training.send_signal(signal.SIGKILL)
     training.wait()
     quick(str(photos), run, resume=True)
-    assert not (run / ".lock").exists() and vlae.load(run).history["step"] == [6]
+    assert not (run / ".lock").exists() and vlae.load(run).history["step"].tolist() == [6]
 
 
 # A kill at the very beginning
@@ -160,7 +160,7 @@ def test_data_that_have_changed_are_not_resumed(photos, tmp_path, monkeypatch, c
         quick(str(photos), run, resume=True)
     shutil.rmtree(photos)
     shutil.copytree(tmp_path / "kept", photos)  # with other times
-    assert quick(str(photos), run, resume=True).history["step"][-1] == 6
+    assert quick(str(photos), run, resume=True).history["step"].iloc[-1] == 6
 
 
 def test_data_that_were_moved_are_known_by_their_content(photos, tmp_path, monkeypatch):
@@ -171,7 +171,7 @@ def test_data_that_were_moved_are_known_by_their_content(photos, tmp_path, monke
     with pytest.raises(RunError, match=f"was begun on {photos}, not on {tmp_path / 'other'}; give that"):
         quick(str(tmp_path / "other"), run, resume=True)
     resumed = quick(str(moved), run, resume=True)
-    assert resumed.history["step"][-1] == 6
+    assert resumed.history["step"].iloc[-1] == 6
     assert len(vlae.load(run).part("test")) == 10  # it is read where the data are now
 
 

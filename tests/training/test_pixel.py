@@ -56,7 +56,7 @@ def test_every_recipe_takes_it_and_is_measured(runs, name):
     assert opened.recipe.likelihood == Pixel(masked_layers=1, masked_kernel=3, masked_width=4)
     assert opened.summary["elbo_nats"] < 0 and 0 < opened.summary["reconstruction"]["mse"] < 1
     curves = opened.history
-    assert curves["distortion"][-1] > 0  # of probabilities, which are below 1
+    assert curves["distortion"].iloc[-1] > 0  # of probabilities, which are below 1
     result = vlae.evaluate(opened, opened.read(images(60)), importance_samples=2)
     assert result["bits_per_dimension"] == pytest.approx(-result["elbo_nats"] / 64 / np.log(2))
     assert result["log_likelihood_nats"] > result["elbo_nats"] - 5

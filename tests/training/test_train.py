@@ -114,7 +114,7 @@ def test_a_run_holds_everything_and_no_checkpoint(uninterrupted):
     assert set(record) == {"format", "recipe", "data", "versions", "machine"} and record["format"] == 2
     assert recipes.Recipe.from_dict(record) == uninterrupted.recipe
     assert [float(row["step"]) for row in rows(uninterrupted.path)] == [20]
-    assert uninterrupted.history["fade_2"] == [1.0]
+    assert uninterrupted.history["fade_2"].tolist() == [1.0]
 
 
 def test_a_name_is_found_for_the_run(tmp_path, monkeypatch):
@@ -291,7 +291,7 @@ def test_a_resumed_run_keeps_its_settings(tmp_path, monkeypatch):
 def test_minutes_are_kept_and_every_level_is_grown(tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "LOG_EVERY", 5)
     run = quick(tmp_path / "run", steps=10**6, minutes=2 / 60, code_sizes=(1, 1, 2))
-    history = run.history
+    history = run.history.to_dict("list")
     assert 2 <= history["seconds"][-1] < 2.5
     for level in (1, 2, 3):
         assert history[f"fade_{level}"][-1] == 1
@@ -498,6 +498,6 @@ def test_two_processes_train_one_run(tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("held-out squared error") == 1
     run = runs.load(tmp_path / "run")
-    assert run.history["step"] == [20]
+    assert run.history["step"].tolist() == [20]
     assert (run.path / "report.html").exists()
     assert not (run.path / "checkpoint.ckpt").exists()

@@ -1,9 +1,12 @@
 """The commands that use a run's codes: files of codes, outliers, search and mixing."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 from vlae.cli.options import Part, level_numbers
 from vlae.cli.output import print
@@ -101,7 +104,7 @@ def odd(
         level: Use this level only; level 1 is nearest the pixels. By default, all levels.
         num: Number of outliers by each level.
         part: Which part of the source to use, and how to read it.
-        out: PNG file of the figure; by default figures/odd.png in the run's folder.
+        out: PNG file of the figure; by default figures/odd.png in the run's folder, with a number if that is another.
         table: Write the table to this new .csv or .parquet file instead of printing it.
         seed: Seed of all random choices.
     """
@@ -109,8 +112,13 @@ def odd(
 
     check_exists(source)
     from vlae.codes import outliers
+    from vlae.figures.canvas import check_png
     from vlae.runs.run import load
 
+    if out is not None:  # fail before anything is computed or printed
+        check_png(out)
+    if table is not None:
+        outliers.check_table(table)
     trained = load(run)
     images = trained.read(source, seed=seed, progress=True, **vars(part))
     result = outliers.find_outliers(trained, images, level=level, seed=seed)
@@ -226,20 +234,24 @@ def similar(
         num: Number of neighbours.
         where: An SQL condition on the index's columns, for example "label = 3". By default, all images are searched.
         index: Folder of the index; by default index in the run's folder.
-        out: PNG file of the figure; by default figures/similar.png in the run's folder.
+        out: PNG file of the figure; by default figures/similar-IMAGE.png in the run's folder, with a number if that is
+            another.
         table: Also write the table, with all columns of the index, to this new CSV file.
     """
+    from vlae.figures.canvas import check_png
+    from vlae.runs.drawing import name_of
     from vlae.runs.layout import FIGURES
     from vlae.runs.run import load
     from vlae.search.index import Index
 
+    if out is not None:
+        check_png(out)
     trained = load(run)
     neighbours = Index.open(trained, index).similar(image, levels=level, num=num, where=where)
     if table is not None:
         neighbours.save_table(table)
-    path = out or trained.outputs / FIGURES / "similar.png"
-    neighbours.figure(path)
-    print(f"{neighbours}\n{path}")
+    name = name_of("similar", {}, image).replace("-from-", "-")
+    print(f"{neighbours}\n{_kept(neighbours.figure(out), out, trained.outputs / FIGURES / f'{name}.png')}")
 
 
 def mix(
@@ -262,7 +274,7 @@ def mix(
         base: Picture file that all other levels come from; by default the last --level picture.
         fill: Draw all other levels from the run's prior, given those that are taken, instead of a picture.
         seed: Seed of that draw.
-        out: PNG file of the figure; by default figures/mixed.png in the run's folder.
+        out: PNG file of the figure; by default figures/mixed.png in the run's folder, with a number if that is another.
     """
     from vlae.codes.mix import mix as mix_by_example
     from vlae.runs.layout import FIGURES
@@ -275,6 +287,14 @@ def mix(
             raise ValueError(f"levels {levels} are given twice; give each level once")
         examples[chosen] = image
     trained = load(run)
-    path = out or trained.outputs / FIGURES / "mixed.png"
-    mix_by_example(trained, examples, base=base, fill=fill, seed=seed).figure(path)
-    print(path)
+    mixed = mix_by_example(trained, examples, base=base, fill=fill, seed=seed)
+    print(_kept(mixed.figure(out), out, trained.outputs / FIGURES / "mixed.png"))
+
+
+def _kept(figure: "Image", out: Path | None, own: Path) -> Path:
+    """Keep a figure that was not written to a file of the caller's under a name of its own."""
+    import numpy as np
+
+    from vlae.figures.canvas import save_beside
+
+    return save_beside(np.asarray(figure), own) if out is None else out

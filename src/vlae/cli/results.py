@@ -37,22 +37,22 @@ def figure(
         prior: What codes are drawn from. fitted: the prior that is fitted to the codes of the training data (the
             default). standard: N(0, I). For levels, samples and traversal.
         pixels: Draw the pixels too, from the likelihood. For samples, above all of runs with --family pixel.
-        out: PNG file to write; by default figures/KIND.png in the run's folder, or below runs/ for a run that has no
-            folder here.
+        out: PNG file to write, which may replace another. By default figures/KIND.png in the run's folder, or below
+            runs/ for a run that has no folder here; with options a name that tells them, such as levels-seed-3.png.
         num: Number of images, per row where there are rows; by default the figure's own choice.
         span: Largest code of a sweep, in standard deviations under the prior; by default the figure's own choice.
         seed: Seed of the random draws; by default 0.
     """
-    from vlae.runs.layout import FIGURES
     from vlae.runs.run import load
 
     given = {"num": num, "span": span, "seed": seed, "prior": prior, "start": "random" if random else None}
     given["pixels"] = pixels or None
     options = {name: value for name, value in given.items() if value is not None}
-    trained = load(run)
-    path = out or trained.outputs / FIGURES / f"{kind}.png"
-    trained.figure(kind, from_image=from_image, out=path, **options)
-    print(path)
+    replaced = out is not None and out.exists()
+    drawn = load(run).figure(kind, from_image=from_image, out=out, **options)
+    if replaced:
+        print("replaced what had this name:", file=sys.stderr)
+    print(drawn.info["path"])
 
 
 def fit_prior(run: Path, /, *, seed: int = 0) -> None:
@@ -92,8 +92,8 @@ def evaluate(
     Args:
         run: Folder of the run; or "streets" or "mnist", which ship with vlae; or hf:USER/NAME.
         source: Data to measure on: a folder of pictures; a .npy, .npz, .csv, .tsv or .parquet file; a Hugging Face data
-            set; the files of MNIST, SVHN or CelebA; or "streets", the built-in street numbers. By default, the held-out
-            part of the training data.
+            set; the files of MNIST, SVHN or CelebA; or "streets", the built-in street numbers. Images of another size
+            are cropped and resized like the training images. By default, the held-out part of the training data.
         split: Part of the source to use.
         reading: How to read the source.
         limit: Use at most this many images, chosen at random; by default at most 5,000.
@@ -118,7 +118,6 @@ def evaluate(
     images = None
     if source is not None:
         given = {name: value for name, value in vars(reading).items() if value is not None}
-        given.setdefault("channels", None)  # what is measured is not made grey, nor coloured, without being asked
         images = trained.read(source, split=split, limit=limit, progress=True, **given)
     elif limit or split != "test" or reading != Reading():
         raise ValueError("split, limit and how data is read go with a source; give one, or leave them out")

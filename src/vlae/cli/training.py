@@ -194,7 +194,7 @@ def data(
         print(json.dumps(description, indent=2))
         return
     for name, value in description.items():
-        if value not in (None, {}, [], ()) and name not in ("skipped", "fates"):
+        if value and name not in ("skipped", "fates"):
             print(f"{name:>12}  {_plain(value)}")
     for file, reason in images.skipped[:20]:
         print(f"     skipped  {file}: {reason}")

@@ -11,13 +11,17 @@ import torch
 from vlae.atomic import whole
 from vlae.codes.files import CodesError
 from vlae.data import Images
+from vlae.data.originals import original, original_file
 from vlae.evaluation.rates import elbos_of
 from vlae.figures import canvas
 from vlae.figures.panels import rows as rows_of_data
+from vlae.figures.pictures import to_pictures
+from vlae.html_repr import HtmlRepr
 from vlae.models.base import LatentModel
 from vlae.models.inference import as_input, evaluating, given
 from vlae.names import safe_row
 from vlae.runs import Run
+from vlae.runs.layout import FIGURES
 from vlae.shapes import level_column
 from vlae.text_table import columns
 
@@ -34,8 +38,8 @@ WHOLE = "whole"
 """The name of the score by the whole model: minus the evidence lower bound, in nats."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Outliers:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Outliers(HtmlRepr):
     """The outlier scores of every datum: by each level, and by the whole model.
 
     Attributes:
@@ -45,6 +49,9 @@ class Outliers:
 
     images: Images
     scores: Mapping[str, np.ndarray]
+
+    def __repr__(self) -> str:
+        return f"Outliers({len(self.images)} of {self.images.source}, by {', '.join(self.scores)})"
 
     def top(self, by: str, num: int) -> np.ndarray:
         """Return the rows with the highest scores, the highest first.
@@ -66,7 +73,7 @@ class Outliers:
 
         Returns:
             Dicts with the keys by (the name of the score), rank (from 1), row, name and label (if the source has
-            them; None where it is unknown), and each of the scores by name.
+            them; None where it is unknown), file (if there is one), and each of the scores by name.
         """
         table, labels = [], self.images.label_of_each()
         for by in self.scores:
@@ -74,13 +81,35 @@ class Outliers:
                 entry: dict[str, Any] = {"by": by, "rank": rank, "row": row}
                 if self.images.names is not None:
                     entry["name"] = self.images.names[row]
+                    if file := original_file(self.images.source, entry["name"]):
+                        entry["file"] = str(file)
                 if labels is not None:
                     entry["label"] = labels[row]
                 table.append(entry | {name: float(score[row]) for name, score in self.scores.items()})
         return table
 
+    def cells(self, by: str, num: int) -> list[tuple[canvas.Picture, str, str]]:
+        """Return the strongest outliers by one score, the strongest first, to be drawn with their words.
+
+        Args:
+            by: a name in `scores`: "level1", … or "whole".
+            num: how many, 1 or more.
+
+        Returns:
+            For each the picture, uint8 (H, W, 3), as its file has it if the file is there; its name; and its score.
+        """
+        images, rows = self.images, self.top(by, num).tolist()
+        values = as_input(np.ascontiguousarray(images.values[rows]))
+        small = to_pictures(values, images.shape, opacity=images.value_range is None)
+        names = [f"row {row}" if images.names is None else images.names[row] for row in rows]
+        pictures = [original(images.source, name) for name in names]
+        return [
+            (small[i] if picture is None else picture, name, f"{self.scores[by][row]:.2f}")
+            for i, (picture, name, row) in enumerate(zip(pictures, names, rows, strict=True))
+        ]
+
     def figure(self, model: LatentModel, num: int) -> canvas.Picture:
-        """Draw the strongest outliers: one row of pictures per score, the strongest at the left.
+        """Draw the strongest outliers: one row per score, the strongest at the left, each above its name and score.
 
         Args:
             model: a model of the data's shape, which tells how they are drawn.
@@ -91,11 +120,14 @@ class Outliers:
         """
         if num < 1:
             raise ValueError(f"num is {num}; give a whole number from 1 up")
-        rows = []
+        if self.images.is_vectors:
+            values = ((by, np.ascontiguousarray(self.images.values[self.top(by, num)])) for by in self.scores)
+            return rows_of_data(model, [(by.replace("level", "level "), as_input(rows)) for by, rows in values])
+        rows: list[list[canvas.Picture | str]] = []
         for by in self.scores:
-            values = as_input(np.ascontiguousarray(self.images.values[self.top(by, num)]))
-            rows.append((by.replace("level", "level "), values))
-        return rows_of_data(model, rows)
+            drawn = [canvas.captioned(picture, words) for picture, *words in self.cells(by, num)]
+            rows.append([f" {by.replace('level', 'level ')} ", *drawn])
+        return canvas.sheet(rows, least=1)
 
 
 def find_outliers(run: Run, images: Images, *, level: int | None = None, seed: int = 0) -> Outliers:
@@ -192,7 +224,7 @@ def draw(run: Run, outliers: Outliers, num: int = 12, out: Path | None = None) -
         run: the run whose model scored the data.
         outliers: the scores, and the data.
         num: pictures per row, 1 or more.
-        out: the PNG file. None: figures/odd.png in the run's folder.
+        out: the PNG file. None: figures/odd.png in the run's folder, with a number if another picture has that name.
 
     Returns:
         The path of the file.
@@ -201,7 +233,8 @@ def draw(run: Run, outliers: Outliers, num: int = 12, out: Path | None = None) -
         ValueError: if the file's name does not end in .png, or `num` is below 1.
         WriteError: if the file cannot be written.
     """
-    out = run.outputs / "figures" / "odd.png" if out is None else out
+    if out is None:
+        return canvas.save_beside(outliers.figure(run.model, num), run.outputs / FIGURES / "odd.png")
     canvas.check_png(out)
     return canvas.save(outliers.figure(run.model, num), out)
 
@@ -220,16 +253,28 @@ def write_table(rows: list[dict[str, Any]], out: Path) -> None:
     import pyarrow
     from pyarrow import csv, parquet
 
-    if out.suffix.lower() not in (".csv", ".parquet"):
-        raise CodesError(f"{out}: a table is a .csv or .parquet file; give such a name")
-    if out.exists():
-        raise CodesError(f"{out} exists already, and is not written over; choose another name, or remove it")
+    check_table(out)
     with whole(out) as file:
         out.parent.mkdir(parents=True, exist_ok=True)
         is_csv = out.suffix.lower() == ".csv"
         table = pyarrow.Table.from_pylist([safe_row(row) for row in rows] if is_csv else rows)
         with file.open("wb") as stream:
             (csv.write_csv if is_csv else parquet.write_table)(table, stream)
+
+
+def check_table(out: Path) -> None:
+    """Refuse a name for a table that has another ending, or exists.
+
+    Args:
+        out: the file that is to be written.
+
+    Raises:
+        CodesError: if it has another ending than .csv or .parquet, or exists.
+    """
+    if out.suffix.lower() not in (".csv", ".parquet"):
+        raise CodesError(f"{out}: a table is a .csv or .parquet file; give such a name")
+    if out.exists():
+        raise CodesError(f"{out} exists already, and is not written over; choose another name, or remove it")
 
 
 def as_text(rows: list[dict[str, Any]]) -> str:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from vlae.data.depths import listed_range, out_of_range
 from vlae.data.source import Array, DataError, ValueRange
+from vlae.html_repr import HtmlRepr
 from vlae.names import printable
 from vlae.shapes import is_image
 
@@ -22,7 +23,7 @@ IGNORED = "ignored: "
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class Images:
+class Images(HtmlRepr):
     """Images, or vectors, with what the source says of each.
 
     Examples:
@@ -129,6 +130,29 @@ class Images:
         """
         chosen = indices if isinstance(indices, slice) else np.asarray(indices, np.int64)
         return self._with_rows(self.values[chosen], chosen)
+
+    def alike_of_each_class(self, num: int) -> Array:
+        """Choose rows, as many of each class as there are: the first of each class, then the second of each, and so on.
+
+        Args:
+            num: the most rows to choose, 0 or more.
+
+        Returns:
+            int64 (num,), or (N,) if there are fewer; the first rows if the source has no labels.
+
+        Examples:
+            >>> images = Images(values=np.zeros((5, 1, 8, 8), np.uint8), labels=np.array([0, 0, 0, 1, 1]))
+            >>> images.alike_of_each_class(4).tolist()
+            [0, 3, 1, 4]
+        """
+        if self.labels is None:
+            return np.arange(min(num, len(self)))
+        labels = np.asarray(self.labels)
+        turns = np.zeros(len(labels), np.int64)
+        for label in np.unique(labels):
+            of_class = labels == label
+            turns[of_class] = np.arange(of_class.sum())
+        return np.lexsort((np.arange(len(labels)), labels, turns))[:num]
 
     def in_columns(self, names: Sequence[str]) -> Self:
         """Put the columns of vectors into an order of names.

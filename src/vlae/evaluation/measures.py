@@ -94,7 +94,7 @@ def evaluate(
 
     Raises:
         ValueError: if the images are not of the model's shape or range, a factor has not one value a datum, or
-            `complexity` lacks a factor.
+            `complexity` lacks a factor, or there are more than 100,000 importance samples.
     """
     probed = images if probed is None else probed
     for data in (images, probed):
@@ -103,6 +103,11 @@ def evaluate(
                 f"{data.source} has data of shape {data.shape}, the model takes {model.shape}; "
                 "give data of that shape, or read it with the --size and --channels of the training"
             )
+    if not 0 <= importance_samples <= MAX_IMPORTANCE_SAMPLES:
+        raise ValueError(
+            f"importance_samples is {importance_samples}; give a whole number from 0 to {MAX_IMPORTANCE_SAMPLES:,} "
+            "(the literature takes 5,000)"
+        )
     simple, judged = factors_of(probed)  # to fail before the slow measurements
     say("what every level costs")
     values = np.ascontiguousarray(images.values)
@@ -159,6 +164,10 @@ def evaluate(
     )
     finite: dict[str, Any] = only_finite(result, not_defined)
     return finite | {"not_defined": not_defined}
+
+
+MAX_IMPORTANCE_SAMPLES = 100_000
+"""The most importance samples of a datum: more would take days, and change nothing."""
 
 
 def _bounds(

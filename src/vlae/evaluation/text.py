@@ -29,6 +29,15 @@ Reference: Theis, van den Oord and Bethge 2015, "A note on the evaluation of gen
 """
 
 
+def reconstruction_errors(summary: Mapping[str, Any]) -> dict[str, float | None]:
+    """How far reconstructions are from the data, by what each number is called; None where it is not defined.
+
+    Args:
+        summary: of a run, or an evaluation.
+    """
+    return {ERRORS[name]: value for name, value in summary["reconstruction"].items() if name in SHOWN}
+
+
 def as_text(evaluation: Mapping[str, Any]) -> str:
     """A table of the levels, the sentences of their cards, the scores and the warnings.
 
@@ -36,7 +45,7 @@ def as_text(evaluation: Mapping[str, Any]) -> str:
         evaluation: the result of `vlae.evaluation.measures.evaluate`.
     """
     scores = level_card.scores(evaluation)
-    numbers = {ERRORS[name]: value for name, value in evaluation["reconstruction"].items() if name in SHOWN}
+    numbers = reconstruction_errors(evaluation)
     numbers["ELBO (nats)"] = evaluation["elbo_nats"]
     optional = {
         "bits per dimension": "bits_per_dimension",

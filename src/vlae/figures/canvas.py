@@ -1,7 +1,8 @@
 """Pictures as arrays: arranges them with words on one canvas, renders charts, writes files."""
 
 from collections.abc import Sequence
-from itertools import zip_longest
+from io import BytesIO
+from itertools import count, zip_longest
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,8 @@ Pictures = UInt8[np.ndarray, "n _height _width 3"]
 TILE = 48  # Side, in pixels, below which small images are enlarged.
 GAP = 2  # pixels
 LETTERS = 14
+SMALL_LETTERS = 11
+CAPTIONED = 144  # Side, in pixels, of the square of a picture with words below.
 
 
 def grid(tiles: Sequence[Picture] | Pictures, columns: int, gap: int = GAP) -> Picture:
@@ -63,6 +66,40 @@ def _cell(cell: Picture | str, least: int) -> Picture:
         return text(cell) if cell else blank(1, 1)
     factor = ceil(least / max(cell.shape[:2]))
     return cell.repeat(factor, axis=0).repeat(factor, axis=1)
+
+
+def captioned(picture: Picture, lines: Sequence[str], side: int = CAPTIONED) -> Picture:
+    """A picture in the middle of a square, above lines of small letters.
+
+    A small picture is enlarged by a whole factor. A line that is too long loses its beginning.
+
+    Args:
+        picture: uint8 (H, W, 3).
+        lines: what stands below it.
+        side: of the square, in pixels.
+    """
+    factor = side // max(picture.shape[:2])
+    if factor:
+        picture = picture.repeat(factor, axis=0).repeat(factor, axis=1)
+    else:
+        image = Image.fromarray(picture)
+        image.thumbnail((side, side), Image.Resampling.LANCZOS)
+        picture = np.array(image)
+    square = blank(side, side)
+    top, left = (side - picture.shape[0]) // 2, (side - picture.shape[1]) // 2
+    square[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
+    words = text("\n".join(_shortened(line, side) for line in lines), SMALL_LETTERS)
+    return grid([square, words[:, :side]], 1, 0)
+
+
+def _shortened(line: str, width: int) -> str:
+    """A line without its beginning, so that it is no wider than some pixels."""
+    font = ImageFont.load_default(size=SMALL_LETTERS)
+    for first in range(len(line) + 1):
+        shortened = f"…{line[first:]}" if first else line
+        if font.getlength(shortened) + 2 <= width:
+            return shortened
+    return ""
 
 
 def blank(height: int, width: int) -> Picture:
@@ -115,6 +152,30 @@ def save(picture: Picture, path: str | Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(picture).save(file, format="PNG")
     return path
+
+
+def save_beside(picture: Picture, path: Path) -> Path:
+    """Writes a picture as a PNG file under a name that no other picture has: with a number behind it if need be.
+
+    Args:
+        picture: uint8 (H, W, 3).
+        path: the name that is wished; missing folders are made.
+
+    Returns:
+        The file: `path`, or "NAME-2.png", "NAME-3.png", …; a file with this very picture is taken as it is.
+
+    Raises:
+        WriteError: if it cannot be written.
+    """
+    stream = BytesIO()
+    Image.fromarray(picture).save(stream, format="PNG")
+    for number in count(1):
+        file = path if number == 1 else path.with_stem(f"{path.stem}-{number}")
+        if not file.exists():
+            return save(picture, file)
+        if file.is_file() and file.read_bytes() == stream.getvalue():
+            return file
+    raise AssertionError("numbers do not end")
 
 
 def keep(picture: Picture, out: str | Path | None) -> Image.Image:

@@ -31,6 +31,8 @@ Start = Codes | Float[Tensor, "1 *shape"] | Literal["random"] | None
 NUM_NEAREST = 8  # samples whose nearest known datum is shown
 NEAREST_BATCH = 2_000  # known data compared at a time
 
+MAX_SPAN = 100.0  # standard deviations; a code beyond is a mistake
+
 MAX_LINES = 32  # vectors in a panel of a level
 
 _WIDE_GAP = 14
@@ -161,6 +163,7 @@ def changed_noise(
     Raises:
         ValueError: if `num` is below 1 or `others` is unknown.
     """
+    _check_span(span)
     if others not in get_args(Others):
         raise ValueError(f"others is {others!r}; choose one of {', '.join(get_args(Others))}")
     check_num(model, num, drawn=num * num)
@@ -391,9 +394,10 @@ def traversed_noise(
         Level and dimension (from 0) of each row, and its noise, of `steps` data.
 
     Raises:
-        ValueError: if `steps` is below 2 or `max_rows` below 1.
+        ValueError: if `steps` is below 2, `span` is none or `max_rows` below 1.
     """
     _check_number("steps", steps, 2)
+    _check_span(span)
     if max_rows is not None:
         _check_number("max_rows", max_rows, 1)
     fixed = _repeated(start, steps)
@@ -638,6 +642,11 @@ def sweep(num: int, span: float, size: int) -> Float[Tensor, "n size"]:
 def _check_number(name: str, value: int, least: int) -> None:
     if value < least:
         raise ValueError(f"{name} is {value}; give a whole number from {least} up")
+
+
+def _check_span(span: float) -> None:
+    if not 0 < span <= MAX_SPAN:
+        raise ValueError(f"span is {span:g}; give a number of standard deviations, above 0 and at most {MAX_SPAN:g}")
 
 
 def _check_data(model: LatentModel, x: Tensor, least: int) -> None:

@@ -1,7 +1,9 @@
 """Draws a figure of a run: finds the drawing function by its name and gives it what it needs of the run."""
 
 import inspect
+import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from vlae.figures.canvas import Picture
@@ -30,6 +32,26 @@ def check_kind(kind: str, options: Mapping[str, Any]) -> None:
     known = [name for name in inspect.signature(KINDS[kind].draw).parameters if name not in INPUTS]
     if unknown := sorted(set(options) - set(known)):
         raise ValueError(f"a {kind!r} figure has no option {', '.join(unknown)}; it has {', '.join(known) or 'none'}")
+
+
+def name_of(kind: str, options: Mapping[str, Any], from_image: Any = None) -> str:
+    """The name of a figure's file, without ending: that of the kind, and what was asked for besides.
+
+    Args:
+        kind: the name of the figure.
+        options: its options by name, as the caller gave them.
+        from_image: the picture that it starts from: a path, an array, or None.
+
+    Examples:
+        >>> name_of("levels", {"seed": 3}), name_of("samples", {"pixels": True, "prior": "standard"})
+        ('levels-seed-3', 'samples-pixels-prior-standard')
+        >>> name_of("levels", {"start": "random"}), name_of("levels", {}, "photos/one.jpg")
+        ('levels-start-random', 'levels-from-one')
+    """
+    words = [f"{name}" if value is True else f"{name}-{value}" for name, value in options.items()]
+    if from_image is not None:
+        words.append(f"from-{Path(from_image).stem if isinstance(from_image, str | Path) else 'image'}")
+    return "-".join([kind, *(re.sub(r"[^\w.+-]", "_", word)[:60] for word in words)])
 
 
 def draw_figure(kind: str, inputs: Mapping[str, Callable[[], Any]], options: Mapping[str, Any], name: str) -> Picture:

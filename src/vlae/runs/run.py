@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import torch
+from PIL import Image
 
 from vlae.atomic import whole_folder, writing
 from vlae.data.depths import listed_range
 from vlae.data.networks import recalled, remembered
 from vlae.data.source import KnownColumns, NoRowNamesError, as_value_range
 from vlae.errors import reason
+from vlae.evaluation.text import reconstruction_errors
 from vlae.figures import canvas
 from vlae.figures.panels import noise_at
+from vlae.html_repr import HtmlRepr
 from vlae.models import inference
 from vlae.models.base import Codes, LatentModel
 from vlae.models.inference import as_input
@@ -25,20 +28,21 @@ from vlae.names import printable
 from vlae.nn.pretrained import FeatureNetwork, open_network
 from vlae.recipes.recipe import Recipe
 from vlae.runs import hub, safe_load, store
-from vlae.runs.drawing import check_kind, draw_figure
+from vlae.runs.drawing import check_kind, draw_figure, name_of
 from vlae.runs.layout import EVALUATION, EXAMPLES, FIGURES, HELD_OUT, MODEL, PRIOR, RECIPE, RunError, check_unlinked
 from vlae.runs.store import read_recipe as read_recipe
 from vlae.shapes import is_image, listed
+from vlae.text_table import number
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
+    import pandas as pd
 
     from vlae.data.images import Images
     from vlae.data.source import Source, ValueRange
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class Run(HtmlRepr):
     """A trained model with everything that belongs to it.
 
     Attributes:
@@ -65,6 +69,16 @@ class Run:
         self.model.network = self.network
         self.model.opacity = self.value_range is None
         self.model.columns = self.columns
+
+    def __repr__(self) -> str:
+        return f"Run({self.name}: {self.describe()})"
+
+    def describe(self) -> str:
+        """The run in one line: its recipe, the sizes of its levels' codes, its data, its error, and its folder."""
+        sizes = listed(self.recipe.code_sizes)
+        errors = [f"{name} {number(value, '.4g')}" for name, value in reconstruction_errors(self.summary).items()]
+        words = [f"{self.recipe.name} with codes of {sizes}", f"trained on {self.data['source']}", *errors]
+        return printable(", ".join([*words, f"in {self.path}"]))
 
     @cached_property
     def network(self) -> FeatureNetwork | None:
@@ -249,14 +263,16 @@ class Run:
         from_image: "Source | None" = None,
         out: str | Path | None = None,
         **options: Any,
-    ) -> "Image":
-        """Draws a figure and writes it to a file.
+    ) -> Image.Image:
+        """Draws a figure and writes it to a file. The picture that is returned has its path in `info["path"]`.
 
         Args:
             kind: "levels", "samples", "reconstructions", "traversal", "mix" or "progress".
             from_image: for "levels" and "traversal": a picture file, or an array of one datum. The figure changes
                 some levels and keeps the codes of this image at the others. None: the first of the run's examples.
-            out: the PNG file to write; None: figures/KIND.png in `outputs`.
+            out: the PNG file to write, which may replace another. None: figures/KIND.png in `outputs`; with options
+                figures/KIND-OPTIONS.png, such as levels-seed-3.png, with a number behind it if another picture has
+                that name.
             options: `num`, how many; `seed`, of what is drawn; `span`, how far a sweep goes, in standard deviations;
                 `prior`, "fitted" or "standard"; `pixels=True`, to draw pixels too; `start="random"`, to start from a
                 draw and no image; `others`, `steps` and `max_rows` where the figure has them (`vlae.figures.panels`).
@@ -267,13 +283,14 @@ class Run:
             RunError: if the figure needs examples and the run has none.
             WriteError: if the file cannot be written.
         """
+        name = name_of(kind, options, from_image)
         if from_image is not None:
             if "start" in options:
                 raise ValueError("a figure starts from one image or from start; give one of the two")
             options["start"] = from_image
         check_kind(kind, options)
-        out = self.outputs / FIGURES / f"{kind}.png" if out is None else Path(out)
-        canvas.check_png(out)
+        if out is not None:
+            canvas.check_png(Path(out))
         if from_image is not None:
             values, features = self._datum(from_image)
             options["start"] = as_input(values) if features is None else self.noise_of(from_image)
@@ -285,9 +302,17 @@ class Run:
             "x": lambda: as_input(self.examples),
             "held_out": lambda: as_input(self.examples),
             "known": self.known,
-            "history": lambda: self.history,
+            "history": lambda: store.read_curves(self.path),
         }
-        return canvas.keep(draw_figure(kind, inputs, options, self.name), out)
+        picture = draw_figure(kind, inputs, options, self.name)
+        own = self.outputs / FIGURES / f"{name}.png"
+        if out is None and options:
+            path = canvas.save_beside(picture, own)
+        else:
+            path = canvas.save(picture, own if out is None else out)
+        image = Image.fromarray(picture)
+        image.info["path"] = str(path)
+        return image
 
     def known(self) -> tuple[str, np.ndarray]:
         """A word for the training data, and these; the examples if they cannot be read again, or are on the hub.
@@ -514,9 +539,17 @@ class Run:
         return safe_load.hash_weights(self.path / MODEL)
 
     @property
-    def history(self) -> dict[str, list[float]]:
-        """The training curves in metrics.csv: for each column, its values from the first row to the last."""
-        return store.read_curves(self.path)
+    def history(self) -> "pd.DataFrame":
+        """The training curves in metrics.csv: a row per record, with its step and each term of the objective.
+
+        Draw one with `run.history.plot("step", "distortion")`. NaN: not measured at that step.
+
+        Raises:
+            RunError: if the file is damaged.
+        """
+        import pandas as pd
+
+        return pd.DataFrame(store.read_curves(self.path))
 
     @property
     def evaluation(self) -> dict[str, Any] | None:

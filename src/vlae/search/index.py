@@ -213,7 +213,7 @@ class Index:
         by = {group: self._nearest(query.codes, group, num, condition) for group in groups}
         if not len(by[groups[0]]):
             raise SearchError("nothing is found " + (f"with {where}" if where else "but the one asked about"))
-        return Neighbours(query=query.picture, by=by)
+        return Neighbours(query=query.picture, by=by, query_name=query.name)
 
     def _levels(self, levels: int | Sequence[int] | None) -> tuple[int, ...]:
         available = self.run.recipe.levels_with_code
@@ -239,20 +239,25 @@ class Index:
             codes=[code[0] for code in codes],
             picture=rows.draw(self.run, values)[0],
             hash=content_hash(values[0]),
+            name=(str(image), Path(image).name) if isinstance(image, str | Path) else ("", ""),
         )
 
     def _named(self, name: str) -> "_Query":
         """Return an image of the index by its name."""
         quoted = name.replace("'", "''")
         columns = [name for name in self.table.schema.names if re.fullmatch(r"level\d+", name)]
-        search = self.table.search().where(f"name = '{quoted}'").limit(2).select([*columns, "picture", "hash"])
+        search = (
+            self.table.search().where(f"name = '{quoted}'").limit(2).select([*columns, "picture", "hash", "source"])
+        )
         rows = search.to_arrow().to_pylist()
         if not rows:
             raise FileNotFoundError(f"there is no file {name}, and nothing of this name in {self.path}")
         if len(rows) > 1:
             raise SearchError(f"several rows of {self.path} are called {name}; give a file")
         codes = [np.array(rows[0].get(level_column(level), []), np.float32) for level in range(1, len(self.spread) + 1)]
-        return _Query(codes=codes, picture=decode_png(rows[0]["picture"]), hash=rows[0]["hash"])
+        return _Query(
+            codes=codes, picture=decode_png(rows[0]["picture"]), hash=rows[0]["hash"], name=(rows[0]["source"], name)
+        )
 
     def _check(self, where: str) -> None:
         """Check a condition by letting LanceDB use it."""
@@ -301,6 +306,7 @@ class _Query:
     codes: Sequence[np.ndarray]
     picture: canvas.Picture
     hash: int
+    name: tuple[str, str]  # of the source, and in it
 
 
 def _check_regular(path: Path) -> None:

@@ -12,15 +12,17 @@ from PIL import Image
 from pyarrow import csv
 
 from vlae.atomic import WriteError, whole
+from vlae.data.originals import original, original_file
 from vlae.figures import canvas
 from vlae.figures.canvas import Picture
+from vlae.html_repr import HtmlRepr
 from vlae.names import safe_row
 from vlae.shapes import named_levels
 from vlae.text_table import columns
 
 
-@dataclass(frozen=True, kw_only=True)
-class Neighbours:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Neighbours(HtmlRepr):
     """The nearest neighbours of an image in an index, by each chosen level and by all of them together.
 
     Attributes:
@@ -28,20 +30,32 @@ class Neighbours:
         by: for each group of levels an Arrow table of the neighbours, nearest first. Its columns are distance (1 is the
             root mean square distance between two images of the index), name, source, label and factors (if known), and
             picture (PNG bytes).
+        query_name: the source and the name of the query, by which its file is found; "" if it has none.
     """
 
     query: Picture
     by: Mapping[tuple[int, ...], pa.Table]
+    query_name: tuple[str, str] = ("", "")
+
+    def __repr__(self) -> str:
+        num = max(len(rows) for rows in self.by.values())
+        return f"Neighbours({num} by each of {'; '.join(map(named_levels, self.by))})"
 
     @property
     def table(self) -> pa.Table:
-        """All neighbours in one Arrow table: by ("level 1"), rank (from 1), distance, name, and further columns."""
+        """All neighbours in one Arrow table: by ("level 1"), rank (from 1), distance, name, and further columns.
+
+        A column `file` has the paths of the pictures whose files are there.
+        """
         parts = []
         for levels, rows in self.by.items():
             table = rows.drop_columns(["picture"])
+            pairs = zip(rows["source"].to_pylist(), rows["name"].to_pylist(), strict=True)
+            files = [file and str(file) for file in (original_file(*pair) for pair in pairs)]
+            table = table.append_column("file", pa.array(files, pa.string())) if any(files) else table
             table = table.add_column(0, "rank", pa.array(range(1, len(rows) + 1), pa.int64()))
             parts.append(table.add_column(0, "by", pa.array([named_levels(levels)] * len(rows), pa.string())))
-        return pa.concat_tables(parts)
+        return pa.concat_tables(parts, promote_options="default")
 
     def __str__(self) -> str:
         """Return the table as text, with labels but without factors."""
@@ -49,8 +63,35 @@ class Neighbours:
         shown = [name for name in ("by", "rank", "distance", "name", "label") if name in table.column_names]
         return columns([shown, *([_cell(row[name]) for name in shown] for row in table.to_pylist())])
 
+    def cells(self, levels: tuple[int, ...]) -> list[tuple[Picture, str, str]]:
+        """Return the neighbours by one group of levels, nearest first, to be drawn with their words.
+
+        Args:
+            levels: a key of `by`.
+
+        Returns:
+            For each the picture, uint8 (H, W, 3), as its file has it if the file is there; its name; and its distance.
+        """
+        cells = []
+        for row in self.by[levels].select(["source", "name", "distance", "picture"]).to_pylist():
+            picture = original(row["source"], row["name"])
+            cells.append(
+                (decode_png(row["picture"]) if picture is None else picture, row["name"], f"{row['distance']:.3f}")
+            )
+        return cells
+
+    @property
+    def query_cell(self) -> tuple[Picture, str, str]:
+        """The query as its file has it if the file is there, its name, and no distance."""
+        source, name = self.query_name
+        picture = original(source, name)
+        return self.query if picture is None else picture, name, "the query"
+
     def figure(self, out: str | Path | None = None) -> Image.Image:
-        """Draw a row for each group of levels: the query, then its neighbours, nearest first.
+        """Draw a row for each group of levels: the query, then its neighbours, nearest first, with names and distances.
+
+        Pictures are drawn as their files have them, at their own proportions; those whose files are not there, at the
+        run's size.
 
         Args:
             out: the PNG file to write. None: no file.
@@ -61,10 +102,12 @@ class Neighbours:
         """
         width = max(len(rows) for rows in self.by.values())
         cells: list[list[Picture | str]] = []
-        for levels, rows in self.by.items():
-            pictures = [decode_png(png) for png in rows["picture"].to_pylist()]
-            cells.append([f" {named_levels(levels)} ", self.query, "    ", *pictures, *[""] * (width - len(pictures))])
-        return canvas.keep(canvas.sheet(cells, least=64), out)
+        query, *words = self.query_cell
+        first = canvas.captioned(query, words)
+        for levels in self.by:
+            drawn = [canvas.captioned(picture, words) for picture, *words in self.cells(levels)]
+            cells.append([f" {named_levels(levels)} ", first, "    ", *drawn, *[""] * (width - len(drawn))])
+        return canvas.keep(canvas.sheet(cells, least=1), out)
 
     def save_table(self, out: str | Path) -> None:
         """Write the table to a new CSV file.

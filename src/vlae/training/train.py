@@ -227,7 +227,7 @@ def train(
         if is_leader():
             for alarm in alarms(summary):
                 print(f"! {alarm}", file=sys.stderr, flush=True)
-        results = Results(model, summary, np.array(held_out.values[:NUM_EXAMPLES]))
+        results = Results(model, summary, held_out.take(held_out.alike_of_each_class(NUM_EXAMPLES)).values)
         if is_leader():
             begun = time.monotonic()
             prior = fit_prior(model, images.values, features=images.features, seed=chosen.training.seed)
