@@ -138,7 +138,9 @@ def _warnings(run: Run, evaluation: Mapping[str, Any] | None) -> str:
         messages.append(
             f"What the levels carry has not been measured yet; do it with: vlae evaluate {printable(str(run.path))}"
         )
-    return "".join(f'<p class="warning">{escape(warning)}</p>' for warning in messages)
+    if run.undertrained is not None:
+        messages = [str(run.undertrained), *messages]
+    return "".join(f'<p class="warning">{escape(warning)}</p>' for warning in dict.fromkeys(messages))
 
 
 def _cards(run: Run, evaluation: Mapping[str, Any]) -> str:
