@@ -184,7 +184,7 @@ def test_after_ctrl_c_the_run_goes_on_to_the_very_same_weights(tmp_path, monkeyp
     path, handler = tmp_path / "run", signal.getsignal(number)
     with monkeypatch.context() as patch:
         at_step(patch, 7, raising(number))
-        with pytest.raises(Stopped, match="stopped at step 7 of 20"):
+        with pytest.raises(Stopped, match="stopped after 7 of 20 steps"):
             quick(path)
     assert signal.getsignal(number) is handler
     assert {file.name for file in path.iterdir()} == {"recipe.json", "metrics.csv", "checkpoint.ckpt"}

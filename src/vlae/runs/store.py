@@ -92,7 +92,8 @@ def read_recipe(path: Path) -> tuple[Recipe, dict[str, Any]]:
 def write_results(path: Path, results: Results, prior: MixturePrior, held_out: np.ndarray) -> None:
     """Writes the results of a training. The weights come last: a run that has its weights has everything.
 
-    Those of a shorter training are replaced, and its evaluation is set aside as evaluation-old.json.
+    Those of a shorter training are replaced, and its evaluation is set aside as evaluation-old.json. Then the summary
+    comes last, which says how far the weights were trained: a killed process is known by it, and the training resumed.
 
     Args:
         path: the run's folder.
@@ -116,10 +117,11 @@ def write_results(path: Path, results: Results, prior: MixturePrior, held_out: n
         HELD_OUT: lambda file: _write_array(file, held_out),
         EXAMPLES: lambda file: _write_array(file, results.examples),
     }
-    with writing(path), ExitStack() as replaced:  # all are written before the first gets its name; the weights last
-        for name, write in writers.items():
+    last = SUMMARY if (path / MODEL).exists() else MODEL  # by which it is known whether the training is finished
+    with writing(path), ExitStack() as replaced:  # all are written before the first gets its name
+        for name in sorted(writers, key=lambda name: name != last):
             with writing(path / name):
-                write(replaced.enter_context(replacing(path / name)))
+                writers[name](replaced.enter_context(replacing(path / name)))
         with writing(path / EVALUATION), suppress(FileNotFoundError):
             (path / EVALUATION).replace(path / OUTDATED)
 

@@ -80,18 +80,31 @@ def undertrained(path: Path, training: Training, summary: Mapping[str, Any], *, 
     step, progress = summary["training"]["steps"], summary["training"]["progress"]
     folder = shlex.quote(printable(str(path)))
     if whole:
-        if step * FAR >= training.steps:
+        if training.minutes is None or step * FAR >= training.steps:
             return None
         minutes = f"{training.minutes:g} minute{'s' * (training.minutes != 1)}"
         state = f"after {step:,} of {training.steps:,} steps, in the {minutes} that it was given"
         return Undertrained(state, f"vlae train --more 10m {folder}" if own else None)
-    if training.minutes is None:
-        state = f"after {step:,} of {training.steps:,} steps"
-    elif progress < 1:
-        state = f"after {step:,} steps, {progress:.0%} of the training"
-    else:
-        state = f"after {step:,} steps, and more were begun"
+    more_begun = training.minutes is not None and progress >= 1
+    state = f"after {step:,} steps, and more were begun" if more_begun else state_of(training, step, progress)
     return Undertrained(state, resume_command(path) if own else None)
+
+
+def state_of(training: Training, step: int, progress: float) -> str:
+    """How far a training has come, in words.
+
+    Args:
+        training: the settings of the training.
+        step: the number of steps that were done.
+        progress: the share of the training that was done, in [0, 1].
+
+    Examples:
+        >>> state_of(Training(steps=2500), 300, 0.12), state_of(Training(steps=2500, minutes=5.0), 300, 0.4)
+        ('after 300 of 2,500 steps', 'after 300 steps, 40% of the training')
+    """
+    if training.minutes is None:
+        return f"after {step:,} of {training.steps:,} steps"
+    return f"after {step:,} steps, {progress:.0%} of the training"
 
 
 def resume_command(path: Path) -> str:

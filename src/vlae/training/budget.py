@@ -50,7 +50,7 @@ def extended(training: Training, more: More, *, step: int, seconds: float) -> Tr
     """
     if more.steps:
         return replace(training, steps=step + more.steps, minutes=None)
-    minutes, steps = seconds / 60 + more.minutes, training.steps
+    minutes, steps = round(seconds / 60 + more.minutes, 4), training.steps
     if steps <= step and seconds:
         steps = step + int(AMPLE * step * 60 * more.minutes / seconds) + 1
     return replace(training, steps=steps, minutes=minutes)

@@ -264,6 +264,7 @@ class Recorder(Callback):
         self.warned: set[str] = set()
         self.started = False  # whether everything was read that the training goes on from
         self.is_alone = True  # whether one device trains
+        self.ended = False  # whether the training came to its end as planned
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -284,7 +285,7 @@ class Recorder(Callback):
         if trainer.is_global_zero:
             self.curves.keep_until(trainer.global_step)
             self.line = ProgressLine() if self.progress else None
-        trainer.should_stop = self.engine.progress() >= 1  # a checkpoint after the last step
+        trainer.should_stop = self.ended = self.engine.progress() >= 1  # a checkpoint after the last step
         if trainer.global_step and self.engine.turn.step == trainer.global_step:
             self._save(trainer, trainer.global_step)  # of a new length, or of a finished model that is trained further
 
@@ -306,7 +307,7 @@ class Recorder(Callback):
         stop = _any(trainer, self.interrupts.asked)
         if step % LOG_EVERY == 0 or done or stop:
             self._log(trainer, step, now, len(batch.x))
-            trainer.should_stop = done or stop
+            self.ended, trainer.should_stop = done, done or stop
             if done or stop or _any(trainer, now - self.saved_at > CHECKPOINT_EVERY):
                 self._save(trainer, step)
 

@@ -34,10 +34,20 @@ from vlae.recipes import Recipe, build
 from vlae.recipes.footprint import check_training
 from vlae.renamed import renamed
 from vlae.runs import safe_load
-from vlae.runs.layout import CHECKPOINT, MODEL, RECIPE, SUMMARY, RunError, check_unlinked, new_folder, training_in
+from vlae.runs.layout import (
+    CHECKPOINT,
+    MANIFEST,
+    MODEL,
+    RECIPE,
+    SUMMARY,
+    RunError,
+    check_unlinked,
+    new_folder,
+    training_in,
+)
 from vlae.runs.run import NUM_EXAMPLES, Run, load
-from vlae.runs.store import Results, read_recipe, write_recipe, write_results
-from vlae.runs.undertrained import is_as_planned, resume_command, trained_for
+from vlae.runs.store import Results, read_curves, read_recipe, write_recipe, write_results
+from vlae.runs.undertrained import is_as_planned, resume_command, state_of, trained_for
 from vlae.training.asking import OnInterrupt, finish_or_keep
 from vlae.training.batches import Batches
 from vlae.training.budget import More, changed, extended, parsed
@@ -244,9 +254,10 @@ def train(
                 if begun_at is None or recorder.started:
                     raise
                 raise _damaged(begun_at, error) from error
-        step = trainer.global_step
+        step, again = trainer.global_step, resume_command(path)
+        share_done = 1.0 if recorder.ended else chosen.training.progress(step, engine.seconds)
         if recorder.interrupts.asked:
-            stopped, again = f"stopped at step {step} of {chosen.training.steps}", resume_command(path)
+            stopped = f"stopped {state_of(chosen.training, step, share_done)}"
             if not _is_to_finish(on_interrupt, recorder, stopped, again):
                 raise Stopped(stopped, f"go on with: {again}; or finish it as it is with: vlae train --more 0 {path}")
 
@@ -254,7 +265,6 @@ def train(
             print("measuring on held-out data", file=sys.stderr, flush=True)
         model = engine.model.to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
         summary = summarise(model, held_out.values, features=held_out.features, columns=held_out.columns)
-        share_done = chosen.training.progress(step, engine.seconds)
         summary["training"] = trained_for(chosen.training, step, share_done)
         if is_leader():
             for alarm in alarms(summary):
@@ -327,7 +337,7 @@ def fit(values: np.ndarray, recipe: Recipe, *, labels: np.ndarray | None = None)
         with recorder.watching():
             trainer.fit(engine, Batches(values, labels, recipe.training, trainer))
     if recorder.interrupts.asked:
-        raise Stopped(f"stopped at step {trainer.global_step} of {recipe.training.steps}")
+        raise Stopped(f"stopped after {trainer.global_step} of {recipe.training.steps:,} steps", "nothing is kept")
     model: LatentModel = engine.model.to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
     return model
 
@@ -369,6 +379,10 @@ def _begun(path: Path) -> tuple[Recipe, Reached]:
     """The recipe of a run, and what is there to go on from: its checkpoint, else its finished model, else nothing."""
     check_unlinked(path)
     recipe, _ = read_recipe(path)
+    if (path / MANIFEST).exists():
+        raise RunError(
+            f"the run in {path} was shared, and its files are checked; delete {MANIFEST} to train it further"
+        )
     checkpoint = path / CHECKPOINT
     if checkpoint.exists():
         try:
@@ -378,10 +392,9 @@ def _begun(path: Path) -> tuple[Recipe, Reached]:
         return recipe, Reached(step, seconds, model)
     if not (path / MODEL).exists():
         return recipe, Reached()
-    run = load(path)
-    history = run.history
-    step = run.summary["training"]["steps"] if "training" in run.summary else int(history["step"][-1])
-    seconds = max((second for at, second in zip(history["step"], history["seconds"], strict=True) if at <= step))
+    run, curves = load(path), read_curves(path)
+    step = run.summary["training"]["steps"] if "training" in run.summary else int(curves["step"][-1])
+    seconds = max(second for at, second in zip(curves["step"], curves["seconds"], strict=True) if at <= step)
     return recipe, Reached(step, seconds, run.model)
 
 
