@@ -3,10 +3,10 @@
     python benchmarks/kills.py --kills 100 --runs 30
 
 Each run is a small training on built-in street numbers. Its commands are killed (SIGKILL) after a random time and given
-again until they are through: train (with --resume once there is something to resume), evaluate, fit-prior, encode,
-index, index --add, export and share. After each kill all that is there must open and be whole. Each training must end
-with the weights of one that nobody disturbed. Commands are forked from one process that has loaded the libraries, so
-that no kill is spent on that; this takes a system that has `fork`.
+again until they are through: train (with --resume once there is something to resume), train --more, evaluate,
+fit-prior, encode, index, index --add, export and share. After each kill all that is there must open and be whole. Each
+training must end with the weights of one that nobody disturbed. Commands are forked from one process that has loaded
+the libraries, so that no kill is spent on that; this takes a system that has `fork`.
 """
 
 import argparse
@@ -31,12 +31,14 @@ from vlae.cli.main import main as command
 from vlae.codes import classify, onnx
 from vlae.codes.files import open_codes
 from vlae.runs.layout import MODEL, RECIPE
+from vlae.runs.store import read_recipe
 from vlae.search.index import Index
 from vlae.training import loop
 
 LOADED = (workflows, classify, onnx)  # loaded before the first fork
-COMMANDS = ("train", "evaluate", "fit-prior", "encode", "index", "add", "export", "share")
-TRAIN = ("--size", "8", "--code-sizes", "1,2", "--batch-size", "8", "--steps", "30", "--accelerator", "cpu")
+COMMANDS = ("train", "more", "evaluate", "fit-prior", "encode", "index", "add", "export", "share")
+STEPS, MORE = 30, 10
+TRAIN = ("--size", "8", "--code-sizes", "1,2", "--batch-size", "8", "--steps", str(STEPS), "--accelerator", "cpu")
 STREETS = "streets:200"  # and 20 to test with
 
 
@@ -51,6 +53,7 @@ def words(name: str, folder: Path) -> list[str]:
     train = ["train", STREETS, "--out", run, *TRAIN] + ["--resume"] * (folder / "run" / RECIPE).exists()
     every = {
         "train": [] if (folder / "run" / MODEL).exists() else train,
+        "more": _more(folder / "run"),
         "evaluate": ["evaluate", run],
         "fit-prior": ["fit-prior", run],
         "encode": [] if Path(codes).exists() else ["encode", run, STREETS, "--out", codes],
@@ -62,12 +65,23 @@ def words(name: str, folder: Path) -> list[str]:
     return every[name]
 
 
+def _more(run: Path) -> list[str]:
+    """The words that train a finished run further; none if that is done, or there is no such run."""
+    if not (run / MODEL).exists():
+        return []
+    steps = read_recipe(run)[0].training.steps
+    if steps == STEPS:
+        return ["train", "--more", str(MORE), str(run)]
+    return ["train", "--resume", str(run)] if vlae.load(run).undertrained else []
+
+
 def check(folder: Path) -> None:
     """Opens all that is there; raises if anything is not whole."""
     if not (folder / "run" / MODEL).exists():
         return
     run = vlae.load(folder / "run")
-    assert run.history["step"].iloc[-1] == 30 and run.summary["levels"] and not run.prior.is_standard
+    assert run.summary["training"]["steps"] in (STEPS, STEPS + MORE)
+    assert run.summary["levels"] and not run.prior.is_standard
     assert run.evaluation is None or run.evaluation["levels"]
     if (folder / "codes.npz").exists():
         assert open_codes(folder / "codes.npz").num == 220
@@ -152,8 +166,8 @@ def main() -> None:
         for number in range(given.runs):
             folder = Path(place, f"run{number}")
             num = -(-(given.kills - killed.total()) // (given.runs - number))
-            kills = Counter(chance.choices(COMMANDS, weights=[4, 1, 1, 1, 1, 2, 1, 1], k=num))
-            needed = ["train", "index"] if kills["add"] else ["train"]
+            kills = Counter(chance.choices(COMMANDS, weights=[4, 4, 1, 1, 1, 1, 2, 1, 1], k=num))
+            needed = ["train", "more", *(["index"] if kills["add"] else [])]
             disturb(folder, {name: kills[name] for name in COMMANDS if name in needed or kills[name]})
             found = load_file(folder / "run" / MODEL)
             assert all(np.array_equal(found[name], expected[name]) for name in expected), "other weights"

@@ -132,6 +132,8 @@ def evaluate(
         seed=seed,
         say=_print_measuring if progress else _print_nothing,
     )
+    if run.undertrained is not None:
+        result["cautions"] = [str(run.undertrained), *result.get("cautions", ())]
     if of_run:
         keep_evaluation(run, result)
     return result

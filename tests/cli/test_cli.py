@@ -403,7 +403,7 @@ def test_a_damaged_run_is_refused(trained, tmp_path, capsys):
     (copy / "model.safetensors").write_bytes((copy / "model.safetensors").read_bytes()[:1000])
     assert "is damaged" in refusal(capsys, "figure", copy)
     (copy / "model.safetensors").unlink()
-    assert f"vlae train photos --out {copy} --resume" in refusal(capsys, "report", copy)
+    assert f"has no checkpoint yet; go on with: vlae train --resume {copy}" in refusal(capsys, "report", copy)
 
 
 # The real thing, from another process
@@ -424,10 +424,10 @@ def test_ctrl_c_and_resume(tmp_path, capsys):
     assert process.returncode == 130, err
     assert out == ""
     last = err.splitlines()[-1]
-    assert last.startswith("vlae: stopped at step ")
-    assert last.endswith("of 100; go on with the same command and --resume")
+    assert last.startswith("vlae: stopped after ")
+    assert f"of 100 steps; go on with: vlae train --resume {tmp_path / 'run'}; or finish" in last
     assert "Traceback" not in err
-    assert "not finished" in refusal(capsys, "figure", tmp_path / "run")
+    assert cli_exit("figure", tmp_path / "run", "samples") == 0
 
     assert cli_exit(*words, "--resume") == 0
     steps = [int(line.split(",")[0]) for line in _lines(tmp_path / "run" / "metrics.csv")[1:]]

@@ -28,7 +28,7 @@ def demo(*, out: Path = Path("runs/demo"), minutes: float = 5.0, seed: int = 0) 
     from vlae.workflows import train as train_ladder
 
     print("reading the built-in street numbers, which are drawn once and then kept", file=sys.stderr)
-    run = train_ladder("streets", out=out, minutes=minutes, seed=seed)
+    run = train_ladder("streets", out=out, minutes=minutes, seed=seed, on_interrupt="ask")
     _print_done(run)
 
 
@@ -66,6 +66,8 @@ def train(
     masked_kernel: int | None = None,
     seed: int | None = None,
     resume: Annotated[bool, Parameter(negative=())] = False,
+    more: str | None = None,
+    on_interrupt: Literal["ask", "finish", "keep"] = "ask",
     accelerator: str = "auto",
     devices: str = "auto",
     num_nodes: int = 1,
@@ -74,7 +76,8 @@ def train(
 
     Args:
         source: Data to train on: a folder of pictures; a .npy, .npz, .csv, .tsv or .parquet file; a Hugging Face data
-            set; the files of MNIST, SVHN or CelebA; or "streets", the built-in street numbers.
+            set; the files of MNIST, SVHN or CelebA; or "streets", the built-in street numbers. With --resume or --more,
+            it may be the folder of the run.
         out: Folder of the run; by default runs/ and the source's name.
         recipe: lean (the default), joint, vae, hvae, lvae, infogan, implicit, m1, m2, m1+m2, mnist, svhn, celeba or
             lsun.
@@ -116,7 +119,12 @@ def train(
         masked_layers: For pixel: number of masked layers, by default 1; 0: pixels do not depend on each other.
         masked_kernel: For pixel: side of the kernels in pixels, an odd number, by default 5.
         seed: Seed of the weights, the order of the data and the codes; by default 0.
-        resume: Continue the unfinished run in the folder with its own settings.
+        resume: Continue the unfinished run in the folder with its own settings; --steps and --minutes may give it
+            another length.
+        more: Go on with a run, finished or not, for so many steps (500), or so long (30s, 10m, 2h). A finished model
+            stays until the new one replaces it. 0: finish an unfinished run as it is.
+        on_interrupt: After Ctrl-C. finish: finish the run as it is. keep: keep it for --resume. ask: one key says
+            which, in a terminal; elsewhere it is kept. Ctrl-C again stops at once.
         accelerator: auto, cpu, gpu or mps.
         devices: Number of devices per machine, or auto.
         num_nodes: Number of machines.
@@ -160,6 +168,8 @@ def train(
         features=features,
         features_side=features_side,
         resume=resume,
+        more=more,
+        on_interrupt=on_interrupt,
         accelerator=accelerator,
         devices=int(devices) if devices.isdigit() else devices,
         num_nodes=num_nodes,
@@ -217,6 +227,8 @@ def _print_done(run: "Run") -> None:
         return
     levels = ", ".join(number(level["kl_nats"], ".1f") for level in run.summary["levels"])
     start = "from-image PICTURE" if is_image(run.recipe.shape) else "random"
+    if run.undertrained is not None:
+        print(f"! {run.undertrained}")
     print(
         f"held-out {_error(run)}; KL of each level, 1 first: {levels} nats\n"
         f"page      {run.path / REPORT}\n"

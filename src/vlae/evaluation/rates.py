@@ -67,7 +67,7 @@ def summarise(
     """
     num = len(values)
     if "encoder" in model.lacks:
-        return _not_measured(model, num, model.lacks["encoder"])
+        return not_measured(model, num, model.lacks["encoder"])
     has_density = "density" not in model.lacks
     not_finite: list[int] = []
     squared, absolute, distorted = np.zeros(prod(model.shape)), 0.0, 0.0
@@ -94,7 +94,7 @@ def summarise(
                 rate[level] += each[finite].sum(0).cpu()
             means.append([code[finite].cpu() for code in codes])
     if len(not_finite) == len(values):
-        return _not_measured(model, num, f"all {num:,} data give numbers that are not finite")
+        return not_measured(model, num, f"all {num:,} data give numbers that are not finite")
     num -= len(not_finite)
     total = sum(each.sum().item() for each in rate) / num
     reconstruction: dict[str, float | None]
@@ -168,8 +168,14 @@ def absurdities(summary: Mapping[str, Any], shape: Shape) -> list[str]:
     return [f"{sentence}: {advice}" for sentence in sentences]
 
 
-def _not_measured(model: LatentModel, num: int, reason: str) -> dict[str, Any]:
-    """The summary of a model of which nothing can be measured."""
+def not_measured(model: LatentModel, num: int, reason: str) -> dict[str, Any]:
+    """The summary of a model of which nothing can be measured, in the form of `summarise`.
+
+    Args:
+        model: the model.
+        num: the number of data.
+        reason: why nothing can be measured.
+    """
     undefined = ("kl_nats", "kl_nats_per_dimension", "share", "active_units")
     levels = [
         {"level": level, "code_size": size, **dict.fromkeys(undefined)}

@@ -128,6 +128,16 @@ def text(words: str, size: int = LETTERS) -> Picture:
     return np.array(image)
 
 
+def noted(picture: Picture, words: str) -> Picture:
+    """A picture with a line of small words beneath it.
+
+    Args:
+        picture: uint8 (H, W, 3).
+        words: one line.
+    """
+    return grid([picture, text(words)], 1)
+
+
 def rendered(figure: "Figure") -> Picture:
     """A matplotlib figure as a picture."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg

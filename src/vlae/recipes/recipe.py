@@ -90,6 +90,18 @@ class Training:
             if choice not in get_args(allowed):
                 raise ValueError(f"{choice!r} is unknown; choose one of {', '.join(get_args(allowed))}")
 
+    def progress(self, step: int, seconds: float, *, since: tuple[int, float] = (0, 0.0)) -> float:
+        """The share of the training that is done, in [0, 1]: of its steps or of its minutes, whichever is further.
+
+        Args:
+            step: the number of steps that were done.
+            seconds: the training time so far.
+            since: from which step, and which second, on: the share of what was still to be done then.
+        """
+        limit = None if self.minutes is None else 60 * self.minutes - since[1]
+        timed = 0.0 if limit is None else (seconds - since[1]) / max(limit, 1e-9)
+        return min(1.0, max((step - since[0]) / max(self.steps - since[0], 1), timed))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:

@@ -158,8 +158,12 @@ def _introduction(run: Run) -> str:
 
 def _warnings(run: Run, evaluation: Mapping[str, Any] | None) -> list[str]:
     if evaluation:
-        return level_card.warnings(evaluation)
-    messages = alarms(run.summary)
-    messages += [warning for level in run.summary["levels"] if (warning := shortage(level))]
-    command = f"vlae evaluate {printable(str(run.path))}"
-    return [*messages, f"What the levels carry has not been measured yet; do it with: {command}"]
+        messages = level_card.warnings(evaluation)
+    else:
+        messages = alarms(run.summary)
+        messages += [warning for level in run.summary["levels"] if (warning := shortage(level))]
+        command = f"vlae evaluate {printable(str(run.path))}"
+        messages.append(f"What the levels carry has not been measured yet; do it with: {command}")
+    if run.undertrained is not None:
+        messages = [str(run.undertrained), *messages]
+    return list(dict.fromkeys(messages))

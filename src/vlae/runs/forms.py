@@ -46,8 +46,9 @@ SUMMARY = {
     "levels": [LEVEL],
     "column_names?": [str],
     "column_medians?": Each(NUMBER),
+    "training?": {"steps": int, "progress": NUMBER, "of_steps": int, "of_minutes": Maybe(NUMBER)},
 }
-"""What `vlae.evaluation.rates.summarise` makes. A key that ends in ? may be absent."""
+"""What `vlae.evaluation.rates.summarise` makes, and how far it was trained. A key that ends in ? may be absent."""
 
 _LOST = Maybe({"distortion_nats": Maybe(NUMBER), "mse?": NUMBER, "explained?": Maybe(NUMBER)})
 _SCORES = {

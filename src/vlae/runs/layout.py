@@ -2,15 +2,16 @@
 
 recipe.json           every setting, the source of the data, the versions and the machine
 prior.safetensors     the prior that is fitted to the codes of the training data
-model.safetensors     the weights; they are there only when the training is finished
+model.safetensors     the weights of a finished training; with a checkpoint beside them, more is being trained
 summary.json          numbers on the held-out part of the data
 evaluation.json       the measurements of `vlae evaluate`, if the run was evaluated
+evaluation-old.json   those of the weights that were here before the run was trained further
 examples.npy          a few held-out data, so that figures can be drawn without the data set
 metrics.csv           the training curves
 figures/, report.html figures and report
 index/                the index for search, if one was built
 config.json           the SHA-256 of the files of a run that was shared
-checkpoint.ckpt       from where a training is resumed; deleted when it is finished
+checkpoint.ckpt       from where a training is resumed; deleted when it is finished as planned
 held_out.npy          hashes of the held-out data, which stay held out if the source changes
 .lock                 is there while a process trains in the folder
 """
@@ -26,6 +27,7 @@ MODEL = "model.safetensors"
 PRIOR = "prior.safetensors"
 SUMMARY = "summary.json"
 EVALUATION = "evaluation.json"
+OUTDATED = "evaluation-old.json"
 EXAMPLES = "examples.npy"
 METRICS = "metrics.csv"
 CHECKPOINT = "checkpoint.ckpt"
@@ -53,8 +55,8 @@ def check_unlinked(path: Path) -> None:
     Raises:
         RunError: if there is a link.
     """
-    files = (RECIPE, MODEL, PRIOR, SUMMARY, EVALUATION, EXAMPLES, HELD_OUT, METRICS, CHECKPOINT, MANIFEST, LOCK)
-    for name in (*files, FIGURES, REPORT, INDEX):
+    files = (RECIPE, MODEL, PRIOR, SUMMARY, EVALUATION, OUTDATED, EXAMPLES, HELD_OUT, METRICS, CHECKPOINT)
+    for name in (*files, MANIFEST, LOCK, FIGURES, REPORT, INDEX):
         if (path / name).is_symlink():
             raise RunError(f"{path / name} is a link; copy the folder with what its links lead to, if you trust them")
 

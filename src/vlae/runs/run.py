@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -16,6 +16,7 @@ from vlae.data.depths import listed_range
 from vlae.data.networks import recalled, remembered
 from vlae.data.source import KnownColumns, NoRowNamesError, as_value_range
 from vlae.errors import reason
+from vlae.evaluation.rates import not_measured, summarise
 from vlae.evaluation.text import reconstruction_errors
 from vlae.figures import canvas
 from vlae.figures.panels import noise_at
@@ -29,8 +30,21 @@ from vlae.nn.pretrained import FeatureNetwork, open_network
 from vlae.recipes.recipe import Recipe
 from vlae.runs import hub, safe_load, store
 from vlae.runs.drawing import check_kind, draw_figure, name_of
-from vlae.runs.layout import EVALUATION, EXAMPLES, FIGURES, HELD_OUT, MODEL, PRIOR, RECIPE, RunError, check_unlinked
+from vlae.runs.layout import (
+    CHECKPOINT,
+    EVALUATION,
+    EXAMPLES,
+    FIGURES,
+    HELD_OUT,
+    MANIFEST,
+    MODEL,
+    PRIOR,
+    RECIPE,
+    RunError,
+    check_unlinked,
+)
 from vlae.runs.store import read_recipe as read_recipe
+from vlae.runs.undertrained import Undertrained, resume_command, trained_for, undertrained
 from vlae.shapes import is_image, listed
 from vlae.text_table import number
 
@@ -39,6 +53,12 @@ if TYPE_CHECKING:
 
     from vlae.data.images import Images
     from vlae.data.source import Source, ValueRange
+
+
+NUM_EXAMPLES = 64
+"""How many held-out data are stored in a run's folder."""
+
+MEASURED = 500  # held-out data, on which a run is measured that is opened from a checkpoint
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +75,8 @@ class Run(HtmlRepr):
             examples.
         borrowed: owner and name of a run in a read-only folder: one that ships with the package ("vlae/streets") or
             comes from the hub ("user/name"). None: the folder is the user's own.
+        from_checkpoint: whether the weights are those of a checkpoint, because the training has not ended. Then there
+            is no fitted prior, and `summary` and `examples` are empty if the data cannot be read.
     """
 
     path: Path
@@ -64,6 +86,7 @@ class Run(HtmlRepr):
     summary: dict[str, Any]
     examples: np.ndarray = field(repr=False)
     borrowed: str | None = None
+    from_checkpoint: bool = False
 
     def __post_init__(self) -> None:
         self.model.network = self.network
@@ -95,6 +118,12 @@ class Run(HtmlRepr):
             images: images of the run's shape, such as `read` returns.
         """
         return images.features if self.network is not None and images.features_from == self.network.sha256 else None
+
+    @property
+    def undertrained(self) -> Undertrained | None:
+        """How far the run was trained, and the command that mends it, if that is less than was planned; else None."""
+        own = self.borrowed is None and not (self.path / MANIFEST).exists()
+        return undertrained(self.path, self.recipe.training, self.summary, own=own)
 
     @property
     def outputs(self) -> Path:
@@ -305,6 +334,8 @@ class Run(HtmlRepr):
             "history": lambda: store.read_curves(self.path),
         }
         picture = draw_figure(kind, inputs, options, self.name)
+        if self.undertrained is not None:
+            picture = canvas.noted(picture, self.undertrained.state)
         own = self.outputs / FIGURES / f"{name}.png"
         if out is None and options:
             path = canvas.save_beside(picture, own)
@@ -536,6 +567,8 @@ class Run(HtmlRepr):
     @cached_property
     def identity(self) -> str:
         """SHA-256 of the stored weights, in hex; it tells whether codes or an index were made with this model."""
+        if self.from_checkpoint:
+            return safe_load.hash_tensors({name: tensor.cpu() for name, tensor in self.model.state_dict().items()})
         return safe_load.hash_weights(self.path / MODEL)
 
     @property
@@ -634,6 +667,11 @@ class Run(HtmlRepr):
         return load(name) if Path(name).is_dir() else load(f"hf:{name}", **options)
 
     def _shared(self, *, examples: bool, license: str | None, repo_id: str | None = None) -> "hub.SharedRun":
+        if self.from_checkpoint:
+            raise RunError(
+                f"the run in {self.path} is not finished; finish it as it is with: vlae train --more 0 {self.path}; or "
+                f"go on with: {resume_command(self.path)}"
+            )
         return hub.SharedRun(
             self.path,
             self.evaluation,
@@ -655,7 +693,10 @@ class Run(HtmlRepr):
 
 
 def load(path: str | Path, *, features: str | Path | None = None, **options: Any) -> Run:
-    """Loads a finished run from a folder, from this package, or from the Hugging Face hub.
+    """Loads a run from a folder, from this package, or from the Hugging Face hub.
+
+    A run whose training has not ended is opened from its last checkpoint. What it holds is then measured on at most
+    500 held-out data; nothing is written. `Run.undertrained` says how far it was trained.
 
     Nothing in a run's files is ever executed, so it is safe to load a run from a stranger.
 
@@ -667,7 +708,7 @@ def load(path: str | Path, *, features: str | Path | None = None, **options: Any
 
     Raises:
         FileNotFoundError: if there is no such folder.
-        RunError: if the folder holds no run, or the run is unfinished or damaged, or the hub cannot be reached; or if
+        RunError: if the folder holds no run, or no checkpoint yet, or is damaged, or the hub cannot be reached; or if
             the run reads no features, or those of another network.
         TypeError: if there are options and the run is not on the hub.
     """
@@ -707,10 +748,8 @@ def _open(path: Path, *, borrowed: str | None = None) -> Run:
     if borrowed is None:  # the hub's cache is made of links of its own
         check_unlinked(path)
     recipe, data = read_recipe(path)
-    if not (path / MODEL).exists():
-        raise RunError(
-            f"the run in {path} is not finished; go on with: vlae train {data['source']} --out {path} --resume"
-        )
+    if not (path / MODEL).exists() and borrowed is None:
+        return _open_checkpoint(path, recipe, data)
     try:
         checksums = hub.verify(path)
         results = store.read_results(path, recipe, with_examples=checksums is None or EXAMPLES in checksums)
@@ -719,3 +758,38 @@ def _open(path: Path, *, borrowed: str | None = None) -> Run:
             f"the run in {path} is damaged ({reason(error)}); train it again into another folder, or download it again"
         ) from error
     return Run(path=path, recipe=recipe, data=data, borrowed=borrowed, **results._asdict())
+
+
+def _open_checkpoint(path: Path, recipe: Recipe, data: dict[str, Any]) -> Run:
+    """The run in a folder whose training has not ended, measured on held-out data if they can be read."""
+    again = resume_command(path)
+    if not (path / CHECKPOINT).exists():
+        raise RunError(f"the run in {path} is not finished, and has no checkpoint yet; go on with: {again}")
+    try:
+        model, step, seconds = safe_load.read_checkpoint(path / CHECKPOINT, recipe)
+    except (ValueError, OSError) as error:
+        advice = f"delete it, and begin the run again with: {again}"
+        raise RunError(f"{path / CHECKPOINT} is damaged ({reason(error)}); {advice}") from error
+    run = Run(
+        path=path,
+        recipe=recipe,
+        model=model,
+        data=data,
+        summary=not_measured(model, 0, "the data cannot be read"),
+        examples=safe_load.read_examples(None, recipe),
+        from_checkpoint=True,
+    )
+    try:
+        held_out = run.part("test")
+        values, features = held_out.values[:MEASURED], run.features_of(held_out)
+        run = replace(
+            run,
+            summary=summarise(
+                model, values, features=None if features is None else features[:MEASURED], columns=held_out.columns
+            ),
+            examples=held_out.take(held_out.alike_of_each_class(NUM_EXAMPLES)).values,
+        )
+    except (ValueError, OSError) as error:
+        run.summary["not_defined"] |= dict.fromkeys(run.summary["not_defined"], reason(error))
+    run.summary["training"] = trained_for(recipe.training, step, recipe.training.progress(step, seconds))
+    return run

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from vlae import memory
+from vlae.errors import reason
 from vlae.models.base import LatentModel
 from vlae.models.priors import MixturePrior, PriorFit
 from vlae.names import as_utf8
@@ -22,7 +23,7 @@ from vlae.numpy_files import open_npy
 from vlae.recipes.footprint import check_use, model_without_memory
 from vlae.recipes.formats import tensor_names
 from vlae.recipes.recipe import Recipe
-from vlae.shapes import is_image
+from vlae.shapes import Shape, is_image
 
 MAX_RECIPE = 2**16  # bytes; a usual recipe has about 3,000
 MAX_JSON = 2**24  # bytes
@@ -85,28 +86,73 @@ def read_model(file: Path, recipe: Recipe) -> LatentModel:
 
     check_regular(file)
     model = model_without_memory(recipe)
-    expected = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in model.state_dict().items()}
     try:
         with as_utf8(file) as name, safe_open(name, framework="pt") as stored:
-            names = {name: stored_name for stored_name, name in tensor_names(set(stored.keys()), set(expected)).items()}
-            if names.keys() != expected.keys():
-                missing, unknown = sorted(expected.keys() - names.keys()), sorted(names.keys() - expected.keys())
-                difference = _difference(missing, unknown)
-                raise ValueError(
-                    f"{file.name} does not fit the recipe: {difference}; is it of another version of vlae?"
-                )
-            for name, (shape, _) in expected.items():
-                stored_shape = tuple(stored.get_slice(names[name]).get_shape())
-                if stored_shape != shape:
-                    raise ValueError(
-                        f"{file.name} does not fit the recipe: {name} has shape {stored_shape}, it should be {shape}"
-                    )
-            tensors = {name: stored.get_tensor(names[name]).clone() for name in expected}
+            shapes = {name: tuple(stored.get_slice(name).get_shape()) for name in stored.keys()}  # noqa: SIM118
+            names = _names_that_fit(file, shapes, model)
+            tensors = {name: stored.get_tensor(stored_name).clone() for name, stored_name in names.items()}
     except SafetensorError as error:
         raise ValueError(f"{file.name} is no whole safetensors file: {error}") from error
-    for name, (_, dtype) in expected.items():
-        if tensors[name].dtype != dtype:
-            raise ValueError(f"{file.name} does not fit the recipe: {name} is {tensors[name].dtype}, not {dtype}")
+    return _filled(file, model, tensors)
+
+
+def read_checkpoint(file: Path, recipe: Recipe) -> tuple[LatentModel, int, float]:
+    """The recipe's model with the weights of a checkpoint, in eval mode; nothing else in the checkpoint is used.
+
+    Args:
+        file: the path of the checkpoint.
+        recipe: the run's recipe.
+
+    Returns:
+        The model, the number of steps that were done, and the training time in seconds.
+
+    Raises:
+        ValueError: if the file is no whole checkpoint, does not fit the memory, or its tensors do not fit the recipe.
+        OSError: if the file cannot be read.
+    """
+    check_checkpoint(file)
+    model, prefix = model_without_memory(recipe), "model."
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=True)
+        step, seconds = int(content["global_step"]), float(content["seconds"])
+        of_model = {
+            name.removeprefix(prefix): tensor
+            for name, tensor in content["state_dict"].items()
+            if name.startswith(prefix)
+        }
+        shapes = {name: tuple(tensor.shape) for name, tensor in of_model.items()}
+    except OSError:
+        raise
+    except Exception as error:  # a damaged file raises almost anything
+        raise ValueError(f"{file.name} is no whole checkpoint: {reason(error)}") from error
+    names = _names_that_fit(file, shapes, model)
+    tensors = {name: of_model[stored_name].contiguous() for name, stored_name in names.items()}
+    return _filled(file, model, tensors), step, seconds
+
+
+def _names_that_fit(file: Path, shapes: Mapping[str, Shape], model: LatentModel) -> dict[str, str]:
+    """The stored name of each tensor of a model; refused if a name or a shape does not fit."""
+    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    names = {name: stored for stored, name in tensor_names(set(shapes), set(expected)).items()}
+    if names.keys() != expected.keys():
+        missing, unknown = sorted(expected.keys() - names.keys()), sorted(names.keys() - expected.keys())
+        difference = _difference(missing, unknown)
+        raise ValueError(f"{file.name} does not fit the recipe: {difference}; is it of another version of vlae?")
+    for name, shape in expected.items():
+        if shapes[names[name]] != shape:
+            raise ValueError(
+                f"{file.name} does not fit the recipe: {name} has shape {shapes[names[name]]}, it should be {shape}"
+            )
+    return {name: names[name] for name in expected}
+
+
+def _filled(file: Path, model: LatentModel, tensors: Mapping[str, Tensor]) -> LatentModel:
+    """A model without memory with these tensors, in eval mode; refused if a type does not fit."""
+    for name, tensor in model.state_dict().items():
+        if tensors[name].dtype != tensor.dtype:
+            raise ValueError(
+                f"{file.name} does not fit the recipe: {name} is {tensors[name].dtype}, not {tensor.dtype}"
+            )
     check_use(model)
     model.load_state_dict(tensors, assign=True)
     return model.eval()

@@ -3,6 +3,8 @@
 import csv
 import json
 import platform
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from vlae.atomic import whole
+from vlae.atomic import replacing, whole, writing
 from vlae.data.networks import recalled
 from vlae.errors import reason
 from vlae.evaluation.text import as_text
@@ -19,7 +21,7 @@ from vlae.models.base import LatentModel
 from vlae.models.priors import MixturePrior, PriorFit
 from vlae.recipes.recipe import Recipe
 from vlae.runs import forms, safe_load
-from vlae.runs.layout import EXAMPLES, HELD_OUT, METRICS, MODEL, PRIOR, RECIPE, SUMMARY, RunError
+from vlae.runs.layout import EVALUATION, EXAMPLES, HELD_OUT, METRICS, MODEL, OUTDATED, PRIOR, RECIPE, SUMMARY, RunError
 from vlae.shapes import is_image
 
 VERSIONS = ("vlae", "torch", "lightning", "numpy")
@@ -90,6 +92,9 @@ def read_recipe(path: Path) -> tuple[Recipe, dict[str, Any]]:
 def write_results(path: Path, results: Results, prior: MixturePrior, held_out: np.ndarray) -> None:
     """Writes the results of a training. The weights come last: a run that has its weights has everything.
 
+    Those of a shorter training are replaced, and its evaluation is set aside as evaluation-old.json. Then the summary
+    comes last, which says how far the weights were trained: a killed process is known by it, and the training resumed.
+
     Args:
         path: the run's folder.
         results: the model, its summary and its examples.
@@ -101,17 +106,29 @@ def write_results(path: Path, results: Results, prior: MixturePrior, held_out: n
     """
     from safetensors.torch import save as to_bytes
 
-    for name, array in ((EXAMPLES, results.examples), (HELD_OUT, held_out)):
-        with whole(path / name) as file, file.open("wb") as stream:
-            np.save(stream, array, allow_pickle=False)
-    with whole(path / SUMMARY) as file:
-        file.write_text(json.dumps(results.summary, indent=2, allow_nan=False))
-    state = {name: tensor.contiguous() for name, tensor in results.model.state_dict().items()}
-    write_prior(path / PRIOR, prior, safe_load.hash_tensors(state))
     for leftover in path.glob(".*.[0-9]*"):  # a process that was killed may leave a file half-written
         leftover.unlink()
-    with whole(path / MODEL) as file:
-        file.write_bytes(to_bytes(state))
+    state = {name: tensor.contiguous() for name, tensor in results.model.state_dict().items()}
+    summary = json.dumps(results.summary, indent=2, allow_nan=False)
+    writers: dict[str, Callable[[Path], Any]] = {
+        MODEL: lambda file: file.write_bytes(to_bytes(state)),
+        PRIOR: lambda file: write_prior(file, prior, safe_load.hash_tensors(state)),
+        SUMMARY: lambda file: file.write_text(summary),
+        HELD_OUT: lambda file: _write_array(file, held_out),
+        EXAMPLES: lambda file: _write_array(file, results.examples),
+    }
+    last = SUMMARY if (path / MODEL).exists() else MODEL  # by which it is known whether the training is finished
+    with writing(path), ExitStack() as replaced:  # all are written before the first gets its name
+        for name in sorted(writers, key=lambda name: name != last):
+            with writing(path / name):
+                writers[name](replaced.enter_context(replacing(path / name)))
+        with writing(path / EVALUATION), suppress(FileNotFoundError):
+            (path / EVALUATION).replace(path / OUTDATED)
+
+
+def _write_array(file: Path, array: np.ndarray) -> None:
+    with file.open("wb") as stream:
+        np.save(stream, array, allow_pickle=False)
 
 
 def write_prior(file: Path, prior: MixturePrior, weights: str) -> None:

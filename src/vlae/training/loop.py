@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from math import cos, isfinite, pi
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import lightning
 import numpy as np
@@ -46,6 +46,17 @@ def is_leader() -> bool:
     return bool(getattr(rank_zero_only, "rank", 0) == 0)
 
 
+class Turn(NamedTuple):
+    """Where a training was when its length was changed, or when it went on from a finished model."""
+
+    grown: float = 0.0
+    """The share of the schedules of the objective that was behind it, in [0, 1]."""
+    step: int = 0
+    """The number of the step."""
+    seconds: float = 0.0
+    """The training time."""
+
+
 class Engine(lightning.LightningModule):
     """The model, the objective with its networks, and their optimiser, in the form that Lightning needs.
 
@@ -63,14 +74,21 @@ class Engine(lightning.LightningModule):
         self.networks = recipe.objective.networks(model)
         self.terms = recipe.objective.terms(model.num_levels)
         self.seconds = 0.0  # training time, before and after every resume
+        self.turn = Turn()
         self.means: list[Tensor] = []  # posterior means of every level, of the last logged batch
         self.register_buffer("recent", torch.zeros(LOG_EVERY, len(self.terms)), persistent=False)
 
     def progress(self) -> float:
-        """The share of the training that is done, in [0, 1]."""
-        training = self.recipe.training
-        timed = self.seconds / (60 * training.minutes) if training.minutes else 0.0
-        return min(1.0, max(self.global_step / training.steps, timed))
+        """The share of the training that is done, in [0, 1]; it falls when more is added to be done."""
+        return self.recipe.training.progress(self.global_step, self.seconds)
+
+    def since_turn(self) -> float:
+        """The share of what was still to be done at the turn, in [0, 1]."""
+        return self.recipe.training.progress(self.global_step, self.seconds, since=(self.turn.step, self.turn.seconds))
+
+    def grown(self) -> float:
+        """The share that the schedules of the objective follow, in [0, 1]; it never falls, nor jumps."""
+        return self.turn.grown + (1 - self.turn.grown) * self.since_turn()
 
     def setup(self, stage: str) -> None:
         """Stores weights with channels last, which makes convolutions faster."""
@@ -93,7 +111,7 @@ class Engine(lightning.LightningModule):
         """The loss of a batch; its noise, learning rate and weights depend only on the number of the step."""
         step, training, objective = self.global_step, self.recipe.training, self.recipe.objective
         factors = objective.rate_factors()
-        rate = training.learning_rate * rise_and_fall(self.progress(), training.schedule)
+        rate = training.learning_rate * rise_and_fall(self.progress(), training.schedule, self.since_turn())
         for name, group in zip(("model", "networks"), self.trainer.optimizers[0].param_groups, strict=False):
             group["lr"] = rate * factors.get(name, 1.0)
         seed = training.seed * 1_000_003 + step * 1009 + self.global_rank
@@ -102,21 +120,24 @@ class Engine(lightning.LightningModule):
             torch.cuda.manual_seed(seed)
         x = as_input(batch.x)
         x = x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x
-        loss = objective.loss(
-            self.model, batch._replace(x=x), step=step, progress=self.progress(), networks=self.networks
-        )
+        loss = objective.loss(self.model, batch._replace(x=x), step=step, progress=self.grown(), networks=self.networks)
         self.recent[step % LOG_EVERY] = loss.terms.detach()
         if (step + 1) % LOG_EVERY == 0 and loss.forward is not None:
             self.means = [posterior.mean.detach() for posterior in loss.forward.posteriors]
         return loss.total
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Stores the training time."""
-        checkpoint["seconds"] = self.seconds
+        """Stores the training time, the length that is planned, and how far the schedules are."""
+        training = self.recipe.training
+        checkpoint["seconds"], checkpoint["turn"] = self.seconds, list(self.turn)
+        checkpoint["planned"], checkpoint["grown"] = [training.steps, training.minutes], self.grown()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restores the training time, and renames tensors of an earlier format."""
-        self.seconds = checkpoint["seconds"]
+        """Restores the training time and the turn, which is here if another length is planned; renames old tensors."""
+        self.seconds, planned = checkpoint["seconds"], [self.recipe.training.steps, self.recipe.training.minutes]
+        self.turn = Turn(*checkpoint.get("turn", Turn()))
+        if checkpoint.get("planned", planned) != planned:
+            self.turn = Turn(checkpoint["grown"], checkpoint["global_step"], self.seconds)
         stored, prefix = checkpoint["state_dict"], "model."
         of_model = {name.removeprefix(prefix) for name in stored if name.startswith(prefix)}
         names = tensor_names(of_model, set(self.model.state_dict()))
@@ -126,16 +147,34 @@ class Engine(lightning.LightningModule):
         } | others
 
 
-def rise_and_fall(progress: float, schedule: str) -> float:
+def rise_and_fall(progress: float, schedule: str, since_turn: float | None = None) -> float:
     """The factor on the learning rate, in [0, 1].
 
     Args:
         progress: the share of the training that is done, in [0, 1].
         schedule: "constant" or "cosine".
+        since_turn: the share of what was still to be done when the length of the training was changed; None: it was
+            not.
     """
     if schedule == "constant":
         return 1.0
-    return min(1.0, progress / 0.01 + 0.01) * 0.5 * (1 + cos(pi * progress))
+    rising = progress if since_turn is None else since_turn
+    return min(1.0, rising / 0.01 + 0.01) * 0.5 * (1 + cos(pi * progress))
+
+
+def go_on_from(trainer: lightning.Trainer, engine: Engine, state: Mapping[str, Tensor], turn: Turn) -> None:
+    """Makes a training go on from a finished model, with a new optimiser.
+
+    Args:
+        trainer: of the training, which has not begun.
+        engine: with a model like the finished one.
+        state: the tensors of the finished model.
+        turn: where its training had ended.
+    """
+    engine.model.load_state_dict(state)
+    engine.turn, engine.seconds = turn, turn.seconds
+    done = trainer.fit_loop.epoch_loop.automatic_optimization.optim_progress.optimizer.step.total
+    done.ready = done.completed = turn.step
 
 
 def trainer_of(
@@ -224,6 +263,8 @@ class Recorder(Callback):
         self.line: ProgressLine | None = None
         self.warned: set[str] = set()
         self.started = False  # whether everything was read that the training goes on from
+        self.is_alone = True  # whether one device trains
+        self.ended = False  # whether the training came to its end as planned
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -237,14 +278,16 @@ class Recorder(Callback):
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Starts the clock, and goes on with the curves from the checkpoint."""
-        self.started = True
+        self.started, self.is_alone = True, trainer.world_size == 1
         self.interrupts.catch()  # again, because Lightning has set its own handlers
         self.at = self.saved_at = self.logged_at = time.monotonic()
         self.logged_step = trainer.global_step
         if trainer.is_global_zero:
             self.curves.keep_until(trainer.global_step)
             self.line = ProgressLine() if self.progress else None
-        trainer.should_stop = self.engine.progress() >= 1  # a checkpoint after the last step
+        trainer.should_stop = self.ended = self.engine.progress() >= 1  # a checkpoint after the last step
+        if trainer.global_step and self.engine.turn.step == trainer.global_step:
+            self._save(trainer, trainer.global_step)  # of a new length, or of a finished model that is trained further
 
     def on_train_batch_end(
         self,
@@ -264,7 +307,7 @@ class Recorder(Callback):
         stop = _any(trainer, self.interrupts.asked)
         if step % LOG_EVERY == 0 or done or stop:
             self._log(trainer, step, now, len(batch.x))
-            trainer.should_stop = done or stop
+            self.ended, trainer.should_stop = done, done or stop
             if done or stop or _any(trainer, now - self.saved_at > CHECKPOINT_EVERY):
                 self._save(trainer, step)
 
@@ -278,7 +321,7 @@ class Recorder(Callback):
         self.logged_step, self.logged_at = step, now
         if not trainer.is_global_zero:
             return
-        fade = self.engine.recipe.objective.fade(self.engine.progress(), self.engine.model.code_sizes)
+        fade = self.engine.recipe.objective.fade(self.engine.grown(), self.engine.model.code_sizes)
         rate = trainer.optimizers[0].param_groups[0]["lr"]
         self.curves.add([step, round(self.engine.seconds, 3), round(speed, 1), rate, *means, *fade])
         named = dict(zip(self.engine.terms, means, strict=True))
@@ -286,9 +329,9 @@ class Recorder(Callback):
             self.line.show(step, self.engine.progress(), self.engine.seconds, speed, named)
         if self.path is None or step < 10 * LOG_EVERY or step % LOG_EVERY:
             return
-        for name, warning in self.engine.recipe.objective.warnings(named, self.engine.progress()).items():
+        for name, warning in self.engine.recipe.objective.warnings(named, self.engine.grown()).items():
             self._warn(name, warning)
-        if self.engine.progress() >= SETTLED and min(fade) == 1:
+        if self.engine.grown() >= SETTLED and min(fade) == 1:
             self._warn_of_shortages([named.get(f"rate_{number}") for number in range(1, len(fade) + 1)])
 
     def _warn_of_shortages(self, nats: Sequence[float | None]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -35,21 +35,42 @@ from vlae.recipes import Recipe, build
 from vlae.recipes.footprint import check_training
 from vlae.renamed import renamed
 from vlae.runs import safe_load
-from vlae.runs.layout import CHECKPOINT, MODEL, RECIPE, RunError, check_unlinked, new_folder, training_in
-from vlae.runs.run import Run
-from vlae.runs.store import Results, read_recipe, write_recipe, write_results
+from vlae.runs.layout import (
+    CHECKPOINT,
+    MANIFEST,
+    MODEL,
+    RECIPE,
+    SUMMARY,
+    RunError,
+    check_unlinked,
+    new_folder,
+    training_in,
+)
+from vlae.runs.run import NUM_EXAMPLES, Run, load
+from vlae.runs.store import Results, read_curves, read_recipe, write_recipe, write_results
+from vlae.runs.undertrained import is_as_planned, resume_command, state_of, trained_for
+from vlae.training.asking import OnInterrupt, finish_or_keep
 from vlae.training.batches import Batches
-from vlae.training.loop import Engine, Recorder, is_leader, quiet, reuse_memory, trainer_of
+from vlae.training.budget import More, changed, extended, parsed
+from vlae.training.loop import Engine, Recorder, Turn, go_on_from, is_leader, quiet, reuse_memory, trainer_of
 from vlae.training.settle import as_begun, own_code_sizes, qualities_of, settled
 
 LEAST_STDDEV, MOST_STDDEV = 1e-14, 1e16
 """Of a column of vectors: beyond these, the square of a small error is 0, or that of a large one infinite."""
 
-NUM_EXAMPLES = 64
-"""How many held-out data are stored in a run's folder."""
-
 BEGUN_WITH = ("content", "labels_sha256")
 """What recipe.json says of the data besides how they are read: hashes, by which changed data are known."""
+
+
+class Reached(NamedTuple):
+    """What a training has left, from which it goes on."""
+
+    step: int = 0
+    """The number of steps that were done."""
+    seconds: float = 0.0
+    """The training time."""
+    model: LatentModel | None = None
+    """The model at that step; None: there is nothing yet."""
 
 
 class Stopped(KeyboardInterrupt):
@@ -91,12 +112,15 @@ def train(
     devices: int | str = "auto",
     num_nodes: int = 1,
     progress: bool = True,
+    on_interrupt: OnInterrupt = "keep",
+    more: int | str | None = None,
     **settings: Any,
 ) -> Run:
     """Trains a ladder and writes a run's folder with weights and curves; `vlae.train` adds figures and the page.
 
     Args:
-        source: a folder, a file, a name, an array or `Images`: anything that `vlae.data.load` reads.
+        source: a folder, a file, a name, an array or `Images`: anything that `vlae.data.load` reads. With `resume` or
+            `more`, it may be the run's folder; then the data are read again from where they were.
         out: the run's folder, new or empty; None: runs/ and the name of the source.
         recipe: the name of a recipe, or a recipe for data of this shape; None: lean, or that of the run to resume.
         code_sizes: dimensions of each level's code, level 1 first; None: the default of the recipe.
@@ -122,11 +146,17 @@ def train(
         features: a frozen network whose features of the full-size pictures a level of their own, on top, reads and
             explains: a .pt, .pt2 or .onnx file, "timm:NAME" or "hf:USER/NAME". None: there is no such level.
         features_side: side in pixels to which full-size pictures are resized for that network; None: as it says.
-        resume: go on with the unfinished run in `out`, with the recipe that it was begun with.
+        resume: go on with the unfinished run in `out`, with the recipe that it was begun with. It may get another
+            length: `steps` and `minutes` in all.
         accelerator: the kind of device: "auto", "cpu", "gpu" or "mps".
         devices: the number of devices, or "auto".
         num_nodes: the number of machines.
         progress: show a progress bar.
+        on_interrupt: what follows on Ctrl-C, after the step. "keep": a checkpoint is kept, and Stopped is raised.
+            "finish": the run is finished as it is. "ask": one key says which, in a terminal; elsewhere as "keep". A
+            second Ctrl-C stops at once and keeps the last checkpoint; SIGTERM always keeps one.
+        more: go on with the run in `out`, finished or not, for so many steps (500), or so long ("30s", "10m", "2h").
+            A finished model stays until the new one replaces it. 0: finish an unfinished run as it is.
         settings: any field of the training (steps, minutes, batch_size, learning_rate, schedule, precision, seed), of
             the objective (of the ELBO: beta, warmup, growth, growth_until, ungrown_beta, free_bits, capacity,
             capacity_until, mmd; with labels: label_weight, views, sure), or of the likelihood (family, scale); sharp: a
@@ -140,17 +170,26 @@ def train(
         ValueError: if the recipe does not fit the data, or the machine lacks the devices or the memory.
         RunError: if the folder is not empty, or there is nothing to resume, or the data have changed since.
         WriteError: if a file cannot be written, or another process trains in the folder.
-        Stopped: after Ctrl-C; `resume` goes on from there.
+        Stopped: after Ctrl-C, if the run is kept; `resume` goes on from there.
         NotFiniteError: if a term of the loss is not finite; the last checkpoint is kept.
     """
-    path = Path(out) if out is not None else Path("runs") / source_name(source)
+    if on_interrupt not in get_args(OnInterrupt):
+        raise ValueError(f"on_interrupt is {on_interrupt!r}; choose one of {', '.join(get_args(OnInterrupt))}")
+    longer = None if more is None else parsed(more)
+    if longer and {"steps", "minutes"} & {name for name, value in settings.items() if value is not None}:
+        raise ValueError("more says how long the training goes on; leave steps and minutes out")
+    resume = resume or longer is not None
+    path, source = _place(source, out, resume=resume)
     reading: dict[str, Any] = {"size": size, "fit": fit, "crop": crop, "channels": channels}
     reading |= {"value_range": as_value_range(value_range), "layout": layout, "key": key, "id": id, "limit": limit}
     reading["labels"] = None if labels is None else str(labels)
     network = _network(features, features_side)
     with _alone_in(path, resume=resume):
+        begun, reached = None, Reached()
         if resume:
-            chosen, reading = _unfinished(path, source, reading, recipe, code_sizes, deep_heads, quality, settings)
+            begun, reached = _begun(path)
+            chosen = _of_new_length(path, begun, reached, longer, recipe, settings)
+            reading = _reading(path, source, reading, chosen, recipe, code_sizes, deep_heads, quality, settings)
             network = _same_network(path, network, reading.pop("features", None))
         which, begun_with = reading.pop("labels", None), {name: reading.pop(name, None) for name in BEGUN_WITH}
         source_text = _source_text(source)
@@ -200,7 +239,7 @@ def train(
             data |= {"labels": asked_labels, "labels_sha256": known.sha256}
         if network is not None:
             data["features"] = remembered(network)
-        if (not resume or begun_on != source_text) and is_leader():
+        if (not resume or begun_on != source_text or chosen != begun) and is_leader():
             write_recipe(path, chosen, data)
 
         checkpoint = path / CHECKPOINT
@@ -209,14 +248,22 @@ def train(
             learned = images.labels if known is None else known.labels
             batches = Batches(images.values, learned, chosen.training, trainer, features=images.features)
             begun_at = checkpoint if resume and checkpoint.exists() else None
+            as_it_is = longer == More()
+            if reached.model is not None and (begun_at is None or as_it_is):
+                go_on_from(trainer, engine, reached.model.state_dict(), Turn(1.0, reached.step, reached.seconds))
             try:
-                trainer.fit(engine, batches, ckpt_path=begun_at, weights_only=True)
+                if not as_it_is:
+                    trainer.fit(engine, batches, ckpt_path=begun_at, weights_only=True)
             except Exception as error:  # a damaged checkpoint raises almost anything
                 if begun_at is None or recorder.started:
                     raise
                 raise _damaged(begun_at, error) from error
+        step, again = trainer.global_step, resume_command(path)
+        share_done = 1.0 if recorder.ended else chosen.training.progress(step, engine.seconds)
         if recorder.interrupts.asked:
-            raise Stopped(f"stopped at step {trainer.global_step} of {chosen.training.steps}")
+            stopped = f"stopped {state_of(chosen.training, step, share_done)}"
+            if not _is_to_finish(on_interrupt, recorder, stopped, again):
+                raise Stopped(stopped, f"go on with: {again}; or finish it as it is with: vlae train --more 0 {path}")
 
         if progress and is_leader():
             print("measuring on held-out data", file=sys.stderr, flush=True)
@@ -224,18 +271,29 @@ def train(
         summary = summarise(model, held_out.values, features=held_out.features, columns=held_out.columns)
         if images.columns:
             summary["column_medians"] = dict(images.medians)
+        summary["training"] = trained_for(chosen.training, step, share_done)
         if is_leader():
             for alarm in alarms(summary):
                 print(f"! {alarm}", file=sys.stderr, flush=True)
         results = Results(model, summary, held_out.take(held_out.alike_of_each_class(NUM_EXAMPLES)).values)
         if is_leader():
-            begun = time.monotonic()
+            fitted_at = time.monotonic()
             prior = fit_prior(model, images.values, features=images.features, seed=chosen.training.seed)
             if progress:
-                print(f"prior of the codes: {prior.describe()} ({time.monotonic() - begun:.0f} s)", file=sys.stderr)
+                print(f"prior of the codes: {prior.describe()} ({time.monotonic() - fitted_at:.0f} s)", file=sys.stderr)
             write_results(path, results, prior, kept_out)
-            checkpoint.unlink(missing_ok=True)
+            if share_done >= 1:
+                checkpoint.unlink(missing_ok=True)
     return Run(path=path, recipe=chosen, data=data, **results._asdict())
+
+
+def _is_to_finish(on_interrupt: OnInterrupt, recorder: Recorder, stopped: str, resume: str) -> bool:
+    """Whether a training that was interrupted is to be finished as it is."""
+    if recorder.interrupts.terminated or on_interrupt == "keep":
+        return False
+    if on_interrupt == "finish":
+        return True
+    return recorder.is_alone and finish_or_keep(stopped, resume) == "finish"
 
 
 @contextmanager
@@ -249,6 +307,12 @@ def _alone_in(path: Path, *, resume: bool) -> Iterator[None]:
     with training_in(path) if resume else new_folder(path):
         try:
             yield
+        except Stopped:
+            raise
+        except KeyboardInterrupt as stop:
+            if not (path / RECIPE).exists():
+                raise
+            raise Stopped(str(stop) or "interrupted", f"go on with: {resume_command(path)}") from stop
         except WriteError as error:
             raise WriteError(f"{error}{'; the training goes on with --resume' * (path / RECIPE).exists()}") from error
 
@@ -279,7 +343,7 @@ def fit(values: np.ndarray, recipe: Recipe, *, labels: np.ndarray | None = None)
         with recorder.watching():
             trainer.fit(engine, Batches(values, labels, recipe.training, trainer))
     if recorder.interrupts.asked:
-        raise Stopped(f"stopped at step {trainer.global_step} of {recipe.training.steps}")
+        raise Stopped(f"stopped after {trainer.global_step} of {recipe.training.steps:,} steps", "nothing is kept")
     model: LatentModel = engine.model.to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
     return model
 
@@ -303,53 +367,113 @@ def _source_text(source: Any) -> str:
     return str(source).rstrip("/") or "/" if isinstance(source, str | Path) else "an array"
 
 
-def _unfinished(
+def _place(source: Any, out: str | Path | None, *, resume: bool) -> tuple[Path, Any]:
+    """The run's folder and the source of its data, where the source may be the folder of the run that goes on."""
+    if out is not None:
+        return Path(out), source
+    if not resume or not isinstance(source, str | Path) or not (Path(source) / RECIPE).exists():
+        return Path("runs") / source_name(source), source
+    path = Path(source)
+    check_unlinked(path)
+    _, data = read_recipe(path)
+    if data["source"] == "an array":
+        raise RunError(f"the run in {path} was trained on an array; give it again, with out={str(path)!r}")
+    return path, data["source"]
+
+
+def _begun(path: Path) -> tuple[Recipe, Reached]:
+    """The recipe of a run, and what is there to go on from: its checkpoint, else its finished model, else nothing."""
+    check_unlinked(path)
+    recipe, _ = read_recipe(path)
+    if (path / MANIFEST).exists():
+        raise RunError(
+            f"the run in {path} was shared, and its files are checked; delete {MANIFEST} to train it further"
+        )
+    checkpoint = path / CHECKPOINT
+    if checkpoint.exists():
+        try:
+            model, step, seconds = safe_load.read_checkpoint(checkpoint, recipe)
+        except (ValueError, OSError) as error:
+            raise _damaged(checkpoint, error) from error
+        return recipe, Reached(step, seconds, model)
+    if not (path / MODEL).exists():
+        return recipe, Reached()
+    run, curves = load(path), read_curves(path)
+    step = run.summary["training"]["steps"] if "training" in run.summary else int(curves["step"][-1])
+    seconds = max(second for at, second in zip(curves["step"], curves["seconds"], strict=True) if at <= step)
+    return recipe, Reached(step, seconds, run.model)
+
+
+def _of_new_length(
+    path: Path,
+    begun: Recipe,
+    reached: Reached,
+    longer: More | None,
+    asked: str | Recipe | None,
+    settings: Mapping[str, Any],
+) -> Recipe:
+    """The recipe of a run that goes on, with the length that is now asked for; refused if there is nothing to do."""
+    training = begun.training
+    if longer is None:
+        if isinstance(asked, Recipe):
+            training = changed(training, steps=asked.training.steps, minutes=asked.training.minutes)
+        training = changed(training, steps=settings.get("steps"), minutes=settings.get("minutes"))
+    elif longer != More():
+        training = extended(training, longer, step=reached.step, seconds=reached.seconds)
+    elif reached.model is None:
+        raise RunError(f"the run in {path} has no checkpoint yet; go on with: {resume_command(path)}")
+    if training == begun.training and (path / MODEL).exists():
+        whole = is_as_planned(training, safe_load.read_json(path / SUMMARY))
+        if whole or (whole is None and not (path / CHECKPOINT).exists()):
+            raise RunError(
+                f"the run in {path} is finished; there is nothing to resume; train it further with: "
+                f"vlae train --more 10m {path}"
+            )
+    return replace(begun, training=training)
+
+
+def _reading(
     path: Path,
     source: Any,
     reading: Mapping[str, Any],
+    recipe: Recipe,
     asked: str | Recipe | None,
     code_sizes: Sequence[int] | None,
     deep_heads: bool,
     quality: recipes.Quality | None,
     settings: Mapping[str, Any],
-) -> tuple[Recipe, dict[str, Any]]:
-    """The recipe of an unfinished run and how its data is read; other settings than these are refused."""
-    check_unlinked(path)
-    recipe, data = read_recipe(path)
-    if (path / MODEL).exists():
-        raise RunError(f"the run in {path} is finished; there is nothing to resume")
+) -> dict[str, Any]:
+    """How the data of a run that goes on are read; other settings than those it was begun with are refused."""
+    _, data = read_recipe(path)
     if (begun_on := data["source"]) != _source_text(source) and "content" not in data:
         raise _of_others(path, begun_on, _source_text(source))
     data["value_range"] = as_value_range(data.get("value_range"))
-    changed = [name for name, value in reading.items() if value not in (None, data.get(name))]
+    other_than = [name for name, value in reading.items() if value not in (None, data.get(name))]
     settings = dict(settings)
     if settings.get("batch_size") is not None:
         settings["batch_size"] += recipe.training.labelled
     other = {name: recipes.adjust(recipe, **{name: value}) for name, value in settings.items()}
-    changed += [name for name, asked_for in other.items() if as_begun(asked_for, recipe) != recipe]
-    if asked is not None and asked != recipe.name and (isinstance(asked, str) or as_begun(asked, recipe) != recipe):
-        changed.append("recipe")
+    other_than += [name for name, asked_for in other.items() if as_begun(asked_for, recipe) != recipe]
+    if isinstance(asked, Recipe):
+        steps, minutes = recipe.training.steps, recipe.training.minutes
+        asked = as_begun(replace(asked, training=replace(asked.training, steps=steps, minutes=minutes)), recipe)
+    if asked not in (None, recipe.name, recipe):
+        other_than.append("recipe")
     own_sizes = own_code_sizes(recipe)
     if deep_heads and recipe.name in recipes.RECIPES:
         deep = recipes.make(recipe.name, recipe.shape, code_sizes=own_sizes, deep_heads=True)
         if as_begun(deep, recipe).levels != recipe.levels:
-            changed.append("deep_heads")
+            other_than.append("deep_heads")
     if quality is not None and quality not in qualities_of(recipe):
-        changed.append("quality")
+        other_than.append("quality")
     if code_sizes is not None and tuple(code_sizes) != own_sizes:
-        changed.append("code_sizes")
-    if changed:
+        other_than.append("code_sizes")
+    if other_than:
         raise RunError(
-            f"the run in {path} was begun with other settings ({', '.join(changed)}) and keeps them; "
+            f"the run in {path} was begun with other settings ({', '.join(other_than)}) and keeps them; "
             "leave these out, or choose another --out"
         )
-    checkpoint = path / CHECKPOINT
-    if checkpoint.exists():
-        try:
-            safe_load.check_checkpoint(checkpoint)
-        except (ValueError, OSError) as error:
-            raise _damaged(checkpoint, error) from error
-    return recipe, data
+    return data
 
 
 def _of_others(path: Path, begun_on: str, given: str) -> RunError:

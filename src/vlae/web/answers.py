@@ -68,6 +68,7 @@ class Answers:
             "subsets": [list(chosen) for chosen in self._studio.subsets()],
             "prior": None if run.prior.is_standard else run.prior.name,
             "measured": run.evaluation is not None,
+            "undertrained": None if run.undertrained is None else str(run.undertrained),
             "path": printable(str(run.path)),
             "span": SPAN,
             "strip": STRIP,
