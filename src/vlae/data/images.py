@@ -60,6 +60,9 @@ class Images:
     """What became of each column, array or kind of file of the source, as in `SourceData.fates`."""
     fitted: str | None = None
     """What was done to pictures of another size, as text: "cut and resized to 64×64". None if there were none."""
+    sizes: tuple[tuple[int, int], ...] = ()
+    """(width, height) in pixels of the smallest and the largest picture of the source as it is, by their pixels. Empty
+    if the source is no pictures, or this is not known."""
     features: Array | None = None
     """float16 (N, F): what a frozen network says of each full-size picture. None unless `load` was given a network."""
     features_from: str | None = None
@@ -185,7 +188,7 @@ class Images:
             "own_numbers": None if self.value_range is None else listed_range(self.value_range),
             "num_clipped": self.num_clipped,
             "fitted": self.fitted,
-            "labels": self._label_counts(),
+            "labels": self.label_counts(),
             "factors": {
                 name: {
                     "num_values": len(np.unique(known)),
@@ -201,7 +204,7 @@ class Images:
             "cache": None if self.cache is None else str(self.cache),
         }
 
-    def _label_counts(self) -> dict[str, int]:
+    def label_counts(self) -> dict[str, int]:
         """Count the rows of each class, by its name if it has one."""
         if self.labels is None:
             return {}

@@ -10,11 +10,11 @@ from typing import Any
 from vlae import recipes
 from vlae.data import load as load_data
 from vlae.recipes import RECIPES, Recipe, rival_codes
-from vlae.runs.layout import MODEL, RECIPE, RunError
+from vlae.runs.layout import MODEL, RECIPE, RunError, source_name
 from vlae.runs.run import Run, load, read_recipe
 from vlae.shapes import Shape
 from vlae.training.settle import as_begun
-from vlae.training.train import BEGUN_WITH, Stopped, source_name
+from vlae.training.train import BEGUN_WITH, Stopped
 from vlae.workflows import train
 
 CodeSizes = Sequence[int] | Mapping[Shape, Sequence[int]] | None

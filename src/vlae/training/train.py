@@ -18,8 +18,8 @@ from vlae import recipes
 from vlae.atomic import WriteError
 from vlae.data import DataError, Images
 from vlae.data import load as load_data
+from vlae.data.account import say_found
 from vlae.data.content import content_hashes, digest
-from vlae.data.images import say_form, say_skipped
 from vlae.data.labels import Known, known_labels
 from vlae.data.networks import recalled, remembered
 from vlae.data.source import Fit, Source, as_value_range
@@ -34,9 +34,20 @@ from vlae.recipes import Recipe, build
 from vlae.recipes.footprint import check_training
 from vlae.renamed import renamed
 from vlae.runs import safe_load
-from vlae.runs.layout import CHECKPOINT, MODEL, RECIPE, RunError, check_unlinked, new_folder, training_in
+from vlae.runs.layout import (
+    CHECKPOINT,
+    MODEL,
+    PREVIEW,
+    RECIPE,
+    RunError,
+    check_unlinked,
+    default_folder,
+    new_folder,
+    training_in,
+)
 from vlae.runs.run import Run
 from vlae.runs.store import Results, read_recipe, write_recipe, write_results
+from vlae.training.announce import watchers_of
 from vlae.training.batches import Batches
 from vlae.training.loop import Engine, Recorder, is_leader, quiet, reuse_memory, trainer_of
 from vlae.training.settle import as_begun, own_code_sizes, qualities_of, settled
@@ -139,7 +150,7 @@ def train(
         Stopped: after Ctrl-C; `resume` goes on from there.
         NotFiniteError: if a term of the loss is not finite; the last checkpoint is kept.
     """
-    path = Path(out) if out is not None else Path("runs") / source_name(source)
+    path = Path(out) if out is not None else default_folder(source)
     reading: dict[str, Any] = {"size": size, "fit": fit, "crop": crop, "channels": channels}
     reading |= {"value_range": as_value_range(value_range), "layout": layout, "key": key, "limit": limit}
     reading["labels"] = None if labels is None else str(labels)
@@ -157,8 +168,7 @@ def train(
         if network is None:  # those that came with the data are not asked for
             images, held_out = (replace(part, features=None, features_from=None) for part in (images, held_out))
         if progress and is_leader():
-            say_skipped(images)
-            say_form(images)
+            say_found(images, held_out)
         if len(images) < 2:
             raise DataError(f"{images.source}: there is 1 datum to train on; give at least 2, and some to test with")
         if not resume:
@@ -187,10 +197,11 @@ def train(
             raise ValueError(f"the recipe is for data of shape {chosen.shape}; this data has shape {images.shape}")
         check_training(chosen, len(images), accelerator=accelerator)
 
+        watchers = watchers_of(chosen, images, held_out, path, progress=shown)
         torch.manual_seed(chosen.training.seed)
         mean, stddev = _statistics(images.values, images.columns) if chosen.mean is None else (None, None)
         engine = Engine(_built(chosen, images, mean=mean, stddev=stddev), chosen)
-        recorder = Recorder(engine, path, progress=progress)
+        recorder = Recorder(engine, path, progress=progress, watchers=watchers)
         trainer = trainer_of(chosen, recorder, accelerator=accelerator, devices=devices, num_nodes=num_nodes)
         if known is not None:
             data |= {"labels": asked_labels, "labels_sha256": known.sha256}
@@ -220,7 +231,10 @@ def train(
         summary = summarise(model, held_out.values, features=held_out.features, columns=held_out.columns)
         if is_leader():
             for alarm in alarms(summary):
-                print(f"! {alarm}", file=sys.stderr, flush=True)
+                if progress:
+                    print(f"! {alarm}", file=sys.stderr, flush=True)
+                else:
+                    warnings.warn(alarm, stacklevel=2)
         results = Results(model, summary, np.array(held_out.values[:NUM_EXAMPLES]))
         if is_leader():
             begun = time.monotonic()
@@ -229,6 +243,7 @@ def train(
                 print(f"prior of the codes: {prior.describe()} ({time.monotonic() - begun:.0f} s)", file=sys.stderr)
             write_results(path, results, prior, kept_out)
             checkpoint.unlink(missing_ok=True)
+            (path / PREVIEW).unlink(missing_ok=True)
     return Run(path=path, recipe=chosen, data=data, **results._asdict())
 
 
@@ -276,18 +291,6 @@ def fit(values: np.ndarray, recipe: Recipe, *, labels: np.ndarray | None = None)
         raise Stopped(f"stopped at step {trainer.global_step} of {recipe.training.steps}")
     model: LatentModel = engine.model.to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
     return model
-
-
-def source_name(source: Any) -> str:
-    """The name of a source, for the name of a run's folder.
-
-    Args:
-        source: a folder, a file, a name, an array or `Images`.
-    """
-    if not isinstance(source, str | Path):
-        return "array"
-    path = Path(source)
-    return path.resolve().stem or "data" if path.exists() else path.name.replace(":", "-")
 
 
 def _source_text(source: Any) -> str:
