@@ -4,7 +4,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from vlae.data.images import Images, say_form, say_skipped
+from vlae.data.images import Images, forms, say_skipped
 from vlae.data.source import counted
 from vlae.names import printable
 
@@ -34,8 +34,9 @@ def say_found(*parts: Images) -> None:
             counts[name] = counts.get(name, 0) + count
     if counts:
         print(f"classes   {_classes(counts)}", file=sys.stderr)
+    for line in forms(first):
+        print(f"form      {line}", file=sys.stderr)
     say_skipped(first)
-    say_form(first)
 
 
 def counted_data(num: int, like: Images) -> str:

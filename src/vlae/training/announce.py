@@ -53,8 +53,8 @@ def say_plan(recipe: Recipe, images: Images, held_out: Images) -> None:
     ]
     if is_image(recipe.shape) and len(images) < FEW:
         lines.append(
-            f"few       {len(images)} pictures teach colours, light and rough shapes; pictures that were not trained "
-            f"on become vague. {FEW} and more are better"
+            f"few       {len(images)} pictures teach colours, light and rough shapes; others become vague.\n"
+            f"          {FEW} and more are better"
         )
     print("\n".join(lines), file=sys.stderr, flush=True)
 

@@ -1,6 +1,7 @@
 """A figure of a model that is still being trained, in the run's folder and on terminals that can show pictures."""
 
 import time
+from collections.abc import Mapping
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -106,7 +107,7 @@ def preview(
     with evaluating(model):
         drawn = model.draw_noise(num, generator)
         if "encoder" in model.lacks:
-            return _titled(model, [("drawn anew", model.decode(model.place(drawn)))], step)
+            return _titled(model, {"drawn anew": model.decode(model.place(drawn))}, step)
         posteriors = model.infer(x.to(model.device), **given(features, device=model.device))
         noise = model.noise_of(tuple(q.mean for q in posteriors))
         nats = rates_of(model, posteriors).mean(1).tolist()
@@ -114,9 +115,9 @@ def preview(
         parts = [noise, *((*noise[: level - 1], drawn[level - 1], *noise[level:]) for level in levels)]
         every = model.decode(model.place(tuple(torch.cat(part) for part in zip(*parts, strict=True)))).cpu()
     titles = ["held out", "reconstructed", *(f"level {level} anew" for level in levels)]
-    return _titled(model, list(zip(titles, [x, *every.split(num)], strict=True)), step)
+    return _titled(model, dict(zip(titles, [x, *every.split(num)], strict=True)), step)
 
 
-def _titled(model: LatentModel, titled: list[tuple[str, Tensor]], step: int) -> canvas.Picture:
-    head = canvas.text(f"after {step:,} steps; in each row below, one level is drawn anew and the others hold")
-    return canvas.grid([head, rows(model, titled)], 1, 4 * canvas.GAP)
+def _titled(model: LatentModel, titled: Mapping[str, Tensor], step: int) -> canvas.Picture:
+    words = f"after {step:,} steps" + "; a level that is drawn anew changes alone" * (len(titled) > 2)
+    return canvas.grid([canvas.text(words), rows(model, list(titled.items()))], 1, 4 * canvas.GAP)

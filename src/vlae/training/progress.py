@@ -39,7 +39,7 @@ class ProgressLine:
         columns = (TaskProgressColumn(), TextColumn("{task.fields[line]}"))
         bar = (BarColumn(bar_width=20),) if console.width >= 110 else ()  # the numbers need 80
         self.bar = Progress(*bar, *columns, console=console, disable=not self.live)
-        self.task = self.bar.add_task("training", total=1.0, line="")
+        self.task = self.bar.add_task("training", total=1.0, line="starting")
         self.bar.start()
 
     def show(self, step: int, done: float, seconds: float, speed: float, terms: Mapping[str, float]) -> None:

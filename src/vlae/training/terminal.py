@@ -1,5 +1,6 @@
 """Pictures on a terminal: as sixels, by kitty's protocol, or as coloured half blocks."""
 
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -20,22 +21,20 @@ Screen = Callable[[Picture], "RenderableType"]
 
 
 def screen_of(console: "Console") -> Screen | None:
-    """How a terminal shows pictures; None if it can show none, or is no terminal.
+    """How a terminal shows pictures; None if it has no true colour, or is no terminal.
 
-    The terminal is asked what it can, which takes a tenth of a second. Ask before a live line is there.
+    The terminal is asked what it can, which takes a moment. Ask before a live line is there.
 
     Args:
         console: of the error output.
     """
-    if not console.is_terminal or os.environ.get("TERM", "dumb") == "dumb" or not _may_ask():
+    if not console.is_terminal or console.color_system != "truecolor" or not _may_ask():
         return None
+    logging.getLogger("textual_image").addHandler(logging.NullHandler())  # it logs what a terminal does not answer
     from textual_image import renderable  # asks the terminal
 
     kind = renderable.Image
-    if kind not in (renderable.SixelImage, renderable.TGPImage):
-        if console.color_system != "truecolor":
-            return None
-        kind = renderable.HalfcellImage
+    console.measure(kind(Image.new("RGB", (1, 1))))  # asks for the size of a cell
 
     def show(picture: Picture) -> "RenderableType":
         height, width = picture.shape[:2]

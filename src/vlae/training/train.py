@@ -4,7 +4,7 @@ import platform
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -262,13 +262,22 @@ def _alone_in(path: Path, *, resume: bool) -> Iterator[None]:
             raise WriteError(f"{error}{'; the training goes on with --resume' * (path / RECIPE).exists()}") from error
 
 
-def fit(values: np.ndarray, recipe: Recipe, *, labels: np.ndarray | None = None) -> LatentModel:
-    """Trains a recipe on data in memory, on the CPU. It writes no file, prints nothing and restores the global seeds.
+def fit(
+    values: np.ndarray,
+    recipe: Recipe,
+    *,
+    labels: np.ndarray | None = None,
+    accelerator: str = "cpu",
+    watchers: Sequence[Callable[[Recorder], None]] = (),
+) -> LatentModel:
+    """Trains a recipe on data in memory. It writes no file, prints nothing and restores the global seeds.
 
     Args:
         values: uint8 images or floats in [0, 1], (N, C, H, W); or float32 vectors (N, D). N is at least 2.
         recipe: a recipe for data of this shape.
         labels: the class of each datum, int64 (N,), -1 if it is unknown; for an objective that uses labels.
+        accelerator: the kind of device: "cpu", "gpu", "mps" or "auto".
+        watchers: called after every step.
 
     Returns:
         The model, in eval mode.
@@ -283,8 +292,8 @@ def fit(values: np.ndarray, recipe: Recipe, *, labels: np.ndarray | None = None)
         torch.manual_seed(recipe.training.seed)
         mean, stddev = _statistics(values) if recipe.mean is None else (None, None)
         engine = Engine(build(recipe, mean=mean, stddev=stddev), recipe)
-        recorder = Recorder(engine, None, progress=False)
-        trainer = trainer_of(recipe, recorder, accelerator="cpu", devices=1, num_nodes=1)
+        recorder = Recorder(engine, None, progress=False, watchers=watchers)
+        trainer = trainer_of(recipe, recorder, accelerator=accelerator, devices=1, num_nodes=1)
         with recorder.watching():
             trainer.fit(engine, Batches(values, labels, recipe.training, trainer))
     if recorder.interrupts.asked:
