@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from vlae.cli.beginning import is_first_process, loading, read_first, say_reading
 from vlae.cli.options import AsJson, Reading, number_or_word, one_or_each, sizes
-from vlae.cli.output import print
+from vlae.cli.output import print, print_json
 
 if TYPE_CHECKING:
     from vlae.runs.run import Run
@@ -220,7 +220,7 @@ def data(
 def _print_finished(run: "Run", seconds: float, *, quiet: bool, as_json: bool) -> None:
     """Prints what a training came to, in the form that was asked for."""
     if as_json:
-        print(json.dumps({"path": str(run.path), "seconds": round(seconds, 1), "summary": run.summary}))
+        print_json({"path": run.path, "seconds": round(seconds, 1), "summary": run.summary})
     elif quiet:
         print(run.path)
     else:

@@ -113,7 +113,7 @@ def train_alike(
                 name: sum(not (folder / f"{name}-{seed}" / MODEL).exists() for seed in range(seeds)) for name in wanted
             }
             trainings = {name: (recipe, left[name]) for name, recipe in wanted.items()}
-            say(f"{source}: {forecast(trainings, images.values)}", progress)
+            say(f"{source}: {forecast(trainings, images.values)}; then they are measured", progress)
         runs: dict[str, list[Run]] = {name: [] for name in wanted}
         for seed in range(seeds):  # all systems of one seed first
             for name, recipe in wanted.items():
