@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from vlae import recipes
 from vlae.data import Images
 from vlae.data.account import counted_data
+from vlae.names import printable
 from vlae.recipes import Recipe
 from vlae.shapes import is_image
 from vlae.training.preview import Preview
@@ -52,10 +53,8 @@ def say_plan(recipe: Recipe, images: Images, held_out: Images) -> None:
         + (f", for at most {training.minutes:g} min" if training.minutes else ""),
     ]
     if is_image(recipe.shape) and len(images) < FEW:
-        lines.append(
-            f"few       {len(images)} pictures teach colours, light and rough shapes; others become vague.\n"
-            f"          {FEW} and more are better"
-        )
+        lines.append(f"few       {len(images)} pictures teach colours, light and rough shapes, and no more;")
+        lines.append(f"          {FEW} and more are better")
     print("\n".join(lines), file=sys.stderr, flush=True)
 
 
@@ -139,7 +138,7 @@ class TimeEstimate:
             draft = recipes.lean(self.recipe.shape, code_sizes=sizes, quality="draft").training.steps
             lines.append(
                 f"          about {duration(per_step * draft)} for a first look: "
-                f"the same command with --quality draft --out {self.path}-draft"
+                f"the same command with --quality draft --out {printable(str(self.path))}-draft"
             )
         return lines
 

@@ -16,6 +16,7 @@ from vlae.figures import canvas
 from vlae.figures.panels import rows
 from vlae.models.base import LatentModel
 from vlae.models.inference import as_input, evaluating, given
+from vlae.names import printable
 from vlae.runs.layout import PREVIEW
 from vlae.training.terminal import Screen
 
@@ -79,7 +80,7 @@ class Preview:
         canvas.save(picture, self.file)
         if not self.said:
             self.said = True
-            recorder.say(f"preview   {self.file}, renewed as it trains")
+            recorder.say(f"preview   {printable(str(self.file))}, renewed as it trains")
         if self.screen is not None and engine.seconds >= self.shown_due:
             self.shown_due = SHOWN * engine.seconds
             recorder.say(self.screen(picture))
@@ -119,5 +120,5 @@ def preview(
 
 
 def _titled(model: LatentModel, titled: Mapping[str, Tensor], step: int) -> canvas.Picture:
-    words = f"after {step:,} steps" + "; a level that is drawn anew changes alone" * (len(titled) > 2)
+    words = f"after {step:,} steps" + "; below, one level at a time is drawn anew" * (len(titled) > 2)
     return canvas.grid([canvas.text(words), rows(model, list(titled.items()))], 1, 4 * canvas.GAP)

@@ -31,10 +31,13 @@ def screen_of(console: "Console") -> Screen | None:
     if not console.is_terminal or console.color_system != "truecolor" or not _may_ask():
         return None
     logging.getLogger("textual_image").addHandler(logging.NullHandler())  # it logs what a terminal does not answer
-    from textual_image import renderable  # asks the terminal
+    try:
+        from textual_image import renderable  # asks the terminal
 
-    kind = renderable.Image
-    console.measure(kind(Image.new("RGB", (1, 1))))  # asks for the size of a cell
+        kind = renderable.Image
+        console.measure(kind(Image.new("RGB", (1, 1))))  # asks for the size of a cell
+    except Exception:  # a terminal may answer anything, even that it has no columns
+        return None
 
     def show(picture: Picture) -> "RenderableType":
         height, width = picture.shape[:2]
