@@ -538,6 +538,6 @@ def test_a_progress_bar_where_asked_on_a_terminal_and_never_among_what_is_printe
     load(folder, size=16, progress=True)
     printed = capsys.readouterr()
     assert printed.out == ""
-    assert "Decoding" in printed.err
+    assert "decoding pictures" in printed.err
     load(folder, size=8)
     assert capsys.readouterr() == ("", "")

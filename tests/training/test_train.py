@@ -21,6 +21,7 @@ from vlae.cli import main as cli
 from vlae.data import DataError, Images
 from vlae.evaluation.rates import summarise
 from vlae.objectives import elbo
+from vlae.runs import layout
 from vlae.runs import run as runs
 from vlae.runs.run import RunError
 from vlae.training import loop
@@ -122,8 +123,8 @@ def test_a_name_is_found_for_the_run(tmp_path, monkeypatch):
     np.save("faces.npy", pictures())
     assert quick(None, "faces.npy").path == Path("runs/faces")
     assert quick(None).path == Path("runs/array")
-    assert training.source_name(".") == tmp_path.name
-    assert training.source_name("hf:user/name") == "name"
+    assert layout.source_name(".") == tmp_path.name
+    assert layout.source_name("hf:user/name") == "name"
 
 
 @pytest.mark.slow

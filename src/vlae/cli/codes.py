@@ -8,8 +8,8 @@ from cyclopts import Parameter
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-from vlae.cli.options import Part, level_numbers
-from vlae.cli.output import print
+from vlae.cli.options import AsJson, Part, level_numbers
+from vlae.cli.output import print, print_json
 
 
 def encode(
@@ -23,6 +23,7 @@ def encode(
     sample: Annotated[bool, Parameter(negative=())] = False,
     reconstruction: bool = True,
     seed: int = 0,
+    as_json: AsJson = False,
 ) -> None:
     """Write the codes of images to a file: one row per image, one column per level.
 
@@ -40,6 +41,7 @@ def encode(
         reconstruction: Also write the error of each reconstruction: mean squared error per pixel; of vectors, standard
             deviations.
         seed: Seed of the draws and of the choice of --limit.
+        as_json: Print JSON, one line, instead of text.
     """
     from vlae.data.readers import check_exists
 
@@ -62,7 +64,10 @@ def encode(
         )
     except KeyboardInterrupt:
         raise KeyboardInterrupt("interrupted; the same command goes on from here") from None
-    print(written)
+    if as_json:
+        print_json({"path": written})
+    else:
+        print(written)
 
 
 def decode(run: Path, file: Path, /, *, out: Path, seed: int = 0) -> None:
@@ -93,6 +98,7 @@ def odd(
     out: Path | None = None,
     table: Path | None = None,
     seed: int = 0,
+    as_json: AsJson = False,
 ) -> None:
     """List the outliers of a data set, by each level and by the whole model, as a table and a figure.
 
@@ -107,6 +113,7 @@ def odd(
         out: PNG file of the figure; by default figures/odd.png in the run's folder, with a number if that is another.
         table: Write the table to this new .csv or .parquet file instead of printing it.
         seed: Seed of all random choices.
+        as_json: Print JSON, one line, instead of text.
     """
     from vlae.data.readers import check_exists
 
@@ -123,12 +130,14 @@ def odd(
     images = trained.read(source, seed=seed, progress=True, **vars(part))
     result = outliers.find_outliers(trained, images, level=level, seed=seed)
     rows = result.rows(num)
-    if table is None:
-        print(outliers.as_text(rows))
-    else:
+    if table is not None:
         outliers.write_table(rows, table)
-        print(table)
-    print(outliers.draw(trained, result, num, out))
+    figure = outliers.draw(trained, result, num, out)
+    if as_json:
+        print_json({"outliers": rows, "table": table, "figure": figure})
+        return
+    print(outliers.as_text(rows) if table is None else table)
+    print(figure)
 
 
 def classify(
@@ -140,6 +149,7 @@ def classify(
     part: Part = Part(),
     out: Path | None = None,
     seed: int = 0,
+    as_json: AsJson = False,
 ) -> None:
     """Name the class of images, by a run that learned from labels; any other run gets a classifier on its codes.
 
@@ -153,6 +163,7 @@ def classify(
         part: Which part of the source to use, and how to read it.
         out: Write the class, and the probability of each, to this new .csv or .parquet file instead of printing them.
         seed: Seed of the choice of labels.
+        as_json: Print JSON, one line, instead of text.
     """
     from vlae.data.readers import check_exists
 
@@ -163,10 +174,14 @@ def classify(
     trained = load(run)
     images = trained.read(source, seed=seed, progress=True, **vars(part))
     classified = classify.classify(trained, images, labels=labels, seed=seed)
+    if out is not None:
+        outliers.write_table(classified.rows(), out)
+    if as_json:
+        print_json({"classes": classified.rows(), "error": classified.error, "table": out})
+        return
     if out is None:
         print(classify.as_text(classified))
         return
-    outliers.write_table(classified.rows(), out)
     if classified.error is not None:
         print(f"wrong, of those with a label  {classified.error:.2%}")
     print(out)
@@ -180,6 +195,7 @@ def index(
     out: Path | None = None,
     add: Annotated[bool, Parameter(negative=())] = False,
     part: Part = Part(),
+    as_json: AsJson = False,
 ) -> None:
     """Build an index of images for search by level: a LanceDB table with one vector column per level.
 
@@ -191,6 +207,7 @@ def index(
         out: Folder of the index; by default index in the run's folder.
         add: Add the images to an index that exists. Images that it already has are left out.
         part: Which part of the source to use, and how to read it.
+        as_json: Print JSON, one line, instead of text.
     """
     from vlae.data.readers import check_exists
 
@@ -203,12 +220,14 @@ def index(
     old = Index.open(trained, out) if add else None
     images = trained.read(source, progress=True, **vars(part))
     datum = "row" if images.is_vectors else "image"
-    if old is None:
-        new = Index.build(trained, images, out, progress=True)
-        print(f"{counted(len(new), datum)} in {new.path}")
+    index = Index.build(trained, images, out, progress=True) if old is None else old
+    num = len(index) if old is None else old.add(images, progress=True)
+    if as_json:
+        print_json({"path": index.path, "images": len(index), "added": num})
+    elif old is None:
+        print(f"{counted(num, datum)} in {index.path}")
     else:
-        num = old.add(images, progress=True)
-        print(f"{counted(num, datum)} added, {len(images) - num} were there; {len(old)} in {old.path}")
+        print(f"{counted(num, datum)} added, {len(images) - num} were there; {len(index)} in {index.path}")
 
 
 def similar(
@@ -222,6 +241,7 @@ def similar(
     index: Path | None = None,
     out: Path | None = None,
     table: Path | None = None,
+    as_json: AsJson = False,
 ) -> None:
     """Find the nearest neighbours of one image, by each level and by all chosen levels together.
 
@@ -237,6 +257,7 @@ def similar(
         out: PNG file of the figure; by default figures/similar-IMAGE.png in the run's folder, with a number if that is
             another.
         table: Also write the table, with all columns of the index, to this new CSV file.
+        as_json: Print JSON, one line, instead of text.
     """
     from vlae.figures.canvas import check_png
     from vlae.runs.drawing import name_of
@@ -251,7 +272,11 @@ def similar(
     if table is not None:
         neighbours.save_table(table)
     name = name_of("similar", {}, image).replace("-from-", "-")
-    print(f"{neighbours}\n{_kept(neighbours.figure(out), out, trained.outputs / FIGURES / f'{name}.png')}")
+    kept = _kept(neighbours.figure(out), out, trained.outputs / FIGURES / f"{name}.png")
+    if as_json:
+        print_json({"neighbours": neighbours.table.to_pylist(), "figure": kept, "table": table})
+    else:
+        print(f"{neighbours}\n{kept}")
 
 
 def mix(

@@ -29,6 +29,10 @@ for command in (
 ):
     app.command(command)
 
+app.register_install_completion_command(
+    help="Install completion of commands and options for your shell: bash, zsh, fish or PowerShell."
+)
+
 study = App(name="study", help="Measure what the literature claims.")
 study.command(results.gibbs)
 study.command(results.proposition_2)

@@ -5,6 +5,9 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+AsJson = Annotated[bool, Parameter(name="--json", negative=())]
+"""Whether a command prints JSON, for programs, on the standard output instead of text."""
+
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,9 @@
 """What the commands print: names may be a stranger's, and must not steer the terminal."""
 
 import builtins
-from typing import TextIO
+import json
+import math
+from typing import Any, TextIO
 
 from vlae.names import printable
 
@@ -15,3 +17,20 @@ def print(text: object, *, file: TextIO | None = None) -> None:
     """
     lines = [printable(line) for line in str(text).split("\n")]
     builtins.print("\n".join(lines), file=file, flush=True)
+
+
+def print_json(value: object) -> None:
+    """Print one line of JSON on the standard output, for programs.
+
+    Args:
+        value: of dicts, lists, numbers, words and paths; a number that is NaN or infinite becomes null.
+    """
+    builtins.print(json.dumps(_finite(value), default=str, allow_nan=False), flush=True)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

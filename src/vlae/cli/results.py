@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from vlae.cli.options import Reading, sizes
-from vlae.cli.output import print
+from vlae.cli.options import AsJson, Reading, sizes
+from vlae.cli.output import print, print_json
 
 
 def figure(
@@ -85,7 +85,7 @@ def evaluate(
     importance_samples: int = 0,
     beside: list[Path] | None = None,
     seed: int = 0,
-    as_json: Annotated[bool, Parameter(name="--json", negative=())] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Measure the rate and the content of each level of a run, whether the levels are in order, and the pictures.
 
@@ -175,6 +175,7 @@ def compare(
     steps: int | None = None,
     batch_size: int | None = None,
     learning_rate: float | None = None,
+    as_json: AsJson = False,
 ) -> None:
     """Compare recipes on the same data with the same steps, batch size and seeds; or compare finished runs.
 
@@ -198,6 +199,7 @@ def compare(
         steps: Optimiser steps of each run; by default the recipes' own.
         batch_size: Images per step; by default the recipes' own.
         learning_rate: Highest learning rate of Adam; by default the recipes' own.
+        as_json: Print JSON, one line, instead of text: a list with the numbers of each comparison.
     """
     from vlae.data.readers import check_exists
 
@@ -216,7 +218,10 @@ def compare(
         reading=vars(reading) | {"limit": limit, "labels": labels},
         **settings,
     )
-    print("\n\n".join(comparison.as_text() for comparison in comparisons))
+    if as_json:
+        print_json([json.loads(comparison.to_json()) for comparison in comparisons])
+    else:
+        print("\n\n".join(comparison.as_text() for comparison in comparisons))
 
 
 def gibbs(

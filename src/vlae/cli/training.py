@@ -2,13 +2,16 @@
 
 import json
 import sys
+import time
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from vlae.cli.options import Reading, number_or_word, one_or_each, sizes
-from vlae.cli.output import print
+from vlae.cli.beginning import is_first_process, loading, read_first, say_reading
+from vlae.cli.options import AsJson, Reading, number_or_word, one_or_each, sizes
+from vlae.cli.output import print, print_json
 
 if TYPE_CHECKING:
     from vlae.runs.run import Run
@@ -71,6 +74,8 @@ def train(
     accelerator: str = "auto",
     devices: str = "auto",
     num_nodes: int = 1,
+    quiet: Annotated[bool, Parameter(negative=())] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Train a ladder on pictures, arrays or tables, and write a run folder with figures and a report.
 
@@ -128,12 +133,19 @@ def train(
         accelerator: auto, cpu, gpu or mps.
         devices: Number of devices per machine, or auto.
         num_nodes: Number of machines.
+        quiet: Print nothing but errors and, at the end, the run's folder.
+        as_json: At the end, print one line of JSON on the standard output: the run's folder (path), the seconds that
+            the command took, and the numbers of summary.json (summary).
     """
+    begun = time.monotonic()
+    shown = not quiet
+    if quiet:
+        warnings.simplefilter("ignore")
+    if shown and is_first_process():
+        say_reading(source)
     from vlae.data.readers import check_exists
 
     check_exists(source)
-    from vlae.workflows import train as train_ladder
-
     settings: dict[str, Any] = {
         "steps": steps,
         "minutes": minutes,
@@ -155,6 +167,10 @@ def train(
         "masked_kernel": masked_kernel,
         "seed": seed,
     }
+    if shown and is_first_process() and not resume:
+        read_first(source, out, reading)
+    with loading(shown):
+        from vlae.workflows import train as train_ladder
     run = train_ladder(
         source,
         out=out,
@@ -173,9 +189,11 @@ def train(
         accelerator=accelerator,
         devices=int(devices) if devices.isdigit() else devices,
         num_nodes=num_nodes,
+        progress=shown,
         **settings,
     )
-    _print_done(run)
+    if is_first_process():
+        _print_finished(run, time.monotonic() - begun, quiet=quiet, as_json=as_json)
 
 
 def data(
@@ -183,7 +201,7 @@ def data(
     /,
     *,
     reading: Reading = Reading(),
-    as_json: Annotated[bool, Parameter(name="--json", negative=())] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Describe a source of data: count, shape, value range, labels, place in the cache, what became of each column.
 
@@ -215,6 +233,16 @@ def data(
         print(f"          of  {name}: {fate}")
     if more := [fate for _, fate in fates[MAX_FATES:]]:
         print(f"          of  {len(more):,} more, {more.count('used'):,} of them used; --json lists all")
+
+
+def _print_finished(run: "Run", seconds: float, *, quiet: bool, as_json: bool) -> None:
+    """Prints what a training came to, in the form that was asked for."""
+    if as_json:
+        print_json({"path": run.path, "seconds": round(seconds, 1), "summary": run.summary})
+    elif quiet:
+        print(run.path)
+    else:
+        _print_done(run)
 
 
 def _print_done(run: "Run") -> None:

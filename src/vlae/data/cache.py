@@ -52,6 +52,7 @@ def open_entry(entry: Path, source: str) -> tuple[Images, Array | None] | None:
             skipped=tuple((file, reason) for file, reason in about["skipped"]),
             fates=about["fates"],
             fitted=about["fitted"],
+            sizes=tuple((width, height) for width, height in about["sizes"]),
             value_range=as_value_range(about["value_range"]),
             num_clipped=about["num_clipped"],
             columns=tuple(about["columns"]),
@@ -87,6 +88,7 @@ def write_rows(folder: Path, whole: Images, parts: Array | None) -> None:
         "skipped": whole.skipped,
         "fates": dict(whole.fates),
         "fitted": whole.fitted,
+        "sizes": whole.sizes,
         "value_range": whole.value_range,
         "num_clipped": whole.num_clipped,
     }

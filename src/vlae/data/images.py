@@ -67,6 +67,9 @@ class Images(HtmlRepr):
     """What became of each column, array or kind of file of the source, as in `SourceData.fates`."""
     fitted: str | None = None
     """What was done to pictures of another size, as text: "cut and resized to 64×64". None if there were none."""
+    sizes: tuple[tuple[int, int], ...] = ()
+    """(width, height) in pixels of the smallest and the largest picture of the source as it is, by their pixels. Empty
+    if the source is no pictures, or this is not known."""
     features: Array | None = None
     """float16 (N, F): what a frozen network says of each full-size picture. None unless `load` was given a network."""
     features_from: str | None = None
@@ -215,7 +218,7 @@ class Images(HtmlRepr):
             "own_numbers": None if self.value_range is None else listed_range(self.value_range),
             "num_clipped": self.num_clipped,
             "fitted": self.fitted,
-            "labels": self._label_counts(),
+            "labels": self.label_counts(),
             "factors": {
                 name: {
                     "num_values": len(np.unique(known)),
@@ -231,7 +234,7 @@ class Images(HtmlRepr):
             "cache": None if self.cache is None else str(self.cache),
         }
 
-    def _label_counts(self) -> dict[str, int]:
+    def label_counts(self) -> dict[str, int]:
         """Count the rows of each class, by its name if it has one."""
         if self.labels is None:
             return {}
@@ -269,20 +272,32 @@ def say_form(images: Images, like: str = "") -> None:
         images: the images that were read.
         like: why they have this form: ", like the training data".
     """
+    for line in forms(images, like):
+        print(f"{images.source}: {line}", file=sys.stderr)
+
+
+def forms(images: Images, like: str = "") -> list[str]:
+    """Say how pictures were resized, and which own numbers became 0 and 1, a line for each.
+
+    Args:
+        images: the images that were read.
+        like: why they have this form: ", like the training data".
+    """
+    lines = []
     if images.fitted:
-        print(f"{images.source}: pictures of another size are {images.fitted}{like}", file=sys.stderr)
+        lines.append(f"pictures of another size are {images.fitted}{like}")
     if images.value_range is not None:
-        print(f"{images.source}: numbers from {listed_range(images.value_range)} become 0 to 1{like}", file=sys.stderr)
+        lines.append(f"numbers from {listed_range(images.value_range)} become 0 to 1{like}")
         if not like and (usual := _usual_range(images.values, images.value_range)):
-            print(
-                f"{images.source}: nearly all of them are from {listed_range(usual)}, a small part of that; is the rest"
-                " an error? --value-range LOW,HIGH sets the range",
-                file=sys.stderr,
+            lines.append(
+                f"nearly all of them are from {listed_range(usual)}, a small part of that; is the rest an error? "
+                "--value-range LOW,HIGH sets the range"
             )
     if not images.is_vectors and (images.shape[0] > 4 or (images.shape[0] in (2, 4) and images.value_range)):
-        print(f"{images.source}: {images.shape[0]} channels; figures show 1, 2, 3 as red, green, blue", file=sys.stderr)
+        lines.append(f"{images.shape[0]} channels; figures show 1, 2, 3 as red, green, blue")
     if images.num_clipped:
-        print(f"{images.source}: {images.num_clipped} numbers are outside of that range, and clipped", file=sys.stderr)
+        lines.append(f"{images.num_clipped} numbers are outside of that range, and clipped")
+    return lines
 
 
 def _usual_range(values: Array, value_range: ValueRange) -> ValueRange | None:

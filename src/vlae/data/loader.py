@@ -258,6 +258,7 @@ def _whole(source: Source, settings: ReadSettings, progress: bool) -> tuple[Imag
             value_range=whole.value_range or source.value_range,
             num_clipped=whole.num_clipped + source.num_clipped,
             fitted=whole.fitted or source.fitted,
+            sizes=source.sizes,
             features=source.features,
             features_from=source.features_from,
         )
@@ -306,7 +307,7 @@ def _decode(
         The images, and the part of each.
     """
     _check_row_names(data, settings.id, source)
-    values, broken, fitted, frames = _fit_all(data, settings, source, progress, folder)
+    values, broken, fitted, frames, sizes = _fit_all(data, settings, source, progress, folder)
     whole = Images(
         values=values,
         labels=data.labels,
@@ -320,6 +321,7 @@ def _decode(
         skipped=data.skipped,
         fates={**data.fates, **frames},
         fitted=fitted,
+        sizes=sizes,
     )
     parts = data.parts
     if broken:
@@ -370,12 +372,13 @@ def _all_broken(data: SourceData, broken: dict[int, str], source: str) -> DataEr
 
 def _fit_all(
     data: SourceData, settings: ReadSettings, source: str, progress: bool, folder: Path | None
-) -> tuple[Array, dict[int, str], str | None, dict[str, str]]:
+) -> tuple[Array, dict[int, str], str | None, dict[str, str], tuple[tuple[int, int], ...]]:
     """Bring every row to one frame.
 
     Returns:
         The values, images still in their own numbers; why a row could not be read, by its number; what was done to
-        pictures of another size, None if there were none; and what became of the frames of animations.
+        pictures of another size, None if there were none; what became of the frames of animations; and the sizes of the
+        smallest and the largest picture.
     """
     if not isinstance(data.values, EncodedPictures) and not is_image(data.values.shape[1:]):
         if any((settings.size, settings.fit, settings.crop, settings.channels, settings.value_range)):
@@ -383,7 +386,7 @@ def _fit_all(
                 f"{source}: these are vectors; size, fit, crop, channels and value_range are for images, and so is a"
                 " run of images"
             )
-        return _store(data.values, folder), {}, None, {}
+        return _store(data.values, folder), {}, None, {}, ()
     if isinstance(data.values, EncodedPictures):
         looks, broken = look_at_all(data.values, settings.value_range, progress)
         if not looks:
@@ -394,7 +397,7 @@ def _fit_all(
         broken = {}
         frame = array_frame(data.values, settings, source)
         if frame.shape == data.values.shape[1:] and frame.crop is None:
-            return _store(data.values, folder), {}, None, {}
+            return _store(data.values, folder), {}, None, {}, ()
         sizes, pictures = {data.values.shape[:1:-1]}, array_pictures(data.values)
     animated = set()
     kind = np.float32 if frame.wide else np.uint8
@@ -406,9 +409,10 @@ def _fit_all(
             if has_more_frames(image):
                 animated.add(i)
 
-    _, more_broken = for_each(fit, [i for i in range(pictures.num) if i not in broken], "Decoding", progress)
+    _, more_broken = for_each(fit, [i for i in range(pictures.num) if i not in broken], "decoding pictures", progress)
     more = {f"{counted(len(animated), 'picture')} of several frames": "ignored: all frames but the first"}
-    return out, broken | more_broken, how_fitted(sizes, frame), more if animated else {}
+    ends = tuple(end(sizes, key=lambda size: (size[0] * size[1], size)) for end in (min, max))
+    return out, broken | more_broken, how_fitted(sizes, frame), more if animated else {}, ends
 
 
 def _store(values: Array, folder: Path | None) -> Array:

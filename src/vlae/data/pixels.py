@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from vlae.data.counting import counting
 from vlae.data.depths import found_range, into_range, listed_range, of_channels, within_bytes
 from vlae.data.files import max_pixels
 from vlae.data.source import Array, DataError, EncodedPictures, Fit, ReadSettings, SourceData, ValueRange
@@ -69,7 +70,7 @@ def look_at_all(
             channels = num_channels(image) if wide else 1 if image.mode in ("1", "L", "LA", "La") else 3
             return Look(turned_size(image), channels, wide)  # the size last: to find EXIF may decode the picture
 
-    looks, broken = for_each(look, list(range(pictures.num)), "Looking", progress)
+    looks, broken = for_each(look, list(range(pictures.num)), "looking at pictures", progress)
     num_wide = sum(look.wide for look in looks.values())
     left_out, why = num_wide <= len(looks) / 2, f"others have {DEPTH[num_wide > len(looks) / 2]}"
     if value_range is not None:
@@ -387,7 +388,7 @@ def for_each(do: Any, indices: list[int], title: str, progress: bool) -> tuple[d
         do: the function, which takes the number of a row.
         indices: the numbers of the rows.
         title: of the progress bar.
-        progress: whether to show a progress bar, if the error output is a terminal.
+        progress: whether to show a progress bar; if the error output is no terminal, a line every ten seconds.
 
     Returns:
         What the function returns, by row; and why it failed, by row.
@@ -395,10 +396,6 @@ def for_each(do: Any, indices: list[int], title: str, progress: bool) -> tuple[d
     Raises:
         DataError: if the function raises it; every other exception is a failure of its row.
     """
-    from rich.console import Console
-    from rich.progress import track
-
-    console = Console(stderr=True)  # what a command prints may be read by a program
 
     def run(start: int) -> list[tuple[int, Any, str | None]]:
         return [attempt(i) for i in indices[start : start + 64]]
@@ -410,13 +407,14 @@ def for_each(do: Any, indices: list[int], title: str, progress: bool) -> tuple[d
             raise
         except Exception as error:  # a broken or hostile file makes Pillow raise almost anything
             return i, None, _reason(error)
+        finally:
+            advance()
 
     results: dict[int, Any] = {}
     failures: dict[int, str] = {}
     starts = range(0, len(indices), 64)
-    with ThreadPoolExecutor() as pool:
-        shown = progress and console.is_terminal
-        for outcomes in track(pool.map(run, starts), title, len(starts), console=console, disable=not shown):
+    with counting(title, len(indices), progress) as advance, ThreadPoolExecutor() as pool:
+        for outcomes in pool.map(run, starts):
             for i, result, failure in outcomes:
                 if failure is None:
                     results[i] = result

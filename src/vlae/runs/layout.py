@@ -12,6 +12,7 @@ figures/, report.html figures and report
 index/                the index for search, if one was built
 config.json           the SHA-256 of the files of a run that was shared
 checkpoint.ckpt       from where a training is resumed; deleted when it is finished as planned
+preview.png           how far a training is, in pictures; deleted when it is finished
 held_out.npy          hashes of the held-out data, which stay held out if the source changes
 .lock                 is there while a process trains in the folder
 """
@@ -19,6 +20,7 @@ held_out.npy          hashes of the held-out data, which stay held out if the so
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from vlae.atomic import beside, locked, remove, writing
 
@@ -40,8 +42,33 @@ MANIFEST = "config.json"
 """What the hub looks for in a repository of a model."""
 
 
+PREVIEW = "preview.png"
+"""How far a training is, in pictures; it is deleted when the training is finished."""
+
+
 class RunError(ValueError):
     """A run, or its folder, cannot be used; the message says why and what to do."""
+
+
+def source_name(source: Any) -> str:
+    """The name of a source, for the name of a run's folder.
+
+    Args:
+        source: a folder, a file, a name, an array or `Images`.
+    """
+    if not isinstance(source, str | Path):
+        return "array"
+    path = Path(source)
+    return path.resolve().stem or "data" if path.exists() else path.name.replace(":", "-")
+
+
+def default_folder(source: Any) -> Path:
+    """The folder of a run if none is named.
+
+    Args:
+        source: a folder, a file, a name, an array or `Images`.
+    """
+    return Path("runs") / source_name(source)
 
 
 def check_unlinked(path: Path) -> None:
@@ -56,7 +83,7 @@ def check_unlinked(path: Path) -> None:
         RunError: if there is a link.
     """
     files = (RECIPE, MODEL, PRIOR, SUMMARY, EVALUATION, OUTDATED, EXAMPLES, HELD_OUT, METRICS, CHECKPOINT)
-    for name in (*files, MANIFEST, LOCK, FIGURES, REPORT, INDEX):
+    for name in (*files, MANIFEST, LOCK, PREVIEW, FIGURES, REPORT, INDEX):
         if (path / name).is_symlink():
             raise RunError(f"{path / name} is a link; copy the folder with what its links lead to, if you trust them")
 

@@ -24,11 +24,11 @@ from vlae.figures.panels import levels
 from vlae.models.inference import as_input
 from vlae.names import safe_cell
 from vlae.renamed import renamed
+from vlae.runs.layout import source_name
 from vlae.runs.run import Run, load
 from vlae.shapes import is_image
 from vlae.studies.train_alike import PRESETS, CodeSizes, RunsBySystem, are_recipes, say, train_alike
 from vlae.text_table import padded
-from vlae.training.train import source_name
 
 TABLE, FIGURE, NUMBERS, ROWS = "comparison.md", "comparison.png", "comparison.json", "comparison.csv"
 UDR_ROWS = 2_000

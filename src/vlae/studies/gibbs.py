@@ -29,9 +29,9 @@ from vlae.figures.pictures import to_pictures
 from vlae.models.base import Codes, LatentModel
 from vlae.models.inference import as_input, evaluating
 from vlae.renamed import renamed
+from vlae.runs.layout import source_name
 from vlae.runs.run import Run
 from vlae.studies.train_alike import PAPER_CODES, CodeSizes, RunsBySystem, are_recipes, say, train_alike
-from vlae.training.train import source_name
 
 RECIPES = ("hvae", "lvae", "lean")
 STEPS = (1, 2, 5, 10, 20)  # of the chain, after which samples are judged

@@ -10,11 +10,12 @@ from typing import Any
 from vlae import recipes
 from vlae.data import load as load_data
 from vlae.recipes import RECIPES, Recipe, rival_codes
-from vlae.runs.layout import MODEL, RECIPE, RunError
+from vlae.runs.layout import MODEL, RECIPE, RunError, source_name
 from vlae.runs.run import Run, load, read_recipe
 from vlae.shapes import Shape
+from vlae.studies.forecast import forecast
 from vlae.training.settle import as_begun
-from vlae.training.train import BEGUN_WITH, Stopped, source_name
+from vlae.training.train import BEGUN_WITH, Stopped
 from vlae.workflows import train
 
 CodeSizes = Sequence[int] | Mapping[Shape, Sequence[int]] | None
@@ -105,8 +106,14 @@ def train_alike(
     for source in data:
         folder = out / source_name(source)
         plain = {name: value for name, value in read.items() if name != "labels"}
-        shape = load_data(source, progress=progress, **plain).shape
-        wanted = {str(name): _recipe(str(name), shape, code_sizes, settings) for name in what}
+        images = load_data(source, progress=progress, **plain)
+        wanted = {str(name): _recipe(str(name), images.shape, code_sizes, settings) for name in what}
+        if progress:
+            left = {
+                name: sum(not (folder / f"{name}-{seed}" / MODEL).exists() for seed in range(seeds)) for name in wanted
+            }
+            trainings = {name: (recipe, left[name]) for name, recipe in wanted.items()}
+            say(f"{source}: {forecast(trainings, images.values)}; then they are measured", progress)
         runs: dict[str, list[Run]] = {name: [] for name in wanted}
         for seed in range(seeds):  # all systems of one seed first
             for name, recipe in wanted.items():

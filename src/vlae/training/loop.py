@@ -5,7 +5,7 @@ import logging
 import platform
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from math import cos, isfinite, pi
 from pathlib import Path
@@ -252,10 +252,18 @@ class Recorder(Callback):
         engine: the model in training, and its objective.
         path: the run's folder; None: nothing is written.
         progress: whether to show a progress line.
+        watchers: called with this recorder after every step, in the process that writes files.
     """
 
-    def __init__(self, engine: Engine, path: Path | None, *, progress: bool):
-        self.engine, self.path, self.progress = engine, path, progress
+    def __init__(
+        self,
+        engine: Engine,
+        path: Path | None,
+        *,
+        progress: bool,
+        watchers: Sequence[Callable[["Recorder"], None]] = (),
+    ):
+        self.engine, self.path, self.progress, self.watchers = engine, path, progress, watchers
         self.interrupts = Interrupts()
         columns = ["step", "seconds", "images_per_second", "learning_rate", *engine.terms]
         columns += [f"fade_{level}" for level in range(1, engine.model.num_levels + 1)]
@@ -301,6 +309,11 @@ class Recorder(Callback):
         now = time.monotonic()
         self.engine.seconds += now - self.at
         self.at = now
+        if trainer.is_global_zero:
+            if self.line:
+                self.line.move(self.engine.progress(), self.engine.seconds)
+            for watch in self.watchers:
+                watch(self)
         step, done = trainer.global_step, self.engine.progress() >= 1
         if trainer.world_size > 1 and step % LOG_EVERY and not done:
             return  # several devices agree only at intervals, because each time costs a message
@@ -310,6 +323,15 @@ class Recorder(Callback):
             self.ended, trainer.should_stop = done, done or stop
             if done or stop or _any(trainer, now - self.saved_at > CHECKPOINT_EVERY):
                 self._save(trainer, step)
+
+    def say(self, what: Any) -> None:
+        """Prints something above the progress line, if there is one.
+
+        Args:
+            what: a text, or anything else that `rich` prints.
+        """
+        if self.line:
+            self.line.print(what)
 
     def _log(self, trainer: lightning.Trainer, step: int, now: float, batch_size: int) -> None:
         steps = range(self.logged_step + 1, step + 1)

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Mapping
 from itertools import groupby
+from typing import Any
 
 from vlae.objectives.base import TITLES, split_term
 
@@ -34,11 +35,11 @@ class ProgressLine:
         from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
         console = Console(stderr=True)
-        self.live, self.next_line = console.is_terminal, 0.0
+        self.live, self.next_line, self.numbers = console.is_terminal, 0.0, ""
         columns = (TaskProgressColumn(), TextColumn("{task.fields[line]}"))
         bar = (BarColumn(bar_width=20),) if console.width >= 110 else ()  # the numbers need 80
         self.bar = Progress(*bar, *columns, console=console, disable=not self.live)
-        self.task = self.bar.add_task("training", total=1.0, line="")
+        self.task = self.bar.add_task("training", total=1.0, line="starting")
         self.bar.start()
 
     def show(self, step: int, done: float, seconds: float, speed: float, terms: Mapping[str, float]) -> None:
@@ -51,21 +52,36 @@ class ProgressLine:
             speed: data per second.
             terms: the value of each term, by name, in nats per datum.
         """
-        left = int(seconds * (1 - done) / done)
-        line = f"{left // 60}:{left % 60:02d} left · {speed:,.0f} data/s · {terms_text(terms)}"
-        self.bar.update(self.task, completed=done, line=line)
+        self.numbers = f" · {speed:,.0f} data/s · {terms_text(terms)}"
+        self.move(done, seconds)
+        line = f"{_left(done, seconds)}{self.numbers}"
         if not self.live and (done >= self.next_line or done >= 1):
             self.next_line = done + 0.05
             print(f"step {step} ({done:.0%}) · {line}", file=sys.stderr, flush=True)
 
-    def print(self, text: str) -> None:
-        """Prints a text above the line.
+    def move(self, done: float, seconds: float) -> None:
+        """Moves the live line on, with the numbers that were shown last.
 
         Args:
-            text: the text.
+            done: the share of the training that is done, in (0, 1].
+            seconds: the training time so far.
         """
-        self.bar.console.print(text, highlight=False)
+        self.bar.update(self.task, completed=done, line=f"{_left(done, seconds)}{self.numbers}")
+
+    def print(self, what: Any) -> None:
+        """Prints something above the line.
+
+        Args:
+            what: a text, or anything else that `rich` prints.
+        """
+        self.bar.console.print(what, highlight=False, markup=False, soft_wrap=True)
 
     def stop(self) -> None:
         """Stops updating the line."""
         self.bar.stop()
+
+
+def _left(done: float, seconds: float) -> str:
+    """The time left, in minutes and seconds."""
+    left = int(seconds * (1 - done) / done)
+    return f"{left // 60}:{left % 60:02d} left"

@@ -4,7 +4,7 @@ import platform
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -18,8 +18,8 @@ from vlae import recipes
 from vlae.atomic import WriteError
 from vlae.data import DataError, Images
 from vlae.data import load as load_data
+from vlae.data.account import say_found
 from vlae.data.content import content_hashes, digest
-from vlae.data.images import say_form, say_skipped
 from vlae.data.labels import Known, known_labels
 from vlae.data.networks import recalled, remembered
 from vlae.data.source import Fit, Source, as_value_range
@@ -39,16 +39,19 @@ from vlae.runs.layout import (
     CHECKPOINT,
     MANIFEST,
     MODEL,
+    PREVIEW,
     RECIPE,
     SUMMARY,
     RunError,
     check_unlinked,
+    default_folder,
     new_folder,
     training_in,
 )
 from vlae.runs.run import NUM_EXAMPLES, Run, load
 from vlae.runs.store import Results, read_curves, read_recipe, write_recipe, write_results
 from vlae.runs.undertrained import is_as_planned, resume_command, state_of, trained_for
+from vlae.training.announce import watchers_of
 from vlae.training.asking import OnInterrupt, finish_or_keep
 from vlae.training.batches import Batches
 from vlae.training.budget import More, changed, extended, parsed
@@ -200,8 +203,7 @@ def train(
         if network is None:  # those that came with the data are not asked for
             images, held_out = (replace(part, features=None, features_from=None) for part in (images, held_out))
         if progress and is_leader():
-            say_skipped(images)
-            say_form(images)
+            say_found(images, held_out)
         if len(images) < 2:
             raise DataError(f"{images.source}: there is 1 datum to train on; give at least 2, and some to test with")
         if not resume:
@@ -230,10 +232,11 @@ def train(
             raise ValueError(f"the recipe is for data of shape {chosen.shape}; this data has shape {images.shape}")
         check_training(chosen, len(images), accelerator=accelerator)
 
+        watchers = watchers_of(chosen, images, held_out, path, progress=shown)
         torch.manual_seed(chosen.training.seed)
         mean, stddev = _statistics(images.values, images.columns) if chosen.mean is None else (None, None)
         engine = Engine(_built(chosen, images, mean=mean, stddev=stddev), chosen)
-        recorder = Recorder(engine, path, progress=progress)
+        recorder = Recorder(engine, path, progress=progress, watchers=watchers)
         trainer = trainer_of(chosen, recorder, accelerator=accelerator, devices=devices, num_nodes=num_nodes)
         if known is not None:
             data |= {"labels": asked_labels, "labels_sha256": known.sha256}
@@ -274,7 +277,10 @@ def train(
         summary["training"] = trained_for(chosen.training, step, share_done)
         if is_leader():
             for alarm in alarms(summary):
-                print(f"! {alarm}", file=sys.stderr, flush=True)
+                if progress:
+                    print(f"! {alarm}", file=sys.stderr, flush=True)
+                else:
+                    warnings.warn(alarm, stacklevel=2)
         results = Results(model, summary, held_out.take(held_out.alike_of_each_class(NUM_EXAMPLES)).values)
         if is_leader():
             fitted_at = time.monotonic()
@@ -284,6 +290,7 @@ def train(
             write_results(path, results, prior, kept_out)
             if share_done >= 1:
                 checkpoint.unlink(missing_ok=True)
+            (path / PREVIEW).unlink(missing_ok=True)
     return Run(path=path, recipe=chosen, data=data, **results._asdict())
 
 
@@ -317,13 +324,22 @@ def _alone_in(path: Path, *, resume: bool) -> Iterator[None]:
             raise WriteError(f"{error}{'; the training goes on with --resume' * (path / RECIPE).exists()}") from error
 
 
-def fit(values: np.ndarray, recipe: Recipe, *, labels: np.ndarray | None = None) -> LatentModel:
-    """Trains a recipe on data in memory, on the CPU. It writes no file, prints nothing and restores the global seeds.
+def fit(
+    values: np.ndarray,
+    recipe: Recipe,
+    *,
+    labels: np.ndarray | None = None,
+    accelerator: str = "cpu",
+    watchers: Sequence[Callable[[Recorder], None]] = (),
+) -> LatentModel:
+    """Trains a recipe on data in memory. It writes no file, prints nothing and restores the global seeds.
 
     Args:
         values: uint8 images or floats in [0, 1], (N, C, H, W); or float32 vectors (N, D). N is at least 2.
         recipe: a recipe for data of this shape.
         labels: the class of each datum, int64 (N,), -1 if it is unknown; for an objective that uses labels.
+        accelerator: the kind of device: "cpu", "gpu", "mps" or "auto".
+        watchers: called after every step.
 
     Returns:
         The model, in eval mode.
@@ -338,26 +354,14 @@ def fit(values: np.ndarray, recipe: Recipe, *, labels: np.ndarray | None = None)
         torch.manual_seed(recipe.training.seed)
         mean, stddev = _statistics(values) if recipe.mean is None else (None, None)
         engine = Engine(build(recipe, mean=mean, stddev=stddev), recipe)
-        recorder = Recorder(engine, None, progress=False)
-        trainer = trainer_of(recipe, recorder, accelerator="cpu", devices=1, num_nodes=1)
+        recorder = Recorder(engine, None, progress=False, watchers=watchers)
+        trainer = trainer_of(recipe, recorder, accelerator=accelerator, devices=1, num_nodes=1)
         with recorder.watching():
             trainer.fit(engine, Batches(values, labels, recipe.training, trainer))
     if recorder.interrupts.asked:
         raise Stopped(f"stopped after {trainer.global_step} of {recipe.training.steps:,} steps", "nothing is kept")
     model: LatentModel = engine.model.to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
     return model
-
-
-def source_name(source: Any) -> str:
-    """The name of a source, for the name of a run's folder.
-
-    Args:
-        source: a folder, a file, a name, an array or `Images`.
-    """
-    if not isinstance(source, str | Path):
-        return "array"
-    path = Path(source)
-    return path.resolve().stem or "data" if path.exists() else path.name.replace(":", "-")
 
 
 def _source_text(source: Any) -> str:
@@ -372,7 +376,7 @@ def _place(source: Any, out: str | Path | None, *, resume: bool) -> tuple[Path, 
     if out is not None:
         return Path(out), source
     if not resume or not isinstance(source, str | Path) or not (Path(source) / RECIPE).exists():
-        return Path("runs") / source_name(source), source
+        return default_folder(source), source
     path = Path(source)
     check_unlinked(path)
     _, data = read_recipe(path)

@@ -1,0 +1,66 @@
+"""What was found in a source, in a few lines that a user reads while more is being done."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from vlae.data.images import Images, forms, say_skipped
+from vlae.data.source import counted
+from vlae.names import printable
+
+MOST_CLASSES = 12
+"""The most classes that are told of one by one."""
+
+_said: set[Path] = set()
+"""The decoded sources that this process has told of: a comparison trains on one of them many times."""
+
+
+def say_found(*parts: Images) -> None:
+    """Print to the error output what a source holds, and what is left out and why; once for each source.
+
+    Args:
+        parts: all that was read of one source, as one or several parts.
+    """
+    first = parts[0]
+    if first.cache in _said:
+        return
+    if first.cache is not None:
+        _said.add(first.cache)
+    num = sum(map(len, parts))
+    print(f"found     {counted_data(num, first)}{_kinds(first)}", file=sys.stderr)
+    counts: dict[str, int] = {}
+    for part in parts:
+        for name, count in part.label_counts().items():
+            counts[name] = counts.get(name, 0) + count
+    if counts:
+        print(f"classes   {_classes(counts)}", file=sys.stderr)
+    for line in forms(first):
+        print(f"form      {line}", file=sys.stderr)
+    say_skipped(first)
+
+
+def counted_data(num: int, like: Images) -> str:
+    """Say a number of data as what they are: pictures or rows.
+
+    Args:
+        num: how many.
+        like: the data.
+    """
+    thing = "row" if like.is_vectors else "picture"
+    return counted(num, thing).replace(str(num), f"{num:,}", 1)
+
+
+def _kinds(images: Images) -> str:
+    """The sizes of the pictures as they were, and the endings of their files; or the columns."""
+    if images.is_vectors:
+        return f" of {counted(images.shape[0], 'column')}"
+    sizes = [f"{width:,}×{height:,}" for width, height in dict.fromkeys(images.sizes or (images.shape[:0:-1],))]
+    endings = [printable(name) for name, fate in images.fates.items() if fate == "pictures"]
+    return f" of {' to '.join(sizes)} pixels" + f" ({', '.join(endings)})" * bool(endings)
+
+
+def _classes(counts: Mapping[str, int]) -> str:
+    """How many classes there are, and the pictures of each."""
+    most = sorted(counts.items(), key=lambda item: -item[1])[:MOST_CLASSES]
+    each = ", ".join(f"{printable(name)} {count:,}" for name, count in most)
+    return f"{len(counts)}: {each}{', …' * (len(counts) > MOST_CLASSES)}"

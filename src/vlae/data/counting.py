@@ -1,0 +1,50 @@
+"""How far the reading of many things is: a bar on a terminal, a line at times elsewhere."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+LINE_EVERY = 10.0  # seconds between two lines where there is no terminal
+
+
+@contextmanager
+def counting(title: str, num: int, progress: bool) -> Iterator[Callable[[], None]]:
+    """Show on the error output how many of some things are done: what a command prints may be read by a program.
+
+    Args:
+        title: what is being done, such as "decoding pictures".
+        num: how many things there are.
+        progress: whether to show anything.
+
+    Yields:
+        A function that counts one thing; any thread may call it.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    if not progress:
+        yield lambda: None
+    elif console.is_terminal:
+        columns = (TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=console) as bar:
+            task = bar.add_task(title, total=num)
+            yield lambda: bar.advance(task)
+    else:
+        yield _Lines(title, num).count
+
+
+class _Lines:
+    """Prints a line at times."""
+
+    def __init__(self, title: str, num: int):
+        self.title, self.num, self.done = title, num, 0
+        self.next_line = time.monotonic() + LINE_EVERY
+
+    def count(self) -> None:
+        self.done += 1
+        now = time.monotonic()
+        if now >= self.next_line:
+            self.next_line = now + LINE_EVERY
+            print(f"{self.title}: {self.done:,} of {self.num:,}", file=sys.stderr, flush=True)
