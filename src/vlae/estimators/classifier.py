@@ -1,6 +1,6 @@
 """A ladder with a class above its top, as a scikit-learn classifier that learns from few labels."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -13,7 +13,7 @@ from vlae.data.labels import UNLABELLED
 from vlae.data.source import is_missing
 from vlae.estimators.encoder import LadderEncoder
 from vlae.objectives.few_labels import FewLabels
-from vlae.recipes import Recipe
+from vlae.recipes import Recipe, Settings
 
 
 class LadderClassifier(ClassifierMixin, LadderEncoder):  # type: ignore[misc]
@@ -68,7 +68,7 @@ class LadderClassifier(ClassifierMixin, LadderEncoder):  # type: ignore[misc]
         augment: bool = True,
         recipe: str | Recipe = "lean",
         steps: int | None = 1_000,
-        settings: Mapping[str, Any] | None = None,
+        settings: Settings | None = None,
         random_state: int | np.random.RandomState | None = None,
     ):
         super().__init__(
@@ -96,11 +96,11 @@ class LadderClassifier(ClassifierMixin, LadderEncoder):  # type: ignore[misc]
         check_consistent_length(X, column_or_1d(y))
         self.classes_, labels = _classes(y)
         names = [str(name) for name in self.classes_.tolist()]
-        settings = dict(self.settings or {})
+        settings: Settings = (self.settings or Settings()).copy()
         recipe = recipes.adjust(self._recipe(values.shape[1:]), batch_size=settings.pop("batch_size", None))
         recipe = recipes.with_classes(recipe, values=range(len(names)), names=names)
         if isinstance(recipe.objective, FewLabels):
-            settings = {"views": self.augment, **settings}
+            settings.setdefault("views", self.augment)
         self._train(values, self._adjusted(recipe, settings), labels)
         return self
 

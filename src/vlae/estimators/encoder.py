@@ -1,7 +1,7 @@
 """A ladder as a scikit-learn transformer, with one column per dimension of the codes."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from math import prod
 from typing import Any, Self
 
@@ -18,7 +18,7 @@ from vlae.data.vectors import as_vectors
 from vlae.evaluation.rates import elbos_of
 from vlae.models.distributions import CodeDistribution
 from vlae.models.inference import evaluating
-from vlae.recipes import Recipe
+from vlae.recipes import Recipe, Settings
 from vlae.shapes import MAX_CHANNELS, has_channels_last, is_image, level_column, levels_with_code
 
 BATCH = 256  # rows encoded or decoded at a time
@@ -73,7 +73,7 @@ class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         image_shape: Sequence[int] | None = None,
         recipe: str | Recipe = "lean",
         steps: int | None = 2_000,
-        settings: Mapping[str, Any] | None = None,
+        settings: Settings | None = None,
         random_state: int | np.random.RandomState | None = None,
         codes: Sequence[int] | None = None,
     ):
@@ -104,7 +104,7 @@ class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             ValueError: if X is neither a table nor images, or if a setting is out of range.
         """
         values = self._values(X, fitting=True)
-        self._train(values, self._adjusted(self._recipe(values.shape[1:]), self.settings), None)
+        self._train(values, self._adjusted(self._recipe(values.shape[1:]), self.settings or {}), None)
         return self
 
     def _train(self, values: np.ndarray, recipe: Recipe, labels: np.ndarray | None) -> None:
@@ -239,10 +239,12 @@ class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             raise ValueError(f"the recipe is for data of shape {recipe.shape}; this data has shape {shape}")
         return recipe
 
-    def _adjusted(self, recipe: Recipe, settings: Mapping[str, Any] | None) -> Recipe:
+    def _adjusted(self, recipe: Recipe, settings: Settings) -> Recipe:
         """The recipe with steps, a seed, and further settings."""
         seed = check_random_state(self.random_state).randint(2**31 - 1)
-        return recipes.adjust(recipe, **{"steps": self.steps, "seed": int(seed), **(settings or {})})
+        chosen: Settings = {"steps": self.steps, "seed": int(seed)}
+        chosen.update(settings)
+        return recipes.adjust(recipe, **chosen)
 
     @property
     def _dtype(self) -> torch.dtype:

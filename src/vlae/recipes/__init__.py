@@ -18,13 +18,15 @@ from vlae.recipes.paper import svhn as svhn
 from vlae.recipes.recipe import MODELS as MODELS
 from vlae.recipes.recipe import Recipe as Recipe
 from vlae.recipes.recipe import Training as Training
-from vlae.recipes.recipe import adjust as adjust
 from vlae.recipes.recipe import build as build
 from vlae.recipes.rivals import hvae as hvae
 from vlae.recipes.rivals import joint as joint
 from vlae.recipes.rivals import lvae as lvae
 from vlae.recipes.rivals import rival_codes as rival_codes
 from vlae.recipes.rivals import vae as vae
+from vlae.recipes.settings import Settings as Settings
+from vlae.recipes.settings import adjust as adjust
+from vlae.recipes.settings import check_names as check_names
 from vlae.renamed import renamed
 from vlae.shapes import Shape, is_image
 

@@ -7,8 +7,9 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from inspect import signature
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 import numpy as np
 import torch
@@ -30,7 +31,7 @@ from vlae.evaluation.rates import alarms, summarise
 from vlae.models.base import LatentModel
 from vlae.nn.components import PrincipalComponents
 from vlae.nn.pretrained import FeatureNetwork, open_network
-from vlae.recipes import Recipe, build
+from vlae.recipes import Recipe, Settings, build
 from vlae.recipes.footprint import check_training
 from vlae.renamed import renamed
 from vlae.runs import safe_load
@@ -89,7 +90,7 @@ def train(
     devices: int | str = "auto",
     num_nodes: int = 1,
     progress: bool = True,
-    **settings: Any,
+    **settings: Unpack[Settings],
 ) -> Run:
     """Trains a ladder and writes a run's folder with weights and curves; `vlae.train` adds figures and the page.
 
@@ -123,10 +124,11 @@ def train(
         devices: the number of devices, or "auto".
         num_nodes: the number of machines.
         progress: show a progress bar.
-        settings: any field of the training (steps, minutes, batch_size, learning_rate, schedule, precision, seed), of
-            the objective (of the ELBO: beta, warmup, growth, growth_until, ungrown_beta, free_bits, capacity,
-            capacity_until, mmd; with labels: label_weight, views, sure), or of the likelihood (family, scale); sharp: a
-            critic beside the ELBO makes pictures sharper (`vlae.objectives.AdversarialELBO`).
+        settings: any of `vlae.recipes.Settings`: a field of the training (steps, minutes, batch_size, learning_rate,
+            schedule, precision, seed, validation, patience …), of the objective (of the ELBO: beta, warmup, growth,
+            growth_until, ungrown_beta, free_bits, capacity, capacity_until, mmd; with labels: label_weight, views,
+            sure), or of the likelihood (family, scale); sharp: a critic beside the ELBO makes pictures sharper
+            (`vlae.objectives.AdversarialELBO`).
 
     Returns:
         The finished run.
@@ -139,6 +141,7 @@ def train(
         Stopped: after Ctrl-C; `resume` goes on from there.
         NotFiniteError: if a term of the loss is not finite; the last checkpoint is kept.
     """
+    recipes.check_names(settings, others=signature(train).parameters)
     path = Path(out) if out is not None else Path("runs") / source_name(source)
     reading: dict[str, Any] = {"size": size, "fit": fit, "crop": crop, "channels": channels}
     reading |= {"value_range": as_value_range(value_range), "layout": layout, "key": key, "limit": limit}
@@ -305,7 +308,7 @@ def _unfinished(
     code_sizes: Sequence[int] | None,
     deep_heads: bool,
     quality: recipes.Quality | None,
-    settings: Mapping[str, Any],
+    settings: Settings,
 ) -> tuple[Recipe, dict[str, Any]]:
     """The recipe of an unfinished run and how its data is read; other settings than these are refused."""
     check_unlinked(path)
@@ -316,10 +319,10 @@ def _unfinished(
         raise _of_others(path, begun_on, _source_text(source))
     data["value_range"] = as_value_range(data.get("value_range"))
     changed = [name for name, value in reading.items() if value not in (None, data.get(name))]
-    settings = dict(settings)
-    if settings.get("batch_size") is not None:
-        settings["batch_size"] += recipe.training.labelled
-    other = {name: recipes.adjust(recipe, **{name: value}) for name, value in settings.items()}
+    given: dict[str, Any] = dict(settings)
+    if given.get("batch_size") is not None:
+        given["batch_size"] += recipe.training.labelled
+    other = {name: recipes.adjust(recipe, **{name: value}) for name, value in given.items()}
     changed += [name for name, asked_for in other.items() if as_begun(asked_for, recipe) != recipe]
     if asked is not None and asked != recipe.name and (isinstance(asked, str) or as_begun(asked, recipe) != recipe):
         changed.append("recipe")
@@ -360,7 +363,7 @@ def _made(
     code_sizes: Sequence[int] | None,
     deep_heads: bool,
     quality: recipes.Quality | None,
-    settings: Mapping[str, Any],
+    settings: Settings,
 ) -> Recipe:
     """The recipe that was asked for, before the data and the settings change it."""
     if isinstance(recipe, str):
@@ -374,12 +377,12 @@ def _made(
     return recipe
 
 
-def _choose(recipe: Recipe, images: Images, known: Known | None, settings: Mapping[str, Any]) -> Recipe:
+def _choose(recipe: Recipe, images: Images, known: Known | None, settings: Settings) -> Recipe:
     """The recipe with the levels that the data bring, and with the settings."""
     if images.features is not None:
         recipe = recipes.with_content(recipe, num_features=images.features.shape[1], num_data=len(images))
     if known is not None:
-        settings = dict(settings)  # the batch size is that of all data; those with a label come on top
+        settings = settings.copy()  # the batch size is that of all data; those with a label come on top
         recipe = recipes.adjust(recipe, batch_size=settings.pop("batch_size", None))
         recipe = recipes.with_classes(recipe, values=known.values, names=known.names)
     recipe = settled(recipes.adjust(recipe, **settings), images.values)
