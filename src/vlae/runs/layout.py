@@ -9,6 +9,7 @@ examples.npy          a few held-out data, so that figures can be drawn without 
 metrics.csv           the training curves
 figures/, report.html figures and report
 index/                the index for search, if one was built
+tensorboard/          the training curves for TensorBoard, if it is installed
 config.json           the SHA-256 of the files of a run that was shared
 checkpoint.ckpt       from where a training is resumed; deleted when it is finished
 held_out.npy          hashes of the held-out data, which stay held out if the source changes
@@ -34,6 +35,7 @@ LOCK = ".lock"
 FIGURES = "figures"
 REPORT = "report.html"
 INDEX = "index"
+TENSORBOARD = "tensorboard"
 MANIFEST = "config.json"
 """What the hub looks for in a repository of a model."""
 
@@ -54,7 +56,7 @@ def check_unlinked(path: Path) -> None:
         RunError: if there is a link.
     """
     files = (RECIPE, MODEL, PRIOR, SUMMARY, EVALUATION, EXAMPLES, HELD_OUT, METRICS, CHECKPOINT, MANIFEST, LOCK)
-    for name in (*files, FIGURES, REPORT, INDEX):
+    for name in (*files, FIGURES, REPORT, INDEX, TENSORBOARD):
         if (path / name).is_symlink():
             raise RunError(f"{path / name} is a link; copy the folder with what its links lead to, if you trust them")
 

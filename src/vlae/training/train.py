@@ -39,8 +39,10 @@ from vlae.runs.layout import CHECKPOINT, MODEL, RECIPE, RunError, check_unlinked
 from vlae.runs.run import Run
 from vlae.runs.store import Results, read_recipe, write_recipe, write_results
 from vlae.training.batches import Batches
-from vlae.training.loop import Engine, Recorder, is_leader, quiet, reuse_memory, trainer_of
+from vlae.training.loggers import loggers_of
+from vlae.training.loop import LOG_EVERY, Engine, Recorder, is_leader, quiet, reuse_memory, trainer_of
 from vlae.training.settle import as_begun, own_code_sizes, qualities_of, settled
+from vlae.training.validation import Validation, kept_rows
 
 LEAST_STDDEV, MOST_STDDEV = 1e-14, 1e16
 """Of a column of vectors: beyond these, the square of a small error is 0, or that of a large one infinite."""
@@ -90,6 +92,8 @@ def train(
     devices: int | str = "auto",
     num_nodes: int = 1,
     progress: bool = True,
+    callbacks: Sequence[Any] = (),
+    logger: Any = "auto",
     **settings: Unpack[Settings],
 ) -> Run:
     """Trains a ladder and writes a run's folder with weights and curves; `vlae.train` adds figures and the page.
@@ -124,6 +128,11 @@ def train(
         devices: the number of devices, or "auto".
         num_nodes: the number of machines.
         progress: show a progress bar.
+        callbacks: callbacks of Lightning, called at every step; trainer.callback_metrics has the latest row of
+            metrics.csv for them.
+        logger: what the rows of metrics.csv and the recipe are written to, besides: "tensorboard" (in the run's
+            folder), "wandb", "mlflow", "none", a logger of Lightning, or a list of these. "auto": TensorBoard if it is
+            installed.
         settings: any of `vlae.recipes.Settings`: a field of the training (steps, minutes, batch_size, learning_rate,
             schedule, precision, seed, validation, patience …), of the objective (of the ELBO: beta, warmup, growth,
             growth_until, ungrown_beta, free_bits, capacity, capacity_until, mmd; with labels: label_weight, views,
@@ -192,9 +201,21 @@ def train(
 
         torch.manual_seed(chosen.training.seed)
         mean, stddev = _statistics(images.values, images.columns) if chosen.mean is None else (None, None)
-        engine = Engine(_built(chosen, images, mean=mean, stddev=stddev), chosen)
+        model = _built(chosen, images, mean=mean, stddev=stddev)
+        learned = images.labels if known is None else known.labels
+        kept = kept_rows(len(images), chosen.training, labels=learned, groups=images.groups)
+        engine = Engine(model, chosen, _validation(model, images.values, images.features, chosen, kept))
         recorder = Recorder(engine, path, progress=progress)
-        trainer = trainer_of(chosen, recorder, accelerator=accelerator, devices=devices, num_nodes=num_nodes)
+        begun_at = path / CHECKPOINT if resume and (path / CHECKPOINT).exists() else None
+        trainer = trainer_of(
+            chosen,
+            recorder,
+            accelerator=accelerator,
+            devices=devices,
+            num_nodes=num_nodes,
+            callbacks=callbacks,
+            loggers=loggers_of(logger, path, step=0 if begun_at is None else _step_of(begun_at)),
+        )
         if known is not None:
             data |= {"labels": asked_labels, "labels_sha256": known.sha256}
         if network is not None:
@@ -205,9 +226,7 @@ def train(
         checkpoint = path / CHECKPOINT
         with quiet(), recorder.watching():
             reuse_memory()
-            learned = images.labels if known is None else known.labels
-            batches = Batches(images.values, learned, chosen.training, trainer, features=images.features)
-            begun_at = checkpoint if resume and checkpoint.exists() else None
+            batches = Batches(images.values, learned, chosen.training, trainer, features=images.features, left_out=kept)
             try:
                 trainer.fit(engine, batches, ckpt_path=begun_at, weights_only=True)
             except Exception as error:  # a damaged checkpoint raises almost anything
@@ -219,8 +238,12 @@ def train(
 
         if progress and is_leader():
             print("measuring on held-out data", file=sys.stderr, flush=True)
+        if engine.validation is not None:
+            engine.validation.use_best()
         model = engine.model.to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
         summary = summarise(model, held_out.values, features=held_out.features, columns=held_out.columns)
+        if engine.validation is not None:
+            summary["validation"] = engine.validation.summary(trainer.global_step)
         if is_leader():
             for alarm in alarms(summary):
                 print(f"! {alarm}", file=sys.stderr, flush=True)
@@ -250,35 +273,71 @@ def _alone_in(path: Path, *, resume: bool) -> Iterator[None]:
             raise WriteError(f"{error}{'; the training goes on with --resume' * (path / RECIPE).exists()}") from error
 
 
-def fit(values: np.ndarray, recipe: Recipe, *, labels: np.ndarray | None = None) -> LatentModel:
-    """Trains a recipe on data in memory, on the CPU. It writes no file, prints nothing and restores the global seeds.
+def fit(
+    values: np.ndarray,
+    recipe: Recipe,
+    *,
+    labels: np.ndarray | None = None,
+    accelerator: str = "cpu",
+    progress: bool = False,
+    history: dict[str, np.ndarray] | None = None,
+) -> LatentModel:
+    """Trains a recipe on data in memory. It writes no file and restores the global seeds.
 
     Args:
         values: uint8 images or floats in [0, 1], (N, C, H, W); or float32 vectors (N, D). N is at least 2.
         recipe: a recipe for data of this shape.
         labels: the class of each datum, int64 (N,), -1 if it is unknown; for an objective that uses labels.
+        accelerator: the kind of device: "auto", "cpu", "gpu" or "mps".
+        progress: show a progress bar.
+        history: gets the training curves, the columns of metrics.csv by their names.
 
     Returns:
-        The model, in eval mode.
+        The model, on the CPU and in eval mode.
 
     Raises:
         Stopped: after Ctrl-C.
         NotFiniteError: if a term of the loss is not finite.
     """
     recipe = settled(recipe, values)
-    check_training(recipe, len(values))
-    with torch.random.fork_rng(devices=[]), quiet():
+    check_training(recipe, len(values), accelerator=accelerator)
+    devices = [] if accelerator == "cpu" or not torch.cuda.is_available() else [torch.cuda.current_device()]
+    with torch.random.fork_rng(devices=devices), quiet():
         torch.manual_seed(recipe.training.seed)
         mean, stddev = _statistics(values) if recipe.mean is None else (None, None)
-        engine = Engine(build(recipe, mean=mean, stddev=stddev), recipe)
-        recorder = Recorder(engine, None, progress=False)
-        trainer = trainer_of(recipe, recorder, accelerator="cpu", devices=1, num_nodes=1)
+        model = build(recipe, mean=mean, stddev=stddev)
+        kept = kept_rows(len(values), recipe.training, labels=labels)
+        engine = Engine(model, recipe, _validation(model, values, None, recipe, kept))
+        recorder = Recorder(engine, None, progress=progress)
+        trainer = trainer_of(recipe, recorder, accelerator=accelerator)
         with recorder.watching():
-            trainer.fit(engine, Batches(values, labels, recipe.training, trainer))
+            trainer.fit(engine, Batches(values, labels, recipe.training, trainer, left_out=kept))
+    if history is not None:
+        columns = np.array(recorder.curves.rows, float).T
+        history.update(zip(recorder.curves.columns, columns, strict=True))
     if recorder.interrupts.asked:
         raise Stopped(f"stopped at step {trainer.global_step} of {recipe.training.steps}")
-    model: LatentModel = engine.model.to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
-    return model
+    if engine.validation is not None:
+        engine.validation.use_best()
+    return engine.model.to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
+
+
+def _validation(
+    model: LatentModel, values: np.ndarray, features: np.ndarray | None, recipe: Recipe, kept: np.ndarray
+) -> Validation | None:
+    """What measures the rows that are kept for validation; None if there are none."""
+    if not len(kept):
+        return None
+    of_rows = None if features is None else features[kept]
+    return Validation(model, np.array(values[kept]), of_rows, recipe.training, interval=LOG_EVERY)
+
+
+def _step_of(checkpoint: Path) -> int:
+    """The number of steps that a checkpoint has done; 0 if it cannot be read, which is told of later."""
+    try:
+        return int(torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["global_step"])
+    except Exception:  # a damaged checkpoint raises almost anything
+        return 0
 
 
 def source_name(source: Any) -> str:
