@@ -62,6 +62,9 @@ def train(
     masked_layers: int | None = None,
     masked_kernel: int | None = None,
     seed: int | None = None,
+    validation: float | None = None,
+    patience: int | None = None,
+    logger: list[Literal["auto", "tensorboard", "wandb", "mlflow", "none"]] | None = None,
     resume: Annotated[bool, Parameter(negative=())] = False,
     accelerator: str = "auto",
     devices: str = "auto",
@@ -113,6 +116,12 @@ def train(
         masked_layers: For pixel: number of masked layers, by default 1; 0: pixels do not depend on each other.
         masked_kernel: For pixel: side of the kernels in pixels, an odd number, by default 5.
         seed: Seed of the weights, the order of the data and the codes; by default 0.
+        validation: Share of the training data to leave out and measure while it trains, such as 0.05; by default none,
+            or 0.05 with --patience.
+        patience: Stop when so many measurements in a row are no better than the best, and keep the best weights. By
+            default, it trains to the end.
+        logger: Where the curves are written besides metrics.csv: tensorboard, wandb, mlflow, none. Repeat for several.
+            By default auto: tensorboard if it is installed.
         resume: Continue the unfinished run in the folder with its own settings.
         accelerator: auto, cpu, gpu or mps.
         devices: Number of devices per machine, or auto.
@@ -143,6 +152,8 @@ def train(
         "masked_layers": masked_layers,
         "masked_kernel": masked_kernel,
         "seed": seed,
+        "validation": validation,
+        "patience": patience,
     }
     run = train_ladder(
         source,
@@ -160,6 +171,7 @@ def train(
         accelerator=accelerator,
         devices=int(devices) if devices.isdigit() else devices,
         num_nodes=num_nodes,
+        logger=logger or "auto",
         **settings,
     )
     _print_done(run)

@@ -11,7 +11,7 @@ from vlae.errors import MissingExtraError, reason
 from vlae.runs.layout import TENSORBOARD
 
 LoggerName = Literal["auto", "tensorboard", "wandb", "mlflow", "none"]
-"""auto: TensorBoard if it is installed."""
+"""auto: what $VLAE_LOGGER names; without it, TensorBoard if it is installed."""
 
 PROJECT = "vlae"
 """The project of Weights & Biases, and the experiment of MLflow, that runs belong to."""
@@ -46,19 +46,20 @@ def _made(logger: Any, path: Path, step: int) -> Any:
         if not hasattr(logger, "log_metrics"):
             raise ValueError(f"logger is {logger!r}; give {', '.join(_NAMES)}, or a logger of Lightning")
         return logger
+    if logger == "auto":
+        logger = os.environ.get("VLAE_LOGGER") or ("tensorboard" if find_spec("tensorboard") else "none")
     if logger not in _NAMES:
         raise ValueError(f"there is no logger {logger!r}; choose one of {', '.join(_NAMES)}")
-    if logger == "none" or (logger == "auto" and not find_spec("tensorboard")):
+    if logger == "none":
         return None
-    name = "tensorboard" if logger == "auto" else logger
-    if not find_spec(name):
-        raise MissingExtraError(f"the logger {name} needs a package that is not installed: pip install {name}")
+    if not find_spec(logger):
+        raise MissingExtraError(f"the logger {logger} needs a package that is not installed: pip install {logger}")
     from lightning.pytorch import loggers
 
-    if name == "tensorboard":
+    if logger == "tensorboard":
         beyond: dict[str, Any] = {"purge_step": step + 1} if step else {}
         return loggers.TensorBoardLogger(path, name=TENSORBOARD, version="", **beyond)
-    if name == "wandb":
+    if logger == "wandb":
         return loggers.WandbLogger(project=PROJECT, name=path.name, save_dir=path, offline=_is_offline())
     return loggers.MLFlowLogger(
         experiment_name=PROJECT,

@@ -198,6 +198,24 @@ def trainer_of(
     return trainer
 
 
+def validation_of(
+    model: LatentModel, values: np.ndarray, features: np.ndarray | None, recipe: Recipe, kept: np.ndarray
+) -> Validation | None:
+    """What measures the rows of the training part that are kept for validation; None if there are none.
+
+    Args:
+        model: the model to train.
+        values: the training part, uint8 images or floats in [0, 1], (N, C, H, W); or vectors (N, D).
+        features: of the full-size pictures, (N, F); None: there are none.
+        recipe: the settings of the training.
+        kept: row numbers (`vlae.training.validation.kept_rows`).
+    """
+    if not len(kept):
+        return None
+    of_rows = None if features is None else features[kept]
+    return Validation(model, np.array(values[kept]), of_rows, recipe.training, interval=LOG_EVERY)
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
     """Silences the messages and warnings of Lightning."""

@@ -40,9 +40,9 @@ from vlae.runs.run import Run
 from vlae.runs.store import Results, read_recipe, write_recipe, write_results
 from vlae.training.batches import Batches
 from vlae.training.loggers import loggers_of
-from vlae.training.loop import LOG_EVERY, Engine, Recorder, is_leader, quiet, reuse_memory, trainer_of
+from vlae.training.loop import Engine, Recorder, is_leader, quiet, reuse_memory, trainer_of, validation_of
 from vlae.training.settle import as_begun, own_code_sizes, qualities_of, settled
-from vlae.training.validation import Validation, kept_rows
+from vlae.training.validation import kept_rows
 
 LEAST_STDDEV, MOST_STDDEV = 1e-14, 1e16
 """Of a column of vectors: beyond these, the square of a small error is 0, or that of a large one infinite."""
@@ -131,8 +131,8 @@ def train(
         callbacks: callbacks of Lightning, called at every step; trainer.callback_metrics has the latest row of
             metrics.csv for them.
         logger: what the rows of metrics.csv and the recipe are written to, besides: "tensorboard" (in the run's
-            folder), "wandb", "mlflow", "none", a logger of Lightning, or a list of these. "auto": TensorBoard if it is
-            installed.
+            folder), "wandb", "mlflow", "none", a logger of Lightning, or a list of these. "auto": what $VLAE_LOGGER
+            names; without it, TensorBoard if it is installed.
         settings: any of `vlae.recipes.Settings`: a field of the training (steps, minutes, batch_size, learning_rate,
             schedule, precision, seed, validation, patience …), of the objective (of the ELBO: beta, warmup, growth,
             growth_until, ungrown_beta, free_bits, capacity, capacity_until, mmd; with labels: label_weight, views,
@@ -204,7 +204,7 @@ def train(
         model = _built(chosen, images, mean=mean, stddev=stddev)
         learned = images.labels if known is None else known.labels
         kept = kept_rows(len(images), chosen.training, labels=learned, groups=images.groups)
-        engine = Engine(model, chosen, _validation(model, images.values, images.features, chosen, kept))
+        engine = Engine(model, chosen, validation_of(model, images.values, images.features, chosen, kept))
         recorder = Recorder(engine, path, progress=progress)
         begun_at = path / CHECKPOINT if resume and (path / CHECKPOINT).exists() else None
         trainer = trainer_of(
@@ -240,6 +240,8 @@ def train(
             print("measuring on held-out data", file=sys.stderr, flush=True)
         if engine.validation is not None:
             engine.validation.use_best()
+            if progress and is_leader() and (kept_weights := engine.validation.describe()):
+                print(kept_weights, file=sys.stderr)
         model = engine.model.to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
         summary = summarise(model, held_out.values, features=held_out.features, columns=held_out.columns)
         if engine.validation is not None:
@@ -307,7 +309,7 @@ def fit(
         mean, stddev = _statistics(values) if recipe.mean is None else (None, None)
         model = build(recipe, mean=mean, stddev=stddev)
         kept = kept_rows(len(values), recipe.training, labels=labels)
-        engine = Engine(model, recipe, _validation(model, values, None, recipe, kept))
+        engine = Engine(model, recipe, validation_of(model, values, None, recipe, kept))
         recorder = Recorder(engine, None, progress=progress)
         trainer = trainer_of(recipe, recorder, accelerator=accelerator)
         with recorder.watching():
@@ -320,16 +322,6 @@ def fit(
     if engine.validation is not None:
         engine.validation.use_best()
     return engine.model.to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
-
-
-def _validation(
-    model: LatentModel, values: np.ndarray, features: np.ndarray | None, recipe: Recipe, kept: np.ndarray
-) -> Validation | None:
-    """What measures the rows that are kept for validation; None if there are none."""
-    if not len(kept):
-        return None
-    of_rows = None if features is None else features[kept]
-    return Validation(model, np.array(values[kept]), of_rows, recipe.training, interval=LOG_EVERY)
 
 
 def _step_of(checkpoint: Path) -> int:

@@ -105,6 +105,12 @@ class Validation:
         if self._weights is not None:
             self.model.load_state_dict(self._weights)
 
+    def describe(self) -> str:
+        """What early stopping came to, in a sentence; "" if no weights but the last are kept."""
+        if self._weights is None:
+            return ""
+        return f"the weights after step {self.best_step} are kept: they have the best validation ELBO, {self.best:.4g}"
+
     def state(self) -> dict[str, Any]:
         """What a checkpoint holds, so that a resumed training ends where an undisturbed one does."""
         return {"best": self.best, "step": self.best_step, "misses": self.misses, "weights": self._weights}
