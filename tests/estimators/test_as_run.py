@@ -121,7 +121,7 @@ def test_a_run_of_vlae_becomes_an_estimator():
 
 def test_other_data_are_refused_and_leave_no_folder(digits, tmp_path):
     encoder = LadderEncoder(code_sizes=(1, 2), **SHORT).fit(digits[:50])
-    with pytest.raises(ValueError, match="are given; expected"):
+    with pytest.raises(ValueError, match="expecting 64 features"):
         encoder.to_run(tmp_path / "run", digits[:50], np.zeros((5, 9, 9)))
     assert not (tmp_path / "run").exists()
     assert pd.DataFrame(encoder.history_)["step"].tolist() == [20]

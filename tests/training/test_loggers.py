@@ -78,9 +78,16 @@ def test_without_tensorboard_nothing_is_written_and_nothing_is_said(tmp_path, mo
     monkeypatch.delenv("VLAE_LOGGER")
     monkeypatch.setattr(loggers, "find_spec", lambda name: None)
     assert not (quick(tmp_path / "run").path / "tensorboard").exists()
-    with pytest.raises(MissingExtraError, match="pip install wandb"):
-        quick(tmp_path / "other", logger="wandb")
-    assert not (tmp_path / "other").exists()
+    for name in ("tensorboard", "wandb", "mlflow"):
+        monkeypatch.setitem(sys.modules, name, None)  # as if it were not installed
+        monkeypatch.setattr("lightning.pytorch.loggers.MLFlowLogger", absent)
+        with pytest.raises(MissingExtraError, match=f"the logger {name} needs .*: pip install {name}"):
+            quick(tmp_path / "other", logger=name)
+        assert not (tmp_path / "other").exists()
+
+
+def absent(**options):
+    raise ModuleNotFoundError("mlflow")
 
 
 @pytest.mark.parametrize("off", ["none", None, False, []])
@@ -139,7 +146,6 @@ def test_wandb_stays_off_the_network_where_nobody_is_logged_in(tmp_path, monkeyp
     package = ModuleType("wandb")
     package.api = ModuleType("api")
     monkeypatch.setitem(sys.modules, "wandb", package)
-    monkeypatch.setattr(loggers, "find_spec", lambda name: True)
     monkeypatch.setattr("lightning.pytorch.loggers.WandbLogger", lambda **options: made.update(options) or Kept())
     for key, mode, offline in (
         (None, None, True),
@@ -158,7 +164,6 @@ def test_wandb_stays_off_the_network_where_nobody_is_logged_in(tmp_path, monkeyp
 def test_mlflow_writes_where_it_is_told_or_else_here(tmp_path, monkeypatch):
     made = {}
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(loggers, "find_spec", lambda name: True)
     monkeypatch.setattr("lightning.pytorch.loggers.MLFlowLogger", lambda **options: made.update(options) or Kept())
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     loggers_of("mlflow", tmp_path / "run")

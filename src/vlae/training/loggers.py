@@ -3,6 +3,7 @@
 import os
 import warnings
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -52,14 +53,23 @@ def _made(logger: Any, path: Path, step: int) -> Any:
         raise ValueError(f"there is no logger {logger!r}; choose one of {', '.join(_NAMES)}")
     if logger == "none":
         return None
-    if not find_spec(logger):
-        raise MissingExtraError(f"the logger {logger} needs a package that is not installed: pip install {logger}")
+    try:
+        return _named(logger, path, step)
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(
+            f"the logger {logger} needs a package that is not installed ({reason(error)}): pip install {logger}"
+        ) from error
+
+
+def _named(name: str, path: Path, step: int) -> Any:
+    """A logger of a package that may not be installed."""
     from lightning.pytorch import loggers
 
-    if logger == "tensorboard":
+    if name == "tensorboard":
+        import_module(name)  # else Lightning takes another package that writes such files
         beyond: dict[str, Any] = {"purge_step": step + 1} if step else {}
         return loggers.TensorBoardLogger(path, name=TENSORBOARD, version="", **beyond)
-    if logger == "wandb":
+    if name == "wandb":
         return loggers.WandbLogger(project=PROJECT, name=path.name, save_dir=path, offline=_is_offline())
     return loggers.MLFlowLogger(
         experiment_name=PROJECT,
