@@ -30,6 +30,9 @@ if os.environ.get("VLAE_NO_SHAPE_CHECKS") != "1":
     jaxtyping.install_import_hook([f"vlae.{room}" for room in CHECKED], f"{__name__}.check")
 
 
+os.environ["VLAE_LOGGER"] = "none"  # TensorBoard is installed; tests/training/test_loggers.py tests it
+
+
 @pytest.fixture
 def unchecked() -> Iterator[None]:
     """For tests of what a function itself says of a wrong type or shape."""

@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from code_files import columns_of
@@ -9,7 +10,9 @@ from vlae.codes import files as codes
 from vlae.codes.decode import decode
 from vlae.codes.encode import encode
 from vlae.codes.files import CodesError
+from vlae.data import load
 from vlae.models.priors import complete
+from vlae.workflows import train
 
 
 @pytest.mark.parametrize("name", ["codes.parquet", "codes.npz", "codes"])
@@ -75,3 +78,16 @@ def test_what_cannot_be_decoded_is_named(run, folder, tmp_path):
     (tmp_path / "again").mkdir()
     with pytest.raises(CodesError, match="exists already"):
         decode(run, tmp_path / "codes.npz", tmp_path / "again")
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_table_keeps_the_names_of_its_columns(tmp_path, named):
+    table = np.random.default_rng(0).normal(size=(40, 3))
+    source = pd.DataFrame(table, columns=["a", "b", "ç"]) if named else table
+    run = train(source, out=tmp_path / "run", code_sizes=(1, 1), steps=2, progress=False)
+    np.savez(tmp_path / "codes.npz", level1=np.zeros((3, 1)), level2=np.zeros((3, 1)))
+    decoded = np.load(decode(run, tmp_path / "codes.npz", tmp_path / "again.npz"))
+    assert decoded["x"].shape == (3, 3)
+    assert ("columns" in decoded) == named
+    assert not named or decoded["columns"].tolist() == ["a", "b", "ç"]
+    assert load(tmp_path / "again.npz", split="all").shape == (3,)

@@ -65,6 +65,39 @@ def test_a_portable_map_that_is_cut_off_or_of_eight_bits(tmp_path, rng):
         everything(tmp_path)
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("colour", [False, True])
+def test_a_portable_float_map(tmp_path, rng, order, colour):
+    numbers = rng.normal(size=(3, 8, 10)).astype(np.float32)
+    for i in range(3):
+        header = f"Pf\n10 8\n{'-' if order == '<' else ''}1.0\n".encode()  # the sign is the order of bytes
+        (tmp_path / f"{i}.pfm").write_bytes(header + numbers[i, ::-1].astype(f"{order}f4").tobytes())  # from below
+    if colour:  # Pillow reads none
+        (tmp_path / "0.pfm").write_bytes(b"PF\n10 8\n-1.0\n" + bytes(8 * 10 * 3 * 4))
+    images = everything(tmp_path)
+    assert [file for file, _ in images.skipped] == ["0.pfm"] * colour
+    assert np.allclose(own(images)[:, 0], numbers[int(colour) :], atol=1e-6)
+
+
+def test_floats_beside_whole_numbers_of_sixteen_bits_are_left_out(tmp_path, rng):
+    for i in range(4):
+        save_png(tmp_path / f"{i}.png", rng.integers(0, 65536, (8, 8), np.uint16))
+    tifffile.imwrite(tmp_path / "a.tif", rng.random((8, 8)).astype(np.float32))
+    images = everything(tmp_path)
+    assert len(images) == 4 and images.value_range[0][1] > 60_000
+    [(file, why)] = images.skipped
+    assert (file, why) == (
+        "a.tif",
+        "floats, others have whole numbers of more than 8 bits; read it apart, or say the value_range of all",
+    )
+    assert len(everything(tmp_path, value_range=(0, 65535))) == 5
+    for i in range(5):
+        tifffile.imwrite(tmp_path / f"b{i}.tif", rng.random((8, 8)).astype(np.float32))
+    images = everything(tmp_path)
+    assert len(images) == 6 and len(images.skipped) == 4
+    assert images.skipped[0][1].startswith("whole numbers of more than 8 bits, others have floats")
+
+
 def test_complex_numbers_are_refused_not_halved(tmp_path, rng):
     tifffile.imwrite(tmp_path / "0.tif", rng.random((8, 8)).astype(np.complex64))
     with pytest.raises(DataError, match=r"0\.tif: numbers of type complex64; save real ones"):

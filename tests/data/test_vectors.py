@@ -58,7 +58,7 @@ def test_what_single_precision_blurs_is_refused(column):
 def test_values_that_are_not_finite_are_named(value):
     table = np.zeros((9, 3))
     table[4, 1] = value
-    with pytest.raises(DataError, match=r"x: 1 values are NaN or infinite, the first at \(4, 1\)"):
+    with pytest.raises(DataError, match=r"x: 1 value is NaN or infinite, the first in row 4, column 1, c"):
         as_vectors(table, "x")
     with pytest.raises(
         DataError, match=r"x, column 'b': 1 of 9 values are missing, NaN or infinite, the first in row 4,"

@@ -231,8 +231,9 @@ def test_pipeline_grid_search_clone_pickle_and_joblib(digits, fitted, tmp_path):
     ("settings", "X", "words"),
     [
         ({"image_shape": (8, 8)}, np.zeros((4, 65)), r"image_shape \(8, 8\) has 64 numbers; X has 65 columns"),
-        ({"image_shape": (8, 8)}, np.full((4, 64), 16.0), "pixels from 16 to 16 are given; images are whole numbers"),
-        ({"image_shape": (8, 8)}, np.full((4, 64), 300), "pixels from 300 to 300"),
+        ({"code_sizes": "2,2"}, np.zeros((4, 5)), r"code_sizes is '2,2'; give whole numbers, .*: \(2, 2, 2\)"),
+        ({"code_sizes": 3}, np.zeros((4, 5)), "code_sizes is 3; give whole numbers"),
+        ({"code_sizes": (2, 1.5)}, np.zeros((4, 5)), "give whole numbers"),
         ({"image_shape": (2, 4, 8)}, np.zeros((4, 64)), "sides from 8"),
         ({"image_shape": (4, 4, 4)}, np.zeros((4, 64)), r"expected \(height, width\)"),
         ({"image_shape": (8, 9)}, np.zeros((4, 8, 8)), r"images of shape \(8, 8\) are given; expected \(8, 9\)"),
@@ -259,3 +260,55 @@ def test_other_codes_and_images_are_refused(fitted):
     for method in ("transform", "inverse_transform", "score_samples", "score", "get_feature_names_out"):
         with pytest.raises(NotFittedError):
             getattr(QUICK, method)(np.zeros((2, 3)))
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        np.random.default_rng(0).integers(0, 4096, (20, 8, 8), dtype=np.uint16),
+        np.random.default_rng(0).integers(-300, 300, (20, 8, 8, 3), dtype=np.int16),
+        np.random.default_rng(0).normal(size=(20, 8, 8)),
+    ],
+)
+def test_numbers_of_any_depth_are_mapped_as_load_maps_them(images):
+    loaded = load(images, split="all")
+    encoder = LadderEncoder(code_sizes=(1, 2), steps=2, random_state=0).fit(images)
+    assert encoder.value_range_ == loaded.value_range
+    assert np.array_equal(encoder._values(images, fitting=False), loaded.values)
+    assert np.array_equal(encoder.transform(images[:1]), encoder.transform(images)[:1])
+    with pytest.warns(UserWarning, match="1 numbers? (is|are) outside of .* and clipped"):
+        beyond = images[:1].copy()
+        beyond.flat[0] = 30_000
+        encoder.transform(beyond)
+    in_bytes = LadderEncoder(code_sizes=(1, 2), steps=2, random_state=0).fit(np.arange(256).reshape(4, 8, 8))
+    assert in_bytes.value_range_ is None
+    with pytest.raises(ValueError, match="pixels from 300 to 300 are given; images are whole numbers from 0 to 255"):
+        in_bytes.transform(np.full((1, 8, 8), 300))
+
+
+def test_the_curves_are_kept(digits):
+    encoder = LadderEncoder(steps=60, random_state=0, settings={"validation": 0.1, "batch_size": 32}).fit(digits[:200])
+    assert encoder.history_["step"].tolist() == [50, 60]
+    assert {"distortion", "rate_1", "val_elbo", "images_per_second"} <= set(encoder.history_)
+    assert np.isfinite(encoder.history_["val_elbo"]).any()
+    assert pd.DataFrame(encoder.history_).shape[0] == 2
+
+
+def test_it_shows_a_bar_if_asked(digits, capsys):
+    LadderEncoder(steps=2, verbose=True).fit(digits[:20])
+    assert "step 2 (100%)" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="accelerator 'abacus'"):
+        LadderEncoder(steps=2, accelerator="abacus").fit(digits[:20])
+
+
+def test_the_estimator_uses_the_accelerator_that_it_is_given(digits, monkeypatch):
+    from vlae.training import train
+
+    asked = []
+    original = train.trainer_of
+    monkeypatch.setattr(
+        train, "trainer_of", lambda *args, **how: asked.append(how["accelerator"]) or original(*args, **how)
+    )
+    encoder = LadderEncoder(steps=2, accelerator="auto").fit(digits[:20])
+    assert asked == ["auto"]
+    assert encoder.model_.device.type == "cpu"

@@ -68,6 +68,9 @@ def train(
     masked_layers: int | None = None,
     masked_kernel: int | None = None,
     seed: int | None = None,
+    validation: float | None = None,
+    patience: int | None = None,
+    logger: list[Literal["auto", "tensorboard", "wandb", "mlflow", "none"]] | None = None,
     resume: Annotated[bool, Parameter(negative=())] = False,
     more: str | None = None,
     on_interrupt: Literal["ask", "finish", "keep"] = "ask",
@@ -124,6 +127,12 @@ def train(
         masked_layers: For pixel: number of masked layers, by default 1; 0: pixels do not depend on each other.
         masked_kernel: For pixel: side of the kernels in pixels, an odd number, by default 5.
         seed: Seed of the weights, the order of the data and the codes; by default 0.
+        validation: Share of the training data to leave out and measure while it trains, such as 0.05; by default none,
+            or 0.05 with --patience.
+        patience: Stop when so many measurements in a row are no better than the best, and keep the best weights. By
+            default, it trains to the end.
+        logger: Where the curves are written besides metrics.csv: tensorboard, wandb, mlflow, none. Repeat for several.
+            By default auto: tensorboard if it is installed.
         resume: Continue the unfinished run in the folder with its own settings; --steps and --minutes may give it
             another length.
         more: Go on with a run, finished or not, for so many steps (500), or so long (30s, 10m, 2h). A finished model
@@ -166,6 +175,8 @@ def train(
         "masked_layers": masked_layers,
         "masked_kernel": masked_kernel,
         "seed": seed,
+        "validation": validation,
+        "patience": patience,
     }
     if shown and is_first_process() and not resume:
         read_first(source, out, reading)
@@ -190,6 +201,7 @@ def train(
         devices=int(devices) if devices.isdigit() else devices,
         num_nodes=num_nodes,
         progress=shown,
+        logger=logger or "auto",
         **settings,
     )
     if is_first_process():

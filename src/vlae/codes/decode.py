@@ -1,8 +1,9 @@
 """A file of codes → pictures, in a folder or an .npz file."""
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,9 +30,10 @@ def decode(run: Run, file: str | Path, out: str | Path, *, seed: int = 0, progre
         file: a file of codes that `vlae.codes.encode.encode` has written, or a table with the columns level1, level2, …
             (one list of numbers per row), or some of them.
         out: a folder, for one PNG file per row, with the row's name (or its number); or an .npz file with the array
-            `images`, uint8 (N, C, H, W), or for vectors `x`, float32 (N, D). If the run's data have more than 8 bits,
-            `images` are float32 in the own numbers of the data. PNG files then have 16 bits and these numbers, if they
-            are grey and the numbers from 0 to 65,535; otherwise 8 bits, in which 0 and 255 are the ends of the range.
+            `images`, uint8 (N, C, H, W), or for vectors `x`, float32 (N, D), and the names of its `columns` if it has
+            any. If the run's data have more than 8 bits, `images` are float32 in the own numbers of the data. PNG files
+            then have 16 bits and these numbers, if they are grey and the numbers from 0 to 65,535; otherwise 8 bits, in
+            which 0 and 255 are the ends of the range.
         seed: of the draws of missing levels.
         progress: whether to show a progress bar, and say which levels are drawn, on the error output.
 
@@ -58,10 +60,13 @@ def decode(run: Run, file: str | Path, out: str | Path, *, seed: int = 0, progre
         out.parent.mkdir(parents=True, exist_ok=True)
         with unfinished(out) as partial:
             with progress_bar("Decoding", code_file.num, progress) as advance:
-                write = _write_npz if out.suffix else _write_folder
                 form = _numbers if out.suffix else _pixels
                 batches = _decode_batches(run, code_file, seed, advance)
-                write(((names, form(run, values)) for names, values in batches), partial)
+                formed = ((names, form(run, values)) for names, values in batches)
+                if out.suffix:
+                    _write_npz(formed, partial, run.columns)
+                else:
+                    _write_folder(formed, partial)
             files.check_new(out)
             partial.rename(out)
     return out
@@ -135,13 +140,14 @@ def _whole(run: Run, codes: Mapping[int, np.ndarray], num: int, generator: torch
         return [code.cpu().numpy() for code in complete(run.model, run.prior, given, generator)]
 
 
-def _write_npz(batches: Iterator[tuple[list[str], np.ndarray]], out: Path) -> None:
+def _write_npz(batches: Iterator[tuple[list[str], np.ndarray]], out: Path, columns: Sequence[str]) -> None:
     values = np.concatenate([values for _, values in batches])
     with out.open("wb") as stream:
         if is_image(values.shape[1:]):
             np.savez_compressed(stream, images=values)
         else:
-            np.savez_compressed(stream, x=values)
+            named: dict[str, Any] = {"columns": np.array(columns)} if columns else {}
+            np.savez_compressed(stream, x=values, **named)
 
 
 def _write_folder(batches: Iterator[tuple[list[str], np.ndarray]], out: Path) -> None:

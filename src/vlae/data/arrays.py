@@ -17,6 +17,7 @@ from vlae.data.source import (
     SourceData,
     ValueRange,
     first_present,
+    not_finite,
     split_of,
     train_and_test,
 )
@@ -88,9 +89,7 @@ def _check_finite(array: Array, what: str) -> None:
     if array.dtype.kind == "f" and not np.isfinite([array.min(), array.max()]).all():
         bad = ~np.isfinite(array)
         first = tuple(int(i) for i in np.unravel_index(int(bad.argmax()), bad.shape))
-        raise DataError(
-            f"{what}: {int(bad.sum())} values are NaN or infinite, the first at {first}; remove or fill them"
-        )
+        raise DataError(f"{what}: {not_finite(int(bad.sum()))}, the first at {first}; remove or fill them")
 
 
 # numpy's files --------------------------------------------------------------------------------------------------------

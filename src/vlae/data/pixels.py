@@ -10,8 +10,17 @@ import numpy as np
 from vlae.data.counting import counting
 from vlae.data.depths import found_range, into_range, listed_range, of_channels, within_bytes
 from vlae.data.files import max_pixels
-from vlae.data.source import Array, DataError, EncodedPictures, Fit, ReadSettings, SourceData, ValueRange
-from vlae.data.wide import ArrayPicture, is_wide, num_channels, numbers_of
+from vlae.data.source import (
+    Array,
+    DataError,
+    EncodedPictures,
+    Fit,
+    ReadSettings,
+    SourceData,
+    ValueRange,
+    not_finite,
+)
+from vlae.data.wide import ArrayPicture, has_floats, is_wide, num_channels, numbers_of
 from vlae.shapes import MAX_SIDE, MIN_SIDE
 
 SMALL = 64
@@ -44,6 +53,8 @@ class Look(NamedTuple):
     """Without opacity."""
     wide: bool
     """Whether it has more than 8 bits a channel, or more than 4 channels."""
+    floats: bool = False
+    """Whether its numbers are floats."""
 
 
 def look_at_all(
@@ -51,10 +62,13 @@ def look_at_all(
 ) -> tuple[set[Look], dict[int, str]]:
     """Read the headers of all pictures. If some have 8 bits and others more, those of the rarer depth are left out.
 
+    So are those of the rarer kind if some have floats and others whole numbers of more than 8 bits, as no one range
+    suits both.
+
     Args:
         pictures: the pictures.
         value_range: the range that is expected, of each channel. If bytes do not reach it, pictures of 8 bits are left
-            out. None: it is not known.
+            out; floats and whole numbers may be mixed. None: it is not known.
         progress: whether to show a progress bar.
 
     Returns:
@@ -68,7 +82,9 @@ def look_at_all(
                 _check_bomb(image.size)
             wide = is_wide(image)
             channels = num_channels(image) if wide else 1 if image.mode in ("1", "L", "LA", "La") else 3
-            return Look(turned_size(image), channels, wide)  # the size last: to find EXIF may decode the picture
+            floats = wide and has_floats(image)
+            size = turned_size(image)  # last: to find EXIF may decode the picture
+            return Look(size, channels, wide, floats)
 
     looks, broken = for_each(look, list(range(pictures.num)), "looking at pictures", progress)
     num_wide = sum(look.wide for look in looks.values())
@@ -78,7 +94,16 @@ def look_at_all(
     for i, one in looks.items() if value_range is None or not within_bytes(value_range) else ():
         if one.wide == left_out:
             broken[i] = f"{DEPTH[one.wide]}, {why}; convert it, or read it apart"
-    return {look for i, look in looks.items() if i not in broken}, broken
+    looks = {i: look for i, look in looks.items() if i not in broken}
+    have_floats = sum(look.floats for look in looks.values())
+    if value_range is None and 0 < have_floats < sum(look.wide for look in looks.values()):
+        rarer = 2 * have_floats <= len(looks)
+        kinds = {True: "floats", False: "whole numbers of more than 8 bits"}
+        for i in [i for i, look in looks.items() if look.floats == rarer]:
+            why = f"{kinds[rarer]}, others have {kinds[not rarer]}"
+            broken[i] = f"{why}; read it apart, or say the value_range of all"
+            del looks[i]
+    return set(looks.values()), broken
 
 
 DEPTH = {False: "8 bits a channel", True: "more than 8 bits a channel"}
@@ -316,7 +341,7 @@ def _fit_numbers(numbers: Array, frame: Frame, what: str) -> Array:
     from PIL import Image
 
     if numbers.dtype.kind == "f" and (num_bad := int((~np.isfinite(numbers)).sum())):
-        raise ValueError(f"{num_bad} numbers are NaN or infinite; fill them")
+        raise ValueError(f"{not_finite(num_bad)}; fill them")
     height, width = numbers.shape[1:]
     (left, top, right, bottom), inner = _geometry((width, height), frame, what)
     numbers = _in_channels(numbers[:, top:bottom, left:right], frame.shape[0]).astype(np.float32)

@@ -391,3 +391,16 @@ def counted(num: int, thing: str) -> str:
         ('1 picture', '12 pictures')
     """
     return f"{num} {thing}" if num == 1 else f"{num} {thing}s"
+
+
+def not_finite(num: int) -> str:
+    """Say how many numbers are not finite.
+
+    Args:
+        num: how many, 1 or more.
+
+    Examples:
+        >>> not_finite(1), not_finite(12)
+        ('1 value is NaN or infinite', '12 values are NaN or infinite')
+    """
+    return f"{counted(num, 'value')} {'is' if num == 1 else 'are'} NaN or infinite"

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vlae.data.source import Array, DataError
+from vlae.data.source import Array, DataError, not_finite
 
 FAR = 10_000
 """How many times as large as the typical distance from the median a column's standard deviation may be."""
@@ -44,7 +44,8 @@ def as_vectors(table: Array, what: str, names: Sequence[str] = ()) -> Array:
     if not (np.isfinite(low).all() and np.isfinite(high).all()):
         bad = ~np.isfinite(vectors)
         column = int(bad.any(0).argmax())
-        where = f"{what}: {int(bad.sum())} values are NaN or infinite, the first at {_first(bad)}"
+        row, number = _first(bad)
+        where = f"{what}: {not_finite(int(bad.sum()))}, the first in row {row}, column {number}, counted from 0"
         if names:
             where = f"{_column(what, column, names)}: {int(bad[:, column].sum())} of {len(table)} values are missing, "
             where += f"NaN or infinite, the first in row {int(bad[:, column].argmax())}, counted from 0"

@@ -140,6 +140,20 @@ def num_channels(image: Any) -> int:
         return int(page.samplesperpixel) - _has_alpha(page)
 
 
+def has_floats(image: Any) -> bool:
+    """Whether the numbers of a wide picture are floats, from its header alone.
+
+    Args:
+        image: a picture that `is_wide`.
+    """
+    if isinstance(image, ArrayPicture):
+        return image.numbers.dtype.kind == "f"
+    if _is_decoded(image) or image.format != "TIFF":
+        return bool(image.mode == "F")
+    with _page_of(image) as page:
+        return bool(page.dtype is not None and page.dtype.kind == "f")
+
+
 def numbers_of(image: Any) -> Array:
     """The numbers of a wide picture, turned as its EXIF says. Opacity is laid on white, the largest number of the type.
 

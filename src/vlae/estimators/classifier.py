@@ -1,6 +1,6 @@
 """A ladder with a class above its top, as a scikit-learn classifier that learns from few labels."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -13,7 +13,8 @@ from vlae.data.labels import UNLABELLED
 from vlae.data.source import is_missing
 from vlae.estimators.encoder import LadderEncoder
 from vlae.objectives.few_labels import FewLabels
-from vlae.recipes import Recipe
+from vlae.recipes import Recipe, Settings
+from vlae.runs.run import Run
 
 
 class LadderClassifier(ClassifierMixin, LadderEncoder):  # type: ignore[misc]
@@ -42,11 +43,15 @@ class LadderClassifier(ClassifierMixin, LadderEncoder):  # type: ignore[misc]
         settings: further settings of the recipe by name, for example {"label_weight": 0.2}.
         random_state: the seed of the weights, batches and draws: a whole number or a RandomState. None: a new seed each
             time.
+        verbose: whether to show a progress bar on the error output.
+        accelerator: the kind of device to train on: "cpu", "gpu", "mps", or "auto" for the best there is.
 
     Attributes:
         classes_: the classes, in ascending order.
-        model_: the trained ladder.
+        model_: the trained ladder, on the CPU.
         recipe_: all settings of the training.
+        history_: the training curves: an array for each column of a run's metrics.csv, by its name.
+        value_range_: as in `LadderEncoder`.
         image_shape_: the shape of one image of X in `fit`. None: X was a table.
         levels_: the levels whose codes `transform` returns: all but the class.
         n_features_in_: columns of X; of images, height × width × channels.
@@ -68,8 +73,10 @@ class LadderClassifier(ClassifierMixin, LadderEncoder):  # type: ignore[misc]
         augment: bool = True,
         recipe: str | Recipe = "lean",
         steps: int | None = 1_000,
-        settings: Mapping[str, Any] | None = None,
+        settings: Settings | None = None,
         random_state: int | np.random.RandomState | None = None,
+        verbose: bool = False,
+        accelerator: str = "cpu",
     ):
         super().__init__(
             code_sizes=code_sizes,
@@ -78,6 +85,8 @@ class LadderClassifier(ClassifierMixin, LadderEncoder):  # type: ignore[misc]
             steps=steps,
             settings=settings,
             random_state=random_state,
+            verbose=verbose,
+            accelerator=accelerator,
         )
         self.augment = augment
 
@@ -96,13 +105,35 @@ class LadderClassifier(ClassifierMixin, LadderEncoder):  # type: ignore[misc]
         check_consistent_length(X, column_or_1d(y))
         self.classes_, labels = _classes(y)
         names = [str(name) for name in self.classes_.tolist()]
-        settings = dict(self.settings or {})
+        settings: Settings = (self.settings or Settings()).copy()
         recipe = recipes.adjust(self._recipe(values.shape[1:]), batch_size=settings.pop("batch_size", None))
         recipe = recipes.with_classes(recipe, values=range(len(names)), names=names)
         if isinstance(recipe.objective, FewLabels):
-            settings = {"views": self.augment, **settings}
+            settings.setdefault("views", self.augment)
         self._train(values, self._adjusted(recipe, settings), labels)
         return self
+
+    @classmethod
+    def from_run(cls, run: Run, *, image_shape: Sequence[int] | None = None, levels: Any = None) -> Self:
+        """Make a fitted classifier of a run with a class above its top.
+
+        `classes_` are the names of the run's classes; whole numbers, if all of them are.
+
+        Args:
+            run: a finished run, such as `vlae.load` returns, that was trained with labels.
+            image_shape: as in `LadderEncoder.from_run`.
+            levels: the number of the level, or of the levels, whose codes `transform` returns. None: all.
+
+        Raises:
+            ValueError: if the run knows no classes, or as in `LadderEncoder.from_run`.
+        """
+        if run.recipe.classes is None or not run.recipe.classes.names:
+            raise ValueError(f"the run in {run.path} knows no classes; train one with labels, or take LadderEncoder")
+        classifier = super().from_run(run, image_shape=image_shape, levels=levels)
+        names = run.recipe.classes.names
+        are_numbers = all(name.removeprefix("-").isdecimal() for name in names)
+        classifier.classes_ = np.array([int(name) for name in names] if are_numbers else names)
+        return classifier
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return the probability of each class.

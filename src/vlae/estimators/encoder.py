@@ -2,7 +2,9 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from math import prod
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -13,12 +15,15 @@ from sklearn.utils.validation import _check_feature_names_in, check_array, check
 from torch import Tensor
 
 from vlae import recipes
-from vlae.data.depths import white_of
+from vlae.data.depths import found_range, into_range, listed_range, white_of
 from vlae.data.vectors import as_vectors
 from vlae.evaluation.rates import elbos_of
+from vlae.models.base import LatentModel
 from vlae.models.distributions import CodeDistribution
 from vlae.models.inference import evaluating
-from vlae.recipes import Recipe
+from vlae.recipes import Recipe, Settings
+from vlae.runs.layout import METRICS
+from vlae.runs.run import Run
 from vlae.shapes import MAX_CHANNELS, has_channels_last, is_image, level_column, levels_with_code
 
 BATCH = 256  # rows encoded or decoded at a time
@@ -30,10 +35,11 @@ class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     X may be a table, (n_samples, n_features), whose columns are standardised inside; or images: an array (n, height,
     width), (n, height, width, channels) or (n, channels, height, width), or a table of flattened ones with
     `image_shape`. Images are whole numbers from 0 to 255, or floats in [0, 1]; if the whole numbers in `fit` are only 0
-    and 1, 1 is white, as in `vlae.data.load`.
+    and 1, 1 is white. Other numbers, such as those of 16 bits, are mapped to [0, 1] by the range of each channel in
+    `fit`. All this is as in `vlae.data.load`.
 
-    It trains on one processor, writes no file and prints nothing. The same `random_state` gives the same codes on the
-    same machine and number of threads.
+    It trains on one processor, writes no file and prints nothing, unless it is asked to. The same `random_state` gives
+    the same codes on the same machine and number of threads.
 
     Args:
         code_sizes: the code size of each level, 0 or more, level 1 first. None: the recipe's own for this shape.
@@ -46,10 +52,15 @@ class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         random_state: the seed of the weights, batches and draws: a whole number or a RandomState. None: a new seed each
             time.
         codes: deprecated, the earlier name of `code_sizes`.
+        verbose: whether to show a progress bar on the error output.
+        accelerator: the kind of device to train on: "cpu", "gpu", "mps", or "auto" for the best there is.
 
     Attributes:
-        model_: the trained ladder.
+        model_: the trained ladder, on the CPU.
         recipe_: all settings of the training.
+        history_: the training curves: an array for each column of a run's metrics.csv, by its name.
+        value_range_: the numbers of X that are 0 and 1 to the ladder, (low, high) of each channel; None: a table, or
+            images of 8 bits or in [0, 1].
         image_shape_: the shape of one image of X in `fit`. None: X was a table.
         levels_: the levels whose codes `transform` returns.
         n_features_in_: columns of X; of images, height × width × channels.
@@ -73,9 +84,11 @@ class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         image_shape: Sequence[int] | None = None,
         recipe: str | Recipe = "lean",
         steps: int | None = 2_000,
-        settings: Mapping[str, Any] | None = None,
+        settings: Settings | None = None,
         random_state: int | np.random.RandomState | None = None,
         codes: Sequence[int] | None = None,
+        verbose: bool = False,
+        accelerator: str = "cpu",
     ):
         self.code_sizes = code_sizes
         self.codes = codes
@@ -85,6 +98,8 @@ class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.steps = steps
         self.settings = settings
         self.random_state = random_state
+        self.verbose = verbose
+        self.accelerator = accelerator
 
     def __sklearn_tags__(self) -> Any:
         """Images may be arrays of three dimensions; codes are single precision."""
@@ -104,19 +119,37 @@ class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             ValueError: if X is neither a table nor images, or if a setting is out of range.
         """
         values = self._values(X, fitting=True)
-        self._train(values, self._adjusted(self._recipe(values.shape[1:]), self.settings), None)
+        self._train(values, self._adjusted(self._recipe(values.shape[1:]), self.settings or {}), None)
         return self
 
     def _train(self, values: np.ndarray, recipe: Recipe, labels: np.ndarray | None) -> None:
         """Train the ladder on checked data."""
         from vlae.training.train import fit
 
+        levels = self._wanted_levels(recipe)
+        history: dict[str, np.ndarray] = {}
+        model = fit(
+            values,
+            recipe,
+            labels=labels,
+            accelerator=self.accelerator,
+            progress=bool(self.verbose),
+            history=history,
+        )
+        self._take(recipe, levels, model, history)
+
+    def _wanted_levels(self, recipe: Recipe) -> tuple[int, ...]:
         levels = [level for level in levels_with_code(recipe.code_sizes) if recipe.levels[level - 1].draws]
         wanted = levels if self.levels is None else [int(level) for level in np.atleast_1d(self.levels)]
         if unknown := [level for level in wanted if level not in levels]:
             raise ValueError(f"levels are {self.levels}, of which {unknown} have no code; choose from {levels}")
-        self.recipe_, self.levels_ = recipe, tuple(wanted)
-        self.model_ = fit(values, recipe, labels=labels)
+        return tuple(wanted)
+
+    def _take(
+        self, recipe: Recipe, levels: tuple[int, ...], model: LatentModel, history: Mapping[str, np.ndarray]
+    ) -> None:
+        """Keep what a training came to."""
+        self.recipe_, self.levels_, self.model_, self.history_ = recipe, levels, model, dict(history)
         if not is_image(recipe.shape):
             self.model_.double()  # then a row's codes are the same to the last digit in any batch
 
@@ -191,6 +224,76 @@ class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         ]
         return np.array(names, dtype=object)
 
+    def to_run(self, path: str | Path, X: Any, X_test: Any) -> Run:
+        """Write a run's folder, as `vlae.train` does: with figures and report; `vlae explore` and all else take it.
+
+        Args:
+            path: the folder, new or empty.
+            X: the data it was fitted to; the run's prior is fitted to their codes.
+            X_test: data that were not in `fit`. The run's numbers are measured on them, and it keeps 64 as examples.
+
+        Returns:
+            The run.
+
+        Raises:
+            ValueError: if X or X_test are not of the kind or shape it was fitted to.
+            RunError: if there is something in the folder already.
+            WriteError: if a file cannot be written.
+        """
+        from vlae.estimators.runs import write_run
+
+        check_is_fitted(self)
+        train, test = (self._values(each, fitting=False) for each in (X, X_test))
+        columns = tuple(map(str, getattr(self, "feature_names_in_", ())))
+        return write_run(
+            Path(path),
+            model=deepcopy(self.model_).float(),
+            recipe=self.recipe_,
+            train=train,
+            test=test,
+            columns=columns,
+            value_range=self.value_range_,
+            history=self.history_,
+        )
+
+    @classmethod
+    def from_run(cls, run: Run, *, image_shape: Sequence[int] | None = None, levels: Any = None) -> Self:
+        """Make a fitted estimator of a run.
+
+        Args:
+            run: a finished run, such as `vlae.load` returns.
+            image_shape: the shape of one flattened image, (height, width), (height, width, channels) or (channels,
+                height, width). None: X is a table, or an array of images (n, height, width) if they are grey, and else
+                (n, height, width, channels).
+            levels: the number of the level, or of the levels, whose codes `transform` returns. None: all.
+
+        Raises:
+            ValueError: if the run reads features of full-size pictures, or images have another shape.
+        """
+        if run.network is not None:
+            raise ValueError(f"the run in {run.path} reads features of full-size pictures, which X does not have")
+        recipe = run.recipe
+        estimator = cls(recipe=recipe, steps=None, image_shape=image_shape)
+        estimator.levels = levels
+        estimator.n_features_in_ = prod(recipe.shape)
+        if run.columns:
+            estimator.feature_names_in_ = np.array(run.columns, object)
+        estimator.image_shape_, estimator._flat = None, image_shape is not None
+        estimator.value_range_ = estimator._white = None
+        if is_image(recipe.shape):
+            channels, height, width = recipe.shape
+            natural = (height, width) if channels == 1 else (height, width, channels)
+            shape = natural if image_shape is None else tuple(int(side) for side in image_shape)
+            if _channels_second(np.zeros((1, *shape))).shape[1:] != recipe.shape:
+                raise ValueError(f"image_shape is {shape}; the run's pictures are {natural}")
+            estimator.image_shape_, estimator.value_range_ = shape, run.value_range
+            estimator._white = 255 if run.value_range is None else None
+        history = (
+            {name: np.array(values) for name, values in run.history.items()} if (run.path / METRICS).exists() else {}
+        )
+        estimator._take(recipe, estimator._wanted_levels(recipe), deepcopy(run.model).cpu().eval(), history)
+        return estimator
+
     def __sklearn_is_fitted__(self) -> bool:
         """Tell whether there is a trained ladder."""
         return hasattr(self, "model_")
@@ -208,6 +311,7 @@ class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             shape = x_shape if self.image_shape is None else tuple(int(side) for side in self.image_shape)
             self.image_shape_, self._flat = shape, x_shape is None
             self._white = white_of(table) if table.dtype.kind in "iu" else None
+            self.value_range_ = None
         shape = self.image_shape_
         if x_shape is not None and x_shape != shape:
             raise ValueError(f"images of shape {x_shape} are given; expected {shape}")
@@ -216,7 +320,15 @@ class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             return as_vectors(table, "X") if fitting else vectors
         if prod(shape) != table.shape[1]:
             raise ValueError(f"image_shape {shape} has {prod(shape)} numbers; X has {table.shape[1]} columns")
-        return _channels_second(_grey_values(table, self._white).reshape(len(table), *shape))
+        images = _channels_second(table.reshape(len(table), *shape))
+        if fitting and (images.min() < 0 or images.max() > white_of(images)):
+            self.value_range_ = found_range(images)
+        if self.value_range_ is None:
+            return _grey_values(images, self._white)
+        values = np.empty(images.shape, np.float32)
+        if num := into_range(images, self.value_range_, values):
+            warnings.warn(f"{num} numbers are outside of {listed_range(self.value_range_)} and clipped", stacklevel=3)
+        return values
 
     def _in_fitted_shape(self, values: np.ndarray) -> np.ndarray:
         """Give decoded data the shape they had in `fit`."""
@@ -239,10 +351,12 @@ class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             raise ValueError(f"the recipe is for data of shape {recipe.shape}; this data has shape {shape}")
         return recipe
 
-    def _adjusted(self, recipe: Recipe, settings: Mapping[str, Any] | None) -> Recipe:
+    def _adjusted(self, recipe: Recipe, settings: Settings) -> Recipe:
         """The recipe with steps, a seed, and further settings."""
         seed = check_random_state(self.random_state).randint(2**31 - 1)
-        return recipes.adjust(recipe, **{"steps": self.steps, "seed": int(seed), **(settings or {})})
+        chosen: Settings = {"steps": self.steps, "seed": int(seed)}
+        chosen.update(settings)
+        return recipes.adjust(recipe, **chosen)
 
     @property
     def _dtype(self) -> torch.dtype:
@@ -287,9 +401,7 @@ def _grey_values(table: np.ndarray, fitted: int | None) -> np.ndarray:
         expected = (
             "only 0 and 1, as in fit" if white == fitted == 1 else "whole numbers from 0 to 255, or floats in [0, 1]"
         )
-        raise ValueError(
-            f"pixels from {low:g} to {high:g} are given; images are {expected} (MinMaxScaler(clip=True) makes them so)"
-        )
+        raise ValueError(f"pixels from {low:g} to {high:g} are given; images are {expected}")
     return table.astype(np.float32) / np.float32(white)
 
 

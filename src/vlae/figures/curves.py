@@ -16,7 +16,7 @@ def progress(history: Mapping[str, Sequence[float | None]]) -> Picture:
 
     Args:
         history: columns of one length, by name. "step", and the terms of the objective in nats per datum, such as
-            "distortion", "rate_1", "rate_2", …, are needed. "test_distortion", "test_rate_1", … are drawn with dots.
+            "distortion", "rate_1", "rate_2", …, are needed. "test_distortion", "val_rate_1", … are drawn with dots.
             "fade_1", "fade_2", … in [0, 1] give a dashed line at the step at which a level is fully grown. "seconds",
             "images_per_second" and "learning_rate" are not drawn. None or NaN: not measured at that step.
 
@@ -56,10 +56,10 @@ def progress(history: Mapping[str, Sequence[float | None]]) -> Picture:
     ]
     for axes, name, label, color in curves:
         axes.plot(columns["step"], columns[name], color=color, label=label, linewidth=1.2)
-        if f"test_{name}" in columns:
-            there = np.isfinite(columns[f"test_{name}"])
-            test = (columns["step"][there], columns[f"test_{name}"][there])
-            axes.plot(*test, "o:", color=color, markersize=4, label=f"{label}, test".removeprefix("training, "))
+        for prefix, part in (("test", "test"), ("val", "validation")):
+            if (measured := columns.get(f"{prefix}_{name}")) is not None and (there := np.isfinite(measured)).any():
+                style = {"color": color, "markersize": 3, "label": f"{label}, {part}".removeprefix("training, ")}
+                axes.plot(columns["step"][there], measured[there], "o:", **style)
         if name in grown_at:
             axes.axvline(grown_at[name], color=color, linestyle="--", linewidth=1)
     # The distortion of the first steps is many times the rest, so the axis ends where nearly all of the curve fits.
@@ -87,7 +87,7 @@ def terms_of(columns: Iterable[str]) -> list[str]:
         columns: names of all columns.
     """
     others = ("step", "seconds", "images_per_second", "learning_rate")
-    return [name for name in columns if name not in others and not name.startswith(("fade_", "test_"))]
+    return [name for name in columns if name not in others and not name.startswith(("fade_", "test_", "val_"))]
 
 
 def _fade_of(name: str) -> str:

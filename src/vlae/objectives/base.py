@@ -134,7 +134,13 @@ class Objective(Kind, ABC):
         return None
 
 
-TITLES = {"rate": "KL", "mmd": "MMD", "frechet": "Fréchet", "frechet_real": "Fréchet of real"}
+TITLES = {
+    "rate": "KL",
+    "mmd": "MMD",
+    "frechet": "Fréchet",
+    "frechet_real": "Fréchet of real",
+    "val_elbo": "validation ELBO",
+}
 """The titles of terms in progress lines and figures, if they differ from the names."""
 
 UNITS = {

@@ -1,6 +1,7 @@
 """Recipes: complete settings as functions of the data's shape, found by name."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from numbers import Integral
 
 from vlae.recipes.classes import with_classes as with_classes
 from vlae.recipes.content import with_content as with_content
@@ -18,13 +19,15 @@ from vlae.recipes.paper import svhn as svhn
 from vlae.recipes.recipe import MODELS as MODELS
 from vlae.recipes.recipe import Recipe as Recipe
 from vlae.recipes.recipe import Training as Training
-from vlae.recipes.recipe import adjust as adjust
 from vlae.recipes.recipe import build as build
 from vlae.recipes.rivals import hvae as hvae
 from vlae.recipes.rivals import joint as joint
 from vlae.recipes.rivals import lvae as lvae
 from vlae.recipes.rivals import rival_codes as rival_codes
 from vlae.recipes.rivals import vae as vae
+from vlae.recipes.settings import Settings as Settings
+from vlae.recipes.settings import adjust as adjust
+from vlae.recipes.settings import check_names as check_names
 from vlae.renamed import renamed
 from vlae.shapes import Shape, is_image
 
@@ -62,6 +65,9 @@ def make(
     Raises:
         ValueError: if there is no such recipe, or it does not allow these settings.
     """
+    sizes = () if code_sizes is None else code_sizes
+    if not isinstance(sizes, Iterable) or not all(isinstance(size, Integral) for size in sizes):
+        raise ValueError(f"code_sizes is {code_sizes!r}; give whole numbers, one for each level: (2, 2, 2)")
     if name not in RECIPES:
         raise ValueError(f"there is no recipe {name!r}; choose one of {', '.join(RECIPES)}")
     if quality is not None:

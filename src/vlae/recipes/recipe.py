@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
 
 import torch
@@ -14,14 +14,12 @@ from vlae.models.hierarchical import HierarchicalVAE, LadderVAE
 from vlae.models.infogan import InfoGAN
 from vlae.models.ladder import VLAE
 from vlae.models.levels import ClassLevel, LevelSettings
-from vlae.models.likelihoods import Gaussian, Likelihood, likelihood_of
+from vlae.models.likelihoods import Gaussian, Likelihood
 from vlae.models.m2 import M1M2, M2
 from vlae.models.pixel import Pixel as Pixel  # so that its kinds are found by their names
 from vlae.nn.layers import Blocks
 from vlae.objectives.base import Objective
-from vlae.objectives.critic import AdversarialELBO
 from vlae.objectives.elbo import ELBO
-from vlae.objectives.features import FeaturesELBO
 from vlae.recipes.formats import FORMAT, upgraded
 from vlae.shapes import Shape, levels_with_code
 
@@ -54,6 +52,11 @@ class Training:
             seen more than 20 times, as far as varied ones look like others of the data
             (`vlae.evaluation.variations.variations_of`). Vectors are never varied.
         labelled: how many data of each batch have a known label; 0: as many as it happens.
+        validation: the share of the training part that is not trained on; the ELBO of at most 1,000 of it is measured
+            while the model trains (`vlae.training.validation`). At least 0 and below 0.5. None: 0.05 with patience,
+            else 0.
+        patience: stop after so many measurements of that ELBO in a row that are no better than the best before, from 1
+            up; the weights of the best are kept. They count once all levels are grown. None: train to the end.
     """
 
     steps: int = 10_000
@@ -65,6 +68,8 @@ class Training:
     seed: int = 0
     augment: str = "none"
     labelled: int = 0
+    validation: float | None = None
+    patience: int | None = None
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.augment.split(",")) - set(VARIATIONS))
@@ -86,9 +91,20 @@ class Training:
             raise ValueError(f"learning_rate is {self.learning_rate}; give a number between 0 and 1")
         if self.minutes is not None and not self.minutes > 0:
             raise ValueError(f"minutes is {self.minutes}; give a number above 0")
+        if self.validation is not None and not 0 <= self.validation < 0.5:
+            raise ValueError(f"validation is {self.validation}; give a share of the training data, from 0 to below 0.5")
+        if self.patience is not None and (self.patience < 1 or self.validation == 0):
+            zero = " and validation 0" * (self.validation == 0)
+            raise ValueError(f"patience is {self.patience}{zero}; give a whole number from 1 up, and data to measure")
         for choice, allowed in ((self.schedule, Schedule), (self.precision, Precision)):
             if choice not in get_args(allowed):
                 raise ValueError(f"{choice!r} is unknown; choose one of {', '.join(get_args(allowed))}")
+
+    @property
+    def validated(self) -> float:
+        """The share of the training part that is kept for validation, in [0, 0.5)."""
+        default = 0.05 if self.patience else 0.0
+        return default if self.validation is None else self.validation
 
     def progress(self, step: int, seconds: float, *, since: tuple[int, float] = (0, 0.0)) -> float:
         """The share of the training that is done, in [0, 1]: of its steps or of its minutes, whichever is further.
@@ -230,74 +246,3 @@ def build(recipe: Recipe, *, mean: Tensor | None = None, stddev: Tensor | None =
         mean=torch.zeros(recipe.shape) if mean is None else mean,
         stddev=torch.ones(recipe.shape) if stddev is None else stddev,
     )
-
-
-def adjust(recipe: Recipe, *, family: str | None = None, sharp: bool | None = None, **settings: Any) -> Recipe:
-    """A copy of a recipe with some settings replaced; a setting of None stays unchanged.
-
-    Args:
-        recipe: the recipe to copy.
-        family: the kind of likelihood: "gaussian", "laplace", "bernoulli", "pixel", "binary-pixel", or one defined
-            elsewhere. Settings of the old likelihood that the new one also has are kept.
-        sharp: whether a critic of pictures stands beside the ELBO (`vlae.objectives.AdversarialELBO`), whose settings
-            may then be given too. False: it stays as it is.
-        settings: any field of `Training`, of the recipe's objective or of the likelihood, by name.
-
-    Raises:
-        ValueError: if no part of the recipe has such a field.
-
-    Examples:
-        >>> from vlae.recipes import lean
-        >>> adjust(lean((1, 28, 28)), steps=100, beta=2.0).training.steps
-        100
-    """
-    known = _known_fields()
-    settings = {name: value for name, value in settings.items() if value is not None or name not in known}
-    for part in ("training", "objective"):
-        if part == "objective" and sharp:
-            recipe = replace(recipe, objective=_sharp(recipe))
-        current = getattr(recipe, part)
-        changes = {field.name: settings.pop(field.name) for field in fields(current) if field.name in settings}
-        if changes:
-            recipe = replace(recipe, **{part: replace(current, **changes)})
-    changes = {name: settings.pop(name) for name in _likelihood_fields() if name in settings}
-    if family is not None or changes:
-        _check_has(family or recipe.likelihood.kind, changes)
-        unchanged = {field.name: getattr(recipe.likelihood, field.name) for field in fields(recipe.likelihood)}
-        recipe = replace(recipe, likelihood=likelihood_of(family or recipe.likelihood.kind, unchanged | changes))
-    if settings:
-        whose = "no recipe has" if settings.keys() - known else f"the recipe {recipe.name!r} does not have"
-        raise ValueError(f"{whose} a setting {', '.join(sorted(settings))}")
-    return recipe
-
-
-def _sharp(recipe: Recipe) -> AdversarialELBO:
-    """The recipe's objective with a critic of pictures beside it."""
-    objective = recipe.objective
-    if isinstance(objective, AdversarialELBO) and objective.judged != "pictures":
-        raise ValueError(f"the recipe {recipe.name!r} has a critic of its own; leave sharp out")
-    if not isinstance(objective, ELBO) or type(objective) not in (ELBO, FeaturesELBO, AdversarialELBO):
-        raise ValueError(
-            f"sharp puts a critic beside an ELBO without labels; the recipe {recipe.name!r} has the objective "
-            f"{objective.kind!r}: choose lean, or leave sharp out"
-        )
-    return AdversarialELBO.beside(objective)
-
-
-def _check_has(family: str, settings: Mapping[str, Any]) -> None:
-    """Check that a family of likelihoods has these settings."""
-    families = {kind: {field.name for field in fields(each)} for kind, each in Likelihood.kinds().items()}
-    for name in settings.keys() - families.get(family, settings.keys()):
-        having = ", ".join(kind for kind, names in families.items() if name in names)
-        raise ValueError(f"the likelihood {family!r} has no {name}; leave it out, or choose family {having}")
-
-
-def _likelihood_fields() -> set[str]:
-    """The settings of all families of likelihoods."""
-    return {field.name for family in Likelihood.kinds().values() for field in fields(family)}
-
-
-def _known_fields() -> set[str]:
-    """The settings of trainings, of all objectives and of all likelihoods."""
-    parts: list[type[Any]] = [Training, *Objective.kinds().values()]
-    return _likelihood_fields() | {field.name for part in parts for field in fields(part)}

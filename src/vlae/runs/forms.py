@@ -42,6 +42,7 @@ SUMMARY = {
     "features_distortion_nats?": NUMBER,
     "not_defined?": Each(str),
     "absurd?": [str],
+    "validation?": {"num_images": int, "elbo_nats": Maybe(NUMBER), "step": int, "last_step": int},
     "columns?": [{"name": str, "r2": Maybe(NUMBER), "by_level?": [Maybe(NUMBER)]}],
     "levels": [LEVEL],
     "column_names?": [str],

@@ -10,6 +10,7 @@ examples.npy          a few held-out data, so that figures can be drawn without 
 metrics.csv           the training curves
 figures/, report.html figures and report
 index/                the index for search, if one was built
+tensorboard/          the training curves for TensorBoard, if it is installed
 config.json           the SHA-256 of the files of a run that was shared
 checkpoint.ckpt       from where a training is resumed; deleted when it is finished as planned
 preview.png           how far a training is, in pictures; deleted when it is finished
@@ -38,6 +39,7 @@ LOCK = ".lock"
 FIGURES = "figures"
 REPORT = "report.html"
 INDEX = "index"
+TENSORBOARD = "tensorboard"
 MANIFEST = "config.json"
 """What the hub looks for in a repository of a model."""
 
@@ -83,7 +85,7 @@ def check_unlinked(path: Path) -> None:
         RunError: if there is a link.
     """
     files = (RECIPE, MODEL, PRIOR, SUMMARY, EVALUATION, OUTDATED, EXAMPLES, HELD_OUT, METRICS, CHECKPOINT)
-    for name in (*files, MANIFEST, LOCK, PREVIEW, FIGURES, REPORT, INDEX):
+    for name in (*files, MANIFEST, LOCK, PREVIEW, FIGURES, REPORT, INDEX, TENSORBOARD):
         if (path / name).is_symlink():
             raise RunError(f"{path / name} is a link; copy the folder with what its links lead to, if you trust them")
 

@@ -5,12 +5,13 @@ import json
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
-from vlae import workflows
+from vlae import recipes, workflows
 from vlae.atomic import whole, writing
 from vlae.data import Images
 from vlae.errors import NotDefinedError
@@ -23,6 +24,7 @@ from vlae.figures import canvas
 from vlae.figures.panels import levels
 from vlae.models.inference import as_input
 from vlae.names import safe_cell
+from vlae.recipes import Settings
 from vlae.renamed import renamed
 from vlae.runs.layout import source_name
 from vlae.runs.run import Run, load
@@ -216,7 +218,7 @@ def compare(
     code_sizes: CodeSizes = None,
     progress: bool = True,
     reading: Mapping[str, Any] | None = None,
-    **settings: Any,
+    **settings: Unpack[Settings],
 ) -> list[Comparison]:
     """Trains recipes alike on the same data, or takes finished runs, and compares them in a table and a figure.
 
@@ -236,8 +238,8 @@ def compare(
         progress: print on the error output what is being done.
         reading: options for reading the data, by name: size (pixels), crop (pixels), channels (1 to 4), layout, key,
             limit (number of data, taken at random). The reader chooses what is left out; without a limit, all are read.
-        settings: settings of the training, the same for all runs: any field of `Training`, `Objective` or `Likelihood`,
-            such as steps, batch_size, learning_rate.
+        settings: settings of the training, the same for all runs: any of `vlae.recipes.Settings`, such as steps,
+            batch_size, learning_rate.
 
     Returns:
         A comparison for each data set.
@@ -249,6 +251,7 @@ def compare(
         WriteError: if a result cannot be written.
         Stopped: after Ctrl-C; finished runs are kept.
     """
+    recipes.check_names(settings, others=signature(compare).parameters)
     if preset is not None:
         if what or preset not in PRESETS:
             raise ValueError(

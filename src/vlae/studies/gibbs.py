@@ -10,6 +10,7 @@ top, and not from the prior that is fitted to its codes: the proposition is abou
 import json
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
+from inspect import signature
 from itertools import pairwise
 from math import ceil
 from pathlib import Path
@@ -28,6 +29,7 @@ from vlae.figures import canvas
 from vlae.figures.pictures import to_pictures
 from vlae.models.base import Codes, LatentModel
 from vlae.models.inference import as_input, evaluating
+from vlae.recipes import check_names
 from vlae.renamed import renamed
 from vlae.runs.layout import source_name
 from vlae.runs.run import Run
@@ -149,8 +151,8 @@ def study(
         progress: print on the error output what is being done.
         reading: options for reading the data, by name: size (pixels), crop (pixels), channels (1 to 4), layout, key,
             limit (number of data, taken at random). The reader chooses what is left out; without a limit, all are read.
-        settings: settings of the training, the same for all runs: any field of `Training`, `Objective` or `Likelihood`,
-            such as steps, batch_size, learning_rate.
+        settings: settings of the training, the same for all runs: any of `vlae.recipes.Settings`, such as steps,
+            batch_size, learning_rate.
 
     Returns:
         For each data set a dictionary that JSON can hold: source; data, the distances of further training data;
@@ -164,6 +166,7 @@ def study(
         WriteError: if a result cannot be written.
         Stopped: after Ctrl-C; finished runs are kept.
     """
+    check_names(settings, others=signature(study).parameters)
     if data and not are_recipes(what):
         raise ValueError("finished runs are judged by what they were trained on; leave --data out")
     studies = []

@@ -5,11 +5,11 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from vlae import recipes
 from vlae.data import load as load_data
-from vlae.recipes import RECIPES, Recipe, rival_codes
+from vlae.recipes import RECIPES, Recipe, Settings, rival_codes
 from vlae.runs.layout import MODEL, RECIPE, RunError, source_name
 from vlae.runs.run import Run, load, read_recipe
 from vlae.shapes import Shape
@@ -62,7 +62,7 @@ def train_alike(
     code_sizes: CodeSizes,
     progress: bool,
     reading: Mapping[str, Any] | None = None,
-    **settings: Any,
+    **settings: Unpack[Settings],
 ) -> Iterator[tuple[Path, RunsBySystem]]:
     """Trains recipes alike on each data set, or loads finished runs and groups them by recipe.
 
@@ -148,7 +148,7 @@ def are_recipes(what: Sequence[str | Path]) -> bool:
     return bool(known)
 
 
-def _recipe(name: str, shape: Shape, code_sizes: CodeSizes, settings: Mapping[str, Any]) -> Recipe:
+def _recipe(name: str, shape: Shape, code_sizes: CodeSizes, settings: Settings) -> Recipe:
     ladder = code_sizes.get(shape) if isinstance(code_sizes, Mapping) else code_sizes
     own = None if ladder is None else rival_codes(name, ladder)
     return recipes.adjust(recipes.make(name, shape, code_sizes=own), **settings)

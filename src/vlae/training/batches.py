@@ -40,6 +40,7 @@ class Batches:
         training: the settings, with batch size and seed.
         position: the step of the training, and the number of this process.
         features: of each full-size picture by a frozen network, (N, F); None: there are none.
+        left_out: row numbers of data that are in no batch; None: all are used.
     """
 
     def __init__(
@@ -50,22 +51,24 @@ class Batches:
         position: Position,
         *,
         features: np.ndarray | None = None,
+        left_out: np.ndarray | None = None,
     ):
         self.values, self.labels, self.training, self.position = values, labels, training, position
         self.features = features
+        self.rows = np.setdiff1d(np.arange(len(values)), np.zeros(0, np.int64) if left_out is None else left_out)
 
     def __iter__(self) -> Iterator[Batch]:
         world = self.position.world_size
         known = np.zeros(0, np.int64)
         if self.training.labelled and self.labels is not None:
-            known = np.flatnonzero(np.asarray(self.labels) >= 0)
+            known = self.rows[np.asarray(self.labels)[self.rows] >= 0]
         num_labelled = self.training.labelled if len(known) else 0
-        size = min(self.training.batch_size - num_labelled, max(2, len(self.values) // world))
-        per_epoch = max(1, len(self.values) // (size * world))
+        size = min(self.training.batch_size - num_labelled, max(2, len(self.rows) // world))
+        per_epoch = max(1, len(self.rows) // (size * world))
         step = self.position.global_step  # known once a checkpoint is restored, which is before the first batch
         while True:
             epoch, first = divmod(step, per_epoch)
-            order = np.random.default_rng([self.training.seed, epoch]).permutation(len(self.values))
+            order = np.random.default_rng([self.training.seed, epoch]).permutation(self.rows)
             for batch in range(first, per_epoch):
                 start = (batch * world + self.position.global_rank) * size
                 # Sorted rows are read faster from a file; the order within a batch has no effect.

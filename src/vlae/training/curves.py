@@ -14,10 +14,14 @@ class Curves:
     Args:
         path: the file; None: nothing is written.
         columns: the names of the columns; the first is "step".
+
+    Attributes:
+        rows: the rows that were added.
     """
 
     def __init__(self, path: Path | None, columns: Sequence[str]):
         self.path, self.columns = path, list(columns)
+        self.rows: list[Sequence[float]] = []
 
     def keep_until(self, step: int) -> None:
         """Begins the file, or deletes the rows after a checkpoint, whose steps will be repeated.
@@ -50,6 +54,7 @@ class Curves:
         Args:
             row: one number per column.
         """
+        self.rows.append(row)
         if self.path is not None:
             with writing(self.path), self.path.open("a", newline="") as stream:
                 csv.writer(stream).writerow(row)

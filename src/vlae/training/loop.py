@@ -1,4 +1,4 @@
-"""The training loop: a step, its optimiser, curves and checkpoints. The only file that knows Lightning."""
+"""The training loop: a step, its optimiser, curves and checkpoints. Only it and `loggers` know Lightning."""
 
 import ctypes
 import logging
@@ -7,7 +7,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from math import cos, isfinite, pi
+from math import cos, isfinite, nan, pi
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ import lightning
 import numpy as np
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, Checkpoint
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
@@ -30,7 +30,9 @@ from vlae.runs.layout import CHECKPOINT, METRICS
 from vlae.shapes import is_image
 from vlae.training.curves import Curves
 from vlae.training.interrupts import Interrupts
+from vlae.training.loggers import Log
 from vlae.training.progress import ProgressLine
+from vlae.training.validation import Validation
 
 LOG_EVERY = 50  # steps between two rows of metrics.csv, and between two looks at the device
 CHECKPOINT_EVERY = 60.0  # seconds
@@ -63,13 +65,15 @@ class Engine(lightning.LightningModule):
     Args:
         model: the model to train.
         recipe: the settings of the training.
+        validation: measures validation data; None: there are none.
     """
 
     recent: Tensor
     """The terms of the loss in the last LOG_EVERY steps, kept on the device until they are logged."""
 
-    def __init__(self, model: LatentModel, recipe: Recipe):
+    def __init__(self, model: LatentModel, recipe: Recipe, validation: Validation | None = None):
         super().__init__()
+        self.validation = validation
         self.model, self.recipe = model, recipe
         self.networks = recipe.objective.networks(model)
         self.terms = recipe.objective.terms(model.num_levels)
@@ -127,10 +131,12 @@ class Engine(lightning.LightningModule):
         return loss.total
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Stores the training time, the length that is planned, and how far the schedules are."""
+        """Stores the training time, the planned length, how far the schedules are, and what early stopping knows."""
         training = self.recipe.training
         checkpoint["seconds"], checkpoint["turn"] = self.seconds, list(self.turn)
         checkpoint["planned"], checkpoint["grown"] = [training.steps, training.minutes], self.grown()
+        if self.validation is not None:
+            checkpoint["validation"] = self.validation.state()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restores the training time and the turn, which is here if another length is planned; renames old tensors."""
@@ -138,6 +144,8 @@ class Engine(lightning.LightningModule):
         self.turn = Turn(*checkpoint.get("turn", Turn()))
         if checkpoint.get("planned", planned) != planned:
             self.turn = Turn(checkpoint["grown"], checkpoint["global_step"], self.seconds)
+        if self.validation is not None:
+            self.validation.restore(checkpoint["validation"])
         stored, prefix = checkpoint["state_dict"], "model."
         of_model = {name.removeprefix(prefix) for name in stored if name.startswith(prefix)}
         names = tensor_names(of_model, set(self.model.state_dict()))
@@ -178,7 +186,14 @@ def go_on_from(trainer: lightning.Trainer, engine: Engine, state: Mapping[str, T
 
 
 def trainer_of(
-    recipe: Recipe, recorder: "Recorder", *, accelerator: str, devices: int | str, num_nodes: int
+    recipe: Recipe,
+    recorder: "Recorder",
+    *,
+    accelerator: str,
+    devices: int | str = 1,
+    num_nodes: int = 1,
+    callbacks: Sequence[Callback] = (),
+    loggers: Sequence[Any] = (),
 ) -> lightning.Trainer:
     """The Lightning trainer of a recipe on some devices.
 
@@ -188,10 +203,13 @@ def trainer_of(
         accelerator: the kind of device: "auto", "cpu", "gpu" or "mps".
         devices: the number of devices, or "auto".
         num_nodes: the number of machines.
+        callbacks: further ones, which are called after the recorder.
+        loggers: of Lightning, to which the recorder writes its rows.
 
     Raises:
         ValueError: if the devices are not there, or the recipe cannot be trained on several.
     """
+    recorder.heard = bool(callbacks)
     with quiet():
         try:
             trainer = lightning.Trainer(
@@ -201,10 +219,10 @@ def trainer_of(
                 accelerator=accelerator,
                 devices=devices,
                 num_nodes=num_nodes,
-                callbacks=[recorder],
+                callbacks=[recorder, *callbacks],
                 use_distributed_sampler=False,
-                logger=False,
-                enable_checkpointing=False,
+                logger=list(loggers) or False,
+                enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
                 enable_progress_bar=False,
                 enable_model_summary=False,
                 default_root_dir=recorder.path,
@@ -217,6 +235,24 @@ def trainer_of(
     if recipe.training.minutes is not None and trainer.world_size > 1:
         raise ValueError("minutes cannot be kept by several devices at once; give steps")
     return trainer
+
+
+def validation_of(
+    model: LatentModel, values: np.ndarray, features: np.ndarray | None, recipe: Recipe, kept: np.ndarray
+) -> Validation | None:
+    """What measures the rows of the training part that are kept for validation; None if there are none.
+
+    Args:
+        model: the model to train.
+        values: the training part, uint8 images or floats in [0, 1], (N, C, H, W); or vectors (N, D).
+        features: of the full-size pictures, (N, F); None: there are none.
+        recipe: the settings of the training.
+        kept: row numbers (`vlae.training.validation.kept_rows`).
+    """
+    if not len(kept):
+        return None
+    of_rows = None if features is None else features[kept]
+    return Validation(model, np.array(values[kept]), of_rows, recipe.training, interval=LOG_EVERY)
 
 
 @contextmanager
@@ -267,8 +303,10 @@ class Recorder(Callback):
         self.interrupts = Interrupts()
         columns = ["step", "seconds", "images_per_second", "learning_rate", *engine.terms]
         columns += [f"fade_{level}" for level in range(1, engine.model.num_levels + 1)]
+        columns += engine.validation.names if engine.validation else ()
         self.curves = Curves(None if path is None else path / METRICS, columns)
         self.line: ProgressLine | None = None
+        self.heard = False  # whether callbacks of others read the latest row, in trainer.callback_metrics
         self.warned: set[str] = set()
         self.started = False  # whether everything was read that the training goes on from
         self.is_alone = True  # whether one device trains
@@ -293,7 +331,10 @@ class Recorder(Callback):
         if trainer.is_global_zero:
             self.curves.keep_until(trainer.global_step)
             self.line = ProgressLine() if self.progress else None
-        trainer.should_stop = self.ended = self.engine.progress() >= 1  # a checkpoint after the last step
+            self.logs = Log(trainer.loggers)
+            self.logs.config(self.engine.recipe.as_dict()["recipe"])
+        exhausted = self.engine.validation is not None and self.engine.validation.exhausted
+        trainer.should_stop = self.ended = self.engine.progress() >= 1 or exhausted  # a checkpoint after the last step
         if trainer.global_step and self.engine.turn.step == trainer.global_step:
             self._save(trainer, trainer.global_step)  # of a new length, or of a finished model that is trained further
 
@@ -320,6 +361,8 @@ class Recorder(Callback):
         stop = _any(trainer, self.interrupts.asked)
         if step % LOG_EVERY == 0 or done or stop:
             self._log(trainer, step, now, len(batch.x))
+            if self.engine.validation is not None:
+                done = done or _any(trainer, self.engine.validation.exhausted)
             self.ended, trainer.should_stop = done, done or stop
             if done or stop or _any(trainer, now - self.saved_at > CHECKPOINT_EVERY):
                 self._save(trainer, step)
@@ -345,10 +388,21 @@ class Recorder(Callback):
             return
         fade = self.engine.recipe.objective.fade(self.engine.grown(), self.engine.model.code_sizes)
         rate = trainer.optimizers[0].param_groups[0]["lr"]
-        self.curves.add([step, round(self.engine.seconds, 3), round(speed, 1), rate, *means, *fade])
+        row = [step, round(self.engine.seconds, 3), round(speed, 1), rate, *means, *fade]
         named = dict(zip(self.engine.terms, means, strict=True))
+        shown = dict(named)
+        if validation := self.engine.validation:
+            due = step % validation.every == 0 or self.engine.progress() >= 1
+            measured = validation.measure(step, grown=min(fade) == 1) if due else dict.fromkeys(validation.names, nan)
+            row += measured.values()
+            shown["val_elbo"] = validation.last["val_elbo"]
+        self.curves.add(row)
+        columns = dict(zip(self.curves.columns, row, strict=True))
+        self.logs.row(step, columns)
+        if self.heard:
+            self.engine.log_dict({name: value for name, value in columns.items() if isfinite(value)}, batch_size=1)
         if self.line:
-            self.line.show(step, self.engine.progress(), self.engine.seconds, speed, named)
+            self.line.show(step, self.engine.progress(), self.engine.seconds, speed, shown)
         if self.path is None or step < 10 * LOG_EVERY or step % LOG_EVERY:
             return
         for name, warning in self.engine.recipe.objective.warnings(named, self.engine.grown()).items():

@@ -7,8 +7,9 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from inspect import signature
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, Unpack, get_args
 
 import numpy as np
 import torch
@@ -31,7 +32,7 @@ from vlae.models.base import LatentModel
 from vlae.names import some_of
 from vlae.nn.components import PrincipalComponents
 from vlae.nn.pretrained import FeatureNetwork, open_network
-from vlae.recipes import Recipe, build
+from vlae.recipes import Recipe, Settings, build
 from vlae.recipes.footprint import check_training
 from vlae.renamed import renamed
 from vlae.runs import safe_load
@@ -55,8 +56,20 @@ from vlae.training.announce import watchers_of
 from vlae.training.asking import OnInterrupt, finish_or_keep
 from vlae.training.batches import Batches
 from vlae.training.budget import More, changed, extended, parsed
-from vlae.training.loop import Engine, Recorder, Turn, go_on_from, is_leader, quiet, reuse_memory, trainer_of
+from vlae.training.loggers import loggers_of
+from vlae.training.loop import (
+    Engine,
+    Recorder,
+    Turn,
+    go_on_from,
+    is_leader,
+    quiet,
+    reuse_memory,
+    trainer_of,
+    validation_of,
+)
 from vlae.training.settle import as_begun, own_code_sizes, qualities_of, settled
+from vlae.training.validation import kept_rows
 
 LEAST_STDDEV, MOST_STDDEV = 1e-14, 1e16
 """Of a column of vectors: beyond these, the square of a small error is 0, or that of a large one infinite."""
@@ -117,7 +130,9 @@ def train(
     progress: bool = True,
     on_interrupt: OnInterrupt = "keep",
     more: int | str | None = None,
-    **settings: Any,
+    callbacks: Sequence[Any] = (),
+    logger: Any = "auto",
+    **settings: Unpack[Settings],
 ) -> Run:
     """Trains a ladder and writes a run's folder with weights and curves; `vlae.train` adds figures and the page.
 
@@ -160,10 +175,16 @@ def train(
             second Ctrl-C stops at once and keeps the last checkpoint; SIGTERM always keeps one.
         more: go on with the run in `out`, finished or not, for so many steps (500), or so long ("30s", "10m", "2h").
             A finished model stays until the new one replaces it. 0: finish an unfinished run as it is.
-        settings: any field of the training (steps, minutes, batch_size, learning_rate, schedule, precision, seed), of
-            the objective (of the ELBO: beta, warmup, growth, growth_until, ungrown_beta, free_bits, capacity,
-            capacity_until, mmd; with labels: label_weight, views, sure), or of the likelihood (family, scale); sharp: a
-            critic beside the ELBO makes pictures sharper (`vlae.objectives.AdversarialELBO`).
+        callbacks: callbacks of Lightning, called at every step; trainer.callback_metrics has the latest row of
+            metrics.csv for them.
+        logger: what the rows of metrics.csv and the recipe are written to, besides: "tensorboard" (in the run's
+            folder), "wandb", "mlflow", "none", a logger of Lightning, or a list of these. "auto": what $VLAE_LOGGER
+            names; without it, TensorBoard if it is installed.
+        settings: any of `vlae.recipes.Settings`: a field of the training (steps, minutes, batch_size, learning_rate,
+            schedule, precision, seed, validation, patience …), of the objective (of the ELBO: beta, warmup, growth,
+            growth_until, ungrown_beta, free_bits, capacity, capacity_until, mmd; with labels: label_weight, views,
+            sure), or of the likelihood (family, scale); sharp: a critic beside the ELBO makes pictures sharper
+            (`vlae.objectives.AdversarialELBO`).
 
     Returns:
         The finished run.
@@ -176,6 +197,7 @@ def train(
         Stopped: after Ctrl-C, if the run is kept; `resume` goes on from there.
         NotFiniteError: if a term of the loss is not finite; the last checkpoint is kept.
     """
+    recipes.check_names(settings, others=signature(train).parameters)
     if on_interrupt not in get_args(OnInterrupt):
         raise ValueError(f"on_interrupt is {on_interrupt!r}; choose one of {', '.join(get_args(OnInterrupt))}")
     longer = None if more is None else parsed(more)
@@ -235,9 +257,20 @@ def train(
         watchers = watchers_of(chosen, images, held_out, path, progress=shown)
         torch.manual_seed(chosen.training.seed)
         mean, stddev = _statistics(images.values, images.columns) if chosen.mean is None else (None, None)
-        engine = Engine(_built(chosen, images, mean=mean, stddev=stddev), chosen)
+        model = _built(chosen, images, mean=mean, stddev=stddev)
+        learned = images.labels if known is None else known.labels
+        kept = kept_rows(len(images), chosen.training, labels=learned, groups=images.groups)
+        engine = Engine(model, chosen, validation_of(model, images.values, images.features, chosen, kept))
         recorder = Recorder(engine, path, progress=progress, watchers=watchers)
-        trainer = trainer_of(chosen, recorder, accelerator=accelerator, devices=devices, num_nodes=num_nodes)
+        trainer = trainer_of(
+            chosen,
+            recorder,
+            accelerator=accelerator,
+            devices=devices,
+            num_nodes=num_nodes,
+            callbacks=callbacks,
+            loggers=loggers_of(logger, path, step=reached.step),
+        )
         if known is not None:
             data |= {"labels": asked_labels, "labels_sha256": known.sha256}
         if network is not None:
@@ -248,8 +281,7 @@ def train(
         checkpoint = path / CHECKPOINT
         with quiet(), recorder.watching():
             reuse_memory()
-            learned = images.labels if known is None else known.labels
-            batches = Batches(images.values, learned, chosen.training, trainer, features=images.features)
+            batches = Batches(images.values, learned, chosen.training, trainer, features=images.features, left_out=kept)
             begun_at = checkpoint if resume and checkpoint.exists() else None
             as_it_is = longer == More()
             if reached.model is not None and (begun_at is None or as_it_is):
@@ -270,11 +302,17 @@ def train(
 
         if progress and is_leader():
             print("measuring on held-out data", file=sys.stderr, flush=True)
+        if engine.validation is not None:
+            engine.validation.use_best()
+            if progress and is_leader() and (kept_weights := engine.validation.describe()):
+                print(kept_weights, file=sys.stderr)
         model = engine.model.to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
         summary = summarise(model, held_out.values, features=held_out.features, columns=held_out.columns)
         if images.columns:
             summary["column_medians"] = dict(images.medians)
         summary["training"] = trained_for(chosen.training, step, share_done)
+        if engine.validation is not None:
+            summary["validation"] = engine.validation.summary(trainer.global_step)
         if is_leader():
             for alarm in alarms(summary):
                 if progress:
@@ -330,38 +368,49 @@ def fit(
     *,
     labels: np.ndarray | None = None,
     accelerator: str = "cpu",
+    progress: bool = False,
+    history: dict[str, np.ndarray] | None = None,
     watchers: Sequence[Callable[[Recorder], None]] = (),
 ) -> LatentModel:
-    """Trains a recipe on data in memory. It writes no file, prints nothing and restores the global seeds.
+    """Trains a recipe on data in memory. It writes no file and restores the global seeds.
 
     Args:
         values: uint8 images or floats in [0, 1], (N, C, H, W); or float32 vectors (N, D). N is at least 2.
         recipe: a recipe for data of this shape.
         labels: the class of each datum, int64 (N,), -1 if it is unknown; for an objective that uses labels.
-        accelerator: the kind of device: "cpu", "gpu", "mps" or "auto".
+        accelerator: the kind of device: "auto", "cpu", "gpu" or "mps".
+        progress: show a progress bar.
+        history: gets the training curves, the columns of metrics.csv by their names.
         watchers: called after every step.
 
     Returns:
-        The model, in eval mode.
+        The model, on the CPU and in eval mode.
 
     Raises:
         Stopped: after Ctrl-C.
         NotFiniteError: if a term of the loss is not finite.
     """
     recipe = settled(recipe, values)
-    check_training(recipe, len(values))
-    with torch.random.fork_rng(devices=[]), quiet():
+    check_training(recipe, len(values), accelerator=accelerator)
+    devices = [] if accelerator == "cpu" or not torch.cuda.is_available() else [torch.cuda.current_device()]
+    with torch.random.fork_rng(devices=devices), quiet():
         torch.manual_seed(recipe.training.seed)
         mean, stddev = _statistics(values) if recipe.mean is None else (None, None)
-        engine = Engine(build(recipe, mean=mean, stddev=stddev), recipe)
-        recorder = Recorder(engine, None, progress=False, watchers=watchers)
-        trainer = trainer_of(recipe, recorder, accelerator=accelerator, devices=1, num_nodes=1)
+        model = build(recipe, mean=mean, stddev=stddev)
+        kept = kept_rows(len(values), recipe.training, labels=labels)
+        engine = Engine(model, recipe, validation_of(model, values, None, recipe, kept))
+        recorder = Recorder(engine, None, progress=progress, watchers=watchers)
+        trainer = trainer_of(recipe, recorder, accelerator=accelerator)
         with recorder.watching():
-            trainer.fit(engine, Batches(values, labels, recipe.training, trainer))
+            trainer.fit(engine, Batches(values, labels, recipe.training, trainer, left_out=kept))
+    if history is not None:
+        columns = np.array(recorder.curves.rows, float).T
+        history.update(zip(recorder.curves.columns, columns, strict=True))
     if recorder.interrupts.asked:
         raise Stopped(f"stopped after {trainer.global_step} of {recipe.training.steps:,} steps", "nothing is kept")
-    model: LatentModel = engine.model.to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
-    return model
+    if engine.validation is not None:
+        engine.validation.use_best()
+    return engine.model.to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
 
 
 def _source_text(source: Any) -> str:
@@ -445,7 +494,7 @@ def _reading(
     code_sizes: Sequence[int] | None,
     deep_heads: bool,
     quality: recipes.Quality | None,
-    settings: Mapping[str, Any],
+    settings: Settings,
 ) -> dict[str, Any]:
     """How the data of a run that goes on are read; other settings than those it was begun with are refused."""
     _, data = read_recipe(path)
@@ -453,10 +502,10 @@ def _reading(
         raise _of_others(path, begun_on, _source_text(source))
     data["value_range"] = as_value_range(data.get("value_range"))
     other_than = [name for name, value in reading.items() if value not in (None, data.get(name))]
-    settings = dict(settings)
-    if settings.get("batch_size") is not None:
-        settings["batch_size"] += recipe.training.labelled
-    other = {name: recipes.adjust(recipe, **{name: value}) for name, value in settings.items()}
+    given: dict[str, Any] = dict(settings)
+    if given.get("batch_size") is not None:
+        given["batch_size"] += recipe.training.labelled
+    other = {name: recipes.adjust(recipe, **{name: value}) for name, value in given.items()}
     other_than += [name for name, asked_for in other.items() if as_begun(asked_for, recipe) != recipe]
     if isinstance(asked, Recipe):
         steps, minutes = recipe.training.steps, recipe.training.minutes
@@ -494,7 +543,7 @@ def _made(
     code_sizes: Sequence[int] | None,
     deep_heads: bool,
     quality: recipes.Quality | None,
-    settings: Mapping[str, Any],
+    settings: Settings,
 ) -> Recipe:
     """The recipe that was asked for, before the data and the settings change it."""
     if isinstance(recipe, str):
@@ -508,12 +557,12 @@ def _made(
     return recipe
 
 
-def _choose(recipe: Recipe, images: Images, known: Known | None, settings: Mapping[str, Any]) -> Recipe:
+def _choose(recipe: Recipe, images: Images, known: Known | None, settings: Settings) -> Recipe:
     """The recipe with the levels that the data bring, and with the settings."""
     if images.features is not None:
         recipe = recipes.with_content(recipe, num_features=images.features.shape[1], num_data=len(images))
     if known is not None:
-        settings = dict(settings)  # the batch size is that of all data; those with a label come on top
+        settings = settings.copy()  # the batch size is that of all data; those with a label come on top
         recipe = recipes.adjust(recipe, batch_size=settings.pop("batch_size", None))
         recipe = recipes.with_classes(recipe, values=known.values, names=known.names)
     recipe = settled(recipes.adjust(recipe, **settings), images.values)

@@ -1,0 +1,127 @@
+"""An estimator becomes a run's folder, and a run becomes an estimator."""
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone
+from sklearn.datasets import load_digits, load_iris
+
+import vlae
+from vlae import LadderClassifier, LadderEncoder
+from vlae.report import page
+from vlae.runs.layout import RunError
+
+SHORT = {"steps": 20, "settings": {"batch_size": 16}, "random_state": 0}
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load_digits().images[:120] / 16
+
+
+@pytest.fixture(scope="module")
+def iris():
+    return load_iris(return_X_y=True, as_frame=True)
+
+
+@pytest.fixture(autouse=True)
+def _quick(request, monkeypatch):
+    if "drawn" not in request.fixturenames:
+        monkeypatch.setattr(page, "write", lambda run: None)
+
+
+@pytest.fixture
+def drawn():
+    """Asked for by the test that wants figures and a page."""
+
+
+def test_the_folder_has_all_that_a_training_leaves(digits, tmp_path, drawn):
+    encoder = LadderEncoder(code_sizes=(1, 2), **SHORT).fit(digits[:100])
+    run = encoder.to_run(tmp_path / "run", digits[:100], digits[100:])
+    names = {file.name for file in run.path.iterdir()}
+    assert {"model.safetensors", "prior.safetensors", "recipe.json", "summary.json", "metrics.csv"} <= names
+    assert {"examples.npy", "held_out.npy", "figures", "report.html"} <= names
+    assert run.summary["num_images"] == len(run.examples) == 20
+    loaded = vlae.load(run.path)
+    codes = np.concatenate(loaded.encode(digits[:, None].astype(np.float32)), axis=1)
+    assert np.allclose(codes, encoder.transform(digits), atol=1e-5)
+    assert {name: list(values) for name, values in encoder.history_.items()} == loaded.history
+    assert loaded.sample(2).shape == (2, 1, 8, 8)
+    loaded.figure("levels")
+    with pytest.raises(RunError, match="exists already"):
+        encoder.to_run(run.path, digits[:100], digits[100:])
+
+
+def test_there_and_back(digits, tmp_path):
+    encoder = LadderEncoder(code_sizes=(1, 2), **SHORT).fit(digits[:100])
+    back = LadderEncoder.from_run(encoder.to_run(tmp_path / "run", digits[:100], digits[100:]))
+    assert np.allclose(back.transform(digits), encoder.transform(digits), atol=1e-6)
+    assert np.allclose(
+        back.inverse_transform(back.transform(digits[:3])),
+        encoder.inverse_transform(encoder.transform(digits[:3])),
+        atol=1e-6,
+    )
+    assert np.allclose(back.score_samples(digits[:3]), encoder.score_samples(digits[:3]), atol=1e-4)
+    assert back.history_.keys() == encoder.history_.keys()
+    assert back.get_feature_names_out().tolist() == ["level1_0", "level2_0", "level2_1"]
+    assert np.array_equal(pickle.loads(pickle.dumps(back)).transform(digits), back.transform(digits))
+    flat = LadderEncoder.from_run(vlae.load(tmp_path / "run"), image_shape=(8, 8), levels=2)
+    assert np.allclose(flat.transform(digits.reshape(-1, 64)), encoder.transform(digits)[:, 1:], atol=1e-6)
+    clone(back).set_params(steps=2, random_state=0).fit(digits[:20])  # the recipe of the run
+
+
+def test_a_table_keeps_its_columns(iris, tmp_path):
+    X, _ = iris
+    encoder = LadderEncoder(code_sizes=(1, 2), **SHORT).fit(X[:100])
+    run = encoder.to_run(tmp_path / "run", X[:100], X[100:])
+    assert run.columns == tuple(X.columns)
+    assert next(encoder.model_.parameters()).dtype.itemsize == 8  # the estimator stays as it was
+    back = LadderEncoder.from_run(vlae.load(run.path))
+    assert np.array_equal(back.transform(X), encoder.transform(X))
+    assert back.feature_names_in_.tolist() == list(X.columns)
+
+
+def test_wide_numbers_keep_their_range(tmp_path):
+    images = np.random.default_rng(0).integers(0, 4096, (40, 8, 8), dtype=np.uint16)
+    encoder = LadderEncoder(code_sizes=(1, 2), **SHORT).fit(images)
+    run = encoder.to_run(tmp_path / "run", images, images[:5])
+    assert run.value_range == encoder.value_range_
+    back = LadderEncoder.from_run(vlae.load(run.path))
+    assert np.allclose(back.transform(images), encoder.transform(images), atol=1e-6)
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_a_classifier_keeps_its_classes(iris, tmp_path, named):
+    X, y = iris
+    y = np.array(["setosa", "versicolor", "virginica"])[y] if named else y.to_numpy()
+    classifier = LadderClassifier(code_sizes=(1, 2), **SHORT).fit(X, y)
+    run = classifier.to_run(tmp_path / "run", X, X[:30])
+    back = LadderClassifier.from_run(vlae.load(run.path))
+    assert back.classes_.tolist() == classifier.classes_.tolist()
+    assert np.array_equal(back.predict(X), classifier.predict(X))
+    assert back.score(X, y) == classifier.score(X, y)
+
+
+def test_a_run_of_vlae_becomes_an_estimator():
+    run = vlae.load("mnist")
+    encoder = LadderEncoder.from_run(run)
+    pictures = run.examples[:5, 0]
+    codes = np.concatenate(run.encode(run.examples[:5]), axis=1)
+    assert np.allclose(encoder.transform(pictures), codes, atol=1e-5)
+    assert encoder.inverse_transform(codes).shape == pictures.shape
+    with pytest.raises(ValueError, match="knows no classes"):
+        LadderClassifier.from_run(run)
+    with pytest.raises(ValueError, match=r"image_shape is \(14, 56\); the run's pictures are \(28, 28\)"):
+        LadderEncoder.from_run(run, image_shape=(14, 56))
+    with pytest.raises(ValueError, match="levels are 9"):
+        LadderEncoder.from_run(run, levels=9)
+
+
+def test_other_data_are_refused_and_leave_no_folder(digits, tmp_path):
+    encoder = LadderEncoder(code_sizes=(1, 2), **SHORT).fit(digits[:50])
+    with pytest.raises(ValueError, match="expecting 64 features"):
+        encoder.to_run(tmp_path / "run", digits[:50], np.zeros((5, 9, 9)))
+    assert not (tmp_path / "run").exists()
+    assert pd.DataFrame(encoder.history_)["step"].tolist() == [20]

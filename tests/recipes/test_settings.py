@@ -1,0 +1,85 @@
+"""Settings by name: their types are those of the dataclasses, mypy refuses others, and an error names the nearest."""
+
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+from typing import Literal, Union, get_args, get_origin, get_type_hints
+
+import numpy as np
+import pytest
+
+import vlae
+from vlae.models.likelihoods import Likelihood
+from vlae.objectives.base import Objective
+from vlae.recipes import Settings, Training, adjust, lean
+from vlae.studies.compare import compare
+from vlae.studies.gibbs import study
+
+OWN = {"family": str, "sharp": bool}  # of `adjust` itself
+
+
+def _kinds(hint: object) -> set[object]:
+    """The types and literal values that a type hint allows, without None."""
+    if get_origin(hint) is Literal:
+        return set(get_args(hint))
+    if args := get_args(hint):
+        if get_origin(hint) is Union or type(hint).__name__ == "UnionType":
+            return set().union(*map(_kinds, args)) - {type(None)}
+        return {hint}
+    return {hint} - {type(None)}
+
+
+def _of_vlae(kinds):
+    return [kind for kind in kinds.values() if kind.__module__.startswith("vlae.")]
+
+
+def test_settings_are_the_fields_of_the_dataclasses():
+    wanted: dict[str, set[object]] = {name: {kind} for name, kind in OWN.items()}
+    for part in [Training, *_of_vlae(Objective.kinds()), *_of_vlae(Likelihood.kinds())]:
+        hints = get_type_hints(part)
+        for field in fields(part):
+            wanted.setdefault(field.name, set()).update(_kinds(hints[field.name]))
+    given = {name: _kinds(hint) for name, hint in get_type_hints(Settings).items()}
+    assert given == wanted
+
+
+@pytest.mark.slow
+def test_mypy_refuses_names_and_types_that_are_wrong(tmp_path):
+    file = tmp_path / "user.py"
+    file.write_text(
+        "import vlae\n"
+        "from vlae.recipes import adjust, lean\n"
+        "vlae.train('photos', steps=3, beta=(1.0, 2.0), patience=None)\n"
+        "vlae.train('photos', stepz=3)  # wrong\n"
+        "vlae.train('photos', steps='many')  # wrong\n"
+        "vlae.compare(['lean'], data=['photos'], stepz=3)  # wrong\n"
+        "adjust(lean((1, 8, 8)), stepz=3)  # wrong\n"
+        "vlae.LadderEncoder(settings={'stepz': 3})  # wrong\n"
+        "vlae.LadderEncoder(settings={'beta': 2.0})\n"
+    )
+    repository = Path(__file__).parents[2]  # with its configuration and its cache
+    said = subprocess.run(
+        [sys.executable, "-m", "mypy", str(file)], cwd=repository, capture_output=True, text=True
+    ).stdout
+    wrong = [number for number, line in enumerate(file.read_text().splitlines(), start=1) if "# wrong" in line]
+    assert sorted({int(line.split(":")[1]) for line in said.splitlines() if ": error:" in line}) == wrong, said
+
+
+def test_the_error_names_the_nearest(tmp_path):
+    question = r"no recipe has a setting stepz; did you mean steps\?"
+    with pytest.raises(ValueError, match=question):
+        adjust(lean((1, 8, 8)), stepz=3)
+    with pytest.raises(ValueError, match=question):
+        vlae.train(tmp_path / "not even there", out=tmp_path / "run", stepz=3)
+    with pytest.raises(ValueError, match=question):
+        compare(["lean"], data=["streets"], stepz=3)
+    with pytest.raises(ValueError, match=question):
+        study(["lean"], data=["streets"], stepz=3)
+    with pytest.raises(ValueError, match=question):
+        vlae.LadderEncoder(settings={"stepz": 3}).fit(np.eye(4))
+    with pytest.raises(ValueError, match=r"a setting code_size; did you mean code_sizes\?"):
+        vlae.train("streets", out=tmp_path / "run", code_size=(2, 2))
+    with pytest.raises(ValueError, match="see the settings"):
+        adjust(lean((1, 8, 8)), xyzzy=3)
+    assert not (tmp_path / "run").exists()

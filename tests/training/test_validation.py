@@ -1,0 +1,241 @@
+"""The validation curve, early stopping, and which data they use."""
+
+import csv
+
+import numpy as np
+import pytest
+import torch
+from command_line import cli_exit
+from interrupting import stop_at_step
+
+import vlae
+from vlae import workflows
+from vlae.data import DataError
+from vlae.data.content import content_hashes
+from vlae.evaluation.rates import summarise
+from vlae.figures.curves import progress
+from vlae.recipes import Training, lean
+from vlae.training import loop
+from vlae.training import validation as validation_module
+from vlae.training.batches import Batches
+from vlae.training.train import Stopped
+from vlae.training.validation import COST, MOST, Validation, kept_rows
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch):
+    monkeypatch.setattr(workflows.page, "write", lambda run: None)
+    monkeypatch.setattr(loop, "LOG_EVERY", 4)
+    monkeypatch.setattr(validation_module, "COST", 1.0)  # measured whenever a row is logged
+
+
+def pictures(num=80, size=8, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (num, size, size), dtype=np.uint8)
+
+
+def quick(out, **settings):
+    settings = {"steps": 40, "batch_size": 64, "code_sizes": (1, 2), "progress": False, **settings}
+    return vlae.train(pictures(), out=out, **settings)
+
+
+def rows(path):
+    with (path / "metrics.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+class Fixed(Validation):
+    """Measures what it is told."""
+
+    script = ()
+
+    def measure(self, step, *, grown):
+        super().measure(step, grown=False)
+        self.last["val_elbo"] = self.script[step // self.every - 1]
+        if grown and self.patience is not None:
+            self._compare(step)
+        return self.last
+
+
+@pytest.fixture
+def worse_and_worse(monkeypatch):
+    """The best is measured after step 8; then it becomes worse."""
+    monkeypatch.setattr(Fixed, "script", (-9.0, -5.0, -6.0, -7.0, float("nan"), -1.0, -1.0, -1.0, -1.0, -1.0))
+    monkeypatch.setattr(loop, "Validation", Fixed)
+
+
+def test_it_is_off_unless_asked_for(tmp_path):
+    run = quick(tmp_path / "run", steps=4)
+    assert "validation" not in run.summary
+    assert not [name for name in rows(run.path)[0] if name.startswith("val_")]
+    assert Training().validated == 0 and Training(patience=3).validated == 0.05
+    assert Training(patience=3, validation=0.2).validated == 0.2
+
+
+def test_the_curve_is_that_of_the_model_on_data_it_was_not_trained_on(tmp_path, monkeypatch):
+    seen = []
+    original = loop.Engine.training_step
+
+    def step(self, batch, index):
+        seen.append(batch.rows.numpy())
+        return original(self, batch, index)
+
+    monkeypatch.setattr(loop.Engine, "training_step", step)
+    run = quick(tmp_path / "run", validation=0.3, steps=20)
+    train = run_part(run)
+    kept = kept_rows(len(train), run.recipe.training)
+    assert len(kept) == run.summary["validation"]["num_images"] == round(0.3 * len(train))
+    assert sorted(set(np.concatenate(seen))) == sorted(set(range(len(train))) - set(kept.tolist()))
+    measured = summarise(run.model, train[kept])
+    last = rows(run.path)[-1]
+    assert last["step"] == "20"
+    # The draws of the codes differ.
+    assert float(last["val_elbo"]) == pytest.approx(measured["elbo_nats"], abs=0.5)
+    assert float(last["val_elbo"]) == run.summary["validation"]["elbo_nats"]
+    parts = [float(last[name]) for name in ("val_distortion", "val_rate_1", "val_rate_2")]
+    assert float(last["val_elbo"]) == pytest.approx(-sum(parts))
+
+
+def run_part(run):
+    """The training part of `pictures`, as the run had it."""
+    whole = pictures()[:, None]
+    return whole[~np.isin(content_hashes(whole), np.load(run.path / "held_out.npy"))]
+
+
+def test_what_judges_in_the_end_is_another_part(tmp_path):
+    run = quick(tmp_path / "run", validation=0.3, steps=4)
+    train = run_part(run)
+    kept = content_hashes(train[kept_rows(len(train), run.recipe.training)])
+    assert not np.isin(kept, np.load(run.path / "held_out.npy")).any()
+    assert run.summary["num_images"] == len(pictures()) - len(train)
+
+
+def test_it_stops_when_patience_ends_and_keeps_the_best_weights(tmp_path, monkeypatch, worse_and_worse):
+    kept = {}
+    original = Fixed._compare
+
+    def compare(self, step):
+        original(self, step)
+        kept[step] = {name: value.clone() for name, value in self.model.state_dict().items()}
+
+    monkeypatch.setattr(Fixed, "_compare", compare)
+    run = quick(tmp_path / "run", patience=3)
+    assert run.summary["validation"] == {"num_images": 16, "elbo_nats": -5.0, "step": 8, "last_step": 20}
+    assert [row["step"] for row in rows(run.path)] == ["4", "8", "12", "16", "20"]
+    for name, value in run.model.state_dict().items():
+        assert torch.equal(value, kept[8][name])
+    assert any(not torch.equal(value, kept[20][name]) for name, value in run.model.state_dict().items())
+
+
+def test_without_patience_the_last_weights_are_kept(tmp_path, worse_and_worse):
+    run = quick(tmp_path / "run", validation=0.1)
+    assert run.summary["validation"]["step"] == run.summary["validation"]["last_step"] == 40
+
+
+@pytest.mark.parametrize("stopped", [6, 10, 13])
+def test_a_resumed_training_stops_where_an_undisturbed_one_does(tmp_path, monkeypatch, worse_and_worse, stopped):
+    whole = quick(tmp_path / "whole", patience=3)
+    with monkeypatch.context() as patch:
+        stop_at_step(patch, stopped)
+        with pytest.raises(Stopped):
+            quick(tmp_path / "run", patience=3)
+    run = quick(tmp_path / "run", patience=3, resume=True)
+    assert run.summary == whole.summary
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(value, run.model.state_dict()[name])
+    columns = [name for name in rows(run.path)[0] if name.startswith("val_")]
+    curves = [{row["step"]: [row[name] for name in columns] for row in rows(path)} for path in (whole.path, run.path)]
+    assert curves[0] == {step: values for step, values in curves[1].items() if step in curves[0]}
+
+
+def test_levels_that_are_not_grown_are_neither_best_nor_a_miss():
+    model = vlae.recipes.build(lean((1, 8, 8), code_sizes=(1, 2)))
+    values = pictures(5)[:, None]
+    validation = Validation(model, values, None, Training(patience=1), interval=50)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    random = torch.get_rng_state()
+    first = validation.measure(50, grown=False)
+    assert validation.best == -float("inf") and not validation.exhausted
+    assert validation.measure(50, grown=True) == first  # the same noise each time
+    assert validation.best == first["val_elbo"]
+    validation.measure(100, grown=True)
+    assert validation.exhausted and validation.best_step == 50
+    assert model.training and torch.equal(random, torch.get_rng_state())
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_it_takes_little_of_the_time(monkeypatch):
+    monkeypatch.setattr(validation_module, "COST", COST)
+    model = vlae.recipes.build(lean((1, 8, 8), code_sizes=(1, 2)))
+    for num, batch_size in ((16, 128), (1_000, 128), (1_000, 16)):
+        training = Training(batch_size=batch_size)
+        every = Validation(model, pictures(num)[:, None], None, training, interval=50).every
+        assert every % 50 == 0
+        assert num / 3 <= 0.0201 * batch_size * every
+
+
+def test_rows_that_are_kept():
+    training = Training(validation=0.05)
+    assert len(kept_rows(1_000, training)) == 50
+    assert len(kept_rows(100_000, training)) == MOST
+    assert len(kept_rows(1_000, Training())) == 0
+    assert np.array_equal(kept_rows(1_000, training), kept_rows(1_000, training))
+    assert not np.array_equal(kept_rows(1_000, training), kept_rows(1_000, Training(validation=0.05, seed=1)))
+    few = np.where(np.arange(1_000) % 3, -1, 0)
+    assert (few[kept_rows(1_000, training, labels=few)] == -1).all()
+    most = np.where(np.arange(1_000) % 3, 0, -1)
+    assert (most[kept_rows(1_000, training, labels=most)] == 0).any()
+    pages = np.arange(1_000) // 10
+    kept = kept_rows(1_000, training, groups=pages)
+    assert all(np.isin(np.flatnonzero(pages == page), kept).all() for page in pages[kept])
+    with pytest.raises(DataError, match="too few to keep some for validation"):
+        kept_rows(2, training)
+
+
+def test_batches_leave_rows_out_and_are_else_the_same():
+    class Start:
+        global_step, global_rank, world_size = 0, 0, 1
+
+    values, training = pictures(20)[:, None], Training(batch_size=4)
+    none = [
+        next(iter(Batches(values, None, training, Start(), left_out=kept))).rows for kept in (None, np.zeros(0, int))
+    ]
+    assert torch.equal(*none)
+    stream = iter(Batches(values, None, training, Start(), left_out=np.array([3, 7])))
+    seen = torch.cat([next(stream).rows for _ in range(40)])
+    assert set(seen.tolist()) == set(range(20)) - {3, 7}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"validation": 0.5}, "validation is 0.5"),
+        ({"validation": -0.1}, "validation is -0.1"),
+        ({"patience": 0}, "patience is 0"),
+        ({"patience": 2, "validation": 0.0}, "patience is 2 and validation 0"),
+    ],
+)
+def test_what_cannot_be_is_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        Training(**settings)
+
+
+def test_a_system_without_an_elbo_is_refused_before_it_trains(tmp_path):
+    with pytest.raises(ValueError, match="validation measures an ELBO, and the model has no"):
+        vlae.train(pictures(), out=tmp_path / "run", recipe="infogan", patience=2, progress=False)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_command_says_which_weights_it_keeps(tmp_path, capsys, worse_and_worse):
+    np.save(tmp_path / "a.npy", pictures())
+    asked = ["--steps", "40", "--batch-size", "64", "--code-sizes", "1,2", "--patience", "3"]
+    assert cli_exit("train", tmp_path / "a.npy", "--out", tmp_path / "run", *asked) == 0
+    said = capsys.readouterr().err
+    assert "validation ELBO" in said
+    assert "the weights after step 8 are kept: they have the best validation ELBO, -5" in said
+
+
+def test_the_curves_show_both():
+    history = {"step": [1, 2, 3, 4], "distortion": [5.0, 4, 3, 2], "rate_1": [1.0, 1, 1, 1]}
+    val = {"val_elbo": [float("nan"), -4, float("nan"), -5], "val_distortion": [float("nan"), 4, float("nan"), 5.0]}
+    alone, both = progress(history), progress({**history, **val})
+    assert alone.shape != both.shape or (alone != both).any()
