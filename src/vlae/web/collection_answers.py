@@ -1,20 +1,30 @@
 """The answers to the page's questions about the collection: what there is, what is near or odd, and why."""
 
 import base64
-from collections.abc import Callable
-from typing import Annotated, Any
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
+from vlae.web import exports
 from vlae.web.answers import Answer, rounded
 from vlae.web.collection import PictureError
-from vlae.web.finding import Reason
 from vlae.web.map import Method
+from vlae.web.reasons import Reason
 from vlae.web.session import Session
 from vlae.web.studio import Row
 
 Datum = Annotated[int, range(-1, 10**9)]
 """The number of a datum, from 0; -1 for none."""
+
+Data = list[Annotated[int, range(10**9)]]
+"""The numbers of data, from 0."""
+
+ENDS = 3
+"""Data shown at each end of a dimension."""
+
+MOST_REASONS = 200
+"""Data that are asked about at once."""
 
 Num = Annotated[int, range(1, 10**9)]
 """How many data, 1 or more."""
@@ -36,8 +46,8 @@ class CollectionAnswers:
     def all(self) -> list[Callable[..., Answer]]:
         """Return every answer as a function. It raises a ValueError if an argument does not fit the run."""
         methods: list[Callable[..., Answer]] = [self.progress, self.data, self.known, self.positions, self.near]
-        methods += [self.neighbours, self.odd, self.along, self.ends, self.copies, self.clusters]
-        return [*methods, self.why_near, self.why_odd, self.about]
+        methods += [self.neighbours, self.odd, self.along, self.copies, self.clusters]
+        return [*methods, self.why_near, self.why_odd, self.about, self.dimensions, self.export]
 
     def progress(self) -> Answer:
         """Return what is being prepared ("reading", "encoding", "comparing" or "done"), and of how many data it is."""
@@ -118,8 +128,8 @@ class CollectionAnswers:
         levels = []
         for level in session.studio.levels:
             images = session.finder.nearest(asked, [level], 8, without=out).tolist()
-            reasons = [_said(session.finder.why_near(asked, number, [level])[0]) for number in images]
-            levels.append({"level": level, "images": images, "reasons": reasons})
+            reasons = session.reasons.near(asked, images, [level])
+            levels.append({"level": level, "images": images, "reasons": [_said(each) for each in reasons]})
         return {"levels": levels}
 
     def odd(self, level: int) -> Answer:
@@ -143,49 +153,59 @@ class CollectionAnswers:
         numbers = np.argsort(-values, kind="stable")
         return {"numbers": _bytes(numbers, np.int32), "values": _bytes(values[numbers], np.float32)}
 
-    def ends(self, level: int, dimension: int) -> Answer:
-        """Return the data at the two ends of a dimension.
-
-        Args:
-            level: the number of the level, 1 nearest the pixels.
-            dimension: the number of the dimension, from 0.
-        """
-        low, high = self._session.finder.ends(level, dimension)
-        return {"low": low.tolist(), "high": high.tolist()}
+    def dimensions(self) -> Answer:
+        """Return what each dimension of each level does, in words, and the data at its ends, the outermost first."""
+        session = self._session
+        levels = []
+        for level, names in session.reasons.names.items():
+            dimensions = []
+            for name in names:
+                order = np.argsort(session.finder.along(level, name.dimension), kind="stable").tolist()
+                ends = {"low": order[:ENDS], "high": order[::-1][:ENDS]}
+                dimensions.append({"name": name.text, "words": [name.low, name.high], **ends})
+            levels.append({"level": level, "dimensions": dimensions})
+        return {"levels": levels}
 
     def copies(self) -> Answer:
         """Return the sets of near-copies, the largest first."""
         return {"sets": self._session.finder.copies}
 
     def clusters(self, level: int, num: NumClusters) -> Answer:
-        """Return groups of data that are alike by one level, the largest first, with typical ones of each.
+        """Return groups of data that are alike by one level, the largest first, and in each the most typical first.
 
         Args:
             level: the number of the level, 1 nearest the pixels.
             num: how many groups.
         """
-        cluster_of, typical = self._session.finder.clusters(level, num)
-        return {"cluster_of": _bytes(cluster_of, np.int16), "typical": [numbers.tolist() for numbers in typical]}
+        return {"groups": [numbers.tolist() for numbers in self._session.finder.clusters(level, num)]}
 
-    def why_near(self, noise: Row, number: int, levels: list[int]) -> Answer:
-        """Say by each level what a datum shares with one that is asked about.
+    def why_near(self, noise: Row, numbers: Data, levels: list[int]) -> Answer:
+        """Say what data share with one that is asked about: for each a reason by each level, the strongest first.
 
         Args:
             noise: one list of numbers per level, in standard deviations: the one that is asked about.
-            number: the number of the datum that was found.
-            levels: the level numbers.
+            numbers: the numbers of the data that were found.
+            levels: the level numbers, level 1 nearest the pixels.
         """
+        self._check(numbers)
         asked = self._session.studio.parse_noise(noise)
-        return {"reasons": [_said(reason) for reason in self._session.finder.why_near(asked, number, levels)]}
+        return {"reasons": [_said(each) for each in self._session.reasons.near(asked, numbers, levels)]}
 
-    def why_odd(self, number: int, level: int) -> Answer:
-        """Say by one level what is odd about a datum.
+    def why_odd(self, numbers: Data, level: int) -> Answer:
+        """Say by one level what is odd about some data, one reason for each.
 
         Args:
-            number: the number of the datum.
-            level: the number of the level.
+            numbers: the numbers of the data.
+            level: the number of the level, 1 nearest the pixels.
         """
-        return {"reasons": [_said(self._session.finder.why_odd(number, level))]}
+        self._check(numbers)
+        return {"reasons": [_said([each]) for each in self._session.reasons.odd(numbers, level)]}
+
+    def _check(self, numbers: list[int]) -> None:
+        if len(numbers) > MOST_REASONS:
+            raise ValueError(f"{len(numbers)} are asked about; ask about {MOST_REASONS} at a time")
+        for number in numbers:
+            self._session.collection.check(number)
 
     def about(self, number: int) -> Answer:
         """Return the name of a picture, and why it cannot be shown at its own size; "" if it can.
@@ -202,9 +222,31 @@ class CollectionAnswers:
             fault = str(error)
         return {"name": collection.names[number], "fault": fault}
 
+    def export(self, kind: Literal["atlas", "fiftyone"], numbers: Data, tags: list[str], level: int) -> Answer:
+        """Return a selection as a file for another tool, in base64.
 
-def _said(reason: Reason) -> dict[str, Any]:
-    return {"level": reason.level, "dimension": reason.dimension, "words": reason.words}
+        Args:
+            kind: "atlas", a Parquet table for Embedding Atlas; or "fiftyone", a data set for FiftyOne.
+            numbers: the numbers of the data.
+            tags: the tags of each, separated by semicolons.
+            level: the level by which the table places the data.
+        """
+        if not numbers or len(tags) != len(numbers):
+            raise ValueError(f"{len(numbers)} data and {len(tags)} tags are given; select some, and give each its tags")
+        for number in {min(numbers), max(numbers)}:
+            self._session.collection.check(number)
+        if kind == "atlas":
+            content = exports.atlas(self._session, numbers, tags, level)
+        else:
+            content = exports.fiftyone(self._session, numbers, [list(filter(None, own.split(";"))) for own in tags])
+        return {"content": base64.b64encode(content).decode()}
+
+
+def _said(reasons: Sequence[Reason]) -> list[dict[str, Any]]:
+    return [
+        {"level": each.level, "dimension": each.dimension, "words": each.words, "detail": each.detail}
+        for each in reasons
+    ]
 
 
 def _bytes(values: np.ndarray, kind: Any) -> str:

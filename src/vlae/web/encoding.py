@@ -85,17 +85,17 @@ class Encoding:
         return self._split(redone - before)
 
     @cached_property
-    def _model(self) -> LatentModel:
+    def model(self) -> LatentModel:
         """A model of its own: the visitors' pictures do not wait for it."""
         return copy.deepcopy(self._studio.model)
 
     def _encode(self, start: int, stop: int) -> Codes:
         numbers = np.arange(start, stop)
         x = as_input(np.ascontiguousarray(self._collection.values(numbers)))
-        return noise_at(self._model, x, **given(self._collection.features(numbers), 0, len(numbers)))
+        return noise_at(self.model, x, **given(self._collection.features(numbers), 0, len(numbers)))
 
     def _redo(self, noise: np.ndarray) -> Codes:
-        model = self._model
+        model = self.model
         with evaluating(model):
             levels = tuple(torch.from_numpy(level).to(model.device) for level in self._split(noise))
             return noise_at(model, model.decode(model.place(levels)))

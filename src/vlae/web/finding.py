@@ -1,7 +1,6 @@
-"""What is found in a collection by its codes: nearest and odd data, near-copies, clusters, and reasons for a hit."""
+"""What is found in a collection: by its codes the nearest and the oddest data, and groups; and near-copies."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from threading import RLock
 
@@ -15,32 +14,8 @@ from vlae.web.collection import Collection
 from vlae.web.encoding import Encoding
 from vlae.web.studio import Studio
 
-ENDS = 3
-"""Data shown at each end of a dimension."""
-
-TYPICAL = 6
-"""Data shown of each cluster."""
-
 MAX_CLUSTERED = 20_000
 """Clusters are found among at most so many data; the others join the nearest."""
-
-MIN_STDDEV = 0.5
-"""Standard deviations from the mean below which a datum is in the middle of a dimension."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reason:
-    """Why a datum was found: the one dimension that says most of it.
-
-    Attributes:
-        level: the number of the level.
-        dimension: the number of the dimension in its code, from 0.
-        words: what is seen there.
-    """
-
-    level: int
-    dimension: int
-    words: str
 
 
 class Finder:
@@ -56,6 +31,11 @@ class Finder:
         self._studio, self._collection, self._encoding = studio, collection, encoding
         self._lock = RLock()
         self._odd: dict[int, np.ndarray] = {}
+
+    def prepare(self) -> None:
+        """Load what the first question would wait for."""
+        import sklearn.cluster
+        import sklearn.neighbors  # noqa: F401
 
     # Nearest
 
@@ -132,7 +112,7 @@ class Finder:
         groups = np.split(order, np.flatnonzero(np.diff(sets[order])) + 1)
         return sorted((group.tolist() for group in groups if len(group) > 1), key=lambda group: (-len(group), group))
 
-    def clusters(self, level: int, num: int) -> tuple[np.ndarray, list[np.ndarray]]:
+    def clusters(self, level: int, num: int) -> list[np.ndarray]:
         """Group the data by one level's code, with k-means on its standardised dimensions.
 
         Args:
@@ -140,45 +120,23 @@ class Finder:
             num: how many clusters, 2 or more.
 
         Returns:
-            The cluster of each datum, int16 (n,), the largest cluster 0; and of each cluster the numbers of its typical
-            data, those nearest to its mean.
+            The numbers of the data of each cluster, the largest cluster first; in each the most typical first, which is
+            nearest to the mean.
 
         Raises:
-            ValueError: if there is no such level, or fewer data than clusters.
+            ValueError: if there is no such level, or fewer different codes than clusters.
         """
         from sklearn.cluster import KMeans
 
         self._studio.size_of(level)
         codes = standardised(self._encoding.noise[level - 1])
         if len(np.unique(codes, axis=0)) < num:
-            raise ValueError(f"{num} clusters are asked for; level {level} has fewer different codes than that")
+            raise ValueError(f"{num} groups are asked for; level {level} has fewer different codes than that")
         chosen = np.random.default_rng(0).permutation(len(codes))[:MAX_CLUSTERED]
-        fitted = KMeans(num, n_init=3, random_state=0).fit(codes[chosen])
-        far = fitted.transform(codes)
+        far = KMeans(num, n_init=3, random_state=0).fit(codes[chosen]).transform(codes)
         found = far.argmin(1)
-        by_size = np.argsort(-np.bincount(found, minlength=num), kind="stable")
-        rank = np.empty(num, np.int16)
-        rank[by_size] = np.arange(num)
-        typical = []
-        for cluster in by_size:
-            own = np.flatnonzero(found == cluster)
-            typical.append(own[np.argsort(far[own, cluster], kind="stable")[:TYPICAL]])
-        return rank[found], typical
-
-    # Reasons
-
-    def ends(self, level: int, dimension: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the data at the low and at the high end of a dimension, the outermost first.
-
-        Args:
-            level: the number of the level, 1 nearest the pixels.
-            dimension: the number of the dimension, from 0.
-
-        Raises:
-            ValueError: if there is no such level or dimension.
-        """
-        order = np.argsort(self.along(level, dimension), kind="stable")
-        return order[:ENDS], order[::-1][:ENDS]
+        order = np.argsort(far.min(1), kind="stable")
+        return sorted((order[found[order] == cluster] for cluster in range(num)), key=len, reverse=True)
 
     def along(self, level: int, dimension: int) -> np.ndarray:
         """Return one number of every datum's code, float32 (n,), in standard deviations of the prior.
@@ -195,60 +153,3 @@ class Finder:
             raise ValueError(f"level {level} has no dimension {dimension}; it has 0 to {size - 1}")
         values: np.ndarray = self._encoding.noise[level - 1][:, dimension]
         return values
-
-    def why_near(self, noise: Codes, number: int, levels: Sequence[int]) -> list[Reason]:
-        """Say by each level what a datum shares with another that few share.
-
-        Args:
-            noise: the noise of the datum that is asked about, float32 (1, code size) per level.
-            number: the datum that was found.
-            levels: the level numbers.
-
-        Returns:
-            One reason for each level: the dimension in which both are far from the mean on the same side.
-
-        Raises:
-            ValueError: if there is no such level or datum.
-        """
-        self._collection.check(number)
-        reasons = []
-        for level in sorted(set(levels)):
-            self._studio.size_of(level)
-            codes = self._encoding.noise[level - 1]
-            mean, stddev = codes.mean(0), np.maximum(codes.std(0), 1e-6)
-            asked, found = (noise[level - 1][0].numpy() - mean) / stddev, (codes[number] - mean) / stddev
-            shared = np.where(asked * found > 0, np.minimum(np.abs(asked), np.abs(found)), 0.0)
-            dimension = int(np.argmax(shared))
-            if shared[dimension] < MIN_STDDEV:
-                words = "both are ordinary here: near the mean in every dimension"
-            else:
-                side = "high" if found[dimension] > 0 else "low"
-                words = f"both are at the {side} end ({asked[dimension]:+.1f} and {found[dimension]:+.1f})"
-            reasons.append(Reason(level=level, dimension=dimension, words=words))
-        return reasons
-
-    def why_odd(self, number: int, level: int) -> Reason:
-        """Say by one level what is odd about a datum: a rare number in its code, or one that the model cannot draw.
-
-        Args:
-            number: the number of the datum.
-            level: the number of the level.
-
-        Raises:
-            ValueError: if there is no such level or datum.
-        """
-        self._collection.check(number)
-        self._studio.size_of(level)
-        noise, change = self._encoding.noise[level - 1], self._encoding.change[level - 1]
-        rare, lost = standardised(noise)[number], standardised(change)[number]
-        if np.abs(rare).max() >= np.abs(lost).max():
-            dimension = int(np.abs(rare).argmax())
-            side = "high" if rare[dimension] > 0 else "low"
-            words = f"far at the {side} end: {abs(rare[dimension]):.1f} standard deviations from the mean"
-        else:
-            dimension = int(np.abs(lost).argmax())
-            words = (
-                "the model draws it otherwise: its reconstruction differs here by "
-                f"{abs(lost[dimension]):.1f} standard deviations more than is usual"
-            )
-        return Reason(level=level, dimension=dimension, words=words)

@@ -25,14 +25,15 @@ from vlae.web.picture_files import picture_file
 from vlae.web.session import Session
 from vlae.web.uploads import MAX_BYTES
 
-SCRIPTS = ("parts", "state", "levels", "mix", "points", "colours", "plot", "map", "neighbours", "start")
+SCRIPTS = ("parts", "data", "state", "tags", "reasons", "viewer", "pictures", "levels", "mix")
+SCRIPTS += ("points", "colours", "plot", "map", "neighbours", "start")
 """The scripts of the page, in the order in which they run."""
 
 MAX_QUESTION = 2**20
 """The largest question without a picture, in bytes."""
 
 MAX_UPLOAD = MAX_BYTES * 4 // 3 + 2**16
-"""The largest question with a picture, in bytes: the picture in base64, and some more."""
+"""The largest question with a picture or with a large selection, in bytes: a picture in base64, and some more."""
 
 MAX_DIGITS = 9
 """The most digits of a picture's number and size."""
@@ -72,7 +73,7 @@ def application(session: Session, *, names: Collection[str], password: str | Non
             raise HTTPException(404, f"there is no such question; there are {', '.join(answers)}")
         if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
             raise HTTPException(415, "a question is a JSON list, sent as application/json")
-        body = await read(request, MAX_UPLOAD if name == "upload" else MAX_QUESTION)
+        body = await read(request, MAX_UPLOAD if name in ("upload", "export") else MAX_QUESTION)
         return await run_sync(_answer, answers[name], body, abandon_on_cancel=True, limiter=limiter)
 
     async def picture(request: Request) -> Response:
@@ -138,4 +139,4 @@ def _script() -> str:
 
 
 def _style() -> str:
-    return f"{_read('page.css')}\n#vlae-card {{ {page.CONTENT_STYLE} }}\n"
+    return f"{_read('page.css')}\n{_read('pictures.css')}\n#vlae-card {{ {page.CONTENT_STYLE} }}\n"

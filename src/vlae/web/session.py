@@ -5,6 +5,7 @@ from vlae.web.collection import Collection
 from vlae.web.encoding import Encoding
 from vlae.web.finding import Finder
 from vlae.web.map import Maps
+from vlae.web.reasons import Reasons
 from vlae.web.studio import Studio
 
 
@@ -18,6 +19,7 @@ class Session:
         encoding: the codes of the data.
         finder: what is found among them.
         maps: their places on a plane.
+        reasons: why.
 
     Args:
         run: a finished run.
@@ -30,6 +32,7 @@ class Session:
         self.encoding = Encoding(self.studio, self.collection)
         self.finder = Finder(self.studio, self.collection, self.encoding)
         self.maps = Maps(lambda level: self.encoding.noise[level - 1])
+        self.reasons = Reasons(self.studio, self.encoding)
 
     def close(self) -> None:
         """Give up what other threads are computing: they get a ValueError."""
@@ -42,3 +45,5 @@ class Session:
             ValueError: if the page is closed meanwhile.
         """
         self.encoding.prepare()
+        _ = self.reasons.names
+        self.finder.prepare()

@@ -96,15 +96,6 @@ const pictureOf = (label, properties = {}) => {
 const save = (url, name) => make("a", { href: url, download: name }).click();
 const fileName = (...words) => `${[run.name, ...words].join("-").replace(/[^\w.-]+/g, "-")}.png`;
 
-// Copies one picture of a sheet to a canvas.
-const cut = (image, i, columns, rows = 1) => {
-  const canvas = make("canvas", {});
-  canvas.width = image.naturalWidth / columns;
-  canvas.height = image.naturalHeight / rows;
-  canvas.getContext("2d").drawImage(image, -(i % columns) * canvas.width, -Math.floor(i / columns) * canvas.height);
-  return canvas;
-};
-
 const anySeed = () => Math.floor(Math.random() * 1e6);
 const round = (value) => Math.round(value * 1e4) / 1e4;
 const titleOf = (level) => `Level ${level.level} · ${level.title}`;

@@ -1,6 +1,7 @@
 // Start: fills the page. Each tab loads its data when it is first opened.
 
 const tabs = {
+  pictures: { title: "Pictures", build: (root) => buildPictures(root), open: () => startPictures() },
   levels: { title: "Levels", build: (root) => buildLevels(root), open: () => {} },
   mix: { title: "Mix", build: (root) => buildMix(root), open: () => startMix() },
   map: { title: "Map", build: (root) => buildMap(root), open: () => startMap() },
@@ -59,12 +60,14 @@ const buildHeader = (root) => {
     make("header", { class: "bar" },
       make("div", {}, make("h1", { text: run.name }), make("p", { class: "quiet", text: `${run.levels.length} levels, trained on ${run.source} (${run.shape.join(" × ")})` })),
       make("div", { class: "buttons" }, linkButton, jsonButton)),
-    message,
+    message, progressLine,
   );
 };
 
 const start = async (root) => {
   run = await ask("describe");
+  if (!isPictures()) tabs.pictures.title = "Rows";
+  watchProgress();
   const [height, width] = run.shape.length === 3 ? run.shape.slice(1) : [1, 1];
   document.documentElement.style.setProperty("--aspect", `${width} / ${height}`);
   root.replaceChildren();
@@ -74,7 +77,7 @@ const start = async (root) => {
   const codes = state.noise.length ? state.noise : null;
   const origin = state.origin ?? (await originOf.data(0)); // a real image is easier to understand than a draw
   setOrigin(origin, codes ?? origin.noise);
-  openTab(state.tab in tabs ? state.tab : "levels");
+  openTab(state.tab in tabs ? state.tab : "pictures");
   document.documentElement.dataset.vlae = "ready";
 };
 

@@ -1,14 +1,8 @@
 // The state of the page. It is kept in the browser and in the link.
 
 let run; // the description of the run from the server
-let data; // what is known of all data: names, classes, and which are held out
-let dataAsked;
 
-const state = { tab: "levels", seed: 0, prior: "fitted", noise: [], origin: null, a: null, b: null, whose: [], drawn: [] };
-
-const allData = () =>
-  (dataAsked ??= ask("data").then((answer) => (data = { ...answer, class_of: numbersIn(answer.class_of, Int16Array), held_out: numbersIn(answer.held_out, Uint8Array) })));
-const pictureAddress = (i, size) => `picture/${i}?size=${size}&v=${data.version}`;
+const state = { tab: "pictures", seed: 0, prior: "fitted", noise: [], origin: null, a: null, b: null, whose: [], drawn: [] };
 
 // An origin is where codes come from: a draw, a datum, a file, or the codes in a link.
 const originOf = {
@@ -20,7 +14,7 @@ const redrawn = async (noise, level) => (await ask("redraw", noise, level, anySe
 const originName = (origin) =>
   ({
     seed: `a random draw (seed ${origin.value})`,
-    data: `image ${origin.value} of the data`,
+    data: nameOf(origin.value),
     upload: `your picture ${origin.value}`,
     codes: "codes from a link",
     levels: "the picture in Levels",
@@ -61,7 +55,7 @@ const writeLink = soon(() => history.replaceState(history.state, "", link()), 25
 
 const restore = async () => {
   const parts = new URLSearchParams(location.hash.slice(1));
-  state.tab = parts.get("tab") ?? "levels";
+  state.tab = parts.get("tab") ?? (location.hash.length > 1 ? "levels" : "pictures");
   state.seed = Number.parseInt(parts.get("seed"), 10) || 0;
   if (parts.get("run") && parts.get("run") !== run.name)
     throw new Error(`This link is of the run ${parts.get("run")}; here is ${run.name}.`);
@@ -97,43 +91,4 @@ const copyText = async (text) => {
 const asJson = async () => {
   const { codes } = await ask("codes", state.noise);
   return JSON.stringify({ run: run.name, seed: state.seed, from: asReference(state.origin), noise: state.noise, codes });
-};
-
-// Opens a window to choose a datum. Resolves to its number, or null.
-const choose = async (title) => {
-  await allData();
-  const page = 96;
-  let first = 0;
-  return new Promise((resolve) => {
-    const tiles = make("div", { class: "tiles" });
-    const where = make("span", { class: "quiet" });
-    const done = (value) => {
-      resolve(value);
-      dialog.close();
-    };
-    const show = (start) => {
-      first = Math.max(0, Math.min(start, Math.floor((data.num - 1) / page) * page));
-      const last = Math.min(first + page, data.num);
-      where.textContent = `${first}–${last - 1} of ${data.num}`;
-      tiles.replaceChildren(...Array.from({ length: last - first }, (_, i) => datumTile(first + i, done)));
-    };
-    const dialog = make(
-      "dialog",
-      { class: "vlae chooser", "aria-label": title, onclose: () => (dialog.remove(), resolve(null)) },
-      make("div", { class: "bar" }, make("h3", { text: title }), button("Close", () => done(null))),
-      tiles,
-      make("div", { class: "bar" }, button("Back", () => show(first - page)), where, button("More", () => show(first + page))),
-    );
-    show(0);
-    document.body.append(dialog);
-    dialog.showModal();
-  });
-};
-const describeDatum = (i) => {
-  const label = data.labels[data.class_of[i]];
-  return [`image ${i}`, data.names[i], label].filter(Boolean).join(", ");
-};
-const datumTile = (i, action) => {
-  const picture = make("img", { src: pictureAddress(i, 64), alt: "", loading: "lazy" });
-  return make("button", { type: "button", class: "tile", title: describeDatum(i), "aria-label": describeDatum(i), onclick: () => guarded(() => action(i)) }, picture);
 };
