@@ -239,10 +239,9 @@ const plotOf = ({ label, describe, address, onplace, onopen, onselect }) => {
     selected = new Set([...numbers].filter((i) => i >= 0 && i < num));
     paintKinds();
   };
-  const selectOnly = (numbers) => {
-    set(numbers);
+  const ask = (numbers) => {
+    onselect([...numbers].sort((a, b) => a - b)); // who shows the selection sets it
     said.textContent = selected.size ? `${selected.size} selected` : "nothing selected";
-    onselect([...selected].sort((a, b) => a - b));
   };
   const pixelsOf = (event) => {
     const box = host.getBoundingClientRect();
@@ -282,7 +281,7 @@ const plotOf = ({ label, describe, address, onplace, onopen, onselect }) => {
     host.addEventListener(name, () => {
       const line = lasso;
       lasso = null;
-      if (line && line.length > 2) selectOnly(within(line));
+      if (line && line.length > 2) ask(within(line));
       redraw();
     });
   host.addEventListener("pointerleave", () => (tip.hidden = true));
@@ -310,9 +309,9 @@ const plotOf = ({ label, describe, address, onplace, onopen, onselect }) => {
     "+": () => gestures.scaleBy(zoomed, 1.5, chosen === null ? undefined : toPixels(placeOf(chosen))),
     "-": () => gestures.scaleBy(zoomed, 1 / 1.5),
     0: () => gestures.transform(zoomed, zoomIdentity),
-    " ": () => chosen !== null && selectOnly(selected.has(chosen) ? [...selected].filter((i) => i !== chosen) : [...selected, chosen]),
+    " ": () => chosen !== null && ask(selected.has(chosen) ? [...selected].filter((i) => i !== chosen) : [...selected, chosen]),
     Enter: () => chosen !== null && onopen(chosen),
-    Escape: () => (tip.hidden ? selectOnly([]) : (tip.hidden = true)),
+    Escape: () => (tip.hidden ? ask([]) : (tip.hidden = true)),
   };
   keys["="] = keys["+"];
   host.addEventListener("keydown", (event) => {
@@ -373,7 +372,7 @@ const plotOf = ({ label, describe, address, onplace, onopen, onselect }) => {
     setPictures: (wanted) => ((pictures = wanted), rest()),
     setLasso: (on) => host.classList.toggle("lassoing", (lassoing = on)),
     set,
-    selectOnly,
+    select: ask,
     choose,
     chosen: () => chosen,
     press: (key) => keys[key](),
