@@ -113,16 +113,11 @@ class Reasons:
         lost = standardised(self._encoding.change[level - 1])[chosen]
         reasons = []
         for row, changed in zip(rare, lost, strict=True):
-            if np.abs(row).max() >= np.abs(changed).max():
-                dimension, what, where = int(np.abs(row).argmax()), "", "from the mean"
-                value = float(row[dimension])
-            else:
-                dimension, what, where = (
-                    int(np.abs(changed).argmax()),
-                    "its reconstruction is ",
-                    "beyond the usual change",
-                )
-                value = float(changed[dimension])
+            is_rare = np.abs(row).max() >= np.abs(changed).max()
+            values, what = (row, "") if is_rare else (changed, "its reconstruction is ")
+            where = "from the mean" if is_rare else "beyond the usual change"
+            dimension = int(np.abs(values).argmax())
+            value = float(values[dimension])
             words, strength = f"{what}{self._side(level, dimension, value)}", abs(value)
             if strength < UNUSUAL:
                 words = f"nothing unusual; most of all {words}"

@@ -25,8 +25,10 @@ from vlae.web.picture_files import picture_file
 from vlae.web.session import Session
 from vlae.web.uploads import MAX_BYTES
 
-SCRIPTS: tuple[str, ...] = ("parts", "data", "state", "tags", "reasons", "viewer", "pictures", "levels", "mix")
-SCRIPTS += ("points", "colours", "plot", "map", "neighbours", "start")
+SCRIPTS = (
+    *("parts", "data", "state", "tags", "reasons", "viewer", "pictures", "levels", "mix"),
+    *("points", "colours", "plot", "map", "neighbours", "start"),
+)
 """The scripts of the page, in the order in which they run."""
 
 MAX_QUESTION = 2**20

@@ -1,7 +1,7 @@
 // Pictures: the whole collection, by name or in the order of an answer; filtered, selected, opened.
 
 const CHUNK = 90; // tiles added at a time as one scrolls
-const FEW = 12; // tiles of a group before it is opened
+const AT_FIRST = 12; // tiles of a group before it is opened
 const gallery = make("ul", { class: "gallery", role: "listbox", "aria-multiselectable": "true", tabindex: -1 });
 const galleryCount = make("p", { class: "quiet", role: "status" });
 const gallerySentinel = make("div", { class: "sentinel" });
@@ -63,11 +63,11 @@ const listed = (answer, words) => {
   return Array.from(numbersIn(answer.numbers, Int32Array), (number, place) => ({ number, value: words(values[place]) })).filter(({ number }) => passes(number));
 };
 const grouped = (groups, title) =>
-  groups.map((group) => group.filter(passes)).filter((group) => group.length).flatMap((group, k) => [{ heading: title(k, group.length), all: group }, ...group.slice(0, FEW).map((number) => ({ number }))]);
+  groups.map((group) => group.filter(passes)).filter((group) => group.length).flatMap((group, k) => [{ heading: title(k, group.length), all: group }, ...group.slice(0, AT_FIRST).map((number) => ({ number }))]);
 
 const cellOf = ({ number, value, heading, all, open }) => {
   if (heading) {
-    const rest = all.length - FEW;
+    const rest = all.length - AT_FIRST;
     const more = rest > 0 && !open ? button(`Show the other ${rest}`, () => openGroup(heading, all), { class: "link" }) : null;
     return make("li", { class: "heading", role: "presentation" }, make("h3", { text: heading }), button("Select these", () => selectOnly(all), { class: "link" }), more);
   }
@@ -81,7 +81,7 @@ const cellOf = ({ number, value, heading, all, open }) => {
 };
 const openGroup = (heading, all) => {
   const place = found.items.findIndex((item) => item.heading === heading);
-  found.items.splice(place, 1 + FEW, { heading, all, open: true }, ...all.map((number) => ({ number })));
+  found.items.splice(place, 1 + AT_FIRST, { heading, all, open: true }, ...all.map((number) => ({ number })));
   showItems();
 };
 const showMore = () => {
