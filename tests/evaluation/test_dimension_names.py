@@ -54,7 +54,7 @@ def test_dimensions_are_named_by_what_they_do():
     assert (nothing.low, nothing.high, nothing.effects) == ("", "", {})
     assert nothing.change < SEEN and nothing.text == "changes next to nothing"
     assert "smaller" in size.low and "larger" in size.high
-    assert "more to the left" in place.low and place.effects["x position"] > 2
+    assert "further left" in place.low and place.effects["x position"] > 2
     assert place.side(0.3) == place.high and place.side(-2) == place.low
 
 

@@ -17,7 +17,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "light down": ("lighter at the top", "lighter at the bottom"),
     "light inside": ("darker in the middle", "lighter in the middle"),
     "size": ("smaller", "larger"),
-    "x position": ("more to the left", "more to the right"),
+    "x position": ("further left", "further right"),
     "y position": ("higher up", "lower down"),
     "slant": ("leaning left", "leaning right"),
     "width": ("taller", "wider"),

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import hypot
 
 import numpy as np
 import torch
@@ -51,8 +52,8 @@ class DimensionName:
         coarse: how much of that is in large parts: the share that is left in a 4 × 4 grid of means, in [0, 1]; 1 of
             vectors.
         effects: how far each measured quantity grows from the low end to the high end, in standard deviations of the
-            data; only changes that are sure. Of images the quantities of `vlae.evaluation.appearance.appearance`, with
-            "hue" (from 0 up) for the change of the mean colour; of vectors the columns, by name.
+            data; only changes that are sure. Of images the quantities of `vlae.evaluation.appearance.appearance`; of
+            vectors the columns, by name.
     """
 
     level: int
@@ -71,6 +72,12 @@ class DimensionName:
         if self.high:
             return self.high
         return "changes next to nothing" if self.change < SEEN else "no word for it"
+
+    @property
+    def large(self) -> list[str]:
+        """The quantities that it changes by enough to be named."""
+        hue = hypot(*(self.effects.get(part, 0.0) for part in HUE))
+        return [name for name, effect in self.effects.items() if (hue if name in HUE else abs(effect)) >= NAMED]
 
     def side(self, value: float) -> str:
         """The words for a datum whose code has this value: of the low end, or of the high end.
@@ -133,13 +140,44 @@ def dimension_names(
                 effects = _effects(model, before, after, spreads)
                 difference = (after - before).astype(np.float64)
                 change = float(np.square(difference).mean()) / pairs
-                low, high = _words(model, effects) if change >= SEEN else ("", "")
-                if "redness" in effects:
-                    effects["hue"] = float(np.hypot(effects.pop("redness"), effects.pop("yellowness")))
+                low, high, _ = _words(model, effects if change >= SEEN else {})
                 names[level].append(
                     DimensionName(level=level, dimension=dimension, low=low, high=high, change=change, effects=effects)
                 )
     return names
+
+
+def ends_in_data(
+    model: LatentModel, values: np.ndarray, codes: Float[np.ndarray, " n"], name: DimensionName
+) -> tuple[str, str, float]:
+    """The words that hold for data at the ends of a dimension too: what it changes, and what goes with it in the data.
+
+    Args:
+        model: any model.
+        values: data of the model's shape, uint8 (N, C, H, W) or float32 (N, D).
+        codes: their codes, or the noise of these, in this dimension.
+        name: of the dimension.
+
+    Returns:
+        Words for the low end and for the high end, and how strongly these go with the code: a correlation in [0, 1].
+        Without data that differ, or words that hold, they are "", "" and 0.
+    """
+    if len(values) < 2 or np.ptp(codes) == 0:
+        return "", "", 0.0
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found = {
+            quantity: float(np.corrcoef(value, codes)[0, 1]) for quantity, value in _measured(model, values).items()
+        }
+    alike = {
+        quantity: found[quantity]
+        for quantity in name.large
+        if np.isfinite(found.get(quantity, np.nan))
+        and (quantity in HUE or found[quantity] * name.effects[quantity] > 0)
+    }
+    if sum(alike.get(part, 0.0) * name.effects.get(part, 0.0) for part in HUE) <= 0:
+        alike = {quantity: value for quantity, value in alike.items() if quantity not in HUE}
+    low, high, strength = _words(model, alike)
+    return low, high, min(1.0, strength)
 
 
 def _classes(model: LatentModel, level: int) -> list[DimensionName]:
@@ -180,20 +218,20 @@ def _effects(model: LatentModel, low: np.ndarray, high: np.ndarray, spreads: Map
     return {name: effect for name, effect in effects.items() if name in sure}
 
 
-def _words(model: LatentModel, effects: Mapping[str, float]) -> tuple[str, str]:
-    """The words for the low end and for the high end, of one or two changes."""
+def _words(model: LatentModel, effects: Mapping[str, float]) -> tuple[str, str, float]:
+    """The words for the low end and for the high end, of one or two changes, and the larger change."""
     named: list[tuple[float, str, str]] = []
     for name, effect in effects.items():
         if name in HUE:
-            continue
+            continue  # one change together, below
         less, more = WORDS[name] if is_image(model.shape) else (f"less {name}", f"more {name}")
         named.append((abs(effect), less, more) if effect > 0 else (abs(effect), more, less))
-    if "redness" in effects:
-        red, yellow = effects["redness"], effects["yellowness"]
-        named.append((float(np.hypot(red, yellow)), hue_of(-red, -yellow), hue_of(red, yellow)))
+    if any(part in effects for part in HUE):
+        red, yellow = (effects.get(part, 0.0) for part in HUE)
+        named.append((hypot(red, yellow), hue_of(-red, -yellow), hue_of(red, yellow)))
     named = sorted((one for one in named if one[0] >= NAMED), reverse=True)[:2]
     kept = [one for one in named if one[0] >= BESIDE * named[0][0]]
-    return ", ".join(low for _, low, _ in kept), ", ".join(high for _, _, high in kept)
+    return ", ".join(low for _, low, _ in kept), ", ".join(high for _, _, high in kept), kept[0][0] if kept else 0.0
 
 
 def _coarse(difference: np.ndarray) -> float:

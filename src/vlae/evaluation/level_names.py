@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from vlae.evaluation.dimension_names import NAMED, SEEN, DimensionName
+from vlae.evaluation.dimension_names import SEEN, DimensionName
 from vlae.evaluation.level_card import NAMELESS, LevelCard, listed, told_apart
 
 TOPICS: Mapping[str, tuple[str, ...]] = {
-    "colour": ("hue", "saturation"),
+    "colour": ("redness", "yellowness", "saturation"),
     "brightness": ("brightness",),
     "contrast": ("contrast",),
     "where it is light": ("light across", "light down", "light inside"),
@@ -19,7 +19,7 @@ TOPICS: Mapping[str, tuple[str, ...]] = {
 """The topic of each quantity that dimensions change. A column of vectors is its own topic."""
 
 LARGE = 0.25
-"""A topic names a level if it has this share of all that the level changes in the quantities that have words."""
+"""A second topic is named if it has this share of all that the level changes in the quantities that have words."""
 
 TOLD = 1 / 3
 """A level has a name if dimensions with names make this share of all that its dimensions change."""
@@ -38,17 +38,14 @@ class LevelName:
         level: number of the level; 1 is nearest the pixels.
         title: two or three words, such as "colour and brightness", which no other level has.
         named: whether the title names what the level holds; else it says that there is no word for it.
-        sentence: what the level changes, such as "It makes them darker or lighter, bluer or more orange."; "" if no
-            dimension has a name.
-        strongest: of the dimensions with a name, else of all, that which changes data most; None if none changes more
-            than next to nothing.
+        sentence: what the level changes, such as "With it, pictures get darker or lighter; bluer or more orange.";
+            "" if no dimension has a name.
     """
 
     level: int
     title: str
     named: bool
     sentence: str
-    strongest: DimensionName | None
 
 
 def level_names(
@@ -74,11 +71,6 @@ def level_names(
             title=apart[level],
             named=named[level],
             sentence=_sentence(names),
-            strongest=max(
-                (name for name in names if name.change >= SEEN),
-                key=lambda name: (bool(name.high), name.change),
-                default=None,
-            ),
         )
         for level, names in dimensions.items()
     }
@@ -92,13 +84,14 @@ def _titles(names: Sequence[DimensionName]) -> tuple[str, ...]:
     power: dict[str, float] = {}
     for name in names:
         for quantity, effect in name.effects.items():
-            if name.change >= SEEN and abs(effect) >= NAMED:
+            if name.change >= SEEN and quantity in name.large:
                 topic = next((topic for topic, members in TOPICS.items() if quantity in members), quantity)
                 power[topic] = power.get(topic, 0.0) + effect**2
     if told < SEEN or told < TOLD * changed or not power:
         return ()
     largest = sorted(power, key=lambda topic: -power[topic])
-    first = [topic for topic in largest[:2] if power[topic] >= LARGE * sum(power.values())] or largest[:1]
+    least = LARGE * sum(power.values()) if largest[0] in TOPICS else 0.0
+    first = [topic for topic in largest[:2] if power[topic] >= least] or largest[:1]
     return tuple(dict.fromkeys(listed(part) for part in (first, *(largest[:num] for num in (2, 3, 4, 1)))))
 
 
@@ -123,4 +116,4 @@ def _sentence(names: Sequence[DimensionName]) -> str:
         return ""
     if len(columns) == len(pairs):
         return f"It raises or lowers {listed(columns[:MAX_CHANGES])}."
-    return f"It makes them {'; '.join(f'{low} or {high}' for low, high in pairs[:MAX_CHANGES])}."
+    return f"With it, pictures get {'; '.join(f'{low} or {high}' for low, high in pairs[:MAX_CHANGES])}."

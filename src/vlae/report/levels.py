@@ -9,7 +9,7 @@ import numpy as np
 
 from vlae.errors import NotDefinedError
 from vlae.evaluation import level_card
-from vlae.evaluation.dimension_names import DimensionName, dimension_names
+from vlae.evaluation.dimension_names import SEEN, DimensionName, dimension_names, ends_in_data
 from vlae.evaluation.level_names import LevelName, level_names
 from vlae.evaluation.rates import is_dead
 from vlae.figures.panels import noise_at, panels
@@ -47,14 +47,18 @@ class Ends:
     """The user's own data at both ends of a dimension.
 
     Attributes:
-        name: of the dimension.
-        low: the data that are lowest in it, the lowest first.
-        high: the data that are highest in it, the highest last.
+        dimension: its number, from 0.
+        low: words for the data at its low end; "" if there are none that hold for them.
+        high: words for those at its high end.
+        lowest: the data that are lowest in it, the lowest first.
+        highest: the data that are highest in it, the highest last.
     """
 
-    name: DimensionName
-    low: Shown
-    high: Shown
+    dimension: int
+    low: str
+    high: str
+    lowest: Shown
+    highest: Shown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +74,7 @@ class LevelView:
         facts: its numbers: the key of the word in the glossary, the name and the value.
         told: the facts that are told best, each with its score in [0, 1].
         rows: its dimensions.
-        ends: the user's own data at the ends of its strongest dimension; None if these cannot be told.
+        ends: the user's own data at the ends of one dimension; None if these cannot be told.
     """
 
     level: int
@@ -132,7 +136,7 @@ def levels_of(run: Run) -> tuple[Shown | None, list[LevelView]]:
                     for dimension in dimensions[level][:MAX_ROWS]
                     for key in [(level, dimension.dimension)]
                 ],
-                ends=_ends(run, name.strongest, codes),
+                ends=_ends(run, dimensions[level], codes),
             )
         )
     return start, views
@@ -156,19 +160,28 @@ def _codes(run: Run) -> Sequence[np.ndarray] | None:
     return None
 
 
-def _ends(run: Run, name: DimensionName | None, codes: Sequence[np.ndarray] | None) -> Ends | None:
-    if name is None or codes is None or not name.low:
+def _ends(run: Run, names: Sequence[DimensionName], codes: Sequence[np.ndarray] | None) -> Ends | None:
+    """The user's data at the ends of that dimension whose words hold best for them; of the strongest if none hold."""
+    seen = [name for name in names if name.change >= SEEN and (name.low or not name.high)]
+    if codes is None or not seen:
         return None
-    order = np.argsort(codes[name.level - 1][:, name.dimension], kind="stable")
+    places = {name.dimension: codes[name.level - 1][:, name.dimension] for name in seen}
+    words = {name.dimension: ends_in_data(run.model, run.examples, places[name.dimension], name) for name in seen}
+    best = max(seen, key=lambda name: (words[name.dimension][2], name.change)).dimension
+    low, high, _ = words[best]
+    order = np.argsort(places[best], kind="stable")
     pictures = to_pictures(as_input(run.examples), run.recipe.shape, opacity=run.model.opacity)
 
-    def shown(places: np.ndarray, words: str) -> Shown:
-        return shown_tiles(Tiles(words=words, pictures=pictures[places], columns=ENDS))
+    def shown(chosen: np.ndarray, word: str, end: str) -> Shown:
+        alt = f"Pictures that are {word}." if word else f"Pictures at the {end} end of dimension {best + 1}."
+        return shown_tiles(Tiles(words=alt, pictures=pictures[chosen], columns=ENDS))
 
     return Ends(
-        name=name,
-        low=shown(order[:ENDS], f"Your pictures that are {name.low}."),
-        high=shown(order[-ENDS:], f"Your pictures that are {name.high}."),
+        dimension=best,
+        low=low,
+        high=high,
+        lowest=shown(order[:ENDS], low, "low"),
+        highest=shown(order[-ENDS:], high, "high"),
     )
 
 
@@ -190,7 +203,5 @@ def _facts(level: Mapping[str, Any]) -> list[tuple[str, str, str]]:
 
 def _told(level: Mapping[str, Any]) -> list[tuple[str, float]]:
     scores = level.get("statistics", {}) | level.get("factors", {})
-    best = sorted(
-        ((name.replace("_", " "), max(0.0, score)) for name, score in scores.items()), key=lambda one: -one[1]
-    )
-    return best[:MAX_FACTS]
+    named = [("class" if name == "label" else name.replace("_", " "), score) for name, score in scores.items()]
+    return sorted((one for one in named if one[1] >= level_card.WEAKLY), key=lambda one: -one[1])[:MAX_FACTS]
