@@ -269,13 +269,22 @@ def test_figure(trained, tmp_path, capsys, kind):
     assert cli_exit("figure", trained, kind, "--out", tmp_path / "a.png") == 0
     assert capsys.readouterr().out.strip() == str(tmp_path / "a.png")
     assert Image.open(tmp_path / "a.png").size == Image.open(trained / "figures" / f"{kind}.png").size
+    assert cli_exit("figure", trained, kind, "--out", tmp_path / "a.png") == 0
+    assert "replaced" in capsys.readouterr().err
 
 
 def test_figure_in_the_run_and_from_a_picture(trained, tmp_path, capsys):
     Image.fromarray(pictures(size=31)[0]).save(tmp_path / "photo.jpg")
     options = ("--from-image", tmp_path / "photo.jpg", "--num", 3, "--span", 1.5, "--seed", 4)
     assert cli_exit("figure", trained, "levels", *options) == 0
-    assert capsys.readouterr().out.strip() == str(trained / "figures" / "levels.png")
+    named = trained / "figures" / "levels-num-3-span-1.5-seed-4-from-photo.png"
+    assert capsys.readouterr().out.strip() == str(named) and named.exists()
+    (tmp_path / "new").mkdir()
+    Image.fromarray(pictures(size=31)[1]).save(tmp_path / "new" / "photo.jpg")  # of the same name
+    options = ("--from-image", tmp_path / "new" / "photo.jpg", *options[2:])
+    assert cli_exit("figure", trained, "levels", *options) == 0
+    assert capsys.readouterr().out.strip() == str(named.with_stem(f"{named.stem}-2"))
+    assert "span is nan" in refusal(capsys, "figure", trained, "levels", "--span", "nan")
     line = refusal(capsys, "figure", trained, "samples", "--from-image", tmp_path / "photo.jpg")
     assert "'levels' and 'traversal' do" in line
 
@@ -295,6 +304,7 @@ def test_data(tmp_path, capsys):
     assert "count  40" in said
     assert "shape  3, 8, 8" in said
     assert said.count("broken.png") == 1
+    assert "num_skipped  1" in said and "num_clipped" not in said
     assert "skipped  broken.png: " in said
     assert cli_exit("data", tmp_path / "photos", "--json", "--size", "16") == 0
     assert json.loads(capsys.readouterr().out)["shape"] == [3, 16, 16]
@@ -512,6 +522,9 @@ def test_encode_decode_and_odd(trained, tmp_path, capsys):
     assert lines[-1] == str(tmp_path / "odd.png")
     assert [line.split()[0] for line in lines[1:-1]] == ["level1"] * 3 + ["level2"] * 3 + ["whole"] * 3
     assert ".png" in lines[1]
+    for wrong in (("--out", tmp_path / "odd.jpg"), ("--table", tmp_path / "odd.txt")):
+        assert cli_exit("odd", trained, photos, *wrong) == 2
+        assert capsys.readouterr().out == "", "it is refused before anything is computed or printed"
     assert cli_exit(*words, "--level", "2", "--table", tmp_path / "odd.csv") == 0
     assert len(_lines(tmp_path / "odd.csv")) == 7
 

@@ -69,6 +69,27 @@ def test_table_and_figure(run, result, tmp_path):
     file = outliers.draw(run, result, 3)
     assert file == run.path / "figures" / "odd.png"
     assert Image.open(file).width < Image.open(outliers.draw(run, result, 6, tmp_path / "a.png")).width
+    assert outliers.draw(run, result, 3) == file, "the same figure is kept once"
+    other = outliers.draw(run, result, 2)
+    assert other == file.with_name("odd-2.png") and Image.open(file).width > Image.open(other).width
+
+
+def test_originals_names_and_scores_are_shown(run, tmp_path):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(14):
+        pixels = rng.integers(0, 256, (30, 60, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(photos / f"{i}.png")
+    result = outliers.find_outliers(run, run.read(photos))
+    picture, name, score = result.cells("level1", 1)[0]
+    assert np.array_equal(picture, np.array(Image.open(photos / name))) and picture.shape == (30, 60, 3)
+    assert float(score) == pytest.approx(result.scores["level1"].max(), abs=0.01)
+    assert {row["file"] for row in result.rows(2)} <= {str(photos / f"{i}.png") for i in range(14)}
+    for file in photos.iterdir():
+        file.unlink()
+    assert "file" not in result.rows(1)[0]
+    assert result.cells("level1", 1)[0][0].shape[:2] == run.recipe.shape[1:], "what is gone is drawn as the run sees it"
 
 
 def test_vectors(tmp_path):

@@ -239,9 +239,14 @@ def test_one_datum(tmp_path, rng):
     assert evaluation["not_defined"]["statistics"] == "1 pictures, 60 are needed"
 
 
-def test_data_of_another_shape(trained, rng):
-    with pytest.raises(ValueError, match=r"shape \(1, 16, 16\).*takes .*\(3, 16, 16\)"):
-        evaluate(trained, Images(values=rng.integers(0, 256, (9, 1, 16, 16), dtype=np.uint8)))
+def test_vectors_for_a_run_of_images(trained, rng):
+    with pytest.raises(ValueError, match="these are vectors"):
+        evaluate(trained, rng.normal(size=(9, 5)))
+
+
+def test_far_too_many_importance_samples(trained, images):
+    with pytest.raises(ValueError, match=r"importance_samples is 1000000000; give a whole number from 0 to 100,000"):
+        evaluate(trained, images, importance_samples=10**9)
 
 
 def test_vectors_in_other_units(tmp_path, rng):

@@ -1,5 +1,6 @@
 import io
 import json
+import os
 import pickle
 import shutil
 import struct
@@ -463,3 +464,12 @@ def test_share(trained, hub, capsys):
     with pytest.raises(SystemExit) as stop:
         cli.main(["share", str(trained.path)])
     assert stop.value.code == 2 and "give either a repository" in capsys.readouterr().err
+
+
+def test_a_pipe_in_the_folder_is_named_as_what_cannot_be_shared(trained, tmp_path):
+    run = shutil.copytree(trained.path, tmp_path / "run")
+    (run / "metrics.csv").unlink()
+    os.mkfifo(run / "metrics.csv")
+    with pytest.raises(RunError, match=r"metrics\.csv cannot be shared .* remove it"):
+        vlae.load(run).save_pretrained(tmp_path / "shared")
+    assert not (tmp_path / "shared").exists()

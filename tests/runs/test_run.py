@@ -127,6 +127,17 @@ def test_a_figure_takes_options_and_another_place(trained, tmp_path):
     assert (trained.path / "figures" / "levels.png").stat().st_mtime_ns == before
 
 
+def test_figures_with_options_have_names_of_their_own(copy):
+    run = runs.load(copy)
+    before = (copy / "figures" / "levels.png").read_bytes()
+    files = [run.figure("levels", num=2, seed=seed).filename for seed in (3, 4, 3)]
+    assert files == [str(copy / "figures" / f"levels-num-2-seed-{seed}.png") for seed in (3, 4, 3)]
+    assert (copy / "figures" / "levels.png").read_bytes() == before
+    starts = [run.figure("levels", num=2, from_image=run.examples[i]).filename for i in (0, 1, 0)]
+    own = str(copy / "figures" / "levels-num-2-from-image.png")
+    assert starts == [own, own.replace(".png", "-2.png"), own]
+
+
 def test_a_figure_starts_from_a_picture_of_any_size(trained, tmp_path):
     pixels = np.random.default_rng(1).integers(0, 256, (50, 70, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "photo.png")
@@ -160,6 +171,11 @@ def test_figures_that_cannot_be_had_are_refused(trained, tmp_path):
         trained.figure("lvls")
     with pytest.raises(ValueError, match="a 'samples' figure has no option span; it has prior, num, seed"):
         trained.figure("samples", span=3)
+    for span in (float("nan"), 0.0, -1.0, float("inf"), 1e9):
+        with pytest.raises(ValueError, match="span is"):
+            trained.figure("levels", span=span)
+        with pytest.raises(ValueError, match="span is"):
+            trained.figure("traversal", span=span)
     with pytest.raises(ValueError, match="a 'progress' figure has no option seed; it has none"):
         trained.figure("progress", seed=3)
     with pytest.raises(ValueError, match="does not start from one image"):

@@ -4,6 +4,7 @@ import csv
 import io
 import os
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from vlae.atomic import WriteError, locked
 from vlae.data import DataError
 from vlae.data import load as load_data
 from vlae.data.images import Images
+from vlae.figures import canvas
 from vlae.runs.run import Run
 from vlae.search import index as search
 from vlae.search.index import Index, SearchError
@@ -156,14 +158,20 @@ def test_images_that_cannot_be_asked_about(index, run, photos):
         index.similar("dark/0's.png", num=0)
 
 
-def test_figure(index, tmp_path):
+def test_figure(index, photos, tmp_path):
     neighbours = index.similar("dark/0's.png", levels=(1, 3), num=4)
     picture = np.array(neighbours.figure(tmp_path / "a.png"))
     assert np.array_equal(picture, np.array(Image.open(tmp_path / "a.png")))
-    large = [decode_png(png).repeat(4, 0).repeat(4, 1) for png in neighbours.by[(1, 3)]["picture"].to_pylist()]
-    for i, neighbour in enumerate(large):  # the last row's pictures, 64 pixels each, 4 apart, flush right
-        left = picture.shape[1] - (4 - i) * 68 + 4
-        assert np.array_equal(picture[-64:, left : left + 64], neighbour)
+    names = neighbours.by[(1, 3)]["name"].to_pylist()
+    originals = [np.array(Image.open(photos / name)) for name in names]  # 20 pixels a side, not 16 as the run sees them
+    tall = len(canvas.captioned(originals[0], ["a", "b"]))
+    for i, original in enumerate(originals):  # the last row's pictures, 144 pixels each, 4 apart, flush right
+        left = picture.shape[1] - (4 - i) * (canvas.CAPTIONED + 4) + 4
+        seen = picture[-tall + 2 :, left + 2 :][:140, :140]
+        assert np.array_equal(seen, original.repeat(7, 0).repeat(7, 1))
+    (_, name, words), *_ = neighbours.cells((1, 3))
+    assert name == names[0] and words == f"{neighbours.by[(1, 3)]['distance'][0].as_py():.3f}"
+    assert np.array_equal(neighbours.query_cell[0], np.array(Image.open(photos / "dark/0's.png")))
     with pytest.raises(ValueError, match=r"ends in \.png"):
         neighbours.figure(tmp_path / "a.jpg")
 
@@ -174,7 +182,7 @@ def test_fewer_are_found_than_asked_for(index):
     assert neighbours.figure().width > 39 * 64
 
 
-def test_words_and_table(index, tmp_path):
+def test_words_and_table(index, photos, tmp_path):
     neighbours = index.similar("dark/0's.png", levels=2, num=2)
     header, first, _ = str(neighbours).splitlines()
     assert header.split() == ["by", "rank", "distance", "name", "label"]
@@ -182,7 +190,8 @@ def test_words_and_table(index, tmp_path):
     neighbours.save_table(tmp_path / "a.csv")
     rows = list(csv.DictReader((tmp_path / "a.csv").open()))
     assert [row["rank"] for row in rows] == ["1", "2"]
-    assert set(rows[0]) == {"by", "rank", "distance", "name", "source", "label"}
+    assert set(rows[0]) == {"by", "rank", "distance", "name", "source", "label", "file"}
+    assert all(Path(row["file"]) == photos / row["name"] for row in rows)
     with pytest.raises(WriteError, match="exists already"):
         neighbours.save_table(tmp_path / "a.csv")
 

@@ -499,3 +499,11 @@ def test_two_processes_train_one_run(tmp_path):
     assert run.history["step"].tolist() == [20]
     assert (run.path / "report.html").exists()
     assert not (run.path / "checkpoint.ckpt").exists()
+
+
+def test_examples_are_alike_of_each_class(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "NUM_EXAMPLES", 6)
+    values, labels = pictures(720), np.repeat([0, 1, 2], 240)  # sorted, as folders are read
+    values[:, 0, 0] = labels  # by which the class is known again
+    run = quick(tmp_path / "run", (values, labels), steps=2)
+    assert run.examples[:, 0, 0, 0].tolist() == [0, 1, 2, 0, 1, 2]

@@ -52,7 +52,7 @@ def figure(
     drawn = load(run).figure(kind, from_image=from_image, out=out, **options)
     if replaced:
         print("replaced what had this name:", file=sys.stderr)
-    print(drawn.info["path"])
+    print(drawn.filename)
 
 
 def fit_prior(run: Path, /, *, seed: int = 0) -> None:

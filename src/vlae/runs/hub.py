@@ -12,6 +12,7 @@ from huggingface_hub import ModelCard, ModelCardData, ModelHubMixin, snapshot_do
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
 from vlae.atomic import whole
+from vlae.errors import reason
 from vlae.evaluation import level_card
 from vlae.evaluation.text import ERRORS, LIKELIHOOD_CAUTION
 from vlae.models.priors import standard_prior
@@ -85,9 +86,9 @@ class SharedRun(ModelHubMixin, library_name="vlae", tags=["vlae", "variational-l
             _write_json(save_directory / EVALUATION, evaluation)
         for name in (MODEL, SUMMARY, METRICS, *([EXAMPLES, HELD_OUT] if self.examples else [])):
             if (self.path / name).exists():
-                shutil.copyfile(self.path / name, save_directory / name)
+                _copy(self.path / name, save_directory / name)
         if self.prior is not None:
-            shutil.copyfile(self.prior, save_directory / PRIOR)
+            _copy(self.prior, save_directory / PRIOR)
         recipe = record["recipe"]
         manifest = {
             "library_name": "vlae",
@@ -228,6 +229,17 @@ def without_folder(source: str) -> str:
     if path.is_absolute() or source[:1] in (".", "~") or "\\" in source or path.exists():
         source = source.replace("\\", "/").rstrip("/").rpartition("/")[2] or "data"
     return printable(source)
+
+
+def _copy(file: Path, to: Path) -> None:
+    """Copies a file of a run; what is wrong with the file itself is told as that."""
+    try:
+        safe_load.check_regular(file)
+        with file.open("rb"):
+            pass
+    except (ValueError, OSError) as error:
+        raise RunError(f"{file} cannot be shared ({reason(error)}); remove it, or put the file back") from error
+    shutil.copyfile(file, to)
 
 
 def _hash(file: Path) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageFile
 
 from vlae.atomic import whole_folder, writing
 from vlae.data.depths import listed_range
@@ -292,8 +292,8 @@ class Run(HtmlRepr):
         from_image: "Source | None" = None,
         out: str | Path | None = None,
         **options: Any,
-    ) -> Image.Image:
-        """Draws a figure and writes it to a file. The picture that is returned has its path in `info["path"]`.
+    ) -> ImageFile.ImageFile:
+        """Draws a figure and writes it to a file. The picture that is returned has its path in `filename`.
 
         Args:
             kind: "levels", "samples", "reconstructions", "traversal", "mix" or "progress".
@@ -341,8 +341,8 @@ class Run(HtmlRepr):
             path = canvas.save_beside(picture, own)
         else:
             path = canvas.save(picture, own if out is None else out)
-        image = Image.fromarray(picture)
-        image.info["path"] = str(path)
+        image = Image.open(path)
+        image.load()
         return image
 
     def known(self) -> tuple[str, np.ndarray]:

@@ -1,0 +1,53 @@
+"""`vlae.evaluate` at its doors: what it takes as a run, and as data. What it measures is tested elsewhere."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vlae import workflows
+from vlae.data import load
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Colour photographs, and a run that takes them at 8 × 8 pixels."""
+    folder = tmp_path_factory.mktemp("workflows")
+    rng = np.random.default_rng(0)
+    (folder / "photos").mkdir()
+    for i in range(30):
+        Image.fromarray(rng.integers(0, 256, (20, 30, 3), dtype=np.uint8)).save(folder / "photos" / f"{i}.png")
+    settings = {"size": 8, "code_sizes": (1, 2), "steps": 2, "batch_size": 8}
+    workflows.train_alone(folder / "photos", out=folder / "run", progress=False, **settings)
+    return folder
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """What is measured, without measuring it."""
+    seen = []
+    monkeypatch.setattr(workflows.measures, "evaluate", lambda model, images, **_: seen.append(images) or {})
+    return seen
+
+
+def test_a_run_is_given_by_its_path(folder, measured):
+    for run in (folder / "run", str(folder / "run")):
+        workflows.evaluate(run)
+    assert [images.split for images in measured] == ["test", "test"]
+    with pytest.raises(FileNotFoundError, match="there is no run folder"):
+        workflows.evaluate("nowhere")
+
+
+def test_pictures_are_resized_and_coloured_as_in_training(folder, measured):
+    grey = np.random.default_rng(0).integers(0, 256, (9, 16, 16), dtype=np.uint8)
+    sources = (
+        folder / "photos",
+        str(folder / "photos"),
+        load(folder / "photos", split="all", size=12),
+        grey,
+        load(grey),
+    )
+    for source in sources:
+        workflows.evaluate(folder / "run", source)
+    assert [images.shape for images in measured] == [(3, 8, 8)] * 5
+    assert [len(images) for images in measured[:4]] == [30, 30, 30, 9]
+    assert np.array_equal(measured[0].values, measured[1].values)
