@@ -1,6 +1,7 @@
 """The figure of a model that is still being trained."""
 
 import time
+from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
@@ -82,7 +83,7 @@ def test_a_preview_is_drawn_soon_and_then_at_growing_intervals(tmp_path):
         if watcher.due != before:
             drawn.append(float(second))
     assert drawn[0] == FIRST
-    assert len(drawn) >= 3 and all(b >= RENEWED * a for a, b in zip(drawn, drawn[1:], strict=False))
+    assert len(drawn) >= 3 and all(b >= RENEWED * a for a, b in pairwise(drawn))
     assert recorder.said == [f"preview   {tmp_path / PREVIEW}, renewed as it trains"]
     assert Image.open(tmp_path / PREVIEW).size[0] > 300
     assert [file.name for file in tmp_path.iterdir()] == [PREVIEW]
