@@ -102,11 +102,12 @@ def cli_exit(*words):
 
 
 def refusal(capsys, *words):
-    """The one line with which a command is refused."""
+    """The one line with which a command is refused; before it may stand what was read."""
     assert cli_exit(*words) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
-    (line,) = printed.err.splitlines()
+    line = printed.err.splitlines()[-1]
+    assert printed.err.count("vlae: ") == 1 and "Traceback" not in printed.err
     assert line.startswith("vlae: ")
     return line
 

@@ -86,3 +86,10 @@ def test_without_a_terminal_a_line_comes_at_times(photos, cache, capsys, monkeyp
     assert "decoding pictures: 30 of 30" in capsys.readouterr().err.splitlines()
     load(photos, size=24)
     assert capsys.readouterr().err == ""
+
+
+def test_on_a_terminal_something_moves_while_files_are_looked_for(photos, cache, capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as if on a terminal
+    load(photos, progress=True)
+    said = capsys.readouterr().err
+    assert said.index("looking for data") < said.index("looking at pictures") < said.index("decoding pictures")

@@ -301,6 +301,9 @@ def test_a_line_says_how_it_goes(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(loop, "LOG_EVERY", 10)
     quick(tmp_path / "run", progress=True)
     lines = capsys.readouterr().err.splitlines()
+    first = next(number for number, line in enumerate(lines) if line.startswith("step 10 "))
+    assert lines[0].startswith("found ") and lines[first - 1].strip().startswith("200 and more")
+    lines = lines[first:]
     assert lines[2] == "measuring on held-out data" and lines[4:] == ["drawing figures"]
     assert lines[3].startswith("prior of the codes: a Gaussian")
     assert "fitted to 900 codes of 45 data;" in lines[3]

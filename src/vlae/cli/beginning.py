@@ -2,8 +2,6 @@
 
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from vlae.cli.options import Reading
@@ -39,23 +37,6 @@ def read_first(source: str, out: Path | None, reading: Reading) -> None:
 def is_first_process() -> bool:
     """Whether this process is alone, or the first of those that train together."""
     return all(os.environ.get(name, "0") == "0" for name in RANKS)
-
-
-@contextmanager
-def loading(shown: bool) -> Iterator[None]:
-    """Shows on a terminal that PyTorch is being loaded in the block.
-
-    Args:
-        shown: whether to show anything.
-    """
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    if not shown or not console.is_terminal or "torch" in sys.modules:
-        yield
-        return
-    with console.status("loading PyTorch"):
-        yield
 
 
 def say_reading(source: str) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from vlae.cli.beginning import is_first_process, loading, read_first, say_reading
+from vlae.cli.beginning import is_first_process, read_first, say_reading
 from vlae.cli.options import AsJson, Reading, number_or_word, one_or_each, sizes
 from vlae.cli.output import print, print_json
 
@@ -150,11 +150,11 @@ def train(
     shown = not quiet
     if quiet:
         warnings.simplefilter("ignore")
-    if shown and is_first_process():
-        say_reading(source)
     from vlae.data.readers import check_exists
 
     check_exists(source)
+    if shown and is_first_process():
+        say_reading(source)
     settings: dict[str, Any] = {
         "steps": steps,
         "minutes": minutes,
@@ -180,7 +180,9 @@ def train(
     }
     if shown and is_first_process() and not resume:
         read_first(source, out, reading)
-    with loading(shown):
+    from vlae.data.counting import waiting
+
+    with waiting("loading PyTorch", shown):
         from vlae.workflows import train as train_ladder
     run = train_ladder(
         source,

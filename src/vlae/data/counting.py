@@ -35,6 +35,24 @@ def counting(title: str, num: int, progress: bool) -> Iterator[Callable[[], None
         yield _Lines(title, num).count
 
 
+@contextmanager
+def waiting(title: str, progress: bool) -> Iterator[None]:
+    """Show on a terminal that something is being done whose length is not known, while the block runs.
+
+    Args:
+        title: what is being done, such as "loading PyTorch".
+        progress: whether to show anything.
+    """
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if progress and console.is_terminal:
+        with console.status(title):
+            yield
+    else:
+        yield
+
+
 class _Lines:
     """Prints a line at times."""
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from vlae.data.cache import FORMAT, cache_folder, new_array, new_entry, new_file, open_entry, write_rows
 from vlae.data.columns import ROW_NAME
+from vlae.data.counting import waiting
 from vlae.data.depths import found_range, into_range, listed_range, of_channels, out_of_range, within_bytes
 from vlae.data.files import decoders, has_more_frames, max_pixels
 from vlae.data.holdout import group_copies, hold_out, keep_out
@@ -272,10 +273,12 @@ def _whole(source: Source, settings: ReadSettings, progress: bool) -> tuple[Imag
 
 def _from_source(source: str | Path, settings: ReadSettings, progress: bool) -> tuple[Images, Array | None]:
     """Decode the source of a path or name, or open it in the cache."""
-    fingerprint, read = identify(source, settings)
+    with waiting("looking for data", progress):
+        fingerprint, read = identify(source, settings)
     entry = cache_folder() / _entry_name(settings, fingerprint)
     if (cached := open_entry(entry, printable(str(source)))) is None:
-        data = read()
+        with waiting("reading", progress and not fingerprint.startswith("hub ")):  # which has a bar of its own
+            data = read()
         with new_entry(entry) as folder:
             whole, parts = _decode(data, settings, printable(str(source)), progress, folder)
             check_unchanged(source, settings, fingerprint)
