@@ -178,7 +178,7 @@ def train(
         "validation": validation,
         "patience": patience,
     }
-    if shown and is_first_process() and not resume:
+    if shown and is_first_process() and not resume and more is None:
         read_first(source, out, reading)
     from vlae.data.counting import waiting
 

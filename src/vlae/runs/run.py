@@ -100,7 +100,8 @@ class Run(HtmlRepr):
         """The run in one line: its recipe, the sizes of its levels' codes, its data, its error, and its folder."""
         sizes = listed(self.recipe.code_sizes)
         errors = [f"{name} {number(value, '.4g')}" for name, value in reconstruction_errors(self.summary).items()]
-        words = [f"{self.recipe.name} with codes of {sizes}", f"trained on {self.data['source']}", *errors]
+        state = "" if self.undertrained is None else f" {self.undertrained.state}"
+        words = [f"{self.recipe.name} with codes of {sizes}", f"trained on {self.data['source']}{state}", *errors]
         return printable(", ".join([*words, f"in {self.path}"]))
 
     @cached_property
