@@ -26,7 +26,7 @@ FLAGS = [
     "--disable-sync",
     "--no-first-run",
 ]
-TABS = ("Levels", "Mix", "Map", "Neighbours", "Card")
+TABS = ("Pictures", "Levels", "Mix", "Map", "Neighbours", "Card")
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def visit(browser, address):
     """Opens the page as a new visitor; in the end nothing may have failed, and nothing been asked of elsewhere."""
     contexts, amiss = [], []
 
-    def open_page(link=address, *, refused=False, **options):
+    def open_page(link=f"{address}#tab=levels", *, refused=False, **options):
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
         contexts.append(context)
         page = context.new_page()
@@ -242,8 +242,9 @@ def test_random_draws_are_of_the_fitted_prior_or_of_n01(visit, run):
 def test_from_the_data_and_back(visit, run):
     page = visit()
     page.get_by_role("button", name="From the data…").first.click()
+    name = page.locator(".chooser .tile").nth(3).get_attribute("aria-label").split(",")[0]
     page.locator(".chooser .tile").nth(3).click()
-    until(page, "document.querySelector('#origin').textContent.includes('image 3 of the data')")
+    until(page, "name => document.querySelector('#origin').textContent.includes(name)", name)
     settle(page)
     until(page, "location.hash.includes('from=data:3')")
     original = pixels(page, ".trio img >> nth=0")
