@@ -21,16 +21,31 @@ import vlae
 from vlae.web.app import explore
 from vlae.web.map import place_on_plane
 
-# Notes when each frame begins and how long the page's own scripts take in it.
-WATCH = """
-  window.frames = [];
-  const ask = window.requestAnimationFrame.bind(window);
-  window.requestAnimationFrame = (work) => ask((time) => {
-    const start = performance.now();
-    work(time);
-    window.frames.push([start, performance.now() - start]);
-  });
-"""
+# Moves the map in every frame for some seconds, and returns when each frame began and how long scripts took in it.
+DRIVE = """async ([what, seconds]) => {
+  const plot = document.querySelector(".plot");
+  const box = plot.getBoundingClientRect();
+  const [x, y] = [box.x + box.width / 2, box.y + box.height / 2];
+  const at = (i) => ({ clientX: x + 150 * Math.sin(i / 10), clientY: y + 80 * Math.cos(i / 10) });
+  const usual = { view: window, bubbles: true, cancelable: true };
+  const mouse = (target, name, i) => target.dispatchEvent(new MouseEvent(name, { ...usual, ...at(i) }));
+  const wheel = (deltaY) => plot.dispatchEvent(new WheelEvent("wheel", { ...usual, ...at(0), deltaY }));
+  const moves = {
+    dragged: (i) => mouse(window, "mousemove", i),
+    zoomed: (i) => wheel(i % 60 < 30 ? -30 : 30),
+    "left alone": () => {},
+  };
+  if (what === "dragged") mouse(plot, "mousedown", 0);
+  const frames = [];
+  const start = performance.now();
+  for (let i = 0; performance.now() - start < 1000 * seconds; i++) {
+    moves[what](i);
+    const drawn = await new Promise((resolve) => requestAnimationFrame(resolve)); // the map draws in this frame, before
+    frames.push([drawn, performance.now() - drawn]);
+  }
+  mouse(window, "mouseup", 0);
+  return frames;
+}"""
 
 
 def columns(values: np.ndarray, kind: str) -> str:
@@ -58,14 +73,18 @@ def made_up(num: int) -> dict[str, dict]:
     }
 
 
+def always(body: str | bytes, kind: str):
+    """A handler of Playwright that answers every request alike."""
+    return lambda route: route.fulfill(body=body, content_type=kind)
+
+
 def replace_collection(page, num: int) -> None:
     """Makes a page of Playwright see a made-up collection of so many pictures."""
     picture = io.BytesIO()
     Image.new("RGB", (64, 64), "grey").save(picture, "PNG")
     for name, answer in made_up(num).items():
-        body = json.dumps(answer)
-        page.route(f"**/api/{name}", lambda route, body=body: route.fulfill(body=body, content_type="application/json"))
-    page.route("**/picture/**", lambda route: route.fulfill(body=picture.getvalue(), content_type="image/png"))
+        page.route(f"**/api/{name}", always(json.dumps(answer), "application/json"))
+    page.route("**/picture/**", always(picture.getvalue(), "image/png"))
 
 
 def say(what: str, frames: list[list[float]], seconds: float) -> None:
@@ -89,7 +108,6 @@ def main() -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         tab = browser.new_page(viewport={"width": 1280, "height": 900})
-        tab.add_init_script(WATCH)
         replace_collection(tab, args.points)
         tab.goto(page.local_url)
         tab.wait_for_selector("html[data-vlae=ready]:not([data-busy])")
@@ -98,22 +116,8 @@ def main() -> None:
         tab.wait_for_selector("#nearest[src]")
         print(f"from the click to the map of {args.points:,}: {time.perf_counter() - began:.2f} s", flush=True)
         tab.wait_for_timeout(1000)
-        box = tab.locator(".plot").bounding_box()
-        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-        tab.mouse.move(x, y)
-        tab.mouse.down()
-        for what, move in (
-            ("dragged", lambda i: tab.mouse.move(x + 150 * np.sin(i / 10), y + 80 * np.cos(i / 10))),
-            ("zoomed", lambda i: tab.mouse.wheel(0, -40 if i // 30 % 2 == 0 else 40)),
-        ):
-            tab.evaluate("window.frames = []")
-            start = time.perf_counter()
-            i = 0
-            while time.perf_counter() - start < args.seconds:
-                move(i)
-                i += 1
-            say(what, tab.evaluate("window.frames"), time.perf_counter() - start)
-            tab.mouse.up()
+        for what in ("left alone", "dragged", "zoomed"):
+            say(what, tab.evaluate(DRIVE, [what, args.seconds]), args.seconds)
         browser.close()
     page.close()
     codes = np.random.default_rng(0).normal(size=(args.points, 16)).astype(np.float32)

@@ -2,14 +2,19 @@
 
 const map = { level: null, method: "pca", colour: "", asked: 0, centre: null, directions: null, noise: null, known: {} };
 const decoded = pictureOf("decoded from here", { id: "decoded" });
-const nearest = pictureOf("nearest picture", { id: "nearest" });
+const nearest = pictureOf("nearest", { id: "nearest" });
 const mapWords = make("p", { class: "quiet" });
 const mapWait = make("p", { class: "quiet", role: "status" });
 const legend = make("div", { class: "legend", role: "group", "aria-label": "Colours; a button selects what has its colour" });
-const chosenOnes = make("section", { class: "selected", "aria-label": "The selected pictures" });
+const chosenOnes = make("section", { class: "selected", "aria-label": "What is selected" });
 const SHOWN = 60; // of the selected
 let plot;
 let toPlane;
+
+const ofPlace = [
+  button("Open the decoded in Levels", () => (setOrigin({ kind: "map", value: "", noise: map.noise }), openTab("levels"))),
+  button("Save the decoded", () => save(decoded.image.src, fileName("decoded"))),
+];
 
 const drawDecoded = latest(async () => {
   if (!map.noise) return;
@@ -25,32 +30,24 @@ const placed = (number, place) => {
   const { centre, directions } = map;
   map.noise = centre && copied(state.noise);
   if (centre) map.noise[map.level - 1] = centre.map((value, i) => round(value + x * directions[0][i] + y * directions[1][i]));
-  decoded.figure.hidden = !centre;
+  for (const element of [decoded.figure, ...ofPlace]) element.hidden = !centre;
   mapWords.textContent = centre
     ? `Level ${map.level} comes from this place. All other levels come from the picture in Levels.`
-    : "Only PCA can turn a place back into a code. The nearest picture is shown.";
+    : `Only PCA can turn a place back into a code. The nearest ${thing()} is shown.`;
   drawDecoded();
 };
-const openDatum = async (number) => (setOrigin(await originOf.data(number)), openTab("levels"));
 
-// The selection. What is selected here is told to the other tabs, and theirs is shown here.
-const showSelected = (numbers) => {
-  const words = `${numbers.length} selected${numbers.length > SHOWN ? `, the first ${SHOWN} are shown` : ""}`;
+const showSelected = () => {
+  plot.set(selection);
+  const numbers = [...selection];
+  const words = `${counted(numbers.length)} selected${numbers.length > SHOWN ? `, the first ${SHOWN} are shown` : ""}`;
   chosenOnes.hidden = !numbers.length;
   chosenOnes.replaceChildren(
-    make("div", { class: "bar" }, make("h3", { text: words }), button("Select nothing", () => plot.selectOnly([]))),
+    make("div", { class: "bar" }, make("h3", { text: words }), button("Select nothing", () => selectOnly([]))),
     make("div", { class: "tiles" }, ...numbers.slice(0, SHOWN).map((number) => datumTile(number, () => plot.choose(number)))),
   );
 };
-const tellSelected = (numbers) => {
-  showSelected(numbers);
-  document.dispatchEvent(new CustomEvent("vlae-select", { detail: { numbers, from: "map" } }));
-};
-document.addEventListener("vlae-select", ({ detail }) => {
-  if (detail.from === "map" || !plot) return;
-  plot.set(detail.numbers);
-  showSelected(detail.numbers);
-});
+document.addEventListener("vlae-select", () => plot && data && showSelected());
 
 const colouring = () => {
   if (map.colour === "label") return byClass(data.labels, data.class_of);
@@ -66,24 +63,11 @@ const paint = () => {
     ...made.entries.map(({ place, name, scale }) => {
       const swatch = make("i", { style: `background:${inCss(made.palette[place])}` });
       const members = () => [...made.places.keys()].filter((i) => made.places[i] === place);
-      return scale ? make("span", {}, swatch, name) : make("button", { type: "button", title: `Select: ${name}`, onclick: () => plot.selectOnly(members()) }, swatch, name);
+      return scale ? make("span", {}, swatch, name) : make("button", { type: "button", title: `Select: ${name}`, onclick: () => plot.select(members()) }, swatch, name);
     }),
   );
 };
 
-// Says how far the reading and encoding is while an answer that needs it is not there yet.
-const waitingFor = async (answer) => {
-  const doing = { reading: "Reading the collection", encoding: "Encoding the pictures", comparing: "Comparing the pictures" };
-  const tick = setInterval(async () => {
-    const { phase, done, num } = await ask("progress").catch(() => ({}));
-    mapWait.textContent = doing[phase] ? `${doing[phase]}${num ? `: ${done} of ${num}` : ""}…` : mapWait.textContent;
-  }, 1000);
-  try {
-    return await answer;
-  } finally {
-    clearInterval(tick);
-  }
-};
 const METHODS = { pca: "PCA", tsne: "t-SNE", umap: "UMAP" };
 const askMap = async () => {
   const asked = ++map.asked;
@@ -93,13 +77,13 @@ const askMap = async () => {
     const before = plot.chosen();
     toPlane = plot.setPoints(numbersIn(answer.x, Float32Array), numbersIn(answer.y, Float32Array), answer.axes);
     paint();
+    showSelected();
     if (answer.n) plot.choose(before ?? 0);
     mapWait.textContent = "";
   };
   const quick = run.levels.find((other) => other.level === map.level).dimensions.length > 2 ? "pca" : "code";
-  mapWait.textContent = "Placing the pictures…";
-  await waitingFor(allData());
-  const first = await waitingFor(ask("positions", map.level, quick));
+  await Promise.all([allData(), encoded()]);
+  const first = await ask("positions", map.level, quick);
   if (stale()) return;
   show(first);
   if (map.method === "pca") return;
@@ -116,7 +100,7 @@ const select = (label, options, chosen, action) => {
 
 const buildMap = (root) => {
   map.level = run.levels[run.levels.length - 1].level;
-  plot = plotOf({ label: "Map of the pictures", describe: describeDatum, address: pictureAddress, onplace: placed, onopen: (number) => guarded(() => openDatum(number)), onselect: tellSelected });
+  plot = plotOf({ label: `Map of the ${thing(2)}`, describe: describeDatum, address: pictureAddress, onplace: placed, onopen: (number) => openViewer([number], 0), onselect: selectOnly });
   const ways = [["pca", "its code, or two directions of it (PCA)"], ["tsne", "by neighbourhood (t-SNE)"]];
   if (run.umap) ways.push(["umap", "by neighbourhood (UMAP)"]);
   const controls = make("div", { class: "controls" },
@@ -134,10 +118,10 @@ const buildMap = (root) => {
     const on = lasso.getAttribute("aria-pressed") !== "true";
     lasso.setAttribute("aria-pressed", on);
     plot.setLasso(on);
-  }, { "aria-pressed": false, title: "Draw around pictures to select them; or hold Shift and draw" });
+  }, { "aria-pressed": false, title: `Draw around ${thing(2)} to select them; or hold Shift and draw` });
   const press = (text, key, words) => button(text, () => plot.press(key), { "aria-label": words, title: words });
   root.append(
-    make("p", { class: "lead", text: "Every picture lies where one level's code puts it. Neighbours share the features of that level, and may differ in all others. Click anywhere; drag and scroll to look closer." }),
+    make("p", { class: "lead", text: `Every ${thing()} lies where one level's code puts it. Neighbours share the features of that level, and may differ in all others. Click anywhere; drag and scroll to look closer.` }),
     controls,
     make("div", { class: "mapped" },
       make("section", {},
@@ -145,10 +129,10 @@ const buildMap = (root) => {
         ...plot.elements, mapWait, legend, chosenOnes),
       make("section", { class: "place" }, make("div", { class: "pair" }, decoded.figure, nearest.figure), mapWords,
         make("div", { class: "buttons" },
-          button("Open the decoded in Levels", () => map.noise && (setOrigin({ kind: "map", value: "", noise: map.noise }), openTab("levels"))),
-          button("Open the picture in Levels", () => openDatum(plot.chosen())),
-          button("Save the map", () => save(plot.picture(), fileName("map", map.level))),
-          button("Save the decoded", () => save(decoded.image.src, fileName("decoded"))))),
+          button(`Look at the ${thing()}`, () => openViewer([plot.chosen()], 0)),
+          button(`Open the ${thing()} in Levels`, async () => (setOrigin(await originOf.data(plot.chosen())), openTab("levels"))),
+          ...ofPlace,
+          button("Save the map", () => save(plot.picture(), fileName("map", map.level))))),
     ));
   chosenOnes.hidden = true;
   dark.addEventListener("change", () => data && paint());
@@ -160,7 +144,7 @@ const buildMap = (root) => {
       paint();
     });
     controls.append(choice);
-    const { label, ...known } = (await ask("known")).known;
+    const { label, ...known } = await knownData();
     map.known = known;
     choice.querySelector("select").append(...Object.keys(known).map((name) => make("option", { value: name, text: name })));
   }).catch(tell);

@@ -76,24 +76,42 @@ const plotOf = ({ label, describe, address, onplace, onopen, onselect }) => {
 
   // Drawing
 
-  const images = new Map(); // by number; null where there is none
-  let wanted = [];
-  const image = (i) => {
-    if (images.has(i)) return images.get(i);
-    wanted.push(i);
-    return undefined;
+  const images = new Map(); // small pictures by number; null where there is none
+  let shown = []; // what is drawn as a picture, chosen whenever the view rests
+  let resting = null;
+  const rest = () => {
+    clearTimeout(resting);
+    resting = setTimeout(() => {
+      shown = pictures ? apart(inside(-SIDE, -SIDE, width + SIDE, height + SIDE)) : [];
+      shown.forEach(load);
+      redraw();
+    }, 120);
   };
-  const load = soon(() => {
-    for (const i of wanted) {
-      if (images.has(i)) continue;
-      if (images.size >= KEPT) images.delete(images.keys().next().value);
-      const picture = new Image();
-      images.set(i, undefined);
-      picture.onload = () => (images.set(i, picture), redraw());
-      picture.onerror = () => images.set(i, null);
-      picture.src = address(i, 64);
+  const load = (i) => {
+    if (images.has(i)) return;
+    if (images.size >= KEPT) images.delete(images.keys().next().value);
+    images.set(i, null);
+    const picture = new Image();
+    picture.onload = () => (images.set(i, picture), redraw());
+    picture.src = address(i, 64);
+  };
+  // Of many numbers, those whose pictures do not hide one another; the selected come first.
+  const apart = (numbers) => {
+    if (numbers.length > FEW) return [];
+    const [along, down] = spread();
+    const cells = new Map();
+    const isFree = (column, row, x, y) =>
+      [-1, 0, 1].every((right) => [-1, 0, 1].every((below) => {
+        const other = cells.get(`${column + right},${row + below}`);
+        return !other || Math.abs(other.x - x) >= APART || Math.abs(other.y - y) >= APART;
+      }));
+    for (const i of numbers.sort((a, b) => selected.has(b) - selected.has(a) || a - b)) {
+      const [x, y] = [at[2 * i] * along, at[2 * i + 1] * down];
+      const [column, row] = [Math.floor(x / APART), Math.floor(y / APART)];
+      if (isFree(column, row, x, y)) cells.set(`${column},${row}`, { i, x, y });
     }
-  }, 120);
+    return [...cells.values()].map(({ i }) => i).reverse();
+  };
 
   const size = () => {
     const usual = num > 30_000 ? 3 : num > 5_000 ? 4 : num > 500 ? 5 : 7;
@@ -110,23 +128,8 @@ const plotOf = ({ label, describe, address, onplace, onopen, onselect }) => {
     if (element.width !== wide || element.height !== high) [element.width, element.height] = [wide, high];
   };
   const drawPictures = (pen) => {
-    const shown = inside(-SIDE, -SIDE, width + SIDE, height + SIDE);
-    if (shown.length > FEW) return;
-    const [along, down] = spread();
-    const cells = new Map(); // what is drawn, by its place in a grid that moves along
-    const isFree = (column, row, x, y) =>
-      [-1, 0, 1].every((right) => [-1, 0, 1].every((below) => {
-        const other = cells.get(`${column + right},${row + below}`);
-        return !other || Math.abs(other.x - x) >= APART || Math.abs(other.y - y) >= APART;
-      }));
-    wanted = [];
-    for (const i of shown.sort((a, b) => selected.has(b) - selected.has(a) || a - b)) {
-      const [x, y] = [at[2 * i] * along, at[2 * i + 1] * down];
-      const [column, row] = [Math.floor(x / APART), Math.floor(y / APART)];
-      if (isFree(column, row, x, y)) cells.set(`${column},${row}`, { i, x, y });
-    }
-    for (const { i } of [...cells.values()].reverse()) {
-      const picture = image(i);
+    for (const i of shown) {
+      const picture = images.get(i);
       if (!picture) continue;
       const scale = SIDE / Math.max(picture.naturalWidth, picture.naturalHeight);
       const [wide, high] = [picture.naturalWidth * scale, picture.naturalHeight * scale];
@@ -138,7 +141,6 @@ const plotOf = ({ label, describe, address, onplace, onopen, onselect }) => {
       pen.drawImage(picture, left, top, wide, high);
     }
     pen.globalAlpha = 1;
-    if (wanted.length) load();
   };
   const stroke = (pen, path) => {
     for (const [colour, line] of [["#fff", 4], ["#000", 2]]) {
@@ -155,7 +157,7 @@ const plotOf = ({ label, describe, address, onplace, onopen, onselect }) => {
     const pen = over.getContext("2d");
     pen.setTransform(ratio, 0, 0, ratio, 0, 0);
     pen.clearRect(0, 0, width, height);
-    if (pictures) drawPictures(pen);
+    drawPictures(pen);
     const style = getComputedStyle(host);
     pen.font = "12px system-ui, sans-serif";
     pen.textAlign = "center";
@@ -209,6 +211,7 @@ const plotOf = ({ label, describe, address, onplace, onopen, onselect }) => {
       kinds[2 * i + 1] = selected.size && !selected.has(i) ? 0 : 1;
     }
     painter.setKinds(kinds);
+    rest();
     redraw();
   };
 
@@ -220,6 +223,7 @@ const plotOf = ({ label, describe, address, onplace, onopen, onselect }) => {
     .on("zoom", ({ transform }) => {
       view = transform;
       tip.hidden = true;
+      rest();
       redraw();
     });
   const zoomed = select(host).call(gestures).on("dblclick.zoom", null);
@@ -235,10 +239,9 @@ const plotOf = ({ label, describe, address, onplace, onopen, onselect }) => {
     selected = new Set([...numbers].filter((i) => i >= 0 && i < num));
     paintKinds();
   };
-  const selectOnly = (numbers) => {
-    set(numbers);
+  const ask = (numbers) => {
+    onselect([...numbers].sort((a, b) => a - b)); // who shows the selection sets it
     said.textContent = selected.size ? `${selected.size} selected` : "nothing selected";
-    onselect([...selected].sort((a, b) => a - b));
   };
   const pixelsOf = (event) => {
     const box = host.getBoundingClientRect();
@@ -278,7 +281,7 @@ const plotOf = ({ label, describe, address, onplace, onopen, onselect }) => {
     host.addEventListener(name, () => {
       const line = lasso;
       lasso = null;
-      if (line && line.length > 2) selectOnly(within(line));
+      if (line && line.length > 2) ask(within(line));
       redraw();
     });
   host.addEventListener("pointerleave", () => (tip.hidden = true));
@@ -306,9 +309,9 @@ const plotOf = ({ label, describe, address, onplace, onopen, onselect }) => {
     "+": () => gestures.scaleBy(zoomed, 1.5, chosen === null ? undefined : toPixels(placeOf(chosen))),
     "-": () => gestures.scaleBy(zoomed, 1 / 1.5),
     0: () => gestures.transform(zoomed, zoomIdentity),
-    " ": () => chosen !== null && selectOnly(selected.has(chosen) ? [...selected].filter((i) => i !== chosen) : [...selected, chosen]),
+    " ": () => chosen !== null && ask(selected.has(chosen) ? [...selected].filter((i) => i !== chosen) : [...selected, chosen]),
     Enter: () => chosen !== null && onopen(chosen),
-    Escape: () => (tip.hidden ? selectOnly([]) : (tip.hidden = true)),
+    Escape: () => (tip.hidden ? ask([]) : (tip.hidden = true)),
   };
   keys["="] = keys["+"];
   host.addEventListener("keydown", (event) => {
@@ -324,6 +327,7 @@ const plotOf = ({ label, describe, address, onplace, onopen, onselect }) => {
   const measure = () => {
     [width, height] = [host.clientWidth, host.clientHeight];
     gestures.extent([[0, 0], [width, height]]).translateExtent([[-width, -height], [2 * width, 2 * height]]);
+    rest();
     redraw();
   };
   new ResizeObserver(measure).observe(host);
@@ -365,10 +369,10 @@ const plotOf = ({ label, describe, address, onplace, onopen, onselect }) => {
       painter.setPalette(colours.palette);
       paintKinds();
     },
-    setPictures: (shown) => ((pictures = shown), redraw()),
+    setPictures: (wanted) => ((pictures = wanted), rest()),
     setLasso: (on) => host.classList.toggle("lassoing", (lassoing = on)),
     set,
-    selectOnly,
+    select: ask,
     choose,
     chosen: () => chosen,
     press: (key) => keys[key](),

@@ -89,7 +89,7 @@ const pixelPainter = (canvas) => {
     setAt: (values) => (at = values),
     setKinds: (values) => (kinds = values),
     setPalette: (colours) => (palette = colours),
-    draw: ({ scale, shift, size, groups }) => {
+    draw: ({ scale: [along, down], shift: [left, top], size, groups }) => {
       const { width, height } = canvas;
       if (image?.width !== width || image?.height !== height) {
         image = pen.createImageData(width, height);
@@ -98,21 +98,20 @@ const pixelPainter = (canvas) => {
       pixels.fill(0);
       const radius = size / 2;
       const reach = Math.floor(radius);
-      const halves = Array.from({ length: 2 * reach + 1 }, (_, row) => Math.floor(Math.sqrt(radius * radius - (row - reach) ** 2)));
+      const disc = []; // its pixels, as seen from its middle
+      for (let y = -reach; y <= reach; y++)
+        for (let x = -reach; x <= reach; x++) if (x * x + y * y <= radius * radius) disc.push(y * width + x);
       for (const group of groups) {
         const opaque = Math.round((group ? 1 : FAINT) * 255) << 24;
         const inks = Uint32Array.from(palette, ([red, green, blue]) => (opaque | (blue << 16) | (green << 8) | red) >>> 0);
         for (let i = 0; i < at.length; i += 2) {
           if (kinds[i + 1] !== group) continue;
-          const x = Math.round(at[i] * scale[0] + shift[0]);
-          const y = Math.round(at[i + 1] * scale[1] + shift[1]);
+          const x = (at[i] * along + left) | 0;
+          const y = (at[i + 1] * down + top) | 0;
           if (x < reach || y < reach || x >= width - reach || y >= height - reach) continue;
           const ink = inks[kinds[i]];
-          for (let row = -reach; row <= reach; row++) {
-            const half = halves[row + reach];
-            const middle = (y + row) * width + x;
-            for (let pixel = middle - half; pixel <= middle + half; pixel++) pixels[pixel] = ink;
-          }
+          const middle = y * width + x;
+          for (let k = 0; k < disc.length; k++) pixels[middle + disc[k]] = ink;
         }
       }
       pen.putImageData(image, 0, 0);
