@@ -338,9 +338,9 @@ def _is_right(name, values):
 def test_what_is_wrong_is_said(visitor):
     for name, arguments, words in (
         ("picture", [[[0]]], "codes of sizes (1,) are given; the run run takes (2, 0, 4)"),
-        ("datum", [10_000], "there is no image 10000"),
-        ("datum", [-1], "there is no image -1"),
-        ("neighbours", [NOISE, 5000], "there is no image 5000"),
+        ("datum", [10_000], "there is no picture 10000"),
+        ("datum", [-1], "there is no picture -1"),
+        ("neighbours", [NOISE, 5000], "there is no picture 5000"),
         ("positions", [7, "pca"], "there is no level 7 with a code; there are 1, 3"),
         ("strips", [NOISE, [2], 0, "fitted"], "there is no level 2"),
         ("strips", [NOISE, [0], 0, "fitted"], "there is no level 0"),
@@ -414,7 +414,7 @@ def test_a_failure_of_the_server_is_one_line_here_and_there(visitor, monkeypatch
 def test_missing_values_are_null(visitor, monkeypatch):
     values = np.array([0.5, np.nan, np.inf])
     monkeypatch.setattr(Collection, "properties", lambda _: {"age": {"values": values, "classes": None}})
-    assert visitor.ask("data")[1]["known"]["age"]["values"] == [0.5, None, None]
+    assert visitor.ask("known")[1]["known"]["age"]["values"] == [0.5, None, None]
 
 
 def test_many_users_at_once_get_their_own_answers(visitor):

@@ -60,7 +60,7 @@ class Page:
         self._session.close()
         self._server.should_exit = True
         self._thread.join(1)
-        self._preparing.join(1)
+        self._preparing.join(0.3)  # it ends after its batch
 
     def _prepare(self) -> None:
         """Read and encode the data before the page asks for them. What goes wrong here is said when it does ask."""
