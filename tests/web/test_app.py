@@ -159,10 +159,8 @@ def show(page, value):
 
 
 def names(page):
-    return [
-        name.split(",")[0]
-        for name in page.locator(".cell[data-number]").evaluate_all("all => all.map(one => one.ariaLabel)")
-    ]
+    labels = page.locator(".cell[data-number]").evaluate_all("all => all.map(one => one.getAttribute('aria-label'))")
+    return [label.split(",")[0] for label in labels]
 
 
 def test_every_picture_is_shown_and_filtered(visit, address, run):
@@ -171,11 +169,11 @@ def test_every_picture_is_shown_and_filtered(visit, address, run):
     page.wait_for_selector(".cell .shown.there")
     assert page.locator("#vlae-pictures [role=status]", has_text="120 pictures").count() == 1
     assert names(page)[:3] == ["blue/0.png", "blue/1.png", "blue/2.png"]
-    page.get_by_label("Part").select_option("held out")
+    page.get_by_role("combobox", name="Part").select_option("held out")
     settle(page)
     assert sorted(names(page)) == sorted(run.part("test").names)
-    page.get_by_label("Part").select_option("")
-    page.get_by_label("Label").select_option("red")
+    page.get_by_role("combobox", name="Part").select_option("")
+    page.get_by_role("combobox", name="Label").select_option("red")
     page.get_by_label("Name contains").fill("/7.")
     until(page, "document.querySelectorAll('.cell[data-number]').length === 1")
     settle(page)
@@ -212,18 +210,14 @@ def test_selecting_tagging_and_exporting_by_keyboard(visit, address):
     page.keyboard.press("Shift+ArrowRight")
     page.keyboard.press("Shift+ArrowRight")
     assert page.locator(".cell[aria-selected=true]").count() == 3
-    page.get_by_role("textbox", name="Tag", exact=True).or_(
-        page.get_by_role("combobox", name="Tag", exact=True)
-    ).last.fill("=nice")
+    page.locator(".selection-bar input").fill("=nice")
     page.get_by_role("button", name="Tag", exact=True).click()
     page.get_by_role("button", name="Export…", exact=True).click()
     with page.expect_download() as download:
         page.get_by_role("button", name="CSV").click()
     rows = Path(download.value.path()).read_text().split("\n")
-    assert [row.strip().split(",") for row in rows[:2]] == [
-        ["name", "part", "label", "tags"],
-        ["blue/0.png", rows[1].split(",")[1], "blue", "'=nice"],
-    ]
+    assert rows[0].strip() == "name,part,label,tags"
+    assert rows[1].startswith("blue/0.png,") and rows[1].strip().endswith(",blue,'=nice")
     page.get_by_role("button", name="Export…", exact=True).click()
     with page.expect_download() as download:
         page.get_by_role("button", name="Parquet").click()
@@ -231,9 +225,8 @@ def test_selecting_tagging_and_exporting_by_keyboard(visit, address):
     page.reload()
     page.wait_for_selector(".cell .shown.there")
     until(page, "[...document.querySelectorAll('#vlae-pictures option')].some((one) => one.text === '=nice (3)')")
-    page.evaluate(
-        "document.dispatchEvent(new CustomEvent('vlae-select', { detail: { numbers: [5, 6, -1, 'x', 9999] } }))"
-    )
+    event = "new CustomEvent('vlae-select', { detail: { numbers: [5, 6, -1, 'x', 9999] } })"
+    page.evaluate(f"document.dispatchEvent({event})")
     assert page.locator(".selection-bar strong").inner_text() == "2 pictures selected"
     settle(page)
 
@@ -251,8 +244,8 @@ def test_slow_and_missing_pictures_show_no_broken_icon(browser, address):
     for route in held:
         route.abort()
     page.wait_for_selector(".cell .shown.missing")
-    shown = "[...document.images].every((one) => one.naturalWidth || getComputedStyle(one).opacity === '0' || !one.offsetParent)"
-    until(page, shown)
+    broken = "(one) => !one.naturalWidth && getComputedStyle(one).opacity !== '0' && one.offsetParent"
+    until(page, f"![...document.images].some({broken})")
     context.close()
 
 
