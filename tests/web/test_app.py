@@ -26,7 +26,7 @@ FLAGS = [
     "--disable-sync",
     "--no-first-run",
 ]
-TABS = ("Levels", "Mix", "Map", "Neighbours", "Card")
+TABS = ("Pictures", "Levels", "Mix", "Map", "Neighbours", "Card")
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def visit(browser, address):
     """Opens the page as a new visitor; in the end nothing may have failed, and nothing been asked of elsewhere."""
     contexts, amiss = [], []
 
-    def open_page(link=address, *, refused=False, **options):
+    def open_page(link=f"{address}#tab=levels", *, refused=False, **options):
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
         contexts.append(context)
         page = context.new_page()
@@ -148,6 +148,105 @@ def png(picture):
     stream = io.BytesIO()
     Image.fromarray(picture).save(stream, "PNG")
     return stream.getvalue()
+
+
+# Pictures
+
+
+def show(page, value):
+    page.locator("#vlae-pictures select").first.select_option(value)
+    settle(page)
+
+
+def names(page):
+    labels = page.locator(".cell[data-number]").evaluate_all("all => all.map(one => one.getAttribute('aria-label'))")
+    return [label.split(",")[0] for label in labels]
+
+
+def test_every_picture_is_shown_and_filtered(visit, address, run):
+    page = visit(address)
+    assert page.get_by_role("tab", name="Pictures").get_attribute("aria-selected") == "true"
+    page.wait_for_selector(".cell .shown.there")
+    assert page.locator("#vlae-pictures [role=status]", has_text="120 pictures").count() == 1
+    assert names(page)[:3] == ["blue/0.png", "blue/1.png", "blue/2.png"]
+    page.get_by_role("combobox", name="Part").select_option("held out")
+    settle(page)
+    assert sorted(names(page)) == sorted(run.part("test").names)
+    page.get_by_role("combobox", name="Part").select_option("")
+    page.get_by_role("combobox", name="Label").select_option("red")
+    page.get_by_label("Name contains").fill("/7.")
+    until(page, "document.querySelectorAll('.cell[data-number]').length === 1")
+    settle(page)
+    assert names(page) == ["red/7.png"]
+
+
+def test_nearest_oddest_and_groups_say_why(visit, address):
+    page = visit(address)
+    for mode in ("near", "odd"):
+        show(page, mode)
+        until(page, "document.querySelector('.cell .because')?.textContent.startsWith('Level ')")
+    page.locator(".cell[data-number]").first.click()
+    page.wait_for_selector(".viewer .reason .end .tile")
+    assert page.locator(".viewer .reason").count() == 2 and page.locator(".viewer .end .tile").count() == 12
+    before = page.locator(".viewer h3").inner_text()
+    page.keyboard.press("ArrowRight")
+    until(page, "before => document.querySelector('.viewer h3').textContent !== before", before)
+    page.get_by_role("button", name="Nearest…").click()
+    page.wait_for_selector(".viewer", state="detached")
+    settle(page)
+    page.get_by_label("Level 1", exact=True).uncheck()
+    settle(page)
+    show(page, "groups")
+    assert page.locator(".heading").count() > 1
+    show(page, "along")
+    values = [float(value.replace("−", "-")) for value in page.locator(".cell .value").all_inner_texts()]
+    assert values == sorted(values, reverse=True)
+
+
+def test_selecting_tagging_and_exporting_by_keyboard(visit, address):
+    page = visit(address)
+    page.wait_for_selector(".cell[tabindex='0']").focus()
+    page.keyboard.press(" ")
+    page.keyboard.press("Shift+ArrowRight")
+    page.keyboard.press("Shift+ArrowRight")
+    assert page.locator(".cell[aria-selected=true]").count() == 3
+    page.locator(".selection-bar input").fill("=nice")
+    page.get_by_role("button", name="Tag", exact=True).click()
+    page.get_by_role("button", name="Export…", exact=True).click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="CSV").click()
+    rows = Path(download.value.path()).read_text().split("\n")
+    assert rows[0].strip() == "name,part,label,tags"
+    assert rows[1].startswith("blue/0.png,") and rows[1].strip().endswith(",blue,'=nice")
+    page.get_by_role("button", name="Export…", exact=True).click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Parquet").click()
+    assert Path(download.value.path()).read_bytes()[:4] == b"PAR1"
+    page.reload()
+    page.wait_for_selector(".cell .shown.there")
+    until(page, "[...document.querySelectorAll('#vlae-pictures option')].some((one) => one.text === '=nice (3)')")
+    event = "new CustomEvent('vlae-select', { detail: { numbers: [5, 6, -1, 'x', 9999] } })"
+    page.evaluate(f"document.dispatchEvent({event})")
+    assert page.locator(".selection-bar strong").inner_text() == "2 pictures selected"
+    settle(page)
+
+
+def test_slow_and_missing_pictures_show_no_broken_icon(browser, address):
+    context = browser.new_context()
+    page = context.new_page()
+    held = []
+    page.route("**/picture/*", lambda route: held.append(route))
+    page.goto(address)
+    page.wait_for_selector(".cell[data-number]")
+    until(page, "getComputedStyle(document.querySelector('.cell .shown'), '::before').animationName === 'shimmer'")
+    assert page.locator(".shown.there").count() == 0
+    page.wait_for_timeout(300)
+    for route in held:
+        route.abort()
+    page.wait_for_selector(".cell .shown.missing")
+    broken = "(one) => !one.naturalWidth && getComputedStyle(one).opacity !== '0' && one.offsetParent"
+    until(page, f"![...document.images].some({broken})")
+    context.close()
 
 
 # Levels
@@ -242,8 +341,9 @@ def test_random_draws_are_of_the_fitted_prior_or_of_n01(visit, run):
 def test_from_the_data_and_back(visit, run):
     page = visit()
     page.get_by_role("button", name="From the data…").first.click()
+    name = page.locator(".chooser .tile").nth(3).get_attribute("aria-label").split(",")[0]
     page.locator(".chooser .tile").nth(3).click()
-    until(page, "document.querySelector('#origin').textContent.includes('image 3 of the data')")
+    until(page, "name => document.querySelector('#origin').textContent.includes(name)", name)
     settle(page)
     until(page, "location.hash.includes('from=data:3')")
     original = pixels(page, ".trio img >> nth=0")

@@ -182,6 +182,17 @@ def test_what_is_missing_is_unknown_or_has_no_number(tmp_path):
     assert "brightness" in properties
 
 
+def test_another_source_is_shown_as_a_whole_and_nothing_of_it_is_marked(made, tmp_path):
+    photographs(tmp_path / "others", 20)
+    session = Session(made, str(tmp_path / "others"))
+    collection = session.collection
+    assert len(collection) == 20 and not collection.held_out.any() and collection.part_of(3) == ""
+    assert collection.original(3, 500).shape[1] == 48
+    assert len(session.encoding.noise[0]) == 20
+    with pytest.raises(FileNotFoundError):
+        len(Collection(made, str(tmp_path / "nowhere")))
+
+
 # Encoding
 
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.parse
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from threading import Event, Thread
@@ -19,7 +20,9 @@ import pytest
 
 from vlae.cli import main
 from vlae.web import address, app, body, server, serving
-from vlae.web.session import Session
+from vlae.web.collection import Collection
+from vlae.web.map import Maps
+from vlae.web.studio import Studio
 from vlae.workflows import train
 
 SIZES = (2, 0, 4)
@@ -34,9 +37,21 @@ QUESTIONS = {
     "codes": [NOISE],
     "mixes": [NOISE, NOISE],
     "data": [],
-    "map": [3, "pca"],
-    "neighbours": [NOISE, 1],
     "card": [],
+    "progress": [],
+    "known": [],
+    "positions": [3, "pca"],
+    "near": [NOISE, [1, 3], 5, 1],
+    "neighbours": [NOISE, 1],
+    "odd": [3],
+    "along": [3, 2],
+    "dimensions": [],
+    "copies": [],
+    "clusters": [3, 4],
+    "why_near": [NOISE, [1, 2], [1, 3]],
+    "why_odd": [[1, 2], 3],
+    "about": [1],
+    "export": ["atlas", [1, 2], ["nice", ""], 3],
 }
 
 
@@ -119,6 +134,41 @@ def test_the_page_and_every_question_are_answered(visitor):
     for name, arguments in QUESTIONS.items():
         status, answer = visitor.ask(name, *arguments)
         assert status == 200 and answer and "error" not in answer, name
+
+
+def test_pictures_of_the_collection_are_sent_by_number_and_kept_by_the_browser(visitor, run):
+    import io
+
+    from PIL import Image
+
+    def get(path):
+        with urllib.request.urlopen(f"{visitor.url}{path}") as answer:
+            return answer.headers, np.asarray(Image.open(io.BytesIO(answer.read())))
+
+    headers, pixels = get("picture/1?size=64")
+    assert np.array_equal(pixels, run.examples[1].transpose(1, 2, 0))
+    assert headers["content-type"] == "image/png" and headers["cache-control"] == "no-store"
+    assert headers["cross-origin-resource-policy"] == "same-origin"
+    headers, _ = get("picture/119?size=2000&v=1")
+    assert headers["cache-control"] == "private, max-age=86400, immutable"
+    for path, status in (
+        ("picture/120", 404),
+        ("picture/99999999999999999999", 400),
+        ("picture/1?size=0", 404),
+        ("picture/1?size=-3", 400),
+        ("picture/1?size=x", 400),
+        ("picture/1?size=" + "9" * 99, 400),
+        ("picture/..%2f..%2fetc%2fpasswd", 404),
+        ("picture/-1", 404),
+    ):
+        answer = visitor.request("GET", f"/{path}")
+        assert answer.status == status and json.loads(answer.text)["error"], path
+
+
+def test_pictures_are_behind_the_password_and_the_names_of_the_page(serve):
+    guarded = serve(password="open sesame")
+    assert guarded.request("GET", "/picture/1?size=64").status == 401
+    assert guarded.request("GET", "/picture/1", headers={"Host": "evil.example"}).status == 400
 
 
 def test_a_name_is_escaped(run, monkeypatch):
@@ -280,17 +330,18 @@ def test_nonsense_gets_one_line_and_never_a_traceback(visitor, name, capfd):
 
 def _is_right(name, values):
     """Whether a question of the lists above happens to be right for one of the names."""
-    kinds = {"datum": ["index"], "draw": ["seed", "prior"], "map": ["level", "method"]}
+    kinds = {"datum": ["index"], "draw": ["seed", "prior"], "positions": ["level", "method"], "odd": ["level"]}
+    kinds |= {"about": ["number"], "clusters": ["level", "num"], "along": ["level", "dimension"]}
     return name in kinds and len(values) == len(kinds[name]) and isinstance(values[0], int)
 
 
 def test_what_is_wrong_is_said(visitor):
     for name, arguments, words in (
         ("picture", [[[0]]], "codes of sizes (1,) are given; the run run takes (2, 0, 4)"),
-        ("datum", [10_000], "there is no image 10000"),
-        ("datum", [-1], "there is no image -1"),
-        ("neighbours", [NOISE, 5000], "there is no image 5000"),
-        ("map", [7, "pca"], "there is no level 7 with a code; there are 1, 3"),
+        ("datum", [10_000], "there is no picture 10000"),
+        ("datum", [-1], "there is no picture -1"),
+        ("neighbours", [NOISE, 5000], "there is no picture 5000"),
+        ("positions", [7, "pca"], "there is no level 7 with a code; there are 1, 3"),
         ("strips", [NOISE, [2], 0, "fitted"], "there is no level 2"),
         ("strips", [NOISE, [0], 0, "fitted"], "there is no level 0"),
         ("strips", [NOISE, [99], 0, "fitted"], "there is no level 99"),
@@ -354,7 +405,7 @@ def test_requests_that_do_not_arrive_are_given_up(visitor, monkeypatch):
 
 
 def test_a_failure_of_the_server_is_one_line_here_and_there(visitor, monkeypatch, capfd):
-    monkeypatch.setattr(Session, "codes", lambda *_: 1 / 0)
+    monkeypatch.setattr(Studio, "codes", lambda *_: 1 / 0)
     status, answer = visitor.ask("codes", NOISE)
     assert status == 500 and answer["error"] == "codes failed: ZeroDivisionError: division by zero"
     assert capfd.readouterr().err == "vlae: codes failed: ZeroDivisionError: division by zero\n"
@@ -362,8 +413,8 @@ def test_a_failure_of_the_server_is_one_line_here_and_there(visitor, monkeypatch
 
 def test_missing_values_are_null(visitor, monkeypatch):
     values = np.array([0.5, np.nan, np.inf])
-    monkeypatch.setattr(Session, "properties", lambda _: {"age": {"values": values, "classes": None}})
-    assert visitor.ask("data")[1]["known"]["age"]["values"] == [0.5, None, None]
+    monkeypatch.setattr(Collection, "properties", lambda _: {"age": {"values": values, "classes": None}})
+    assert visitor.ask("known")[1]["known"]["age"]["values"] == [0.5, None, None]
 
 
 def test_many_users_at_once_get_their_own_answers(visitor):
@@ -487,20 +538,20 @@ def test_a_closed_page_computes_no_more(run):
     session = page._session
     page.close()
     with pytest.raises(ValueError, match="the page was closed"):
-        session.pictures(session.parse_noise(NOISE))
+        session.studio.pictures(session.studio.parse_noise(NOISE))
     with pytest.raises(ValueError, match="the page was closed"):
-        session.noise_of(run.examples)
+        session.studio.noise_of(run.examples)
 
 
 def test_the_page_ends_at_once_with_open_connections_and_work(run, monkeypatch):
-    started, end, place = Event(), Event(), Session.map
+    started, end, place = Event(), Event(), Maps.place
 
     def never(*arguments):
         started.set()
         end.wait(20)
         return place(*arguments)
 
-    monkeypatch.setattr(Session, "map", never)
+    monkeypatch.setattr(Maps, "place", never)
     page = app.explore(run, wait=False)
     visitor = Visitor(page.local_url)
     idle = socket.create_connection((visitor.name, visitor.port))
@@ -510,7 +561,7 @@ def test_the_page_ends_at_once_with_open_connections_and_work(run, monkeypatch):
 
     def ask():
         try:
-            visitor.ask("map", 3, "pca")
+            visitor.ask("positions", 3, "pca")
         except (OSError, http.client.HTTPException, ValueError) as error:
             failed.append(error)
 

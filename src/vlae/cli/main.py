@@ -25,7 +25,7 @@ for command in (
     *(training.demo, training.train, training.data),
     *(results.figure, results.fit_prior, results.evaluate, results.report, results.compare),
     *(codes.encode, codes.decode, codes.odd, codes.classify, codes.index, codes.similar, codes.mix),
-    *(sharing.share, sharing.export, sharing.explore),
+    *(sharing.share, sharing.export, sharing.explore, sharing.select),
 ):
     app.command(command)
 

@@ -71,6 +71,7 @@ def export(
 
 def explore(
     run: Path,
+    source: str | None = None,
     /,
     *,
     host: str = "127.0.0.1",
@@ -79,12 +80,14 @@ def explore(
     password: Annotated[str | None, Parameter(env_var="VLAE_PASSWORD")] = None,
     open_browser: Annotated[bool, Parameter(name="--open", negative=())] = False,
 ) -> None:
-    """Serve a web page that shows a run: its levels, mixes, maps and nearest neighbours.
+    """Serve a web page that shows a collection by level: its pictures, maps and neighbours, and what the levels do.
 
     By default, only this machine can open the page.
 
     Args:
         run: Folder of the run; or "streets" or "mnist", which ship with vlae; or hf:USER/NAME.
+        source: Other data to show: a folder of pictures, a file or a data set. By default those that the run was
+            trained on.
         host: Address to listen on. 0.0.0.0 lets other machines open the page, and needs a password.
         port: Port to listen on; by default the first free port from 7860 on.
         share: Name under which others open the page through a tunnel or a proxy of yours, like photos.example.org.
@@ -93,9 +96,28 @@ def explore(
             default none.
         open_browser: Open the page in this machine's browser.
     """
+    from vlae.data.readers import check_exists
     from vlae.runs.run import load
     from vlae.web import app
 
-    app.explore(load(run), host=host, port=port, share=share, password=password, open_browser=open_browser)
+    if source is not None:
+        check_exists(source)
+    app.explore(load(run), source, host=host, port=port, share=share, password=password, open_browser=open_browser)
     sys.stdout.flush()
     os._exit(0)  # at once: threads that still compute hold up the end of Python, or break it
+
+
+def select(selection: Path, source: Path, /, *, out: Path, tag: str | None = None) -> None:
+    """Make a folder of links to the pictures of a selection that the page has exported.
+
+    Args:
+        selection: The .csv or .json file that the page has exported.
+        source: The folder of pictures that the page has shown.
+        out: The folder to make, new or empty.
+        tag: Only the pictures with this tag. By default all.
+    """
+    from vlae.data.selection import link_selection, read_selection
+
+    for name in link_selection(read_selection(selection, tag), source, out):
+        print(f"no such picture, left out: {name}", file=sys.stderr)
+    print(out)

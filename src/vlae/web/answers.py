@@ -62,6 +62,7 @@ class Answers:
         return {
             "name": run.name,
             "source": printable(Path(str(run.data["source"])).name),
+            "shown": printable(Path(self._session.collection.source).name),
             "sizes": list(run.recipe.code_sizes),
             "shape": list(run.recipe.shape),
             "levels": describe_levels(run),

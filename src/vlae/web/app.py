@@ -7,6 +7,7 @@ and `server` serves these methods as an API.
 
 import webbrowser
 from contextlib import suppress
+from pathlib import Path
 from threading import Thread
 from time import sleep
 from typing import TYPE_CHECKING
@@ -59,7 +60,7 @@ class Page:
         self._session.close()
         self._server.should_exit = True
         self._thread.join(1)
-        self._preparing.join(1)
+        self._preparing.join(0.3)  # it ends after its batch
 
     def _prepare(self) -> None:
         """Read and encode the data before the page asks for them. What goes wrong here is said when it does ask."""
@@ -69,6 +70,7 @@ class Page:
 
 def explore(
     run: Run,
+    source: str | Path | None = None,
     *,
     host: str = "127.0.0.1",
     port: int | None = None,
@@ -77,10 +79,11 @@ def explore(
     open_browser: bool = False,
     wait: bool = True,
 ) -> Page:
-    """Serve a web page that shows a run: its levels, mixes, maps and nearest neighbours.
+    """Serve a web page that shows a collection by level: its pictures, maps and neighbours, and what the levels do.
 
     Args:
         run: a finished run.
+        source: a folder, file or name of other data to show. None: the data that the run was trained on.
         host: the address to listen on. Only this machine can reach 127.0.0.1.
         port: the port to listen on, 1 to 65535. None: the first free port from 7860 on.
         share: the name under which others open the page through a tunnel or a proxy of yours, such as
@@ -112,7 +115,7 @@ def explore(
     local_url = f"http://{address.authority('127.0.0.1' if host in address.ANY else host, number)}/"
     url = f"{scheme}://{public}/" if public else local_url
     names = address.names(host, number) | ({public} if public else set())
-    session = Session(run)
+    session = Session(run, None if source is None else str(source))
     asked = application(session, names=names, password=password, cookie=f"vlae-{number}")
     page = Page(session, *serve(asked, listener, proxied=public is not None), url=url, local_url=local_url)
     print(f"open {url}   ({f'here {local_url}; ' if public else ''}Ctrl-C ends)", flush=True)

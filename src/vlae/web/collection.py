@@ -1,7 +1,7 @@
-"""All pictures of a run's source, by number: their names, labels and parts, and each as large as it is.
+"""All pictures of a source, by number: their names, labels and parts, and each as large as it is.
 
-The run's examples come first, so that a number means the same while the source is still being read, or when it is
-gone. The others follow in the order of the source.
+Of the run's own source the run's examples come first, so that a number means the same while the source is still being
+read, or when it is gone. The others follow in the order of the source.
 """
 
 from collections.abc import Sequence
@@ -46,14 +46,23 @@ class _Rows:
 
 
 class Collection:
-    """All data of a run's source, the held-out ones marked. Threads can share it; the source is read when needed.
+    """All data of a source, the held-out ones marked. Threads can share it; the source is read when needed.
+
+    Attributes:
+        run: the run.
+        source: the path or name of the source.
+        is_own: whether it is the one that the run was trained on.
 
     Args:
         run: a finished run.
+        source: a path or name that `vlae.data.load` reads. None: the one that the run was trained on.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, source: str | None = None) -> None:
         self.run = run
+        self.is_own = source is None
+        self.source = str(run.data["source"]) if source is None else source
+        self._examples = run.examples if self.is_own else run.examples[:0]
         self._lock = RLock()
 
     def __len__(self) -> int:
@@ -76,12 +85,14 @@ class Collection:
 
     @cached_property
     def _read(self) -> _Rows:
-        examples, source = self.run.examples, printable(str(self.run.data["source"]))
+        examples, source = self._examples, printable(self.source)
         hashes = content_hashes(examples)
         kept = f"The {len(examples)} held-out examples that are kept with the run are shown."
         try:
-            images = self.run.part("all")
+            images = self.run.part("all") if self.is_own else self.run.read(self.source)
         except (ValueError, OSError) as error:
+            if not self.is_own:
+                raise
             reason = " ".join(str(error).split())
             images = Images(values=examples[:0], source=source)
             note = f"{source} can no longer be read ({reason}). {kept}"
@@ -126,10 +137,18 @@ class Collection:
     @cached_property
     def held_out(self) -> np.ndarray:
         """Whether each datum is held out, bool (n,)."""
-        held_out = self.run.held_out_of(self.run.data["source"])
+        held_out = self.run.held_out_of(self.source)
         marked = np.zeros(len(self), bool) if held_out is None else np.isin(self.hashes, held_out)
-        marked[: len(self.run.examples)] = True
+        marked[: len(self._examples)] = True
         return marked
+
+    def part_of(self, number: int) -> str:
+        """Return the part of a datum: "held out", "training", or "" if the run was not trained on this source.
+
+        Args:
+            number: the number of the datum, from 0.
+        """
+        return "held out" if self.held_out[number] else "training" if self.is_own else ""
 
     def properties(self) -> dict[str, dict[str, Any]]:
         """Return the known properties of the data, by name.
@@ -174,7 +193,7 @@ class Collection:
         Raises:
             ValueError: if there is none.
         """
-        if not (0 <= number < len(self.run.examples) or 0 <= number < len(self)):
+        if not (0 <= number < len(self._examples) or 0 <= number < len(self)):
             raise ValueError(f"there is no picture {number}; there are 0 to {len(self) - 1}")
 
     def values(self, numbers: Sequence[int] | np.ndarray) -> np.ndarray:
@@ -183,7 +202,7 @@ class Collection:
         Args:
             numbers: the numbers of the data, from 0. The run's examples come first, and need no reading.
         """
-        numbers, examples = np.asarray(numbers, np.int64), self.run.examples
+        numbers, examples = np.asarray(numbers, np.int64), self._examples
         if (numbers < len(examples)).all():
             return np.asarray(examples[numbers])
         order, images = self._rows.order, self._rows.images
@@ -234,7 +253,7 @@ class Collection:
 
     def _file(self, number: int) -> Path | None:
         """The file of a picture, if the source is a folder; its name may be written otherwise on the disk."""
-        folder = Path(str(self.run.data["source"])).expanduser()
+        folder = Path(self.source).expanduser()
         return folder / self.names[number].partition("#")[0] if folder.is_dir() else None
 
     @property
@@ -247,10 +266,11 @@ class Collection:
         images = self._rows.images
         if images.is_vectors or images.fitted is None:  # the pictures had this size, or there are none
             return None
-        recorded: dict[str, Any] = {field.name: self.run.data.get(field.name) for field in fields(ReadSettings)}
-        settings = ReadSettings(**recorded | {"value_range": self.run.value_range})
+        recorded: dict[str, Any] = self.run.data if self.is_own else self.run.reading(self.source)
+        known: dict[str, Any] = {field.name: recorded.get(field.name) for field in fields(ReadSettings)}
+        settings = ReadSettings(**known | {"value_range": self.run.value_range})
         try:
-            return find_originals(images, self.run.data["source"], settings)
+            return find_originals(images, self.source, settings)
         except (ValueError, OSError):  # changed in this very moment, or gone
             return None
 

@@ -64,6 +64,7 @@ class CollectionAnswers:
             "labels": labels,
             "class_of": _bytes(class_of, np.int16),
             "held_out": _bytes(collection.held_out, np.uint8),
+            "is_own": collection.is_own,
             "note": collection.note,
             "version": f"{int(np.bitwise_xor.reduce(collection.hashes, initial=0)) & 0xFFFFFFFFFFFF:x}",
         }

@@ -61,13 +61,16 @@ def fiftyone(session: Session, numbers: Sequence[int], tags: Sequence[Sequence[s
     Raises:
         ValueError: if the source is no folder of pictures: FiftyOne shows files alone.
     """
-    folder = Path(str(session.run.data["source"])).expanduser()
+    folder = Path(session.collection.source).expanduser()
     if not folder.is_dir():
         raise ValueError(f"FiftyOne shows files of pictures, and {folder} is no folder of them; export a table")
     known = _known(session, numbers)
     samples = []
     for name, part, label, own in zip(known["name"], known["part"], known["label"], tags, strict=True):
-        sample: dict[str, Any] = {"filepath": str(folder.resolve() / name.partition("#")[0]), "tags": [part, *own]}
+        sample: dict[str, Any] = {
+            "filepath": str(folder.resolve() / name.partition("#")[0]),
+            "tags": [*filter(None, [part]), *own],
+        }
         if label is not None:
             sample["ground_truth"] = {"_cls": "Classification", "label": label}
         samples.append(sample)
@@ -79,7 +82,7 @@ def _known(session: Session, numbers: Sequence[int]) -> dict[str, list[Any]]:
     labels, class_of = collection.labels
     return {
         "name": [collection.names[number] for number in numbers],
-        "part": ["held out" if collection.held_out[number] else "training" for number in numbers],
+        "part": [collection.part_of(number) for number in numbers],
         "label": [labels[class_of[number]] if class_of[number] >= 0 else None for number in numbers],
     }
 

@@ -126,5 +126,7 @@ class Reasons:
         return reasons
 
     def _side(self, level: int, dimension: int, value: float) -> str:
-        """The end of a dimension in words: "darker", or "at its high end" if there is no word for it."""
-        return self.names[level][dimension].side(value) or f"at its {'high' if value > 0 else 'low'} end"
+        """The end of a dimension in words: "darker"; or "at its high end" without a word, or until there are names."""
+        names: dict[int, list[DimensionName]] | None = self.__dict__.get("_names")  # nobody waits for them here
+        named = names[level][dimension].side(value) if names else ""
+        return named or f"at its {'high' if value > 0 else 'low'} end"

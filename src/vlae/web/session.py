@@ -23,12 +23,13 @@ class Session:
 
     Args:
         run: a finished run.
+        source: the path or name of the data. None: those that the run was trained on.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, source: str | None = None) -> None:
         self.run = run
         self.studio = Studio(run)
-        self.collection = Collection(run)
+        self.collection = Collection(run, source)
         self.encoding = Encoding(self.studio, self.collection)
         self.finder = Finder(self.studio, self.collection, self.encoding)
         self.maps = Maps(lambda level: self.encoding.noise[level - 1])

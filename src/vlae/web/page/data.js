@@ -20,7 +20,7 @@ const counted = (num) => `${num.toLocaleString("en")} ${thing(num)}`;
 const nameOf = (i) => data?.names[i] ?? `${thing()} ${i}`;
 const baseName = (i) => nameOf(i).split("/").pop();
 const labelOf = (i) => data?.labels[data.class_of[i]] ?? "";
-const partOf = (i) => (data?.held_out[i] ? "held out" : "training");
+const partOf = (i) => (data?.held_out[i] ? "held out" : data?.is_own ? "training" : "");
 const describeDatum = (i) => [nameOf(i), labelOf(i)].filter(Boolean).join(", ");
 
 // What is shown of picture i: up to the model's own size as the model sees it, beyond as it is.

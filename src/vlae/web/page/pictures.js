@@ -235,6 +235,7 @@ const buildPictures = (root) => {
     label.hidden = data.labels.length < 2;
     note.textContent = data.note;
     note.hidden = !data.note;
+    part.hidden = !data.is_own;
     restoreTags();
   });
   document.addEventListener("vlae-tags", () => {

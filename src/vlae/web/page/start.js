@@ -58,7 +58,7 @@ const buildHeader = (root) => {
   const jsonButton = button("Copy JSON", () => showCopied(jsonButton, asJson), { title: "Run, seed and codes, to use from Python" });
   root.append(
     make("header", { class: "bar" },
-      make("div", {}, make("h1", { text: run.name }), make("p", { class: "quiet", text: `${run.levels.length} levels, trained on ${run.source} (${run.shape.join(" × ")})` })),
+      make("div", {}, make("h1", { text: run.name }), make("p", { class: "quiet", text: `${run.levels.length} levels, trained on ${run.source} (${run.shape.join(" × ")})${run.shown === run.source ? "" : `; here are the ${thing(2)} of ${run.shown}`}` })),
       make("div", { class: "buttons" }, linkButton, jsonButton)),
     message, progressLine,
   );
