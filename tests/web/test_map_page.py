@@ -112,7 +112,7 @@ def positions(page, level=2, method="code"):
     width, height, margin = box["width"] - 2, box["height"] - 2, 34
     across = margin + (x - x.min()) / (x.max() - x.min()) * (width - 2 * margin) + 1
     down = margin + (y.max() - y) / (y.max() - y.min()) * (height - 2 * margin) + 1
-    return np.stack([across, down], 1), answer
+    return np.stack([across, down], 1).astype(float), answer
 
 
 def drawn(page, layer=0):
@@ -246,7 +246,7 @@ def test_pca_is_shown_until_the_neighbourhood_is_ready(visit):
             route.continue_()
 
     page.route("**/api/positions", hold)
-    page.get_by_label("How").select_option("tsne")
+    page.get_by_label("How", exact=True).select_option("tsne")
     wait = page.locator(".mapped [role=status]").nth(1)
     wait.get_by_text("Until then PCA is shown").wait_for()
     before = drawn(page, 1)
@@ -301,8 +301,7 @@ def many():
     return {
         "data": {
             "num": MANY,
-            "names": names,
-            "held_out": column(kinds == 0, "u1"),
+            **whole,
             "note": "",
             "version": "0",
             **known,

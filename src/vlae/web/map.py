@@ -116,8 +116,9 @@ def has_umap() -> bool:
 def _pca(codes: np.ndarray) -> Map:
     from sklearn.decomposition import PCA
 
-    pca = PCA(2, svd_solver="covariance_eigh").fit(codes)  # of the covariance: quick for any number of data
-    shares = np.nan_to_num(pca.explained_variance_ratio_)  # NaN where all codes are the same
+    with np.errstate(invalid="ignore"):  # where all codes are the same, there is no variance to have a share of
+        pca = PCA(2, svd_solver="covariance_eigh").fit(codes)  # of the covariance: quick for any number of data
+    shares = np.nan_to_num(pca.explained_variance_ratio_)
     axes = tuple(f"component {i + 1} ({shares[i]:.0%} of the variance)" for i in range(2))
     directions = pca.components_.astype(np.float32)
     points = ((codes - pca.mean_) @ directions.T).astype(np.float32)
