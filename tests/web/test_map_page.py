@@ -18,6 +18,8 @@ pytestmark = pytest.mark.slow
 
 CHROMIUM = shutil.which("chromium")
 MANY = 100_000
+PICTURE = io.BytesIO()
+Image.new("RGB", (8, 8)).save(PICTURE, "PNG")
 
 # A browser that takes the software that draws WebGL here for a graphics card.
 AS_A_CARD = """
@@ -78,7 +80,8 @@ def visit(browser, address):
         page.on("pageerror", lambda error: amiss.append(str(error)))
         page.add_init_script(HEARD + "\n" + script)
         for name, answer in (answers or {}).items():
-            page.route(f"**/api/{name}", _always(json.dumps(answer)))
+            page.route(f"**/api/{name}", _always(json.dumps(answer), "application/json"))
+            page.route("**/picture/**", _always(PICTURE.getvalue(), "image/png"))
         page.goto(f"{address}#tab=map")
         page.wait_for_selector("#nearest[src]")
         page.wait_for_timeout(600)  # small pictures come when the view rests
@@ -90,8 +93,8 @@ def visit(browser, address):
     assert amiss == []
 
 
-def _always(body):
-    return lambda route: route.fulfill(body=body, content_type="application/json")
+def _always(body, kind):
+    return lambda route: route.fulfill(body=body, content_type=kind)
 
 
 def until(page, condition, arg=None):
@@ -146,11 +149,13 @@ def test_a_click_shows_the_nearest_picture_and_decodes_the_place(visit):
 def test_hover_shows_the_picture(visit):
     page = visit()
     at, _ = positions(page)
-    target = int(at[:, 1].argmin())
+    here = at[at[:, 1].argmin()]
     assert page.locator(".tip").is_hidden()
-    page.locator(".plot").hover(position={"x": at[target, 0], "y": at[target, 1]})
+    page.locator(".plot").hover(position={"x": here[0], "y": here[1]})
     page.locator(".tip").wait_for()
-    assert f"picture/{target}?" in page.locator(".tip img").get_attribute("src")
+    shown = int(page.locator(".tip img").get_attribute("src").split("/")[1].split("?")[0])
+    far = np.hypot(*(at - here).T)
+    assert far[shown] <= far.min() + 2 and far.max() > 100
 
 
 def test_by_keyboard(visit):
