@@ -114,14 +114,19 @@ def has_umap() -> bool:
 
 
 def _pca(codes: np.ndarray) -> Map:
-    from sklearn.decomposition import PCA
-
-    pca = PCA(2, svd_solver="covariance_eigh").fit(codes)  # of the covariance: quick for any number of data
-    shares = np.nan_to_num(pca.explained_variance_ratio_)  # NaN where all codes are the same
+    centre = codes.mean(0, dtype=np.float64)
+    around = codes - centre
+    variances, vectors = np.linalg.eigh(around.T @ around)  # of the covariance: quick for any number of data
+    directions = vectors[:, :-3:-1].T
+    directions *= np.sign(directions[[0, 1], np.abs(directions).argmax(1)])[:, None]  # or left and right are by chance
+    shares = np.maximum(variances[:-3:-1], 0) / max(float(variances.sum()), 1e-12)
     axes = tuple(f"component {i + 1} ({shares[i]:.0%} of the variance)" for i in range(2))
-    directions = pca.components_.astype(np.float32)
-    points = ((codes - pca.mean_) @ directions.T).astype(np.float32)
-    return Map(points=points, axes=(axes[0], axes[1]), centre=pca.mean_.astype(np.float32), directions=directions)
+    return Map(
+        points=(around @ directions.T).astype(np.float32),
+        axes=(axes[0], axes[1]),
+        centre=centre.astype(np.float32),
+        directions=directions.astype(np.float32),
+    )
 
 
 def _by_neighbourhood(codes: np.ndarray, embed: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
