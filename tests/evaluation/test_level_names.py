@@ -57,3 +57,4 @@ def test_a_level_of_a_table_is_named_by_its_columns_and_one_of_classes_by_that()
     names = level_names({1: [wine], 2: classes})
     assert names[1].title == "sugar and age" and names[1].sentence == "It raises or lowers sugar."
     assert names[2].title == "which class" and names[2].named
+    assert level_names({2: classes}, [LevelCard(2, "content", "names the class of 90%.")])[2].title == "which class"
