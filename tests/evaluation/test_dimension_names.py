@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from vlae import recipes
-from vlae.evaluation.dimension_names import SEEN, DimensionName, dimension_names
+from vlae.evaluation.dimension_names import SEEN, DimensionName, dimension_names, ends_in_data
 from vlae.models.base import LatentModel
 from vlae.models.distributions import NormalCode
 from vlae.models.priors import MixturePrior, standard_prior
@@ -117,3 +117,18 @@ def test_the_values_of_a_category_are_its_classes():
 def test_a_change_without_a_word_is_told_from_no_change():
     assert DimensionName(level=1, dimension=0, low="", high="", change=0.5).text == "no word for it"
     assert DimensionName(level=1, dimension=0, low="", high="", change=0.0).text == "changes next to nothing"
+
+
+def test_words_for_data_hold_in_the_data_too():
+    model, data = Painter(), examples(64)
+    noise = standard_prior((2, 0, 3)).draw(64, torch.Generator().manual_seed(5))
+    names = dimension_names(model, data)
+    light = noise[0][:, 0].numpy()
+    low, high, strength = ends_in_data(model, data, light, names[1][0])
+    assert (low, high) == ("darker", "lighter") and strength > 0.8
+    assert ends_in_data(model, data, -light, names[1][0]) == ("", "", 0.0)  # the data say the opposite
+    assert ends_in_data(model, data, noise[0][:, 1].numpy(), names[1][1])[1] == "redder"
+    other = np.random.default_rng(0).normal(size=64)
+    assert ends_in_data(model, data, other, names[1][0]) == ("", "", 0.0)
+    assert ends_in_data(model, data[:1], light[:1], names[1][0]) == ("", "", 0.0)
+    assert ends_in_data(model, data, 0 * light, names[1][0]) == ("", "", 0.0)

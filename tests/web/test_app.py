@@ -467,6 +467,11 @@ def test_the_card(visit):
     page.wait_for_selector("#vlae-card img")
     words = page.locator("#vlae-card").inner_text()
     assert "KL (nats)" in words and "not been measured yet" in words
+    assert "In short" in words and "vlae learned" in words
+    before = page.url
+    page.locator("#vlae-card a.term", has_text="KL").first.click()
+    until(page, "() => document.activeElement.id === 'report-term-rate'")
+    assert page.url == before and page.locator("#vlae-card").is_visible()
 
 
 # Sharing, sizes and colours

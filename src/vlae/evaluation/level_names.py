@@ -27,6 +27,9 @@ TOLD = 1 / 3
 COARSE = 0.5
 """A level changes large parts of pictures if this share of the change is left in a 4 × 4 grid of means."""
 
+CLASS = "which class"
+"""The title of a level whose code is a class with a name."""
+
 MAX_CHANGES = 3  # dimensions in the sentence
 
 
@@ -51,7 +54,7 @@ class LevelName:
 def level_names(
     dimensions: Mapping[int, Sequence[DimensionName]], cards: Sequence[LevelCard] = ()
 ) -> dict[int, LevelName]:
-    """Names each level: by its card if that has a name, else by what its dimensions change.
+    """Names each level: by its card if that has a name, else by what its dimensions change. A class is called so.
 
     Args:
         dimensions: of each level that has a code, from `vlae.evaluation.dimension_names.dimension_names`.
@@ -62,6 +65,7 @@ def level_names(
     """
     by_card = {card.level: (card.title, *card.titles) for card in cards if card.title not in NAMELESS}
     titles = {level: by_card.get(level) or _titles(names) for level, names in dimensions.items()}
+    titles |= {level: (CLASS,) for level, names in dimensions.items() if any(n.high and not n.low for n in names)}
     named = {level: bool(of_level) for level, of_level in titles.items()}
     titles |= {level: _without_words(dimensions[level]) for level in titles if not titles[level]}
     apart = told_apart(titles)
@@ -78,8 +82,6 @@ def level_names(
 
 def _titles(names: Sequence[DimensionName]) -> tuple[str, ...]:
     """Titles by what changes most, the best first; none if most of what changes has no word."""
-    if any(name.high and not name.low for name in names):
-        return ("which class",)
     changed, told = (sum(name.change for name in some) for some in (names, [name for name in names if name.high]))
     power: dict[str, float] = {}
     for name in names:

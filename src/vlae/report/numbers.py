@@ -187,7 +187,7 @@ def evidence_of(evaluation: Mapping[str, Any]) -> Table | None:
     complexity = evaluation["complexity"]
     rows = [
         (
-            name.replace("_", " "),
+            "class" if name == "label" else name.replace("_", " "),
             f"{complexity[name]:.2f}" if name in complexity else "",
             *(f"{of_level[name]:.2f}{_error(level, name)}" for level, of_level in zip(levels, scores, strict=True)),
         )

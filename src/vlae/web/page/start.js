@@ -13,6 +13,15 @@ const startCard = async () => {
   const root = document.getElementById("vlae-card");
   root.replaceChildren(make("p", { class: "quiet", text: "Drawing the figures…" }));
   root.innerHTML = (await ask("card")).html;
+  // The links within the card lead to its parts. They leave the page's own link alone, which holds what is seen.
+  root.addEventListener("click", (event) => {
+    const link = event.target.closest("a[href^='#report-']");
+    if (!link) return;
+    event.preventDefault();
+    const part = document.getElementById(link.getAttribute("href").slice(1));
+    part.scrollIntoView();
+    part.focus({ preventScroll: true });
+  });
 };
 
 const openTab = (name) => {
