@@ -67,7 +67,7 @@ def look_at_all(
                 _check_bomb(image.size)
             wide = is_wide(image)
             channels = num_channels(image) if wide else 1 if image.mode in ("1", "L", "LA", "La") else 3
-            return Look(oriented_size(image), channels, wide)  # the size last: to find EXIF may decode the picture
+            return Look(turned_size(image), channels, wide)  # the size last: to find EXIF may decode the picture
 
     looks, broken = for_each(look, list(range(pictures.num)), "Looking", progress)
     num_wide = sum(look.wide for look in looks.values())
@@ -99,11 +99,11 @@ def _check_bomb(size: tuple[int, int]) -> None:
         )
 
 
-def oriented_size(image: Any) -> tuple[int, int]:
+def turned_size(image: Any) -> tuple[int, int]:
     """The (width, height) of a picture when it is turned as EXIF says. A PNG is not decoded to find its EXIF.
 
     Args:
-        image: a PIL.Image.Image that is not decoded yet, or a picture of `vlae.data.wide`.
+        image: a PIL.Image.Image, or a picture of `vlae.data.wide`.
     """
     from PIL import ExifTags, Image
 

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from vlae.data.files import is_below, is_picture, open_page, open_picture
-from vlae.data.pixels import Frame, fit_picture, oriented_size
+from vlae.data.pixels import Frame, fit_picture, turned_size
 from vlae.data.source import Array
 from vlae.data.wide import is_wide
 
@@ -44,7 +44,7 @@ def original(source: str | Path, name: str | None, *, side: int = SIDE) -> Array
         with open_page(file, page - 1, {}) if page else open_picture(file) as image:
             if is_wide(image):
                 return None
-            width, height = oriented_size(image)
+            width, height = turned_size(image)
             scale = min(1.0, side / max(width, height))
             shape = (3, max(1, round(height * scale)), max(1, round(width * scale)))
             return fit_picture(image, Frame(shape=shape, fit="squash"), file.name).transpose(1, 2, 0)
