@@ -43,7 +43,7 @@ def test_the_example_runs_and_shows(cells):
     assert "image/png" in shown(cells, "vlae.mix") and "image/png" in shown(cells, "run.history.plot")
     assert "application/vnd.jupyter.widget-view+json" in shown(cells, "sliders = ")
     for source, words in {
-        "load(SOURCE)": "210 images of 3×32×32",
+        "load(SOURCE)": "200 images of 3×32×32",
         "run = ": "has not been measured yet",
         "images = ": "Nearest neighbours",
         "find_outliers": "Outliers",

@@ -9,6 +9,7 @@ from IPython.core.formatters import DisplayFormatter
 from PIL import Image
 
 import vlae
+from vlae.codes.classify import classify
 from vlae.codes.outliers import find_outliers
 from vlae.data import load
 from vlae.notebook.views import html_of
@@ -53,7 +54,17 @@ def neighbours(run, images, tmp_path_factory):
     return vlae.Index.build(run, images, tmp_path_factory.mktemp("views") / "index").similar(images.names[0], num=5)
 
 
-@pytest.fixture(params=["run", "images", "outliers", "neighbours"])
+@pytest.fixture(scope="module")
+def classified(run, images):
+    return classify(run, images)
+
+
+@pytest.fixture(scope="module")
+def mixed(run):
+    return vlae.mix(run, {1: run.examples[0]}, base=run.examples[1])
+
+
+@pytest.fixture(params=["run", "images", "outliers", "neighbours", "classified", "mixed"])
 def thing(request):
     return request.getfixturevalue(request.param)
 
@@ -123,6 +134,13 @@ def test_outliers_and_neighbours_have_names_and_numbers(outliers, neighbours):
     assert near.count("<figure>") == 1 + 3 * 5 and "by levels 1, 3" in near
     first = neighbours.by[(1,)].to_pylist()[0]
     assert f"{first['distance']:.3f}" in near and first["name"] in names
+
+
+def test_classes_and_mixes_are_told(classified, mixed):
+    html = classified._repr_html_()
+    first = classified.names[classified.probabilities[0].argmax()].replace("<b>", "&lt;b&gt;")
+    assert f"{first}<br>{classified.probabilities[0].max():.0%}" in html and "wrong, of those with a label" in html
+    assert repr(mixed) == "Mixed(level 1 of picture 1; levels 2, 3 of picture 2)"
 
 
 def test_of_anything_else_there_is_nothing_to_show():

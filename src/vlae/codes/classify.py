@@ -7,6 +7,7 @@ import numpy as np
 
 from vlae.data.images import Images
 from vlae.data.labels import classes_of, known_labels
+from vlae.html_repr import HtmlRepr
 from vlae.runs.run import Run
 
 MAX_FITTED = 5_000
@@ -15,8 +16,8 @@ MAX_FITTED = 5_000
 LANDMARKS = 300  # of its kernel; with fewer data it is exact
 
 
-@dataclass(frozen=True, kw_only=True)
-class Classified:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Classified(HtmlRepr):
     """The class of every datum.
 
     Attributes:
@@ -30,6 +31,9 @@ class Classified:
     names: tuple[str, ...]
     values: tuple[int, ...]
     probabilities: np.ndarray
+
+    def __repr__(self) -> str:
+        return f"Classified({len(self.images)} of {self.images.source}, {len(self.names)} classes)"
 
     @property
     def error(self) -> float | None:

@@ -160,7 +160,7 @@ def _join_dataset(parts: Sequence[Path], out: Path) -> None:
 # Reading -------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class CodeFile:
     """A file of codes.
 
@@ -175,6 +175,9 @@ class CodeFile:
     about: dict[str, Any]
     columns: tuple[str, ...]
     num: int
+
+    def __repr__(self) -> str:
+        return f"CodeFile({self.path}: {self.num} rows, columns {', '.join(self.columns)})"
 
     def batches(self, columns: Sequence[str]) -> Iterator[dict[str, np.ndarray]]:
         """Yield some columns, at most 512 rows at a time.

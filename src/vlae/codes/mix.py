@@ -12,6 +12,7 @@ from jaxtyping import Float
 from vlae.data.source import Source
 from vlae.figures import canvas
 from vlae.figures.pictures import to_pictures
+from vlae.html_repr import HtmlRepr
 from vlae.models.base import Codes
 from vlae.models.inference import as_input, check_values, evaluating
 from vlae.runs.run import Run
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Mixed:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Mixed(HtmlRepr):
     """A mix of images.
 
     Attributes:
@@ -40,6 +41,12 @@ class Mixed:
     shape: tuple[int, ...]
     drawn: tuple[int, ...] = ()
     opacity: bool = True
+
+    def __repr__(self) -> str:
+        taken = "; ".join(
+            f"{named_levels(levels)} of picture {i}" for i, (levels, *_) in enumerate(self.sources, 1) if levels
+        )
+        return f"Mixed({taken}{f'; {named_levels(self.drawn)} drawn' if self.drawn else ''})"
 
     def figure(self, out: str | Path | None = None) -> "Image":
         """Draw the sources, titled with their levels, above their reconstructions, and the mix at the right.

@@ -11,7 +11,7 @@ import torch
 from vlae.atomic import whole
 from vlae.codes.files import CodesError
 from vlae.data import Images
-from vlae.data.originals import original, original_file
+from vlae.data.picture_files import original, original_file
 from vlae.evaluation.rates import elbos_of
 from vlae.figures import canvas
 from vlae.figures.panels import rows as rows_of_data

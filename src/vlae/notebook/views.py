@@ -7,11 +7,14 @@ from functools import singledispatch
 
 import numpy as np
 
+from vlae.codes.classify import Classified
+from vlae.codes.mix import Mixed
 from vlae.codes.outliers import Outliers
 from vlae.data.images import Images
 from vlae.data.source import counted
 from vlae.errors import NotDefinedError
 from vlae.evaluation import level_card
+from vlae.figures.canvas import Pictures
 from vlae.figures.panels import panels
 from vlae.figures.pictures import to_pictures
 from vlae.models.inference import as_input
@@ -39,7 +42,7 @@ def html_of(thing: object) -> str | None:
     """The HTML of an object; None if a notebook has nothing to show but its `repr`.
 
     Args:
-        thing: a `Run`, `Images`, `Outliers` or `Neighbours`.
+        thing: a `Run`, `Images`, `Outliers`, `Classified`, `Mixed` or `Neighbours`.
     """
     return None
 
@@ -92,9 +95,12 @@ def _samples(images: Images) -> str:
     chosen = images.take(images.alike_of_each_class(min(SAMPLES, len(images))))
     labels = chosen.label_of_each() or [None] * len(chosen)
     words = ("" if label is None else str(label) for label in labels)
-    values = as_input(np.ascontiguousarray(chosen.values))
-    pictures = to_pictures(values, images.shape, opacity=images.value_range is None)
-    return html.strip(zip(pictures, words, strict=True))
+    return html.strip(zip(_pictures(chosen), words, strict=True))
+
+
+def _pictures(images: Images) -> Pictures:
+    values = as_input(np.ascontiguousarray(images.values))
+    return to_pictures(values, images.shape, opacity=images.value_range is None)
 
 
 def _columns(images: Images) -> str:
@@ -116,6 +122,25 @@ def _outliers(outliers: Outliers) -> str:
         parts += [html.paragraph(f"by {by.replace('level', 'level ')}"), html.strip(outliers.cells(by, HITS))]
     images = outliers.images
     return html.output("Outliers", f"the strongest of {len(images):,}: {images.source}", *parts)
+
+
+@html_of.register
+def _classified(classified: Classified) -> str:
+    """The first data, each with its class and how probable that is."""
+    images = classified.images.take(slice(0, SAMPLES))
+    best = classified.probabilities[: len(images)].argmax(1)
+    words = [(classified.names[k], f"{row[k]:.0%}") for k, row in zip(best, classified.probabilities, strict=False)]
+    cells = ((picture, *lines) for picture, lines in zip(_pictures(images), words, strict=True))
+    wrong = "" if classified.error is None else f"; wrong, of those with a label: {classified.error:.1%}"
+    return html.output("Classes", f"the first of {len(classified.images):,}: {images.source}{wrong}", html.strip(cells))
+
+
+@html_of.register
+def _mixed(mixed: Mixed) -> str:
+    """The images of the mix, what their codes give, and the mix."""
+    return html.output(
+        "A mix", repr(mixed), html.image(np.asarray(mixed.figure()), "the images of the mix, and the mix")
+    )
 
 
 @html_of.register

@@ -12,7 +12,7 @@ from PIL import Image
 from pyarrow import csv
 
 from vlae.atomic import WriteError, whole
-from vlae.data.originals import original, original_file
+from vlae.data.picture_files import original, original_file
 from vlae.figures import canvas
 from vlae.figures.canvas import Picture
 from vlae.html_repr import HtmlRepr

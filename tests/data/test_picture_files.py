@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from vlae.data import load
-from vlae.data.originals import SIDE, original, original_file
+from vlae.data.picture_files import SIDE, original, original_file
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
 
