@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from vlae.atomic import replacing, whole, writing
+from vlae.atomic import whole, writing
 from vlae.data.networks import recalled
 from vlae.errors import reason
 from vlae.evaluation.text import as_text
@@ -112,16 +112,17 @@ def write_results(path: Path, results: Results, prior: MixturePrior, held_out: n
     summary = json.dumps(results.summary, indent=2, allow_nan=False)
     writers: dict[str, Callable[[Path], Any]] = {
         MODEL: lambda file: file.write_bytes(to_bytes(state)),
-        PRIOR: lambda file: write_prior(file, prior, safe_load.hash_tensors(state)),
+        PRIOR: lambda file: file.write_bytes(_prior_as_bytes(prior, safe_load.hash_tensors(state))),
         SUMMARY: lambda file: file.write_text(summary),
         HELD_OUT: lambda file: _write_array(file, held_out),
         EXAMPLES: lambda file: _write_array(file, results.examples),
     }
     last = SUMMARY if (path / MODEL).exists() else MODEL  # by which it is known whether the training is finished
-    with writing(path), ExitStack() as replaced:  # all are written before the first gets its name
+    with ExitStack() as replaced:  # all are written before the first gets its name
         for name in sorted(writers, key=lambda name: name != last):
+            file = replaced.enter_context(whole(path / name))
             with writing(path / name):
-                writers[name](replaced.enter_context(replacing(path / name)))
+                writers[name](file)
         with writing(path / EVALUATION), suppress(FileNotFoundError):
             (path / EVALUATION).replace(path / OUTDATED)
 
@@ -142,14 +143,19 @@ def write_prior(file: Path, prior: MixturePrior, weights: str) -> None:
     Raises:
         WriteError: if it cannot be written.
     """
+    with whole(file) as partial:
+        partial.write_bytes(_prior_as_bytes(prior, weights))
+
+
+def _prior_as_bytes(prior: MixturePrior, weights: str) -> bytes:
+    """A prior, in float32, with what it was fitted to, as a safetensors file."""
     from safetensors.torch import save as to_bytes
 
     rows, columns = torch.tril_indices(prior.means.shape[1], prior.means.shape[1])
     tensors = {"weights": prior.weights, "means": prior.means, "factors": prior.factors[:, rows, columns]}
     about = json.dumps({**asdict(prior.fit or PriorFit()), "weights": weights})
-    with whole(file) as partial:
-        stored = {name: tensor.float().contiguous() for name, tensor in tensors.items()}
-        partial.write_bytes(to_bytes(stored, metadata={"vlae": about}))
+    stored = {name: tensor.float().contiguous() for name, tensor in tensors.items()}
+    return to_bytes(stored, metadata={"vlae": about})
 
 
 def read_results(path: Path, recipe: Recipe, *, with_examples: bool = True) -> Results:
