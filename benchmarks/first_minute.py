@@ -1,7 +1,7 @@
 """Takes the time of the first minute of `vlae train FOLDER`, as a user sees it on a terminal.
 
     python benchmarks/first_minute.py photos/
-    python benchmarks/first_minute.py photos/ --done -- --quality draft
+    python benchmarks/first_minute.py photos/ --done --quality draft
 
 The real command runs on a terminal of its own, with an empty cache. It is stopped once its preview is there; with
 --done it runs to its end. Run this on a quiet machine. A system with pseudo-terminals is needed.
@@ -74,20 +74,21 @@ def timed(words: list[str], preview: Path, log: Path, *, columns: int, done: boo
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("source", help="folder of pictures")
-    parser.add_argument("words", nargs="*", help="further words of the command, after --")
     parser.add_argument("--columns", type=int, default=80, help="of the terminal")
     parser.add_argument("--done", action="store_true", help="wait for the end of the training")
     parser.add_argument("--keep", type=Path, help="keep what was printed, and the preview, in this folder")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    asked = parser.parse_args()
+    asked, further = parser.parse_known_args()  # further options are those of the command
     if os.getloadavg()[0] > 0.5:
         print(f"! the machine is busy (load {os.getloadavg()[0]:.1f}): these times mean little", file=sys.stderr)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         os.environ |= {"VLAE_CACHE": str(folder / "cache"), "TERM": "xterm-256color", "COLORTERM": "truecolor"}
-        words = ["train", asked.source, "--out", str(folder / "run"), *asked.words]
+        words = ["train", asked.source, "--out", str(folder / "run"), *further]
         preview = folder / "run" / "preview.png"
         seen = timed(words, preview, folder / "terminal.txt", columns=asked.columns, done=asked.done)
         if asked.keep:

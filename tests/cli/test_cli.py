@@ -106,8 +106,8 @@ def refusal(capsys, *words):
     assert cli_exit(*words) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
-    line = printed.err.splitlines()[-1]
-    assert printed.err.count("vlae: ") == 1 and "Traceback" not in printed.err
+    *_, line = lines = printed.err.splitlines()
+    assert sum(each.startswith("vlae: ") for each in lines) == 1 and "Traceback" not in printed.err
     assert line.startswith("vlae: ")
     return line
 
