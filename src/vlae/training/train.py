@@ -39,7 +39,7 @@ from vlae.runs.layout import CHECKPOINT, MODEL, RECIPE, RunError, check_unlinked
 from vlae.runs.run import Run
 from vlae.runs.store import Results, read_recipe, write_recipe, write_results
 from vlae.training.batches import Batches
-from vlae.training.loggers import loggers_of
+from vlae.training.loggers import Log, loggers_of
 from vlae.training.loop import Engine, Recorder, is_leader, quiet, reuse_memory, trainer_of, validation_of
 from vlae.training.settle import as_begun, own_code_sizes, qualities_of, settled
 from vlae.training.validation import kept_rows
@@ -214,14 +214,15 @@ def train(
             devices=devices,
             num_nodes=num_nodes,
             callbacks=callbacks,
-            loggers=loggers_of(logger, path, step=0 if begun_at is None else _step_of(begun_at)),
         )
+        loggers = loggers_of(logger, path, step=0 if begun_at is None else _step_of(begun_at))
         if known is not None:
             data |= {"labels": asked_labels, "labels_sha256": known.sha256}
         if network is not None:
             data["features"] = remembered(network)
         if (not resume or begun_on != source_text) and is_leader():
             write_recipe(path, chosen, data)
+        trainer.loggers = Log(loggers).start().loggers
 
         checkpoint = path / CHECKPOINT
         with quiet(), recorder.watching():
