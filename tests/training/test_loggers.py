@@ -9,10 +9,12 @@ from types import ModuleType
 import lightning
 import numpy as np
 import pytest
+from command_line import refusal
 from interrupting import stop_at_step
 
 import vlae
 from vlae import workflows
+from vlae.cli.main import app
 from vlae.errors import MissingExtraError
 from vlae.training import loggers, loop
 from vlae.training.loggers import Log, loggers_of
@@ -239,3 +241,9 @@ def test_what_a_callback_raises_ends_the_training_and_leaves_the_run_to_be_resum
     with pytest.raises(EnoughError):
         quick(tmp_path / "run", callbacks=[Raising()])
     quick(tmp_path / "run", resume=True)
+
+
+def test_the_command_takes_several_loggers_by_name(capsys):
+    command, bound, _ = app.parse_args(["train", "photos", "--logger", "tensorboard", "--logger", "wandb"])
+    assert command.__name__ == "train" and bound.arguments["logger"] == ["tensorboard", "wandb"]
+    assert "tensorbord" in refusal(capsys, "train", "photos", "--logger", "tensorbord")
