@@ -163,7 +163,7 @@ def test_wide_pictures_are_turned_as_exif_says(tmp_path, rng):
     numbers = rng.integers(0, 4096, (16, 12), np.uint16)
     tifffile.imwrite(tmp_path / "a.tif", numbers, extratags=[(274, "H", 1, 6, True)])
     tifffile.imwrite(tmp_path / "b.tif", numbers.astype(np.float64), extratags=[(274, "H", 1, 6, True)])
-    images = everything(tmp_path)
+    images = everything(tmp_path, value_range=(0, 4095))
     assert not images.skipped
     assert np.allclose(own(images)[:, 0], np.rot90(numbers, -1), atol=1e-3)
 
@@ -183,7 +183,7 @@ def test_a_picture_with_nan_is_left_out_and_named(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", 5 * numbers)
     numbers[3, :2] = np.nan, np.inf
     tifffile.imwrite(tmp_path / "b.tif", numbers)
-    assert everything(tmp_path).skipped == (("b.tif", "2 numbers are NaN or infinite; fill them"),)
+    assert everything(tmp_path).skipped == (("b.tif", "2 values are NaN or infinite; fill them"),)
     (tmp_path / "a.tif").unlink()
     with pytest.raises(DataError, match=r"b\.tif.*NaN"):
         everything(tmp_path)

@@ -19,7 +19,7 @@ PICTURE_FORMATS = {
     "HEIF": (".heic", ".heif", ".hif"),
     "JPEG": (".jpeg", ".jpg", ".jpe", ".jfif", ".jif"),
     "PNG": (".png",),
-    "PPM": (".pgm", ".ppm", ".pbm", ".pnm"),
+    "PPM": (".pgm", ".ppm", ".pbm", ".pnm", ".pfm"),
     "TIFF": (".tif", ".tiff"),
     "WEBP": (".webp",),
 }

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from vlae import recipes
 from vlae.data.depths import found_range, into_range, listed_range, white_of
+from vlae.data.source import counted
 from vlae.data.vectors import as_vectors
 from vlae.evaluation.rates import elbos_of
 from vlae.models.base import LatentModel
@@ -327,7 +328,8 @@ class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             return _grey_values(images, self._white)
         values = np.empty(images.shape, np.float32)
         if num := into_range(images, self.value_range_, values):
-            warnings.warn(f"{num} numbers are outside of {listed_range(self.value_range_)} and clipped", stacklevel=3)
+            outside = f"{counted(num, 'number')} outside of {listed_range(self.value_range_)}, the range in fit"
+            warnings.warn(f"X has {outside}; clipped", stacklevel=3)
         return values
 
     def _in_fitted_shape(self, values: np.ndarray) -> np.ndarray:

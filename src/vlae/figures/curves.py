@@ -54,12 +54,15 @@ def progress(history: Mapping[str, Sequence[float | None]]) -> Picture:
         (right, name, title_of(name) if several else f"level {split_term(name)[1]}", f"C{i % 10}")
         for i, name in enumerate(by_level)
     ]
+    dotted = ""
     for axes, name, label, color in curves:
         axes.plot(columns["step"], columns[name], color=color, label=label, linewidth=1.2)
         for prefix, part in (("test", "test"), ("val", "validation")):
             if (measured := columns.get(f"{prefix}_{name}")) is not None and (there := np.isfinite(measured)).any():
-                style = {"color": color, "markersize": 3, "label": f"{label}, {part}".removeprefix("training, ")}
-                axes.plot(columns["step"][there], measured[there], "o:", **style)
+                of_level = split_term(name)[1] is not None  # whose legend would be twice as long
+                words = "_" if of_level else f"{label}, {part}".removeprefix("training, ")
+                dotted = f" (dots: {part})" if of_level else dotted
+                axes.plot(columns["step"][there], measured[there], "o:", color=color, markersize=3, label=words)
         if name in grown_at:
             axes.axvline(grown_at[name], color=color, linestyle="--", linewidth=1)
     # The distortion of the first steps is many times the rest, so the axis ends where nearly all of the curve fits.
@@ -71,7 +74,7 @@ def progress(history: Mapping[str, Sequence[float | None]]) -> Picture:
     kinds = split_term(by_level[0])[0] if by_level and not several else "terms"
     for axes in others:
         axes.set_yscale("log")
-    titles = [whole[0] if len(whole) == 1 else "terms", f"{kinds} of each level{dashed}", *("" for _ in units)]
+    titles = [whole[0] if len(whole) == 1 else "terms", f"{kinds} of each level{dashed}{dotted}", *("" for _ in units)]
     for axes, title, unit in zip((left, right, *others), titles, ("nats per datum",) * 2 + tuple(units), strict=True):
         axes.set(title=title.replace("_", " "), xlabel="step", ylabel=unit)
         axes.spines[["top", "right"]].set_visible(False)

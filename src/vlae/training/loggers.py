@@ -5,8 +5,10 @@ import warnings
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from importlib.util import find_spec
+from netrc import NetrcParseError, netrc
 from pathlib import Path
 from typing import Any, Literal, get_args
+from urllib.parse import urlsplit
 
 from vlae.errors import MissingExtraError, reason
 from vlae.runs.layout import TENSORBOARD
@@ -23,7 +25,7 @@ _NAMES = get_args(LoggerName)
 def loggers_of(logger: Any, path: Path, *, step: int = 0) -> list[Any]:
     """The loggers that were asked for.
 
-    Nothing is written and no server is asked before the first row is logged.
+    Nothing is written and no server is asked before `Log.start`.
 
     Args:
         logger: a name (`LoggerName`), a logger of Lightning, or a list of these; None or False: none; True: "auto".
@@ -70,7 +72,9 @@ def _named(name: str, path: Path, step: int) -> Any:
         beyond: dict[str, Any] = {"purge_step": step + 1} if step else {}
         return loggers.TensorBoardLogger(path, name=TENSORBOARD, version="", **beyond)
     if name == "wandb":
-        return loggers.WandbLogger(project=PROJECT, name=path.name, save_dir=path, offline=_is_offline())
+        import_module(name)
+        stay: dict[str, Any] = {} if os.environ.get("WANDB_MODE") or _is_logged_in() else {"mode": "offline"}
+        return loggers.WandbLogger(project=PROJECT, name=path.name, save_dir=path, **stay)
     return loggers.MLFlowLogger(
         experiment_name=PROJECT,
         run_name=path.name,
@@ -78,12 +82,15 @@ def _named(name: str, path: Path, step: int) -> Any:
     )
 
 
-def _is_offline() -> bool:
-    """Whether Weights & Biases has nobody to log in, or was told to stay off the network."""
-    import wandb
-
-    mode = os.environ.get("WANDB_MODE")
-    return mode == "offline" or (mode is None and not wandb.api.api_key)
+def _is_logged_in() -> bool:
+    """Whether Weights & Biases knows a user here; else it would ask for one, or refuse to start."""
+    if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
+        return True
+    host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
+    try:
+        return netrc(os.environ.get("NETRC")).authenticators(host) is not None
+    except (OSError, NetrcParseError):
+        return False
 
 
 class Log:
@@ -95,6 +102,11 @@ class Log:
 
     def __init__(self, loggers: Sequence[Any]):
         self.loggers = list(loggers)
+
+    def start(self) -> "Log":
+        """Opens files and asks servers, so that a logger that cannot is left out before the training starts."""
+        self._each(lambda logger: getattr(logger, "experiment", None))
+        return self
 
     def config(self, settings: Mapping[str, Any]) -> None:
         """Writes the settings of the run.

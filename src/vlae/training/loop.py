@@ -193,7 +193,6 @@ def trainer_of(
     devices: int | str = 1,
     num_nodes: int = 1,
     callbacks: Sequence[Callback] = (),
-    loggers: Sequence[Any] = (),
 ) -> lightning.Trainer:
     """The Lightning trainer of a recipe on some devices.
 
@@ -204,7 +203,6 @@ def trainer_of(
         devices: the number of devices, or "auto".
         num_nodes: the number of machines.
         callbacks: further ones, which are called after the recorder.
-        loggers: of Lightning, to which the recorder writes its rows.
 
     Raises:
         ValueError: if the devices are not there, or the recipe cannot be trained on several.
@@ -221,7 +219,7 @@ def trainer_of(
                 num_nodes=num_nodes,
                 callbacks=[recorder, *callbacks],
                 use_distributed_sampler=False,
-                logger=list(loggers) or False,
+                logger=False,
                 enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
                 enable_progress_bar=False,
                 enable_model_summary=False,

@@ -56,7 +56,7 @@ from vlae.training.announce import watchers_of
 from vlae.training.asking import OnInterrupt, finish_or_keep
 from vlae.training.batches import Batches
 from vlae.training.budget import More, changed, extended, parsed
-from vlae.training.loggers import loggers_of
+from vlae.training.loggers import Log, loggers_of
 from vlae.training.loop import (
     Engine,
     Recorder,
@@ -269,14 +269,15 @@ def train(
             devices=devices,
             num_nodes=num_nodes,
             callbacks=callbacks,
-            loggers=loggers_of(logger, path, step=reached.step),
         )
+        loggers = loggers_of(logger, path, step=reached.step)
         if known is not None:
             data |= {"labels": asked_labels, "labels_sha256": known.sha256}
         if network is not None:
             data["features"] = remembered(network)
         if (not resume or begun_on != source_text or chosen != begun) and is_leader():
             write_recipe(path, chosen, data)
+        trainer.loggers = Log(loggers).start().loggers
 
         checkpoint = path / CHECKPOINT
         with quiet(), recorder.watching():
