@@ -15,7 +15,8 @@ from vlae.evaluation.reasons import only_finite
 from vlae.evaluation.text import as_text
 from vlae.models.base import LatentModel
 from vlae.names import some_of
-from vlae.training.train import _statistics, fit
+from vlae.training.preparing import statistics_of
+from vlae.training.train import fit
 
 NAMES = ("a", "b", "year")
 NUM = 80
@@ -102,7 +103,7 @@ def test_columns_in_other_units_are_those_of_which_most_values_are_far(model, rn
 
 def test_a_column_of_small_scale_is_scaled_and_a_constant_one_is_not():
     values = np.array([[1e-13, 0.1], [3e-13, 0.1]], np.float32)
-    mean, stddev = _statistics(values)
+    mean, stddev = statistics_of(values)
     assert stddev.tolist() == pytest.approx([1e-13, 1.0]) and mean.tolist() == pytest.approx([2e-13, 0.1])
 
 
@@ -110,7 +111,7 @@ def test_a_column_of_small_scale_is_scaled_and_a_constant_one_is_not():
 def test_a_scale_beyond_single_precision_is_refused_by_the_name_of_its_column(scale):
     values = np.array([[0, scale], [1, 3 * scale]], np.float32)
     with pytest.raises(DataError, match=f"column year is {scale:.0e}.*scale it, or leave it out".replace("+", r"\+")):
-        _statistics(values, ("a", "year"))
+        statistics_of(values, ("a", "year"))
     with pytest.raises(DataError, match="column 2 is"):
         fit(values, recipes.lean((2,), code_sizes=(1, 1), width=2))
 

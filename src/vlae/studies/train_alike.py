@@ -14,8 +14,9 @@ from vlae.runs.layout import MODEL, RECIPE, RunError, source_name
 from vlae.runs.run import Run, load, read_recipe
 from vlae.shapes import Shape
 from vlae.studies.forecast import forecast
+from vlae.training.going_on import BEGUN_WITH
 from vlae.training.settle import as_begun
-from vlae.training.train import BEGUN_WITH, Stopped
+from vlae.training.train import Stopped
 from vlae.workflows import train
 
 CodeSizes = Sequence[int] | Mapping[Shape, Sequence[int]] | None

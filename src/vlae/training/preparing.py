@@ -1,0 +1,151 @@
+"""What a training begins with: the recipe that was asked for, its model, and the statistics of the data."""
+
+import platform
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vlae import recipes
+from vlae.data import DataError, Images
+from vlae.data.labels import Known
+from vlae.evaluation.columns import names_or_numbers
+from vlae.models.base import LatentModel
+from vlae.names import some_of
+from vlae.nn.components import PrincipalComponents
+from vlae.nn.pretrained import FeatureNetwork, open_network
+from vlae.recipes import Recipe, Settings, build
+from vlae.training.settle import settled
+
+LEAST_STDDEV, MOST_STDDEV = 1e-14, 1e16
+"""Of a column of vectors: beyond these, the square of a small error is 0, or that of a large one infinite."""
+
+
+def make_recipe(
+    recipe: str | Recipe,
+    images: Images,
+    code_sizes: Sequence[int] | None,
+    deep_heads: bool,
+    quality: recipes.Quality | None,
+    settings: Settings,
+) -> Recipe:
+    """The recipe that was asked for, before the data and the settings change it.
+
+    Args:
+        recipe: its name, or a recipe.
+        images: the training data.
+        code_sizes: of each level; None: the recipe's own.
+        deep_heads: whether each posterior encodes h_{l-1} again.
+        quality: of lean; None: standard.
+        settings: those that were asked for.
+
+    Raises:
+        ValueError: if a recipe's levels are chosen that has them already.
+    """
+    if isinstance(recipe, str):
+        recipe = recipes.make(recipe, images.shape, code_sizes=code_sizes, deep_heads=deep_heads, quality=quality)
+        if quality == "high" and torch.cuda.is_available() and not settings.get("sharp"):
+            recipe = recipes.adjust(recipe, precision="bf16")
+    elif code_sizes is not None or deep_heads or quality is not None:
+        raise ValueError(
+            "code_sizes, deep_heads and quality choose a recipe's levels; here the recipe has them already"
+        )
+    return recipe
+
+
+def choose(recipe: Recipe, images: Images, known: Known | None, settings: Settings) -> Recipe:
+    """The recipe with the levels that the data bring, and with the settings.
+
+    Args:
+        recipe: for data of this shape.
+        images: the training data.
+        known: the labels that a class above the top learns; None: there is none.
+        settings: those that were asked for.
+
+    Raises:
+        ValueError: if a setting does not fit.
+    """
+    if images.features is not None:
+        recipe = recipes.with_content(recipe, num_features=images.features.shape[1], num_data=len(images))
+    if known is not None:
+        settings = settings.copy()  # the batch size is that of all data; those with a label come on top
+        recipe = recipes.adjust(recipe, batch_size=settings.pop("batch_size", None))
+        recipe = recipes.with_classes(recipe, values=known.values, names=known.names)
+    recipe = settled(recipes.adjust(recipe, **settings), images.values)
+    if recipe.training.precision == "bf16" and not torch.cuda.is_available() and lacks_bf16():
+        warnings.warn("this processor has no bf16 arithmetic: bf16 will be many times slower than fp32", stacklevel=3)
+    return recipe
+
+
+def network_of(features: str | Path | FeatureNetwork | None, side: int | None) -> FeatureNetwork | None:
+    """The feature network that was asked for.
+
+    Args:
+        features: as `vlae.train` takes it.
+        side: of its pictures, in pixels; None: as it says.
+
+    Raises:
+        ValueError: if a side is given without a network, or the network cannot be opened.
+    """
+    if features is None or isinstance(features, FeatureNetwork):
+        if side is not None:
+            raise ValueError("features_side is the side of a feature network's pictures; give its file or name, too")
+        return features
+    return open_network(features, side=side)
+
+
+def build_model(recipe: Recipe, images: Images, *, mean: Tensor | None, stddev: Tensor | None) -> LatentModel:
+    """The untrained model, which knows the mean and the components of the data's features.
+
+    Args:
+        recipe: for data of this shape.
+        images: the training data.
+        mean: of each dimension; None: the recipe's own.
+        stddev: of each dimension; None: the recipe's own.
+
+    Raises:
+        ValueError: if the recipe reads features and the data have none.
+    """
+    model = build(recipe, mean=mean, stddev=stddev)
+    if model.num_features:
+        if images.features is None:
+            raise ValueError("the recipe reads features of pictures; give the network that it was made for as features")
+        for part in model.modules():
+            if isinstance(part, PrincipalComponents):
+                part.fit(images.features)
+    return model
+
+
+def lacks_bf16() -> bool:
+    """Whether the processor has no bf16 arithmetic of its own, so that bf16 is far slower than fp32."""
+    has = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return platform.machine() in ("x86_64", "AMD64") and not has
+
+
+def statistics_of(values: np.ndarray, columns: Sequence[str] = ()) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each dimension; 1 for one that does not vary, which is not scaled.
+
+    Args:
+        values: float32 vectors (N, D).
+        columns: their names; (): they have none.
+
+    Returns:
+        Two float32 tensors (D,).
+
+    Raises:
+        DataError: if a standard deviation is too small or large for single precision.
+    """
+    varies = values.max(0) > values.min(0)
+    values = np.asarray(values, np.float64)
+    stddev = np.where(varies, values.std(0), 1.0)
+    far = (stddev < LEAST_STDDEV) | (stddev > MOST_STDDEV)
+    if far.any():
+        names = [name for name, is_far in zip(names_or_numbers(columns, far.size), far.ravel(), strict=True) if is_far]
+        raise DataError(
+            f"the standard deviation of column {some_of(names)} is {stddev[far].flat[0]:.0e}, and single precision "
+            f"holds {LEAST_STDDEV:.0e} to {MOST_STDDEV:.0e}; scale it, or leave it out"
+        )
+    return torch.as_tensor(values.mean(0), dtype=torch.float32), torch.as_tensor(stddev, dtype=torch.float32)
