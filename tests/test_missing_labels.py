@@ -1,6 +1,7 @@
 """Missing labels and factors are missing everywhere: in evaluation, codes, index, outliers, map, classes and card."""
 
 import csv
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -125,8 +126,10 @@ def test_classes_are_compared_where_the_label_is_known(run, images, tmp_path):
 
 def test_the_map_says_unknown(run, images):
     session = Session(run)
-    session.__dict__["_images"] = images
-    classes = session.properties()["label"]
+    collection = session.collection
+    rows = replace(collection._rows, images=images, order=np.arange(len(images)), hashes=np.arange(len(images)))
+    collection.__dict__["_read"] = rows
+    classes = collection.properties()["label"]
     assert classes["classes"][0] == "unknown" and set(classes["classes"][1:]) == set(
         map(str, images.label_names or (0, 1))
     )

@@ -136,6 +136,6 @@ def test_of_a_wide_table_some_columns_are_listed_and_the_rest_are_counted(tmp_pa
     run = vlae.train(table, out=tmp_path / "run", code_sizes=(1, 1), steps=5, progress=False)
     assert cli_exit("evaluate", run.path) == cli_exit("report", run.path) == 0
     page = (run.path / "report.html").read_text()
-    assert "… and 261 more columns (evaluation.json has all)" in page and page.count("<td>gene") == 40
+    assert "… and 261 more columns (evaluation.json has all)" in page and page.count('<th scope="row">gene') == 40
     assert "… and 281 more columns" in capsys.readouterr().out
     assert len(run.evaluation["columns"]) == len(run.known_columns.medians) == 301

@@ -40,6 +40,7 @@ COMMANDS = (
     "mix",
     "odd",
     "report",
+    "select",
     "share",
     "similar",
     "study gibbs",
@@ -262,7 +263,13 @@ def test_demo(tmp_path, monkeypatch):
     monkeypatch.setattr("vlae.workflows.train", lambda source, **settings: given.update(settings, source=source))
     monkeypatch.setattr("vlae.cli.training._print_done", lambda run: None)
     assert cli_exit("demo", "--minutes", "0.1", "--seed", "2") == 0
-    assert given == {"source": "streets", "out": Path("runs/demo"), "minutes": 0.1, "seed": 2}
+    assert given == {
+        "source": "streets",
+        "out": Path("runs/demo"),
+        "minutes": 0.1,
+        "seed": 2,
+        "on_interrupt": "ask",
+    }
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "classes"])
@@ -477,8 +484,8 @@ def test_evaluate_on_other_data(trained, tmp_path, capsys):
 
 
 def test_evaluate_refuses_what_does_not_fit(trained, tmp_path, capsys):
-    np.save(tmp_path / "grey.npy", pictures(channels=1)[..., 0])
-    assert "shape (1, 8, 8)" in refusal(capsys, "evaluate", trained, tmp_path / "grey.npy", "--split", "all")
+    (tmp_path / "rows.csv").write_text("a,b\n" + "1,2\n2,5\n" * 20)
+    assert "these are vectors" in refusal(capsys, "evaluate", trained, tmp_path / "rows.csv", "--split", "all")
     assert "go with a source" in refusal(capsys, "evaluate", trained, "--limit", "5")
     assert "no run folder" in refusal(capsys, "evaluate", tmp_path / "none")
     newer = tmp_path / "newer"

@@ -72,9 +72,10 @@ def test_no_table_of_neighbours_has_a_formula(tmp_path):
     picture = np.zeros((8, 8, 3), np.uint8)
     stream = io.BytesIO()
     Image.fromarray(picture).save(stream, "png")
-    rows = pa.table({"distance": [1.5], "name": ["=1+2"], "@factor": [-1], "picture": [stream.getvalue()]})
+    found = {"distance": [1.5], "name": ["=1+2"], "source": ["photos"], "@factor": [-1]}
+    rows = pa.table({**found, "picture": [stream.getvalue()]})
     Neighbours(query=picture, by={(1,): rows}).save_table(tmp_path / "a.csv")
     assert list(csv.reader((tmp_path / "a.csv").open())) == [
-        ["by", "rank", "distance", "name", "'@factor"],
-        ["level 1", "1", "1.5", "'=1+2", "-1"],
+        ["by", "rank", "distance", "name", "source", "'@factor"],
+        ["level 1", "1", "1.5", "'=1+2", "photos", "-1"],
     ]

@@ -47,7 +47,7 @@ def test_the_folder_has_all_that_a_training_leaves(digits, tmp_path, drawn):
     loaded = vlae.load(run.path)
     codes = np.concatenate(loaded.encode(digits[:, None].astype(np.float32)), axis=1)
     assert np.allclose(codes, encoder.transform(digits), atol=1e-5)
-    assert {name: list(values) for name, values in encoder.history_.items()} == loaded.history
+    assert {name: list(values) for name, values in encoder.history_.items()} == loaded.history.to_dict("list")
     assert loaded.sample(2).shape == (2, 1, 8, 8)
     loaded.figure("levels")
     with pytest.raises(RunError, match="exists already"):

@@ -440,7 +440,7 @@ def test_commands_take_a_shipped_ladder(tmp_path, monkeypatch, capsys):
             cli.main(words)
         assert not stop.value.code
     assert capsys.readouterr().out.split() == [
-        "runs/vlae--streets/figures/samples.png",
+        "runs/vlae--streets/figures/samples-num-4.png",
         "runs/vlae--mnist/report.html",
     ]
     assert not (sharing.shipped_folder("mnist") / "figures").exists()

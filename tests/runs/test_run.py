@@ -214,7 +214,9 @@ def test_the_folder_holds_no_run(tmp_path):
 
 def test_the_run_is_not_finished(copy):
     (copy / "model.safetensors").unlink()
-    with pytest.raises(RunError, match=r"not finished; go on with: vlae train an array --out .*copy --resume"):
+    with pytest.raises(
+        RunError, match=r"not finished, and has no checkpoint yet; go on with: vlae train --resume .*copy"
+    ):
         runs.load(copy)
 
 

@@ -260,7 +260,7 @@ def test_features_that_come_with_images_are_not_taken_without_being_asked_for(ph
     run = train(photos, out=tmp_path / "run", **{**SETTINGS, "size": None, "steps": 2})
     assert run.recipe.code_sizes == (2, 2) and run.network is None
     assert json.loads((tmp_path / "run" / "recipe.json").read_text())["data"].keys() == {
-        "source", "size", "fit", "crop", "channels", "value_range", "layout", "key", "limit", "content"
+        "source", "size", "fit", "crop", "channels", "value_range", "layout", "key", "id", "limit", "content"
     }  # fmt: skip
     asked = adjust(lean((3, 8, 8), code_sizes=(2, 2), polarity=run.recipe.levels[0].polarity), steps=2)
     assert asked.levels == run.recipe.levels
@@ -282,12 +282,13 @@ def test_an_uploaded_picture_is_read_at_its_full_size(run, photos, place):
 
     session = Session(run)
     content = (place / "photos" / photos.names[0]).read_bytes()
-    assert session.features_of_file(content) == pytest.approx(photos.features[:1], abs=2e-3)
-    held_out = run.part("test")
-    assert session.features_of(3) == pytest.approx(held_out.features[3:4])
-    noise = session.noise_of_images
-    assert np.allclose(noise[2][:16], run.encode(held_out)[2], atol=1e-4)
-    assert Session(vlae.load("mnist")).features_of_file(b"") is None
+    assert session.studio.features_of_file(content) == pytest.approx(photos.features[:1], abs=2e-3)
+    whole, names = run.part("all"), session.collection.names
+    number = names.index(whole.names[3])
+    assert session.collection.features([number]) == pytest.approx(whole.features[3:4])
+    noise, rows = session.encoding.noise, [names.index(name) for name in whole.names[:16]]
+    assert np.allclose(noise[2][rows], run.encode(whole)[2][:16], atol=1e-4)
+    assert Session(vlae.load("mnist")).studio.features_of_file(b"") is None
 
 
 def test_an_array_is_trained_on_with_features(network, tmp_path):

@@ -14,8 +14,7 @@ from vlae.data import Images
 from vlae.nn.moments import AffineInvariantConv, NormalisedConv
 from vlae.recipes import adjust, joint, lean, with_content
 from vlae.runs.run import RunError
-from vlae.training import settle
-from vlae.training import train as training
+from vlae.training import preparing, settle
 from vlae.training.train import fit, train
 
 PICTURES = np.random.default_rng(0).integers(0, 256, (60, 8, 8), dtype=np.uint8)
@@ -104,7 +103,7 @@ def test_a_resumed_run_keeps_what_its_data_said(tmp_path, answers):
         again = adjust(lean(SHAPE, width=4, polarity="visible"), steps=4, batch_size=8)
         train(PICTURES, out=path, recipe=again, resume=True, progress=False)
     with pytest.raises(RunError, match=r"other settings \(recipe\)"):
-        train(PICTURES, out=path, recipe=adjust(recipe, steps=5), resume=True, progress=False)
+        train(PICTURES, out=path, recipe=adjust(recipe, learning_rate=1e-3), resume=True, progress=False)
     run = train(PICTURES, out=path, recipe=recipe, resume=True, progress=False)  # the same command
     assert polarities(run.recipe) == ["hidden", None] and answers.asked == []
 
@@ -153,8 +152,8 @@ def test_high_quality_is_of_mixed_precision_on_a_gpu(monkeypatch):
     images = Images(values=PICTURES[:, None])
 
     def precision(quality, **settings):
-        made = training._made("lean", images, None, False, quality, settings)
-        return training._choose(made, images, None, settings).training.precision
+        made = preparing.make_recipe("lean", images, None, False, quality, settings)
+        return preparing.choose(made, images, None, settings).training.precision
 
     for has_gpu in (False, True):
         monkeypatch.setattr(torch.cuda, "is_available", lambda has=has_gpu: has)

@@ -168,8 +168,11 @@ def test_a_second_ctrl_c_stops_at_once_and_keeps_the_checkpoint(data, tmp_path, 
 
 
 def test_ctrl_c_while_it_is_finished_keeps_the_checkpoint(data, tmp_path, monkeypatch):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
     with monkeypatch.context() as patch:
-        patch.setattr("vlae.training.train.fit_prior", lambda *_, **__: signal.raise_signal(signal.SIGINT))
+        patch.setattr("vlae.training.train.fit_prior", stop)
         with pytest.raises(Stopped, match="interrupted; go on with: vlae train --resume"):
             quick(data, tmp_path / "run")
     assert vlae.load(tmp_path / "run").from_checkpoint

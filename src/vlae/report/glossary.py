@@ -64,4 +64,7 @@ TERMS = (
 )  # fmt: skip
 """All words that the report links to."""
 
+OF_PICTURES = ("mesh", "sharpness", "psnr")
+"""The keys of the terms that do not go with rows of a table."""
+
 KEYS = frozenset(term.key for term in TERMS)

@@ -21,7 +21,7 @@ from vlae.evaluation.text import LIKELIHOOD_CAUTION
 from vlae.figures.kinds import KINDS
 from vlae.names import printable
 from vlae.report.figures import FigureView, Known, figures_of
-from vlae.report.glossary import TERMS
+from vlae.report.glossary import OF_PICTURES, TERMS
 from vlae.report.levels import LevelView, levels_of
 from vlae.report.numbers import columns_of, evidence_of, levels_in_numbers, numbers_of, protocol_of
 from vlae.runs import layout
@@ -99,7 +99,7 @@ def content(run: Run) -> str:
             columns=columns_of(evaluation) if evaluation else None,
             evidence=evidence_of(evaluation) if evaluation else None,
             protocol=protocol_of(evaluation) if evaluation else "",
-            terms=TERMS,
+            terms=[term for term in TERMS if is_image(run.recipe.shape) or term.key not in OF_PICTURES],
         )
     )
 

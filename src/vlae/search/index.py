@@ -284,7 +284,7 @@ class Index:
             raise SearchError(f"the index {self.path} is damaged ({_reason(error)}); make it again") from error
         found = [np.zeros((len(nearest), 0), np.float32)] * len(codes)
         for level, column in zip(levels, columns, strict=True):
-            found[level - 1] = np.array(nearest[column].to_pylist(), np.float32).reshape(len(nearest), -1)
+            found[level - 1] = np.array(nearest[column].to_pylist(), np.float32).reshape(-1, codes[level - 1].shape[-1])
         far = distances(found, codes, self.spread, levels)
         nearest = nearest.drop_columns([*columns, "_distance"]).add_column(0, "distance", pa.array(far))
         return nearest.take(np.argsort(far, kind="stable"))
