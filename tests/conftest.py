@@ -1,6 +1,7 @@
 """What holds for every test: shapes are checked, the cache is its own, one thread does the work."""
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,9 @@ def check(function: Callable[..., Any]) -> Callable[..., Any]:
 if os.environ.get("VLAE_NO_SHAPE_CHECKS") != "1":
     jaxtyping.install_import_hook([f"vlae.{room}" for room in CHECKED], f"{__name__}.check")
 
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a shell; subprocesses would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 os.environ["VLAE_LOGGER"] = "none"  # TensorBoard is installed; tests/training/test_loggers.py tests it
 

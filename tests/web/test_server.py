@@ -617,9 +617,9 @@ def test_ctrl_c_ends_the_command_within_a_second(run):
         with socket.create_connection((visitor.name, visitor.port)):
             began = time.monotonic()
             process.send_signal(signal.SIGINT)
-            while _is_served(visitor):
+            while _is_served(visitor) and time.monotonic() - began < 1:
                 time.sleep(0.02)
-            assert time.monotonic() - began < 1
+            assert not _is_served(visitor)
             _, errors = process.communicate(timeout=20)
             assert time.monotonic() - began < 1.5  # on a busy machine
         assert process.returncode == 0 and errors == ""
