@@ -23,6 +23,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import torch
 from safetensors.numpy import load_file
 
 import vlae
@@ -36,6 +37,7 @@ from vlae.search.index import Index
 from vlae.training import loop
 
 LOADED = (workflows, classify, onnx)  # loaded before the first fork
+torch.set_num_threads(1)  # a fork has no other threads than the one that forks, and would wait for them for ever
 COMMANDS = ("train", "more", "evaluate", "fit-prior", "encode", "index", "add", "export", "share")
 STEPS, MORE = 30, 10
 TRAIN = ("--size", "8", "--code-sizes", "1,2", "--batch-size", "8", "--steps", str(STEPS), "--accelerator", "cpu")

@@ -31,6 +31,7 @@ from pyarrow import parquet
 import vlae
 from vlae.codes.encode import encode
 from vlae.codes.files import open_codes
+from vlae.report.numbers import levels_in_numbers, numbers_of
 from vlae.report.page import content
 from vlae.training.train import Stopped
 from vlae.workflows import train
@@ -106,7 +107,7 @@ def _read_codes(file: Path) -> object:
 
 def _read_run(file: Path) -> object:
     run = vlae.load(file.parent)
-    return run.summary, run.sample(2), vlae.report.page._levels(run), vlae.report.page._numbers(run, None)
+    return run.summary, run.sample(2), levels_in_numbers(run), numbers_of(run, None)
 
 
 def _read_evaluation(file: Path) -> object:

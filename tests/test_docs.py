@@ -8,6 +8,7 @@ import pytest
 from pytest_examples import CodeExample, EvalExample, find_examples
 
 from vlae.cli.main import app
+from vlae.recipes import RECIPES
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -17,11 +18,14 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 @pytest.mark.parametrize("example", list(find_examples(*PAGES)), ids=str)
 def test_python_runs(example: CodeExample, eval_example: EvalExample, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    failure = ""
+    before, failure = set(RECIPES), ""
     try:
         eval_example.run_print_check(example)
     except Exception as error:  # pytest cannot show lines of code that is in no file, not even as a cause
         failure = f"{type(error).__name__}: {error}"
+    finally:
+        for added in RECIPES.keys() - before:  # as docs/extending.md does
+            del RECIPES[added]
     if failure:
         pytest.fail(failure, pytrace=False)
 

@@ -124,7 +124,7 @@ def test_the_score_by_a_level_is_the_mean_distance_to_the_ten_nearest_others(rng
     change = again - read
     points = np.hstack([(part - part.mean(0)) / part.std(0) for part in (read, change)])
     apart = np.sort(np.linalg.norm(points[:, None] - points[None], axis=2), axis=1)
-    np.testing.assert_allclose(outliers._distances(read, again, 0), apart[:, 1:11].mean(1))
+    np.testing.assert_allclose(outliers.scores_by_level(read, change), apart[:, 1:11].mean(1))
 
 
 def test_a_datum_that_is_not_in_the_reference_is_as_far_as_its_ten_nearest_in_it(rng, monkeypatch):
@@ -135,4 +135,4 @@ def test_a_datum_that_is_not_in_the_reference_is_as_far_as_its_ten_nearest_in_it
     apart = np.sort(np.linalg.norm(points[:, None] - points[chosen], axis=2), axis=1)
     itself = np.isin(np.arange(40), chosen)
     expected = np.where(itself, apart[:, 1:11].mean(1), apart[:, :10].mean(1))
-    np.testing.assert_allclose(outliers._distances(read, again, 0), expected)
+    np.testing.assert_allclose(outliers.scores_by_level(read, again - read), expected)

@@ -137,8 +137,15 @@ def changes(record):
 @pytest.mark.slow
 def test_a_summary_or_evaluation_is_whole_or_refused(strange, made, monkeypatch):
     """Whatever is missing: the file is refused in a line that names it, or everything is shown."""
-    pictures = vlae.report.page.panels(made.model, prior=made.prior, held_out=vlae.as_input(made.examples), num=1)
-    monkeypatch.setattr(vlae.report.page, "panels", lambda *args, **settings: pictures)  # they are the same for all
+    levels, examples = vlae.report.levels, vlae.as_input(made.examples)
+    same = {  # what is drawn is the same for all
+        "dimension_names": levels.dimension_names(made.model, made.examples, prior=made.prior),
+        "level_tiles": levels.level_tiles(made.model, made.prior, examples),
+        "traversal_tiles": levels.traversal_tiles(made.model, made.prior, examples, steps=3, max_rows=1),
+    }
+    for drawing, result in same.items():
+        monkeypatch.setattr(levels, drawing, lambda *args, result=result, **settings: result)
+    monkeypatch.setattr(vlae.report.page, "figures_of", lambda *args: [])
     refused = shown = 0
     run = vlae.load(strange)
     for name in ("summary.json", "evaluation.json"):

@@ -455,8 +455,11 @@ def test_a_full_disk_says_so_and_the_run_goes_on_when_there_is_room(tmp_path, mo
         assert not (tmp_path / "run").exists()
         return
     assert not [file for file in (tmp_path / "run").iterdir() if file.name.startswith(".")]
-    with pytest.raises(RunError, match="not finished"):
-        runs.load(tmp_path / "run")
+    if (tmp_path / "run" / "checkpoint.ckpt").exists():
+        assert runs.load(tmp_path / "run").from_checkpoint
+    else:
+        with pytest.raises(RunError, match="not finished"):
+            runs.load(tmp_path / "run")
     assert_same(quick(tmp_path / "run", resume=True), uninterrupted)
 
 
