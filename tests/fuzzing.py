@@ -3,6 +3,7 @@
 To try more of them: `PYTHONPATH=src:tests python tests/fuzzing.py 10000 SEED`, with the number of all files.
 """
 
+import copy
 import gzip
 import json
 import random
@@ -179,7 +180,7 @@ def _change_value(record: Any, rng: random.Random) -> None:
         elif kind == 2 and isinstance(record, dict):
             record[str(rng.choice(ODD))[:20]] = record.pop(key)
         else:
-            record[key] = rng.choice(ODD)
+            record[key] = copy.deepcopy(rng.choice(ODD))  # which may be changed in turn
         return
 
 
