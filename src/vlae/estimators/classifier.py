@@ -51,7 +51,8 @@ class LadderClassifier(ClassifierMixin, LadderEncoder):  # type: ignore[misc]
         model_: the trained ladder, on the CPU.
         recipe_: all settings of the training.
         history_: the training curves: an array for each column of a run's metrics.csv, by its name.
-        value_range_: as in `LadderEncoder`.
+        value_range_: the numbers of X that are 0 and 1 to the ladder, (low, high) of each channel; None: a table, or
+            images of 8 bits or in [0, 1].
         image_shape_: the shape of one image of X in `fit`. None: X was a table.
         levels_: the levels whose codes `transform` returns: all but the class.
         n_features_in_: columns of X; of images, height × width × channels.
@@ -121,11 +122,13 @@ class LadderClassifier(ClassifierMixin, LadderEncoder):  # type: ignore[misc]
 
         Args:
             run: a finished run, such as `vlae.load` returns, that was trained with labels.
-            image_shape: as in `LadderEncoder.from_run`.
+            image_shape: the shape of one flattened image, (height, width), (height, width, channels) or (channels,
+                height, width). None: X is a table, or an array of images (n, height, width) if they are grey, and else
+                (n, height, width, channels).
             levels: the number of the level, or of the levels, whose codes `transform` returns. None: all.
 
         Raises:
-            ValueError: if the run knows no classes, or as in `LadderEncoder.from_run`.
+            ValueError: if the run knows no classes, reads features of full-size pictures, or images have another shape.
         """
         if run.recipe.classes is None or not run.recipe.classes.names:
             raise ValueError(f"the run in {run.path} knows no classes; train one with labels, or take LadderEncoder")
