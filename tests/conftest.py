@@ -11,7 +11,12 @@ import numpy as np
 import pytest
 from beartype import BeartypeConf, beartype
 
-collect_ignore = ["newcomers.py", "model_cases.py", "networks.py"]  # imported by tests, and by nobody twice
+collect_ignore = [
+    "blocks.py",
+    "newcomers.py",
+    "model_cases.py",
+    "networks.py",
+]  # imported by tests, and by nobody twice
 
 CHECKED = ("nn", "models", "objectives", "figures")
 

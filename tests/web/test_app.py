@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from blocks import draw_blocks
 from PIL import Image
 
 from vlae.web import app, uploads
@@ -33,14 +34,7 @@ TABS = ("Pictures", "Levels", "Mix", "Map", "Neighbours", "Card")
 def run(tmp_path_factory):
     """A ladder of bright and dark, red and blue blocks: two classes, three levels, one of them without a code."""
     folder = tmp_path_factory.mktemp("explorer")
-    rng = np.random.default_rng(0)
-    for name, channel in (("red", 0), ("blue", 2)):
-        (folder / "blocks" / name).mkdir(parents=True)
-        for i in range(60):
-            pixels = np.full((16, 16, 3), rng.integers(0, 120), np.uint8)
-            top, left = rng.integers(0, 8, 2)
-            pixels[top : top + 8, left : left + 8, channel] = 255
-            Image.fromarray(pixels).save(folder / "blocks" / name / f"{i}.png")
+    draw_blocks(folder / "blocks")
     return train(folder / "blocks", out=folder / "run", code_sizes=(4, 0, 2), steps=60, batch_size=32, progress=False)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from blocks import draw_blocks
 from PIL import Image
 
 from vlae.web import app
@@ -41,14 +42,7 @@ HEARD = 'document.addEventListener("vlae-select", (event) => (window.heard = eve
 def address(tmp_path_factory):
     """A ladder of red and blue blocks, whose level 2 has a code of two dimensions."""
     folder = tmp_path_factory.mktemp("map")
-    rng = np.random.default_rng(0)
-    for name, channel in (("red", 0), ("blue", 2)):
-        (folder / "blocks" / name).mkdir(parents=True)
-        for i in range(60):
-            pixels = np.full((16, 16, 3), rng.integers(0, 120), np.uint8)
-            top, left = rng.integers(0, 8, 2)
-            pixels[top : top + 8, left : left + 8, channel] = 255
-            Image.fromarray(pixels).save(folder / "blocks" / name / f"{i}.png")
+    draw_blocks(folder / "blocks")
     run = train(folder / "blocks", out=folder / "run", code_sizes=(4, 2), steps=40, batch_size=32, progress=False)
     page = app.explore(run, wait=False)
     yield page.local_url
