@@ -80,31 +80,54 @@ def test_reading_moments_takes_nothing_else():
 @pytest.mark.parametrize("fade", [0.0, 0.5, 1.0])
 def test_a_code_alone_sets_mean_and_deviation_of_the_maps_that_are_mixed(fade):
     torch.manual_seed(0)
-    layer, given = AdaINOutput(2, (6, 4, 3), (3, 8, 5), kernel=3), []
-    layer.mix.register_forward_pre_hook(lambda _, args: given.append(args[0]))
+    layer = AdaINOutput(2, (6, 4, 3), (16, 8, 5), kernel=3)
+    torch.nn.init.eye_(layer.mix.weight[:, :, 0, 0])
+    torch.nn.init.zeros_(layer.mix.bias)
     h, code = torch.randn(2, 6, 4, 3), torch.randn(1, 2).expand(4, 2)
     drawn = layer(torch.cat([h, 100 * h]), code, fade)
-    assert drawn.shape == (4, 3, 8, 5)
+    assert drawn.shape == (4, 16, 8, 5)
     scale, shift = (fade * layer.embed(code)).chunk(2, dim=1)
-    torch.testing.assert_close(given[0].mean((2, 3)), shift)
-    torch.testing.assert_close(given[0].std((2, 3), correction=0), (1 + scale).abs(), rtol=1e-3, atol=1e-3)
-    torch.testing.assert_close(drawn.mean((2, 3)), layer.mix(shift[:, :, None, None])[:, :, 0, 0])
+    torch.testing.assert_close(drawn.mean((2, 3)), shift)
+    torch.testing.assert_close(drawn.std((2, 3), correction=0), (1 + scale).abs(), rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(drawn[:2], drawn[2:], rtol=1e-3, atol=1e-3)  # how strongly does not count,
     assert (drawn[0] - drawn[1]).abs().max() > 0.1  # what does
 
 
 def test_how_much_of_the_sign_is_seen_by_the_contrast_to_the_border():
-    layer, seen = AffineInvariantConv((1, 9, 8), (5, 9, 8), kernel=3, norm=False, slope=0.1), []
-    layer.mix.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    layer = AffineInvariantConv((1, 9, 8), (32, 9, 8), kernel=3, norm=False, slope=1.0)
+    torch.nn.init.eye_(layer.mix[0].weight[:, :, 0, 0])
+    torch.nn.init.zeros_(layer.mix[0].bias)
     h = torch.rand(6, 1, 9, 8)
     h[:, :, 2:6, 2:6] += torch.linspace(-0.5, 1.5, 6)[:, None, None, None]
-    layer(h)
-    modulus, signed = seen[0].chunk(2, dim=1)
+    modulus, signed = layer(h).chunk(2, dim=1)
     contrast = moments(h).border_contrast
     share = (contrast / (contrast**2 + 0.2**2).sqrt()).abs()
     torch.testing.assert_close(
         signed.abs().sum((1, 2, 3)) / modulus.sum((1, 2, 3)), share.flatten(), rtol=1e-3, atol=1e-4
     )
+
+
+@pytest.mark.parametrize(("channels", "norm", "side"), [(1, True, 8), (3, False, 9), (4, True, 8)])
+def test_the_mix_of_responses_is_the_one_of_the_definition(channels, norm, side):
+    torch.manual_seed(0)
+    out = (5, -(-side // 2), 4)
+    layer = AffineInvariantConv((channels, side, 8), out, kernel=3, norm=norm, slope=0.1, flat=1e-2)
+    h = torch.randn(6, channels, side, 8) * torch.linspace(0, 1, 6)[:, None, None, None]
+    h[:, :1] *= 0.05  # flat
+    mean, stddev, contrast = moments(h, layer.flat)
+    response = layer.filters(((h - mean) / stddev).flatten(0, 1)[:, None]).unflatten(0, (6, channels))
+    sign = (contrast / (contrast.square() + 0.04).sqrt())[:, :, None]
+    both = torch.cat([response.abs(), response * sign], dim=2)
+    variance = (stddev.square() - layer.flat).clamp_min(0)[:, :, None]
+    average = (variance * both).sum(1, keepdim=True) / (variance.sum(1, keepdim=True) + 1e-4)
+    both = torch.lerp(average.expand_as(both), both, variance / (variance + layer.flat))
+    wanted, seen = layer.mix(both.flatten(1, 2)), layer(h)
+    torch.testing.assert_close(seen, wanted, rtol=1e-4, atol=1e-5)
+    weight = torch.randn_like(wanted)
+    for one, two in zip(
+        *[torch.autograd.grad((drawn * weight).sum(), [*layer.parameters()]) for drawn in (seen, wanted)], strict=True
+    ):
+        torch.testing.assert_close(one, two, rtol=1e-3, atol=1e-4)
 
 
 # The layer that hides contrast and brightness, and shows light from dark

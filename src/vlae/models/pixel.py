@@ -4,7 +4,6 @@ Reference: Gulrajani et al. 2016, "PixelVAE: A Latent Variable Model for Natural
 """
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -16,6 +15,7 @@ from torch.distributions import Distribution
 
 from vlae.models.likelihoods import GaussianDensity, Likelihood, LikelihoodHead
 from vlae.models.logistics import LogisticMixture, initial_numbers, num_numbers
+from vlae.nn.layers import without_autocast
 from vlae.nn.masked import MaskedNetwork
 from vlae.shapes import Shape, is_image
 
@@ -170,7 +170,7 @@ class PixelHead(LikelihoodHead):
         """
         self._check(x)
         at_once = max(1, len(x) if torch.is_grad_enabled() else PIXELS_AT_A_TIME // x[0, 0].numel())
-        with _without_autocast(x.device):
+        with without_autocast(x.device):
             parts = zip(x.split(at_once), m.split(at_once), strict=True)
             return torch.cat([self._mixture(self.network(x, m), m).log_prob(x).sum((1, 2)) for x, m in parts])
 
@@ -191,7 +191,7 @@ class PixelHead(LikelihoodHead):
             noise = (each[:, :, rows, columns][..., None] for each in (gumbel, quantile))
             return self._mixture(numbers, here).place(*noise)
 
-        with _without_autocast(m.device):
+        with without_autocast(m.device):
             return self.network.draw(m, place)
 
     def _mixture(self, numbers: Tensor, m: Tensor) -> LogisticMixture:
@@ -259,9 +259,3 @@ class PixelDistribution(Distribution):
         """
         m = self.mean.expand(*sample_shape, *self.mean.shape)
         return self.head.draw(m.reshape(-1, *self.event_shape)).reshape(m.shape)
-
-
-def _without_autocast(device: torch.device) -> AbstractContextManager[Any]:
-    """A block in which nothing is computed in bf16."""
-    available = torch.amp.autocast_mode.is_autocast_available(device.type)
-    return torch.autocast(device.type, enabled=False) if available else nullcontext()

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vlae.nn.layers import BoundedNorm1d
+from vlae.nn.layers import BoundedNorm1d, without_autocast
 from vlae.nn.moments import normalised
 from vlae.shapes import Shape
 
@@ -40,21 +40,28 @@ class GridFeatures(nn.Module):
         grid: side of the grid, at least 1.
     """
 
+    pool: Tensor
+    """The matrix of the averages over the cells, (grid², height · width)."""
+
     def __init__(self, shape: Shape, grid: int):
         super().__init__()
-        self.grid = grid
-        self.num_features = 2 * shape[0] * grid * grid
+        self.grid, self.num_features = grid, 2 * shape[0] * grid * grid
+        with torch.device("cpu"):  # a constant, also of a model without memory
+            pixels = torch.eye(prod(shape[1:])).unflatten(1, shape[1:])
+        self.register_buffer("pool", functional.adaptive_avg_pool2d(pixels, grid).flatten(1).T, persistent=False)
 
-    def forward(self, h: Float[Tensor, "n channels height width"]) -> Float[Tensor, "n features"]:
+    def forward(self, h: Float[Tensor, "n *shape"]) -> Float[Tensor, "n features"]:
         """The means and standard deviations of all cells.
 
         Args:
             h: h_l, (n, channels, height, width).
         """
-        h = h.float()  # the difference of squares needs full precision
-        mean = functional.adaptive_avg_pool2d(h, self.grid)
-        variance = functional.adaptive_avg_pool2d(h.square(), self.grid) - mean.square()
-        return torch.cat([mean, variance.clamp_min(1e-6).sqrt()], dim=1).flatten(1)
+        pixels = h.float().permute(0, 2, 3, 1).flatten(1, 2)  # as they lie in memory
+        pool = self.pool.to(h.device).expand(len(h), -1, -1)
+        with without_autocast(h.device):  # the difference of squares needs it
+            mean = torch.bmm(pool, pixels)
+            variance = torch.bmm(pool, pixels.square()) - mean.square()
+        return torch.cat([mean, variance.clamp_min(1e-6).sqrt()], dim=2).transpose(1, 2).flatten(1)
 
 
 class OrientedGradients(nn.Module):
@@ -103,12 +110,14 @@ def oriented_gradients(x: Float[Tensor, "n channels height width"], grid: int) -
     Returns:
         (n, 3 · grid²): log strengths of all cells, then cos 2θ, then sin 2θ, each in reading order.
     """
-    x = normalised(x.float(), 1e-3)
-    padded = functional.pad(x, (1, 1, 1, 1), "replicate")
-    across = (padded[:, :, 1:-1, 2:] - padded[:, :, 1:-1, :-2]) / 2
-    down = (padded[:, :, 2:, 1:-1] - padded[:, :, :-2, 1:-1]) / 2
-    length = (across.square() + down.square()).clamp_min(1e-8).sqrt()  # ONNX would leave out + 1e-8
-    upright, slanted = (across.square() - down.square()) / length, 2 * across * down / length
-    cells = functional.adaptive_avg_pool2d(torch.stack([part.sum(1) for part in (length, upright, slanted)], 1), grid)
+    padded = functional.pad(normalised(x.float(), 1e-3), (1, 1, 1, 1), "replicate")
+    across = padded[:, :, 1:-1, 2:] - padded[:, :, 1:-1, :-2]  # twice the gradient
+    down = padded[:, :, 2:, 1:-1] - padded[:, :, :-2, 1:-1]
+    upright, both = across.square(), down.square()
+    slanted = across.mul_(down).mul_(2)
+    length = (upright + both).clamp_min_(4e-8).sqrt_()  # ONNX would leave out + 4e-8
+    upright = upright.sub_(both).div_(length)
+    parts = torch.stack([part.sum(1) for part in (length, upright, slanted.div_(length))], 1)
+    cells = functional.adaptive_avg_pool2d(parts, grid) / 2
     strength = cells[:, :1] + FAINT
     return torch.cat([strength.log(), cells[:, 1:] / strength], dim=1).flatten(1)

@@ -128,11 +128,20 @@ class Modulate(Injection):
         grid: side of the grid, at least 1; not used for vectors.
     """
 
+    enlarge: Tensor
+    """The matrix of the bilinear interpolation between the cells, (height · width, grid²); not used for vectors."""
+
     def __init__(self, code_size: int, shape: Shape, *, grid: int):
         super().__init__()
         self.output_shape, self.grid = shape, grid
         cells = grid * grid if is_image(shape) else 1
         self.embed = nn.Linear(code_size, 2 * shape[0] * cells)
+        enlarge = torch.ones(1, 1)
+        if is_image(shape):
+            with torch.device("cpu"):  # a constant, also of a model without memory
+                each = torch.eye(cells).view(cells, 1, grid, grid)
+                enlarge = functional.interpolate(each, size=shape[1:], mode="bilinear", align_corners=False)
+        self.register_buffer("enlarge", enlarge.flatten(1).T, persistent=False)
 
     def forward(
         self, above: Float[Tensor, "n *shape"] | None, code: Float[Tensor, "n size"], fade: Float[Tensor, ""] | float
@@ -146,9 +155,12 @@ class Modulate(Injection):
         """
         assert above is not None
         v: Tensor = self.embed(code) * fade
-        if above.ndim == 4:
-            v = v.unflatten(1, (-1, self.grid, self.grid))
-            if self.grid > 1:
-                v = functional.interpolate(v, size=above.shape[2:], mode="bilinear", align_corners=False)
-        scale, shift = v.chunk(2, dim=1)
-        return above * (1 + scale) + shift
+        if above.ndim == 2:
+            scale, shift = v.chunk(2, dim=1)
+            return above * (1 + scale) + shift
+        enlarge = self.enlarge.to(above.device).expand(len(above), -1, -1)
+        cells = v.unflatten(1, (2, above.shape[1], -1)).transpose(2, 3)
+        scale, shift = (torch.bmm(enlarge, part) for part in cells.unbind(1))
+        pixels = above.permute(0, 2, 3, 1).flatten(1, 2)  # as they lie in memory
+        changed = torch.addcmul(pixels + shift, pixels, scale)
+        return changed.transpose(1, 2).unflatten(2, above.shape[2:])

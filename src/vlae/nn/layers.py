@@ -1,10 +1,11 @@
 """Stacks of layers: convolutions, transposed convolutions, fully-connected layers."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -56,6 +57,20 @@ class EvenConvTranspose2d(nn.ConvTranspose2d):
     networks", section III, who filter the output instead).
     """
 
+    even: Tensor
+    """The matrix that makes the sums of a kernel's phases equal, (kernel², kernel²)."""
+
+    def __init__(self, *args: Any, **settings: Any):
+        super().__init__(*args, **settings)
+        (height, width), (down, across) = self.kernel_size, self.stride
+        with torch.device("cpu"):  # a constant, also of a model without memory
+            row, column = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+            phase = functional.one_hot((row % down * across + column % across).flatten(), down * across).float()
+            num = down * across
+            change = torch.full((num, num), 1 / num) - torch.eye(num)  # from each phase's sum to the mean of all
+            even = torch.eye(len(phase)) + phase @ (change / phase.sum(0)[:, None]) @ phase.T
+        self.register_buffer("even", even, persistent=False)
+
     def forward(
         self, h: Float[Tensor, "n channels height width"], output_size: list[int] | None = None
     ) -> Float[Tensor, "n out higher wider"]:
@@ -65,14 +80,9 @@ class EvenConvTranspose2d(nn.ConvTranspose2d):
             h: (n, channels, height, width).
             output_size: not used; `output_padding` fixes the size.
         """
-        rows, columns = self.stride
-        phases = [(slice(i, None, rows), slice(j, None, columns)) for i in range(rows) for j in range(columns)]
-        means = [self.weight[:, :, i, j].sum((2, 3), keepdim=True) for i, j in phases]
-        target = torch.stack(means).mean(0)
-        weight = torch.empty_like(self.weight)
-        for (i, j), total in zip(phases, means, strict=True):
-            phase = self.weight[:, :, i, j]
-            weight[:, :, i, j] = phase + (target - total) / phase[0, 0].numel()
+        kernels = self.weight.permute(0, 2, 3, 1).flatten(1, 2)  # as they lie in memory, with channels last
+        kernels = torch.bmm(self.even.to(h.device).expand(len(kernels), -1, -1), kernels)
+        weight = kernels.unflatten(1, self.kernel_size).permute(0, 3, 1, 2)
         padding, over = self.padding, self.output_padding
         return functional.conv_transpose2d(h, weight, self.bias, self.stride, padding, over)  # type: ignore[arg-type]
 
@@ -245,6 +255,16 @@ def shapes_of(layers: Sequence[Layer], shape_in: Shape) -> list[Shape]:
     for layer in layers:
         shapes.append(layer.output_shape(shapes[-1]))
     return shapes
+
+
+def without_autocast(device: torch.device) -> AbstractContextManager[Any]:
+    """Inside, products are not computed in a shorter form, such as bf16.
+
+    Args:
+        device: of the tensors.
+    """
+    lowers = torch.amp.is_autocast_available(device.type)
+    return torch.autocast(device.type, enabled=False) if lowers else nullcontext()
 
 
 def layers_of(convolutions: Sequence[tuple[int, int]], dense: Sequence[int]) -> tuple[Layer, ...]:

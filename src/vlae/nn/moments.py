@@ -1,13 +1,14 @@
 """Moments of maps: layers that read them, that are blind to them, and that set them."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from vlae.nn.layers import block, convolution
+from vlae.nn.layers import block, convolution, without_autocast
 from vlae.shapes import Shape
 
 FLAT = 0.01
@@ -114,14 +115,45 @@ class AffineInvariantConv(nn.Module):
             h: (n, channels, height, width).
         """
         mean, stddev, contrast = moments(h, self.flat)
-        response = self.filters(((h - mean) / stddev).flatten(0, 1)[:, None])
-        sign = (contrast / (contrast.square() + 0.04).sqrt()).flatten()[:, None, None, None]
-        both = torch.cat([response.abs(), response * sign], dim=1).unflatten(0, (-1, h.shape[1]))
-        variance = (stddev.square() - self.flat).clamp_min(0)[:, :, None]
-        average = (variance * both).sum(1, keepdim=True) / (variance.sum(1, keepdim=True) + 1e-4)
-        both = torch.lerp(average.expand_as(both), both, variance / (variance + self.flat))
-        mixed: Tensor = self.mix(both.flatten(1, 2))
-        return mixed
+        response = self._respond((h - mean) / stddev)
+        _, _, *sides = response.shape
+        sizes, signed = self._weights(stddev.square().flatten(1) - self.flat, contrast.flatten(1))
+        pixels = response.permute(0, 2, 3, 1).flatten(1, 2)
+        mixed = torch.baddbmm(torch.bmm(pixels.abs(), sizes), pixels, signed)
+        mix = self.mix[0]
+        assert isinstance(mix, nn.Conv2d)
+        mixed = mixed if mix.bias is None else mixed + mix.bias
+        rest: Tensor = self.mix[1:](mixed.transpose(1, 2).unflatten(2, sides))
+        return rest
+
+    def _respond(self, channels: Tensor) -> Tensor:
+        """The responses of each channel to the filters, (n, channels · filters, height, width)."""
+        pad, filters = self.filters if isinstance(self.filters, nn.Sequential) else (nn.Identity(), self.filters)
+        assert isinstance(filters, nn.Conv2d)
+        num = channels.shape[1]
+        weight = filters.weight.repeat(num, 1, 1, 1)
+        return functional.conv2d(pad(channels), weight, None, filters.stride, filters.padding, groups=num)
+
+    def _weights(self, variance: Tensor, contrast: Tensor) -> tuple[Tensor, Tensor]:
+        """The weights of |r| and of r for each picture, (n, channels · filters, channels of the output) each.
+
+        Filling flat channels, the sign and the mix are linear, one after the other. Small matrices are multiplied here,
+        so that the large maps need not be.
+
+        Args:
+            variance: of each channel, (n, channels).
+            contrast: of each channel to its border, (n, channels).
+        """
+        variance = variance.clamp_min(0)
+        average = variance / (variance.sum(1, keepdim=True) + 1e-4)
+        own = variance / (variance + self.flat)
+        filled = torch.diag_embed(own) + (1 - own)[:, :, None] * average[:, None]
+        mix = self.mix[0]
+        assert isinstance(mix, nn.Conv2d)
+        weight = mix.weight.flatten(1).unflatten(1, (variance.shape[1], 2, -1))
+        weight = torch.einsum("octf,nck->ntkfo", weight, filled.to(weight))
+        sign = contrast / (contrast.square() + 0.04).sqrt()
+        return weight[:, 0].flatten(1, 2), (weight[:, 1] * sign[:, :, None, None].to(weight)).flatten(1, 2)
 
 
 class NormalisedConv(nn.Module):
@@ -214,10 +246,60 @@ class AdaINOutput(nn.Module):
             fade: how far the level has grown, in [0, 1]; scale and shift are multiplied by it.
         """
         large = functional.interpolate(h, size=self.sides, mode="bilinear", align_corners=False)
-        feature = self.filters(large).float()  # the difference of squares needs full precision
-        mean = feature.mean((2, 3), keepdim=True)
-        variance = (feature.square().mean((2, 3), keepdim=True) - mean.square()).clamp_min(0)
-        scale, shift = (self.embed(code).float() * fade)[:, :, None, None].chunk(2, dim=1)
-        scale = (1 + scale) * (variance + 1e-5).rsqrt()
-        drawn: Tensor = self.mix(feature * scale + (shift - mean * scale))
-        return drawn
+        feature = self.filters(large).float().permute(0, 2, 3, 1).flatten(1, 2)  # as it lies in memory
+        scale, shift = (self.embed(code).float() * fade).chunk(2, dim=1)
+        mix = self.mix.weight.flatten(1)
+        assert self.mix.bias is not None
+        bias = self.mix.bias + (shift[:, None] * mix).sum(2)
+        drawn: Tensor = MixNormalised.apply(feature, mix * (1 + scale)[:, None], bias)  # type: ignore[no-untyped-call]
+        return drawn.unflatten(2, self.sides)
+
+
+class MixNormalised(torch.autograd.Function):
+    """Each channel brought to mean 0 and standard deviation 1 over its pixels; then a linear mix of them.
+
+    The gradient is written out, because the map is large: neither the normalised map nor its steps are stored. All is
+    computed in full precision, which the difference of squares needs.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        h: Float[Tensor, "n pixels channels"],
+        weight: Float[Tensor, "n out channels"],
+        bias: Float[Tensor, "n out"],
+    ) -> Float[Tensor, "n out pixels"]:
+        """The mix of the normalised channels.
+
+        Args:
+            ctx: keeps what the gradient needs.
+            h: a map, (n, pixels, channels).
+            weight: of the mix for each picture, (n, outputs, channels).
+            bias: of the mix for each picture, (n, outputs).
+        """
+        mean = h.mean(1, keepdim=True)
+        variance = (h.square().mean(1, keepdim=True) - mean.square()).clamp_min(0)
+        factor = (variance + 1e-5).rsqrt()
+        ctx.save_for_backward(h, weight, mean, factor)
+        scaled = weight * factor
+        shift = bias[:, :, None] - (scaled * mean).sum(2, keepdim=True)
+        with without_autocast(h.device):
+            return torch.baddbmm(shift, scaled, h.transpose(1, 2))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, of_mixed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The gradients of map, weights and biases.
+
+        Args:
+            ctx: what the forward pass kept.
+            of_mixed: the gradient of the mix, (n, outputs, pixels).
+        """
+        h, weight, mean, factor = ctx.saved_tensors
+        num_pixels, of_bias = h.shape[1], of_mixed.sum(2)
+        of_weight = (torch.bmm(of_mixed, h) - of_bias[:, :, None] * mean) * factor
+        # A change along the mean or the deviation of a channel has no effect.
+        along_mean = torch.bmm(of_bias[:, None], weight) * factor / num_pixels
+        along_deviation = (weight * of_weight).sum(1, keepdim=True) * factor.square() / num_pixels
+        of_h = torch.baddbmm(along_deviation * mean - along_mean, of_mixed.transpose(1, 2), weight * factor)
+        return of_h.addcmul_(h, along_deviation, value=-1), of_weight, of_bias

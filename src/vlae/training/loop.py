@@ -123,7 +123,6 @@ class Engine(lightning.LightningModule):
         if self.device.type == "cuda":
             torch.cuda.manual_seed(seed)
         x = as_input(batch.x)
-        x = x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x
         loss = objective.loss(self.model, batch._replace(x=x), step=step, progress=self.grown(), networks=self.networks)
         self.recent[step % LOG_EVERY] = loss.terms.detach()
         if (step + 1) % LOG_EVERY == 0 and loss.forward is not None:
