@@ -26,7 +26,7 @@ from vlae import recipes
 from vlae.objectives import ELBO
 from vlae.training import loop
 from vlae.training.batches import Batches
-from vlae.training.preparing import lacks_bf16
+from vlae.training.precision import lacks_bf16
 
 RECIPES: dict[str, Callable[[], recipes.Recipe]] = {
     "lean28": lambda: recipes.lean((1, 28, 28), code_sizes=(2, 2, 2)),

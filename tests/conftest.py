@@ -58,6 +58,14 @@ def _one_thread() -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _fp32() -> Iterator[None]:
+    """Numbers that tests expect are those of fp32, also where a processor is faster in bf16."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vlae.training.precision.lacks_bf16", lambda: True)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VLAE_CACHE", str(tmp_path_factory.mktemp("cache")))

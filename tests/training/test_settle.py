@@ -14,7 +14,7 @@ from vlae.data import Images
 from vlae.nn.moments import AffineInvariantConv, NormalisedConv
 from vlae.recipes import adjust, joint, lean, with_content
 from vlae.runs.run import RunError
-from vlae.training import preparing, settle
+from vlae.training import precision, preparing, settle
 from vlae.training.train import fit, train
 
 PICTURES = np.random.default_rng(0).integers(0, 256, (60, 8, 8), dtype=np.uint8)
@@ -81,7 +81,7 @@ def test_fit_asks_its_data(answers):
 @pytest.mark.parametrize("polarity", ["visible", "hidden"])
 def test_a_polarity_that_was_chosen_is_kept(tmp_path, answers, polarity):
     answers.polarity = {"visible": "hidden", "hidden": "visible"}[polarity]
-    recipe = adjust(lean(SHAPE, width=4, polarity=polarity), steps=2, batch_size=8, augment="none")
+    recipe = adjust(lean(SHAPE, width=4, polarity=polarity), steps=2, batch_size=8, augment="none", precision="fp32")
     assert train(PICTURES, out=tmp_path / "run", recipe=recipe, progress=False).recipe == recipe
     assert fit(PICTURES[:, None], recipe) is not None and answers.asked == []
 
@@ -148,17 +148,46 @@ def test_settings_come_before_those_of_a_quality(tmp_path):
     assert run.recipe.training.steps == 4
 
 
-def test_high_quality_is_of_mixed_precision_on_a_gpu(monkeypatch):
-    images = Images(values=PICTURES[:, None])
+def test_an_open_precision_is_the_fastest_that_the_objective_bears(monkeypatch):
+    images, vectors = (
+        Images(values=PICTURES[:, None]),
+        Images(values=np.random.default_rng(0).random((40, 3), np.float32)),
+    )
 
-    def precision(quality, **settings):
-        made = preparing.make_recipe("lean", images, None, False, quality, settings)
-        return preparing.choose(made, images, None, settings).training.precision
+    def chosen(images=images, **settings):
+        made = preparing.make_recipe("lean", images, None, False, None)
+        return preparing.choose(made, images, None, settings, accelerator="auto").training.precision
 
-    for has_gpu in (False, True):
-        monkeypatch.setattr(torch.cuda, "is_available", lambda has=has_gpu: has)
-        assert precision("high") == ("bf16" if has_gpu else "fp32")
-        assert precision("high", precision="fp32") == precision("standard") == "fp32"
+    monkeypatch.setattr(precision, "lacks_bf16", lambda: False)
+    for gain, fastest in ((0.5, "fp32"), (1.1, "fp32"), (2.0, "bf16")):
+        monkeypatch.setattr(precision, "gain_of_bf16", lambda gain=gain: gain)
+        assert chosen() == fastest
+        assert chosen(precision="fp32") == chosen(sharp=True) == chosen(vectors) == "fp32"
+    monkeypatch.setattr(precision, "lacks_bf16", lambda: True)
+    assert chosen() == "fp32"
+    with pytest.warns(UserWarning, match="no faster than fp32 on this machine"):
+        assert chosen(precision="bf16") == "bf16"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    for supported in (True, False):
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda supported=supported, **_: supported)
+        assert chosen() == ("bf16" if supported else "fp32")
+
+
+def test_a_run_goes_on_in_the_precision_it_was_begun_in(tmp_path, monkeypatch):
+    path = unfinished(quick(tmp_path / "run"))
+    assert quick(path, resume=True).recipe.training.precision == "fp32"
+    path = unfinished(quick(tmp_path / "other"))
+    monkeypatch.setattr(precision, "lacks_bf16", lambda: False)
+    monkeypatch.setattr(precision, "gain_of_bf16", lambda: 2.0)
+    assert quick(path, resume=True).recipe.training.precision == "fp32"
+
+
+def test_a_processor_is_asked_how_fast_it_is_in_bf16():
+    precision.gain_of_bf16.cache_clear()
+    try:
+        assert 0 < precision.gain_of_bf16() < 100
+    finally:
+        precision.gain_of_bf16.cache_clear()
 
 
 def test_a_run_is_not_resumed_in_another_quality(tmp_path):

@@ -53,7 +53,7 @@ def train(
     minutes: float | None = None,
     batch_size: int | None = None,
     learning_rate: float | None = None,
-    precision: Literal["fp32", "bf16"] | None = None,
+    precision: Literal["auto", "fp32", "bf16"] | None = None,
     augment: str | None = None,
     beta: str | None = None,
     free_bits: str | None = None,
@@ -105,7 +105,7 @@ def train(
         minutes: Stop after this many minutes of training, even if steps are left; by default no limit.
         batch_size: Images per step and device; by default the recipe's own. With labels, 32 that have one come on top.
         learning_rate: Highest learning rate of Adam; by default the recipe's own.
-        precision: fp32, or bf16 on processors that have it; by default the recipe's own.
+        precision: fp32, bf16, or auto: bf16 where the machine is faster in it; by default the recipe's own, auto.
         augment: How pictures are varied each time they are seen: none; mirror; shift; mirror,shift; or auto, as far as
             varied pictures look like others of the data. By default, the recipe's own.
         beta: Weight of the KL terms: one number, or one per level, separated by commas, level 1 first. By default, the

@@ -28,7 +28,7 @@ MODELS: dict[str, Callable[..., LatentModel]] = {
 }
 """The classes of models that a recipe may name."""
 
-Precision = Literal["fp32", "bf16"]
+Precision = Literal["auto", "fp32", "bf16"]
 Schedule = Literal["constant", "cosine"]
 
 
@@ -45,7 +45,8 @@ class Training:
         learning_rate: the highest learning rate of Adam, between 0 and 1.
         schedule: the schedule of the learning rate. "constant". "cosine": a linear rise over the first hundredth of the
             training, then half a cosine down to 0.
-        precision: "fp32"; or "bf16", mixed precision for processors with bf16 arithmetic.
+        precision: "fp32"; "bf16", mixed precision; or "auto": bf16 for pictures where the device is faster in it and
+            the objective bears it, else fp32 (`vlae.training.precision.fastest`).
         seed: seed of the weights, of the order of the data and of the sampled codes, from 0 to 2³² - 1.
         augment: how pictures are varied each time they are seen: "none"; "mirror", left and right exchanged in half of
             them; "shift", moved by up to a sixteenth of their sides; "mirror,shift"; or "auto": if a picture would be
@@ -64,7 +65,7 @@ class Training:
     batch_size: int = 128
     learning_rate: float = 2e-3
     schedule: Schedule = "cosine"
-    precision: Precision = "fp32"
+    precision: Precision = "auto"
     seed: int = 0
     augment: str = "none"
     labelled: int = 0

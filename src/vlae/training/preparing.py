@@ -1,6 +1,5 @@
 """What a training begins with: the recipe that was asked for, its model, and the statistics of the data."""
 
-import platform
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from vlae.names import some_of
 from vlae.nn.components import PrincipalComponents
 from vlae.nn.pretrained import FeatureNetwork, open_network
 from vlae.recipes import Recipe, Settings, build
+from vlae.training.precision import fastest
 from vlae.training.settle import settled
 
 LEAST_STDDEV, MOST_STDDEV = 1e-14, 1e16
@@ -30,7 +30,6 @@ def make_recipe(
     code_sizes: Sequence[int] | None,
     deep_heads: bool,
     quality: recipes.Quality | None,
-    settings: Settings,
 ) -> Recipe:
     """The recipe that was asked for, before the data and the settings change it.
 
@@ -40,15 +39,12 @@ def make_recipe(
         code_sizes: of each level; None: the recipe's own.
         deep_heads: whether each posterior encodes h_{l-1} again.
         quality: of lean; None: standard.
-        settings: those that were asked for.
 
     Raises:
         ValueError: if a recipe's levels are chosen that has them already.
     """
     if isinstance(recipe, str):
         recipe = recipes.make(recipe, images.shape, code_sizes=code_sizes, deep_heads=deep_heads, quality=quality)
-        if quality == "high" and torch.cuda.is_available() and not settings.get("sharp"):
-            recipe = recipes.adjust(recipe, precision="bf16")
     elif code_sizes is not None or deep_heads or quality is not None:
         raise ValueError(
             "code_sizes, deep_heads and quality choose a recipe's levels; here the recipe has them already"
@@ -56,7 +52,9 @@ def make_recipe(
     return recipe
 
 
-def choose(recipe: Recipe, images: Images, known: Known | None, settings: Settings) -> Recipe:
+def choose(
+    recipe: Recipe, images: Images, known: Known | None, settings: Settings, *, accelerator: str = "cpu"
+) -> Recipe:
     """The recipe with the levels that the data bring, and with the settings.
 
     Args:
@@ -64,6 +62,7 @@ def choose(recipe: Recipe, images: Images, known: Known | None, settings: Settin
         images: the training data.
         known: the labels that a class above the top learns; None: there is none.
         settings: those that were asked for.
+        accelerator: the kind of device: "auto", "cpu", "gpu" or "mps".
 
     Raises:
         ValueError: if a setting does not fit.
@@ -74,9 +73,11 @@ def choose(recipe: Recipe, images: Images, known: Known | None, settings: Settin
         settings = settings.copy()  # the batch size is that of all data; those with a label come on top
         recipe = recipes.adjust(recipe, batch_size=settings.pop("batch_size", None))
         recipe = recipes.with_classes(recipe, values=known.values, names=known.names)
-    recipe = settled(recipes.adjust(recipe, **settings), images.values)
-    if recipe.training.precision == "bf16" and not torch.cuda.is_available() and lacks_bf16():
-        warnings.warn("this processor has no bf16 arithmetic: bf16 will be many times slower than fp32", stacklevel=3)
+    recipe = settled(recipes.adjust(recipe, **settings), images.values, accelerator=accelerator)
+    if settings.get("precision") == "bf16" and fastest(accelerator) == "fp32":
+        warnings.warn(
+            "bf16 is no faster than fp32 on this machine; leave precision out to take the faster", stacklevel=3
+        )
     return recipe
 
 
@@ -117,12 +118,6 @@ def build_model(recipe: Recipe, images: Images, *, mean: Tensor | None, stddev: 
             if isinstance(part, PrincipalComponents):
                 part.fit(images.features)
     return model
-
-
-def lacks_bf16() -> bool:
-    """Whether the processor has no bf16 arithmetic of its own, so that bf16 is far slower than fp32."""
-    has = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return platform.machine() in ("x86_64", "AMD64") and not has
 
 
 def statistics_of(values: np.ndarray, columns: Sequence[str] = ()) -> tuple[Tensor, Tensor]:

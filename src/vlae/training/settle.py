@@ -9,23 +9,26 @@ from vlae.evaluation.polarity import polarity_of
 from vlae.evaluation.variations import variations_of
 from vlae.models.levels import ClassLevel, ContentLevel, MomentsLevel
 from vlae.recipes.lean import EFFORTS, Quality
-from vlae.recipes.recipe import Recipe
+from vlae.recipes.recipe import Precision, Recipe
 from vlae.shapes import is_image
+from vlae.training.precision import fastest
 
 OFTEN = 20  # times that a picture is seen in a training, from which it is varied
 
 
-def settled(recipe: Recipe, values: np.ndarray) -> Recipe:
-    """A recipe in which nothing is left to the data: whether polarity is hidden, and how pictures are varied.
+def settled(recipe: Recipe, values: np.ndarray, *, accelerator: str = "cpu") -> Recipe:
+    """A recipe in which nothing is left open: whether polarity is hidden, how pictures are varied, which precision.
 
     Args:
         recipe: a recipe for data of this shape.
         values: the training data, uint8 images or floats in [0, 1], (N, C, H, W); or vectors (N, D).
+        accelerator: the kind of device: "auto", "cpu", "gpu" or "mps".
 
     Raises:
         ValueError: if the objective or the likelihood cannot be trained on these data.
     """
     recipe.likelihood.check_values(values)
+    recipe = replace(recipe, training=replace(recipe.training, precision=_precision(recipe, accelerator)))
     recipe.objective.check_data(recipe.shape, precision=recipe.training.precision, num_data=len(values))
     if any(isinstance(level, MomentsLevel) and level.polarity == "auto" for level in recipe.levels):
         polarity = polarity_of(values)
@@ -42,8 +45,21 @@ def settled(recipe: Recipe, values: np.ndarray) -> Recipe:
     return recipe
 
 
+def _precision(recipe: Recipe, accelerator: str) -> Precision:
+    """The precision of a recipe; if it is open, the fastest that its objective bears."""
+    if recipe.training.precision != "auto":
+        return recipe.training.precision
+    if not is_image(recipe.shape) or fastest(accelerator) == "fp32":
+        return "fp32"
+    try:
+        recipe.objective.check_data(recipe.shape, precision="bf16")
+    except ValueError:
+        return "fp32"
+    return "bf16"
+
+
 def as_begun(asked: Recipe, begun: Recipe) -> Recipe:
-    """A recipe with what the data have settled in a training: content and class level, polarities and variations.
+    """A recipe with what a training has settled: content and class level, polarities, variations and precision.
 
     If the training was begun with that recipe, the two are now equal.
 
@@ -62,6 +78,8 @@ def as_begun(asked: Recipe, begun: Recipe) -> Recipe:
         asked = recipes.with_classes(asked, values=begun.classes.values, names=begun.classes.names)
     if asked.training.augment == "auto":
         asked = recipes.adjust(asked, augment=begun.training.augment)
+    if asked.training.precision == "auto":
+        asked = recipes.adjust(asked, precision=begun.training.precision)
     if len(asked.levels) != len(begun.levels):
         return asked
     levels = tuple(

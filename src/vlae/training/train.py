@@ -213,7 +213,7 @@ def train(
         if len(images) < 2:
             raise DataError(f"{images.source}: there is 1 datum to train on; give at least 2, and some to test with")
         if not resume:
-            chosen = make_recipe(recipe or "lean", images, code_sizes, deep_heads, quality, settings)
+            chosen = make_recipe(recipe or "lean", images, code_sizes, deep_heads, quality)
         asked_labels, classes = which, chosen.classes
         if which is None and classes is not None and (classes.names or images.labels is not None):
             which = "all"
@@ -233,7 +233,7 @@ def train(
         if resume and known is not None and known.sha256 != begun_with["labels_sha256"]:
             raise RunError(f"the labels of {images.source} are others than those that the run in {path} was begun with")
         if not resume:
-            chosen = choose(chosen, images, known, settings)
+            chosen = choose(chosen, images, known, settings, accelerator=accelerator)
         if chosen.shape != images.shape:
             raise ValueError(f"the recipe is for data of shape {chosen.shape}; this data has shape {images.shape}")
         check_training(chosen, len(images), accelerator=accelerator)
@@ -375,7 +375,7 @@ def fit(
         Stopped: after Ctrl-C.
         NotFiniteError: if a term of the loss is not finite.
     """
-    recipe = settled(recipe, values)
+    recipe = settled(recipe, values, accelerator=accelerator)
     check_training(recipe, len(values), accelerator=accelerator)
     devices = [] if accelerator == "cpu" or not torch.cuda.is_available() else [torch.cuda.current_device()]
     with torch.random.fork_rng(devices=devices), quiet():
