@@ -148,6 +148,21 @@ def test_settings_come_before_those_of_a_quality(tmp_path):
     assert run.recipe.training.steps == 4
 
 
+@pytest.mark.parametrize(("polarity", "top"), [("hidden", 10), ("visible", 32)])
+def test_the_top_of_pictures_like_photographs_is_larger(monkeypatch, polarity, top):
+    monkeypatch.setattr(preparing, "polarity_of", lambda values: polarity)
+    images = Images(values=np.zeros((4, 3, 32, 32), np.uint8))
+
+    def sizes(recipe, images=images, code_sizes=None):
+        return preparing.make_recipe(recipe, images, code_sizes, False, None).code_sizes
+
+    assert sizes("lean") == sizes("joint") == (6, 4, 4, top)
+    assert sum(sizes("vae")) == 14 + top  # systems to compare with have as many dimensions in all
+    assert sizes("infogan") == (62, 2, 10) and sizes("lean", code_sizes=(2, 3)) == (2, 3)
+    assert sizes("lean", Images(values=PICTURES[:, None])) == (4, 8)
+    assert sizes("lean", Images(values=np.zeros((4, 5), np.float32))) == (4, 8)
+
+
 def test_an_open_precision_is_the_fastest_that_the_objective_bears(monkeypatch):
     images, vectors = (
         Images(values=PICTURES[:, None]),

@@ -107,7 +107,7 @@ class LadderClassifier(ClassifierMixin, LadderEncoder):  # type: ignore[misc]
         self.classes_, labels = _classes(y)
         names = [str(name) for name in self.classes_.tolist()]
         settings: Settings = (self.settings or Settings()).copy()
-        recipe = recipes.adjust(self._recipe(values.shape[1:]), batch_size=settings.pop("batch_size", None))
+        recipe = recipes.adjust(self._recipe(values), batch_size=settings.pop("batch_size", None))
         recipe = recipes.with_classes(recipe, values=range(len(names)), names=names)
         if isinstance(recipe.objective, FewLabels):
             settings.setdefault("views", self.augment)

@@ -120,7 +120,7 @@ class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             ValueError: if X is neither a table nor images, or if a setting is out of range.
         """
         values = self._values(X, fitting=True)
-        self._train(values, self._adjusted(self._recipe(values.shape[1:]), self.settings or {}), None)
+        self._train(values, self._adjusted(self._recipe(values), self.settings or {}), None)
         return self
 
     def _train(self, values: np.ndarray, recipe: Recipe, labels: np.ndarray | None) -> None:
@@ -340,13 +340,16 @@ class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             values = np.moveaxis(values, 1, 3)
         return np.ascontiguousarray(values).reshape(len(values), *((-1,) if self._flat else self.image_shape_))
 
-    def _recipe(self, shape: tuple[int, ...]) -> Recipe:
+    def _recipe(self, values: np.ndarray) -> Recipe:
+        from vlae.training.preparing import sizes_for
+
+        shape = values.shape[1:]
         sizes = self.code_sizes if self.codes is None else self.codes
         if self.codes is not None:
             warnings.warn("codes is deprecated; write code_sizes", DeprecationWarning, stacklevel=3)
         recipe = self.recipe
         if isinstance(recipe, str):
-            recipe = recipes.make(recipe, shape, code_sizes=sizes)
+            recipe = recipes.make(recipe, shape, code_sizes=sizes_for(recipe, values) if sizes is None else sizes)
         elif sizes is not None:
             raise ValueError("code_sizes choose a recipe's levels; a recipe made before has its own")
         if recipe.shape != shape:

@@ -42,6 +42,9 @@ RECIPES: dict[str, Callable[..., Recipe]] = {
 }
 """Every recipe, by name."""
 
+SIZED_BY_SHAPE = tuple(name for name in RECIPES if name not in _PAPER and name != "infogan")
+"""The recipes whose default code sizes follow from the shape of the data."""
+
 
 @renamed(codes="code_sizes")
 def make(

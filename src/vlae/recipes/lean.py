@@ -211,16 +211,20 @@ def same_training(
     )
 
 
-def default_codes(shape: Shape) -> tuple[int, ...]:
+def default_codes(shape: Shape, *, rich: bool = False) -> tuple[int, ...]:
     """The dimensions of each level's code, level 1 first, for data of a shape.
 
     Args:
         shape: shape of one datum, (channels, height, width) or (dimensions,).
+        rich: whether pictures are rich, like photographs; then the top is larger from 32 pixels on.
     """
     if not is_image(shape):
         return (4, 8)
     side = max(shape[1:])
-    return (4, 8) if side < 16 else (4, 4, 8) if side < 32 else (6, 4, 4, 10) if side < 64 else (8, 8, 8, 16)
+    if side < 32:
+        return (4, 8) if side < 16 else (4, 4, 8)
+    *lower, top = (6, 4, 4, 10) if side < 64 else (8, 8, 8, 16)
+    return (*lower, 32 if rich else top)
 
 
 def check_image(shape: Shape) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from vlae import recipes
+from vlae.data import Images
 from vlae.data import load as load_data
 from vlae.recipes import RECIPES, Recipe, Settings, rival_codes
 from vlae.runs.layout import MODEL, RECIPE, RunError, source_name
@@ -15,6 +16,7 @@ from vlae.runs.run import Run, load, read_recipe
 from vlae.shapes import Shape
 from vlae.studies.forecast import forecast
 from vlae.training.going_on import BEGUN_WITH
+from vlae.training.preparing import sizes_for
 from vlae.training.settle import as_begun
 from vlae.training.train import Stopped
 from vlae.workflows import train
@@ -108,7 +110,7 @@ def train_alike(
         folder = out / source_name(source)
         plain = {name: value for name, value in read.items() if name != "labels"}
         images = load_data(source, progress=progress, **plain)
-        wanted = {str(name): _recipe(str(name), images.shape, code_sizes, settings) for name in what}
+        wanted = {str(name): _recipe(str(name), images, code_sizes, settings) for name in what}
         if progress:
             left = {
                 name: sum(not (folder / f"{name}-{seed}" / MODEL).exists() for seed in range(seeds)) for name in wanted
@@ -149,10 +151,10 @@ def are_recipes(what: Sequence[str | Path]) -> bool:
     return bool(known)
 
 
-def _recipe(name: str, shape: Shape, code_sizes: CodeSizes, settings: Settings) -> Recipe:
-    ladder = code_sizes.get(shape) if isinstance(code_sizes, Mapping) else code_sizes
-    own = None if ladder is None else rival_codes(name, ladder)
-    return recipes.adjust(recipes.make(name, shape, code_sizes=own), **settings)
+def _recipe(name: str, images: Images, code_sizes: CodeSizes, settings: Settings) -> Recipe:
+    ladder = code_sizes.get(images.shape) if isinstance(code_sizes, Mapping) else code_sizes
+    own = sizes_for(name, images.values) if ladder is None else rival_codes(name, ladder)
+    return recipes.adjust(recipes.make(name, images.shape, code_sizes=own), **settings)
 
 
 def _learns(recipe: Recipe) -> bool:

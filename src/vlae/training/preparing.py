@@ -12,11 +12,13 @@ from vlae import recipes
 from vlae.data import DataError, Images
 from vlae.data.labels import Known
 from vlae.evaluation.columns import names_or_numbers
+from vlae.evaluation.polarity import polarity_of
 from vlae.models.base import LatentModel
 from vlae.names import some_of
 from vlae.nn.components import PrincipalComponents
 from vlae.nn.pretrained import FeatureNetwork, open_network
 from vlae.recipes import Recipe, Settings, build
+from vlae.recipes.lean import default_codes
 from vlae.training.precision import fastest
 from vlae.training.settle import settled
 
@@ -36,7 +38,7 @@ def make_recipe(
     Args:
         recipe: its name, or a recipe.
         images: the training data.
-        code_sizes: of each level; None: the recipe's own.
+        code_sizes: of each level; None: as the data ask (`sizes_for`).
         deep_heads: whether each posterior encodes h_{l-1} again.
         quality: of lean; None: standard.
 
@@ -44,12 +46,32 @@ def make_recipe(
         ValueError: if a recipe's levels are chosen that has them already.
     """
     if isinstance(recipe, str):
-        recipe = recipes.make(recipe, images.shape, code_sizes=code_sizes, deep_heads=deep_heads, quality=quality)
+        sizes = sizes_for(recipe, images.values) if code_sizes is None else code_sizes
+        recipe = recipes.make(recipe, images.shape, code_sizes=sizes, deep_heads=deep_heads, quality=quality)
     elif code_sizes is not None or deep_heads or quality is not None:
         raise ValueError(
             "code_sizes, deep_heads and quality choose a recipe's levels; here the recipe has them already"
         )
     return recipe
+
+
+def sizes_for(recipe: str, values: np.ndarray) -> tuple[int, ...] | None:
+    """The code sizes that the data ask for: what a photograph is of takes more numbers than a digit.
+
+    Pictures in which light on dark is no nuisance (`vlae.evaluation.polarity.polarity_of`) count as photographs.
+
+    Args:
+        recipe: its name.
+        values: the training data, uint8 images or floats in [0, 1], (N, C, H, W); or vectors (N, D).
+
+    Returns:
+        The sizes, level 1 first; None: the recipe's own.
+    """
+    shape = values.shape[1:]
+    sizes = default_codes(shape, rich=True)
+    if recipe not in recipes.SIZED_BY_SHAPE or sizes == default_codes(shape):
+        return None
+    return recipes.rival_codes(recipe, sizes) if polarity_of(values) == "visible" else None
 
 
 def choose(
