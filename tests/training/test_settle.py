@@ -148,9 +148,9 @@ def test_settings_come_before_those_of_a_quality(tmp_path):
     assert run.recipe.training.steps == 4
 
 
-@pytest.mark.parametrize(("polarity", "top"), [("hidden", 10), ("visible", 32)])
-def test_the_top_of_pictures_like_photographs_is_larger(monkeypatch, polarity, top):
-    monkeypatch.setattr(preparing, "polarity_of", lambda values: polarity)
+@pytest.mark.parametrize(("told", "top"), [(False, 10), (None, 10), (True, 32)])
+def test_the_top_of_pictures_like_photographs_is_larger(monkeypatch, told, top):
+    monkeypatch.setattr(preparing, "edges_tell_polarity", lambda values: told)
     images = Images(values=np.zeros((4, 3, 32, 32), np.uint8))
 
     def sizes(recipe, images=images, code_sizes=None):

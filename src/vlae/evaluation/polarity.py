@@ -24,13 +24,28 @@ ERRORS = 1.64  # standard errors by which it must be missed
 def polarity_of(values: UInt8[np.ndarray, "n channels height width"], *, seed: int = 0) -> Literal["hidden", "visible"]:
     """Whether the upper levels of a ladder should see if a picture is light on dark.
 
-    A picture is light on dark if its border is darker than the whole. If the strength and orientation of its edges,
-    which are those of its negative, do not tell that, then polarity is a nuisance, like the colour of ink and paper: it
-    is hidden. Otherwise, and if all pictures have the same polarity or there are too few to say, it is visible.
+    If edges do not tell it, polarity is a nuisance, like the colour of ink and paper: it is hidden. Otherwise, and if
+    it cannot be said (`edges_tell_polarity`), it is visible.
 
     Args:
         values: uint8 images, or floats in [0, 1], (N, C, H, W); at most 3,000 are looked at.
         seed: of their choice, and of the probe.
+    """
+    return "hidden" if edges_tell_polarity(values, seed=seed) is False else "visible"
+
+
+def edges_tell_polarity(values: UInt8[np.ndarray, "n channels height width"], *, seed: int = 0) -> bool | None:
+    """Whether the edges of a picture, which are those of its negative, tell if it is light on dark.
+
+    A picture is light on dark if its border is darker than the whole. In photographs strength and orientation of the
+    edges tell that; of figures drawn in any colour on any other they do not.
+
+    Args:
+        values: uint8 images, or floats in [0, 1], (N, C, H, W); at most 3,000 are looked at.
+        seed: of their choice, and of the probe.
+
+    Returns:
+        None if it cannot be said: nearly all pictures have the same polarity, or there are too few.
     """
     rows = np.sort(np.random.default_rng(seed).permutation(len(values))[:MAX_ASKED])
     x = (as_input(np.ascontiguousarray(values[rows])) - 0.5) / 0.25
@@ -40,10 +55,10 @@ def polarity_of(values: UInt8[np.ndarray, "n channels height width"], *, seed: i
     light = contrast[clear] > 0
     few = min(int(light.sum()), int((~light).sum()))
     if len(light) < MIN_ASKED or few < max(MIN_OF_CLASS, 0.05 * len(light)):
-        return "visible"
+        return None
     edges = torch.cat([oriented_gradients(part, GRID) for part in torch.split(x[torch.from_numpy(clear)], 500)])
     told = predict(edges.double().numpy(), {"light": read_factor("light", light)}, seed=seed)["light"][:, 0]
     known = np.isfinite(told)
     area = roc_auc_score(light[known], told[known])
     error = np.sqrt(1 / (12 * few) + 1 / (12 * len(light)))
-    return "hidden" if area + ERRORS * error < TOLD else "visible"
+    return bool(area + ERRORS * error >= TOLD)

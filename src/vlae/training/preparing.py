@@ -12,7 +12,7 @@ from vlae import recipes
 from vlae.data import DataError, Images
 from vlae.data.labels import Known
 from vlae.evaluation.columns import names_or_numbers
-from vlae.evaluation.polarity import polarity_of
+from vlae.evaluation.polarity import edges_tell_polarity
 from vlae.models.base import LatentModel
 from vlae.names import some_of
 from vlae.nn.components import PrincipalComponents
@@ -58,7 +58,7 @@ def make_recipe(
 def sizes_for(recipe: str, values: np.ndarray) -> tuple[int, ...] | None:
     """The code sizes that the data ask for: what a photograph is of takes more numbers than a digit.
 
-    Pictures in which light on dark is no nuisance (`vlae.evaluation.polarity.polarity_of`) count as photographs.
+    Pictures whose edges tell light from dark count as photographs (`vlae.evaluation.polarity.edges_tell_polarity`).
 
     Args:
         recipe: its name.
@@ -71,7 +71,7 @@ def sizes_for(recipe: str, values: np.ndarray) -> tuple[int, ...] | None:
     sizes = default_codes(shape, rich=True)
     if recipe not in recipes.SIZED_BY_SHAPE or sizes == default_codes(shape):
         return None
-    return recipes.rival_codes(recipe, sizes) if polarity_of(values) == "visible" else None
+    return recipes.rival_codes(recipe, sizes) if edges_tell_polarity(values) else None
 
 
 def choose(
