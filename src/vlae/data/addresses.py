@@ -1,4 +1,4 @@
-"""Where the files of a stream lie: a folder, a pattern or an address of object storage → its files, and their stamps."""
+"""Where the files of a stream lie: a folder, a pattern or an address of object storage → files and their stamps."""
 
 import re
 from collections.abc import Iterator, Sequence

@@ -275,7 +275,7 @@ def _from_source(source: str | Path, settings: ReadSettings, progress: bool) -> 
     """Decode the source of a path or name, or open it in the cache."""
     with waiting("looking for data", progress):
         fingerprint, read = identify(source, settings)
-    entry = cache_folder() / _entry_name(settings, fingerprint)
+    entry = cache_folder() / entry_name(settings, fingerprint)
     if (cached := open_entry(entry, printable(str(source)))) is None:
         with waiting("reading", progress and not fingerprint.startswith("hub ")):  # which has a bar of its own
             data = read()
@@ -287,8 +287,13 @@ def _from_source(source: str | Path, settings: ReadSettings, progress: bool) -> 
     return cached
 
 
-def _entry_name(settings: ReadSettings, fingerprint: str) -> str:
-    """Return the name of the cache folder of a source: a hash of all that its content depends on."""
+def entry_name(settings: ReadSettings, fingerprint: str) -> str:
+    """Return the name of the cache folder of a source: a hash of all that its content depends on.
+
+    Args:
+        settings: how the source is read.
+        fingerprint: changes when its content does.
+    """
     asked = ", ".join(f"{field.name}={getattr(settings, field.name)!r}" for field in fields(settings))
     can = f"{' '.join(decoders())}, {max_pixels()} pixels"
     return hash_bytes(f"{FORMAT}\nSettings({asked})\n{can}\n{fingerprint}".encode(errors="surrogateescape"))
