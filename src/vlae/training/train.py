@@ -260,7 +260,7 @@ def train(
             raise ValueError(f"the recipe is for data of shape {chosen.shape}; this data has shape {images.shape}")
         check_training(chosen, len(images), accelerator=accelerator)
 
-        num = len(images) if shards is None else shards.num_rows[0]
+        num = len(images) if shards is None else max(0, shards.num_rows[0] - len(held_out))
         watchers = watchers_of(chosen, images, held_out, path, num=num, progress=shown)
         torch.manual_seed(chosen.training.seed)
         mean, stddev = statistics_of(images.values, images.columns) if chosen.mean is None else (None, None)
