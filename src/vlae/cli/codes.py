@@ -19,6 +19,7 @@ def encode(
     *,
     out: Path,
     part: Part = Part(),
+    stream: Annotated[bool, Parameter(negative=())] = False,
     stddev: Annotated[bool, Parameter(negative=())] = False,
     sample: Annotated[bool, Parameter(negative=())] = False,
     reconstruction: bool = True,
@@ -36,6 +37,7 @@ def encode(
             are cropped and resized like the training images.
         out: A .parquet file, an .npz file, or (a name without an ending) the folder of a Hugging Face data set.
         part: Which part of the source to use, and how to read it.
+        stream: Read the source shard by shard, and never hold all of it: as for train.
         stddev: Also write the standard deviation of each posterior.
         sample: Also write a random draw from each posterior.
         reconstruction: Also write the error of each reconstruction: mean squared error per pixel; of vectors, standard
@@ -44,8 +46,10 @@ def encode(
         as_json: Print JSON, one line, instead of text.
     """
     from vlae.data.readers import check_exists
+    from vlae.data.streams import is_streamed
 
-    check_exists(source)
+    if not stream and not is_streamed(source):
+        check_exists(source)
     from vlae.codes import encode as encoding
     from vlae.runs.run import load
 
@@ -56,6 +60,7 @@ def encode(
             source,
             out,
             **vars(part),
+            stream=stream,
             stddev=stddev,
             sample=sample,
             reconstruction=reconstruction,

@@ -19,6 +19,7 @@ from vlae.codes.progress import progress_bar
 from vlae.data.images import Images
 from vlae.data.readers import check_unchanged, identify
 from vlae.data.source import ReadSettings, Source
+from vlae.data.streams import is_streamed
 from vlae.evaluation.rates import rates_of
 from vlae.models.base import LatentModel
 from vlae.models.distributions import CodeDistribution
@@ -40,6 +41,7 @@ def encode(
     *,
     split: Literal["train", "test", "all"] = "all",
     limit: int | None = None,
+    stream: bool = False,
     layout: Literal["NHW", "NHWC", "NCHW"] | None = None,
     key: str | None = None,
     id: str | None = None,
@@ -74,6 +76,8 @@ def encode(
         out: a .parquet file, an .npz file, or (a name without an ending) the folder of a Hugging Face data set.
         split: the part of the source: "train", "test" or "all".
         limit: the most rows to encode, chosen at random, 1 or more. None: all rows.
+        stream: whether to read the source shard by shard, and never as a whole (`vlae.data.open_stream`). .tar shards,
+            addresses of object storage and iterable data sets are always read so.
         layout: the order of an array's dimensions: "NHW", "NHWC" or "NCHW". None: inferred from the shape.
         key: the array of an .npz file, or the column of a table, that holds the images. None: inferred.
         id: the column of a table that names the rows. None: that of the run's own table.
@@ -94,6 +98,14 @@ def encode(
         ValueError: if the data do not have the run's shape.
         WriteError: if the output cannot be written, or another process writes it.
     """
+    if stream or is_streamed(source):
+        from vlae.codes.streaming import encode_stream
+
+        if split != "all" or limit is not None:
+            raise ValueError("split and limit need a source that is read as a whole; leave them out, or stream")
+        how: dict[str, Any] = {"layout": layout, "key": key, "id": id, "seed": seed, "progress": progress}
+        how |= {"stddev": stddev, "sample": sample, "reconstruction": reconstruction}
+        return encode_stream(run, source, out, **how)
     out = Path(out)
     kind = files.kind_of(out)
     files.check_new(out)
@@ -103,7 +115,7 @@ def encode(
     about = {**identity(run), "source": images.source, "split": split, "num": len(images)}
     about["label_names"] = list(images.label_names)
     content = {"stddev": stddev, "sample": sample, "reconstruction": reconstruction, "seed": seed, "limit": limit}
-    with _parts_folder(out, {**about, **content, "source_is": fingerprint}) as folder:
+    with parts_folder(out, {**about, **content, "source_is": fingerprint}) as folder:
         encoder = Encoder(run.model, stddev=stddev, sample=sample, reconstruction=reconstruction, seed=seed)
         parts = list(_write_parts(encoder, images, folder, about, progress))
         if fingerprint is not None:
@@ -144,7 +156,7 @@ def _check_source(source: Any, settings: ReadSettings, fingerprint: str, folder:
 
 
 @contextmanager
-def _parts_folder(out: Path, description: dict[str, Any]) -> Iterator[Path]:
+def parts_folder(out: Path, description: dict[str, Any]) -> Iterator[Path]:
     """Make the hidden folder of finished parts. It stays after a stop, and is removed when all is done.
 
     Parts of another run, source or choice of columns are removed first. So are parts of an array, because an array
@@ -153,6 +165,9 @@ def _parts_folder(out: Path, description: dict[str, Any]) -> Iterator[Path]:
     Args:
         out: the output.
         description: what the parts belong to, as JSON values.
+
+    Yields:
+        The folder.
     """
     folder = beside(out, "parts")
     with writing(out):
@@ -198,7 +213,7 @@ def _write_parts(
                 advance(len(rows))
             else:
                 columns = {
-                    **_source_columns(rows, start),
+                    **source_columns(rows, start),
                     **encoder.columns(rows.values, number, advance, features=rows.features),
                 }
                 if writing_part is not None:
@@ -209,8 +224,13 @@ def _write_parts(
             writing_part.result()
 
 
-def _source_columns(rows: Images, start: int) -> dict[str, Any]:
-    """Return the columns that come from the source: the row, its name and its label."""
+def source_columns(rows: Images, start: int) -> dict[str, Any]:
+    """Return the columns that come from the source: the row, its name and its label.
+
+    Args:
+        rows: some rows of it.
+        start: the number of the first.
+    """
     columns: dict[str, Any] = {"row": np.arange(start, start + len(rows))}
     if rows.names is not None:
         columns["name"] = list(rows.names)

@@ -253,7 +253,7 @@ def _whole(source: Source, settings: ReadSettings, progress: bool) -> tuple[Imag
             skipped=source.skipped,
             fates=source.fates,
         )
-        whole, parts = _decode(data, settings, source.source, progress, None)
+        whole, parts = decode(data, settings, source.source, progress, None)
         whole = replace(
             whole,
             value_range=whole.value_range or source.value_range,
@@ -266,7 +266,7 @@ def _whole(source: Source, settings: ReadSettings, progress: bool) -> tuple[Imag
         return whole, parts
     if not isinstance(source, str | Path):
         data, name = read_memory(source, settings)
-        return _decode(data, settings, name, progress, None)
+        return decode(data, settings, name, progress, None)
     with reading(printable(str(source))):
         return _from_source(source, settings, progress)
 
@@ -275,26 +275,31 @@ def _from_source(source: str | Path, settings: ReadSettings, progress: bool) -> 
     """Decode the source of a path or name, or open it in the cache."""
     with waiting("looking for data", progress):
         fingerprint, read = identify(source, settings)
-    entry = cache_folder() / _entry_name(settings, fingerprint)
+    entry = cache_folder() / entry_name(settings, fingerprint)
     if (cached := open_entry(entry, printable(str(source)))) is None:
         with waiting("reading", progress and not fingerprint.startswith("hub ")):  # which has a bar of its own
             data = read()
         with new_entry(entry) as folder:
-            whole, parts = _decode(data, settings, printable(str(source)), progress, folder)
+            whole, parts = decode(data, settings, printable(str(source)), progress, folder)
             check_unchanged(source, settings, fingerprint)
             write_rows(folder, whole, parts)
         cached = open_entry(entry, printable(str(source))) or (whole, parts)  # mapped, if the cache was deleted
     return cached
 
 
-def _entry_name(settings: ReadSettings, fingerprint: str) -> str:
-    """Return the name of the cache folder of a source: a hash of all that its content depends on."""
+def entry_name(settings: ReadSettings, fingerprint: str) -> str:
+    """Return the name of the cache folder of a source: a hash of all that its content depends on.
+
+    Args:
+        settings: how the source is read.
+        fingerprint: changes when its content does.
+    """
     asked = ", ".join(f"{field.name}={getattr(settings, field.name)!r}" for field in fields(settings))
     can = f"{' '.join(decoders())}, {max_pixels()} pixels"
     return hash_bytes(f"{FORMAT}\nSettings({asked})\n{can}\n{fingerprint}".encode(errors="surrogateescape"))
 
 
-def _decode(
+def decode(
     data: SourceData, settings: ReadSettings, source: str, progress: bool, folder: Path | None
 ) -> tuple[Images, Array | None]:
     """Bring all rows to one shape, and leave out those that cannot be read.
@@ -308,6 +313,9 @@ def _decode(
 
     Returns:
         The images, and the part of each.
+
+    Raises:
+        DataError: if none can be read, or not in this shape.
     """
     _check_row_names(data, settings.id, source)
     values, broken, fitted, frames, sizes = _fit_all(data, settings, source, progress, folder)
