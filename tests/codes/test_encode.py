@@ -150,11 +150,11 @@ def test_it_goes_on_after_a_stop_and_gives_the_same(run, folder, tmp_path, small
     whole = columns_of(encode(run, folder, tmp_path / "whole.parquet", sample=True))
     done = []
 
-    def stop_at_the_third(encoder, values, number=0, advance=None, **given):
+    def stop_at_the_third(encoder, values, start=0, advance=None, **given):
         done.append(number)
         if len(done) == 3:
             raise KeyboardInterrupt
-        return columns(encoder, values, number, advance, **given)
+        return columns(encoder, values, start, advance, **given)
 
     columns = encoding.Encoder.columns
     monkeypatch.setattr(encoding.Encoder, "columns", stop_at_the_third)
@@ -162,7 +162,7 @@ def test_it_goes_on_after_a_stop_and_gives_the_same(run, folder, tmp_path, small
         encode(run, folder, tmp_path / "codes.parquet", sample=True)
     assert not (tmp_path / "codes.parquet").exists()
     encode(run, folder, tmp_path / "codes.parquet", sample=True)
-    assert done == [0, 1, 2, 2, 3]
+    assert done == [0, 6, 12, 12, 18]
     columns = columns_of(tmp_path / "codes.parquet")
     assert all(np.array_equal(columns[name], whole[name]) for name in whole)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["codes.parquet", "whole.parquet"]

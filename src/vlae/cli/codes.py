@@ -23,6 +23,7 @@ def encode(
     sample: Annotated[bool, Parameter(negative=())] = False,
     reconstruction: bool = True,
     seed: int = 0,
+    shard: str | None = None,
     as_json: AsJson = False,
 ) -> None:
     """Write the codes of images to a file: one row per image, one column per level.
@@ -41,10 +42,14 @@ def encode(
         reconstruction: Also write the error of each reconstruction: mean squared error per pixel; of vectors, standard
             deviations.
         seed: Seed of the draws and of the choice of --limit.
+        shard: i/n: only part i of n equal parts, from 1/n to n/n, so that n processes share the work; vlae merge joins
+            their files.
         as_json: Print JSON, one line, instead of text.
     """
     from vlae.data.readers import check_exists
+    from vlae.data.sharding import Shard
 
+    cut = Shard.parse(shard)
     check_exists(source)
     from vlae.codes import encode as encoding
     from vlae.runs.run import load
@@ -60,10 +65,29 @@ def encode(
             sample=sample,
             reconstruction=reconstruction,
             seed=seed,
+            shard=cut,
             progress=True,
         )
     except KeyboardInterrupt:
         raise KeyboardInterrupt("interrupted; the same command goes on from here") from None
+    if as_json:
+        print_json({"path": written})
+    else:
+        print(written)
+
+
+def merge(out: Path, /, *parts: Path, as_json: AsJson = False) -> None:
+    """Join the shards of a source to one file of codes, or to one index, as one process would have made it.
+
+    Args:
+        out: What to write: of files of codes, a .parquet or .npz file, or (a name without an ending) the folder of a
+            Hugging Face data set; of indexes, the folder of an index.
+        parts: What vlae encode --shard, or vlae index --shard, has written: all shards, in any order.
+        as_json: Print JSON, one line, instead of text.
+    """
+    from vlae.merging import merge as merge_shards
+
+    written = merge_shards(out, parts)
     if as_json:
         print_json({"path": written})
     else:

@@ -2,7 +2,7 @@
 
 import copy
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -15,9 +15,12 @@ import torch
 
 from vlae.atomic import beside, locked, remove, whole, writing
 from vlae.codes import files
+from vlae.codes.files import CodesError
 from vlae.codes.progress import progress_bar
+from vlae.data.content import content_hash
 from vlae.data.images import Images
-from vlae.data.readers import check_unchanged, identify
+from vlae.data.readers import check_unchanged, hash_bytes, identify
+from vlae.data.sharding import Shard
 from vlae.data.source import ReadSettings, Source
 from vlae.evaluation.rates import rates_of
 from vlae.models.base import LatentModel
@@ -28,6 +31,9 @@ from vlae.shapes import is_image, level_column
 
 PART = 8_192
 """Rows of one part. A stop loses at most this much work."""
+
+DRAWS = 1_024
+"""Rows whose random draws are made together."""
 
 DONE = "done.json"
 """The file in the folder of parts that describes what they are parts of."""
@@ -47,6 +53,7 @@ def encode(
     sample: bool = False,
     reconstruction: bool = True,
     seed: int = 0,
+    shard: str | Shard | None = None,
     progress: bool = False,
 ) -> Path:
     """Write the codes of images, or of vectors, to a file: one row per datum.
@@ -81,6 +88,8 @@ def encode(
         sample: whether to write a draw from each posterior.
         reconstruction: whether to write the reconstruction error. It needs the decoder, and so takes longer.
         seed: seed of the draws and of the choice of rows, 0 or more.
+        shard: "i/n": encode only part i of n equal parts of the source, to a .parquet file that `vlae.merge` takes.
+            None: all of it.
         progress: whether to show a progress bar, and to print on the error output which pictures are skipped or
             resized.
 
@@ -97,13 +106,19 @@ def encode(
     out = Path(out)
     kind = files.kind_of(out)
     files.check_new(out)
+    shard = Shard.parse(shard)
+    if shard is not None and kind != "parquet":
+        raise CodesError(f"{out}: a shard is written to a .parquet file; vlae merge makes any kind of file of all shards")
     settings = ReadSettings(**run.reading(source, layout=layout, key=key, id=id))
     fingerprint = identify(source, settings)[0] if isinstance(source, str | Path) else None
-    images = run.read(source, split=split, limit=limit, layout=layout, key=key, id=id, seed=seed, progress=progress)
+    how = {"layout": layout, "key": key, "id": id}
+    images = run.read(source, split=split, limit=limit, **how, seed=seed, progress=progress, shard=shard)
     about = {**identity(run), "source": images.source, "split": split, "num": len(images)}
     about["label_names"] = list(images.label_names)
     content = {"stddev": stddev, "sample": sample, "reconstruction": reconstruction, "seed": seed, "limit": limit}
-    with _parts_folder(out, {**about, **content, "source_is": fingerprint}) as folder:
+    if shard is not None:
+        about[SHARD] = shard_of(shard, images, fingerprint or content_of(source), {**content, **how})
+    with parts_folder(out, {**about, **content, "source_is": fingerprint}) as folder:
         encoder = Encoder(run.model, stddev=stddev, sample=sample, reconstruction=reconstruction, seed=seed)
         parts = list(_write_parts(encoder, images, folder, about, progress))
         if fingerprint is not None:
@@ -131,6 +146,38 @@ def identity(run: Run) -> dict[str, str]:
     }
 
 
+SHARD = "shard"
+"""What a file of codes says of itself, under this name, if it holds one shard."""
+
+
+def content_of(source: Source) -> str:
+    """Tell the content of a source that is in memory, as far as that can be had.
+
+    Args:
+        source: `Images`, an array, or anything else that `vlae.data.load` reads and that is no path.
+    """
+    values = source.values if isinstance(source, Images) else source
+    return str(content_hash(values)) if isinstance(values, np.ndarray) else type(source).__name__
+
+
+def shard_of(shard: Shard, images: Images, source_is: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Describe a shard, so that only shards of one source and one way of encoding are merged.
+
+    Args:
+        shard: which part it is.
+        images: its rows.
+        source_is: what tells the content of the whole source.
+        settings: how it is read and encoded, as JSON values.
+    """
+    return {
+        "number": shard.number,
+        "of": shard.of,
+        "total": images.total,
+        "source_is": hash_bytes(source_is.encode(errors="surrogateescape")),
+        "settings": dict(settings),
+    }
+
+
 def _check_source(source: Any, settings: ReadSettings, fingerprint: str, folder: Path) -> None:
     """Check that the source has not changed. If it has, remove the parts."""
     try:
@@ -144,7 +191,7 @@ def _check_source(source: Any, settings: ReadSettings, fingerprint: str, folder:
 
 
 @contextmanager
-def _parts_folder(out: Path, description: dict[str, Any]) -> Iterator[Path]:
+def parts_folder(out: Path, description: dict[str, Any]) -> Iterator[Path]:
     """Make the hidden folder of finished parts. It stays after a stop, and is removed when all is done.
 
     Parts of another run, source or choice of columns are removed first. So are parts of an array, because an array
@@ -191,15 +238,17 @@ def _write_parts(
     # One part is written while the next is encoded.
     with progress_bar("Encoding", len(images), progress) as advance, ThreadPoolExecutor(1) as writer:
         writing_part = None
-        for number, start in enumerate(range(0, len(images), PART)):
-            rows = images.take(slice(start, start + PART))
+        last = images.first + len(images)
+        for number in range(images.first // PART, -(-last // PART)):
+            start = max(images.first, number * PART)
+            rows = images.take(slice(start - images.first, min(last, (number + 1) * PART) - images.first))
             part = folder / f"{number:06d}.parquet"
             if part.exists():
                 advance(len(rows))
             else:
                 columns = {
                     **_source_columns(rows, start),
-                    **encoder.columns(rows.values, number, advance, features=rows.features),
+                    **encoder.columns(rows.values, start, advance, features=rows.features),
                 }
                 if writing_part is not None:
                     writing_part.result()
@@ -272,7 +321,7 @@ class Encoder:
     def columns(
         self,
         values: np.ndarray,
-        number: int = 0,
+        start: int = 0,
         advance: Callable[[int], None] | None = None,
         *,
         features: np.ndarray | None = None,
@@ -281,7 +330,7 @@ class Encoder:
 
         Args:
             values: uint8 (n, C, H, W) images, 0 to 255, or float32 (n, D) vectors.
-            number: the number of this part, 0 or more. Each part has draws of its own.
+            start: the number of the first row in the whole source, 0 or more. It decides the draws.
             advance: a function that is called with the size of each batch when it is done.
             features: of the full-size pictures, (n, F). None: a model that reads features computes them from the
                 values.
@@ -292,10 +341,10 @@ class Encoder:
         batches: list[tuple[CodeDistribution, ...]] = []
         errors: list[torch.Tensor] = []
         with torch.inference_mode():
-            for start in range(0, len(values), self.batch_size):
-                x = as_input(values[start : start + self.batch_size], self.model.device)
+            for at in range(0, len(values), self.batch_size):
+                x = as_input(values[at : at + self.batch_size], self.model.device)
                 x = x.contiguous(memory_format=torch.channels_last) if is_image(self.model.shape) else x
-                batches.append(self.model.infer(x, **given(features, start, self.batch_size, self.model.device)))
+                batches.append(self.model.infer(x, **given(features, at, self.batch_size, self.model.device)))
                 if self.reconstruction:
                     decoded = self.model.decode(tuple(q.mean for q in batches[-1]))
                     errors.append(error_of(self.model, decoded, x))
@@ -303,14 +352,12 @@ class Encoder:
                     advance(len(x))
             # The posteriors are small, so all batches are handled at once.
             posteriors = tuple(type(level[0]).cat(level) for level in zip(*batches, strict=True))
-            columns = self._code_columns(posteriors, torch.Generator().manual_seed(self.seed * 1_000_003 + number))
+            columns = self._code_columns(posteriors, start)
             if self.reconstruction:
                 columns["reconstruction_error"] = torch.cat(errors)
             return {name: tensor.cpu().numpy() for name, tensor in columns.items()}
 
-    def _code_columns(
-        self, posteriors: tuple[CodeDistribution, ...], generator: torch.Generator
-    ) -> dict[str, torch.Tensor]:
+    def _code_columns(self, posteriors: tuple[CodeDistribution, ...], start: int) -> dict[str, torch.Tensor]:
         """Return the columns of codes and KL, by name."""
         rates = rates_of(self.model, posteriors)
         columns: dict[str, torch.Tensor] = {}
@@ -320,7 +367,21 @@ class Encoder:
             if self.stddev:
                 columns[f"{name}_stddev"] = q.stddev
             if self.sample:
-                noise = torch.randn(q.mean.shape, generator=generator).to(q.mean)
-                columns[f"{name}_sample"] = q.place(noise)
+                columns[f"{name}_sample"] = q.place(_noise((self.seed, level), start, q.mean))
             columns[f"{name}_kl_nats"] = rates[level - 1]
         return {**columns, "kl_nats": rates.sum(0)}
+
+
+def _noise(seed: tuple[int, int], start: int, like: torch.Tensor) -> torch.Tensor:
+    """Standard normal noise that depends on the number of the row alone, however the rows are cut into parts.
+
+    Args:
+        seed: of the draws, and the level.
+        start: the number of the first row.
+        like: its shape, type and device are taken, (n, code size).
+    """
+    stop = start + len(like)
+    blocks = range(start // DRAWS, -(-stop // DRAWS))
+    draws = [np.random.default_rng((*seed, block)).standard_normal((DRAWS, *like.shape[1:])) for block in blocks]
+    first = start - blocks.start * DRAWS
+    return torch.from_numpy(np.concatenate(draws)[first : first + len(like)]).to(like)

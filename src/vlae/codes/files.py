@@ -81,7 +81,16 @@ def as_table(columns: Mapping[str, Any], about: Mapping[str, Any]) -> Any:
             arrays[name] = pyarrow.FixedSizeListArray.from_arrays(flat, column.shape[1])
         else:
             arrays[name] = pyarrow.array(column)
-    return pyarrow.table(arrays).replace_schema_metadata({ABOUT: json.dumps(about)})
+    return pyarrow.table(arrays).replace_schema_metadata(metadata(about))
+
+
+def metadata(about: Mapping[str, Any]) -> dict[str, str]:
+    """The metadata of a table of codes.
+
+    Args:
+        about: what made the codes, as JSON values.
+    """
+    return {ABOUT: json.dumps(about)}
 
 
 def join(parts: Sequence[Path], out: Path, kind: Kind) -> None:
@@ -195,7 +204,7 @@ class CodeFile:
             for table in _tables(self.path, list(columns)):
                 yield {name: _as_array(table[name]) for name in columns}
         except Exception as error:  # as in `open_codes`
-            raise _damaged(self.path, error) from error
+            raise damaged(self.path, error) from error
 
 
 def open_codes(path: str | Path) -> CodeFile:
@@ -217,12 +226,17 @@ def open_codes(path: str | Path) -> CodeFile:
         if not isinstance(about, dict):
             raise ValueError("what made it is no JSON object")
     except Exception as error:  # a damaged file raises almost anything
-        raise _damaged(path, error) from error
+        raise damaged(path, error) from error
     return CodeFile(path=path, about=about, columns=tuple(columns), num=num)
 
 
-def _damaged(path: Path, error: Exception) -> ValueError:
-    """The error of one line for what reading a file raised."""
+def damaged(path: Path, error: Exception) -> ValueError:
+    """The error of one line for what reading a file raised.
+
+    Args:
+        path: the file.
+        error: what was raised.
+    """
     if isinstance(error, CodesError | NotEnoughMemoryError):
         return error
     if isinstance(error, NumpyFileError):

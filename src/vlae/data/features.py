@@ -64,6 +64,7 @@ def add_features(
     fingerprint = identify(source, settings)[0]
     side = network.side or whole.shape[1:]
     words = (fingerprint, settings.crop, settings.fit, whole.value_range, settings.layout, settings.key, network.sha256)
+    words += () if settings.shard is None else (str(settings.shard),)
     file = cache_folder() / "features" / f"{hash_bytes(repr((*words, side)).encode(errors='surrogateescape'))}.npy"
     cached = _cached(file, len(whole))
     if cached is None:
