@@ -151,7 +151,7 @@ def test_it_goes_on_after_a_stop_and_gives_the_same(run, folder, tmp_path, small
     done = []
 
     def stop_at_the_third(encoder, values, start=0, advance=None, **given):
-        done.append(number)
+        done.append(start)
         if len(done) == 3:
             raise KeyboardInterrupt
         return columns(encoder, values, start, advance, **given)
@@ -197,13 +197,13 @@ def test_a_folder_that_changes_while_it_is_decoded_is_refused(run, tmp_path, mon
     from vlae.data import loader
 
     photos = write_folder(tmp_path / "photos")
-    decode_all = loader._decode
+    decode_all = loader.decode
 
     def change_meanwhile(*words):
         (photos / "dogs" / "000.png").write_bytes(b"")
         return decode_all(*words)
 
-    monkeypatch.setattr(loader, "_decode", change_meanwhile)
+    monkeypatch.setattr(loader, "decode", change_meanwhile)
     with pytest.raises(DataError, match="changed while it was being read"):
         encode(run, photos, tmp_path / "codes.parquet")
     assert not (tmp_path / "codes.parquet").exists()

@@ -15,7 +15,7 @@ from vlae.codes import shards
 from vlae.codes.encode import encode
 from vlae.codes.files import CodesError
 from vlae.data import loader
-from vlae.data.sharding import Shard
+from vlae.data.sharding import Share
 from vlae.data.source import DataError
 
 
@@ -147,7 +147,7 @@ def test_shards_cover_every_row_once():
         for of in (1, 2, 3, 7):
             if num < of:
                 continue
-            cuts = [Shard(i, of).rows(num) for i in range(1, of + 1)]
+            cuts = [Share(i, of).rows(num) for i in range(1, of + 1)]
             assert [cut.start for cut in cuts] == [0, *(cut.stop for cut in cuts[:-1])]
             assert cuts[-1].stop == num
             lengths = [cut.stop - cut.start for cut in cuts]

@@ -455,7 +455,7 @@ def test_a_cache_deleted_under_a_reader_is_no_matter(folder, cache, monkeypatch)
 def test_chosen_rows_deleted_under_a_reader_are_no_matter(folder, cache, monkeypatch):
     expected = load(folder).values
     monkeypatch.setattr(loader, "IN_MEMORY", 0)
-    whole, _ = loader._decode(loader.identify(folder, ReadSettings())[1](), ReadSettings(), "", False, None)
+    whole, _ = loader.decode(loader.identify(folder, ReadSettings())[1](), ReadSettings(), "", False, None)
     monkeypatch.setattr(loader.np, "load", lambda *_, **__: (_ for _ in ()).throw(FileNotFoundError()))
     rows = [i for i in range(20) if i in expected[:, 0, 0, 0]]
     assert (loader._select(whole, np.array(rows), cache).values == expected).all()

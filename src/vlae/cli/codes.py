@@ -47,9 +47,9 @@ def encode(
         as_json: Print JSON, one line, instead of text.
     """
     from vlae.data.readers import check_exists
-    from vlae.data.sharding import Shard
+    from vlae.data.sharding import Share
 
-    cut = Shard.parse(shard)
+    cut = Share.parse(shard)
     check_exists(source)
     from vlae.codes import encode as encoding
     from vlae.runs.run import load

@@ -20,7 +20,7 @@ from vlae.codes.progress import progress_bar
 from vlae.data.content import content_hash
 from vlae.data.images import Images
 from vlae.data.readers import check_unchanged, hash_bytes, identify
-from vlae.data.sharding import Shard
+from vlae.data.sharding import Share
 from vlae.data.source import ReadSettings, Source
 from vlae.evaluation.rates import rates_of
 from vlae.models.base import LatentModel
@@ -53,7 +53,7 @@ def encode(
     sample: bool = False,
     reconstruction: bool = True,
     seed: int = 0,
-    shard: str | Shard | None = None,
+    shard: str | Share | None = None,
     progress: bool = False,
 ) -> Path:
     """Write the codes of images, or of vectors, to a file: one row per datum.
@@ -106,7 +106,7 @@ def encode(
     out = Path(out)
     kind = files.kind_of(out)
     files.check_new(out)
-    shard = Shard.parse(shard)
+    shard = Share.parse(shard)
     if shard is not None and kind != "parquet":
         raise CodesError(f"{out}: a shard is written to a .parquet file; vlae merge makes any kind of file of all shards")
     settings = ReadSettings(**run.reading(source, layout=layout, key=key, id=id))
@@ -160,7 +160,7 @@ def content_of(source: Source) -> str:
     return str(content_hash(values)) if isinstance(values, np.ndarray) else type(source).__name__
 
 
-def shard_of(shard: Shard, images: Images, source_is: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+def shard_of(shard: Share, images: Images, source_is: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Describe a shard, so that only shards of one source and one way of encoding are merged.
 
     Args:

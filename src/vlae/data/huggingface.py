@@ -78,7 +78,7 @@ def read_hub(name: str, settings: ReadSettings) -> SourceData:
     from huggingface_hub import constants
 
     if not constants.HF_HUB_OFFLINE:
-        _ask_hub(name)
+        ask_hub(name)
     import datasets
 
     try:
@@ -91,10 +91,16 @@ def read_hub(name: str, settings: ReadSettings) -> SourceData:
     return from_loaded(loaded, name, settings)
 
 
-def _ask_hub(name: str) -> None:
+def ask_hub(name: str) -> str:
     """Check within `HUB_SECONDS` that the hub has a data set; `datasets.load_dataset` alone retries for minutes.
 
     A thread asks, because no timeout of the client limits the look-up of the address or a slow answer.
+
+    Args:
+        name: "USER/NAME", or "NAME" for a data set without an owner.
+
+    Returns:
+        The hash of its present version.
 
     Raises:
         DataError: if it has not, or if the hub cannot be reached.
@@ -102,18 +108,17 @@ def _ask_hub(name: str) -> None:
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
-    answer: Future[None] = Future()
+    answer: Future[str] = Future()
 
     def ask() -> None:
         try:
-            HfApi().dataset_info(name, timeout=HUB_SECONDS)
-            answer.set_result(None)
+            answer.set_result(str(HfApi().dataset_info(name, timeout=HUB_SECONDS).sha))
         except BaseException as error:
             answer.set_exception(error)
 
     Thread(target=ask, daemon=True).start()
     try:
-        answer.result(timeout=HUB_SECONDS)
+        return answer.result(timeout=HUB_SECONDS)
     except (HfHubHTTPError, HFValidationError) as error:
         raise DataError(
             f"{name}: no such file or folder, and the Hugging Face hub does not give such a data set"

@@ -21,7 +21,7 @@ from vlae.data.images import Images
 from vlae.data.in_memory import read_memory
 from vlae.data.pixels import array_frame, array_pictures, fit_picture, for_each, how_fitted, look_at_all, picture_frame
 from vlae.data.readers import check_unchanged, hash_bytes, identify
-from vlae.data.sharding import Shard, take_shard
+from vlae.data.sharding import Share, take_shard
 from vlae.data.source import (
     TEST,
     TRAIN,
@@ -70,7 +70,7 @@ def load(
     features: "str | Path | FeatureNetwork | None" = None,
     held_out: Array | None = None,
     columns: KnownColumns | None = None,
-    shard: "str | Shard | None" = None,
+    shard: "str | Share | None" = None,
 ) -> Images:
     """Load images or vectors from a file, a folder, an array or a data set of the Hugging Face hub.
 
@@ -163,7 +163,7 @@ def load(
         key=key,
         id=id,
         columns=columns,
-        shard=Shard.parse(shard),
+        shard=Share.parse(shard),
     )
     if settings.shard is not None and (split != "all" or limit is not None):
         raise DataError(
@@ -269,7 +269,7 @@ def _whole(source: Source, settings: ReadSettings, progress: bool) -> tuple[Imag
             first=source.first,
             total=source.total,
         )
-        whole, parts = _decode(data, settings, source.source, progress, None)
+        whole, parts = decode(data, settings, source.source, progress, None)
         whole = replace(
             whole,
             value_range=whole.value_range or source.value_range,
@@ -283,7 +283,7 @@ def _whole(source: Source, settings: ReadSettings, progress: bool) -> tuple[Imag
     if not isinstance(source, str | Path):
         data, name = read_memory(source, settings)
         data = data if settings.shard is None else take_shard(data, settings.shard, name)
-        return _decode(data, settings, name, progress, None)
+        return decode(data, settings, name, progress, None)
     with reading(printable(str(source))):
         return _from_source(source, settings, progress)
 
@@ -297,7 +297,7 @@ def _from_source(source: str | Path, settings: ReadSettings, progress: bool) -> 
         with waiting("reading", progress and not fingerprint.startswith("hub ")):  # which has a bar of its own
             data = read()
         with new_entry(entry) as folder:
-            whole, parts = _decode(data, settings, printable(str(source)), progress, folder)
+            whole, parts = decode(data, settings, printable(str(source)), progress, folder)
             check_unchanged(source, settings, fingerprint)
             write_rows(folder, whole, parts)
         cached = open_entry(entry, printable(str(source))) or (whole, parts)  # mapped, if the cache was deleted
@@ -312,7 +312,7 @@ def _entry_name(settings: ReadSettings, fingerprint: str) -> str:
     return hash_bytes(f"{FORMAT}\nSettings({asked})\n{can}\n{fingerprint}".encode(errors="surrogateescape"))
 
 
-def _decode(
+def decode(
     data: SourceData, settings: ReadSettings, source: str, progress: bool, folder: Path | None
 ) -> tuple[Images, Array | None]:
     """Bring all rows to one shape, and leave out those that cannot be read.
@@ -326,6 +326,9 @@ def _decode(
 
     Returns:
         The images, and the part of each.
+
+    Raises:
+        DataError: if none can be read, or not in this shape.
     """
     _check_row_names(data, settings.id, source)
     values, broken, fitted, frames, sizes = _fit_all(data, settings, source, progress, folder)

@@ -14,7 +14,7 @@ BLOCK = 1_024
 
 
 @dataclass(frozen=True)
-class Shard:
+class Share:
     """One of the equal parts into which a source is cut.
 
     Raises:
@@ -31,7 +31,7 @@ class Shard:
             raise _no_shard(self)
 
     @classmethod
-    def parse(cls, text: "str | Shard | None") -> "Shard | None":
+    def parse(cls, text: "str | Share | None") -> "Share | None":
         """Read a shard from text.
 
         Args:
@@ -41,10 +41,10 @@ class Shard:
             DataError: if the text is no such shard.
 
         Examples:
-            >>> Shard.parse("2/3")
-            Shard(number=2, of=3)
+            >>> Share.parse("2/3")
+            Share(number=2, of=3)
         """
-        if text is None or isinstance(text, Shard):
+        if text is None or isinstance(text, Share):
             return text
         match = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text.strip())
         if match is None:
@@ -68,7 +68,7 @@ class Shard:
             DataError: if there are fewer rows than shards.
 
         Examples:
-            >>> [Shard(i, 3).rows(10) for i in (1, 2, 3)]
+            >>> [Share(i, 3).rows(10) for i in (1, 2, 3)]
             [slice(0, 3, None), slice(3, 6, None), slice(6, 10, None)]
         """
         block = BLOCK if num >= 8 * BLOCK * self.of else 1
@@ -84,7 +84,7 @@ def _no_shard(given: object) -> DataError:
     return DataError(f"shard is {str(given)!r}; give i/n, part i of n: 1/4, 2/4, 3/4 and 4/4 are four shards")
 
 
-def take_shard(data: SourceData, shard: Shard, source: str) -> SourceData:
+def take_shard(data: SourceData, shard: Share, source: str) -> SourceData:
     """Take the rows of one shard. Pictures stay undecoded.
 
     Args:

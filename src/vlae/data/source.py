@@ -14,7 +14,7 @@ from vlae.memory import NotEnoughMemoryError
 from vlae.shapes import MAX_CHANNELS, MAX_SIDE, MIN_SIDE
 
 if TYPE_CHECKING:
-    from vlae.data.sharding import Shard
+    from vlae.data.sharding import Share
 
 Array = npt.NDArray[Any]
 
@@ -160,7 +160,7 @@ class ReadSettings:
     """The column or array that names the rows, of text or numbers. None: one with a usual name, if there is one."""
     columns: KnownColumns | None = None
     """The dimensions to make of the columns of a table. None: all that they give."""
-    shard: "Shard | None" = None
+    shard: "Share | None" = None
     """Which rows to read. None: all."""
 
     def __post_init__(self) -> None:

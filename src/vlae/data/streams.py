@@ -1,0 +1,313 @@
+"""Streams: sources that are read shard by shard, and never held as a whole, neither in memory nor in the cache.
+
+A stream knows its shards, and how to read one of them in pieces of bounded size, at the size that a model takes. What a
+training has to know before it has read all of it comes from a sample, which is kept in the cache: the form of the data,
+their classes, and which of them are held out.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from math import ceil
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from vlae.data.addresses import is_address, stored_files
+from vlae.data.files import is_picture
+from vlae.data.images import Images
+from vlae.data.in_memory import read_memory
+from vlae.data.item_shards import hub_shards, item_shards
+from vlae.data.labels import UNLABELLED
+from vlae.data.loader import decode
+from vlae.data.pixels import Frame, array_pictures, for_each, picture_values
+from vlae.data.readers import hash_bytes
+from vlae.data.shards import BYTES, Shard, joined
+from vlae.data.source import (
+    Array,
+    DataError,
+    EncodedPictures,
+    KnownColumns,
+    ReadSettings,
+    Source,
+    SourceData,
+    as_value_range,
+)
+from vlae.data.table_shards import lance_shards, parquet_shards
+from vlae.data.tables import from_arrow
+from vlae.data.tar_shards import TAR_SUFFIXES, tar_shards
+from vlae.names import printable
+from vlae.shapes import is_image
+
+SAMPLE, SAMPLE_BYTES = 20_000, 2**29
+"""The most data in a sample, and the most bytes."""
+
+SAMPLED_SHARDS, PLACES = 64, 4
+"""From how many shards a sample is taken at least, if there are so many; and from how many places of each."""
+
+LOOKED_AT, LOOKED_SHARDS = 2_048, 16
+"""The most rows from which the form of the data is found, and from how many shards they are."""
+
+
+class Piece(NamedTuple):
+    """Some rows of a shard."""
+
+    images: Images
+    """Those that could be read, in order; `images.skipped` lists the others."""
+    rows: Array
+    """int64 (N,): the number of each in the shard, 0 for its first row."""
+    stop: int
+    """The number of the row in the shard that follows the piece."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stream:
+    """A source that is read shard by shard.
+
+    Examples:
+        >>> stream = open_stream(np.zeros((5_000, 28, 28), np.uint8))
+        >>> len(stream.shards), stream.shape
+        (2, (1, 28, 28))
+        >>> [len(piece.images) for piece in stream.read(1)]
+        [256, 256, 256, 136]
+    """
+
+    source: str
+    """The path, address or name."""
+    settings: ReadSettings
+    """How its rows become images or vectors."""
+    shards: tuple[Shard, ...]
+    """Its shards, in an order that is always the same."""
+    is_stored: bool = True
+    """Whether it can be read again by its name; data sets in Python cannot."""
+    form: Images | None = None
+    """Images, or vectors, of the form that all are brought to, and with the names of all classes. None: it is found
+    from the first rows of some shards, or said by the settings."""
+    class_names: tuple[str, ...] = ()
+    """The names of classes whose numbers alone are in the rows."""
+
+    @cached_property
+    def looked_at(self) -> Images:
+        """The first rows of some shards, decoded without knowing the others: they tell the form of all."""
+        if self.form is not None:
+            return self.form
+        pieces: list[Any] = []
+        chosen = np.linspace(0, len(self.shards) - 1, min(len(self.shards), LOOKED_SHARDS)).astype(int).tolist()
+        for shard in chosen:
+            first = next(self.shards[shard].read(0), None)
+            if first is not None:
+                pieces.append(first[: ceil(LOOKED_AT / len(chosen))])
+            if sum(map(_num_bytes, pieces)) > 4 * BYTES:
+                break
+        if not pieces:
+            raise DataError(f"{self.source}: its shards have no rows; give at least one")
+        return decode(self._data(joined(pieces), self.source), self.settings, self.source, False, None)[0]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one image, (C, H, W), or of one vector, (D,)."""
+        frame = self._frame
+        return self.looked_at.shape if frame is None else frame.shape
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of the names and stamps of all shards: another one tells that the source has changed."""
+        lines = [f"{shard.name.removeprefix(self.source)}|{shard.stamp}" for shard in self.shards]
+        return hash_bytes("\n".join(lines).encode())
+
+    def read(self, shard: int, start: int = 0) -> Iterator[Piece]:
+        """Read a shard in pieces of bounded size.
+
+        Args:
+            shard: its number, from 0.
+            start: the number of the row to begin with.
+
+        Yields:
+            Its rows as images (N, C, H, W) or vectors (N, D) of the stream's shape, N from 0 to 1,024, with names and
+            labels if there are any.
+
+        Raises:
+            DataError: if the shard is damaged, has changed since the stream was opened, or holds other data.
+        """
+        for rows in self.shards[shard].read(start):
+            piece = self._piece(rows, start, self.shards[shard].name)
+            start = piece.stop
+            yield piece
+
+    def like(self, form: Images) -> "Stream":
+        """The same stream, with a form that is settled.
+
+        Args:
+            form: images, or vectors, of that form.
+        """
+        settings = replace(self.settings, value_range=form.value_range)
+        if is_image(form.shape):
+            channels, height, width = form.shape
+            settings = replace(settings, size=f"{height}x{width}", channels=channels)
+        elif form.columns:
+            settings = replace(settings, columns=KnownColumns(names=form.columns, medians=form.medians))
+        return replace(self, settings=settings, form=form)
+
+    @property
+    def _frame(self) -> Frame | None:
+        """The form of pictures that the settings say; None if they do not."""
+        asked = self.settings
+        if asked.sides is None or asked.channels is None:
+            return None
+        shape = (asked.channels, *asked.sides)
+        return Frame(shape=shape, crop=asked.crop, fit=asked.fit or "crop", wide=asked.value_range is not None)
+
+    def _data(self, rows: Any, name: str) -> SourceData:
+        """The rows of a shard, not yet decoded."""
+        is_table = hasattr(rows, "column_names")
+        data = from_arrow(rows, name, self.settings) if is_table else read_memory(rows, self.settings)[0]
+        if self.class_names and data.labels is not None and not data.label_names:
+            data = replace(data, label_names=self.class_names)
+        return data
+
+    def _piece(self, rows: Any, start: int, name: str) -> Piece:
+        """Bring rows to the form of the stream."""
+        if self._frame is None and self.form is None:
+            return self.like(self.looked_at)._piece(rows, start, name)
+        data = self._data(rows, name)
+        values, good, broken = self._values(data, name)
+        names = data.names or tuple(f"{name}, row {start + i}" for i in range(len(data)))
+        images = Images(
+            values=values,
+            value_range=self.settings.value_range,
+            labels=None if data.labels is None else data.labels[good],
+            label_names=data.label_names,
+            names=None if data.names is None else tuple(data.names[i] for i in good),
+            columns=data.columns,
+            medians=data.medians,
+            source=self.source,
+            skipped=tuple((names[i], broken[i]) for i in sorted(broken)),
+        )
+        if self.form is not None and self.form.label_names:
+            images = with_labels_of(images, self.form.label_names)
+        return Piece(images, start + good, start + len(data))
+
+    def _values(self, data: SourceData, name: str) -> tuple[Array, Array, dict[int, str]]:
+        """The values of rows in the form of the stream; which rows they are; and why others cannot be read."""
+        values, frame, every = data.values, self._frame, np.arange(len(data))
+        if not isinstance(values, EncodedPictures) and not is_image(values.shape[1:]):
+            if frame is not None or values.shape[1:] != self.shape:
+                raise DataError(f"{name}: vectors of {values.shape[1]} columns among other data; read them apart")
+            return values, every, {}
+        if frame is None:
+            raise DataError(f"{name}: pictures among vectors; read them apart")
+        if not isinstance(values, EncodedPictures):
+            if values.dtype == np.uint8 and values.shape[1:] == frame.shape and frame == Frame(shape=frame.shape):
+                return self._in_kind(values), every, {}
+            values = array_pictures(values)
+
+        def fit(i: int) -> Array:
+            with values.open(i) as picture:
+                return self._in_kind(picture_values(picture, frame, self.settings.value_range, f"{name}, row {i}"))
+
+        fitted, broken = for_each(fit, every.tolist(), "decoding pictures", False)
+        good = np.array(sorted(fitted), np.int64)
+        kind = fitted[good[0]].dtype if len(good) else np.dtype(np.uint8)
+        out = np.empty((len(good), *frame.shape), kind)
+        for place, i in enumerate(good.tolist()):
+            out[place] = fitted.pop(i)
+        return out, good, broken
+
+    def _in_kind(self, values: Array) -> Array:
+        """Bytes, or floats in [0, 1], as the stream has them."""
+        kind = values.dtype if self.form is None else self.form.values.dtype
+        if kind == values.dtype:
+            return values
+        return np.rint(255 * values).astype(np.uint8) if kind == np.uint8 else (values / 255).astype(np.float32)
+
+
+def open_stream(source: Source, **reading: Any) -> Stream:
+    """Open a source that is read shard by shard. No row is read yet.
+
+    Args:
+        source: a folder, a pattern ("shards/train-*.tar", "shards/{000..127}.tar") or an address of object storage
+            ("s3://bucket/folder") of .tar shards or of Parquet files; a Lance data set; "hf:USER/NAME", a data set of
+            the Hugging Face hub; or an array, or a data set of torch or of `datasets` (map-style or iterable).
+        reading: how to read it, as `vlae.data.load` takes it: size, fit, crop, channels, value_range, layout, key, id
+            and columns.
+
+    Raises:
+        DataError: if the source cannot be reached, or holds no shards.
+        FileNotFoundError: if it is not there.
+        MissingExtraError: if what reads it is not installed.
+        TypeError: if the source is of another type.
+    """
+    if isinstance(source, Stream):
+        return source
+    reading = {**reading, "value_range": as_value_range(reading.get("value_range"))}
+    settings = ReadSettings(**reading)
+    if not isinstance(source, str | Path):
+        classes = getattr(source, "classes", None)
+        named = isinstance(classes, list | tuple) and all(isinstance(name, str) for name in classes)
+        return Stream(
+            source=f"a {type(source).__name__}",
+            settings=settings,
+            shards=item_shards(source),
+            is_stored=False,
+            class_names=tuple(classes) if named and classes else (),
+        )
+    name = printable(str(source))
+    shards = _stored_shards(str(source), settings)
+    if not shards:
+        raise DataError(f"{name}: it has no rows; give at least one")
+    return Stream(source=name, settings=settings, shards=shards)
+
+
+def _stored_shards(source: str, settings: ReadSettings) -> tuple[Shard, ...]:
+    """The shards of a path, an address or a name."""
+    if source.startswith("hf:"):
+        return hub_shards(source.removeprefix("hf:"))
+    if source.rstrip("/").endswith(".lance") or (Path(source).expanduser() / "_versions").is_dir():
+        return lance_shards(source)
+    files = stored_files(source, (*TAR_SUFFIXES, ".parquet"))
+    tars = [file for file in files if file.path.lower().endswith(TAR_SUFFIXES)]
+    if tars and len(tars) < len(files):
+        other = next(file.name for file in files if file not in tars)
+        raise DataError(f"{source}: .tar shards beside others ({other}); give a pattern that means one kind")
+    if not files:
+        raise DataError(f"{source}: no shards; a stream is read from .tar or .parquet files, or from a Lance data set")
+    return tar_shards(files, settings) if tars else parquet_shards(files)
+
+
+def is_streamed(source: Source) -> bool:
+    """Tell a source that is always streamed: .tar shards, an address of object storage, or a data set without a length.
+
+    Args:
+        source: any source.
+    """
+    if isinstance(source, Stream):
+        return True
+    if not isinstance(source, str | Path):
+        return hasattr(source, "__iter__") and not hasattr(source, "__len__")
+    if is_address(source) or str(source).lower().endswith(TAR_SUFFIXES):
+        return True
+    path = Path(source).expanduser()
+    if not path.is_dir():
+        return False
+    entries = [entry for entry in path.iterdir() if not entry.name.startswith(".")]
+    tars = any(entry.name.lower().endswith(TAR_SUFFIXES) for entry in entries)
+    return tars and not any(entry.is_dir() or is_picture(entry) for entry in entries)
+
+
+def with_labels_of(images: Images, label_names: tuple[str, ...]) -> Images:
+    """Number the classes of images as others do; a class that these do not know becomes unknown.
+
+    Args:
+        images: whose classes have names; others stay as they are.
+        label_names: the names of the classes, class 0 first.
+    """
+    if images.labels is None or not images.label_names:
+        return replace(images, label_names=label_names)
+    numbers = {name: number for number, name in enumerate(label_names)}
+    own = np.array([*(numbers.get(name, UNLABELLED) for name in images.label_names), UNLABELLED], np.int64)
+    return replace(images, labels=own[images.labels], label_names=label_names)
+
+
+def _num_bytes(rows: Any) -> int:
+    return int(getattr(rows, "nbytes", 0))

@@ -1,0 +1,168 @@
+"""Shards as WebDataset writes them: .tar files, in which the files of one stem are one row."""
+
+import json
+import tarfile
+from collections.abc import Iterator
+from functools import partial
+from itertools import groupby, islice
+from pathlib import PurePosixPath
+from typing import Any
+
+from vlae.data.addresses import StoredFile
+from vlae.data.files import PICTURE_SUFFIXES
+from vlae.data.shards import BYTES, ROWS, Shard
+from vlae.data.source import DataError, ReadSettings
+from vlae.errors import reason
+
+TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz")
+"""The endings of shards."""
+
+PICTURE_COLUMN = "image"
+"""The column of pictures, unless the settings call it otherwise."""
+
+LARGEST = 2**29
+"""The most bytes of one file in a shard that is read."""
+
+
+def tar_shards(files: list[StoredFile], settings: ReadSettings) -> tuple[Shard, ...]:
+    """Make a shard of each .tar file.
+
+    Args:
+        files: the .tar files.
+        settings: of which `key` chooses one of several pictures of a stem, by its ending: "seg.png".
+
+    Raises:
+        DataError: if a file on this machine's disk is no .tar file.
+    """
+    for file in files:
+        if file.system.protocol == "file" or "file" in file.system.protocol:
+            _check_first_bytes(file)
+    return tuple(
+        Shard(name=file.name, stamp=file.stamp, read=partial(_read, file, settings.key), num_bytes=file.num_bytes)
+        for file in files
+    )
+
+
+def _check_first_bytes(file: StoredFile) -> None:
+    """Refuse at once what is no .tar file; this takes little time, and an hour of training is not lost by it."""
+    with file.open() as opened:
+        _open(file, opened).close()
+    if file.name.lower().endswith(".tar") and file.num_bytes % tarfile.BLOCKSIZE:
+        raise _cut_off(file)
+
+
+def _open(file: StoredFile, opened: Any) -> tarfile.TarFile:
+    try:
+        return tarfile.open(fileobj=opened, mode="r:*")
+    except tarfile.TarError as error:
+        raise DataError(
+            f"{file.name}: no .tar file ({reason(error)}); give shards as WebDataset writes them"
+        ) from error
+
+
+def _cut_off(file: StoredFile) -> DataError:
+    return DataError(f"{file.name}: the .tar file is cut off; get it again")
+
+
+def _read(file: StoredFile, key: str | None, start: int) -> Iterator[Any]:
+    """Read the stems from one on."""
+    with file.open() as opened, _open(file, opened) as tar:
+        rows: list[dict[str, Any]] = []
+        num_bytes = 0
+        for stem, members in islice(_stems(file, tar), start, None):
+            rows.append({**_row(file, tar, members, key), "id": stem})
+            num_bytes += len(rows[-1][key or PICTURE_COLUMN] or b"")
+            if len(rows) == ROWS or num_bytes >= BYTES:
+                yield _table(rows, key)
+                rows, num_bytes = [], 0
+        if rows:
+            yield _table(rows, key)
+
+
+def _stems(file: StoredFile, tar: tarfile.TarFile) -> Iterator[tuple[str, Iterator[tarfile.TarInfo]]]:
+    """The stems, in the order of the shard, each with its files."""
+
+    def members() -> Iterator[tarfile.TarInfo]:
+        while (member := _next(file, tar)) is not None:
+            tar.members = []  # type: ignore[misc]  # else they fill the memory
+            if member.isreg() and not PurePosixPath(member.name).name.startswith("."):
+                yield member
+
+    yield from groupby(members(), key=lambda member: _stem_and_ending(member)[0])
+
+
+def _stem_and_ending(member: tarfile.TarInfo) -> tuple[str, str]:
+    """What a file is of, and what it is: "cat/0001" and "seg.png" of "cat/0001.seg.png"."""
+    path = PurePosixPath(member.name)
+    stem, _, ending = path.name.partition(".")
+    return (path.parent / stem).as_posix(), ending.lower()
+
+
+def _next(file: StoredFile, tar: tarfile.TarFile) -> tarfile.TarInfo | None:
+    try:
+        return tar.next()
+    except (tarfile.TarError, EOFError) as error:
+        raise _cut_off(file) from error
+
+
+def _row(file: StoredFile, tar: tarfile.TarFile, members: Iterator[tarfile.TarInfo], key: str | None) -> dict[str, Any]:
+    """What the files of one stem say: a picture, a label, and other numbers and texts."""
+    row: dict[str, Any] = {key or PICTURE_COLUMN: None}
+    for member in members:
+        _, ending = _stem_and_ending(member)
+        is_picture = ending == key if key else f".{ending.rpartition('.')[2]}" in PICTURE_SUFFIXES
+        if member.size > LARGEST or not (is_picture or ending in ("cls", "json")):
+            continue
+        content = _content(file, tar, member)
+        if is_picture and row[key or PICTURE_COLUMN] is None:
+            row[key or PICTURE_COLUMN] = content
+        elif ending == "cls":
+            row["label"] = content.decode("utf-8", "replace").strip()
+        elif ending == "json":
+            row = _facts(content) | row
+    return row
+
+
+def _content(file: StoredFile, tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    try:
+        stream = tar.extractfile(member)
+        content = b"" if stream is None else stream.read()
+    except (tarfile.TarError, EOFError) as error:
+        raise _cut_off(file) from error
+    if len(content) < member.size:
+        raise _cut_off(file)
+    return content
+
+
+def _facts(content: bytes) -> dict[str, Any]:
+    """The numbers and texts in a .json file; none if it is damaged."""
+    try:
+        told = json.loads(content)
+    except (ValueError, RecursionError):
+        return {}
+    return (
+        {name: value for name, value in told.items() if isinstance(value, str | int | float)}
+        if isinstance(told, dict)
+        else {}
+    )
+
+
+def _table(rows: list[dict[str, Any]], key: str | None) -> Any:
+    """A table of rows; the cells of a column that has numbers and texts become texts."""
+    import pyarrow
+
+    image = key or PICTURE_COLUMN
+    columns: dict[str, Any] = {}
+    for name in dict.fromkeys(name for row in rows for name in row):
+        cells = [row.get(name) for row in rows]
+        if name == image:
+            kind = pyarrow.struct({"bytes": pyarrow.binary(), "path": pyarrow.string()})
+            columns[name] = pyarrow.array([{"bytes": cell, "path": None} for cell in cells], kind)
+            continue
+        if name == "label" and all(cell is None or str(cell).lstrip("-").isdecimal() for cell in cells):
+            cells = [None if cell is None else int(cell) for cell in cells]
+        try:
+            columns[name] = pyarrow.array(cells)
+        except (pyarrow.ArrowException, OverflowError):
+            columns[name] = pyarrow.array([None if cell is None else str(cell) for cell in cells])
+    return pyarrow.table(columns)
