@@ -2,7 +2,7 @@
 
 import copy
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -19,8 +19,8 @@ from vlae.codes.files import CodesError
 from vlae.codes.progress import progress_bar
 from vlae.data.content import content_hash
 from vlae.data.images import Images
-from vlae.data.readers import check_unchanged, hash_bytes, identify
-from vlae.data.sharding import Share
+from vlae.data.readers import check_unchanged, identify
+from vlae.data.sharding import SHARD, Share
 from vlae.data.source import ReadSettings, Source
 from vlae.evaluation.rates import rates_of
 from vlae.models.base import LatentModel
@@ -117,7 +117,7 @@ def encode(
     about["label_names"] = list(images.label_names)
     content = {"stddev": stddev, "sample": sample, "reconstruction": reconstruction, "seed": seed, "limit": limit}
     if shard is not None:
-        about[SHARD] = shard_of(shard, images, fingerprint or content_of(source), {**content, **how})
+        about[SHARD] = shard.record(images.total, fingerprint or content_of(source), {**content, **how})
     with parts_folder(out, {**about, **content, "source_is": fingerprint}) as folder:
         encoder = Encoder(run.model, stddev=stddev, sample=sample, reconstruction=reconstruction, seed=seed)
         parts = list(_write_parts(encoder, images, folder, about, progress))
@@ -146,10 +146,6 @@ def identity(run: Run) -> dict[str, str]:
     }
 
 
-SHARD = "shard"
-"""What a file of codes says of itself, under this name, if it holds one shard."""
-
-
 def content_of(source: Source) -> str:
     """Tell the content of a source that is in memory, as far as that can be had.
 
@@ -158,24 +154,6 @@ def content_of(source: Source) -> str:
     """
     values = source.values if isinstance(source, Images) else source
     return str(content_hash(values)) if isinstance(values, np.ndarray) else type(source).__name__
-
-
-def shard_of(shard: Share, images: Images, source_is: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Describe a shard, so that only shards of one source and one way of encoding are merged.
-
-    Args:
-        shard: which part it is.
-        images: its rows.
-        source_is: what tells the content of the whole source.
-        settings: how it is read and encoded, as JSON values.
-    """
-    return {
-        "number": shard.number,
-        "of": shard.of,
-        "total": images.total,
-        "source_is": hash_bytes(source_is.encode(errors="surrogateescape")),
-        "settings": dict(settings),
-    }
 
 
 def _check_source(source: Any, settings: ReadSettings, fingerprint: str, folder: Path) -> None:
@@ -247,7 +225,7 @@ def _write_parts(
                 advance(len(rows))
             else:
                 columns = {
-                    **_source_columns(rows, start),
+                    **source_columns(rows, start),
                     **encoder.columns(rows.values, start, advance, features=rows.features),
                 }
                 if writing_part is not None:
@@ -258,7 +236,7 @@ def _write_parts(
             writing_part.result()
 
 
-def _source_columns(rows: Images, start: int) -> dict[str, Any]:
+def source_columns(rows: Images, start: int) -> dict[str, Any]:
     """Return the columns that come from the source: the row, its name and its label."""
     columns: dict[str, Any] = {"row": np.arange(start, start + len(rows))}
     if rows.names is not None:
@@ -321,7 +299,7 @@ class Encoder:
     def columns(
         self,
         values: np.ndarray,
-        start: int = 0,
+        rows: int | np.ndarray = 0,
         advance: Callable[[int], None] | None = None,
         *,
         features: np.ndarray | None = None,
@@ -330,7 +308,8 @@ class Encoder:
 
         Args:
             values: uint8 (n, C, H, W) images, 0 to 255, or float32 (n, D) vectors.
-            start: the number of the first row in the whole source, 0 or more. It decides the draws.
+            rows: the number of the first row in the whole source, 0 or more; or of each, int64 (n,). They decide the
+                draws.
             advance: a function that is called with the size of each batch when it is done.
             features: of the full-size pictures, (n, F). None: a model that reads features computes them from the
                 values.
@@ -352,12 +331,13 @@ class Encoder:
                     advance(len(x))
             # The posteriors are small, so all batches are handled at once.
             posteriors = tuple(type(level[0]).cat(level) for level in zip(*batches, strict=True))
-            columns = self._code_columns(posteriors, start)
+            numbers = np.arange(rows, rows + len(values)) if isinstance(rows, int) else rows
+            columns = self._code_columns(posteriors, numbers)
             if self.reconstruction:
                 columns["reconstruction_error"] = torch.cat(errors)
             return {name: tensor.cpu().numpy() for name, tensor in columns.items()}
 
-    def _code_columns(self, posteriors: tuple[CodeDistribution, ...], start: int) -> dict[str, torch.Tensor]:
+    def _code_columns(self, posteriors: tuple[CodeDistribution, ...], rows: np.ndarray) -> dict[str, torch.Tensor]:
         """Return the columns of codes and KL, by name."""
         rates = rates_of(self.model, posteriors)
         columns: dict[str, torch.Tensor] = {}
@@ -367,21 +347,22 @@ class Encoder:
             if self.stddev:
                 columns[f"{name}_stddev"] = q.stddev
             if self.sample:
-                columns[f"{name}_sample"] = q.place(_noise((self.seed, level), start, q.mean))
+                columns[f"{name}_sample"] = q.place(_noise((self.seed, level), rows, q.mean))
             columns[f"{name}_kl_nats"] = rates[level - 1]
         return {**columns, "kl_nats": rates.sum(0)}
 
 
-def _noise(seed: tuple[int, int], start: int, like: torch.Tensor) -> torch.Tensor:
-    """Standard normal noise that depends on the number of the row alone, however the rows are cut into parts.
+def _noise(seed: tuple[int, int], rows: np.ndarray, like: torch.Tensor) -> torch.Tensor:
+    """Standard normal noise that depends on the numbers of the rows alone, however these are cut into parts.
 
     Args:
         seed: of the draws, and the level.
-        start: the number of the first row.
+        rows: their numbers, int64 (n,).
         like: its shape, type and device are taken, (n, code size).
     """
-    stop = start + len(like)
-    blocks = range(start // DRAWS, -(-stop // DRAWS))
-    draws = [np.random.default_rng((*seed, block)).standard_normal((DRAWS, *like.shape[1:])) for block in blocks]
-    first = start - blocks.start * DRAWS
-    return torch.from_numpy(np.concatenate(draws)[first : first + len(like)]).to(like)
+    noise = np.empty(like.shape)
+    for block in np.unique(rows // DRAWS).tolist():
+        of_block = rows // DRAWS == block
+        draws = np.random.default_rng((*seed, block)).standard_normal((DRAWS, *like.shape[1:]))
+        noise[of_block] = draws[rows[of_block] % DRAWS]
+    return torch.from_numpy(noise).to(like)

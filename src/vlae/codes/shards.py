@@ -6,9 +6,9 @@ from typing import Any
 
 from vlae.atomic import whole, writing
 from vlae.codes import files
-from vlae.codes.encode import PART, SHARD, parts_folder
+from vlae.codes.encode import PART, parts_folder
 from vlae.codes.files import CodeFile, CodesError, damaged, open_codes
-from vlae.data.sharding import in_order
+from vlae.data.sharding import SHARD, in_order
 
 
 def merge(parts: Sequence[str | Path], out: str | Path) -> Path:

@@ -1,5 +1,6 @@
 """Shards of a source: process i of n takes its own rows, and reads no others."""
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +12,9 @@ from vlae.names import MAX_NAMED
 
 BLOCK = 1_024
 """Rows by which shards of large sources are cut, so that batches are those of one process."""
+
+SHARD = "shard"
+"""What a file says of itself, under this name, if it holds one shard."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,18 @@ class Share:
         if rows.start == rows.stop:
             raise DataError(f"{source}: {num} rows cannot be cut into {self.of} shards; choose fewer shards")
         return rows
+
+    def record(self, total: int | None, source_is: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Describe the shard, so that only shards of one source and one way of encoding are merged (`in_order`).
+
+        Args:
+            total: rows of the whole source; None: they are not known.
+            source_is: what tells the content of the whole source.
+            settings: how it is read and encoded, as JSON values.
+        """
+        content = hashlib.blake2b(source_is.encode(errors="surrogateescape"), digest_size=16).hexdigest()
+        settings = dict(settings)
+        return {"number": self.number, "of": self.of, "total": total, "source_is": content, "settings": settings}
 
 
 def _no_shard(given: object) -> DataError:
