@@ -59,9 +59,7 @@ def test_a_part_is_a_commit_and_a_stop_loses_at_most_one(run, folder, tmp_path, 
     with pytest.raises(KeyboardInterrupt):
         encode(run, folder, out, sample=True)
     assert lance.LanceCodes(out).parts(6) == {0, 1, 2}
-    with pytest.raises(
-        CodesError, match=r"unfinished \(18 of 20 rows\); go on with: vlae encode .* --sample"
-    ):
+    with pytest.raises(CodesError, match=r"unfinished \(18 of 20 rows\); go on with: vlae encode .* --sample"):
         open_codes(out)
     encode(run, folder, out, sample=True)
     assert begun == [0, 1, 2, 3, 3]
