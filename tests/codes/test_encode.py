@@ -36,7 +36,7 @@ def small_parts(monkeypatch):
 # What is written
 
 
-@pytest.mark.parametrize("name", ["codes.parquet", "codes.npz", "codes"])
+@pytest.mark.parametrize("name", ["codes.parquet", "codes.npz", "codes.lance", "codes"])
 def test_every_kind_of_file_holds_the_same(run, folder, tmp_path, name, small_parts):
     out = encode(run, folder, tmp_path / "new" / name, stddev=True, sample=True)
     assert [path.name for path in out.parent.iterdir()] == [name]
@@ -242,7 +242,7 @@ def test_what_appears_meanwhile_is_not_written_over(run, folder, tmp_path, monke
 
 
 def test_what_cannot_be_encoded_is_named(run, of_vectors, folder, tmp_path):
-    with pytest.raises(CodesError, match=r"kept in a \.parquet or \.npz file"):
+    with pytest.raises(CodesError, match=r"kept in a \.parquet, \.npz or \.lance file"):
         encode(run, folder, tmp_path / "codes.csv")
     with pytest.raises(DataError, match="these are vectors; size, fit, crop, channels and value_range are for images"):
         encode(run, np.zeros((20, 5)), tmp_path / "codes.npz")

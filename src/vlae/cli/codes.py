@@ -17,7 +17,7 @@ def encode(
     source: str,
     /,
     *,
-    out: Path,
+    out: str,
     part: Part = Part(),
     stddev: Annotated[bool, Parameter(negative=())] = False,
     sample: Annotated[bool, Parameter(negative=())] = False,
@@ -35,7 +35,8 @@ def encode(
         source: Images to encode: a folder of pictures; a .npy, .npz, .csv, .tsv or .parquet file; a Hugging Face data
             set; the files of MNIST, SVHN or CelebA; or "streets", the built-in street numbers. Images of another size
             are cropped and resized like the training images.
-        out: A .parquet file, an .npz file, or (a name without an ending) the folder of a Hugging Face data set.
+        out: A .parquet file, an .npz file, a .lance data set, also in an object store (s3://BUCKET/NAME.lance), or (a
+            name without an ending) the folder of a Hugging Face data set.
         part: Which part of the source to use, and how to read it.
         stddev: Also write the standard deviation of each posterior.
         sample: Also write a random draw from each posterior.
@@ -94,14 +95,14 @@ def merge(out: Path, /, *parts: Path, as_json: AsJson = False) -> None:
         print(written)
 
 
-def decode(run: Path, file: Path, /, *, out: Path, seed: int = 0) -> None:
+def decode(run: Path, file: str, /, *, out: Path, seed: int = 0) -> None:
     """Decode a file of codes to pictures.
 
     Levels that have no column in the file are drawn from the run's prior, given the others.
 
     Args:
         run: Folder of the run that made the codes; or "streets" or "mnist", which ship with vlae; or hf:USER/NAME.
-        file: A file of codes that vlae encode has written, or a table with the same columns.
+        file: A file of codes that vlae encode has written, also in an object store, or a table with the same columns.
         out: A folder for PNG files, or an .npz file.
         seed: Seed of the draws of missing levels.
     """

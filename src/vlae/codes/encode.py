@@ -1,10 +1,11 @@
-"""Images → a file of codes: written in parts that survive a stop, and joined when all are done."""
+"""Images → a file of codes, written in parts that survive a stop: joined when all are done, or commits to Lance."""
 
 import copy
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from hashlib import blake2b
 from importlib.metadata import version
 from math import prod
 from pathlib import Path
@@ -16,13 +17,15 @@ import torch
 from vlae.atomic import beside, locked, remove, whole, writing
 from vlae.codes import files
 from vlae.codes.files import CodesError
+from vlae.codes.lance import SETTINGS, LanceCodes
 from vlae.codes.progress import progress_bar
-from vlae.data.content import content_hash
+from vlae.data.content import content_hash, content_hashes, digest
 from vlae.data.images import Images
 from vlae.data.readers import check_unchanged, identify
 from vlae.data.sharding import SHARD, Share
 from vlae.data.source import ReadSettings, Source
 from vlae.evaluation.rates import rates_of
+from vlae.lance_tables import alone, as_place
 from vlae.models.base import LatentModel
 from vlae.models.distributions import CodeDistribution
 from vlae.models.inference import as_input, given
@@ -55,7 +58,7 @@ def encode(
     seed: int = 0,
     shard: str | Share | None = None,
     progress: bool = False,
-) -> Path:
+) -> str | Path:
     """Write the codes of images, or of vectors, to a file: one row per datum.
 
     The columns of the file:
@@ -73,12 +76,16 @@ def encode(
     Memory does not grow with the number of images. Some thousand rows at a time are written to a hidden folder beside
     the output. After a stop, the same call continues from there. The output appears when all rows are done.
 
+    A Lance data set needs no such folder: each part is a commit to it. So it can lie in an object store, and takes
+    part after part; until all are there, nothing reads it as a file of codes.
+
     Args:
         run: a run of any model that has an encoder.
         source: a path, a name ("streets", "hf:NAME", "USER/NAME"), `Images`, or an array: (N, H, W), (N, H, W, C) or
             (N, C, H, W) images, uint8 or floats in [0, 1], or (N, D) vectors. Pictures of another size are cropped and
             resized like the training images.
-        out: a .parquet file, an .npz file, or (a name without an ending) the folder of a Hugging Face data set.
+        out: a .parquet file, an .npz file, a .lance data set, also in an object store ("s3://bucket/codes.lance"), or
+            (a name without an ending) the folder of a Hugging Face data set.
         split: the part of the source: "train", "test" or "all".
         limit: the most rows to encode, chosen at random, 1 or more. None: all rows.
         layout: the order of an array's dimensions: "NHW", "NHWC" or "NCHW". None: inferred from the shape.
@@ -94,21 +101,26 @@ def encode(
             resized.
 
     Returns:
-        The path of the file or folder: `out`.
+        The path of the file or folder, or its address: `out`.
 
     Raises:
-        CodesError: if the output exists already, or has an unknown ending.
+        CodesError: if the output exists already, or has an unknown ending, or is one of another run, source or choice.
+        MissingExtraError: if the output is a Lance data set, and LanceDB is not installed.
         NotDefinedError: if the model has no encoder.
         DataError: if the source cannot be read, or changes while it is encoded.
         ValueError: if the data do not have the run's shape.
         WriteError: if the output cannot be written, or another process writes it.
     """
-    out = Path(out)
+    out = as_place(out)
     kind = files.kind_of(out)
-    files.check_new(out)
     shard = Share.parse(shard)
     if shard is not None and kind != "parquet":
-        raise CodesError(f"{out}: a shard is written to a .parquet file; vlae merge makes any kind of file of all shards")
+        raise CodesError(
+            f"{out}: a shard is written to a .parquet file; vlae merge makes any kind of file of all shards"
+        )
+    if isinstance(out, Path) and kind != "lance":
+        files.check_new(out)
+    target = LanceCodes(out) if kind == "lance" else None  # fail before anything is read
     settings = ReadSettings(**run.reading(source, layout=layout, key=key, id=id))
     fingerprint = identify(source, settings)[0] if isinstance(source, str | Path) else None
     how = {"layout": layout, "key": key, "id": id}
@@ -118,11 +130,19 @@ def encode(
     content = {"stddev": stddev, "sample": sample, "reconstruction": reconstruction, "seed": seed, "limit": limit}
     if shard is not None:
         about[SHARD] = shard.record(images.total, fingerprint or content_of(source), {**content, **how})
+    encoder = Encoder(run.model, stddev=stddev, sample=sample, reconstruction=reconstruction, seed=seed)
+    if target is not None:
+        about |= {"source_hash": _hash_of(images, fingerprint), SETTINGS: content | {"rows_per_part": PART}}
+        with alone(out, f"writes {out}"):
+            _commit_parts(encoder, images, target, about, progress)
+            if fingerprint is not None:
+                _check_source(source, settings, fingerprint, target.drop)
+        return out
+    out = Path(out)
     with parts_folder(out, {**about, **content, "source_is": fingerprint}) as folder:
-        encoder = Encoder(run.model, stddev=stddev, sample=sample, reconstruction=reconstruction, seed=seed)
         parts = list(_write_parts(encoder, images, folder, about, progress))
         if fingerprint is not None:
-            _check_source(source, settings, fingerprint, folder)
+            _check_source(source, settings, fingerprint, lambda: remove(folder))
         joined = folder / f"joined{out.suffix}"
         remove(joined)
         with writing(out):
@@ -156,13 +176,20 @@ def content_of(source: Source) -> str:
     return str(content_hash(values)) if isinstance(values, np.ndarray) else type(source).__name__
 
 
-def _check_source(source: Any, settings: ReadSettings, fingerprint: str, folder: Path) -> None:
-    """Check that the source has not changed. If it has, remove the parts."""
+def _check_source(source: Any, settings: ReadSettings, fingerprint: str, forget: Callable[[], None]) -> None:
+    """Check that the source has not changed. If it has, forget the parts."""
     try:
         check_unchanged(source, settings, fingerprint)
     except ValueError:
-        remove(folder)
+        forget()
         raise
+
+
+def _hash_of(images: Images, fingerprint: str | None) -> str:
+    """A hash of a source: of its files' names, sizes and times, or of the data themselves if they are no files."""
+    if fingerprint is None:
+        return digest(content_hashes(images.values))
+    return blake2b(fingerprint.encode(), digest_size=16).hexdigest()
 
 
 # Parts ---------------------------------------------------------------------------------------------------------------
@@ -206,34 +233,61 @@ def _keep_or_begin(folder: Path, description: dict[str, Any]) -> None:
 def _write_parts(
     encoder: "Encoder", images: Images, folder: Path, about: dict[str, Any], progress: bool
 ) -> Iterator[Path]:
-    """Encode the parts that are missing, and yield all parts in order."""
+    """Encode the parts that are missing to files of a folder, and yield all parts in order."""
     from pyarrow import parquet
 
-    def write(part: Path, columns: dict[str, Any]) -> None:
-        with whole(part) as file:
-            parquet.write_table(files.as_table(columns, about), file)
+    def write(number: int, rows: Any) -> None:
+        with whole(folder / f"{number:06d}.parquet") as file:
+            parquet.write_table(rows, file)
 
-    # One part is written while the next is encoded.
+    there = {int(part.stem) for part in folder.glob("[0-9]*.parquet")}
+    _encode_parts(encoder, images, there, write, about, progress)
+    last = images.first + len(images)
+    yield from (folder / f"{number:06d}.parquet" for number in range(images.first // PART, -(-last // PART)))
+
+
+def _commit_parts(
+    encoder: "Encoder", images: Images, target: LanceCodes, about: dict[str, Any], progress: bool
+) -> None:
+    """Encode the parts that are missing to a Lance data set."""
+    target.check(about)
+    _encode_parts(encoder, images, target.parts(PART), lambda _, rows: target.write(rows), about, progress)
+    target.check_whole(len(images))
+
+
+def _encode_parts(
+    encoder: "Encoder",
+    images: Images,
+    there: Collection[int],
+    write: Callable[[int, Any], None],
+    about: dict[str, Any],
+    progress: bool,
+) -> None:
+    """Encode the parts that are missing. One part is written while the next is encoded.
+
+    Args:
+        encoder: encodes them.
+        images: all of them.
+        there: the numbers of the parts that are there already.
+        write: called with the number of each other part and its Arrow table, in order.
+        about: what made the codes, as JSON values.
+        progress: whether to show a bar.
+    """
     with progress_bar("Encoding", len(images), progress) as advance, ThreadPoolExecutor(1) as writer:
-        writing_part = None
+        written = None
         last = images.first + len(images)
         for number in range(images.first // PART, -(-last // PART)):
-            start = max(images.first, number * PART)
-            rows = images.take(slice(start - images.first, min(last, (number + 1) * PART) - images.first))
-            part = folder / f"{number:06d}.parquet"
-            if part.exists():
-                advance(len(rows))
-            else:
-                columns = {
-                    **source_columns(rows, start),
-                    **encoder.columns(rows.values, start, advance, features=rows.features),
-                }
-                if writing_part is not None:
-                    writing_part.result()
-                writing_part = writer.submit(write, part, columns)
-            yield part
-        if writing_part is not None:
-            writing_part.result()
+            start, stop = max(images.first, number * PART), min(last, (number + 1) * PART)
+            if number in there:
+                advance(stop - start)
+                continue
+            rows = images.take(slice(start - images.first, stop - images.first))
+            columns = source_columns(rows, start) | encoder.columns(rows.values, start, advance, features=rows.features)
+            if written is not None:
+                written.result()
+            written = writer.submit(write, number, files.as_table(columns, about))
+        if written is not None:
+            written.result()
 
 
 def source_columns(rows: Images, start: int) -> dict[str, Any]:

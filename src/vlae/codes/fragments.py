@@ -127,7 +127,9 @@ class Fragments:
             WriteError: if the data set cannot be written.
         """
         records = self.done()
-        order = in_order([(_name(self.place, one), one["about"].get("weights"), one["about"][SHARD]) for one in records])
+        order = in_order(
+            [(_name(self.place, one), one["about"].get("weights"), one["about"][SHARD]) for one in records]
+        )
         records = [records[i] for i in order]
         schemas = {record["schema"] for record in records if record["schema"]}
         if len(schemas) != 1:

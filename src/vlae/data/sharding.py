@@ -163,7 +163,9 @@ def in_order(parts: Sequence[tuple[str, str | None, Any]]) -> list[int]:
                 " again, from one state of the source"
             )
         if other := [name for name, value in like["settings"].items() if shard["settings"].get(name) != value]:
-            raise DataError(f"{first} and {path} were made with different settings: {', '.join(other)}; make them alike")
+            raise DataError(
+                f"{first} and {path} were made with different settings: {', '.join(other)}; make them alike"
+            )
         if shard["number"] in shards:
             double = parts[shards[shard["number"]]][0]
             raise DataError(f"{double} and {path} are both shard {shard['number']}/{shard['of']}; give each once")

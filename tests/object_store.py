@@ -1,0 +1,39 @@
+"""An S3-compatible object store on this machine."""
+
+from contextlib import contextmanager
+
+import boto3
+from moto.server import ThreadedMotoServer
+
+
+@contextmanager
+def object_store(monkeypatch, *buckets):
+    """Serves empty buckets on the loopback, and sets the environment by which programs find them.
+
+    Args:
+        monkeypatch: pytest's.
+        buckets: their names.
+
+    Yields:
+        A client of the store.
+    """
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        address = "http://{}:{}".format(*server.get_host_and_port())
+        for name, value in {
+            "AWS_ACCESS_KEY_ID": "tests",
+            "AWS_SECRET_ACCESS_KEY": "tests",
+            "AWS_REGION": "us-east-1",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_ENDPOINT": address,
+            "AWS_ENDPOINT_URL": address,
+            "AWS_ALLOW_HTTP": "true",
+        }.items():
+            monkeypatch.setenv(name, value)
+        client = boto3.client("s3")
+        for bucket in buckets:
+            client.create_bucket(Bucket=bucket)
+        yield client
+    finally:
+        server.stop()
