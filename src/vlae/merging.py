@@ -6,7 +6,7 @@ from pathlib import Path
 from vlae.codes import shards
 
 
-def merge(out: str | Path, parts: Sequence[str | Path]) -> Path:
+def merge(out: str | Path, parts: Sequence[str | Path]) -> str | Path:
     """Join the shards of a source, so that the result is that of one process: its rows, their numbers and names.
 
     Args:

@@ -24,6 +24,8 @@ def encode(
     reconstruction: bool = True,
     seed: int = 0,
     shard: str | None = None,
+    ray: str | None = None,
+    workers: int | None = None,
     as_json: AsJson = False,
 ) -> None:
     """Write the codes of images to a file: one row per image, one column per level.
@@ -45,6 +47,9 @@ def encode(
         seed: Seed of the draws and of the choice of --limit.
         shard: i/n: only part i of n equal parts, from 1/n to n/n, so that n processes share the work; vlae merge joins
             their files.
+        ray: Let the workers of a Ray cluster encode, to a .lance data set: "local" starts a cluster here, "auto" takes
+            that of this machine; or ray://HOST:10001, or HOST:6379.
+        workers: How many of its workers encode, each on one processor; by default as many as it has processors.
         as_json: Print JSON, one line, instead of text.
     """
     from vlae.data.readers import check_exists
@@ -55,20 +60,32 @@ def encode(
     from vlae.codes import encode as encoding
     from vlae.runs.run import load
 
+    if workers is not None and ray is None:
+        raise ValueError("--workers is for --ray; start several processes with --shard instead")
     trained = load(run)
     try:
-        written = encoding.encode(
-            trained,
-            source,
-            out,
-            **vars(part),
-            stddev=stddev,
-            sample=sample,
-            reconstruction=reconstruction,
-            seed=seed,
-            shard=cut,
-            progress=True,
-        )
+        if ray is not None:
+            from vlae.codes.cluster import encode_on_cluster
+
+            if cut is not None or part.split != "all" or part.limit is not None:
+                raise ValueError("--ray encodes a whole source; leave out --shard, --split and --limit")
+            how = {"layout": part.layout, "key": part.key, "id": part.id}
+            columns = {"stddev": stddev, "sample": sample, "reconstruction": reconstruction, "seed": seed}
+            cluster = {"address": ray, "workers": workers, "progress": True}
+            written = encode_on_cluster(trained, source, out, **cluster, **how, **columns)
+        else:
+            written = encoding.encode(
+                trained,
+                source,
+                out,
+                **vars(part),
+                stddev=stddev,
+                sample=sample,
+                reconstruction=reconstruction,
+                seed=seed,
+                shard=cut,
+                progress=True,
+            )
     except KeyboardInterrupt:
         raise KeyboardInterrupt("interrupted; the same command goes on from here") from None
     if as_json:
@@ -77,12 +94,12 @@ def encode(
         print(written)
 
 
-def merge(out: Path, /, *parts: Path, as_json: AsJson = False) -> None:
+def merge(out: str, /, *parts: str, as_json: AsJson = False) -> None:
     """Join the shards of a source to one file of codes, or to one index, as one process would have made it.
 
     Args:
-        out: What to write: of files of codes, a .parquet or .npz file, or (a name without an ending) the folder of a
-            Hugging Face data set; of indexes, the folder of an index.
+        out: What to write: of files of codes, a .parquet or .npz file, a .lance data set, also in an object store, or
+            (a name without an ending) the folder of a Hugging Face data set; of indexes, the folder of an index.
         parts: What vlae encode --shard, or vlae index --shard, has written: all shards, in any order.
         as_json: Print JSON, one line, instead of text.
     """

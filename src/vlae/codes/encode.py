@@ -23,12 +23,14 @@ from vlae.data.content import content_hash, content_hashes, digest
 from vlae.data.images import Images
 from vlae.data.readers import check_unchanged, identify
 from vlae.data.sharding import SHARD, Share
-from vlae.data.source import ReadSettings, Source
+from vlae.data.source import DataError, ReadSettings, Source
+from vlae.data.streams import is_streamed
 from vlae.evaluation.rates import rates_of
 from vlae.lance_tables import alone, as_place
 from vlae.models.base import LatentModel
 from vlae.models.distributions import CodeDistribution
 from vlae.models.inference import as_input, given
+from vlae.names import printable
 from vlae.runs import Run
 from vlae.shapes import is_image, level_column
 
@@ -121,13 +123,19 @@ def encode(
     if isinstance(out, Path) and kind != "lance":
         files.check_new(out)
     target = LanceCodes(out) if kind == "lance" else None  # fail before anything is read
+    how = {"layout": layout, "key": key, "id": id}
+    content = {"stddev": stddev, "sample": sample, "reconstruction": reconstruction, "seed": seed, "limit": limit}
+    if is_streamed(source):
+        from vlae.codes.stream import encode_stream
+
+        if split != "all" or limit is not None:
+            raise DataError(f"{printable(str(source))} is read shard by shard, as a whole; leave out split and limit")
+        return encode_stream(run, source, out, shard, how, content, progress)
     settings = ReadSettings(**run.reading(source, layout=layout, key=key, id=id))
     fingerprint = identify(source, settings)[0] if isinstance(source, str | Path) else None
-    how = {"layout": layout, "key": key, "id": id}
     images = run.read(source, split=split, limit=limit, **how, seed=seed, progress=progress, shard=shard)
     about = {**identity(run), "source": images.source, "split": split, "num": len(images)}
     about["label_names"] = list(images.label_names)
-    content = {"stddev": stddev, "sample": sample, "reconstruction": reconstruction, "seed": seed, "limit": limit}
     if shard is not None:
         about[SHARD] = shard.record(images.total, fingerprint or content_of(source), {**content, **how})
     encoder = Encoder(run.model, stddev=stddev, sample=sample, reconstruction=reconstruction, seed=seed)

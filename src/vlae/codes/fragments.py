@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from vlae.atomic import WriteError
-from vlae.codes.files import ABOUT, CodesError, metadata
+from vlae.codes.files import CodesError, metadata
 from vlae.data.sharding import SHARD, in_order
 from vlae.errors import MissingExtraError, reason
 from vlae.names import printable
@@ -42,13 +42,13 @@ class Fragments:
         self.lance = _lance()
         import fsspec
 
-        with _writing(self.place):
+        with _Writing(self.place):
             self.system, path = fsspec.core.url_to_fs(self.place)
             self.folder = f"{path.rstrip('/')}/{DONE}"
 
     def is_whole(self) -> bool:
         """Whether the data set is there, with all of its rows."""
-        with _writing(self.place):
+        with _Writing(self.place):
             self.system.invalidate_cache()
             return bool(self.system.exists(self.folder.removesuffix(DONE) + "_versions"))
 
@@ -59,7 +59,7 @@ class Fragments:
             CodesError: if such a file is damaged.
             WriteError: if the place cannot be reached.
         """
-        with _writing(self.place):
+        with _Writing(self.place):
             self.system.invalidate_cache()
             if not self.system.exists(self.folder):
                 return []
@@ -69,8 +69,9 @@ class Fragments:
         for name, text in sorted(texts.items()):
             try:
                 record = json.loads(text)
-                record["about"][SHARD], record["num"], record["fragments"], record["schema"]  # noqa: B018 - are there
-            except (ValueError, LookupError, TypeError) as error:
+                if not {"num", "fragments", "schema"} <= record.keys() or SHARD not in record["about"]:
+                    raise ValueError
+            except (ValueError, LookupError, TypeError, AttributeError) as error:
                 raise CodesError(f"{printable(name)} is damaged; remove it, and this share is written again") from error
             records.append(record)
         return records
@@ -91,7 +92,7 @@ class Fragments:
         """
         each = iter(tables)
         first = next(each, None)
-        with _writing(self.place):
+        with _Writing(self.place):
             record: dict[str, Any] = {"about": dict(about), "num": 0, "fragments": [], "schema": ""}
             if first is not None:
                 fragments = self._write_fragments(first, each)
@@ -143,7 +144,7 @@ class Fragments:
         told = {name: value for name, value in records[0]["about"].items() if name != SHARD} | dict(about or {})
         schema = pyarrow.ipc.read_schema(pyarrow.py_buffer(bytes.fromhex(schemas.pop())))
         schema = schema.with_metadata(metadata(told | {"num": num}))
-        with _writing(self.place):
+        with _Writing(self.place):
             fragments = [
                 self.lance.FragmentMetadata.from_json(json.dumps(fragment))
                 for record in records
@@ -182,7 +183,7 @@ def _lance() -> Any:
     return lance
 
 
-class _writing:
+class _Writing:
     """Turns what a store raises into one line that names the place."""
 
     def __init__(self, place: str):

@@ -98,23 +98,54 @@ class SharedSource:
         Yields:
             Arrow tables of some thousand rows, without numbers of rows.
         """
-        for rows, images in self._pieces(share):
-            if not len(images):
-                continue
-            columns = source_columns(images, 0) | encoder.columns(images.values, rows)
-            del columns["row"]
-            yield files.as_table(columns, {})
-
-    def _pieces(self, share: Share) -> Iterator[tuple[np.ndarray, Images]]:
-        """The rows of a share, and what decides their draws."""
-        if self.stream is None:
-            data = take_shard(self.data, share, self.name)
-            images = self.run.accepted(decode(data, self.settings, self.name, False, None)[0])
-            for start in range(0, len(images), PART):
-                piece = images.take(slice(start, start + PART))
-                yield images.first + start + np.arange(len(piece)), piece
+        if self.stream is not None:
+            shards = share.rows(self.num, self.name)
+            for number in range(shards.start, shards.stop):
+                yield from self.tables_of_shard(encoder, number, numbered=False)
             return
-        shards = share.rows(self.num, self.name)
-        for number in range(shards.start, shards.stop):
-            for part in self.stream.read(number):
-                yield number * SHARD_ROWS + part.rows, self.run.accepted(part.images)
+        data = take_shard(self.data, share, self.name)
+        images = self.run.accepted(decode(data, self.settings, self.name, False, None)[0])
+        for start in range(0, len(images), PART):
+            piece = images.take(slice(start, start + PART))
+            yield _table(encoder, piece, images.first + start + np.arange(len(piece)), None)
+
+    def tables_of_shard(self, encoder: Encoder, number: int, *, numbered: bool = True) -> Iterator[Any]:
+        """Encode one shard of a stream.
+
+        Args:
+            encoder: of the run's model.
+            number: of the shard, 0 for the first.
+            numbered: whether to number the rows, from 0 for the first of the shard.
+
+        Yields:
+            Arrow tables of at most some thousand rows.
+        """
+        assert self.stream is not None
+        start = 0
+        for piece in self.stream.read(number):
+            images = self.run.accepted(piece.images)
+            if len(images):
+                rows = number * SHARD_ROWS + piece.rows
+                yield _table(encoder, images, rows, start if numbered else None)
+            start += len(images)
+
+
+def _table(encoder: Encoder, images: Images, rows: np.ndarray, start: int | None) -> Any:
+    """Encode some rows.
+
+    Args:
+        encoder: encodes them.
+        images: the rows.
+        rows: what decides their draws, int64 (n,).
+        start: the number of the first. None: they are not numbered.
+    """
+    columns = source_columns(images, start or 0)
+    if images.total is None and images.label_names and images.labels is not None:
+        import pyarrow  # another shard may number its classes otherwise: their names are kept
+
+        names = [images.class_name(label) or None for label in images.labels.tolist()]
+        columns["label"] = pyarrow.array(names, pyarrow.string())
+    columns |= encoder.columns(images.values, rows)
+    if start is None:
+        del columns["row"]
+    return files.as_table(columns, {})
