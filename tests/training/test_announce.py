@@ -15,7 +15,7 @@ from vlae.workflows import train
 def plan(capsys, values, **settings):
     images, held_out = (load(values, split=split) for split in ("train", "test"))
     recipe = recipes.adjust(recipes.make("lean", images.shape), **settings)
-    say_plan(recipe, images, held_out)
+    say_plan(recipe, images, held_out, len(images))
     return capsys.readouterr().err.splitlines()
 
 

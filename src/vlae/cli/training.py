@@ -46,6 +46,8 @@ def train(
     quality: Literal["draft", "standard", "high"] | None = None,
     reading: Reading = Reading(),
     limit: int | None = None,
+    stream: Annotated[bool, Parameter(negative=())] = False,
+    buffer: int | None = None,
     labels: str | None = None,
     features: str | None = None,
     features_side: int | None = None,
@@ -84,8 +86,8 @@ def train(
 
     Args:
         source: Data to train on: a folder of pictures; a .npy, .npz, .csv, .tsv or .parquet file; a Hugging Face data
-            set; the files of MNIST, SVHN or CelebA; or "streets", the built-in street numbers. With --resume or --more,
-            it may be the folder of the run.
+            set; the files of MNIST, SVHN or CelebA; "streets", the built-in street numbers; or shards (--stream). With
+            --resume or --more, it may be the folder of the run.
         out: Folder of the run; by default runs/ and the source's name.
         recipe: lean (the default), joint, vae, hvae, lvae, infogan, implicit, m1, m2, m1+m2, mnist, svhn, celeba or
             lsun.
@@ -95,6 +97,11 @@ def train(
         deep_heads: For mnist, svhn, celeba and lsun: heads that re-encode the level below, like the authors' code.
         reading: How to read the source.
         limit: Train on at most this many images, chosen at random; by default all.
+        stream: Read the source shard by shard, and never hold all of it: .tar shards as of WebDataset, Parquet files,
+            Lance data sets, hf:NAME; in a folder, by a pattern, or in object storage (s3://bucket/folder). .tar shards
+            and addresses are always read so.
+        buffer: Images of a stream that are in memory at a time, where their order is shuffled; by default 16384, or
+            fewer if memory is short.
         labels: Labels that a class above the top level learns: all that the source has; a number of them, chosen at
             random, alike of each class; or a .csv file of names of pictures and their class. By default, none.
         features: A frozen network, trained elsewhere. A level on top reads and explains its features of the full-size
@@ -151,8 +158,11 @@ def train(
     if quiet:
         warnings.simplefilter("ignore")
     from vlae.data.readers import check_exists
+    from vlae.data.streams import is_streamed
 
-    check_exists(source)
+    streamed = stream or buffer is not None or is_streamed(source)
+    if not streamed:
+        check_exists(source)
     if shown and is_first_process():
         say_reading(source)
     settings: dict[str, Any] = {
@@ -178,7 +188,7 @@ def train(
         "validation": validation,
         "patience": patience,
     }
-    if shown and is_first_process() and not resume and more is None:
+    if shown and is_first_process() and not resume and more is None and not streamed:
         read_first(source, out, reading)
     from vlae.data.counting import waiting
 
@@ -193,6 +203,8 @@ def train(
         quality=quality,
         **vars(reading),
         limit=limit,
+        stream=stream,
+        buffer=buffer,
         labels=labels,
         features=features,
         features_side=features_side,

@@ -4,8 +4,10 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from vlae import memory
 from vlae.data.images import Images, forms, say_skipped
 from vlae.data.source import counted
+from vlae.data.streams import Stream
 from vlae.names import printable
 
 MOST_CLASSES = 12
@@ -15,11 +17,13 @@ _said: set[Path] = set()
 """The decoded sources that this process has told of: a comparison trains on one of them many times."""
 
 
-def say_found(*parts: Images) -> None:
+def say_found(*parts: Images, stream: Stream | None = None, buffer: int = 0) -> None:
     """Print to the error output what a source holds, and what is left out and why; once for each source.
 
     Args:
         parts: all that was read of one source, as one or several parts.
+        stream: of which the parts are a sample; None: they are all.
+        buffer: data of the stream that are in memory at a time.
     """
     first = parts[0]
     if first.cache in _said:
@@ -27,7 +31,10 @@ def say_found(*parts: Images) -> None:
     if first.cache is not None:
         _said.add(first.cache)
     num = sum(map(len, parts))
-    print(f"found     {counted_data(num, first)}{_kinds(first)}", file=sys.stderr)
+    if stream is None:
+        print(f"found     {counted_data(num, first)}{_kinds(first)}", file=sys.stderr)
+    else:
+        _say_stream(num, first, stream, buffer)
     counts: dict[str, int] = {}
     for part in parts:
         for name, count in part.label_counts().items():
@@ -37,6 +44,20 @@ def say_found(*parts: Images) -> None:
     for line in forms(first):
         print(f"form      {line}", file=sys.stderr)
     say_skipped(first)
+
+
+def _say_stream(num: int, like: Images, stream: Stream, buffer: int) -> None:
+    """Print what a stream holds, and how much memory and disk it takes."""
+    num_rows, exact = stream.num_rows
+    held = f" of {'' if exact else 'about '}{counted_data(num_rows, like)}" if num_rows else ""
+    of_each = like.values[0].nbytes
+    where = "in the cache" if stream.is_stored else "in memory"
+    print(
+        f"found     {counted(len(stream.shards), 'shard')}{held}{_kinds(like)}, read one after the other\n"
+        f"buffer    {counted_data(buffer, like)}, {memory.size(buffer * of_each)} of memory\n"
+        f"sample    {counted_data(num, like)}, {memory.size(num * of_each)} {where}: for all that is said and measured",
+        file=sys.stderr,
+    )
 
 
 def counted_data(num: int, like: Images) -> str:

@@ -1,9 +1,10 @@
-"""Where the files of a stream lie: a folder, a pattern or an address of object storage → its files, and their stamps."""
+"""Where the files of a stream lie: a folder, a pattern or an address of object storage → files and their stamps."""
 
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,8 @@ def stamp_of(info: dict[str, Any]) -> str:
     Args:
         info: what fsspec tells of the file.
     """
-    return f"{info['size']}|{next((info[name] for name in WHEN if info.get(name)), '')}"
+    when = next((info[name] for name in WHEN if info.get(name)), "")
+    return f"{info['size']}|{when.timestamp() if isinstance(when, datetime) else when}"
 
 
 @contextmanager

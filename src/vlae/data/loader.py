@@ -292,7 +292,7 @@ def _from_source(source: str | Path, settings: ReadSettings, progress: bool) -> 
     """Decode the source of a path or name, or open it in the cache."""
     with waiting("looking for data", progress):
         fingerprint, read = identify(source, settings)
-    entry = cache_folder() / _entry_name(settings, fingerprint)
+    entry = cache_folder() / entry_name(settings, fingerprint)
     if (cached := open_entry(entry, printable(str(source)))) is None:
         with waiting("reading", progress and not fingerprint.startswith("hub ")):  # which has a bar of its own
             data = read()
@@ -304,8 +304,13 @@ def _from_source(source: str | Path, settings: ReadSettings, progress: bool) -> 
     return cached
 
 
-def _entry_name(settings: ReadSettings, fingerprint: str) -> str:
-    """Return the name of the cache folder of a source: a hash of all that its content depends on."""
+def entry_name(settings: ReadSettings, fingerprint: str) -> str:
+    """Return the name of the cache folder of a source: a hash of all that its content depends on.
+
+    Args:
+        settings: how the source is read.
+        fingerprint: changes when its content does.
+    """
     given = [field.name for field in fields(settings) if field.name != "shard" or settings.shard is not None]
     asked = ", ".join(f"{name}={getattr(settings, name)!r}" for name in given)
     can = f"{' '.join(decoders())}, {max_pixels()} pixels"

@@ -1,8 +1,7 @@
 """Streams: sources that are read shard by shard, and never held as a whole, neither in memory nor in the cache.
 
 A stream knows its shards, and how to read one of them in pieces of bounded size, at the size that a model takes. What a
-training has to know before it has read all of it comes from a sample, which is kept in the cache: the form of the data,
-their classes, and which of them are held out.
+training has to know before it has read all of it comes from a sample (`vlae.data.sampling`).
 """
 
 from collections.abc import Iterator
@@ -40,14 +39,11 @@ from vlae.data.tar_shards import TAR_SUFFIXES, tar_shards
 from vlae.names import printable
 from vlae.shapes import is_image
 
-SAMPLE, SAMPLE_BYTES = 20_000, 2**29
-"""The most data in a sample, and the most bytes."""
-
-SAMPLED_SHARDS, PLACES = 64, 4
-"""From how many shards a sample is taken at least, if there are so many; and from how many places of each."""
-
 LOOKED_AT, LOOKED_SHARDS = 2_048, 16
 """The most rows from which the form of the data is found, and from how many shards they are."""
+
+OVERHEAD = 1_500
+"""Bytes of a row in a .tar file beside the picture: headers, a label, and what fills the blocks up."""
 
 
 class Piece(NamedTuple):
@@ -88,10 +84,8 @@ class Stream:
     """The names of classes whose numbers alone are in the rows."""
 
     @cached_property
-    def looked_at(self) -> Images:
-        """The first rows of some shards, decoded without knowing the others: they tell the form of all."""
-        if self.form is not None:
-            return self.form
+    def _first_rows(self) -> Any:
+        """The first rows of some shards, not yet decoded."""
         pieces: list[Any] = []
         chosen = np.linspace(0, len(self.shards) - 1, min(len(self.shards), LOOKED_SHARDS)).astype(int).tolist()
         for shard in chosen:
@@ -102,7 +96,25 @@ class Stream:
                 break
         if not pieces:
             raise DataError(f"{self.source}: its shards have no rows; give at least one")
-        return decode(self._data(joined(pieces), self.source), self.settings, self.source, False, None)[0]
+        return joined(pieces)
+
+    @cached_property
+    def looked_at(self) -> Images:
+        """The first rows of some shards, decoded without knowing the others: they tell the form of all."""
+        if self.form is not None:
+            return self.form
+        return decode(self._data(self._first_rows, self.source), self.settings, self.source, False, None)[0]
+
+    @cached_property
+    def num_rows(self) -> tuple[int, bool]:
+        """How many rows there are, and whether this is exact; else it is estimated from the size of the first rows."""
+        if all(shard.num_rows is not None for shard in self.shards):
+            return sum(shard.num_rows or 0 for shard in self.shards), True
+        num_bytes = sum(shard.num_bytes for shard in self.shards)
+        if not num_bytes:
+            return 0, False
+        of_rows = _num_bytes(self._first_rows) / len(self._first_rows) + OVERHEAD
+        return max(1, round(num_bytes / of_rows)), False
 
     @property
     def shape(self) -> tuple[int, ...]:

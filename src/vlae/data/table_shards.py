@@ -111,11 +111,13 @@ def without_paths(table: Any) -> Any:
     import pyarrow
     from pyarrow import compute, types
 
-    for i, name in enumerate(table.column_names):
-        column = table.column(i).combine_chunks()
+    for i in range(table.num_columns):
+        column = table.column(i)
         if types.is_struct(column.type) and {"bytes", "path"} == {field.name for field in column.type}:
+            column = column.combine_chunks()
             cells, paths = (compute.struct_field(column, part) for part in ("bytes", "path"))
             paths = compute.if_else(compute.is_valid(cells), paths, None)
             field = table.schema.field(i).with_type(pyarrow.struct({"bytes": cells.type, "path": paths.type}))
-            table = table.set_column(i, field, pyarrow.StructArray.from_arrays([cells, paths], ["bytes", "path"]))
+            column = pyarrow.StructArray.from_arrays([cells, paths], ["bytes", "path"])
+            table = table.set_column(i, field, column)
     return table

@@ -84,7 +84,7 @@ def _stems(file: StoredFile, tar: tarfile.TarFile) -> Iterator[tuple[str, Iterat
 
     def members() -> Iterator[tarfile.TarInfo]:
         while (member := _next(file, tar)) is not None:
-            tar.members = []  # type: ignore[misc]  # else they fill the memory
+            tar.members = []  # type: ignore[attr-defined]  # else they fill the memory
             if member.isreg() and not PurePosixPath(member.name).name.startswith("."):
                 yield member
 

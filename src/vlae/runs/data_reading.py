@@ -162,7 +162,7 @@ class ReadsData:
         return as_value_range(self.data.get("value_range"))
 
     def part(self, split: Literal["train", "test", "all"]) -> "Images":
-        """A part of the run's data, read again from its source.
+        """A part of the run's data, read again from its source; of a stream, a part of its sample.
 
         Args:
             split: "train", the part the model was trained on; "test", the part held out; or "all".
@@ -172,11 +172,17 @@ class ReadsData:
             FileNotFoundError: if the data are no longer there.
         """
         from vlae.data import load as load_data
+        from vlae.data import open_stream
+        from vlae.data.sampling import part_of_sample
 
-        others = ("source", "content", "limit", "labels", "labels_sha256", "features")
+        others = ("source", "content", "limit", "labels", "labels_sha256", "features", "stream")
         reading = {name: value for name, value in self.data.items() if name not in others}
         reading["columns"] = self.known_columns
-        images = load_data(self.data["source"], split=split, features=self.network, held_out=self._held_out, **reading)
+        source, held_out = self.data["source"], self._held_out
+        if "stream" in self.data:
+            images = part_of_sample(open_stream(source, **reading), split, held_out=held_out)
+        else:
+            images = load_data(source, split=split, features=self.network, held_out=held_out, **reading)
         self._check_range(images)
         return images
 

@@ -18,6 +18,7 @@ held_out.npy          hashes of the held-out data, which stay held out if the so
 .lock                 is there while a process trains in the folder
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -61,7 +62,9 @@ def source_name(source: Any) -> str:
     if not isinstance(source, str | Path):
         return "array"
     path = Path(source)
-    return path.resolve().stem or "data" if path.exists() else path.name.replace(":", "-")
+    if path.exists():
+        return path.resolve().stem or "data"
+    return re.sub(r"\W*(\{.*\}|[*?]+)(\.\w+)*", "", path.name.replace(":", "-")) or "data"  # of a pattern, what is fixed
 
 
 def default_folder(source: Any) -> Path:

@@ -30,13 +30,14 @@ LONG = 600.0
 COLOURS = {1: " in grey", 2: " in grey with opacity", 3: " in colour", 4: " in colour with opacity"}
 
 
-def say_plan(recipe: Recipe, images: Images, held_out: Images) -> None:
+def say_plan(recipe: Recipe, images: Images, held_out: Images, num: int) -> None:
     """Print to the error output what will be done: with which data, which levels and how many steps.
 
     Args:
         recipe: the recipe of the training, with all settings.
         images: what is trained on.
         held_out: what is not.
+        num: how many there are to train on, if the images are a sample; 0: it is not known.
     """
     form = ""
     if is_image(recipe.shape):
@@ -47,19 +48,19 @@ def say_plan(recipe: Recipe, images: Images, held_out: Images) -> None:
     levels = f"{len(sizes)} level{'s' * (len(sizes) > 1)} of {listed} numbers"
     training = recipe.training
     lines = [
-        f"train on  {counted_data(len(images), images)}{form}; {len(held_out):,} are held out",
+        f"train on  {counted_data(num or len(images), images)}{' and more' * (num == 0)}{form}; {len(held_out):,} are held out",
         f"model     {recipe.name}: {levels}" + ", level 1 nearest the pixels" * (len(sizes) > 1),
         f"steps     {training.steps:,}, each of {training.batch_size}"
         + (f", for at most {training.minutes:g} min" if training.minutes else ""),
     ]
-    if is_image(recipe.shape) and len(images) < FEW:
-        lines.append(f"few       {len(images)} pictures teach colours, light and rough shapes, and no more;")
+    if is_image(recipe.shape) and 0 < num < FEW:
+        lines.append(f"few       {num} pictures teach colours, light and rough shapes, and no more;")
         lines.append(f"          {FEW} and more are better")
     print("\n".join(lines), file=sys.stderr, flush=True)
 
 
 def watchers_of(
-    recipe: Recipe, images: Images, held_out: Images, path: Path, *, progress: bool
+    recipe: Recipe, images: Images, held_out: Images, path: Path, *, num: int, progress: bool
 ) -> list[Callable[["Recorder"], None]]:
     """What watches a training: the estimate of its time, and the preview. What will be done is printed now.
 
@@ -68,6 +69,7 @@ def watchers_of(
         images: what is trained on.
         held_out: what is not.
         path: the run's folder.
+        num: how many there are to train on, if the images are a sample; 0: it is not known.
         progress: whether anything is printed.
     """
     screen = None
@@ -76,7 +78,7 @@ def watchers_of(
         from rich.console import Console
 
         screen = screen_of(Console(stderr=True))
-        say_plan(recipe, images, held_out)
+        say_plan(recipe, images, held_out, num)
         watchers.append(TimeEstimate(recipe, path))
     if is_image(recipe.shape):
         watchers.append(Preview(held_out.values, held_out.features, path, screen))

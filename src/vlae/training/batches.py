@@ -75,29 +75,42 @@ class Batches:
                 rows = order[start : start + size]
                 if num_labelled:
                     turn = step * world + self.position.global_rank
-                    rows = np.concatenate([rows, self._labelled(known, num_labelled, turn)])
+                    rows = np.concatenate([rows, labelled_rows(known, num_labelled, turn, self.training.seed)])
                 rows = np.sort(rows)
                 yield Batch(
-                    x=torch.from_numpy(self._varied(rows, step)),
+                    x=torch.from_numpy(varied(self.values[rows], self.training, step, self.position.global_rank)),
                     labels=None if self.labels is None else torch.from_numpy(np.asarray(self.labels[rows], np.int64)),
                     rows=torch.from_numpy(rows),
                     **given(None if self.features is None else self.features[rows]),
                 )
                 step += 1
 
-    def _labelled(self, known: np.ndarray, num: int, turn: int) -> np.ndarray:
-        """The rows with a known label in a batch: each comes as often as any other, in another order each time."""
-        places = np.arange(turn * num, (turn + 1) * num)
-        epochs, offsets = np.divmod(places, len(known))
-        orders = {
-            epoch: np.random.default_rng([self.training.seed, epoch, 1]).permutation(known) for epoch in set(epochs)
-        }
-        return np.array([orders[epoch][offset] for epoch, offset in zip(epochs, offsets, strict=True)])
 
-    def _varied(self, rows: np.ndarray, step: int) -> np.ndarray:
-        """The values of some rows, varied as the step says."""
-        values = self.values[rows]
-        if self.training.augment == "none":
-            return values
-        rng = np.random.default_rng([self.training.seed, step, self.position.global_rank])
-        return np.ascontiguousarray(vary(values, self.training.augment, rng))
+def labelled_rows(known: np.ndarray, num: int, turn: int, seed: int) -> np.ndarray:
+    """The rows with a known label in a batch: each comes as often as any other, in another order each time.
+
+    Args:
+        known: the rows whose label is known.
+        num: how many are in a batch.
+        turn: the number of the batch, counted over all processes.
+        seed: of the order.
+    """
+    places = np.arange(turn * num, (turn + 1) * num)
+    epochs, offsets = np.divmod(places, len(known))
+    orders = {epoch: np.random.default_rng([seed, epoch, 1]).permutation(known) for epoch in set(epochs)}
+    return np.array([orders[epoch][offset] for epoch, offset in zip(epochs, offsets, strict=True)])
+
+
+def varied(values: np.ndarray, training: Training, step: int, rank: int) -> np.ndarray:
+    """The values of a batch, varied as the step says.
+
+    Args:
+        values: uint8 or float32, (n, C, H, W), or vectors (n, D).
+        training: the settings, with augment and seed.
+        step: the number of the step.
+        rank: the number of this process.
+    """
+    if training.augment == "none":
+        return values
+    rng = np.random.default_rng([training.seed, step, rank])
+    return np.ascontiguousarray(vary(values, training.augment, rng))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from vlae import recipes
-from vlae.data import Images
+from vlae.data import Images, Stream
 from vlae.data.networks import recalled
 from vlae.data.source import as_value_range
 from vlae.errors import reason
@@ -40,9 +40,11 @@ def source_text(source: Any) -> str:
     """The source as recipe.json records it.
 
     Args:
-        source: a folder, a file, a name, an array or `Images`.
+        source: a folder, a file, a name, an array, `Images` or a `Stream`.
     """
     if isinstance(source, Images):
+        return source.source
+    if isinstance(source, Stream) and source.is_stored:
         return source.source
     return str(source).rstrip("/") or "/" if isinstance(source, str | Path) else "an array"
 

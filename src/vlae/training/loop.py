@@ -32,6 +32,7 @@ from vlae.training.curves import Curves
 from vlae.training.interrupts import Interrupts
 from vlae.training.loggers import Log
 from vlae.training.progress import ProgressLine
+from vlae.training.streaming import StreamBatches
 from vlae.training.validation import Validation
 
 LOG_EVERY = 50  # steps between two rows of metrics.csv, and between two looks at the device
@@ -79,6 +80,7 @@ class Engine(lightning.LightningModule):
         self.terms = recipe.objective.terms(model.num_levels)
         self.seconds = 0.0  # training time, before and after every resume
         self.turn = Turn()
+        self.stream: StreamBatches | None = None  # knows where in a stream the training is
         self.means: list[Tensor] = []  # posterior means of every level, of the last logged batch
         self.register_buffer("recent", torch.zeros(LOG_EVERY, len(self.terms)), persistent=False)
 
@@ -137,6 +139,8 @@ class Engine(lightning.LightningModule):
         checkpoint["planned"], checkpoint["grown"] = [training.steps, training.minutes], self.grown()
         if self.validation is not None:
             checkpoint["validation"] = self.validation.state()
+        if self.stream is not None:
+            checkpoint["stream"] = _of_all(self.trainer, self.stream.state(self.global_step))
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restores the training time and the turn, which is here if another length is planned; renames old tensors."""
@@ -146,6 +150,8 @@ class Engine(lightning.LightningModule):
             self.turn = Turn(checkpoint["grown"], checkpoint["global_step"], self.seconds)
         if self.validation is not None:
             self.validation.restore(checkpoint["validation"])
+        if self.stream is not None:
+            self.stream.restore(checkpoint["stream"], self.global_rank)
         stored, prefix = checkpoint["state_dict"], "model."
         of_model = {name.removeprefix(prefix) for name in stored if name.startswith(prefix)}
         names = tensor_names(of_model, set(self.model.state_dict()))
@@ -438,6 +444,14 @@ class Recorder(Callback):
                 trainer.save_checkpoint(file)
         else:
             trainer.save_checkpoint(self.path / CHECKPOINT)  # writes nothing, but the first device waits for it
+
+
+def _of_all(trainer: lightning.Trainer, state: Sequence[int]) -> list[list[int]]:
+    """The state of each process, that of the first first."""
+    states = [list(state)] * trainer.world_size
+    if trainer.world_size > 1:
+        torch.distributed.all_gather_object(states, list(state))
+    return states
 
 
 def _any(trainer: lightning.Trainer, decision: bool) -> bool:

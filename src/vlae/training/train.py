@@ -22,6 +22,7 @@ from vlae.data.content import content_hashes, digest
 from vlae.data.labels import known_labels
 from vlae.data.networks import remembered
 from vlae.data.source import Fit, Source, as_value_range
+from vlae.data.streams import is_streamed
 from vlae.evaluation.prior_fit import fit_prior
 from vlae.evaluation.rates import alarms, summarise
 from vlae.models.base import LatentModel
@@ -70,6 +71,7 @@ from vlae.training.loop import (
 )
 from vlae.training.preparing import build_model, choose, make_recipe, network_of, statistics_of
 from vlae.training.settle import settled
+from vlae.training.streaming import StreamBatches, default_buffer, read_stream, seldom_seen
 from vlae.training.validation import kept_rows
 
 
@@ -104,6 +106,8 @@ def train(
     key: str | None = None,
     id: str | None = None,
     limit: int | None = None,
+    stream: bool = False,
+    buffer: int | None = None,
     labels: str | int | None = None,
     features: str | Path | FeatureNetwork | None = None,
     features_side: int | None = None,
@@ -142,6 +146,11 @@ def train(
         id: the column of a table that names its rows, of text or numbers; None: one with a usual name. It is kept with
             the run, which names the rows of other tables by it.
         limit: train on at most this many data; None: all.
+        stream: read the source shard by shard, again in each epoch, and never hold all of it, neither in memory nor in
+            the cache (`vlae.data.open_stream`). .tar shards, addresses of object storage, iterable data sets and a
+            `Stream` are always read so.
+        buffer: data of a stream that are in memory at a time, in which the order is shuffled; None: 16,384, or fewer
+            if these took more than a quarter of the free memory.
         labels: which labels a class above the top level learns: "all" that the source has; a number of them, chosen at
             random by the seed, alike of each class; or a .csv file of names of pictures and their class
             (`vlae.data.labels.known_labels`). None: all if the recipe has a class level, else none.
@@ -191,7 +200,7 @@ def train(
     path, source = place(source, out, resume=resume)
     reading: dict[str, Any] = {"size": size, "fit": fit, "crop": crop, "channels": channels}
     reading |= {"value_range": as_value_range(value_range), "layout": layout, "key": key, "id": id, "limit": limit}
-    reading["labels"] = None if labels is None else str(labels)
+    reading |= {"labels": None if labels is None else str(labels), "stream": buffer}
     network = network_of(features, features_side)
     with _alone_in(path, resume=resume):
         begun, reached = None, Reached()
@@ -200,16 +209,25 @@ def train(
             chosen = of_new_length(path, begun, reached, longer, recipe, settings)
             reading = read_as_begun(path, source, reading, chosen, recipe, code_sizes, deep_heads, quality, settings)
             network = same_network(path, network, reading.pop("features", None))
+        buffer = reading.pop("stream", None)
+        streamed = buffer is not None if resume else stream or buffer is not None or is_streamed(source)
+        if stream and not streamed:
+            raise RunError(f"the run in {path} was begun without stream; leave it out, or choose another --out")
         which, begun_with = reading.pop("labels", None), {name: reading.pop(name, None) for name in BEGUN_WITH}
         said_source = source_text(source)
         begun_on = reading.pop("source", said_source)
         shown = progress and is_leader()
-        images = load_data(source, split="train", progress=shown, features=network, **reading)
-        held_out = load_data(source, split="test", features=network, **{**reading, "limit": None})
+        shards = None
+        if streamed:
+            shards, images, held_out = read_stream(source, reading, features=network, progress=shown)
+            buffer = buffer or default_buffer(images)
+        else:
+            images = load_data(source, split="train", progress=shown, features=network, **reading)
+            held_out = load_data(source, split="test", features=network, **{**reading, "limit": None})
         if network is None:  # those that came with the data are not asked for
             images, held_out = (replace(part, features=None, features_from=None) for part in (images, held_out))
         if progress and is_leader():
-            say_found(images, held_out)
+            say_found(images, held_out, stream=shards, buffer=buffer or 0)
         if len(images) < 2:
             raise DataError(f"{images.source}: there is 1 datum to train on; give at least 2, and some to test with")
         if not resume:
@@ -223,6 +241,8 @@ def train(
         kept_out = content_hashes(held_out.values)
         data = {"source": said_source, **reading, "value_range": images.value_range}
         data["content"] = digest(content_hashes(images.values), kept_out)
+        if shards is not None:
+            data |= {"stream": buffer, "content": f"{data['content']} {shards.fingerprint}"}
         if begun_with["content"] not in (None, data["content"]):
             if begun_on != said_source:
                 raise of_others(path, begun_on, said_source)
@@ -233,12 +253,15 @@ def train(
         if resume and known is not None and known.sha256 != begun_with["labels_sha256"]:
             raise RunError(f"the labels of {images.source} are others than those that the run in {path} was begun with")
         if not resume:
+            if shards is not None and seldom_seen(chosen, settings, shards):
+                settings["augment"] = "none"
             chosen = choose(chosen, images, known, settings)
         if chosen.shape != images.shape:
             raise ValueError(f"the recipe is for data of shape {chosen.shape}; this data has shape {images.shape}")
         check_training(chosen, len(images), accelerator=accelerator)
 
-        watchers = watchers_of(chosen, images, held_out, path, progress=shown)
+        num = len(images) if shards is None else max(0, shards.num_rows[0] - len(held_out))
+        watchers = watchers_of(chosen, images, held_out, path, num=num, progress=shown)
         torch.manual_seed(chosen.training.seed)
         mean, stddev = statistics_of(images.values, images.columns) if chosen.mean is None else (None, None)
         model = build_model(chosen, images, mean=mean, stddev=stddev)
@@ -266,7 +289,15 @@ def train(
         checkpoint = path / CHECKPOINT
         with quiet(), recorder.watching():
             reuse_memory()
-            batches = Batches(images.values, learned, chosen.training, trainer, features=images.features, left_out=kept)
+            batches: Batches | StreamBatches
+            if shards is None or buffer is None:
+                features_of = images.features
+                batches = Batches(images.values, learned, chosen.training, trainer, features=features_of, left_out=kept)
+            else:
+                left_out = np.concatenate([kept_out, content_hashes(images.values[kept])])
+                batches = engine.stream = StreamBatches(
+                    shards, chosen.training, trainer, buffer=buffer, left_out=left_out, sample=images, known=known
+                )
             begun_at = checkpoint if resume and checkpoint.exists() else None
             as_it_is = longer == More()
             if reached.model is not None and (begun_at is None or as_it_is):
@@ -278,6 +309,11 @@ def train(
                 if begun_at is None or recorder.started:
                     raise
                 raise damaged(begun_at, error) from error
+            finally:
+                if engine.stream is not None:
+                    engine.stream.close()
+            if engine.stream is not None and shown:
+                engine.stream.say_skipped()
         step, again = trainer.global_step, resume_command(path)
         share_done = 1.0 if recorder.ended else chosen.training.progress(step, engine.seconds)
         if recorder.interrupts.asked:

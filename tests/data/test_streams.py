@@ -1,0 +1,400 @@
+"""Streams: every kind of shard gives the same pictures as a source that is read whole, in pieces of bounded size."""
+
+import re
+import sys
+
+import numpy as np
+import pyarrow
+import pytest
+import torch
+from pyarrow import parquet
+from shard_files import CLASSES, picture, png, table, write_parquet, write_tar, write_tars
+
+from vlae.data import DataError, load, open_stream, sampling, shards, streams
+from vlae.data.content import content_hashes
+from vlae.data.sampling import part_of_sample, sample_of
+from vlae.data.streams import is_streamed
+from vlae.errors import MissingExtraError
+
+NUM = 60
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("VLAE_CACHE", str(tmp_path / "cache"))
+
+
+class Torch(torch.utils.data.Dataset):
+    classes = CLASSES
+
+    def __len__(self):
+        return NUM
+
+    def __getitem__(self, i):
+        return torch.from_numpy(picture(i)).permute(2, 0, 1), i % 3
+
+
+class Iterable(torch.utils.data.IterableDataset):
+    def __iter__(self):
+        return iter([Torch()[i] for i in range(NUM)])
+
+
+def tars(folder):
+    return write_tars(folder / "tars")
+
+
+def one_parquet(folder):
+    return write_parquet(folder / "one.parquet", range(NUM), row_group_size=20)
+
+
+def parquets(folder):
+    for part in range(3):
+        write_parquet(folder / "parts" / f"{part}.parquet", range(20 * part, 20 * part + 20))
+    return folder / "parts"
+
+
+def lance(folder):
+    import lance
+
+    for part in range(3):
+        lance.write_dataset(
+            table(range(20 * part, 20 * part + 20)), folder / "set.lance", mode="append" if part else "create"
+        )
+    return folder / "set.lance"
+
+
+def memory(folder):
+    import fsspec
+
+    write_tars(folder / "tars")
+    files = fsspec.filesystem("memory")
+    for file in (folder / "tars").iterdir():
+        files.pipe(f"/bucket-{folder.name}/{file.name}", file.read_bytes())
+    return f"memory://bucket-{folder.name}"
+
+
+def huggingface(folder):
+    return f"hf:{parquets(folder)}"
+
+
+def iterable_of_datasets(folder):
+    from datasets import Dataset
+
+    return Dataset(table(range(NUM))).to_iterable_dataset(num_shards=3)
+
+
+KINDS = [tars, one_parquet, parquets, lance, memory, huggingface, iterable_of_datasets]
+
+
+def everything(stream):
+    return [piece for shard in range(len(stream.shards)) for piece in stream.read(shard)]
+
+
+def values_of(pieces):
+    return np.concatenate([piece.images.values for piece in pieces])
+
+
+ALL = np.stack([picture(number) for number in range(NUM)]).transpose(0, 3, 1, 2)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_shard_gives_the_same_pictures_names_and_labels(tmp_path, kind):
+    stream = open_stream(kind(tmp_path))
+    assert len(stream.shards) == 3 and stream.shape == (3, 8, 8)
+    pieces = everything(stream.like(sample_of(stream)))
+    assert np.array_equal(values_of(pieces), ALL)
+    assert [name for piece in pieces for name in piece.images.names] == [f"{number:05d}" for number in range(NUM)]
+    for piece in pieces:
+        assert piece.images.label_names == CLASSES
+    assert [label for piece in pieces for label in piece.images.labels] == [number % 3 for number in range(NUM)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_shard_is_read_from_any_row_on(tmp_path, kind):
+    stream = open_stream(kind(tmp_path))
+    for start in (0, 1, 13, 20):
+        pieces = list(stream.read(1, start))
+        values = [image for piece in pieces for image in piece.images.values]
+        assert np.array_equal(values, ALL[20 + start : 40] if start < 20 else [])
+        assert [row for piece in pieces for row in piece.rows] == list(range(start, 20))
+        assert all(piece.stop == piece.rows[-1] + 1 for piece in pieces)
+
+
+@pytest.mark.parametrize("source", [Torch(), Iterable()])
+def test_data_sets_of_torch_are_streams(source):
+    stream = open_stream(source)
+    assert np.array_equal(values_of(everything(stream)), ALL)
+    assert stream.source == f"a {type(source).__name__}"
+    assert [label for piece in everything(stream) for label in piece.images.labels] == [i % 3 for i in range(NUM)]
+    assert not stream.is_stored
+
+
+def test_classes_of_a_data_set_have_its_names():
+    assert sample_of(open_stream(Torch())).label_counts() == {"cat": 20, "dog": 20, "owl": 20}
+
+
+def test_an_array_is_a_stream_of_ranges(monkeypatch):
+    from vlae.data import item_shards
+
+    monkeypatch.setattr(item_shards, "RANGE", 25)
+    stream = open_stream(ALL)
+    assert [shard.num_rows for shard in stream.shards] == [25, 25, 10]
+    assert np.array_equal(values_of(everything(stream)), ALL)
+
+
+def test_vectors_keep_their_columns_in_every_shard(tmp_path):
+    rng = np.random.default_rng(0)
+    numbers = {name: rng.normal(size=40) for name in ("a", "b", "c")}
+    whole = pyarrow.table({**numbers, "id": [str(i) for i in range(40)]})
+    for part in range(2):
+        parquet.write_table(whole.slice(20 * part, 20), tmp_path / f"{part}.parquet")
+    stream = open_stream(tmp_path)
+    assert stream.shape == (3,)
+    read = values_of(everything(stream))
+    assert np.allclose(read, np.stack(list(numbers.values()), 1))
+    assert next(stream.read(0)).images.columns == ("a", "b", "c")
+
+
+def test_pictures_are_fitted_as_load_does(tmp_path, save_picture):
+    sizes = [(20, 30), (31, 17), (24, 24)]
+    pictures = [picture(number, size) for number, size in enumerate(sizes)]
+    write_tar(tmp_path / "a.tar", [(f"{i}.png", png(pixels)) for i, pixels in enumerate(pictures)])
+    for i, pixels in enumerate(pictures):
+        save_picture(tmp_path / "folder" / f"{i}.png", pixels)
+    for how in ({"size": 16}, {"size": "12x16", "fit": "pad"}, {"crop": 12}, {"size": 8, "channels": 1}, {}):
+        whole = load(tmp_path / "folder", split="all", **how)
+        stream = open_stream(tmp_path / "a.tar", **how)
+        assert stream.shape == whole.shape
+        assert np.array_equal(values_of(everything(stream)), whole.values)
+
+
+def test_pieces_are_bounded(tmp_path, monkeypatch):
+    from vlae.data import tar_shards
+
+    monkeypatch.setattr(tar_shards, "ROWS", 7)
+    write_tars(tmp_path, shards=1)
+    stream = open_stream(tmp_path)
+    assert [len(piece.images) for piece in stream.read(0)] == [7, 7, 6]
+    monkeypatch.setattr(tar_shards, "BYTES", 700)
+    assert max(len(piece.images) for piece in stream.read(0)) <= 4
+    assert shards.rows_at_a_time(1_000, 10**9) == 67
+    assert shards.rows_at_a_time(10**6, 10**8) == 1_024
+    assert shards.rows_at_a_time(3, 10**12) == 1
+
+
+def test_files_of_one_stem_are_one_row(tmp_path):
+    facts = b'{"age": 3, "label": "cat", "who": "me", "box": [1, 2]}'
+    members = [("a/1.json", facts), ("a/1.png", png(picture(0))), ("a/1.seg.png", png(picture(1))), ("a/1.txt", b"?")]
+    write_tar(tmp_path / "a.tar", [*members, ("b/1.png", png(picture(2))), ("b/1.seg.png", png(picture(3)))])
+    piece = next(open_stream(tmp_path / "a.tar", size=8, channels=3).read(0))
+    assert piece.images.names == ("a/1", "b/1")
+    assert np.array_equal(piece.images.values, ALL[[0, 2]])
+    assert [piece.images.class_name(label) for label in piece.images.labels] == ["cat", ""]
+    piece = next(open_stream(tmp_path / "a.tar", key="seg.png", size=8, channels=3).read(0))
+    assert np.array_equal(piece.images.values, ALL[[1, 3]])
+
+
+# Which shards
+
+
+def test_patterns_and_ranges_of_numbers(tmp_path):
+    write_tars(tmp_path / "x", shards=4)
+    names = [shard.name for shard in open_stream(str(tmp_path / "x" / "train-{001..002}.tar")).shards]
+    assert names == [str(tmp_path / "x" / f"train-{number:03d}.tar") for number in (1, 2)]
+    assert len(open_stream(str(tmp_path / "x" / "*-00[0-2].tar")).shards) == 3
+
+
+def test_what_is_streamed_by_itself(tmp_path):
+    write_tars(tmp_path / "tars", shards=1)
+    for source in (tmp_path / "tars", str(tmp_path / "x-{0..9}.tar"), "s3://bucket/a", "memory://a", Iterable()):
+        assert is_streamed(source)
+    (tmp_path / "beside").mkdir()
+    write_tars(tmp_path / "beside", shards=1)
+    (tmp_path / "beside" / "a.png").write_bytes(png(picture(0)))
+    for source in (
+        tmp_path,
+        tmp_path / "beside",
+        "streets",
+        "hf:a/b",
+        "a/b.parquet",
+        ALL,
+        Torch(),
+        tmp_path / "nothing",
+    ):
+        assert not is_streamed(source)
+
+
+def test_the_fingerprint_tells_changes_and_not_places(tmp_path):
+    write_tars(tmp_path / "a")
+    before = open_stream(tmp_path / "a").fingerprint
+    (tmp_path / "a").rename(tmp_path / "b")
+    assert open_stream(tmp_path / "b").fingerprint == before
+    (tmp_path / "b" / "train-002.tar").unlink()
+    assert open_stream(tmp_path / "b").fingerprint != before
+    parquets(tmp_path)
+    before = open_stream(tmp_path / "parts").fingerprint
+    write_parquet(tmp_path / "parts" / "2.parquet", range(40, 61))
+    assert open_stream(tmp_path / "parts").fingerprint != before
+
+
+# Samples
+
+
+def test_a_sample_is_cached_and_spread_over_shards(tmp_path, monkeypatch):
+    monkeypatch.setattr(sampling, "NUM", 30)
+    source = write_tars(tmp_path / "tars")
+    sample = sample_of(open_stream(source))
+    assert [sum(name.startswith(first) for name in sample.names) for first in ("0000", "0001", "0002", "0004")] == [
+        10,
+        0,
+        10,
+        10,
+    ]
+    assert sample.label_counts() == {"cat": 10, "dog": 10, "owl": 10}
+    assert sample.cache is not None
+    monkeypatch.setattr(sampling, "_sampled", lambda *_: pytest.fail("read again"))
+    assert np.array_equal(sample_of(open_stream(source)).values, sample.values)
+
+
+def test_a_sample_of_one_long_shard_is_of_several_places():
+    assert sampling._places(1_000, 100) == [(0, 25), (250, 25), (500, 25), (750, 25)]
+    assert sampling._places(None, 100) == sampling._places(150, 100) == [(0, 100)]
+
+
+def test_what_is_held_out_of_a_sample_stays_so(tmp_path):
+    stream = open_stream(write_tars(tmp_path / "tars"))
+    held_out = part_of_sample(stream, "test")
+    hashes = content_hashes(held_out.values)
+    assert np.array_equal(part_of_sample(stream, "test", held_out=hashes).values, held_out.values)
+    assert not np.isin(content_hashes(part_of_sample(stream, "train").values), hashes).any()
+
+
+def test_classes_are_those_of_all_shards_in_the_sample(tmp_path):
+    for shard, name in enumerate("cab"):
+        write_tar(
+            tmp_path / f"{shard}.tar",
+            [(f"{i}.png", png(picture(10 * shard + i))) for i in range(4)] + [("3.cls", name.encode())],
+        )
+    stream = open_stream(tmp_path)
+    sample = sample_of(stream)
+    assert sample.label_names == ("a", "b", "c") and sample.label_counts() == {"unknown": 9, "a": 1, "b": 1, "c": 1}
+    labels = [piece.images.labels.tolist() for piece in everything(stream.like(sample))]
+    assert labels == [[-1, -1, -1, 2], [-1, -1, -1, 0], [-1, -1, -1, 1]]
+
+
+def test_the_number_of_rows_is_known_or_estimated(tmp_path):
+    assert open_stream(parquets(tmp_path)).num_rows == (60, True)
+    num, exact = open_stream(write_tars(tmp_path / "tars", rows=100)).num_rows
+    assert not exact and 150 < num < 600
+    assert open_stream(Iterable()).num_rows == (0, False)
+
+
+# What is wrong with a source
+
+
+def refused(source, match, **reading):
+    with pytest.raises((DataError, FileNotFoundError, MissingExtraError), match=match) as caught:
+        sample_of(open_stream(source, **reading))
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_shard_that_is_no_tar(tmp_path):
+    write_tars(tmp_path)
+    (tmp_path / "train-001.tar").write_bytes(b"<html>404</html>" * 64)
+    refused(tmp_path, r"train-001\.tar: no \.tar file")
+
+
+@pytest.mark.parametrize("num", [512 * 5, 512 * 5 + 100, 512 * 6])
+def test_a_tar_that_is_cut_off(tmp_path, num):
+    content = write_tar(tmp_path / "a.tar", [(f"{i}.png", png(picture(i, (40, 40)))) for i in range(3)]).read_bytes()
+    (tmp_path / "a.tar").write_bytes(content[: len(content) // 2 // 512 * 512 + num % 512])
+    refused(tmp_path / "a.tar", r"a\.tar: the \.tar file is cut off; get it again")
+
+
+def test_members_that_are_no_pictures_are_left_out_and_listed(tmp_path):
+    members = [
+        ("README.md", b"hello"),
+        ("1.png", png(picture(1))),
+        ("2.png", b"no picture"),
+        ("3.png", png(picture(3))),
+    ]
+    write_tar(tmp_path / "a.tar", members)
+    sample = sample_of(open_stream(tmp_path / "a.tar"))
+    assert sample.names == ("1", "3")
+    assert sample.skipped == (("README", "it has no picture"), ("2", "not a picture that Pillow can read"))
+    piece = next(open_stream(tmp_path / "a.tar").read(0))
+    assert piece.rows.tolist() == [1, 3] and piece.stop == 4
+
+
+def test_shards_with_other_columns(tmp_path):
+    parquets(tmp_path)
+    parquet.write_table(pyarrow.table({"image": [png(picture(0))], "name": ["a"]}), tmp_path / "parts" / "9.parquet")
+    refused(tmp_path / "parts", r"9\.parquet: column label.* not as in .*0\.parquet")
+
+
+def test_shards_of_two_kinds(tmp_path):
+    write_tars(parquets(tmp_path))
+    refused(tmp_path / "parts", r"\.tar shards beside others .*parquet")
+
+
+def test_vectors_among_pictures(tmp_path):
+    stream = open_stream([*(picture(i) for i in range(3)), *([np.zeros(5)] * 300)])
+    with pytest.raises(DataError, match=r"pictures among vectors|vectors of 5 columns|of shape"):
+        everything(stream)
+
+
+def test_a_pattern_that_fits_nothing(tmp_path):
+    refused(str(tmp_path / "*.tar"), r"\*\.tar: no file is called so; check the pattern")
+    refused(tmp_path / "none", "none: no such file, folder or bucket")
+    (tmp_path / "empty").mkdir()
+    refused(tmp_path / "empty", "empty: no shards; a stream is read from .tar or .parquet files")
+    write_tar(tmp_path / "empty.tar", [])
+    refused(tmp_path / "empty.tar", "its shards have no rows")
+
+
+def test_object_storage_that_is_not_installed(monkeypatch):
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    refused("s3://bucket/a", r"s3://bucket/a: .*; get it: pip install \"vlae\[streams\]\"")
+
+
+@pytest.mark.parametrize("error", [PermissionError("Forbidden"), RuntimeError("no answer\nfor long")])
+def test_object_storage_that_refuses(monkeypatch, error):
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    monkeypatch.setattr(MemoryFileSystem, "info", lambda *_, **__: (_ for _ in ()).throw(error))
+    refused("memory://b/a", "memory://b/a: (no right to read it .Forbidden|cannot be read .no answer)")
+
+
+def test_a_source_that_changes_while_it_is_read(tmp_path):
+    stream = open_stream(write_tars(tmp_path / "tars"))
+    sample = sample_of(stream)
+    shard = tmp_path / "tars" / "train-001.tar"
+    shard.write_bytes(shard.read_bytes() + bytes(10_240))
+    with pytest.raises(DataError, match=r"train-001\.tar: changed while the source was being read"):
+        list(stream.like(sample).read(1))
+    shard.unlink()
+    with pytest.raises(DataError, match=r"train-001\.tar: changed"):
+        list(stream.like(sample).read(1))
+
+
+def test_a_table_opens_no_file_of_this_machine(tmp_path, save_picture):
+    save_picture(tmp_path / "secret.png", picture(0))
+    kind = pyarrow.struct({"bytes": pyarrow.binary(), "path": pyarrow.string()})
+    cells = [{"bytes": None, "path": str(tmp_path / "secret.png")}, {"bytes": png(picture(1)), "path": "b"}]
+    parquet.write_table(pyarrow.table({"image": pyarrow.array(cells * 2, kind)}), tmp_path / "a.parquet")
+    piece = next(open_stream(tmp_path / "a.parquet").read(0))
+    assert np.array_equal(piece.images.values, ALL[[1, 1]])
+    assert [reason for _, reason in piece.images.skipped] == ["it has no picture"] * 2
+
+
+def test_other_sources_are_refused():
+    with pytest.raises(TypeError, match="int is no source that can be streamed"):
+        open_stream(3)
+    with pytest.raises(TypeError, match="pixels"):
+        open_stream(ALL, pixels=3)
+    with pytest.raises(DataError, match="size is 3"):
+        open_stream(ALL, size=3)
+    assert open_stream(stream := open_stream(ALL)) is stream
+    assert re.fullmatch("[0-9a-f]{32}", stream.fingerprint)
+    assert streams.LOOKED_AT < sampling.NUM
