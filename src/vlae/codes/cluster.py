@@ -148,11 +148,11 @@ class _Worker:
             share = Share(number, self.job["record"]["of"])
             about = {**self.job["about"], SHARD: {**self.job["record"], "number": number}}
             rows.append(self.fragments.write(number, self.source.tables(self.encoder, share), about))
-        return {"number": batch["number"], "rows": rows}
+        return {"number": batch["number"], "rows": rows, "pid": [os.getpid()] * len(rows)}
 
 
-def _encoded(numbers: list[int], job: dict[str, Any], workers: int) -> Iterator[int]:
-    """Let the workers encode shares, and yield the number of each one that is written."""
+def _encoded(numbers: list[int], job: dict[str, Any], workers: int) -> Iterator[dict[str, Any]]:
+    """Let the workers encode shares, and yield for each that is written its number, its rows, and who wrote it."""
     import ray
 
     context = ray.data.DataContext.get_current()
@@ -167,7 +167,7 @@ def _encoded(numbers: list[int], job: dict[str, Any], workers: int) -> Iterator[
     )
     try:
         for row in done.iter_rows():
-            yield int(row["number"])
+            yield row
     except Exception as error:  # Ray wraps what a worker raises, in several ways
         raise _told(error) from error
 

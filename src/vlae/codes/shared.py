@@ -17,7 +17,7 @@ from vlae.data.streams import Stream, is_streamed, open_stream
 from vlae.names import printable
 from vlae.runs import Run
 
-FEWEST = 64
+FEWEST = 16
 """Into at least so many shares a source is cut, if it has so many rows or shards."""
 
 SHARD_ROWS = 2**40
@@ -66,7 +66,7 @@ class SharedSource:
     def num_shares(self) -> int:
         """Into how many shares it is cut: it depends on the source alone, so that what was begun can go on."""
         if self.stream is not None:
-            return min(self.num, 16 * FEWEST)
+            return min(self.num, 64 * FEWEST)
         return max(1, -(-self.num // min(PART, max(16, self.num // FEWEST))))
 
     @property
@@ -107,7 +107,9 @@ class SharedSource:
         images = self.run.accepted(decode(data, self.settings, self.name, False, None)[0])
         for start in range(0, len(images), PART):
             piece = images.take(slice(start, start + PART))
-            yield _table(encoder, piece, images.first + start + np.arange(len(piece)), None)
+            columns = source_columns(piece, 0)
+            del columns["row"]
+            yield _table(encoder, piece, images.first + start + np.arange(len(piece)), columns)
 
     def tables_of_shard(self, encoder: Encoder, number: int, *, numbered: bool = True) -> Iterator[Any]:
         """Encode one shard of a stream.
@@ -124,28 +126,35 @@ class SharedSource:
         start = 0
         for piece in self.stream.read(number):
             images = self.run.accepted(piece.images)
+            columns = {"row": np.arange(start, start + len(images))} if numbered else {}
             if len(images):
-                rows = number * SHARD_ROWS + piece.rows
-                yield _table(encoder, images, rows, start if numbered else None)
+                yield _table(encoder, images, number * SHARD_ROWS + piece.rows, columns | self._known(images))
             start += len(images)
 
+    def _known(self, images: Images) -> dict[str, Any]:
+        """The names and labels of a stream's rows: the same columns for all, whatever some of its shards leave out."""
+        import pyarrow
 
-def _table(encoder: Encoder, images: Images, rows: np.ndarray, start: int | None) -> Any:
+        assert self.stream is not None
+        first, columns = self.stream.undecoded, {}
+        if first.names is not None:
+            columns["name"] = pyarrow.array(images.names or [None] * len(images), pyarrow.string())
+        if first.labels is not None:
+            labels = [-1] * len(images) if images.labels is None else images.labels.tolist()
+            if first.label_names:  # shards may number their classes differently: their names are kept
+                columns["label"] = pyarrow.array([images.class_name(i) or None for i in labels], pyarrow.string())
+            else:
+                columns["label"] = pyarrow.array([i if i >= 0 else None for i in labels], pyarrow.int64())
+        return columns
+
+
+def _table(encoder: Encoder, images: Images, rows: np.ndarray, known: dict[str, Any]) -> Any:
     """Encode some rows.
 
     Args:
         encoder: encodes them.
         images: the rows.
         rows: what decides their draws, int64 (n,).
-        start: the number of the first. None: they are not numbered.
+        known: the columns that come from the source.
     """
-    columns = source_columns(images, start or 0)
-    if images.total is None and images.label_names and images.labels is not None:
-        import pyarrow  # another shard may number its classes otherwise: their names are kept
-
-        names = [images.class_name(label) or None for label in images.labels.tolist()]
-        columns["label"] = pyarrow.array(names, pyarrow.string())
-    columns |= encoder.columns(images.values, rows)
-    if start is None:
-        del columns["row"]
-    return files.as_table(columns, {})
+    return files.as_table(known | encoder.columns(images.values, rows), {})

@@ -58,7 +58,11 @@ def encode_stream(
         with progress_bar("Encoding shards", numbers.stop - numbers.start, progress) as advance:
             for number in range(numbers.start, numbers.stop):
                 if not (folder / f"{number:06d}.parquet").exists() and not (folder / f"{number:06d}.none").exists():
-                    _write(opened.tables_of_shard(encoder, number), folder / f"{number:06d}.parquet")
+                    try:
+                        _write(opened.tables_of_shard(encoder, number), folder / f"{number:06d}.parquet")
+                    except DataError:
+                        _check(opened, folder)
+                        raise
                 advance(1)
         _check(opened, folder)
         shards = [open_codes(file) for file in sorted(folder.glob("[0-9]*.parquet"))]
@@ -85,8 +89,9 @@ def _write(tables: Iterator[Any], file: Path) -> None:
 
 
 def _check(opened: SharedSource, folder: Path) -> None:
+    """Check that the source has not changed. If it has, forget the shards that are done."""
     try:
         opened.check_unchanged()
-    except ValueError:
+    except (ValueError, FileNotFoundError):
         remove(folder)
         raise

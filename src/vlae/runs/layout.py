@@ -64,7 +64,9 @@ def source_name(source: Any) -> str:
     path = Path(source)
     if path.exists():
         return path.resolve().stem or "data"
-    return re.sub(r"\W*(\{.*\}|[*?]+)(\.\w+)*", "", path.name.replace(":", "-")) or "data"  # of a pattern, what is fixed
+    return (
+        re.sub(r"\W*(\{.*\}|[*?]+)(\.\w+)*", "", path.name.replace(":", "-")) or "data"
+    )  # of a pattern, what is fixed
 
 
 def default_folder(source: Any) -> Path:
