@@ -19,6 +19,7 @@ def encode(
     *,
     out: str,
     part: Part = Part(),
+    stream: Annotated[bool, Parameter(negative=())] = False,
     stddev: Annotated[bool, Parameter(negative=())] = False,
     sample: Annotated[bool, Parameter(negative=())] = False,
     reconstruction: bool = True,
@@ -40,6 +41,7 @@ def encode(
         out: A .parquet file, an .npz file, a .lance data set, also in an object store (s3://BUCKET/NAME.lance), or (a
             name without an ending) the folder of a Hugging Face data set.
         part: Which part of the source to use, and how to read it.
+        stream: Read the source shard by shard, and never hold all of it: as for train.
         stddev: Also write the standard deviation of each posterior.
         sample: Also write a random draw from each posterior.
         reconstruction: Also write the error of each reconstruction: mean squared error per pixel; of vectors, standard
@@ -54,9 +56,11 @@ def encode(
     """
     from vlae.data.readers import check_exists
     from vlae.data.sharding import Share
+    from vlae.data.streams import is_streamed
 
     cut = Share.parse(shard)
-    check_exists(source)
+    if not stream and not is_streamed(source):
+        check_exists(source)
     from vlae.codes import encode as encoding
     from vlae.runs.run import load
 
@@ -69,7 +73,7 @@ def encode(
 
             if cut is not None or part.split != "all" or part.limit is not None:
                 raise ValueError("--ray encodes a whole source; leave out --shard, --split and --limit")
-            how = {"layout": part.layout, "key": part.key, "id": part.id}
+            how = {"stream": stream, "layout": part.layout, "key": part.key, "id": part.id}
             columns = {"stddev": stddev, "sample": sample, "reconstruction": reconstruction, "seed": seed}
             cluster = {"address": ray, "workers": workers, "progress": True}
             written = encode_on_cluster(trained, source, out, **cluster, **how, **columns)
@@ -79,6 +83,7 @@ def encode(
                 source,
                 out,
                 **vars(part),
+                stream=stream,
                 stddev=stddev,
                 sample=sample,
                 reconstruction=reconstruction,

@@ -35,6 +35,7 @@ def encode_on_cluster(
     *,
     address: str,
     workers: int | None = None,
+    stream: bool = False,
     layout: Literal["NHW", "NHWC", "NCHW"] | None = None,
     key: str | None = None,
     id: str | None = None,
@@ -58,6 +59,7 @@ def encode_on_cluster(
         address: where the cluster is: "local" starts one here, "auto" takes the one that this machine belongs to,
             or "ray://HOST:10001", or "HOST:6379".
         workers: how many actors encode, each with one processor, 1 or more. None: as many as there are processors.
+        stream: whether to read the source shard by shard, and never as a whole.
         layout: the order of an array's dimensions. None: inferred.
         key: the array or column that holds the images. None: inferred.
         id: the column of a table that names the rows. None: that of the run's own table.
@@ -82,17 +84,16 @@ def encode_on_cluster(
     if workers is not None and workers < 1:
         raise ClusterError(f"workers is {workers}; give 1 or more")
     run.model.require("encoder")
-    how = {"layout": layout, "key": key, "id": id}
+    how: dict[str, Any] = {"stream": stream, "layout": layout, "key": key, "id": id}
     content = {"stddev": stddev, "sample": sample, "reconstruction": reconstruction, "seed": seed}
     place = str(out) if "://" in str(out) else str(Path(out).expanduser().resolve())
     fragments = Fragments(place)
     if fragments.is_whole() and not fragments.done():
         raise CodesError(f"{out} exists already, and is not written over; choose another --out, or remove it")
-    opened = SharedSource(run, source, **how)  # type: ignore[arg-type]
+    opened = SharedSource(run, source, **how)
     num = opened.num_shares
     settings = {**content, **how}
-    about = {**identity(run), "source": opened.name, "split": "all"}
-    about["label_names"] = [] if opened.stream is not None else list(opened.data.label_names)
+    about = {**identity(run), "source": opened.name, "split": "all", "label_names": opened.label_names}
     record = Share(1, num).record(opened.total, opened.fingerprint, settings)
     _check_begun(fragments, place, {**about, SHARD: record})
     there = {done["about"][SHARD]["number"] for done in fragments.done()}

@@ -23,14 +23,13 @@ from vlae.data.content import content_hash, content_hashes, digest
 from vlae.data.images import Images
 from vlae.data.readers import check_unchanged, identify
 from vlae.data.sharding import SHARD, Share
-from vlae.data.source import DataError, ReadSettings, Source
+from vlae.data.source import ReadSettings, Source
 from vlae.data.streams import is_streamed
 from vlae.evaluation.rates import rates_of
 from vlae.lance_tables import alone, as_place
 from vlae.models.base import LatentModel
 from vlae.models.distributions import CodeDistribution
 from vlae.models.inference import as_input, given
-from vlae.names import printable
 from vlae.runs import Run
 from vlae.shapes import is_image, level_column
 
@@ -51,6 +50,7 @@ def encode(
     *,
     split: Literal["train", "test", "all"] = "all",
     limit: int | None = None,
+    stream: bool = False,
     layout: Literal["NHW", "NHWC", "NCHW"] | None = None,
     key: str | None = None,
     id: str | None = None,
@@ -90,6 +90,8 @@ def encode(
             (a name without an ending) the folder of a Hugging Face data set.
         split: the part of the source: "train", "test" or "all".
         limit: the most rows to encode, chosen at random, 1 or more. None: all rows.
+        stream: whether to read the source shard by shard, and never as a whole (`vlae.data.open_stream`). .tar shards,
+            addresses of object storage and iterable data sets are always read so.
         layout: the order of an array's dimensions: "NHW", "NHWC" or "NCHW". None: inferred from the shape.
         key: the array of an .npz file, or the column of a table, that holds the images. None: inferred.
         id: the column of a table that names the rows. None: that of the run's own table.
@@ -123,14 +125,15 @@ def encode(
     if isinstance(out, Path) and kind != "lance":
         files.check_new(out)
     target = LanceCodes(out) if kind == "lance" else None  # fail before anything is read
-    how = {"layout": layout, "key": key, "id": id}
-    content = {"stddev": stddev, "sample": sample, "reconstruction": reconstruction, "seed": seed, "limit": limit}
-    if is_streamed(source):
-        from vlae.codes.stream import encode_stream
+    how: dict[str, Any] = {"layout": layout, "key": key, "id": id}
+    columns: dict[str, Any] = {"stddev": stddev, "sample": sample, "reconstruction": reconstruction, "seed": seed}
+    content = columns | {"limit": limit}
+    if stream or is_streamed(source):
+        from vlae.codes.streaming import encode_stream
 
         if split != "all" or limit is not None:
-            raise DataError(f"{printable(str(source))} is read shard by shard, as a whole; leave out split and limit")
-        return encode_stream(run, source, out, shard, how, content, progress)
+            raise ValueError("split and limit need a source that is read as a whole; leave them out, or stream")
+        return encode_stream(run, source, out, shard=shard, **how, **columns, progress=progress)
     settings = ReadSettings(**run.reading(source, layout=layout, key=key, id=id))
     fingerprint = identify(source, settings)[0] if isinstance(source, str | Path) else None
     images = run.read(source, split=split, limit=limit, **how, seed=seed, progress=progress, shard=shard)
@@ -138,7 +141,7 @@ def encode(
     about["label_names"] = list(images.label_names)
     if shard is not None:
         about[SHARD] = shard.record(images.total, fingerprint or content_of(source), {**content, **how})
-    encoder = Encoder(run.model, stddev=stddev, sample=sample, reconstruction=reconstruction, seed=seed)
+    encoder = Encoder(run.model, **columns)
     if target is not None:
         about |= {"source_hash": _hash_of(images, fingerprint), SETTINGS: content | {"rows_per_part": PART}}
         with alone(out, f"writes {out}"):
@@ -213,6 +216,9 @@ def parts_folder(out: Path, description: dict[str, Any]) -> Iterator[Path]:
     Args:
         out: the output.
         description: what the parts belong to, as JSON values.
+
+    Yields:
+        The folder.
     """
     folder = beside(out, "parts")
     with writing(out):
@@ -299,7 +305,12 @@ def _encode_parts(
 
 
 def source_columns(rows: Images, start: int) -> dict[str, Any]:
-    """Return the columns that come from the source: the row, its name and its label."""
+    """Return the columns that come from the source: the row, its name and its label.
+
+    Args:
+        rows: some rows of it.
+        start: the number of the first.
+    """
     columns: dict[str, Any] = {"row": np.arange(start, start + len(rows))}
     if rows.names is not None:
         columns["name"] = list(rows.names)

@@ -42,6 +42,9 @@ from vlae.shapes import is_image
 LOOKED_AT, LOOKED_SHARDS = 2_048, 16
 """The most rows from which the form of the data is found, and from how many shards they are."""
 
+SUFFIXES = (*TAR_SUFFIXES, ".parquet", ".parq", ".pq")
+"""The endings of files that are shards."""
+
 OVERHEAD = 1_500
 """Bytes of a row in a .tar file beside the picture: headers, a label, and what fills the blocks up."""
 
@@ -282,7 +285,7 @@ def _stored_shards(source: str, settings: ReadSettings) -> tuple[Shard, ...]:
         return hub_shards(source.removeprefix("hf:"))
     if source.rstrip("/").endswith(".lance") or (Path(source).expanduser() / "_versions").is_dir():
         return lance_shards(source)
-    files = stored_files(source, (*TAR_SUFFIXES, ".parquet"))
+    files = [file for file in stored_files(source, SUFFIXES) if file.path.lower().endswith(SUFFIXES)]
     tars = [file for file in files if file.path.lower().endswith(TAR_SUFFIXES)]
     if tars and len(tars) < len(files):
         other = next(file.name for file in files if file not in tars)

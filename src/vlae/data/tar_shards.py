@@ -47,8 +47,10 @@ def _check_first_bytes(file: StoredFile) -> None:
     """Refuse at once what is no .tar file; this takes little time, and an hour of training is not lost by it."""
     with file.open() as opened:
         _open(file, opened).close()
-    if file.name.lower().endswith(".tar") and file.num_bytes % tarfile.BLOCKSIZE:
-        raise _cut_off(file)
+        if file.name.lower().endswith(".tar"):
+            opened.seek(-tarfile.BLOCKSIZE, 2)
+            if file.num_bytes % tarfile.BLOCKSIZE or any(opened.read()):
+                raise _cut_off(file)
 
 
 def _open(file: StoredFile, opened: Any) -> tarfile.TarFile:
@@ -77,6 +79,9 @@ def _read(file: StoredFile, key: str | None, start: int) -> Iterator[Any]:
                 rows, num_bytes = [], 0
         if rows:
             yield _table(rows, key)
+        tar.fileobj.seek(tar.offset)
+        if not tar.fileobj.read(1):  # a .tar file ends with blocks of zeros
+            raise _cut_off(file)
 
 
 def _stems(file: StoredFile, tar: tarfile.TarFile) -> Iterator[tuple[str, Iterator[tarfile.TarInfo]]]:

@@ -47,8 +47,9 @@ def say_plan(recipe: Recipe, images: Images, held_out: Images, num: int) -> None
     listed = ", ".join(map(str, sizes[:-1])) + " and " * (len(sizes) > 1) + str(sizes[-1])
     levels = f"{len(sizes)} level{'s' * (len(sizes) > 1)} of {listed} numbers"
     training = recipe.training
+    data = counted_data(num or len(images), images) + " and more" * (num == 0)
     lines = [
-        f"train on  {counted_data(num or len(images), images)}{' and more' * (num == 0)}{form}; {len(held_out):,} are held out",
+        f"train on  {data}{form}; {len(held_out):,} are held out",
         f"model     {recipe.name}: {levels}" + ", level 1 nearest the pixels" * (len(sizes) > 1),
         f"steps     {training.steps:,}, each of {training.batch_size}"
         + (f", for at most {training.minutes:g} min" if training.minutes else ""),

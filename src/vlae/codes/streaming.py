@@ -1,0 +1,235 @@
+"""A stream → a file of codes: shard by shard, in parts that survive a stop, and joined when all are done."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vlae.atomic import remove, whole
+from vlae.codes import files
+from vlae.codes.encode import PART, Encoder, identity, parts_folder, source_columns
+from vlae.codes.lance import SETTINGS
+from vlae.codes.progress import progress_bar
+from vlae.codes.shards import join
+from vlae.data.account import say_found
+from vlae.data.cache import cache_folder
+from vlae.data.images import Images, say_skipped
+from vlae.data.labels import UNLABELLED
+from vlae.data.readers import hash_bytes
+from vlae.data.sampling import sample_of
+from vlae.data.sharding import SHARD, Share
+from vlae.data.shards import ROWS
+from vlae.data.source import DataError, Source
+from vlae.data.streams import Stream, open_stream
+from vlae.lance_tables import as_place
+from vlae.runs import Run
+
+SHARD_ROWS = 2**40
+"""More rows than any shard has: the draws of two shards never depend on the same number."""
+
+MOST_SKIPPED = 1_000
+"""The most rows that could not be read which are listed."""
+
+
+def encode_stream(
+    run: Run,
+    source: Source,
+    out: str | Path,
+    *,
+    shard: Share | None = None,
+    layout: Any = None,
+    key: str | None = None,
+    id: str | None = None,
+    stddev: bool = False,
+    sample: bool = False,
+    reconstruction: bool = True,
+    seed: int = 0,
+    progress: bool = False,
+) -> str | Path:
+    """Write the codes of a source that is read shard by shard, as `vlae.codes.encode.encode` writes those of others.
+
+    Neither memory nor the cache grows with the source. After a stop, the same call goes on in the shard where it was.
+
+    Args:
+        run: a run of any model that has an encoder.
+        source: as `vlae.data.open_stream` takes it.
+        out: a .parquet file, an .npz file, a .lance data set, also in an object store, or (a name without an ending) the
+            folder of a Hugging Face data set.
+        shard: which of the stream's shards to encode. None: all.
+        layout: the order of an array's dimensions: "NHW", "NHWC" or "NCHW". None: inferred from the shape.
+        key: the column, or of .tar shards the ending, that holds the images. None: inferred.
+        id: the column that names the rows. None: that of the run's own table.
+        stddev: whether to write the posterior standard deviations.
+        sample: whether to write a draw from each posterior.
+        reconstruction: whether to write the reconstruction error.
+        seed: seed of the draws, 0 or more.
+        progress: whether to show what is read, how far it is, and what could not be read.
+
+    Returns:
+        The path of the file or folder, or its address: `out`.
+
+    Raises:
+        CodesError: if the output exists already, or has an unknown ending.
+        NotDefinedError: if the model has no encoder.
+        DataError: if a shard cannot be read, or the source changes while it is encoded.
+        ValueError: if the data do not have the run's shape, or the run reads features of full-size pictures.
+        WriteError: if the output cannot be written, or another process writes it.
+    """
+    out = as_place(out)
+    if isinstance(out, Path) and files.kind_of(out) != "lance":
+        files.check_new(out)
+    stream = stream_for(
+        run, open_stream(source, **run.reading(source, layout=layout, key=key, id=id)), progress=progress
+    )
+    assert stream.form is not None
+    if progress:
+        say_found(stream.form, stream=stream, buffer=ROWS)
+    about: dict[str, Any] = {**identity(run), "source": stream.source, "split": "all"}
+    about["label_names"] = list(stream.form.label_names)
+    content = {"stddev": stddev, "sample": sample, "reconstruction": reconstruction, "seed": seed}
+    how = {"layout": layout, "key": key, "id": id}
+    mark = stream.fingerprint if stream.is_stored else None
+    numbers = range(len(stream.shards))
+    if shard is not None:
+        numbers = numbers[shard.rows(len(numbers), stream.source)]
+        about[SHARD] = shard.record(None, stream.fingerprint, {**content, **how})
+    # Shards that are done wait beside the output, or in the cache if that is in an object store.
+    place = cache_folder() / f"codes-{hash_bytes(str(out).encode())}" if isinstance(out, str) else out
+    with parts_folder(
+        place.with_name(f"{place.name}.shards"), {**about, **content, **how, "source_is": mark}
+    ) as folder:
+        parts = list(_parts(Encoder(run.model, **content), stream, numbers, folder, about, progress))
+        if stream.is_stored and not is_unchanged(stream, source):
+            remove(folder)
+            raise DataError(f"{stream.source}: changed while it was encoded; run this again when it no longer does")
+        if not parts:
+            raise DataError(f"{stream.source}: none of its pictures can be read; get them again")
+        done = [files.open_codes(part) for part in parts]
+        about["num"] = sum(part.num for part in done)
+        join(done, out, about, {"source_hash": stream.fingerprint, SETTINGS: content})
+    return out
+
+
+def stream_for(run: Run, stream: Stream, *, progress: bool = False) -> Stream:
+    """Give a stream the form that a run takes, and the names of its classes, from a sample of its rows.
+
+    Args:
+        run: the run that encodes it.
+        stream: as it was opened.
+        progress: whether to show what is read.
+
+    Raises:
+        ValueError: if the data do not have the run's shape, or the run reads features of full-size pictures.
+    """
+    if run.network is not None:
+        raise ValueError("the run reads features of full-size pictures, which a stream does not give; leave stream out")
+    form = sample_of(stream, progress=progress)
+    run.fitted(form)
+    return stream.like(form)
+
+
+def is_unchanged(stream: Stream, source: Source) -> bool:
+    """Tell whether a stream's source is what it was when it was opened.
+
+    Args:
+        stream: the stream.
+        source: what was opened.
+    """
+    settings = {field.name: getattr(stream.settings, field.name) for field in fields(stream.settings)}
+    return open_stream(source, **settings).fingerprint == stream.fingerprint
+
+
+def _parts(
+    encoder: Encoder, stream: Stream, numbers: range, folder: Path, about: dict[str, Any], progress: bool
+) -> Iterator[Path]:
+    """Encode the parts that are missing, and yield all parts in order.
+
+    The name of a part has the number of its shard, and the rows of the shard that it begins and ends with. A shard that
+    is done leaves an empty file.
+    """
+    from pyarrow import parquet
+
+    row = 0
+    skipped: dict[tuple[str, str], None] = {}
+    num = max(1, stream.num_rows[0] * len(numbers) // len(stream.shards))
+    with progress_bar("Encoding", num, progress) as advance:
+        for shard in numbers:
+            done = folder / f"{shard:06d}.done"
+            parts = sorted(folder.glob(f"{shard:06d}-*.parquet"))
+            for part in parts:
+                num = parquet.read_metadata(part).num_rows
+                row += num
+                advance(num)
+                yield part
+            if done.exists():
+                continue
+            start = int(parts[-1].stem.rpartition("-")[2]) if parts else 0
+            for stop, tables in tables_of(encoder, stream, shard, start, row, about, advance, skipped):
+                part = folder / f"{shard:06d}-{start:010d}-{stop:010d}.parquet"
+                with whole(part) as file, parquet.ParquetWriter(file, tables[0].schema) as writer:
+                    for table in tables:
+                        writer.write_table(table)
+                row += sum(map(len, tables))
+                start = stop
+                yield part
+            done.touch()
+    if progress and skipped and stream.form is not None:
+        say_skipped(replace(stream.form, skipped=tuple(skipped), fates={}))
+
+
+def tables_of(
+    encoder: Encoder,
+    stream: Stream,
+    shard: int,
+    start: int,
+    row: int,
+    about: dict[str, Any],
+    advance: Callable[[int], None] | None,
+    skipped: dict[tuple[str, str], None],
+) -> Iterator[tuple[int, list[Any]]]:
+    """Encode a shard from one of its rows on.
+
+    Args:
+        encoder: encodes its rows.
+        stream: the stream, in the form that the encoder takes (`stream_for`).
+        shard: the number of the shard, 0 for the first.
+        start: the number of the row in the shard to begin with.
+        row: the number that this row gets.
+        about: what makes the codes, as JSON values.
+        advance: called with the size of each batch that is done.
+        skipped: gets the rows that could not be read, up to a thousand.
+
+    Yields:
+        The row of the shard that follows each part, and the part's tables.
+    """
+    tables: list[Any] = []
+    stop = start
+    for piece in stream.read(shard, start):
+        stop = piece.stop
+        if len(skipped) < MOST_SKIPPED:
+            skipped |= dict.fromkeys(piece.images.skipped)
+        if not len(piece.images):
+            continue
+        images = _like(piece.images, stream.form)
+        # The draws depend on the place in the shard: nobody who encodes others knows how many rows come before.
+        draws = shard * SHARD_ROWS + piece.rows
+        tables.append(
+            files.as_table(source_columns(images, row) | encoder.columns(images.values, draws, advance), about)
+        )
+        row += len(images)
+        if sum(map(len, tables)) >= PART:
+            yield stop, tables
+            tables = []
+    if tables:
+        yield stop, tables
+
+
+def _like(images: Images, form: Images | None) -> Images:
+    """Images with the columns that the sample has: labels, even if none is known here, and names."""
+    if form is None:
+        return images
+    labels = images.labels if images.labels is not None else np.full(len(images), UNLABELLED)
+    names = images.names if images.names is not None else ("",) * len(images)
+    return replace(images, labels=None if form.labels is None else labels, names=None if form.names is None else names)
