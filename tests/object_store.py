@@ -3,6 +3,7 @@
 from contextlib import contextmanager
 
 import boto3
+import s3fs
 from moto.server import ThreadedMotoServer
 
 
@@ -31,6 +32,7 @@ def object_store(monkeypatch, *buckets):
             "AWS_ALLOW_HTTP": "true",
         }.items():
             monkeypatch.setenv(name, value)
+        s3fs.S3FileSystem.clear_instance_cache()  # which knows the store of another test
         client = boto3.client("s3")
         for bucket in buckets:
             client.create_bucket(Bucket=bucket)

@@ -1,4 +1,4 @@
-"""Codes by a Ray cluster: what the workers do, in this process, and once by a real cluster of which a worker is killed."""
+"""Codes by a Ray cluster: what workers do, in this process; and a real cluster, of which a worker is killed."""
 
 import json
 import os
@@ -191,15 +191,16 @@ def test_a_damaged_record_is_refused(run, folder, tmp_path, here, monkeypatch):
 
 
 def test_what_a_worker_raises_becomes_one_line():
-    class Wrapped(Exception):
+    class WrappedError(Exception):
         def __init__(self, cause):
             self.cause = cause
 
     assert (
-        str(cluster._told(Wrapped(DataError("a.tar: the .tar file is cut off")))) == "a.tar: the .tar file is cut off"
+        str(cluster._told(WrappedError(DataError("a.tar: the .tar file is cut off"))))
+        == "a.tar: the .tar file is cut off"
     )
-    assert isinstance(cluster._told(Wrapped(DataError("x"))), DataError)
-    told = cluster._told(Wrapped(RuntimeError("a\nb")))
+    assert isinstance(cluster._told(WrappedError(DataError("x"))), DataError)
+    told = cluster._told(WrappedError(RuntimeError("a\nb")))
     assert isinstance(told, ClusterError)
     assert str(told) == "a worker of the cluster failed: a"
 

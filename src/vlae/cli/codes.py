@@ -73,10 +73,22 @@ def encode(
 
             if cut is not None or part.split != "all" or part.limit is not None:
                 raise ValueError("--ray encodes a whole source; leave out --shard, --split and --limit")
-            how = {"stream": stream, "layout": part.layout, "key": part.key, "id": part.id}
-            columns = {"stddev": stddev, "sample": sample, "reconstruction": reconstruction, "seed": seed}
-            cluster = {"address": ray, "workers": workers, "progress": True}
-            written = encode_on_cluster(trained, source, out, **cluster, **how, **columns)
+            written = encode_on_cluster(
+                trained,
+                source,
+                out,
+                address=ray,
+                workers=workers,
+                stream=stream,
+                layout=part.layout,
+                key=part.key,
+                id=part.id,
+                stddev=stddev,
+                sample=sample,
+                reconstruction=reconstruction,
+                seed=seed,
+                progress=True,
+            )
         else:
             written = encoding.encode(
                 trained,

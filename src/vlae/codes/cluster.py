@@ -167,8 +167,7 @@ def _encoded(numbers: list[int], job: dict[str, Any], workers: int) -> Iterator[
         num_cpus=1,
     )
     try:
-        for row in done.iter_rows():
-            yield row
+        yield from done.iter_rows()
     except Exception as error:  # Ray wraps what a worker raises, in several ways
         raise _told(error) from error
 
@@ -211,7 +210,8 @@ def _cluster(address: str, workers: int | None) -> Iterator[int]:
     except Exception as error:  # of many kinds
         raise ClusterError(f"no Ray cluster answers at {address} ({reason(error)}); check the address") from error
     try:
-        yield max(1, int(ray.cluster_resources().get("CPU", 1)))
+        resources: Any = ray.available_resources  # has no types
+        yield max(1, int(resources().get("CPU", 1)))
     finally:
         ray.shutdown()
         quiet.setLevel(level)

@@ -55,8 +55,8 @@ def encode_stream(
     Args:
         run: a run of any model that has an encoder.
         source: as `vlae.data.open_stream` takes it.
-        out: a .parquet file, an .npz file, a .lance data set, also in an object store, or (a name without an ending) the
-            folder of a Hugging Face data set.
+        out: a .parquet file, an .npz file, a .lance data set, also in an object store, or (a name without an ending)
+            the folder of a Hugging Face data set.
         shard: which of the stream's shards to encode. None: all.
         layout: the order of an array's dimensions: "NHW", "NHWC" or "NCHW". None: inferred from the shape.
         key: the column, or of .tar shards the ending, that holds the images. None: inferred.
@@ -88,7 +88,7 @@ def encode_stream(
         say_found(stream.form, stream=stream, buffer=ROWS)
     about: dict[str, Any] = {**identity(run), "source": stream.source, "split": "all"}
     about["label_names"] = list(stream.form.label_names)
-    content = {"stddev": stddev, "sample": sample, "reconstruction": reconstruction, "seed": seed}
+    content: dict[str, Any] = {"stddev": stddev, "sample": sample, "reconstruction": reconstruction, "seed": seed}
     how = {"layout": layout, "key": key, "id": id}
     mark = stream.fingerprint if stream.is_stored else None
     numbers = range(len(stream.shards))

@@ -171,8 +171,8 @@ def load(
             "which rows these are depends on all rows; give a source that holds only the rows to take"
         )
     if isinstance(source, Images) and settings.shard is not None:
-        rows = settings.shard.rows(len(source), source.source)
-        source = replace(source.take(rows), first=rows.start, total=len(source))
+        of_shard = settings.shard.rows(len(source), source.source)
+        source = replace(source.take(of_shard), first=of_shard.start, total=len(source))
         settings = replace(settings, shard=None)
     whole, parts = _whole(source, settings, progress)
     if split != "all" and parts is None and len(whole) < 2:

@@ -1,4 +1,4 @@
-"""Codes of streams: shard by shard, by one process or several, here and in an object store."""
+"""Streams that several processes encode, here and in an object store."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,6 @@ from shard_files import picture, png, write_parquet, write_tar, write_tars
 
 import vlae
 from vlae.codes import encode as encoding
-from vlae.codes import shared
 from vlae.codes.encode import encode
 from vlae.data.source import DataError
 
@@ -28,17 +27,6 @@ def check_alike(one, other):
             np.testing.assert_allclose(ours[name], values, rtol=1e-5, atol=1e-6)
         else:
             np.testing.assert_array_equal(ours[name], values)
-
-
-def test_a_stream_gives_the_codes_of_its_pictures(run, tars, tmp_path):
-    columns = columns_of(encode(run, tars, tmp_path / "codes.parquet", sample=True))
-    pictures = np.stack([picture(number).transpose(2, 0, 1) for number in range(30)])
-    assert columns["row"].tolist() == list(range(30))
-    assert columns["name"].tolist() == [f"{number:05d}" for number in range(30)]
-    assert columns["label"].tolist() == [("cat", "dog", "owl")[number % 3] for number in range(30)]
-    np.testing.assert_allclose(columns["level3"], run.encode(pictures)[2], atol=1e-4)
-    assert len({tuple(row) for row in columns["level3_sample"].tolist()}) == 30
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["codes.parquet"]
 
 
 @pytest.mark.parametrize("num", [2, 5])
@@ -59,26 +47,6 @@ def test_pictures_that_cannot_be_read_are_left_out(run, tmp_path):
     check_alike(vlae.merge(tmp_path / "merged.parquet", parts), alone)
 
 
-def test_it_goes_on_where_it_was_stopped(run, tars, tmp_path, monkeypatch):
-    alone = encode(run, tars, tmp_path / "alone.parquet", sample=True)
-    columns, begun = encoding.Encoder.columns, []
-
-    def stop(encoder, values, rows=0, *of, **given):
-        begun.append(int(rows[0]) // shared.SHARD_ROWS)
-        if len(begun) == 3:
-            raise KeyboardInterrupt
-        return columns(encoder, values, rows, *of, **given)
-
-    monkeypatch.setattr(encoding.Encoder, "columns", stop)
-    with pytest.raises(KeyboardInterrupt):
-        encode(run, tars, tmp_path / "codes.parquet", sample=True)
-    assert not (tmp_path / "codes.parquet").exists()
-    encode(run, tars, tmp_path / "codes.parquet", sample=True)
-    assert begun == [0, 1, 2, 2, 3, 4]
-    check_alike(tmp_path / "codes.parquet", alone)
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["alone.parquet", "codes.parquet"]
-
-
 def test_a_stream_that_changes_is_refused(run, tmp_path, monkeypatch):
     tars = write_tars(tmp_path / "tars", shards=2, rows=6)
     columns = encoding.Encoder.columns
@@ -92,15 +60,11 @@ def test_a_stream_that_changes_is_refused(run, tmp_path, monkeypatch):
     with pytest.raises(DataError, match="changed while"):
         encode(run, tars, tmp_path / "codes.parquet")
     monkeypatch.undo()
+    assert not (tmp_path / "codes.parquet").exists()
     parts = [tmp_path / "1.parquet", encode(run, tars, tmp_path / "2.parquet", shard="2/2")]
     with pytest.raises(DataError, match="changed meanwhile"):
         vlae.merge(tmp_path / "merged.parquet", parts)
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["1.parquet", "2.parquet", "tars"]
-
-
-def test_part_of_a_stream_is_refused(run, tars, tmp_path):
-    with pytest.raises(DataError, match="leave out split and limit"):
-        encode(run, tars, tmp_path / "a.parquet", limit=3)
+    assert not (tmp_path / "merged.parquet").exists()
 
 
 def test_from_a_bucket_into_a_bucket(run, tmp_path, monkeypatch, capsys):
