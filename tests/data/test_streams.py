@@ -398,3 +398,25 @@ def test_other_sources_are_refused():
     assert open_stream(stream := open_stream(ALL)) is stream
     assert re.fullmatch("[0-9a-f]{32}", stream.fingerprint)
     assert streams.LOOKED_AT < sampling.NUM
+
+
+@pytest.mark.slow
+def test_buckets(tmp_path, monkeypatch):
+    from object_store import object_store
+
+    with object_store(monkeypatch, "shards") as client:
+        for file in write_tars(tmp_path / "tars").iterdir():
+            client.upload_file(str(file), "shards", f"train/{file.name}")
+        parquets(tmp_path)
+        client.upload_file(str(tmp_path / "parts" / "0.parquet"), "shards", "table/0.parquet")
+        for address in ("s3://shards/train", "s3://shards/train/train-{000..002}.tar"):
+            stream = open_stream(address)
+            assert np.array_equal(values_of(everything(stream)), ALL) and len(stream.fingerprint) == 32
+        assert np.array_equal(values_of(everything(open_stream("s3://shards/table"))), ALL[:20])
+        assert open_stream("s3://shards/train/").num_rows[0] > 0
+        refused("s3://nothing-here/a", "s3://nothing-here/a: no such file, folder or bucket")
+        stream = open_stream("s3://shards/train")
+        sample_of(stream)
+        client.upload_file(str(tmp_path / "tars" / "train-000.tar"), "shards", "train/train-001.tar")
+        with pytest.raises(DataError, match=r"train-001\.tar: changed while the source was being read"):
+            list(stream.read(1))
