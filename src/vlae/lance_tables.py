@@ -37,7 +37,7 @@ def as_place(place: str | Path) -> str | Path:
 
 
 def connect(place: str | Path) -> Any:
-    """Open a folder of tables, which need not exist.
+    """Open a folder of tables, and make it if it does not exist.
 
     Args:
         place: a folder, or an address in an object store. Keys and endpoints come from the environment, as
@@ -45,57 +45,69 @@ def connect(place: str | Path) -> Any:
 
     Raises:
         MissingExtraError: if LanceDB is not installed.
-        WriteError: if the name is not UTF-8, or the address is of no store that is known or answers.
+        WriteError: if the name is not UTF-8.
+        RuntimeError, OSError, ValueError: if the folder cannot be made, or the store does not answer.
     """
+    return _lancedb(place).connect(place)
+
+
+def _lancedb(place: str | Path) -> Any:
     try:
         import lancedb
     except ImportError as error:
         raise MissingExtraError('Lance tables need LanceDB; install it with: pip install "vlae[search]"') from error
     if not is_utf8(Path(place)):
         raise WriteError(f"{place}: LanceDB takes no name that is not UTF-8; choose another place (--out)")
-    with committing(place):
-        return lancedb.connect(place)
+    return lancedb
 
 
-def table_of(database: Any, name: str) -> Any | None:
-    """Open a table; None if there is none of this name.
+def table_at(place: str | Path, name: str) -> Any | None:
+    """Open a table; None if there is none of this name. No folder is made.
 
     Args:
-        database: from `connect`.
+        place: the folder of tables, or its address.
         name: of the table.
 
     Raises:
+        MissingExtraError: if LanceDB is not installed.
+        WriteError: if the place's name is not UTF-8.
         RuntimeError, OSError, ValueError: if the table is damaged, or the store does not answer.
     """
+    lancedb = _lancedb(place)
+    if not is_address(place) and not Path(place).is_dir():
+        return None
     try:
-        return database.open_table(name)
+        return lancedb.connect(place).open_table(name)
     except ValueError as error:
         if str(error).endswith("was not found"):
             return None
         raise
 
 
-def append(database: Any, name: str, rows: Any) -> Any:
+def append(place: str | Path, name: str, rows: Any) -> Any:
     """Add rows to a table in one commit, which makes the table if there is none. All of them are added, or none.
 
     Several processes may do this at once.
 
     Args:
-        database: from `connect`.
+        place: the folder of tables, or its address.
         name: of the table.
         rows: an Arrow table, whose metadata a new table gets.
 
     Returns:
         The table.
+
+    Raises:
+        RuntimeError, OSError, ValueError: if it cannot be written.
     """
-    table = table_of(database, name)
+    table = table_at(place, name)
     if table is None:
         try:
-            return database.create_table(name, data=rows)
+            return connect(place).create_table(name, data=rows)
         except ValueError as error:
             if "already exists" not in str(error):
                 raise
-            table = database.open_table(name)  # another process has just made it
+            table = connect(place).open_table(name)  # another process has just made it
     table.add(rows)
     return table
 
@@ -164,6 +176,8 @@ def why(error: Exception) -> str:
         return printable(said[1])
     if said := re.search(r"([^:{(]+) \(os error \d+\)", text):
         return printable(said[1].strip())
+    if isinstance(error, OSError) and error.strerror:
+        return printable(error.strerror)
     text = re.split(r", /|, [\w./-]+\.rs:", text)[0]
     for beginning in ("lance error: ", "Invalid input, ", "Error resolving "):
         text = text.removeprefix(beginning)

@@ -1,5 +1,8 @@
 """The commands that use a run's codes: files of codes, outliers, search and mixing."""
 
+import shlex
+import warnings
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -251,20 +254,25 @@ def index(
     source: str,
     /,
     *,
-    out: Path | None = None,
+    out: str | None = None,
     add: Annotated[bool, Parameter(negative=())] = False,
+    pictures: bool = True,
     part: Part = Part(),
     as_json: AsJson = False,
 ) -> None:
     """Build an index of images for search by level: a LanceDB table with one vector column per level.
+
+    Images are added by commits. If the command is stopped, the same command continues where it stopped.
 
     Args:
         run: Folder of the run that encodes the images; or "streets" or "mnist", which ship with vlae; or hf:USER/NAME.
         source: Images to index: a folder of pictures; a .npy, .npz, .csv, .tsv or .parquet file; a Hugging Face data
             set; the files of MNIST, SVHN or CelebA; or "streets", the built-in street numbers. Images of another size
             are cropped and resized like the training images.
-        out: Folder of the index; by default index in the run's folder.
+        out: Folder of the index, or its address in an object store (s3://BUCKET/NAME); by default index in the run's
+            folder.
         add: Add the images to an index that exists. Images that it already has are left out.
+        pictures: Keep the pictures in the index. Without them it is smaller.
         part: Which part of the source to use, and how to read it.
         as_json: Print JSON, one line, instead of text.
     """
@@ -276,14 +284,31 @@ def index(
     from vlae.search.index import Index
 
     trained = load(run)
-    old = Index.open(trained, out) if add else None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # this very command may go on with what is unfinished
+        old = Index.open(trained, out) if add else None
     images = trained.read(source, progress=True, **vars(part))
     datum = "row" if images.is_vectors else "image"
-    index = Index.build(trained, images, out, progress=True) if old is None else old
-    num = len(index) if old is None else old.add(images, progress=True)
+    given = {"out": out, **vars(part)} | {"split": None if part.split == "all" else part.split}
+    command = (
+        f"vlae index {shlex.quote(str(run))} {shlex.quote(source)}{' --add' * add}{' --no-pictures' * (not pictures)}"
+    )
+    command += "".join(f" --{name} {shlex.quote(str(value))}" for name, value in given.items() if value is not None)
+    try:
+        if old is None:
+            index = Index.build(trained, images, out, pictures=pictures, command=command, progress=True)
+            num = len(index)
+        else:
+            index, num = old, old.add(images, command=command, progress=True)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("interrupted; the same command goes on from here") from None
+    recall = {name: asdict(each) for name, each in index.state.recall.items()}
     if as_json:
-        print_json({"path": index.path, "images": len(index), "added": num})
-    elif old is None:
+        print_json({"path": index.path, "images": len(index), "added": num, "recall": recall})
+        return
+    for name, each in index.state.recall.items():
+        print(f"{name}: recall@10 {each.recall:.3f}, in {each.nprobes} of {each.partitions} partitions")
+    if old is None:
         print(f"{counted(num, datum)} in {index.path}")
     else:
         print(f"{counted(num, datum)} added, {len(images) - num} were there; {len(index)} in {index.path}")
@@ -297,7 +322,7 @@ def similar(
     level: list[int] | None = None,
     num: int = 10,
     where: str | None = None,
-    index: Path | None = None,
+    index: str | None = None,
     out: Path | None = None,
     table: Path | None = None,
     as_json: AsJson = False,
@@ -312,7 +337,7 @@ def similar(
         level: Compare by this level; level 1 is nearest the pixels. Repeat for several levels. By default, all levels.
         num: Number of neighbours.
         where: An SQL condition on the index's columns, for example "label = 3". By default, all images are searched.
-        index: Folder of the index; by default index in the run's folder.
+        index: Folder of the index, or its address in an object store; by default index in the run's folder.
         out: PNG file of the figure; by default figures/similar-IMAGE.png in the run's folder, with a number if that is
             another.
         table: Also write the table, with all columns of the index, to this new CSV file.

@@ -9,7 +9,7 @@ import numpy as np
 
 from vlae.atomic import remove
 from vlae.codes.errors import CodesError
-from vlae.lance_tables import append, committing, connect, is_address, table_of, why
+from vlae.lance_tables import append, committing, connect, is_address, table_at, why
 
 ABOUT = b"vlae"
 """The key of the schema's metadata that describes in JSON what made the codes."""
@@ -37,9 +37,9 @@ class LanceCodes:
         self.place = place
         text = str(place)
         self.name = PurePosixPath(text).stem
-        self.database = connect(text.rpartition("/")[0] if is_address(place) else Path(place).resolve().parent)
+        self.folder = text.rpartition("/")[0] if is_address(place) else Path(place).parent
         try:
-            self.table: Any = table_of(self.database, self.name)
+            self.table: Any = table_at(self.folder, self.name)
         except (RuntimeError, OSError, ValueError) as error:
             raise CodesError(f"{place} cannot be opened ({why(error)}); allow reading it, or give another") from error
 
@@ -99,7 +99,7 @@ class LanceCodes:
             WriteError: if it cannot be written.
         """
         with committing(self.place):
-            self.table = append(self.database, self.name, rows)
+            self.table = append(self.folder, self.name, rows)
 
     def check_whole(self, num: int) -> None:
         """Check that no row is missing or there twice, once all parts are written.
@@ -120,7 +120,7 @@ class LanceCodes:
         """Remove the data set."""
         if is_address(self.place):
             with committing(self.place):
-                self.database.drop_table(self.name, ignore_missing=True)
+                connect(self.folder).drop_table(self.name, ignore_missing=True)
         else:
             remove(Path(self.place))
 
