@@ -22,4 +22,8 @@ def merge(out: str | Path, parts: Sequence[str | Path]) -> str | Path:
             the output exists already or cannot be written.
         FileNotFoundError: if there is no such part.
     """
+    from vlae.search.shards import is_index, merge_indexes
+
+    if parts and all(is_index(part) for part in parts):
+        return merge_indexes(parts, out)
     return shards.merge(parts, out)

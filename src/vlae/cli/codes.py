@@ -258,6 +258,7 @@ def index(
     add: Annotated[bool, Parameter(negative=())] = False,
     pictures: bool = True,
     part: Part = Part(),
+    shard: str | None = None,
     as_json: AsJson = False,
 ) -> None:
     """Build an index of images for search by level: a LanceDB table with one vector column per level.
@@ -274,29 +275,36 @@ def index(
         add: Add the images to an index that exists. Images that it already has are left out.
         pictures: Keep the pictures in the index. Without them it is smaller.
         part: Which part of the source to use, and how to read it.
+        shard: i/n: only part i of n equal parts, from 1/n to n/n, so that n processes share the work; vlae merge joins
+            their indexes.
         as_json: Print JSON, one line, instead of text.
     """
     from vlae.data.readers import check_exists
+    from vlae.data.sharding import Share
 
+    cut = Share.parse(shard)
+    if cut is not None and (add or out is None):
+        raise ValueError(f"shard {cut} is an index of its own; give its folder (--out), and leave out --add")
     check_exists(source)
     from vlae.data.source import counted
     from vlae.runs.run import load
     from vlae.search.index import Index
+    from vlae.search.shards import read_shard
 
     trained = load(run)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # this very command may go on with what is unfinished
         old = Index.open(trained, out) if add else None
-    images = trained.read(source, progress=True, **vars(part))
+    images, record = read_shard(trained, source, cut, progress=True, **vars(part))
     datum = "row" if images.is_vectors else "image"
-    given = {"out": out, **vars(part)} | {"split": None if part.split == "all" else part.split}
+    given = {"out": out, "shard": cut, **vars(part)} | {"split": None if part.split == "all" else part.split}
     command = (
         f"vlae index {shlex.quote(str(run))} {shlex.quote(source)}{' --add' * add}{' --no-pictures' * (not pictures)}"
     )
     command += "".join(f" --{name} {shlex.quote(str(value))}" for name, value in given.items() if value is not None)
     try:
         if old is None:
-            index = Index.build(trained, images, out, pictures=pictures, command=command, progress=True)
+            index = Index.build(trained, images, out, pictures=pictures, command=command, record=record, progress=True)
             num = len(index)
         else:
             index, num = old, old.add(images, command=command, progress=True)

@@ -19,10 +19,10 @@ from vlae.codes import files
 from vlae.codes.files import CodesError
 from vlae.codes.lance import SETTINGS, LanceCodes
 from vlae.codes.progress import progress_bar
-from vlae.data.content import content_hash, content_hashes, digest
+from vlae.data.content import content_hashes, digest
 from vlae.data.images import Images
 from vlae.data.readers import check_unchanged, identify
-from vlae.data.sharding import SHARD, Share
+from vlae.data.sharding import SHARD, Share, in_memory
 from vlae.data.source import ReadSettings, Source
 from vlae.data.streams import is_streamed
 from vlae.evaluation.rates import rates_of
@@ -140,7 +140,7 @@ def encode(
     about = {**identity(run), "source": images.source, "split": split, "num": len(images)}
     about["label_names"] = list(images.label_names)
     if shard is not None:
-        about[SHARD] = shard.record(images.total, fingerprint or content_of(source), {**content, **how})
+        about[SHARD] = shard.record(images.total, fingerprint or in_memory(source), {**content, **how})
     encoder = Encoder(run.model, **columns)
     if target is not None:
         about |= {"source_hash": _hash_of(images, fingerprint), SETTINGS: content | {"rows_per_part": PART}}
@@ -175,16 +175,6 @@ def identity(run: Run) -> dict[str, str]:
         "recipe": run.recipe.name,
         "vlae": version("vlae"),
     }
-
-
-def content_of(source: Source) -> str:
-    """Tell the content of a source that is in memory, as far as that can be had.
-
-    Args:
-        source: `Images`, an array, or anything else that `vlae.data.load` reads and that is no path.
-    """
-    values = source.values if isinstance(source, Images) else source
-    return str(content_hash(values)) if isinstance(values, np.ndarray) else type(source).__name__
 
 
 def _check_source(source: Any, settings: ReadSettings, fingerprint: str, forget: Callable[[], None]) -> None:

@@ -7,6 +7,9 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
+import numpy as np
+
+from vlae.data.content import content_hash
 from vlae.data.source import Array, DataError, EncodedPictures, SourceData
 from vlae.names import MAX_NAMED
 
@@ -129,6 +132,16 @@ def _taken(values: EncodedPictures | Array, rows: slice) -> EncodedPictures | Ar
     if not isinstance(values, EncodedPictures):
         return values[rows]
     return EncodedPictures(num=rows.stop - rows.start, open=lambda i: values.open(rows.start + i))
+
+
+def in_memory(source: Any) -> str:
+    """Tell the content of a source that is in memory, as far as that can be had.
+
+    Args:
+        source: `Images`, an array, or anything else that `vlae.data.load` reads and that is no path.
+    """
+    values = getattr(source, "values", source)
+    return str(content_hash(values)) if isinstance(values, np.ndarray) else type(source).__name__
 
 
 def in_order(parts: Sequence[tuple[str, str | None, Any]]) -> list[int]:

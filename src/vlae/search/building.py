@@ -1,5 +1,6 @@
 """Making and growing an index by commits: what is committed stays, and the same call goes on after a stop."""
 
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -19,7 +20,6 @@ from vlae.runs.run import Run
 from vlae.search import partitions, rows
 from vlae.search.rows import ALL, SearchError
 from vlae.search.state import State, Unfinished
-from vlae.shapes import level_column
 
 BATCH = 500
 """Images encoded at a time."""
@@ -49,15 +49,25 @@ def grow(table: Any, run: Run, images: Images, addition: Unfinished, progress: b
     if addition not in State.of(table.schema).unfinished:
         State.of(table.schema).begun(addition).write(table)
     num = _fill(table, run, images, _present(table), progress)
+    if rows.record_in(table.schema) is None:  # a shard is searched once it is merged
+        make_quick(table)
+    State.of(table.schema).ended(addition).write(table)
+    return num
+
+
+def make_quick(table: Any) -> None:
+    """Partition the vectors of a large index for search, and measure how well it is searched.
+
+    Args:
+        table: the table of the index.
+    """
     state = State.of(table.schema)
     if len_of(table) >= partitions.LEAST_ROWS:
-        for column in _searched(run, table):
+        for column in _searched(table):
             if partitions.is_stale(table, column, state.recall.get(column)):
                 found = partitions.partition(table, column)
                 state = State(unfinished=state.unfinished, recall={**state.recall, column: found})
                 state.write(table)
-    state.ended(addition).write(table)
-    return num
 
 
 def len_of(table: Any) -> int:
@@ -69,9 +79,9 @@ def len_of(table: Any) -> int:
     return int(table.count_rows())
 
 
-def _searched(run: Run, table: Any) -> list[str]:
+def _searched(table: Any) -> list[str]:
     """The columns of vectors by which an index is searched."""
-    columns = [level_column(level) for level in run.recipe.levels_with_code]
+    columns = [name for name in table.schema.names if re.fullmatch(r"level\d+", name)]
     return [*columns, *([ALL] if len(columns) > 1 and ALL in table.schema.names else [])]
 
 

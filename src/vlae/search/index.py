@@ -8,7 +8,7 @@ level; `state.py` describes what changes. Images are added by commits.
 import re
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
@@ -66,6 +66,7 @@ class Index:
         *,
         pictures: bool = True,
         command: str | None = None,
+        record: Mapping[str, Any] | None = None,
         progress: bool = False,
     ) -> Self:
         """Build a new index. Images are added by commits; after a stop, the same call goes on.
@@ -82,6 +83,7 @@ class Index:
             pictures: whether the index keeps the pictures, as PNG. Without them, those whose files are gone are drawn
                 as the model sees them.
             command: the command that goes on after a stop, for the message. None: one made of the source's name.
+            record: which shard the images are (`vlae.search.shards.build_shard`). None: they are a whole source.
             progress: whether to show a progress bar, and to print the expected size and which pictures cannot be read.
 
         Raises:
@@ -92,16 +94,20 @@ class Index:
             WriteError: if the index cannot be written.
         """
         path = run.outputs / FOLDER if out is None else as_place(out)
-        _check_new(path)
+        check_new(path)
         images = _images(run, source, progress)
         addition = _addition(run, images, path, command, adds=False)
         with alone(path, f"writes the index {path}"):
-            if (table := _check_new(path)) is None:
+            if (table := check_new(path)) is None:
                 check_room(path, run, images, pictures, progress)
-                schema = _with(rows.schema(run, images, pictures=pictures), State(unfinished=(addition,)))
+                schema = _with(
+                    rows.schema(run, images, pictures=pictures, record=record), State(unfinished=(addition,))
+                )
                 with committing(path):
                     table = connect(path).create_table(TABLE, schema=schema)
-            elif not any(addition.is_same(each) for each in cls._of(run, path, table, warn=False).state.unfinished):
+            elif rows.record_in(table.schema) != record or not any(
+                addition.is_same(each) for each in cls._of(run, path, table, warn=False).state.unfinished
+            ):
                 raise SearchError(f"{path} exists already: {cls._of(run, path, table, warn=False)._to_go_on}")
             with committing(path):
                 grow(table, run, images, addition, progress)
@@ -379,7 +385,7 @@ def _check_regular(path: Path) -> None:
 # Making an index -----------------------------------------------------------------------------------------------------
 
 
-def _check_new(path: str | Path) -> Any | None:
+def check_new(path: str | Path) -> Any | None:
     """Refuse a place where something is, unless it is an unfinished index: then return its table."""
     try:
         table = table_at(path, TABLE)

@@ -28,7 +28,7 @@ from vlae.search.distances import spread_of
 from vlae.shapes import is_image, level_column
 
 ALL, PICTURE = "all_levels", "picture"
-RUN, SPREAD = b"vlae_run", b"vlae_spread"  # in the table's metadata
+RUN, SPREAD, SHARD = b"vlae_run", b"vlae_spread", b"vlae_shard"  # in the table's metadata
 NUM_SPREAD = 1_000  # images by which the spread of each level is measured
 
 
@@ -69,13 +69,14 @@ def is_own(column: str) -> bool:
     return bool(re.fullmatch(rf"name|source|hash|{PICTURE}|levels|{ALL}|level\d+|_.*", column))
 
 
-def schema(run: Run, images: Images, *, pictures: bool = True) -> pa.Schema:
+def schema(run: Run, images: Images, *, pictures: bool = True, record: Mapping[str, Any] | None = None) -> pa.Schema:
     """Return the schema of an index of these images. Its metadata hold the run's identity and each level's spread.
 
     Args:
         run: the run that encodes the images.
         images: the images, of the run's shape, at least one.
         pictures: whether the index has the pictures.
+        record: which shard of a source the images are. None: they are all of it.
     """
     sizes = run.recipe.code_sizes
     fields = [("name", pa.string()), ("source", pa.string())]
@@ -84,7 +85,20 @@ def schema(run: Run, images: Images, *, pictures: bool = True) -> pa.Schema:
     fields += [(ALL, pa.list_(pa.float32(), sum(sizes)))]
     fields += [(PICTURE, pa.binary())] * pictures + [("hash", pa.int64())]
     about = {RUN: run.identity.encode(), SPREAD: json.dumps(_spread(run, images)).encode()}
+    about |= {} if record is None else {SHARD: json.dumps(record).encode()}
     return pa.schema(fields, metadata=about)
+
+
+def record_in(schema: pa.Schema) -> Any:
+    """Read from an index's metadata which shard it is; None if it is no shard.
+
+    Args:
+        schema: the columns of the index.
+
+    Raises:
+        ValueError: if that is damaged.
+    """
+    return json.loads((schema.metadata or {}).get(SHARD, b"null"))
 
 
 def _spread(run: Run, images: Images) -> list[float]:
