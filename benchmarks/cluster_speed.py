@@ -96,7 +96,8 @@ def main() -> None:
         begun = time.perf_counter()
         encode(run, photos, folder / "alone.parquet")
         alone = args.num / (time.perf_counter() - begun)
-        for number, (workers, kill) in enumerate([*((num, False) for num in args.workers), (max(args.workers), True)]):
+        asked = [*((num, False) for num in args.workers), (max(args.workers), True)]
+        for number, (workers, kill) in enumerate(asked):
             results.append(encoded(run, photos, folder / f"{number}.lance", workers, kill=kill))
             print(json.dumps(results[-1]), flush=True)
         size = sum(file.stat().st_size for file in (folder / "0.lance").rglob("*") if file.is_file())
@@ -110,9 +111,8 @@ def main() -> None:
             f"{result['workers']} workers{killed}: {result['images a second']:,.0f} images/s, "
             f"{result['efficiency per core']:.2f} of a core's each; {lost} lost, {twice} twice"
         )
-    print(
-        f"one process, with its start and its cache: {alone:,.0f} images/s; {cores} cores; {size / args.num:.0f} bytes a row"
-    )
+    print(f"one process, with its start and its cache: {alone:,.0f} images/s; {cores} cores")
+    print(f"{size / args.num:.0f} bytes a row")
     if args.json:
         about = {"processor": processor(), "cores": cores, "recipe": args.recipe, "num": args.num}
         about |= {"one process": round(alone, 1), "bytes a row": round(size / args.num, 1), "results": results}
