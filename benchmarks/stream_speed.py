@@ -125,9 +125,10 @@ def main() -> None:
             seconds, memory = run(batches, num, clock, buffer)
             batches.close()
             first, last = max(memory[:2]) / 2**20, max(memory[2:] or memory) / 2**20
+            of_buffer = f"buffer of {buffer:,}, {batches.num_bytes / 2**20:.0f} MiB"
             print(
-                f"{kind:>12} {num / seconds:10,.0f} pictures/s; buffer of {buffer:,}, {batches.num_bytes / 2**20:.0f} MiB; "
-                f"in memory {first:,.0f} MiB after 2 buffers, at most {last:,.0f} MiB later"
+                f"{kind:>12} {num / seconds:10,.0f} pictures/s; {of_buffer}; in memory"
+                f" {first:,.0f} MiB after 2 buffers, at most {last:,.0f} MiB later"
             )
     print(f"{'peak':>12} {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10:10,.0f} MiB of this process")
 

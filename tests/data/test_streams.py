@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow
 import pytest
 import torch
+from command_line import cli_exit
 from pyarrow import parquet
 from shard_files import CLASSES, picture, png, table, write_parquet, write_tar, write_tars
 
@@ -420,3 +421,13 @@ def test_buckets(tmp_path, monkeypatch):
         client.upload_file(str(tmp_path / "tars" / "train-000.tar"), "shards", "train/train-001.tar")
         with pytest.raises(DataError, match=r"train-001\.tar: changed while the source was being read"):
             list(stream.read(1))
+
+
+def test_a_stream_is_not_read_as_a_whole(tmp_path, capsys):
+    write_tars(tmp_path / "tars")
+    for source in (tmp_path / "tars" / "train-000.tar", "s3://bucket/a"):
+        with pytest.raises(DataError, match=r"read shard by shard, never as a whole: vlae train and vlae encode"):
+            load(source)
+    cli_exit("data", tmp_path / "tars")
+    told = capsys.readouterr().out
+    assert "count  60" in told and "cat: 20" in told and "shards  3" in told

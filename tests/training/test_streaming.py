@@ -171,6 +171,9 @@ def test_the_default_buffer_fits_memory(tars, monkeypatch):
     sample = sample_of(open_stream(tars))
     monkeypatch.setattr(streaming.memory, "available", lambda: 192 * 1_000 * 4)
     assert streaming.default_buffer(sample) == 1_000
+    with pytest.raises(ValueError, match=r"the buffer of 96 needs 18.4 kB of memory, .*; give a smaller buffer"):
+        monkeypatch.setattr(streaming.memory, "available", lambda: 10_000)
+        batches_of(tars, buffer=100)
     monkeypatch.setattr(streaming.memory, "available", lambda: None)
     assert streaming.default_buffer(sample) == streaming.BUFFER
 
@@ -294,6 +297,8 @@ def test_data_sets_of_torch_are_trained_on(tmp_path):
 
 
 def test_what_needs_the_whole_source_is_refused(tars, tmp_path):
+    with pytest.raises(ValueError, match="buffer is 1; give 2 or more"):
+        quick(str(tars), tmp_path / "run", buffer=1)
     with pytest.raises(ValueError, match="limit needs a source that is read as a whole"):
         quick(str(tars), tmp_path / "run", limit=3)
     assert not (tmp_path / "run" / "recipe.json").exists()

@@ -231,19 +231,27 @@ def data(
 ) -> None:
     """Describe a source of data: count, shape, value range, labels, place in the cache, what became of each column.
 
+    Of what is streamed (.tar shards, addresses of object storage) it describes a sample.
+
     Args:
         source: Data to describe: a folder of pictures; a .npy, .npz, .csv, .tsv or .parquet file; a Hugging Face data
             set; the files of MNIST, SVHN or CelebA; or "streets", the built-in street numbers.
         reading: How to read the source.
         as_json: Print JSON instead of text.
     """
+    from vlae.data import load, open_stream
     from vlae.data.readers import check_exists
+    from vlae.data.sampling import sample_of
+    from vlae.data.streams import is_streamed
 
-    check_exists(source)
-    from vlae.data import load
-
-    images = load(source, split="all", progress=True, **vars(reading))
-    description = images.describe()
+    if is_streamed(source):
+        stream = open_stream(source, **vars(reading))
+        images = sample_of(stream, progress=True)
+        of_all = {"shards": len(stream.shards), "rows of all": stream.num_rows[0]}
+    else:
+        check_exists(source)
+        images, of_all = load(source, split="all", progress=True, **vars(reading)), {}
+    description = images.describe() | of_all
     if as_json:
         print(json.dumps(description, indent=2))
         return

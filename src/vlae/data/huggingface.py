@@ -112,7 +112,7 @@ def ask_hub(name: str) -> str:
 
     def ask() -> None:
         try:
-            answer.set_result(str(HfApi().dataset_info(name, timeout=HUB_SECONDS).sha))
+            answer.set_result(str(getattr(HfApi().dataset_info(name, timeout=HUB_SECONDS), "sha", "")))
         except BaseException as error:
             answer.set_exception(error)
 

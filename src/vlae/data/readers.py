@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from vlae import memory
+from vlae.data.addresses import is_address
 from vlae.data.arrays import find_numpy, read_numpy
 from vlae.data.celeba import find_celeba, read_celeba
 from vlae.data.files import PICTURE_SUFFIXES
@@ -22,6 +23,7 @@ from vlae.data.mat import find_mat, read_mat
 from vlae.data.sharding import take_shard
 from vlae.data.source import DataError, ReadSettings, SourceData, train_and_test
 from vlae.data.tables import find_table, read_table
+from vlae.data.tar_shards import TAR_SUFFIXES
 
 READERS: tuple[tuple[Callable[[Path], list[Path]], Callable[[Path, list[Path], ReadSettings], SourceData]], ...] = (
     (find_numpy, read_numpy),
@@ -90,12 +92,14 @@ def check_exists(source: str | Path) -> None:
 
     Raises:
         FileNotFoundError: if the source is a path, and nothing is there.
-        DataError: if it is a pipe or a device, on which a reader could wait for ever.
+        DataError: if it is a pipe or a device, on which a reader could wait for ever; or is streamed (`streams.py`).
     """
     text = str(source)
     if re.fullmatch(STREETS, text) or _hub_name(source) is not None:
         return
     path = Path(source).expanduser()
+    if is_address(text) or text.lower().endswith(TAR_SUFFIXES):
+        raise DataError(f"{text}: read shard by shard, never as a whole: vlae train and vlae encode can do that")
     if path.is_file() or path.is_dir():
         return
     if path.exists():

@@ -113,6 +113,7 @@ class StreamBatches:
 
     Raises:
         DataError: if there are fewer shards than processes.
+        NotEnoughMemoryError: if the buffer does not fit the memory.
     """
 
     def __init__(
@@ -146,6 +147,7 @@ class StreamBatches:
         if stream.num_rows[0]:
             block = min(block, max(self.size, stream.num_rows[0] // world))
         self.num = block // self.size * self.size
+        memory.require(self.num_bytes, f"the buffer of {2 * self.num:,}", "give a smaller buffer")
 
     @property
     def num_bytes(self) -> int:
@@ -155,13 +157,13 @@ class StreamBatches:
     # What a checkpoint knows ---------------------------------------------------------------------------------------
 
     def state(self, step: int) -> list[int]:
-        """Where the block begins from which a batch comes: its first step, epoch, turn and row.
+        """Where the block begins from which a batch comes: its first step, epoch, turn and row; and data in a block.
 
         Args:
             step: the number of the batch.
         """
         first = max((at for at in self.starts if at <= step), default=None)
-        return [0, 0, 0, 0] if first is None else [first, *self.starts[first]]
+        return [0, 0, 0, 0, self.num] if first is None else [first, *self.starts[first], self.num]
 
     def restore(self, states: list[list[int]], rank: int) -> None:
         """Go on from a checkpoint.
@@ -178,7 +180,7 @@ class StreamBatches:
                 f"{self.stream.source} was streamed to {len(states)} processes, and now to {self.position.world_size};"
                 " go on with as many devices as before"
             )
-        first, epoch, turn, row = states[rank]
+        first, epoch, turn, row, self.num = states[rank]
         self.begun = first, (epoch, turn, row)
 
     # Batches -------------------------------------------------------------------------------------------------------

@@ -125,8 +125,9 @@ def train(
     """Trains a ladder and writes a run's folder with weights and curves; `vlae.train` adds figures and the page.
 
     Args:
-        source: a folder, a file, a name, an array or `Images`: anything that `vlae.data.load` reads. With `resume` or
-            `more`, it may be the run's folder; then the data are read again from where they were.
+        source: a folder, a file, a name, an array or `Images`: anything that `vlae.data.load` reads; or shards, which
+            `vlae.data.open_stream` reads. With `resume` or `more`, it may be the run's folder; then the data are read
+            again from where they were.
         out: the run's folder, new or empty; None: runs/ and the name of the source.
         recipe: the name of a recipe, or a recipe for data of this shape; None: lean, or that of the run to resume.
         code_sizes: dimensions of each level's code, level 1 first; None: the default of the recipe.
@@ -197,6 +198,8 @@ def train(
     if longer and {"steps", "minutes"} & {name for name, value in settings.items() if value is not None}:
         raise ValueError("more says how long the training goes on; leave steps and minutes out")
     resume = resume or longer is not None
+    if buffer is not None and buffer < 2:
+        raise ValueError(f"buffer is {buffer}; give 2 or more")
     path, source = place(source, out, resume=resume)
     reading: dict[str, Any] = {"size": size, "fit": fit, "crop": crop, "channels": channels}
     reading |= {"value_range": as_value_range(value_range), "layout": layout, "key": key, "id": id, "limit": limit}
