@@ -181,7 +181,10 @@ def odd(num: int) -> None:
         changes = 0.1 * np.random.default_rng(level).normal(size=(num, size)).astype(np.float32)
         clock = Clock()
         _, recall = score(codes, changes)
-        print(f"odd, level {level + 1}: {clock}, recall@10 {recall:.4f}, peak {peak()}", flush=True)
+        print(
+            f"odd, level {level + 1}: {clock}, recall@10 {1.0 if recall is None else recall:.4f}, peak {peak()}",
+            flush=True,
+        )
 
 
 def measure(num: int, codes_only: bool, queries: int, place: Path) -> None:

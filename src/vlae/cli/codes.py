@@ -144,7 +144,7 @@ def odd(
     if as_json:
         print_json({"outliers": rows, "recall": result.recall, "table": table, "figure": figure})
         return
-    if min(result.recall.values()) < 1:
+    if result.recall:
         found = ", ".join(f"{name} {recall:.3f}" for name, recall in result.recall.items())
         print(f"neighbours found by a graph: recall@{outliers.NEIGHBOURS} {found}", file=sys.stderr)
     print(outliers.as_text(rows) if table is None else table)

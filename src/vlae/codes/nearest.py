@@ -28,11 +28,11 @@ class Nearest:
 
     Attributes:
         distances: float (n, number of neighbours), the nearest first; the datum itself is left out.
-        recall: the share of the nearest neighbours that is found, measured on some data; 1 if the search is exact.
+        recall: the share of the nearest neighbours that is found, measured on some data; None if the search is exact.
     """
 
     distances: np.ndarray
-    recall: float
+    recall: float | None = None
 
 
 def find_nearest(points: np.ndarray, num: int, *, reference: int | None = None, seed: int = 0) -> Nearest:
@@ -54,7 +54,7 @@ def find_nearest(points: np.ndarray, num: int, *, reference: int | None = None, 
     chosen = np.random.default_rng(seed).permutation(len(points))
     chosen = np.sort(chosen if reference is None else chosen[: max(reference, num + 1)])
     if len(chosen) <= MOST_EXACT:
-        return Nearest(distances=_exact(points, chosen, np.arange(len(points)), num), recall=1.0)
+        return Nearest(distances=_exact(points, chosen, np.arange(len(points)), num))
     distances = _by_graph(np.ascontiguousarray(points, np.float32), chosen, num)
     asked = np.sort(np.random.default_rng(seed).permutation(len(points))[:QUERIES])
     farthest = _exact(points, chosen, asked, num)[:, -1:]

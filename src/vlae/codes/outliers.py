@@ -43,8 +43,8 @@ class Outliers(HtmlRepr):
     Attributes:
         images: the data that were scored.
         scores: float (n,) for each of "level1", … and "whole". A higher score is a stronger outlier.
-        recall: for each level, the share of the nearest neighbours that the search found; 1 if it was exact, as it is
-            among up to 20,000 data.
+        recall: for each level, the share of the nearest neighbours that the graph found; empty if the search was exact,
+            as it is among up to 20,000 data.
     """
 
     images: Images
@@ -183,7 +183,7 @@ def find_outliers(
     return Outliers(
         images=images,
         scores={**{name: scores for name, (scores, _) in found.items()}, WHOLE: -elbos},
-        recall={name: recall for name, (_, recall) in found.items()},
+        recall={name: recall for name, (_, recall) in found.items() if recall is not None},
     )
 
 
@@ -208,7 +208,7 @@ def _encode_twice(
 
 def score(
     codes: np.ndarray, changes: np.ndarray, *, reference: int | None = None, seed: int = 0
-) -> tuple[np.ndarray, float]:
+) -> tuple[np.ndarray, float | None]:
     """Score data as outliers by one level: the mean distance to the nearest neighbours.
 
     Args:
@@ -218,7 +218,7 @@ def score(
         seed: seed of that choice.
 
     Returns:
-        The scores, float (n,), and the share of the neighbours that was found.
+        The scores, float (n,), and the share of the neighbours that was found; None if all were.
     """
     points = np.concatenate([standardised(codes), standardised(changes)], axis=1)
     nearest = find_nearest(points, NEIGHBOURS, reference=reference, seed=seed)
