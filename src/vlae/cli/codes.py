@@ -1,6 +1,7 @@
 """The commands that use a run's codes: files of codes, outliers, search and mixing."""
 
 import shlex
+import sys
 import warnings
 from dataclasses import asdict
 from pathlib import Path
@@ -156,6 +157,7 @@ def odd(
     *,
     level: int | None = None,
     num: int = 12,
+    reference: int | None = None,
     part: Part = Part(),
     out: Path | None = None,
     table: Path | None = None,
@@ -171,6 +173,8 @@ def odd(
             are cropped and resized like the training images.
         level: Use this level only; level 1 is nearest the pixels. By default, all levels.
         num: Number of outliers by each level.
+        reference: Search neighbours among this many of the images, chosen at random; by default all. Among more than
+            20,000 a graph finds nearly all of them; how many is printed.
         part: Which part of the source to use, and how to read it.
         out: PNG file of the figure; by default figures/odd.png in the run's folder, with a number if that is another.
         table: Write the table to this new .csv or .parquet file instead of printing it.
@@ -190,14 +194,17 @@ def odd(
         outliers.check_table(table)
     trained = load(run)
     images = trained.read(source, seed=seed, progress=True, **vars(part))
-    result = outliers.find_outliers(trained, images, level=level, seed=seed)
+    result = outliers.find_outliers(trained, images, level=level, reference=reference, seed=seed)
     rows = result.rows(num)
     if table is not None:
         outliers.write_table(rows, table)
     figure = outliers.draw(trained, result, num, out)
     if as_json:
-        print_json({"outliers": rows, "table": table, "figure": figure})
+        print_json({"outliers": rows, "recall": result.recall, "table": table, "figure": figure})
         return
+    if result.recall:
+        found = ", ".join(f"{name} {recall:.3f}" for name, recall in result.recall.items())
+        print(f"neighbours found by a graph: recall@{outliers.NEIGHBOURS} {found}", file=sys.stderr)
     print(outliers.as_text(rows) if table is None else table)
     print(figure)
 

@@ -242,10 +242,21 @@ class Index:
         if where is not None:
             self._check(where)
         groups = [(level,) for level in chosen] + ([chosen] if len(chosen) > 1 else [])
-        by = {group: self._nearest(query, group, num, where) for group in groups}
-        if not len(by[groups[0]]):
+        found = {group: self._nearest(query, group, num, where) for group in groups}
+        if not len(found[groups[0]]):
             raise SearchError("nothing is found " + (f"with {where}" if where else "but the one asked about"))
-        return Neighbours(query=query.picture, by=by, query_name=query.name)
+        shown = ["distance", *self.columns, *[PICTURE] * self.has_pictures]
+        return Neighbours(
+            query=query.picture,
+            by={group: rows.select(shown) for group, rows in found.items()},
+            query_name=query.name,
+            draw=None if self.has_pictures else lambda group: self._draw(found[group]),
+        )
+
+    @property
+    def has_pictures(self) -> bool:
+        """Whether the index keeps the pictures."""
+        return PICTURE in self.table.schema.names
 
     def _levels(self, levels: int | Sequence[int] | None) -> tuple[int, ...]:
         available = self.run.recipe.levels_with_code
@@ -284,9 +295,10 @@ class Index:
             raise FileNotFoundError(f"there is no file {name}, and nothing of this name in {self.path}")
         if len(found) > 1:
             raise SearchError(f"several rows of {self.path} are called {name}; give a file")
-        [row] = self._with_pictures(found).to_pylist()
+        [row] = found.to_pylist()
+        picture = decode_png(row[PICTURE]) if self.has_pictures else self._draw(found)[0]
         codes = [np.array(row.get(level_column(level), []), np.float32) for level in range(1, len(self.spread) + 1)]
-        return _Query(codes=codes, picture=decode_png(row[PICTURE]), hash=row["hash"], name=(row["source"], name))
+        return _Query(codes=codes, picture=picture, hash=row["hash"], name=(row["source"], name))
 
     def _check(self, where: str) -> None:
         """Check a condition by letting LanceDB use it."""
@@ -301,7 +313,7 @@ class Index:
             ) from error
 
     def _nearest(self, query: "_Query", levels: tuple[int, ...], num: int, where: str | None) -> pa.Table:
-        """Return the rows nearest to a query by some levels, nearest first, with their distance and picture."""
+        """Return the rows nearest to a query by some levels, nearest first: their distance, and `_shown`."""
         try:
             found = self._by_partitions(query, levels, num) if where is None else None
             if found is None:
@@ -309,11 +321,10 @@ class Index:
                 found = self._by_all_rows(
                     query, levels, num, condition if where is None else f"({where}) AND {condition}"
                 )
-            found = self._with_pictures(found)
         except (RuntimeError, OSError) as error:
             raise SearchError(f"the index {self.path} is damaged ({why(error)}); make it again") from error
         far = distances(self._codes_in(found), query.codes, self.spread, levels)
-        found = found.select([*self.columns, PICTURE]).add_column(0, "distance", pa.array(far))
+        found = found.select(self._shown).add_column(0, "distance", pa.array(far))
         return found.take(np.argsort(far, kind="stable")[:num])
 
     def _by_partitions(self, query: "_Query", levels: tuple[int, ...], num: int) -> pa.Table | None:
@@ -349,7 +360,7 @@ class Index:
     def _shown(self) -> list[str]:
         """The columns of what is found: what is known of it, its codes, and its picture if there is one."""
         codes = [name for name in self.table.schema.names if re.fullmatch(r"level\d+", name)]
-        return [*self.columns, *codes, *([PICTURE] if PICTURE in self.table.schema.names else [])]
+        return [*self.columns, *codes, *[PICTURE] * self.has_pictures]
 
     def _codes_in(self, found: Any) -> list[np.ndarray]:
         """The codes of each level in a table or batch: float32 (n, code size); (n, 0) of a level that is not there."""
@@ -357,12 +368,9 @@ class Index:
         there = found.schema.names
         return [vectors(found[name]) if name in there else np.zeros((len(found), 0), np.float32) for name in names]
 
-    def _with_pictures(self, found: pa.Table) -> pa.Table:
-        """What is found with its pictures; those that the index leaves out are drawn from their codes."""
-        if PICTURE in found.schema.names:
-            return found
-        drawn = list(rows.draw(self.run, self.run.decode(self._codes_in(found)))) if len(found) else []
-        return found.append_column(PICTURE, pa.array([rows.png(self.run, picture) for picture in drawn], pa.binary()))
+    def _draw(self, found: pa.Table) -> canvas.Pictures:
+        """Draw what is found as the model sees it, from its codes."""
+        return rows.draw(self.run, self.run.decode(self._codes_in(found)))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

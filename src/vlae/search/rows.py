@@ -123,8 +123,8 @@ def batch(run: Run, images: Images, schema: pa.Schema) -> pa.RecordBatch:
         "name": images.names,
         "source": [printable(images.source)] * len(images),
         **{name: values.to_pylist() for name, values in source_columns(images).items()},
-        **{level_column(level): list(code) for level, code in enumerate(codes, start=1)},
-        ALL: list(in_spreads(codes, spread_in(schema))),
+        **{level_column(level): code for level, code in enumerate(codes, start=1)},
+        ALL: in_spreads(codes, spread_in(schema)),
         "hash": content_hashes(images.values),
     }
     if PICTURE in schema.names:
@@ -192,6 +192,9 @@ def _column(columns: Mapping[str, Any], field: Any, images: Images) -> pa.Array:
         return pa.nulls(len(images), field.type)
     try:
         values = columns[field.name]
+        if isinstance(values, np.ndarray) and values.ndim == 2:  # codes
+            flat = pa.array(np.ascontiguousarray(values, np.float32).reshape(-1))
+            return pa.FixedSizeListArray.from_arrays(flat, values.shape[1]).cast(field.type)
         return pa.array(values.to_pylist() if isinstance(values, pa.Array) else values, field.type)
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise SearchError(
