@@ -79,8 +79,7 @@ def main() -> None:
         where = "name LIKE '%7'"
         print("similar, level 4, filter ", timed(lambda: index.similar(query, levels=4, where=where), args.queries))
         asked = index._query(query)
-        condition = f"hash != {asked.hash}"
-        together = timed(lambda: index._nearest(asked.codes, (1, 4), 10, condition), args.queries)
+        together = timed(lambda: index._nearest(asked, (1, 4), 10, None), args.queries)
         print("levels 1 and 4 together  ", together)
         print("numpy, both              ", timed(lambda: brute(1, 4), args.queries))
         print("similar, every level     ", timed(lambda: index.similar(query), args.queries))

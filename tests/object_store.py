@@ -1,8 +1,10 @@
 """An S3-compatible object store on this machine."""
 
 from contextlib import contextmanager
+from urllib.request import Request, urlopen
 
 import boto3
+import s3fs
 from moto.server import ThreadedMotoServer
 
 
@@ -31,6 +33,8 @@ def object_store(monkeypatch, *buckets):
             "AWS_ALLOW_HTTP": "true",
         }.items():
             monkeypatch.setenv(name, value)
+        urlopen(Request(f"{address}/moto-api/reset", method="POST")).close()  # what another test has stored
+        s3fs.S3FileSystem.clear_instance_cache()  # which knows the store of another test
         client = boto3.client("s3")
         for bucket in buckets:
             client.create_bucket(Bucket=bucket)

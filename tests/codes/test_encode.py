@@ -36,7 +36,7 @@ def small_parts(monkeypatch):
 # What is written
 
 
-@pytest.mark.parametrize("name", ["codes.parquet", "codes.npz", "codes"])
+@pytest.mark.parametrize("name", ["codes.parquet", "codes.npz", "codes.lance", "codes"])
 def test_every_kind_of_file_holds_the_same(run, folder, tmp_path, name, small_parts):
     out = encode(run, folder, tmp_path / "new" / name, stddev=True, sample=True)
     assert [path.name for path in out.parent.iterdir()] == [name]
@@ -150,11 +150,11 @@ def test_it_goes_on_after_a_stop_and_gives_the_same(run, folder, tmp_path, small
     whole = columns_of(encode(run, folder, tmp_path / "whole.parquet", sample=True))
     done = []
 
-    def stop_at_the_third(encoder, values, number=0, advance=None, **given):
-        done.append(number)
+    def stop_at_the_third(encoder, values, start=0, advance=None, **given):
+        done.append(start)
         if len(done) == 3:
             raise KeyboardInterrupt
-        return columns(encoder, values, number, advance, **given)
+        return columns(encoder, values, start, advance, **given)
 
     columns = encoding.Encoder.columns
     monkeypatch.setattr(encoding.Encoder, "columns", stop_at_the_third)
@@ -162,7 +162,7 @@ def test_it_goes_on_after_a_stop_and_gives_the_same(run, folder, tmp_path, small
         encode(run, folder, tmp_path / "codes.parquet", sample=True)
     assert not (tmp_path / "codes.parquet").exists()
     encode(run, folder, tmp_path / "codes.parquet", sample=True)
-    assert done == [0, 1, 2, 2, 3]
+    assert done == [0, 6, 12, 12, 18]
     columns = columns_of(tmp_path / "codes.parquet")
     assert all(np.array_equal(columns[name], whole[name]) for name in whole)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["codes.parquet", "whole.parquet"]
@@ -242,7 +242,7 @@ def test_what_appears_meanwhile_is_not_written_over(run, folder, tmp_path, monke
 
 
 def test_what_cannot_be_encoded_is_named(run, of_vectors, folder, tmp_path):
-    with pytest.raises(CodesError, match=r"kept in a \.parquet or \.npz file"):
+    with pytest.raises(CodesError, match=r"kept in a \.parquet, \.npz or \.lance file"):
         encode(run, folder, tmp_path / "codes.csv")
     with pytest.raises(DataError, match="these are vectors; size, fit, crop, channels and value_range are for images"):
         encode(run, np.zeros((20, 5)), tmp_path / "codes.npz")

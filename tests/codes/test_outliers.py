@@ -1,11 +1,13 @@
 import csv
+import sys
 
 import numpy as np
 import pytest
+from command_line import cli_exit, refusal
 from PIL import Image
 from pyarrow import parquet
 
-from vlae.codes import outliers
+from vlae.codes import nearest, outliers
 from vlae.codes.files import CodesError
 from vlae.data import load
 from vlae.data.streets import draw
@@ -48,9 +50,8 @@ def test_scores_do_not_depend_on_the_order(run, planted, result):
         np.testing.assert_allclose(again.scores[by], scores[order], rtol=1e-3)
 
 
-def test_a_reference_smaller_than_the_data(run, planted, result, monkeypatch):
-    monkeypatch.setattr(outliers, "MAX_REFERENCE", 100)
-    some = outliers.find_outliers(run, planted, level=1)
+def test_a_reference_smaller_than_the_data(run, planted, result):
+    some = outliers.find_outliers(run, planted, level=1, reference=100)
     assert list(some.scores) == ["level1", "whole"]
     assert np.corrcoef(some.scores["level1"], result.scores["level1"])[0, 1] > 0.8
 
@@ -124,15 +125,27 @@ def test_the_score_by_a_level_is_the_mean_distance_to_the_ten_nearest_others(rng
     change = again - read
     points = np.hstack([(part - part.mean(0)) / part.std(0) for part in (read, change)])
     apart = np.sort(np.linalg.norm(points[:, None] - points[None], axis=2), axis=1)
-    np.testing.assert_allclose(outliers.scores_by_level(read, change), apart[:, 1:11].mean(1))
+    np.testing.assert_allclose(outliers.score(read, change)[0], apart[:, 1:11].mean(1))
 
 
-def test_a_datum_that_is_not_in_the_reference_is_as_far_as_its_ten_nearest_in_it(rng, monkeypatch):
-    monkeypatch.setattr(outliers, "MAX_REFERENCE", 25)
+def test_a_datum_that_is_not_in_the_reference_is_as_far_as_its_ten_nearest_in_it(rng):
     read, again = rng.normal(size=(40, 3)), rng.normal(size=(40, 3))
     points = np.hstack([(part - part.mean(0)) / part.std(0) for part in (read, again - read)])
     chosen = np.random.default_rng(0).permutation(40)[:25]
     apart = np.sort(np.linalg.norm(points[:, None] - points[chosen], axis=2), axis=1)
     itself = np.isin(np.arange(40), chosen)
     expected = np.where(itself, apart[:, 1:11].mean(1), apart[:, :10].mean(1))
-    np.testing.assert_allclose(outliers.scores_by_level(read, again - read), expected)
+    np.testing.assert_allclose(outliers.score(read, again - read, reference=25)[0], expected)
+
+
+def test_recall_is_said_and_usearch_is_named_if_it_is_missing(run, planted, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(nearest, "MOST_EXACT", 100)
+    np.save(tmp_path / "a.npy", np.asarray(planted.values))
+    words = ("odd", run.path, tmp_path / "a.npy", "--level", 1, "--out", tmp_path / "a.png")
+    assert cli_exit(*words) == 0
+    assert "neighbours found by a graph: recall@10 level1 " in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "usearch.index", None)
+    line = refusal(capsys, *words)
+    assert 'pip install "vlae[search]"' in line and "--reference 100" in line
+    assert "give at least 12" in refusal(capsys, *words, "--reference", 3)
+    assert cli_exit(*words, "--reference", 100) == 0

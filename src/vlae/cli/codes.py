@@ -1,5 +1,9 @@
 """The commands that use a run's codes: files of codes, outliers, search and mixing."""
 
+import shlex
+import sys
+import warnings
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,13 +21,16 @@ def encode(
     source: str,
     /,
     *,
-    out: Path,
+    out: str,
     part: Part = Part(),
     stream: Annotated[bool, Parameter(negative=())] = False,
     stddev: Annotated[bool, Parameter(negative=())] = False,
     sample: Annotated[bool, Parameter(negative=())] = False,
     reconstruction: bool = True,
     seed: int = 0,
+    shard: str | None = None,
+    ray: str | None = None,
+    workers: int | None = None,
     as_json: AsJson = False,
 ) -> None:
     """Write the codes of images to a file: one row per image, one column per level.
@@ -35,7 +42,8 @@ def encode(
         source: Images to encode: a folder of pictures; a .npy, .npz, .csv, .tsv or .parquet file; a Hugging Face data
             set; the files of MNIST, SVHN or CelebA; or "streets", the built-in street numbers. Images of another size
             are cropped and resized like the training images.
-        out: A .parquet file, an .npz file, or (a name without an ending) the folder of a Hugging Face data set.
+        out: A .parquet file, an .npz file, a .lance data set, also in an object store (s3://BUCKET/NAME.lance), or (a
+            name without an ending) the folder of a Hugging Face data set.
         part: Which part of the source to use, and how to read it.
         stream: Read the source shard by shard, and never hold all of it: as for train.
         stddev: Also write the standard deviation of each posterior.
@@ -43,30 +51,62 @@ def encode(
         reconstruction: Also write the error of each reconstruction: mean squared error per pixel; of vectors, standard
             deviations.
         seed: Seed of the draws and of the choice of --limit.
+        shard: i/n: only part i of n equal parts, from 1/n to n/n, so that n processes share the work; vlae merge joins
+            their files.
+        ray: Let the workers of a Ray cluster encode, to a .lance data set: "local" starts a cluster here, "auto" takes
+            that of this machine; or ray://HOST:10001, or HOST:6379.
+        workers: How many of its workers encode, each on one processor; by default as many as it has processors.
         as_json: Print JSON, one line, instead of text.
     """
     from vlae.data.readers import check_exists
+    from vlae.data.sharding import Share
     from vlae.data.streams import is_streamed
 
+    cut = Share.parse(shard)
     if not stream and not is_streamed(source):
         check_exists(source)
     from vlae.codes import encode as encoding
     from vlae.runs.run import load
 
+    if workers is not None and ray is None:
+        raise ValueError("--workers is for --ray; start several processes with --shard instead")
     trained = load(run)
     try:
-        written = encoding.encode(
-            trained,
-            source,
-            out,
-            **vars(part),
-            stream=stream,
-            stddev=stddev,
-            sample=sample,
-            reconstruction=reconstruction,
-            seed=seed,
-            progress=True,
-        )
+        if ray is not None:
+            from vlae.codes.cluster import encode_on_cluster
+
+            if cut is not None or part.split != "all" or part.limit is not None:
+                raise ValueError("--ray encodes a whole source; leave out --shard, --split and --limit")
+            written = encode_on_cluster(
+                trained,
+                source,
+                out,
+                address=ray,
+                workers=workers,
+                stream=stream,
+                layout=part.layout,
+                key=part.key,
+                id=part.id,
+                stddev=stddev,
+                sample=sample,
+                reconstruction=reconstruction,
+                seed=seed,
+                progress=True,
+            )
+        else:
+            written = encoding.encode(
+                trained,
+                source,
+                out,
+                **vars(part),
+                stream=stream,
+                stddev=stddev,
+                sample=sample,
+                reconstruction=reconstruction,
+                seed=seed,
+                shard=cut,
+                progress=True,
+            )
     except KeyboardInterrupt:
         raise KeyboardInterrupt("interrupted; the same command goes on from here") from None
     if as_json:
@@ -75,14 +115,32 @@ def encode(
         print(written)
 
 
-def decode(run: Path, file: Path, /, *, out: Path, seed: int = 0) -> None:
+def merge(out: str, /, *parts: str, as_json: AsJson = False) -> None:
+    """Join the shards of a source to one file of codes, or to one index, as one process would have made it.
+
+    Args:
+        out: What to write: of files of codes, a .parquet or .npz file, a .lance data set, also in an object store, or
+            (a name without an ending) the folder of a Hugging Face data set; of indexes, the folder of an index.
+        parts: What vlae encode --shard, or vlae index --shard, has written: all shards, in any order.
+        as_json: Print JSON, one line, instead of text.
+    """
+    from vlae.merging import merge as merge_shards
+
+    written = merge_shards(out, parts)
+    if as_json:
+        print_json({"path": written})
+    else:
+        print(written)
+
+
+def decode(run: Path, file: str, /, *, out: Path, seed: int = 0) -> None:
     """Decode a file of codes to pictures.
 
     Levels that have no column in the file are drawn from the run's prior, given the others.
 
     Args:
         run: Folder of the run that made the codes; or "streets" or "mnist", which ship with vlae; or hf:USER/NAME.
-        file: A file of codes that vlae encode has written, or a table with the same columns.
+        file: A file of codes that vlae encode has written, also in an object store, or a table with the same columns.
         out: A folder for PNG files, or an .npz file.
         seed: Seed of the draws of missing levels.
     """
@@ -99,6 +157,7 @@ def odd(
     *,
     level: int | None = None,
     num: int = 12,
+    reference: int | None = None,
     part: Part = Part(),
     out: Path | None = None,
     table: Path | None = None,
@@ -114,6 +173,8 @@ def odd(
             are cropped and resized like the training images.
         level: Use this level only; level 1 is nearest the pixels. By default, all levels.
         num: Number of outliers by each level.
+        reference: Search neighbours among this many of the images, chosen at random; by default all. Among more than
+            20,000 a graph finds nearly all of them; how many is printed.
         part: Which part of the source to use, and how to read it.
         out: PNG file of the figure; by default figures/odd.png in the run's folder, with a number if that is another.
         table: Write the table to this new .csv or .parquet file instead of printing it.
@@ -133,14 +194,17 @@ def odd(
         outliers.check_table(table)
     trained = load(run)
     images = trained.read(source, seed=seed, progress=True, **vars(part))
-    result = outliers.find_outliers(trained, images, level=level, seed=seed)
+    result = outliers.find_outliers(trained, images, level=level, reference=reference, seed=seed)
     rows = result.rows(num)
     if table is not None:
         outliers.write_table(rows, table)
     figure = outliers.draw(trained, result, num, out)
     if as_json:
-        print_json({"outliers": rows, "table": table, "figure": figure})
+        print_json({"outliers": rows, "recall": result.recall, "table": table, "figure": figure})
         return
+    if result.recall:
+        found = ", ".join(f"{name} {recall:.3f}" for name, recall in result.recall.items())
+        print(f"neighbours found by a graph: recall@{outliers.NEIGHBOURS} {found}", file=sys.stderr)
     print(outliers.as_text(rows) if table is None else table)
     print(figure)
 
@@ -197,39 +261,69 @@ def index(
     source: str,
     /,
     *,
-    out: Path | None = None,
+    out: str | None = None,
     add: Annotated[bool, Parameter(negative=())] = False,
+    pictures: bool = True,
     part: Part = Part(),
+    shard: str | None = None,
     as_json: AsJson = False,
 ) -> None:
     """Build an index of images for search by level: a LanceDB table with one vector column per level.
+
+    Images are added by commits. If the command is stopped, the same command continues where it stopped.
 
     Args:
         run: Folder of the run that encodes the images; or "streets" or "mnist", which ship with vlae; or hf:USER/NAME.
         source: Images to index: a folder of pictures; a .npy, .npz, .csv, .tsv or .parquet file; a Hugging Face data
             set; the files of MNIST, SVHN or CelebA; or "streets", the built-in street numbers. Images of another size
             are cropped and resized like the training images.
-        out: Folder of the index; by default index in the run's folder.
+        out: Folder of the index, or its address in an object store (s3://BUCKET/NAME); by default index in the run's
+            folder.
         add: Add the images to an index that exists. Images that it already has are left out.
+        pictures: Keep the pictures in the index. Without them it is smaller.
         part: Which part of the source to use, and how to read it.
+        shard: i/n: only part i of n equal parts, from 1/n to n/n, so that n processes share the work; vlae merge joins
+            their indexes.
         as_json: Print JSON, one line, instead of text.
     """
     from vlae.data.readers import check_exists
+    from vlae.data.sharding import Share
 
+    cut = Share.parse(shard)
+    if cut is not None and (add or out is None):
+        raise ValueError(f"shard {cut} is an index of its own; give its folder (--out), and leave out --add")
     check_exists(source)
     from vlae.data.source import counted
     from vlae.runs.run import load
     from vlae.search.index import Index
+    from vlae.search.shards import read_shard
 
     trained = load(run)
-    old = Index.open(trained, out) if add else None
-    images = trained.read(source, progress=True, **vars(part))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # this very command may go on with what is unfinished
+        old = Index.open(trained, out) if add else None
+    images, record = read_shard(trained, source, cut, progress=True, **vars(part))
     datum = "row" if images.is_vectors else "image"
-    index = Index.build(trained, images, out, progress=True) if old is None else old
-    num = len(index) if old is None else old.add(images, progress=True)
+    given = {"out": out, "shard": cut, **vars(part)} | {"split": None if part.split == "all" else part.split}
+    command = (
+        f"vlae index {shlex.quote(str(run))} {shlex.quote(source)}{' --add' * add}{' --no-pictures' * (not pictures)}"
+    )
+    command += "".join(f" --{name} {shlex.quote(str(value))}" for name, value in given.items() if value is not None)
+    try:
+        if old is None:
+            index = Index.build(trained, images, out, pictures=pictures, command=command, record=record, progress=True)
+            num = len(index)
+        else:
+            index, num = old, old.add(images, command=command, progress=True)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("interrupted; the same command goes on from here") from None
+    recall = {name: asdict(each) for name, each in index.state.recall.items()}
     if as_json:
-        print_json({"path": index.path, "images": len(index), "added": num})
-    elif old is None:
+        print_json({"path": index.path, "images": len(index), "added": num, "recall": recall})
+        return
+    for name, each in index.state.recall.items():
+        print(f"{name}: recall@10 {each.recall:.3f}, in {each.nprobes} of {each.partitions} partitions")
+    if old is None:
         print(f"{counted(num, datum)} in {index.path}")
     else:
         print(f"{counted(num, datum)} added, {len(images) - num} were there; {len(index)} in {index.path}")
@@ -243,7 +337,7 @@ def similar(
     level: list[int] | None = None,
     num: int = 10,
     where: str | None = None,
-    index: Path | None = None,
+    index: str | None = None,
     out: Path | None = None,
     table: Path | None = None,
     as_json: AsJson = False,
@@ -258,7 +352,7 @@ def similar(
         level: Compare by this level; level 1 is nearest the pixels. Repeat for several levels. By default, all levels.
         num: Number of neighbours.
         where: An SQL condition on the index's columns, for example "label = 3". By default, all images are searched.
-        index: Folder of the index; by default index in the run's folder.
+        index: Folder of the index, or its address in an object store; by default index in the run's folder.
         out: PNG file of the figure; by default figures/similar-IMAGE.png in the run's folder, with a number if that is
             another.
         table: Also write the table, with all columns of the index, to this new CSV file.

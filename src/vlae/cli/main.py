@@ -24,7 +24,7 @@ app = App(
 for command in (
     *(training.demo, training.train, training.data),
     *(results.figure, results.fit_prior, results.evaluate, results.report, results.compare),
-    *(codes.encode, codes.decode, codes.odd, codes.classify, codes.index, codes.similar, codes.mix),
+    *(codes.encode, codes.merge, codes.decode, codes.odd, codes.classify, codes.index, codes.similar, codes.mix),
     *(sharing.share, sharing.export, sharing.explore, sharing.select),
 ):
     app.command(command)

@@ -1,10 +1,11 @@
-"""Images → a file of codes: written in parts that survive a stop, and joined when all are done."""
+"""Images → a file of codes, written in parts that survive a stop: joined when all are done, or commits to Lance."""
 
 import copy
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from hashlib import blake2b
 from importlib.metadata import version
 from math import prod
 from pathlib import Path
@@ -15,12 +16,17 @@ import torch
 
 from vlae.atomic import beside, locked, remove, whole, writing
 from vlae.codes import files
+from vlae.codes.files import CodesError
+from vlae.codes.lance import SETTINGS, LanceCodes
 from vlae.codes.progress import progress_bar
+from vlae.data.content import content_hashes, digest
 from vlae.data.images import Images
 from vlae.data.readers import check_unchanged, identify
+from vlae.data.sharding import SHARD, Share, in_memory
 from vlae.data.source import ReadSettings, Source
 from vlae.data.streams import is_streamed
 from vlae.evaluation.rates import rates_of
+from vlae.lance_tables import alone, as_place
 from vlae.models.base import LatentModel
 from vlae.models.distributions import CodeDistribution
 from vlae.models.inference import as_input, given
@@ -29,6 +35,9 @@ from vlae.shapes import is_image, level_column
 
 PART = 8_192
 """Rows of one part. A stop loses at most this much work."""
+
+DRAWS = 1_024
+"""Rows whose random draws are made together."""
 
 DONE = "done.json"
 """The file in the folder of parts that describes what they are parts of."""
@@ -49,8 +58,9 @@ def encode(
     sample: bool = False,
     reconstruction: bool = True,
     seed: int = 0,
+    shard: str | Share | None = None,
     progress: bool = False,
-) -> Path:
+) -> str | Path:
     """Write the codes of images, or of vectors, to a file: one row per datum.
 
     The columns of the file:
@@ -68,12 +78,16 @@ def encode(
     Memory does not grow with the number of images. Some thousand rows at a time are written to a hidden folder beside
     the output. After a stop, the same call continues from there. The output appears when all rows are done.
 
+    A Lance data set needs no such folder: each part is a commit to it. So it can lie in an object store, and takes
+    part after part; until all are there, nothing reads it as a file of codes.
+
     Args:
         run: a run of any model that has an encoder.
         source: a path, a name ("streets", "hf:NAME", "USER/NAME"), `Images`, or an array: (N, H, W), (N, H, W, C) or
             (N, C, H, W) images, uint8 or floats in [0, 1], or (N, D) vectors. Pictures of another size are cropped and
             resized like the training images.
-        out: a .parquet file, an .npz file, or (a name without an ending) the folder of a Hugging Face data set.
+        out: a .parquet file, an .npz file, a .lance data set, also in an object store ("s3://bucket/codes.lance"), or
+            (a name without an ending) the folder of a Hugging Face data set.
         split: the part of the source: "train", "test" or "all".
         limit: the most rows to encode, chosen at random, 1 or more. None: all rows.
         stream: whether to read the source shard by shard, and never as a whole (`vlae.data.open_stream`). .tar shards,
@@ -85,41 +99,61 @@ def encode(
         sample: whether to write a draw from each posterior.
         reconstruction: whether to write the reconstruction error. It needs the decoder, and so takes longer.
         seed: seed of the draws and of the choice of rows, 0 or more.
+        shard: "i/n": encode only part i of n equal parts of the source, to a .parquet file that `vlae.merge` takes.
+            None: all of it.
         progress: whether to show a progress bar, and to print on the error output which pictures are skipped or
             resized.
 
     Returns:
-        The path of the file or folder: `out`.
+        The path of the file or folder, or its address: `out`.
 
     Raises:
-        CodesError: if the output exists already, or has an unknown ending.
+        CodesError: if the output exists already, or has an unknown ending, or is one of another run, source or choice.
+        MissingExtraError: if the output is a Lance data set, and LanceDB is not installed.
         NotDefinedError: if the model has no encoder.
         DataError: if the source cannot be read, or changes while it is encoded.
         ValueError: if the data do not have the run's shape.
         WriteError: if the output cannot be written, or another process writes it.
     """
+    out = as_place(out)
+    kind = files.kind_of(out)
+    shard = Share.parse(shard)
+    if shard is not None and kind != "parquet":
+        raise CodesError(
+            f"{out}: a shard is written to a .parquet file; vlae merge makes any kind of file of all shards"
+        )
+    if isinstance(out, Path) and kind != "lance":
+        files.check_new(out)
+    target = LanceCodes(out) if kind == "lance" else None  # fail before anything is read
+    how: dict[str, Any] = {"layout": layout, "key": key, "id": id}
+    columns: dict[str, Any] = {"stddev": stddev, "sample": sample, "reconstruction": reconstruction, "seed": seed}
+    content = columns | {"limit": limit}
     if stream or is_streamed(source):
         from vlae.codes.streaming import encode_stream
 
         if split != "all" or limit is not None:
             raise ValueError("split and limit need a source that is read as a whole; leave them out, or stream")
-        how: dict[str, Any] = {"layout": layout, "key": key, "id": id, "seed": seed, "progress": progress}
-        how |= {"stddev": stddev, "sample": sample, "reconstruction": reconstruction}
-        return encode_stream(run, source, out, **how)
-    out = Path(out)
-    kind = files.kind_of(out)
-    files.check_new(out)
+        return encode_stream(run, source, out, shard=shard, **how, **columns, progress=progress)
     settings = ReadSettings(**run.reading(source, layout=layout, key=key, id=id))
     fingerprint = identify(source, settings)[0] if isinstance(source, str | Path) else None
-    images = run.read(source, split=split, limit=limit, layout=layout, key=key, id=id, seed=seed, progress=progress)
+    images = run.read(source, split=split, limit=limit, **how, seed=seed, progress=progress, shard=shard)
     about = {**identity(run), "source": images.source, "split": split, "num": len(images)}
     about["label_names"] = list(images.label_names)
-    content = {"stddev": stddev, "sample": sample, "reconstruction": reconstruction, "seed": seed, "limit": limit}
+    if shard is not None:
+        about[SHARD] = shard.record(images.total, fingerprint or in_memory(source), {**content, **how})
+    encoder = Encoder(run.model, **columns)
+    if target is not None:
+        about |= {"source_hash": _hash_of(images, fingerprint), SETTINGS: content | {"rows_per_part": PART}}
+        with alone(out, f"writes {out}"):
+            _commit_parts(encoder, images, target, about, progress)
+            if fingerprint is not None:
+                _check_source(source, settings, fingerprint, target.drop)
+        return out
+    out = Path(out)
     with parts_folder(out, {**about, **content, "source_is": fingerprint}) as folder:
-        encoder = Encoder(run.model, stddev=stddev, sample=sample, reconstruction=reconstruction, seed=seed)
         parts = list(_write_parts(encoder, images, folder, about, progress))
         if fingerprint is not None:
-            _check_source(source, settings, fingerprint, folder)
+            _check_source(source, settings, fingerprint, lambda: remove(folder))
         joined = folder / f"joined{out.suffix}"
         remove(joined)
         with writing(out):
@@ -143,13 +177,20 @@ def identity(run: Run) -> dict[str, str]:
     }
 
 
-def _check_source(source: Any, settings: ReadSettings, fingerprint: str, folder: Path) -> None:
-    """Check that the source has not changed. If it has, remove the parts."""
+def _check_source(source: Any, settings: ReadSettings, fingerprint: str, forget: Callable[[], None]) -> None:
+    """Check that the source has not changed. If it has, forget the parts."""
     try:
         check_unchanged(source, settings, fingerprint)
     except ValueError:
-        remove(folder)
+        forget()
         raise
+
+
+def _hash_of(images: Images, fingerprint: str | None) -> str:
+    """A hash of a source: of its files' names, sizes and times, or of the data themselves if they are no files."""
+    if fingerprint is None:
+        return digest(content_hashes(images.values))
+    return blake2b(fingerprint.encode(), digest_size=16).hexdigest()
 
 
 # Parts ---------------------------------------------------------------------------------------------------------------
@@ -196,32 +237,61 @@ def _keep_or_begin(folder: Path, description: dict[str, Any]) -> None:
 def _write_parts(
     encoder: "Encoder", images: Images, folder: Path, about: dict[str, Any], progress: bool
 ) -> Iterator[Path]:
-    """Encode the parts that are missing, and yield all parts in order."""
+    """Encode the parts that are missing to files of a folder, and yield all parts in order."""
     from pyarrow import parquet
 
-    def write(part: Path, columns: dict[str, Any]) -> None:
-        with whole(part) as file:
-            parquet.write_table(files.as_table(columns, about), file)
+    def write(number: int, rows: Any) -> None:
+        with whole(folder / f"{number:06d}.parquet") as file:
+            parquet.write_table(rows, file)
 
-    # One part is written while the next is encoded.
+    there = {int(part.stem) for part in folder.glob("[0-9]*.parquet")}
+    _encode_parts(encoder, images, there, write, about, progress)
+    last = images.first + len(images)
+    yield from (folder / f"{number:06d}.parquet" for number in range(images.first // PART, -(-last // PART)))
+
+
+def _commit_parts(
+    encoder: "Encoder", images: Images, target: LanceCodes, about: dict[str, Any], progress: bool
+) -> None:
+    """Encode the parts that are missing to a Lance data set."""
+    target.check(about)
+    _encode_parts(encoder, images, target.parts(PART), lambda _, rows: target.write(rows), about, progress)
+    target.check_whole(len(images))
+
+
+def _encode_parts(
+    encoder: "Encoder",
+    images: Images,
+    there: Collection[int],
+    write: Callable[[int, Any], None],
+    about: dict[str, Any],
+    progress: bool,
+) -> None:
+    """Encode the parts that are missing. One part is written while the next is encoded.
+
+    Args:
+        encoder: encodes them.
+        images: all of them.
+        there: the numbers of the parts that are there already.
+        write: called with the number of each other part and its Arrow table, in order.
+        about: what made the codes, as JSON values.
+        progress: whether to show a bar.
+    """
     with progress_bar("Encoding", len(images), progress) as advance, ThreadPoolExecutor(1) as writer:
-        writing_part = None
-        for number, start in enumerate(range(0, len(images), PART)):
-            rows = images.take(slice(start, start + PART))
-            part = folder / f"{number:06d}.parquet"
-            if part.exists():
-                advance(len(rows))
-            else:
-                columns = {
-                    **source_columns(rows, start),
-                    **encoder.columns(rows.values, number, advance, features=rows.features),
-                }
-                if writing_part is not None:
-                    writing_part.result()
-                writing_part = writer.submit(write, part, columns)
-            yield part
-        if writing_part is not None:
-            writing_part.result()
+        written = None
+        last = images.first + len(images)
+        for number in range(images.first // PART, -(-last // PART)):
+            start, stop = max(images.first, number * PART), min(last, (number + 1) * PART)
+            if number in there:
+                advance(stop - start)
+                continue
+            rows = images.take(slice(start - images.first, stop - images.first))
+            columns = source_columns(rows, start) | encoder.columns(rows.values, start, advance, features=rows.features)
+            if written is not None:
+                written.result()
+            written = writer.submit(write, number, files.as_table(columns, about))
+        if written is not None:
+            written.result()
 
 
 def source_columns(rows: Images, start: int) -> dict[str, Any]:
@@ -292,7 +362,7 @@ class Encoder:
     def columns(
         self,
         values: np.ndarray,
-        number: int = 0,
+        rows: int | np.ndarray = 0,
         advance: Callable[[int], None] | None = None,
         *,
         features: np.ndarray | None = None,
@@ -301,7 +371,8 @@ class Encoder:
 
         Args:
             values: uint8 (n, C, H, W) images, 0 to 255, or float32 (n, D) vectors.
-            number: the number of this part, 0 or more. Each part has draws of its own.
+            rows: the number of the first row in the whole source, 0 or more; or of each, int64 (n,). They decide the
+                draws.
             advance: a function that is called with the size of each batch when it is done.
             features: of the full-size pictures, (n, F). None: a model that reads features computes them from the
                 values.
@@ -312,10 +383,10 @@ class Encoder:
         batches: list[tuple[CodeDistribution, ...]] = []
         errors: list[torch.Tensor] = []
         with torch.inference_mode():
-            for start in range(0, len(values), self.batch_size):
-                x = as_input(values[start : start + self.batch_size], self.model.device)
+            for at in range(0, len(values), self.batch_size):
+                x = as_input(values[at : at + self.batch_size], self.model.device)
                 x = x.contiguous(memory_format=torch.channels_last) if is_image(self.model.shape) else x
-                batches.append(self.model.infer(x, **given(features, start, self.batch_size, self.model.device)))
+                batches.append(self.model.infer(x, **given(features, at, self.batch_size, self.model.device)))
                 if self.reconstruction:
                     decoded = self.model.decode(tuple(q.mean for q in batches[-1]))
                     errors.append(error_of(self.model, decoded, x))
@@ -323,14 +394,13 @@ class Encoder:
                     advance(len(x))
             # The posteriors are small, so all batches are handled at once.
             posteriors = tuple(type(level[0]).cat(level) for level in zip(*batches, strict=True))
-            columns = self._code_columns(posteriors, torch.Generator().manual_seed(self.seed * 1_000_003 + number))
+            numbers = np.arange(rows, rows + len(values)) if isinstance(rows, int) else rows
+            columns = self._code_columns(posteriors, numbers)
             if self.reconstruction:
                 columns["reconstruction_error"] = torch.cat(errors)
             return {name: tensor.cpu().numpy() for name, tensor in columns.items()}
 
-    def _code_columns(
-        self, posteriors: tuple[CodeDistribution, ...], generator: torch.Generator
-    ) -> dict[str, torch.Tensor]:
+    def _code_columns(self, posteriors: tuple[CodeDistribution, ...], rows: np.ndarray) -> dict[str, torch.Tensor]:
         """Return the columns of codes and KL, by name."""
         rates = rates_of(self.model, posteriors)
         columns: dict[str, torch.Tensor] = {}
@@ -340,7 +410,22 @@ class Encoder:
             if self.stddev:
                 columns[f"{name}_stddev"] = q.stddev
             if self.sample:
-                noise = torch.randn(q.mean.shape, generator=generator).to(q.mean)
-                columns[f"{name}_sample"] = q.place(noise)
+                columns[f"{name}_sample"] = q.place(_noise((self.seed, level), rows, q.mean))
             columns[f"{name}_kl_nats"] = rates[level - 1]
         return {**columns, "kl_nats": rates.sum(0)}
+
+
+def _noise(seed: tuple[int, int], rows: np.ndarray, like: torch.Tensor) -> torch.Tensor:
+    """Standard normal noise that depends on the numbers of the rows alone, however these are cut into parts.
+
+    Args:
+        seed: of the draws, and the level.
+        rows: their numbers, int64 (n,).
+        like: its shape, type and device are taken, (n, code size).
+    """
+    noise = np.empty(like.shape)
+    for block in np.unique(rows // DRAWS).tolist():
+        of_block = rows // DRAWS == block
+        draws = np.random.default_rng((*seed, block)).standard_normal((DRAWS, *like.shape[1:]))
+        noise[of_block] = draws[rows[of_block] % DRAWS]
+    return torch.from_numpy(noise).to(like)

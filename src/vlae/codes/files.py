@@ -1,4 +1,4 @@
-"""Files of codes (Parquet, .npz, or a Hugging Face data set): joined from parts, and read in batches."""
+"""Files of codes (Parquet, .npz, a Hugging Face data set, or Lance): joined from parts, and read in batches."""
 
 import json
 import zipfile
@@ -9,13 +9,16 @@ from typing import Any, Literal
 
 import numpy as np
 
-from vlae.errors import reason
+from vlae.codes.errors import CodesError as CodesError
+from vlae.codes.lance import LanceCodes, command, is_lance
+from vlae.errors import MissingExtraError, reason
+from vlae.lance_tables import as_place, is_address
 from vlae.memory import NotEnoughMemoryError
 from vlae.names import is_utf8
 from vlae.numpy_files import NumpyFileError, npz_shapes, read_npz
 from vlae.shapes import level_column as level_column  # by its former name
 
-Kind = Literal["parquet", "npz", "dataset"]
+Kind = Literal["parquet", "npz", "dataset", "lance"]
 
 ABOUT = "vlae"
 """The key of the file's metadata, or the array of an .npz file, that describes in JSON what made the file."""
@@ -24,24 +27,25 @@ BATCH = 512
 """Rows read at a time."""
 
 
-class CodesError(ValueError):
-    """A file of codes cannot be written or read."""
-
-
-def kind_of(path: Path) -> Kind:
-    """Return the kind of file by its ending: .parquet, .npz, or no ending for the folder of a data set.
+def kind_of(path: str | Path) -> Kind:
+    """Return the kind of file by its ending: .parquet, .npz, .lance, or no ending for the folder of a data set.
 
     Args:
-        path: the file or folder; it need not exist.
+        path: the file or folder, or the address of a Lance data set; it need not exist.
 
     Raises:
         CodesError: if the ending is another.
     """
+    if is_lance(path):
+        return "lance"
+    if is_address(path):
+        raise CodesError(f"{path}: in an object store, codes are kept as Lance; give a name that ends in .lance")
+    path = Path(path)
     kinds: dict[str, Kind] = {".parquet": "parquet", ".npz": "npz", "": "dataset"}
     if path.suffix.lower() not in kinds:
         raise CodesError(
-            f"{path}: codes are kept in a .parquet or .npz file, or in a folder for Hugging Face's datasets (a name "
-            "without an ending)"
+            f"{path}: codes are kept in a .parquet, .npz or .lance file, or in a folder for Hugging Face's datasets "
+            "(a name without an ending)"
         )
     return kinds[path.suffix.lower()]
 
@@ -81,7 +85,16 @@ def as_table(columns: Mapping[str, Any], about: Mapping[str, Any]) -> Any:
             arrays[name] = pyarrow.FixedSizeListArray.from_arrays(flat, column.shape[1])
         else:
             arrays[name] = pyarrow.array(column)
-    return pyarrow.table(arrays).replace_schema_metadata({ABOUT: json.dumps(about)})
+    return pyarrow.table(arrays).replace_schema_metadata(metadata(about))
+
+
+def metadata(about: Mapping[str, Any]) -> dict[str, str]:
+    """The metadata of a table of codes.
+
+    Args:
+        about: what made the codes, as JSON values.
+    """
+    return {ABOUT: json.dumps(about)}
 
 
 def join(parts: Sequence[Path], out: Path, kind: Kind) -> None:
@@ -165,13 +178,13 @@ class CodeFile:
     """A file of codes.
 
     Attributes:
-        path: its path.
+        path: its path, or its address in an object store.
         about: what made it; empty if the file does not tell.
         columns: the names of its columns.
         num: the number of rows.
     """
 
-    path: Path
+    path: str | Path
     about: dict[str, Any]
     columns: tuple[str, ...]
     num: int
@@ -195,21 +208,23 @@ class CodeFile:
             for table in _tables(self.path, list(columns)):
                 yield {name: _as_array(table[name]) for name in columns}
         except Exception as error:  # as in `open_codes`
-            raise _damaged(self.path, error) from error
+            raise damaged(self.path, error) from error
 
 
 def open_codes(path: str | Path) -> CodeFile:
     """Open a file of codes. Its rows are read later, by `CodeFile.batches`.
 
     Args:
-        path: a .parquet or .npz file, or the folder of a Hugging Face data set.
+        path: a .parquet or .npz file, the folder of a Hugging Face data set, or a Lance data set, also in an object
+            store.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        CodesError: if the file is damaged, or not a file of codes.
+        CodesError: if the file is damaged, unfinished, or not a file of codes.
+        MissingExtraError: if it is a Lance data set, and LanceDB is not installed.
     """
-    path = Path(path)
-    if not path.exists():
+    path = as_place(path)
+    if isinstance(path, Path) and not path.exists():
         raise FileNotFoundError(f"{path}: no such file or folder of codes; write one with: vlae encode RUN DATA --out")
     try:
         columns, num, text = _header(path, kind_of(path))
@@ -217,21 +232,29 @@ def open_codes(path: str | Path) -> CodeFile:
         if not isinstance(about, dict):
             raise ValueError("what made it is no JSON object")
     except Exception as error:  # a damaged file raises almost anything
-        raise _damaged(path, error) from error
+        raise damaged(path, error) from error
     return CodeFile(path=path, about=about, columns=tuple(columns), num=num)
 
 
-def _damaged(path: Path, error: Exception) -> ValueError:
-    """The error of one line for what reading a file raised."""
-    if isinstance(error, CodesError | NotEnoughMemoryError):
+def damaged(path: str | Path, error: Exception) -> ValueError:
+    """The error of one line for what reading a file raised.
+
+    Args:
+        path: the file.
+        error: what was raised.
+    """
+    if isinstance(error, CodesError | NotEnoughMemoryError | MissingExtraError):
         return error
     if isinstance(error, NumpyFileError):
         return CodesError(str(error))
     return CodesError(f"{path}: no file of codes, or a damaged one ({reason(error)})")
 
 
-def _header(path: Path, kind: Kind) -> tuple[list[str], int, str | bytes | None]:
+def _header(path: str | Path, kind: Kind) -> tuple[list[str], int, str | bytes | None]:
     """Read the names of the columns, the number of rows, and the JSON text of what made the file."""
+    if kind == "lance":
+        return _lance_header(LanceCodes(path))
+    path = Path(path)
     if kind == "npz":
         shapes = npz_shapes(path)
         about = _read_npz(path, [ABOUT])[ABOUT] if ABOUT in shapes else None
@@ -255,6 +278,17 @@ def _header(path: Path, kind: Kind) -> tuple[list[str], int, str | bytes | None]
     return file.schema_arrow.names, file.metadata.num_rows, metadata.get(ABOUT.encode())
 
 
+def _lance_header(codes: LanceCodes) -> tuple[list[str], int, str]:
+    if codes.table is None:
+        raise CodesError(f"{codes.place}: there is no such data set; write one with: vlae encode RUN DATA --out")
+    about, num = codes.about, len(codes)
+    if num < about.get("num", num):
+        raise CodesError(
+            f"{codes.place} is unfinished ({num:,} of {about['num']:,} rows); go on with: {command(codes.place, about)}"
+        )
+    return list(codes.table.schema.names), num, json.dumps(about)
+
+
 def _read_npz(path: Path, names: list[str]) -> dict[str, np.ndarray]:
     arrays, unreadable = read_npz(path, names)
     for name, why in unreadable.items():
@@ -262,8 +296,12 @@ def _read_npz(path: Path, names: list[str]) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _tables(path: Path, columns: list[str]) -> Iterator[Any]:
+def _tables(path: str | Path, columns: list[str]) -> Iterator[Any]:
     kind = kind_of(path)
+    if kind == "lance":
+        yield from LanceCodes(path).batches(columns, BATCH)
+        return
+    path = Path(path)
     if kind == "npz":
         arrays = _read_npz(path, columns)
         for start in range(0, len(arrays[columns[0]]), BATCH):

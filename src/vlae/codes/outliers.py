@@ -1,7 +1,7 @@
 """The outliers of a data set: by each level (in colour, in shape, …), and by the whole model."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import torch
 
 from vlae.atomic import whole
 from vlae.codes.files import CodesError
+from vlae.codes.nearest import find_nearest
 from vlae.data import Images
 from vlae.data.picture_files import original, original_file
 from vlae.evaluation.rates import elbos_of
@@ -28,9 +29,6 @@ from vlae.text_table import columns
 NEIGHBOURS = 10
 """Nearest neighbours whose mean distance is the score by a level."""
 
-MAX_REFERENCE = 20_000
-"""The most data among which neighbours are searched."""
-
 BATCH = 250
 """Data encoded at a time."""
 
@@ -45,10 +43,13 @@ class Outliers(HtmlRepr):
     Attributes:
         images: the data that were scored.
         scores: float (n,) for each of "level1", … and "whole". A higher score is a stronger outlier.
+        recall: for each level, the share of the nearest neighbours that the graph found; empty if the search was exact,
+            as it is among up to 20,000 data.
     """
 
     images: Images
     scores: Mapping[str, np.ndarray]
+    recall: Mapping[str, float] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"Outliers({len(self.images)} of {self.images.source}, by {', '.join(self.scores)})"
@@ -130,7 +131,9 @@ class Outliers(HtmlRepr):
         return canvas.sheet(rows, least=1)
 
 
-def find_outliers(run: Run, images: Images, *, level: int | None = None, seed: int = 0) -> Outliers:
+def find_outliers(
+    run: Run, images: Images, *, level: int | None = None, reference: int | None = None, seed: int = 0
+) -> Outliers:
     """Score every datum as an outlier, by each level and by the whole model.
 
     The score by the whole model is minus the evidence lower bound. The score by a level is the mean distance to the
@@ -144,14 +147,17 @@ def find_outliers(run: Run, images: Images, *, level: int | None = None, seed: i
 
     Args:
         run: a run of any model that has an encoder and an evidence lower bound.
-        images: data of the run's shape, at least 12. Neighbours are searched among at most 20,000 of them.
+        images: data of the run's shape, at least 12.
         level: score by this level (1 is nearest the pixels) and by the whole model. None: by all levels.
-        seed: seed of the choice of these 20,000 and of the draws for the bound, 0 or more.
+        reference: among how many of the data, chosen at random, neighbours are searched, 12 or more. None: among all.
+        seed: seed of that choice and of the draws for the bound, 0 or more.
 
     Returns:
-        The scores, and the data.
+        The scores, and the data. Among more than 20,000 the neighbours are found by a graph, and `recall` tells how
+        many of them.
 
     Raises:
+        MissingExtraError: if neighbours are searched among more than 20,000, and usearch is not installed.
         ValueError: if the images are too few or not of the run's shape, or the level has no code.
         NotDefinedError: if the model has no density.
     """
@@ -163,13 +169,22 @@ def find_outliers(run: Run, images: Images, *, level: int | None = None, seed: i
         )
     if len(images) < NEIGHBOURS + 2:
         raise ValueError(f"{images.source}: {len(images)} are given; give at least {NEIGHBOURS + 2} to compare")
+    if reference is not None and reference < NEIGHBOURS + 2:
+        raise ValueError(f"reference is {reference}; give at least {NEIGHBOURS + 2}")
     levels = run.recipe.levels_with_code
     if level is not None and level not in levels:
         raise ValueError(f"level {level} has no code; choose one of {', '.join(map(str, levels))}")
     codes, new_codes, elbos = _encode_twice(run.model, images.values, run.features_of(images), seed)
     chosen = levels if level is None else (level,)
-    scores = {level_column(k): scores_by_level(codes[k - 1], new_codes[k - 1] - codes[k - 1], seed) for k in chosen}
-    return Outliers(images=images, scores={**scores, WHOLE: -elbos})
+    found = {
+        level_column(k): score(codes[k - 1], new_codes[k - 1] - codes[k - 1], reference=reference, seed=seed)
+        for k in chosen
+    }
+    return Outliers(
+        images=images,
+        scores={**{name: scores for name, (scores, _) in found.items()}, WHOLE: -elbos},
+        recall={name: recall for name, (_, recall) in found.items() if recall is not None},
+    )
 
 
 def _encode_twice(
@@ -191,21 +206,23 @@ def _encode_twice(
     return levels[0], levels[1], torch.cat(elbos).cpu().numpy()
 
 
-def scores_by_level(codes: np.ndarray, changes: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Score data as outliers by one level, float (n,): the mean distance to the nearest neighbours.
+def score(
+    codes: np.ndarray, changes: np.ndarray, *, reference: int | None = None, seed: int = 0
+) -> tuple[np.ndarray, float | None]:
+    """Score data as outliers by one level: the mean distance to the nearest neighbours.
 
     Args:
         codes: (n, code size), that level's codes of the data, n at least 12.
         changes: (n, code size), that level's codes of their reconstructions, less `codes`.
-        seed: seed of the choice of the rows among which neighbours are searched.
-    """
-    from sklearn.neighbors import NearestNeighbors
+        reference: among how many rows, chosen at random, neighbours are searched. None: among all.
+        seed: seed of that choice.
 
+    Returns:
+        The scores, float (n,), and the share of the neighbours that was found; None if all were.
+    """
     points = np.concatenate([standardised(codes), standardised(changes)], axis=1)
-    chosen = np.random.default_rng(seed).permutation(len(points))[:MAX_REFERENCE]
-    distances = NearestNeighbors(n_neighbors=NEIGHBOURS + 1).fit(points[chosen]).kneighbors(points)[0]
-    is_chosen = np.isin(np.arange(len(points)), chosen)  # the nearest neighbour of these is the row itself
-    return np.where(is_chosen, distances[:, 1:].mean(1), distances[:, :-1].mean(1))
+    nearest = find_nearest(points, NEIGHBOURS, reference=reference, seed=seed)
+    return nearest.distances.mean(1), nearest.recall
 
 
 def standardised(values: np.ndarray) -> np.ndarray:
@@ -214,7 +231,8 @@ def standardised(values: np.ndarray) -> np.ndarray:
     Args:
         values: (n, D).
     """
-    return (values - values.mean(0)) / np.maximum(values.std(0), 1e-6)
+    mean, stddev = values.mean(0, dtype=np.float64), values.std(0, dtype=np.float64)
+    return ((values - mean.astype(values.dtype)) / np.maximum(stddev, 1e-6).astype(values.dtype)).astype(values.dtype)
 
 
 def draw(run: Run, outliers: Outliers, num: int = 12, out: Path | None = None) -> Path:

@@ -1,24 +1,33 @@
 """A stream → a file of codes: shard by shard, in parts that survive a stop, and joined when all are done."""
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from vlae.atomic import remove, whole, writing
+from vlae.atomic import remove, whole
 from vlae.codes import files
 from vlae.codes.encode import PART, Encoder, identity, parts_folder, source_columns
+from vlae.codes.lance import SETTINGS
 from vlae.codes.progress import progress_bar
+from vlae.codes.shards import join
 from vlae.data.account import say_found
+from vlae.data.cache import cache_folder
 from vlae.data.images import Images, say_skipped
 from vlae.data.labels import UNLABELLED
+from vlae.data.readers import hash_bytes
 from vlae.data.sampling import sample_of
+from vlae.data.sharding import SHARD, Share
 from vlae.data.shards import ROWS
 from vlae.data.source import DataError, Source
 from vlae.data.streams import Stream, open_stream
+from vlae.lance_tables import as_place
 from vlae.runs import Run
+
+SHARD_ROWS = 2**40
+"""More rows than any shard has: the draws of two shards never depend on the same number."""
 
 MOST_SKIPPED = 1_000
 """The most rows that could not be read which are listed."""
@@ -29,6 +38,7 @@ def encode_stream(
     source: Source,
     out: str | Path,
     *,
+    shard: Share | None = None,
     layout: Any = None,
     key: str | None = None,
     id: str | None = None,
@@ -37,7 +47,7 @@ def encode_stream(
     reconstruction: bool = True,
     seed: int = 0,
     progress: bool = False,
-) -> Path:
+) -> str | Path:
     """Write the codes of a source that is read shard by shard, as `vlae.codes.encode.encode` writes those of others.
 
     Neither memory nor the cache grows with the source. After a stop, the same call goes on in the shard where it was.
@@ -45,7 +55,9 @@ def encode_stream(
     Args:
         run: a run of any model that has an encoder.
         source: as `vlae.data.open_stream` takes it.
-        out: a .parquet file, an .npz file, or (a name without an ending) the folder of a Hugging Face data set.
+        out: a .parquet file, an .npz file, a .lance data set, also in an object store, or (a name without an ending)
+            the folder of a Hugging Face data set.
+        shard: which of the stream's shards to encode. None: all.
         layout: the order of an array's dimensions: "NHW", "NHWC" or "NCHW". None: inferred from the shape.
         key: the column, or of .tar shards the ending, that holds the images. None: inferred.
         id: the column that names the rows. None: that of the run's own table.
@@ -56,7 +68,7 @@ def encode_stream(
         progress: whether to show what is read, how far it is, and what could not be read.
 
     Returns:
-        The path of the file or folder: `out`.
+        The path of the file or folder, or its address: `out`.
 
     Raises:
         CodesError: if the output exists already, or has an unknown ending.
@@ -65,37 +77,73 @@ def encode_stream(
         ValueError: if the data do not have the run's shape, or the run reads features of full-size pictures.
         WriteError: if the output cannot be written, or another process writes it.
     """
-    out = Path(out)
-    kind = files.kind_of(out)
-    files.check_new(out)
-    if run.network is not None:
-        raise ValueError("the run reads features of full-size pictures, which a stream does not give; leave stream out")
-    reading = run.reading(source, layout=layout, key=key, id=id)
-    stream = open_stream(source, **reading)
-    form = sample_of(stream, progress=progress)
-    run.fitted(form)
-    stream = stream.like(form)
+    out = as_place(out)
+    if isinstance(out, Path) and files.kind_of(out) != "lance":
+        files.check_new(out)
+    stream = stream_for(
+        run, open_stream(source, **run.reading(source, layout=layout, key=key, id=id)), progress=progress
+    )
+    assert stream.form is not None
     if progress:
-        say_found(form, stream=stream, buffer=ROWS)
-    about = {**identity(run), "source": stream.source, "split": "all", "label_names": list(form.label_names)}
-    content = {"stddev": stddev, "sample": sample, "reconstruction": reconstruction, "seed": seed}
+        say_found(stream.form, stream=stream, buffer=ROWS)
+    about: dict[str, Any] = {**identity(run), "source": stream.source, "split": "all"}
+    about["label_names"] = list(stream.form.label_names)
+    content: dict[str, Any] = {"stddev": stddev, "sample": sample, "reconstruction": reconstruction, "seed": seed}
+    how = {"layout": layout, "key": key, "id": id}
     mark = stream.fingerprint if stream.is_stored else None
-    with parts_folder(out, {**about, **content, "source_is": mark}) as folder:
-        encoder = Encoder(run.model, stddev=stddev, sample=sample, reconstruction=reconstruction, seed=seed)
-        parts = list(_parts(encoder, stream, folder, about, progress))
-        if stream.is_stored and open_stream(source, **reading).fingerprint != stream.fingerprint:
+    numbers = range(len(stream.shards))
+    if shard is not None:
+        numbers = numbers[shard.rows(len(numbers), stream.source)]
+        about[SHARD] = shard.record(None, stream.fingerprint, {**content, **how})
+    # Shards that are done wait beside the output, or in the cache if that is in an object store.
+    place = cache_folder() / f"codes-{hash_bytes(str(out).encode())}" if isinstance(out, str) else out
+    with parts_folder(
+        place.with_name(f"{place.name}.shards"), {**about, **content, **how, "source_is": mark}
+    ) as folder:
+        parts = list(_parts(Encoder(run.model, **content), stream, numbers, folder, about, progress))
+        if stream.is_stored and not is_unchanged(stream, source):
             remove(folder)
             raise DataError(f"{stream.source}: changed while it was encoded; run this again when it no longer does")
-        joined = folder / f"joined{out.suffix}"
-        remove(joined)
-        with writing(out):
-            files.join(parts, joined, kind)
-            files.check_new(out)
-            joined.rename(out)
+        if not parts:
+            raise DataError(f"{stream.source}: none of its pictures can be read; get them again")
+        done = [files.open_codes(part) for part in parts]
+        about["num"] = sum(part.num for part in done)
+        join(done, out, about, {"source_hash": stream.fingerprint, SETTINGS: content})
     return out
 
 
-def _parts(encoder: Encoder, stream: Stream, folder: Path, about: dict[str, Any], progress: bool) -> Iterator[Path]:
+def stream_for(run: Run, stream: Stream, *, progress: bool = False) -> Stream:
+    """Give a stream the form that a run takes, and the names of its classes, from a sample of its rows.
+
+    Args:
+        run: the run that encodes it.
+        stream: as it was opened.
+        progress: whether to show what is read.
+
+    Raises:
+        ValueError: if the data do not have the run's shape, or the run reads features of full-size pictures.
+    """
+    if run.network is not None:
+        raise ValueError("the run reads features of full-size pictures, which a stream does not give; leave stream out")
+    form = sample_of(stream, progress=progress)
+    run.fitted(form)
+    return stream.like(form)
+
+
+def is_unchanged(stream: Stream, source: Source) -> bool:
+    """Tell whether a stream's source is what it was when it was opened.
+
+    Args:
+        stream: the stream.
+        source: what was opened.
+    """
+    settings = {field.name: getattr(stream.settings, field.name) for field in fields(stream.settings)}
+    return open_stream(source, **settings).fingerprint == stream.fingerprint
+
+
+def _parts(
+    encoder: Encoder, stream: Stream, numbers: range, folder: Path, about: dict[str, Any], progress: bool
+) -> Iterator[Path]:
     """Encode the parts that are missing, and yield all parts in order.
 
     The name of a part has the number of its shard, and the rows of the shard that it begins and ends with. A shard that
@@ -105,8 +153,9 @@ def _parts(encoder: Encoder, stream: Stream, folder: Path, about: dict[str, Any]
 
     row = 0
     skipped: dict[tuple[str, str], None] = {}
-    with progress_bar("Encoding", max(1, stream.num_rows[0]), progress) as advance:
-        for shard in range(len(stream.shards)):
+    num = max(1, stream.num_rows[0] * len(numbers) // len(stream.shards))
+    with progress_bar("Encoding", num, progress) as advance:
+        for shard in numbers:
             done = folder / f"{shard:06d}.done"
             parts = sorted(folder.glob(f"{shard:06d}-*.parquet"))
             for part in parts:
@@ -117,7 +166,7 @@ def _parts(encoder: Encoder, stream: Stream, folder: Path, about: dict[str, Any]
             if done.exists():
                 continue
             start = int(parts[-1].stem.rpartition("-")[2]) if parts else 0
-            for stop, tables in _tables(encoder, stream, shard, start, row, about, advance, skipped):
+            for stop, tables in tables_of(encoder, stream, shard, start, row, about, advance, skipped):
                 part = folder / f"{shard:06d}-{start:010d}-{stop:010d}.parquet"
                 with whole(part) as file, parquet.ParquetWriter(file, tables[0].schema) as writer:
                     for table in tables:
@@ -130,17 +179,31 @@ def _parts(encoder: Encoder, stream: Stream, folder: Path, about: dict[str, Any]
         say_skipped(replace(stream.form, skipped=tuple(skipped), fates={}))
 
 
-def _tables(
+def tables_of(
     encoder: Encoder,
     stream: Stream,
     shard: int,
     start: int,
     row: int,
     about: dict[str, Any],
-    advance: Any,
+    advance: Callable[[int], None] | None,
     skipped: dict[tuple[str, str], None],
 ) -> Iterator[tuple[int, list[Any]]]:
-    """Encode a shard from one of its rows on: the row after each part, and its tables."""
+    """Encode a shard from one of its rows on.
+
+    Args:
+        encoder: encodes its rows.
+        stream: the stream, in the form that the encoder takes (`stream_for`).
+        shard: the number of the shard, 0 for the first.
+        start: the number of the row in the shard to begin with.
+        row: the number that this row gets.
+        about: what makes the codes, as JSON values.
+        advance: called with the size of each batch that is done.
+        skipped: gets the rows that could not be read, up to a thousand.
+
+    Yields:
+        The row of the shard that follows each part, and the part's tables.
+    """
     tables: list[Any] = []
     stop = start
     for piece in stream.read(shard, start):
@@ -150,8 +213,11 @@ def _tables(
         if not len(piece.images):
             continue
         images = _like(piece.images, stream.form)
-        columns = {**source_columns(images, row), **encoder.columns(images.values, row, advance)}
-        tables.append(files.as_table(columns, about))
+        # The draws depend on the place in the shard: nobody who encodes others knows how many rows come before.
+        draws = shard * SHARD_ROWS + piece.rows
+        tables.append(
+            files.as_table(source_columns(images, row) | encoder.columns(images.values, draws, advance), about)
+        )
         row += len(images)
         if sum(map(len, tables)) >= PART:
             yield stop, tables

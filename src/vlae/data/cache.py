@@ -58,6 +58,8 @@ def open_entry(entry: Path, source: str) -> tuple[Images, Array | None] | None:
             columns=tuple(about["columns"]),
             medians=about["medians"],
             cache=entry,
+            first=about.get("first", 0),
+            total=about.get("total"),
         )
     except (OSError, ValueError, EOFError, LookupError, TypeError, zipfile.BadZipFile):
         return None
@@ -91,6 +93,8 @@ def write_rows(folder: Path, whole: Images, parts: Array | None) -> None:
         "sizes": whole.sizes,
         "value_range": whole.value_range,
         "num_clipped": whole.num_clipped,
+        "first": whole.first,
+        "total": whole.total,
     }
     (folder / "about.json").write_text(json.dumps(about), encoding="utf-8")
 

@@ -63,7 +63,16 @@ def add_features(
         return replace(whole, features=features, features_from=network.sha256)
     fingerprint = identify(source, settings)[0]
     side = network.side or whole.shape[1:]
-    words = (fingerprint, settings.crop, settings.fit, whole.value_range, settings.layout, settings.key, network.sha256)
+    words: tuple[object, ...] = (
+        fingerprint,
+        settings.crop,
+        settings.fit,
+        whole.value_range,
+        settings.layout,
+        settings.key,
+        network.sha256,
+    )
+    words = (*words, *([] if settings.shard is None else [str(settings.shard)]))
     file = cache_folder() / "features" / f"{hash_bytes(repr((*words, side)).encode(errors='surrogateescape'))}.npy"
     cached = _cached(file, len(whole))
     if cached is None:

@@ -76,6 +76,10 @@ class Images(HtmlRepr):
     """SHA-256 of that network, in hex."""
     cache: Path | None = None
     """The cache folder of the decoded source. None if it is not in the cache."""
+    first: int = 0
+    """Of a shard: the number of its first row in the whole source."""
+    total: int | None = None
+    """Of a shard: the rows of the whole source, with those that cannot be read. None: this is no shard."""
 
     def __len__(self) -> int:
         return len(self.values)

@@ -21,6 +21,7 @@ from vlae.data.images import Images
 from vlae.data.in_memory import read_memory
 from vlae.data.pixels import array_frame, array_pictures, fit_picture, for_each, how_fitted, look_at_all, picture_frame
 from vlae.data.readers import check_unchanged, hash_bytes, identify
+from vlae.data.sharding import Share, take_shard
 from vlae.data.source import (
     TEST,
     TRAIN,
@@ -69,6 +70,7 @@ def load(
     features: "str | Path | FeatureNetwork | None" = None,
     held_out: Array | None = None,
     columns: KnownColumns | None = None,
+    shard: "str | Share | None" = None,
 ) -> Images:
     """Load images or vectors from a file, a folder, an array or a data set of the Hugging Face hub.
 
@@ -130,6 +132,8 @@ def load(
         held_out: hashes of the data that a run has held out (`vlae.data.content.content_hashes`), int64 (n,): they are
             the test part, and nothing else is, even if the source has changed. None: the test part as the source is.
         columns: the columns of a table that a run was trained on (`Run.known_columns`). None: all of its columns.
+        shard: "i/n": read and decode only part i of n equal parts, from "1/n" to "n/n", with split="all" and no limit.
+            None: all rows.
 
     Returns:
         Images (N, C, H, W), uint8 from 0 to 255 or float32 in [0, 1]; or vectors of float32 (N, D).
@@ -159,7 +163,17 @@ def load(
         key=key,
         id=id,
         columns=columns,
+        shard=Share.parse(shard),
     )
+    if settings.shard is not None and (split != "all" or limit is not None):
+        raise DataError(
+            f"shard {settings.shard} and {'a limit' if split == 'all' else f'split {split!r}'} do not go together: "
+            "which rows these are depends on all rows; give a source that holds only the rows to take"
+        )
+    if isinstance(source, Images) and settings.shard is not None:
+        of_shard = settings.shard.rows(len(source), source.source)
+        source = replace(source.take(of_shard), first=of_shard.start, total=len(source))
+        settings = replace(settings, shard=None)
     whole, parts = _whole(source, settings, progress)
     if split != "all" and parts is None and len(whole) < 2:
         raise DataError(
@@ -252,6 +266,8 @@ def _whole(source: Source, settings: ReadSettings, progress: bool) -> tuple[Imag
             parts=parts,
             skipped=source.skipped,
             fates=source.fates,
+            first=source.first,
+            total=source.total,
         )
         whole, parts = decode(data, settings, source.source, progress, None)
         whole = replace(
@@ -266,6 +282,7 @@ def _whole(source: Source, settings: ReadSettings, progress: bool) -> tuple[Imag
         return whole, parts
     if not isinstance(source, str | Path):
         data, name = read_memory(source, settings)
+        data = data if settings.shard is None else take_shard(data, settings.shard, name)
         return decode(data, settings, name, progress, None)
     with reading(printable(str(source))):
         return _from_source(source, settings, progress)
@@ -294,7 +311,8 @@ def entry_name(settings: ReadSettings, fingerprint: str) -> str:
         settings: how the source is read.
         fingerprint: changes when its content does.
     """
-    asked = ", ".join(f"{field.name}={getattr(settings, field.name)!r}" for field in fields(settings))
+    given = [field.name for field in fields(settings) if field.name != "shard" or settings.shard is not None]
+    asked = ", ".join(f"{name}={getattr(settings, name)!r}" for name in given)
     can = f"{' '.join(decoders())}, {max_pixels()} pixels"
     return hash_bytes(f"{FORMAT}\nSettings({asked})\n{can}\n{fingerprint}".encode(errors="surrogateescape"))
 
@@ -333,6 +351,8 @@ def decode(
         fates={**data.fates, **frames},
         fitted=fitted,
         sizes=sizes,
+        first=data.first,
+        total=data.total,
     )
     parts = data.parts
     if broken:

@@ -11,6 +11,7 @@ from vlae.data.images import Images
 from vlae.data.in_memory import read_memory
 from vlae.data.pixels import Frame, array_pictures, fit_picture, picture_values, turned_size
 from vlae.data.readers import identify
+from vlae.data.sharding import take_shard
 from vlae.data.source import Array, DataError, EncodedPictures, ReadSettings, Source, SourceData, ValueRange
 from vlae.data.wide import is_wide, num_channels
 
@@ -46,6 +47,8 @@ def find_originals(whole: Images, source: Source, settings: ReadSettings) -> Ori
         return Originals(open=array_pictures(source.values).open, crop=None, value_range=None)  # in range already
     is_named = isinstance(source, str | Path)
     data = identify(source, settings)[1]() if is_named else read_memory(source, settings)[0]
+    if settings.shard is not None and not is_named:
+        data = take_shard(data, settings.shard, whole.source)
     pictures = data.values if isinstance(data.values, EncodedPictures) else array_pictures(data.values)
     good = _rows_that_are_read(whole, data)
     return Originals(open=lambda i: pictures.open(int(good[i])), crop=data.crop, value_range=whole.value_range)

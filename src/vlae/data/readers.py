@@ -20,6 +20,7 @@ from vlae.data.folders import find_pictures, read_pictures
 from vlae.data.huggingface import find_saved_dataset, read_hub, read_saved_dataset
 from vlae.data.idx import find_idx, read_idx
 from vlae.data.mat import find_mat, read_mat
+from vlae.data.sharding import take_shard
 from vlae.data.source import DataError, ReadSettings, SourceData, train_and_test
 from vlae.data.tables import find_table, read_table
 from vlae.data.tar_shards import TAR_SUFFIXES
@@ -50,12 +51,21 @@ def identify(source: str | Path, settings: ReadSettings) -> tuple[str, Callable[
         settings: how to read the source.
 
     Returns:
-        A fingerprint that changes when the content changes, and a function that reads the source.
+        A fingerprint that changes when the content changes, and a function that reads the source, or its shard.
 
     Raises:
         DataError: if the path holds nothing that can be read.
         FileNotFoundError: if there is no such path.
     """
+    fingerprint, read = _identify(source, settings)
+    if settings.shard is None:
+        return fingerprint, read
+    shard = settings.shard
+    return fingerprint, lambda: take_shard(read(), shard, str(source))
+
+
+def _identify(source: str | Path, settings: ReadSettings) -> tuple[str, Callable[[], SourceData]]:
+    """As `identify`; the function reads all shards."""
     if match := re.fullmatch(STREETS, str(source)):
         height, width = settings.sides or (32, 32)
         if height != width:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,9 @@ import numpy.typing as npt
 from vlae.errors import MissingExtraError, reason
 from vlae.memory import NotEnoughMemoryError
 from vlae.shapes import MAX_CHANNELS, MAX_SIDE, MIN_SIDE
+
+if TYPE_CHECKING:
+    from vlae.data.sharding import Share
 
 Array = npt.NDArray[Any]
 
@@ -157,6 +160,8 @@ class ReadSettings:
     """The column or array that names the rows, of text or numbers. None: one with a usual name, if there is one."""
     columns: KnownColumns | None = None
     """The dimensions to make of the columns of a table. None: all that they give."""
+    shard: "Share | None" = None
+    """Which rows to read. None: all."""
 
     def __post_init__(self) -> None:
         if any(not MIN_SIDE <= side <= MAX_SIDE for side in self.sides or ()):
@@ -231,6 +236,10 @@ class SourceData:
     """The usual crop of this source, in pixels."""
     size: int | None = None
     """The usual image side of this source, in pixels."""
+    first: int = 0
+    """The number of the first row in the whole source, of which these are a shard."""
+    total: int | None = None
+    """The rows of the whole source, of which these are a shard. None: these are all."""
 
     def __len__(self) -> int:
         return self.values.num if isinstance(self.values, EncodedPictures) else len(self.values)

@@ -109,6 +109,11 @@ class Stream:
         return decode(self._data(self._first_rows, self.source), self.settings, self.source, False, None)[0]
 
     @cached_property
+    def undecoded(self) -> SourceData:
+        """What is known of the first rows of some shards, whose pictures are not decoded."""
+        return self._data(self._first_rows, self.source)
+
+    @cached_property
     def num_rows(self) -> tuple[int, bool]:
         """How many rows there are, and whether this is exact; else it is estimated from the size of the first rows."""
         if all(shard.num_rows is not None for shard in self.shards):

@@ -79,11 +79,24 @@ class ReadsData:
             images = load_data(source, **{**reading, "id": None})
             if progress:
                 print(f"{error}, as in the training data", file=sys.stderr)
-        images = self.fitted(images)
-        self._check_range(images)
+        images = self.accepted(images)
         if progress:
             say_skipped(images)
             say_form(images, ", like the training data")
+        return images
+
+    def accepted(self, images: "Images") -> "Images":
+        """Data that were read for this run, in the form that the model takes.
+
+        Args:
+            images: data that were read.
+
+        Raises:
+            ValueError: if the data have another shape or range than the training data.
+            DataError: if a column that the model takes is missing.
+        """
+        images = self.fitted(images)
+        self._check_range(images)
         return images
 
     def fitted(self, images: "Images") -> "Images":

@@ -1,42 +1,44 @@
 """Search by level: an index of images with one vector column per level, and their nearest neighbours by each level.
 
-An index is a folder with one LanceDB table, `images`. `rows.py` describes its columns. The table's metadata hold the
-identity of the run, and the root mean square distance between two images by each level.
+An index is a folder, or an address in an object store, with one LanceDB table, `images`. `rows.py` describes its
+columns. The table's metadata hold the identity of the run, and the root mean square distance between two images by each
+level; `state.py` describes what changes. Images are added by commits.
 """
 
-import json
 import re
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
-from rich.console import Console
-from rich.progress import track
 
-from vlae.atomic import beside, locked, unfinished, writing
+from vlae.atomic import WriteError
 from vlae.data.content import content_hash
 from vlae.data.depths import in_bytes
 from vlae.data.images import Images
 from vlae.data.source import Source
+from vlae.errors import MissingExtraError
 from vlae.figures import canvas
+from vlae.lance_tables import alone, as_place, committing, connect, table_at, why
 from vlae.models.inference import check_values
-from vlae.names import is_utf8, printable
+from vlae.names import printable
 from vlae.runs.run import Run
 from vlae.search import rows
+from vlae.search.building import check_room, grow
 from vlae.search.distances import distances
 from vlae.search.neighbours import Neighbours, decode_png
-from vlae.search.rows import ALL, RUN, SPREAD, SearchError
+from vlae.search.partitions import nearest, scan, vectors
+from vlae.search.rows import ALL, PICTURE, RUN, SearchError
+from vlae.search.state import COLUMN, KEY, State, Unfinished
 from vlae.shapes import is_image, level_column
 
 FOLDER = "index"  # the default folder, inside the run's folder
 TABLE = "images"
-BATCH = 500  # images encoded at a time
-CHUNK = 20  # batches written at a time
+ALIKE = 20  # more rows than asked for are found by partitions, so that those with the query's pixels can be left out
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -45,13 +47,13 @@ class Index:
 
     Attributes:
         run: the run that encoded the images.
-        path: the folder of the index, a LanceDB database.
+        path: the folder of the index, a LanceDB database; or its address in an object store.
         table: its table, as LanceDB opens it.
         spread: for each level, the root mean square distance between two images, which is its unit of distance.
     """
 
     run: Run
-    path: Path
+    path: str | Path
     table: Any = field(repr=False)
     spread: tuple[float, ...]
 
@@ -62,40 +64,54 @@ class Index:
         source: Source,
         out: str | Path | None = None,
         *,
+        pictures: bool = True,
+        command: str | None = None,
+        record: Mapping[str, Any] | None = None,
         progress: bool = False,
     ) -> Self:
-        """Build a new index. Its folder appears when the whole index is finished.
+        """Build a new index. Images are added by commits; after a stop, the same call goes on.
+
+        From 100,000 images up each column of codes is partitioned for search; `state` tells how well it is searched.
 
         Args:
             run: a run of any model that has an encoder.
             source: a path, a name ("streets", "hf:NAME", "USER/NAME"), `Images`, or an array: (N, H, W), (N, H, W, C)
                 or (N, C, H, W) images, uint8 or floats in [0, 1], or (N, D) vectors. Pictures of another size are
                 cropped and resized like the training images.
-            out: the folder of the index, which must be new or empty. None: index in the run's folder.
-            progress: whether to show a progress bar, and to print which pictures cannot be read.
+            out: the folder of the index, which must be new or empty, or an address ("s3://bucket/index"). None: index
+                in the run's folder.
+            pictures: whether the index keeps the pictures, as PNG. Without them, those whose files are gone are drawn
+                as the model sees them.
+            command: the command that goes on after a stop, for the message. None: one made of the source's name.
+            record: which shard the images are (`vlae.search.shards.build_shard`). None: they are a whole source.
+            progress: whether to show a progress bar, and to print the expected size and which pictures cannot be read.
 
         Raises:
-            SearchError: if LanceDB is not installed, or if `out` is not empty.
+            MissingExtraError: if LanceDB is not installed.
+            SearchError: if `out` is not empty, or is an unfinished index of something else, or there is no room.
             NotDefinedError: if the model has no encoder.
             DataError: if the source cannot be read.
-            WriteError: if the folder cannot be written.
+            WriteError: if the index cannot be written.
         """
-        lancedb = _lancedb()
-        path = run.outputs / FOLDER if out is None else Path(out)
-        _check_new(path)
+        path = run.outputs / FOLDER if out is None else as_place(out)
+        check_new(path)
         images = _images(run, source, progress)
-        schema = rows.schema(run, images)
-        with _unfinished(path) as folder:
-            _check_new(path)
-            _fill(
-                lancedb.connect(folder).create_table(TABLE, schema=schema),
-                run,
-                images,
-                np.arange(len(images)),
-                progress,
-            )
-            folder.replace(path)
-        return cls.open(run, path)
+        addition = _addition(run, images, path, command, adds=False)
+        with alone(path, f"writes the index {path}"):
+            if (table := check_new(path)) is None:
+                check_room(path, run, images, pictures, progress)
+                schema = _with(
+                    rows.schema(run, images, pictures=pictures, record=record), State(unfinished=(addition,))
+                )
+                with committing(path):
+                    table = connect(path).create_table(TABLE, schema=schema)
+            elif rows.record_in(table.schema) != record or not any(
+                addition.is_same(each) for each in cls._of(run, path, table, warn=False).state.unfinished
+            ):
+                raise SearchError(f"{path} exists already: {cls._of(run, path, table, warn=False)._to_go_on}")
+            with committing(path):
+                grow(table, run, images, addition, progress)
+        return cls._of(run, path, table)
 
     @classmethod
     def open(cls, run: Run, path: str | Path | None = None) -> Self:
@@ -107,25 +123,55 @@ class Index:
 
         Raises:
             FileNotFoundError: if there is no index.
-            SearchError: if another run made it, or if it is damaged, or if LanceDB is not installed.
+            MissingExtraError: if LanceDB is not installed.
+            SearchError: if another run made it, or if it is damaged.
+
+        Warns:
+            UserWarning: if it is unfinished; the message has the command that goes on.
         """
-        lancedb = _lancedb()
-        path = run.outputs / FOLDER if path is None else Path(path)
-        if not _is_index(path):
-            raise FileNotFoundError(f"there is no index {path}; make one with: vlae index {run.path} DATA --out {path}")
-        _check_regular(path)
+        path = run.outputs / FOLDER if path is None else as_place(path)
         try:
-            table = lancedb.connect(path).open_table(TABLE)
-            about = table.schema.metadata or {}
-            owner, spread = about.get(RUN, b"").decode(), tuple(json.loads(about.get(SPREAD, b"[]")))
-        except (RuntimeError, OSError, ValueError) as error:
-            raise SearchError(f"the index {path} is damaged ({_reason(error)}); make it again elsewhere") from error
+            table = table_at(path, TABLE)
+            if table is None and not (isinstance(path, Path) and (path / f"{TABLE}.lance").is_dir()):
+                raise FileNotFoundError(
+                    f"there is no index {path}; make one with: vlae index {run.path} DATA --out {path}"
+                )
+            if isinstance(path, Path):
+                _check_regular(path)
+            if table is None:
+                raise ValueError("its table has no version")
+            return cls._of(run, path, table)
+        except (RuntimeError, OSError, ValueError, TypeError) as error:
+            if isinstance(error, FileNotFoundError | SearchError | MissingExtraError | WriteError):
+                raise
+            raise SearchError(f"the index {path} is damaged ({why(error)}); make it again elsewhere") from error
+
+    @classmethod
+    def _of(cls, run: Run, path: str | Path, table: Any, *, warn: bool = True) -> Self:
+        owner = (table.schema.metadata or {}).get(RUN, b"").decode()
         if owner != run.identity:
             raise SearchError(
                 f"the index {path} was made by another run (weights {owner[:12] or 'unknown'}, these are "
                 f"{run.identity[:12]}); make one for {run.path} with: vlae index {run.path} DATA --out ANOTHER"
             )
-        return cls(run=run, path=path, table=table, spread=spread)
+        index = cls(run=run, path=path, table=table, spread=rows.spread_in(table.schema))
+        if warn and index.state.unfinished:
+            warnings.warn(f"the index {path} {index._to_go_on}", stacklevel=3)
+        return index
+
+    @property
+    def state(self) -> State:
+        """What is unfinished, and of a large index how well it is searched."""
+        return State.of(self.table.schema)
+
+    @property
+    def _to_go_on(self) -> str:
+        """What to do next, in words."""
+        unfinished = self.state.unfinished
+        if not unfinished:
+            return "add to it (--add), or choose another place (--out)"
+        num = unfinished[0].num
+        return f"is unfinished ({len(self):,} images, {num:,} to come in all); go on with: {unfinished[0].command}"
 
     def __len__(self) -> int:
         return int(self.table.count_rows())
@@ -135,8 +181,8 @@ class Index:
         """The columns that a condition can use: name, source, label and factors."""
         return [name for name in self.table.schema.names if not rows.is_own(name) or name in ("name", "source")]
 
-    def add(self, source: Source, *, progress: bool = False) -> int:
-        """Add images to the index, all of them or none. Images that it already has are left out.
+    def add(self, source: Source, *, command: str | None = None, progress: bool = False) -> int:
+        """Add images to the index, by commits; after a stop, the same call goes on. Those that it has are left out.
 
         Two images are the same if they have the same name and the same pixels. A property without a column in the index
         is left out.
@@ -145,35 +191,23 @@ class Index:
             source: a path, a name ("streets", "hf:NAME", "USER/NAME"), `Images`, or an array: (N, H, W), (N, H, W, C)
                 or (N, C, H, W) images, uint8 or floats in [0, 1], or (N, D) vectors. Pictures of another size are
                 cropped and resized like the training images.
+            command: the command that goes on after a stop, for the message. None: one made of the source's name.
             progress: whether to show a progress bar, and to print what cannot be read or is left out.
 
         Returns:
             The number of images that were added.
 
         Raises:
-            SearchError: if a column does not fit the index.
+            SearchError: if a column does not fit the index; then nothing is added.
             DataError: if the source cannot be read.
-            WriteError: if the folder cannot be written, or another process writes it.
+            WriteError: if the index cannot be written, or another process writes it.
         """
         images = _images(self.run, source, progress)
         if progress and (missing := sorted(set(rows.source_columns(images)) - set(self.table.schema.names))):
             print(f"left out, as the index has no such column: {printable(', '.join(missing))}", file=sys.stderr)
-        with _unfinished(self.path) as folder:
-            return self._add(images, folder, progress)
-
-    def _add(self, images: Images, folder: Path, progress: bool) -> int:
-        """Write the images that are new to a table of their own, and then add it in one step: all of them or none."""
-        self.table.checkout_latest()  # another process may have added some
-        present = self.table.search().select(["name", "hash"]).to_arrow()
-        pairs = set(zip(present["name"].to_pylist(), present["hash"].to_pylist(), strict=True))
-        names = images.names or ()
-        new = [i for i in range(len(images)) if (names[i], content_hash(images.values[i])) not in pairs]
-        if not new:
-            return 0
-        part = _lancedb().connect(folder).create_table(TABLE, schema=self.table.schema)
-        _fill(part, self.run, images, np.array(new), progress)
-        self.table.add(part.search().to_batches())
-        return len(new)
+        addition = _addition(self.run, images, self.path, command, adds=True)
+        with alone(self.path, f"writes the index {self.path}"), committing(self.path):
+            return grow(self.table, self.run, images, addition, progress)
 
     def similar(
         self,
@@ -205,15 +239,24 @@ class Index:
         if num < 1:
             raise SearchError(f"num is {num}; give a whole number from 1 up")
         query = self._query(image)
-        condition = f"hash != {query.hash}"
         if where is not None:
             self._check(where)
-            condition = f"({where}) AND {condition}"
         groups = [(level,) for level in chosen] + ([chosen] if len(chosen) > 1 else [])
-        by = {group: self._nearest(query.codes, group, num, condition) for group in groups}
-        if not len(by[groups[0]]):
+        found = {group: self._nearest(query, group, num, where) for group in groups}
+        if not len(found[groups[0]]):
             raise SearchError("nothing is found " + (f"with {where}" if where else "but the one asked about"))
-        return Neighbours(query=query.picture, by=by, query_name=query.name)
+        shown = ["distance", *self.columns, *[PICTURE] * self.has_pictures]
+        return Neighbours(
+            query=query.picture,
+            by={group: rows.select(shown) for group, rows in found.items()},
+            query_name=query.name,
+            draw=None if self.has_pictures else lambda group: self._draw(found[group]),
+        )
+
+    @property
+    def has_pictures(self) -> bool:
+        """Whether the index keeps the pictures."""
+        return PICTURE in self.table.schema.names
 
     def _levels(self, levels: int | Sequence[int] | None) -> tuple[int, ...]:
         available = self.run.recipe.levels_with_code
@@ -246,18 +289,16 @@ class Index:
         """Return an image of the index by its name."""
         quoted = name.replace("'", "''")
         columns = [name for name in self.table.schema.names if re.fullmatch(r"level\d+", name)]
-        search = (
-            self.table.search().where(f"name = '{quoted}'").limit(2).select([*columns, "picture", "hash", "source"])
-        )
-        rows = search.to_arrow().to_pylist()
-        if not rows:
+        columns += [name for name in (PICTURE, "hash", "source") if name in self.table.schema.names]
+        found = self.table.search().where(f"name = '{quoted}'").limit(2).select(columns).to_arrow()
+        if not len(found):
             raise FileNotFoundError(f"there is no file {name}, and nothing of this name in {self.path}")
-        if len(rows) > 1:
+        if len(found) > 1:
             raise SearchError(f"several rows of {self.path} are called {name}; give a file")
-        codes = [np.array(rows[0].get(level_column(level), []), np.float32) for level in range(1, len(self.spread) + 1)]
-        return _Query(
-            codes=codes, picture=decode_png(rows[0]["picture"]), hash=rows[0]["hash"], name=(rows[0]["source"], name)
-        )
+        [row] = found.to_pylist()
+        picture = decode_png(row[PICTURE]) if self.has_pictures else self._draw(found)[0]
+        codes = [np.array(row.get(level_column(level), []), np.float32) for level in range(1, len(self.spread) + 1)]
+        return _Query(codes=codes, picture=picture, hash=row["hash"], name=(row["source"], name))
 
     def _check(self, where: str) -> None:
         """Check a condition by letting LanceDB use it."""
@@ -268,35 +309,68 @@ class Index:
         except (RuntimeError, ValueError) as error:
             columns = ", ".join(self.columns)
             raise SearchError(
-                f"the condition {where!r} cannot be used ({_reason(error)}); the columns are {columns}"
+                f"the condition {where!r} cannot be used ({why(error)}); the columns are {columns}"
             ) from error
 
-    def _nearest(self, codes: Sequence[np.ndarray], levels: tuple[int, ...], num: int, condition: str) -> pa.Table:
-        columns = [level_column(level) for level in levels]
-        if len(levels) == 1:
-            search = self.table.search(codes[levels[0] - 1], vector_column_name=columns[0])
-        else:
-            search = self.table.search(self._query_vector(codes, levels), vector_column_name=ALL).distance_type("dot")
-        search = search.where(condition).limit(num).select([*self.columns, *columns, "picture", "_distance"])
+    def _nearest(self, query: "_Query", levels: tuple[int, ...], num: int, where: str | None) -> pa.Table:
+        """Return the rows nearest to a query by some levels, nearest first: their distance, and `_shown`."""
         try:
-            nearest = search.to_arrow()
+            found = self._by_partitions(query, levels, num) if where is None else None
+            if found is None:
+                condition = f"hash != {query.hash}"
+                found = self._by_all_rows(
+                    query, levels, num, condition if where is None else f"({where}) AND {condition}"
+                )
         except (RuntimeError, OSError) as error:
-            raise SearchError(f"the index {self.path} is damaged ({_reason(error)}); make it again") from error
-        found = [np.zeros((len(nearest), 0), np.float32)] * len(codes)
-        for level, column in zip(levels, columns, strict=True):
-            found[level - 1] = np.array(nearest[column].to_pylist(), np.float32).reshape(-1, codes[level - 1].shape[-1])
-        far = distances(found, codes, self.spread, levels)
-        nearest = nearest.drop_columns([*columns, "_distance"]).add_column(0, "distance", pa.array(far))
-        return nearest.take(np.argsort(far, kind="stable"))
+            raise SearchError(f"the index {self.path} is damaged ({why(error)}); make it again") from error
+        far = distances(self._codes_in(found), query.codes, self.spread, levels)
+        found = found.select(self._shown).add_column(0, "distance", pa.array(far))
+        return found.take(np.argsort(far, kind="stable")[:num])
 
-    def _query_vector(self, codes: Sequence[np.ndarray], levels: tuple[int, ...]) -> np.ndarray:
-        """Return the vector whose product with the column `levels` is larger for nearer images.
+    def _by_partitions(self, query: "_Query", levels: tuple[int, ...], num: int) -> pa.Table | None:
+        """Search a large index; None if it has no partitions for these levels, or too few images are found."""
+        column = level_column(levels[0]) if len(levels) == 1 else ALL
+        recall = self.state.recall.get(column)
+        if recall is None or (len(levels) > 1 and levels != self.run.recipe.levels_with_code):
+            return None
+        if column == ALL:
+            [vector] = rows.in_spreads([code[None] for code in query.codes], self.spread)
+        else:
+            vector = query.codes[levels[0] - 1]
+        search = nearest(self.table, column, vector, recall.nprobes).limit(num + ALIKE)
+        found = search.select([*self._shown, "hash", "_distance"]).to_arrow()
+        others = found.filter(pa.compute.not_equal(found["hash"], query.hash))
+        return others if len(others) >= num else None
 
-        Σ_l |q_l - z_l|² / s_l² = Σ_l |q_l|² / s_l² - (Σ_l 2 q_l · z_l / s_l² - Σ_l |z_l|² / s_l²), l over the levels.
-        """
-        weights = [1 / spread**2 if level in levels else 0.0 for level, spread in enumerate(self.spread, start=1)]
-        products = [2 * weight * code for weight, code in zip(weights, codes, strict=True)]
-        return np.concatenate([*products, np.negative(weights)]).astype(np.float32)
+    def _by_all_rows(self, query: "_Query", levels: tuple[int, ...], num: int, condition: str) -> pa.Table:
+        """Compare all rows that meet a condition. By one level LanceDB does it; by several they are read for it."""
+        if len(levels) == 1:
+            column = level_column(levels[0])
+            search = self.table.search(query.codes[levels[0] - 1], vector_column_name=column).bypass_vector_index()
+            return search.where(condition).limit(num).select([*self._shown, "_distance"]).to_arrow()
+        far, chosen = np.zeros(0), np.zeros(0, np.uint64)
+        for batch in scan(self.table, [level_column(level) for level in levels], condition):
+            far = np.concatenate([far, distances(self._codes_in(batch), query.codes, self.spread, levels)])
+            chosen = np.concatenate([chosen, batch["_rowid"].to_numpy()])
+            nearest_rows = np.argsort(far, kind="stable")[:num]
+            far, chosen = far[nearest_rows], chosen[nearest_rows]
+        return self.table.take_row_ids(chosen.tolist()).select(self._shown).to_arrow()
+
+    @property
+    def _shown(self) -> list[str]:
+        """The columns of what is found: what is known of it, its codes, and its picture if there is one."""
+        codes = [name for name in self.table.schema.names if re.fullmatch(r"level\d+", name)]
+        return [*self.columns, *codes, *[PICTURE] * self.has_pictures]
+
+    def _codes_in(self, found: Any) -> list[np.ndarray]:
+        """The codes of each level in a table or batch: float32 (n, code size); (n, 0) of a level that is not there."""
+        names = [level_column(level) for level in range(1, len(self.spread) + 1)]
+        there = found.schema.names
+        return [vectors(found[name]) if name in there else np.zeros((len(found), 0), np.float32) for name in names]
+
+    def _draw(self, found: pa.Table) -> canvas.Pictures:
+        """Draw what is found as the model sees it, from its codes."""
+        return rows.draw(self.run, self.run.decode(self._codes_in(found)))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -319,24 +393,36 @@ def _check_regular(path: Path) -> None:
 # Making an index -----------------------------------------------------------------------------------------------------
 
 
-def _lancedb() -> Any:
+def check_new(path: str | Path) -> Any | None:
+    """Refuse a place where something is, unless it is an unfinished index: then return its table."""
     try:
-        import lancedb
-    except ImportError as error:
-        raise SearchError('search needs LanceDB; install it with: pip install "vlae[search]"') from error
-    return lancedb
-
-
-def _is_index(path: Path) -> bool:
-    return (path / f"{TABLE}.lance").is_dir()
-
-
-def _check_new(path: Path) -> None:
-    if not is_utf8(path.resolve()):
-        raise SearchError(f"{path}: LanceDB takes no name that is not UTF-8; choose another place (--out)")
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        advice = "add to it (--add)" if _is_index(path) else "it is no index"
+        table = table_at(path, TABLE)
+        if table is not None and any(not each.adds for each in State.of(table.schema).unfinished):
+            return table
+    except (RuntimeError, OSError, ValueError) as error:
+        if isinstance(error, MissingExtraError | WriteError):
+            raise
+        raise SearchError(f"{path} cannot be opened ({why(error)}); choose another place (--out)") from error
+    there = isinstance(path, Path) and path.exists() and (not path.is_dir() or any(path.iterdir()))
+    if table is not None or there:
+        advice = "it is no index" if table is None else "add to it (--add)"
         raise SearchError(f"{path} exists already: {advice}, or choose another place (--out)")
+    return None
+
+
+def _with(schema: pa.Schema, state: State) -> pa.Schema:
+    """A schema whose column `hash` has the state in its metadata."""
+    number = schema.get_field_index(COLUMN)
+    return schema.set(number, schema.field(number).with_metadata({KEY: state.as_json()}))
+
+
+def _addition(run: Run, images: Images, path: str | Path, command: str | None, *, adds: bool) -> Unfinished:
+    words = ["vlae index", str(run.path), images.source, f"--out {path}", "--add" if adds else ""]
+    words += [] if images.split == "all" else [f"--split {images.split}"]
+    made = printable(" ".join(word for word in words if word))
+    return Unfinished(
+        source=printable(images.source), split=images.split, num=len(images), adds=adds, command=command or made
+    )
 
 
 def _images(run: Run, source: Source, progress: bool) -> Images:
@@ -347,36 +433,3 @@ def _images(run: Run, source: Source, progress: bool) -> Images:
         return images
     part = "" if images.split == "all" else f"{images.split}/"
     return replace(images, names=tuple(f"{part}{i}" for i in range(len(images))))
-
-
-def _fill(table: Any, run: Run, images: Images, numbers: np.ndarray, progress: bool) -> None:
-    """Encode some of the images and write them to a table, several batches at a time."""
-    console = Console(stderr=True)
-    starts = range(0, len(numbers), BATCH)
-    batches: list[pa.RecordBatch] = []
-    for start in track(starts, "Encoding", console=console, disable=not (progress and console.is_terminal)):
-        batches.append(rows.batch(run, images.take(numbers[start : start + BATCH]), table.schema))
-        if len(batches) == CHUNK or start == starts[-1]:
-            table.add(pa.Table.from_batches(batches))
-            batches = []
-
-
-@contextmanager
-def _unfinished(path: Path) -> Iterator[Path]:
-    """Make a temporary folder beside the index, and remove it afterwards; meanwhile nobody else writes the index."""
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        lock = locked(beside(path, "lock"), f"writes the index {path}", "choose another place")
-        with lock, writing(path), unfinished(path) as folder:
-            yield folder
-    except RuntimeError as error:
-        if not str(error).startswith("lance"):
-            raise
-        raise SearchError(f"{path} cannot be written ({_reason(error)}); make room, or choose another place") from error
-
-
-def _reason(error: Exception) -> str:
-    """Return LanceDB's message without the place in its source code."""
-    text = re.split(r", /|, [\w./-]+\.rs:", " ".join(str(error).split()))[0]
-    return text.removeprefix("Invalid input, ").removeprefix("Error resolving ").rstrip(".")

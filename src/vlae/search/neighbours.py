@@ -1,7 +1,7 @@
 """The nearest neighbours of an image: as a table, as text and as a figure."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,13 +29,15 @@ class Neighbours(HtmlRepr):
         query: the picture whose neighbours these are, at the run's size: uint8 (height, width, 3).
         by: for each group of levels an Arrow table of the neighbours, nearest first. Its columns are distance (1 is the
             root mean square distance between two images of the index), name, source, label and factors (if known), and
-            picture (PNG bytes).
+            picture (PNG bytes), if the index has the pictures.
         query_name: the source and the name of the query, by which its file is found; "" if it has none.
+        draw: draws the neighbours by a group of levels, uint8 (n, height, width, 3), if the index has no pictures.
     """
 
     query: Picture
     by: Mapping[tuple[int, ...], pa.Table]
     query_name: tuple[str, str] = ("", "")
+    draw: Callable[[tuple[int, ...]], canvas.Pictures] | None = None
 
     def __repr__(self) -> str:
         num = max(len(rows) for rows in self.by.values())
@@ -49,7 +51,7 @@ class Neighbours(HtmlRepr):
         """
         parts = []
         for levels, rows in self.by.items():
-            table = rows.drop_columns(["picture"])
+            table = rows.drop_columns([name for name in ["picture"] if name in rows.column_names])
             pairs = zip(rows["source"].to_pylist(), rows["name"].to_pylist(), strict=True)
             files = [file and str(file) for file in (original_file(*pair) for pair in pairs)]
             table = table.append_column("file", pa.array(files, pa.string())) if any(files) else table
@@ -72,13 +74,19 @@ class Neighbours(HtmlRepr):
         Returns:
             For each the picture, uint8 (H, W, 3), as its file has it if the file is there; its name; and its distance.
         """
-        cells = []
-        for row in self.by[levels].select(["source", "name", "distance", "picture"]).to_pylist():
-            picture = original(row["source"], row["name"])
-            cells.append(
-                (decode_png(row["picture"]) if picture is None else picture, row["name"], f"{row['distance']:.3f}")
-            )
-        return cells
+        rows = self.by[levels].select(["source", "name", "distance"]).to_pylist()
+        files = [original(row["source"], row["name"]) for row in rows]
+        own: Sequence[Picture] = self._own(levels) if any(file is None for file in files) else []
+        return [
+            (own[i] if picture is None else picture, row["name"], f"{row['distance']:.3f}")
+            for i, (picture, row) in enumerate(zip(files, rows, strict=True))
+        ]
+
+    def _own(self, levels: tuple[int, ...]) -> Sequence[Picture]:
+        """The neighbours at the run's size: as the index keeps them, or as the model sees them."""
+        if self.draw is not None:
+            return list(self.draw(levels))
+        return [decode_png(png) for png in self.by[levels]["picture"].to_pylist()]
 
     @property
     def query_cell(self) -> tuple[Picture, str, str]:

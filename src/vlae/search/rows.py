@@ -3,14 +3,14 @@
 name, source          file name relative to the source's folder, or number of the row; and the name of the source
 label, factors …      if the source has them; the label is the name of the class if classes have names
 level1, level2 …      the code of each level: the mean of its posterior
-levels                all codes, and the squared length of each, for search by several levels at once
-picture, hash         the picture at the run's size as PNG, and a number made from its pixels
+all_levels            all codes, each in units of its level's spread, for search by all levels together
+picture, hash         the picture at the run's size as PNG, unless it is left out; and a number made from its pixels
 """
 
 import io
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,8 +27,8 @@ from vlae.runs.run import Run
 from vlae.search.distances import spread_of
 from vlae.shapes import is_image, level_column
 
-ALL = "levels"
-RUN, SPREAD = b"vlae_run", b"vlae_spread"  # in the table's metadata
+ALL, PICTURE = "all_levels", "picture"
+RUN, SPREAD, SHARD = b"vlae_run", b"vlae_spread", b"vlae_shard"  # in the table's metadata
 NUM_SPREAD = 1_000  # images by which the spread of each level is measured
 
 
@@ -66,24 +66,39 @@ def is_own(column: str) -> bool:
     Args:
         column: the name.
     """
-    return bool(re.fullmatch(rf"name|source|hash|picture|{ALL}|level\d+|_.*", column))
+    return bool(re.fullmatch(rf"name|source|hash|{PICTURE}|levels|{ALL}|level\d+|_.*", column))
 
 
-def schema(run: Run, images: Images) -> pa.Schema:
+def schema(run: Run, images: Images, *, pictures: bool = True, record: Mapping[str, Any] | None = None) -> pa.Schema:
     """Return the schema of an index of these images. Its metadata hold the run's identity and each level's spread.
 
     Args:
         run: the run that encodes the images.
         images: the images, of the run's shape, at least one.
+        pictures: whether the index has the pictures.
+        record: which shard of a source the images are. None: they are all of it.
     """
     sizes = run.recipe.code_sizes
     fields = [("name", pa.string()), ("source", pa.string())]
     fields += [(name, values.type) for name, values in source_columns(images).items()]
     fields += [(level_column(level), pa.list_(pa.float32(), sizes[level - 1])) for level in run.recipe.levels_with_code]
-    fields += [(ALL, pa.list_(pa.float32(), sum(sizes) + len(sizes)))]
-    fields += [("picture", pa.binary()), ("hash", pa.int64())]
+    fields += [(ALL, pa.list_(pa.float32(), sum(sizes)))]
+    fields += [(PICTURE, pa.binary())] * pictures + [("hash", pa.int64())]
     about = {RUN: run.identity.encode(), SPREAD: json.dumps(_spread(run, images)).encode()}
+    about |= {} if record is None else {SHARD: json.dumps(record).encode()}
     return pa.schema(fields, metadata=about)
+
+
+def record_in(schema: pa.Schema) -> Any:
+    """Read from an index's metadata which shard it is; None if it is no shard.
+
+    Args:
+        schema: the columns of the index.
+
+    Raises:
+        ValueError: if that is damaged.
+    """
+    return json.loads((schema.metadata or {}).get(SHARD, b"null"))
 
 
 def _spread(run: Run, images: Images) -> list[float]:
@@ -104,17 +119,71 @@ def batch(run: Run, images: Images, schema: pa.Schema) -> pa.RecordBatch:
         SearchError: if a label or factor does not fit its column.
     """
     codes = run.encode(images)
-    lengths = [(code**2).sum(1, keepdims=True) for code in codes]
     columns: dict[str, Any] = {
         "name": images.names,
         "source": [printable(images.source)] * len(images),
         **{name: values.to_pylist() for name, values in source_columns(images).items()},
-        **{level_column(level): list(code) for level, code in enumerate(codes, start=1)},
-        ALL: list(np.concatenate([*codes, *lengths], axis=1)),
-        "picture": [_png(run, picture) for picture in draw(run, images.values)],
+        **{level_column(level): code for level, code in enumerate(codes, start=1)},
+        ALL: in_spreads(codes, spread_in(schema)),
         "hash": content_hashes(images.values),
     }
+    if PICTURE in schema.names:
+        columns[PICTURE] = [png(run, picture) for picture in draw(run, images.values)]
     return pa.RecordBatch.from_arrays([_column(columns, field, images) for field in schema], schema=schema)
+
+
+def check(images: Images, schema: pa.Schema) -> None:
+    """Check that labels and factors fit the columns of an index.
+
+    Args:
+        images: the images.
+        schema: the columns of the index.
+
+    Raises:
+        SearchError: if one does not.
+    """
+    columns = source_columns(images)
+    for field in schema:
+        if field.name in columns:
+            _column(columns, field, images)
+
+
+def spread_in(schema: pa.Schema) -> tuple[float, ...]:
+    """Read each level's spread from an index's metadata; none if they are not there.
+
+    Args:
+        schema: the columns of the index.
+
+    Raises:
+        ValueError: if they are damaged.
+    """
+    return tuple(json.loads((schema.metadata or {}).get(SPREAD, b"[]")))
+
+
+def in_spreads(codes: Sequence[np.ndarray], spreads: Sequence[float]) -> np.ndarray:
+    """Put the codes of all levels side by side, each in units of its level's spread: float32 (n, sum of sizes).
+
+    Args:
+        codes: of each level, (n, code size).
+        spreads: of each level.
+    """
+    return np.concatenate([code / np.float32(spread) for code, spread in zip(codes, spreads, strict=True)], axis=1)
+
+
+def row_bytes(run: Run, images: Images, *, pictures: bool = True) -> tuple[int, int]:
+    """Return how many bytes of disk a row takes, about; and of these, how many are its picture's.
+
+    Args:
+        run: the run that encodes the images.
+        images: the images, of the run's shape.
+        pictures: whether the index has the pictures.
+    """
+    some = images.take(np.linspace(0, len(images) - 1, min(64, len(images))).astype(int))
+    picture = sum(len(png(run, each)) for each in draw(run, some.values)) // len(some) if pictures else 0
+    known = sum(values.nbytes for values in source_columns(some).values()) // len(some)
+    name = sum(len(name.encode(errors="replace")) for name in some.names or ()) // len(some)
+    vectors = 2 * 2 * 4 * sum(run.recipe.code_sizes)  # by level and by all; in the rows and in their partitions
+    return picture + known + name + vectors + 16, picture
 
 
 def _column(columns: Mapping[str, Any], field: Any, images: Images) -> pa.Array:
@@ -123,6 +192,9 @@ def _column(columns: Mapping[str, Any], field: Any, images: Images) -> pa.Array:
         return pa.nulls(len(images), field.type)
     try:
         values = columns[field.name]
+        if isinstance(values, np.ndarray) and values.ndim == 2:  # codes
+            flat = pa.array(np.ascontiguousarray(values, np.float32).reshape(-1))
+            return pa.FixedSizeListArray.from_arrays(flat, values.shape[1]).cast(field.type)
         return pa.array(values.to_pylist() if isinstance(values, pa.Array) else values, field.type)
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise SearchError(
@@ -143,7 +215,13 @@ def draw(run: Run, values: np.ndarray) -> canvas.Pictures:
     return to_pictures_like(as_input(values), run.recipe.shape, run.examples, opacity=run.model.opacity)
 
 
-def _png(run: Run, picture: canvas.Picture) -> bytes:
+def png(run: Run, picture: canvas.Picture) -> bytes:
+    """Encode a picture as PNG.
+
+    Args:
+        run: the run whose data it shows; pictures of one channel are kept as grey.
+        picture: uint8 (height, width, 3).
+    """
     image, file = Image.fromarray(picture), io.BytesIO()
     (image.convert("L") if run.recipe.shape[0] == 1 and is_image(run.recipe.shape) else image).save(file, "PNG")
     return file.getvalue()

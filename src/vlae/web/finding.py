@@ -6,7 +6,8 @@ from threading import RLock
 
 import numpy as np
 
-from vlae.codes.outliers import NEIGHBOURS, scores_by_level, standardised
+from vlae.codes.nearest import affordable
+from vlae.codes.outliers import NEIGHBOURS, score, standardised
 from vlae.data.copies import find_copies
 from vlae.models.base import Codes
 from vlae.search.distances import distances, spread_of
@@ -96,7 +97,7 @@ class Finder:
                 if len(self._collection) < NEIGHBOURS + 2:
                     raise ValueError(f"there are {len(self._collection)} to compare; it takes {NEIGHBOURS + 2}")
                 noise, change = self._encoding.noise[level - 1], self._encoding.change[level - 1]
-                self._odd[level] = scores_by_level(noise, change)
+                self._odd[level] = score(noise, change, reference=affordable())[0]
             return self._odd[level]
 
     # Copies and clusters

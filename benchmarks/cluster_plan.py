@@ -1,0 +1,45 @@
+"""What a large collection takes on a cluster, from what `cluster_speed.py` has measured; see README.md."""
+
+import argparse
+import json
+from pathlib import Path
+
+from vlae.memory import size
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("speed", type=Path, help="what cluster_speed.py --json has written")
+    parser.add_argument("--num", type=float, default=1e9, help="pictures (default a billion)")
+    parser.add_argument("--kilobytes", type=float, required=True, help="of one picture as it is stored; yours")
+    parser.add_argument("--hours", type=float, default=24, help="in which to be ready (default 24)")
+    parser.add_argument("--cores", type=int, default=64, help="of one machine (default 64)")
+    parser.add_argument("--per-core-hour", type=float, required=True, help="price of a core for an hour; yours")
+    parser.add_argument("--per-terabyte", type=float, default=0.0, help="price of reading a TB; yours (default 0)")
+    parser.add_argument("--reserve", type=float, default=0.25, help="of cores beyond what is computed (default .25)")
+    args = parser.parse_args()
+    measured = json.loads(args.speed.read_text())
+    of_cluster = max((each for each in measured["results"] if not each["killed"]), key=lambda each: each["workers"])
+    per_core = of_cluster["images a second"] / min(measured["cores"], of_cluster["workers"])
+    core_hours = args.num / per_core / 3600 * (1 + args.reserve)
+    machines = -(-core_hours // (args.hours * args.cores))
+    read, written = args.num * args.kilobytes * 1000, args.num * measured["bytes a row"]
+    rate = read / args.hours / 3600
+    cost = core_hours * args.per_core_hour + read / 1e12 * args.per_terabyte
+    rows = {
+        "measured": f"{per_core:,.0f} images/s a core ({measured['recipe']}, {measured['processor']})",
+        "pictures": f"{args.num:,.0f}",
+        "read": f"{size(round(read))}, {size(round(rate))} a second",
+        "written": f"{size(round(written))} of codes ({measured['bytes a row']:.0f} bytes a row, measured)",
+        "core hours": f"{core_hours:,.0f}, with {args.reserve:.0%} in reserve",
+        "machines": f"{machines:,.0f} of {args.cores} cores, for {args.hours:g} hours",
+        "a machine reads": f"{size(round(rate / machines))} a second",
+        "cost": f"{cost:,.0f}, in the currency of the prices that you gave",
+    }
+    width = max(map(len, rows))
+    for name, text in rows.items():
+        print(f"{name:<{width}}  {text}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,238 @@
+"""Codes by the workers of a Ray cluster: actors with one model each, which write to one Lance data set."""
+
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from vlae.atomic import WriteError
+from vlae.codes.encode import Encoder, identity
+from vlae.codes.files import CodesError
+from vlae.codes.fragments import Fragments
+from vlae.codes.progress import progress_bar
+from vlae.codes.shared import SharedSource
+from vlae.data.sharding import SHARD, Share
+from vlae.errors import MissingExtraError, reason
+from vlae.runs import Run
+from vlae.runs.run import load
+
+SECONDS = 5
+"""How long an address has to answer."""
+
+
+class ClusterError(ValueError):
+    """A Ray cluster cannot be reached, or one of its workers failed."""
+
+
+def encode_on_cluster(
+    run: Run,
+    source: str | Path,
+    out: str | Path,
+    *,
+    address: str,
+    workers: int | None = None,
+    stream: bool = False,
+    layout: Literal["NHW", "NHWC", "NCHW"] | None = None,
+    key: str | None = None,
+    id: str | None = None,
+    stddev: bool = False,
+    sample: bool = False,
+    reconstruction: bool = True,
+    seed: int = 0,
+    progress: bool = False,
+) -> str | Path:
+    """Write the codes of all rows of a source to a Lance data set, by the workers of a Ray cluster.
+
+    The rows and columns are those of `vlae.codes.encode.encode`. The source is cut into shares. Each is written whole
+    or not at all, and all of them become one commit. If a worker is killed, another one encodes its share again; if
+    this process is, the same call goes on with the shares that are missing.
+
+    Args:
+        run: a run of any model that has an encoder. Every worker opens it by its path, so that must lead to it there.
+        source: a path, an address or a name that every worker can read.
+        out: the folder of a data set that every worker can write to, or its address in an object store
+            ("s3://bucket/codes.lance"). The name ends in .lance.
+        address: where the cluster is: "local" starts one here, "auto" takes the one that this machine belongs to,
+            or "ray://HOST:10001", or "HOST:6379".
+        workers: how many actors encode, each with one processor, 1 or more. None: as many as there are processors.
+        stream: whether to read the source shard by shard, and never as a whole.
+        layout: the order of an array's dimensions. None: inferred.
+        key: the array or column that holds the images. None: inferred.
+        id: the column of a table that names the rows. None: that of the run's own table.
+        stddev: whether to write the posterior standard deviations.
+        sample: whether to write a draw from each posterior.
+        reconstruction: whether to write the reconstruction error.
+        seed: seed of the draws, 0 or more.
+        progress: whether to show a progress bar.
+
+    Returns:
+        The folder or address: `out`.
+
+    Raises:
+        ClusterError: if the cluster does not answer, or a worker fails.
+        CodesError: if the output exists already, or was begun with something else, or has another ending.
+        DataError: if the source cannot be read, or changes while it is encoded.
+        MissingExtraError: if Ray or Lance is not installed.
+        WriteError: if the output cannot be written.
+    """
+    if not str(out).rstrip("/").endswith(".lance"):
+        raise CodesError(f"{out}: a cluster writes to a Lance data set; give a name that ends in .lance")
+    if workers is not None and workers < 1:
+        raise ClusterError(f"workers is {workers}; give 1 or more")
+    run.model.require("encoder")
+    how: dict[str, Any] = {"stream": stream, "layout": layout, "key": key, "id": id}
+    content = {"stddev": stddev, "sample": sample, "reconstruction": reconstruction, "seed": seed}
+    place = str(out) if "://" in str(out) else str(Path(out).expanduser().resolve())
+    fragments = Fragments(place)
+    if fragments.is_whole() and not fragments.done():
+        raise CodesError(f"{out} exists already, and is not written over; choose another --out, or remove it")
+    opened = SharedSource(run, source, **how)
+    num = opened.num_shares
+    settings = {**content, **how}
+    about = {**identity(run), "source": opened.name, "split": "all", "label_names": opened.label_names}
+    record = Share(1, num).record(opened.total, opened.fingerprint, settings)
+    _check_begun(fragments, place, {**about, SHARD: record})
+    there = {done["about"][SHARD]["number"] for done in fragments.done()}
+    missing = [number for number in range(1, num + 1) if number not in there]
+    job = {"run": run.path, "source": source, "how": how, "content": content, "place": place, "about": about}
+    job |= {"record": record, "fingerprint": opened.fingerprint}
+    if missing:
+        with _cluster(address, workers) as count, progress_bar("Encoding", num, progress) as advance:
+            advance(num - len(missing))
+            for _ in _encoded(missing, job, workers or count):
+                advance(1)
+    opened.check_unchanged()
+    fragments.commit()
+    return out
+
+
+def _check_begun(fragments: Fragments, place: str, about: dict[str, Any]) -> None:
+    """Refuse to go on with shares of another run, source or choice of columns."""
+    for done in fragments.done():
+        told, asked = done["about"], about
+        shard, wanted = told[SHARD], asked[SHARD]
+        differing = [name for name in ("source_is", "total", "of", "settings") if shard.get(name) != wanted[name]]
+        if told.get("weights") != asked["weights"]:
+            differing = ["run"]
+        if differing:
+            what = {"source_is": "source, or state of it", "total": "source", "of": "source"}.get(differing[0])
+            raise CodesError(
+                f"{place} was begun with another {what or differing[0]}; go on with that, remove it, or choose another"
+                " --out"
+            )
+
+
+class _Worker:
+    """An actor: it opens the run and the source once, and encodes share after share."""
+
+    def __init__(self, job: dict[str, Any]):
+        import torch
+
+        torch.set_num_threads(1)
+        self.job = job
+        run = load(job["run"])
+        if identity(run)["weights"] != job["about"]["weights"]:
+            raise ClusterError(f"{job['run']} is another run on a worker; let all machines see the same folder")
+        self.source = SharedSource(run, job["source"], **job["how"])
+        if self.source.fingerprint != job["fingerprint"]:
+            raise ClusterError(f"{job['source']} differs on a worker; let all machines see the same files")
+        self.encoder = Encoder(run.model, **job["content"])
+        self.fragments = Fragments(job["place"])
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        rows = []
+        for number in batch["number"].tolist():
+            share = Share(number, self.job["record"]["of"])
+            about = {**self.job["about"], SHARD: {**self.job["record"], "number": number}}
+            rows.append(self.fragments.write(number, self.source.tables(self.encoder, share), about))
+        return {"number": batch["number"], "rows": rows, "pid": [os.getpid()] * len(rows)}
+
+
+def _encoded(numbers: list[int], job: dict[str, Any], workers: int) -> Iterator[dict[str, Any]]:
+    """Let the workers encode shares, and yield for each that is written its number, its rows, and who wrote it."""
+    import ray
+
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    items = ray.data.from_items([{"number": number} for number in numbers], override_num_blocks=len(numbers))
+    done = items.map_batches(
+        _Worker,
+        fn_constructor_kwargs={"job": job},
+        batch_size=1,
+        compute=ray.data.ActorPoolStrategy(size=min(workers, len(numbers))),
+        num_cpus=1,
+    )
+    try:
+        yield from done.iter_rows()
+    except Exception as error:  # Ray wraps what a worker raises, in several ways
+        raise _told(error) from error
+
+
+def _told(error: BaseException) -> Exception:
+    """What a worker has raised, as this process would have; or one line."""
+    cause: BaseException | None = error
+    seen = []
+    while cause is not None and cause not in seen:
+        seen.append(cause)
+        cause = getattr(cause, "cause", None) or cause.__cause__
+    for each in reversed(seen):
+        if isinstance(each, ValueError | FileNotFoundError | WriteError) and type(each).__module__.startswith("vlae"):
+            return type(each)(str(each))
+    return ClusterError(f"a worker of the cluster failed: {reason(seen[-1])}")
+
+
+@contextmanager
+def _cluster(address: str, workers: int | None) -> Iterator[int]:
+    """Join a cluster, or start one here; leave it afterwards.
+
+    Yields:
+        How many processors it has.
+    """
+    try:
+        import ray
+        import ray.data
+    except ImportError as error:
+        raise MissingExtraError('a cluster needs Ray; install it with: pip install "vlae[cluster]"') from error
+    _check_answers(address)
+    if ray.is_initialized():
+        raise ClusterError("this process has joined a Ray cluster already; leave it first: ray.shutdown()")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    settings: dict[str, Any] = {"num_cpus": workers, "include_dashboard": False} if address == "local" else {}
+    quiet = logging.getLogger("ray.data")
+    level = quiet.level
+    quiet.setLevel(logging.CRITICAL)
+    try:
+        ray.init(address, logging_level=logging.ERROR, log_to_driver=False, configure_logging=True, **settings)
+    except Exception as error:  # of many kinds
+        raise ClusterError(f"no Ray cluster answers at {address} ({reason(error)}); check the address") from error
+    try:
+        resources: Any = ray.available_resources  # has no types
+        yield max(1, int(resources().get("CPU", 1)))
+    finally:
+        ray.shutdown()
+        quiet.setLevel(level)
+
+
+def _check_answers(address: str) -> None:
+    """Check within seconds that somebody listens at an address; Ray itself tries for a minute."""
+    if address in ("local", "auto"):
+        return
+    wrong = ClusterError(f"{address!r} is no address of a Ray cluster; give local, auto, ray://HOST:10001 or HOST:6379")
+    try:
+        parts = urlsplit(address if "://" in address else f"//{address}")
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        raise wrong from None
+    if host is None or port is None or parts.scheme not in ("", "ray"):
+        raise wrong
+    try:
+        socket.create_connection((host, port), timeout=SECONDS).close()
+    except OSError as error:
+        raise ClusterError(
+            f"no Ray cluster answers at {address} ({error.strerror or reason(error)}); check the address, or start one:"
+            " ray start --head"
+        ) from error

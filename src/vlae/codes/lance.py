@@ -1,0 +1,188 @@
+"""Codes in a Lance data set, in a folder or in an object store: each part of rows is one commit."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from vlae.atomic import remove
+from vlae.codes.errors import CodesError
+from vlae.lance_tables import append, committing, connect, is_address, table_at, why
+
+ABOUT = b"vlae"
+"""The key of the schema's metadata that describes in JSON what made the codes."""
+
+SETTINGS = "settings"
+"""What of this description must be the same for a call that goes on."""
+
+
+class LanceCodes:
+    """A Lance data set of codes that grows by commits.
+
+    Its folder or address is the whole of it: what is committed can be read from anywhere, and several processes may
+    add parts at once. A part is there whole or not at all.
+
+    Args:
+        place: the data set's folder or address, whose name ends in .lance.
+
+    Raises:
+        MissingExtraError: if LanceDB is not installed.
+        CodesError: if the data set is damaged, or the store does not answer.
+        WriteError: if the place's name cannot be used.
+    """
+
+    def __init__(self, place: str | Path):
+        self.place = place
+        text = str(place)
+        self.name = PurePosixPath(text).stem
+        self.folder = text.rpartition("/")[0] if is_address(place) else Path(place).parent
+        try:
+            self.table: Any = table_at(self.folder, self.name)
+        except (RuntimeError, OSError, ValueError) as error:
+            raise CodesError(f"{place} cannot be opened ({why(error)}); allow reading it, or give another") from error
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What made the codes; empty if that is not told."""
+        return json.loads((self.table.schema.metadata or {}).get(ABOUT, b"{}")) if self.table is not None else {}
+
+    def __len__(self) -> int:
+        return 0 if self.table is None else int(self.table.count_rows())
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all rows are there."""
+        return self.table is not None and len(self) == self.about.get("num", len(self))
+
+    def check(self, about: Mapping[str, Any]) -> None:
+        """Refuse to go on with codes of another run, source or choice of columns.
+
+        Args:
+            about: what is to be written now.
+
+        Raises:
+            CodesError: if what is there was begun with something else, or is whole.
+        """
+        if self.table is None:
+            return
+        now, then = _told(about), _told(self.about)
+        if differing := [what for what in now if now[what] != then.get(what)]:
+            what = differing[0]
+            raise CodesError(
+                f"{self.place} was begun with another {what} ({_short(then.get(what))}, not {_short(now[what])}); "
+                "go on with that, or choose another --out"
+            )
+        if self.is_whole:
+            raise CodesError(
+                f"{self.place} exists already, and is not written over; choose another --out, or remove it"
+            )
+
+    def parts(self, size: int) -> set[int]:
+        """Return the numbers of the parts that are there, as the rows themselves tell.
+
+        Args:
+            size: rows of one part.
+        """
+        if self.table is None:
+            return set()
+        return {number for rows in self._scan(["row"]) for number in np.unique(rows["row"].to_numpy() // size).tolist()}
+
+    def write(self, rows: Any) -> None:
+        """Commit a part: all of its rows, or none.
+
+        Args:
+            rows: an Arrow table, whose metadata describe what made the codes.
+
+        Raises:
+            WriteError: if it cannot be written.
+        """
+        with committing(self.place):
+            self.table = append(self.folder, self.name, rows)
+
+    def check_whole(self, num: int) -> None:
+        """Check that no row is missing or there twice, once all parts are written.
+
+        Args:
+            num: how many rows there must be.
+
+        Raises:
+            CodesError: if there are others: then several processes wrote the same parts at once.
+        """
+        if len(self) != num:
+            raise CodesError(
+                f"{self.place} has {len(self):,} rows for {num:,} data, as two commands wrote it at once; remove it "
+                "and encode again"
+            )
+
+    def drop(self) -> None:
+        """Remove the data set."""
+        if is_address(self.place):
+            with committing(self.place):
+                connect(self.folder).drop_table(self.name, ignore_missing=True)
+        else:
+            remove(Path(self.place))
+
+    def batches(self, columns: Sequence[str], size: int) -> Iterator[Any]:
+        """Yield some columns in the order of the rows' numbers, whatever the order of their commits.
+
+        Args:
+            columns: their names.
+            size: rows read at a time.
+
+        Yields:
+            Arrow tables or batches.
+        """
+        if "row" not in self.table.schema.names:  # made by another program
+            yield from self._scan(columns, size)
+            return
+        rows = np.concatenate([batch["row"].to_numpy() for batch in self._scan(["row"])] or [np.zeros(0, np.int64)])
+        if (np.diff(rows) > 0).all():
+            yield from self._scan(columns, size)
+            return
+        order = np.argsort(rows, kind="stable")
+        for start in range(0, len(order), size):
+            offsets = np.sort(order[start : start + size])
+            taken = self.table.take_offsets(offsets.tolist()).select(list({*columns, "row"})).to_arrow()
+            yield taken.sort_by("row").select(list(columns))
+
+    def _scan(self, columns: Sequence[str], size: int = 8_192) -> Iterator[Any]:
+        return iter(self.table.search().select(list(columns)).to_batches(size))
+
+
+def _told(about: Mapping[str, Any]) -> dict[str, Any]:
+    """What must be the same for a call that goes on, by the words of the message."""
+    names = {"weights": "run", "source_hash": "source", "split": "--split", "num": "number of rows"}
+    told = {word: about.get(key) for key, word in names.items()}
+    return told | {name.replace("_", " "): value for name, value in about.get(SETTINGS, {}).items()}
+
+
+def command(place: str | Path, about: Mapping[str, Any]) -> str:
+    """Return the command that writes these codes, or goes on with them.
+
+    Args:
+        place: where they are.
+        about: what made them.
+    """
+    words = ["vlae encode", str(about.get("run")), str(about.get("source")), f"--out {place}"]
+    options = {"split": about.get("split")} | about.get(SETTINGS, {})
+    usual = {"split": "all", "limit": None, "stddev": False, "sample": False, "reconstruction": True, "seed": 0}
+    for name, value in usual.items():
+        if (given := options.get(name, value)) != value:
+            words.append({True: f"--{name}", False: f"--no-{name}"}.get(given, f"--{name} {given}"))
+    return " ".join(words)
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 16 else f"{text[:12]}…"
+
+
+def is_lance(path: str | Path) -> bool:
+    """Tell by the ending whether a path or an address is one of a Lance data set.
+
+    Args:
+        path: the path or address.
+    """
+    return PurePosixPath(str(path)).suffix.lower() == ".lance"
