@@ -229,6 +229,13 @@ def test_by_partitions_the_same_are_found_as_by_all_rows(large, monkeypatch):
     assert found / total >= 0.98
 
 
+@pytest.mark.parametrize("nprobes", [1, 40, 63])
+def test_any_number_of_partitions_can_be_searched(large, nprobes):
+    [row] = large.table.search().limit(1).select(["level3"]).to_arrow()["level3"].to_pylist()
+    found = partitions.nearest(large.table, "level3", np.array(row, np.float32), nprobes).limit(1).to_arrow()
+    assert found["level3"].to_pylist() == [row]
+
+
 def test_what_is_added_is_found_before_it_is_partitioned(large, run, tmp_path, monkeypatch):
     copy = Index.open(run, shutil.copytree(large.path, tmp_path / "index"))
     monkeypatch.setattr(partitions, "LEAST_ROWS", 3_000)

@@ -119,6 +119,6 @@ def nearest(table: Any, column: str, query: np.ndarray, nprobes: int) -> Any:
         table: the table of the index.
         column: of vectors.
         query: the vector.
-        nprobes: how many partitions; more, if fewer rows are in them than are asked for.
+        nprobes: how many partitions. Fewer rows are found than are asked for if they hold fewer.
     """
-    return table.search(query, vector_column_name=column).minimum_nprobes(nprobes)
+    return table.search(query, vector_column_name=column).nprobes(nprobes)
