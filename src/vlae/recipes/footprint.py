@@ -1,8 +1,12 @@
 """How much memory the model of a recipe needs, known before any is allocated: for its weights, and for its maps."""
 
+import hashlib
+import json
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +16,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from vlae import memory
+from vlae.atomic import replacing
+from vlae.data.cache import cache_folder
 from vlae.errors import reason
 from vlae.models.base import LatentModel
 from vlae.models.inference import evaluating, given
@@ -83,16 +89,28 @@ def footprint(model: LatentModel, num_data: int) -> Footprint:
     return Footprint(weights, meter.made, meter.largest)
 
 
-def check_use(model: LatentModel) -> None:
+def check_use(model: LatentModel, recipe: Recipe) -> None:
     """Checks that there is memory for a model and for the data of a figure.
+
+    What it needs is kept in the cache: to measure it, PyTorch imports its compiler, which takes a second.
 
     Args:
         model: on the device "meta".
+        recipe: of the model.
 
     Raises:
         NotEnoughMemoryError: if there is not.
+        ValueError: if no data can pass through the model.
     """
-    needed = footprint(model, DRAWN)
+    file = _kept(recipe)
+    try:
+        needed = Footprint(**json.loads(file.read_text()))
+    except (OSError, ValueError, TypeError):
+        needed = footprint(model, DRAWN)
+        with suppress(OSError):  # without a cache, it is measured each time
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(file) as unfinished:
+                unfinished.write_text(json.dumps(asdict(needed)))
     num_bytes = needed.weights + needed.largest
     memory.require(num_bytes, f"its model, with {DRAWN} data at a time,", "open it on a larger machine")
 
@@ -122,6 +140,13 @@ def check_training(recipe: Recipe, num_data: int, *, accelerator: str = "cpu") -
     all_data = footprint(model, batch_size)
     remedy = f"lower --batch-size, which is {recipe.training.batch_size:,}"
     memory.require(TRAINED * one.weights + all_data.maps, f"training with {batch_size:,} data at a time", remedy)
+
+
+def _kept(recipe: Recipe) -> Path:
+    """The file of the cache that keeps what models of this recipe need."""
+    settings = {**recipe.as_dict()["recipe"], "training": None, "objective": None}
+    of = json.dumps([settings, DRAWN, version("vlae"), version("torch")])
+    return cache_folder() / "footprints" / f"{hashlib.sha256(of.encode()).hexdigest()[:32]}.json"
 
 
 class _Meter(TorchDispatchMode):

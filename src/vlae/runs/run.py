@@ -25,7 +25,7 @@ from vlae.models.priors import MixturePrior, PriorName, standard_prior
 from vlae.names import printable
 from vlae.nn.pretrained import FeatureNetwork, open_network
 from vlae.recipes.recipe import Recipe
-from vlae.runs import hub, safe_load, store
+from vlae.runs import manifest, safe_load, store
 from vlae.runs.data_reading import ReadsData
 from vlae.runs.drawing import check_kind, draw_figure, name_of
 from vlae.runs.layout import (
@@ -35,10 +35,12 @@ from vlae.runs.layout import (
     FIGURES,
     MANIFEST,
     MODEL,
+    ON_HUB,
     PRIOR,
-    RECIPE,
     RunError,
     check_unlinked,
+    find_run,
+    shipped_folder,
 )
 from vlae.runs.store import read_recipe as read_recipe
 from vlae.runs.undertrained import Undertrained, resume_command, trained_for, undertrained
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
 
     from vlae.data.images import Images
     from vlae.data.source import Source
+    from vlae.runs import hub
 
 
 NUM_EXAMPLES = 64
@@ -349,7 +352,7 @@ class Run(ReadsData, HtmlRepr):
         Returns:
             Such as "training picture" and uint8 (N, C, H, W); or "training datum" and float32 (N, D).
         """
-        from_hub = self.borrowed is not None and self.path != hub.shipped_folder(self.path.name)
+        from_hub = self.borrowed is not None and self.path != shipped_folder(self.path.name)
         try:
             train = None if from_hub else self.part("train")
         except (ValueError, OSError):
@@ -473,6 +476,8 @@ class Run(ReadsData, HtmlRepr):
         Raises:
             RunError: if the hub refuses the upload.
         """
+        from vlae.runs import hub
+
         shared = self._shared(examples=examples, license=license, repo_id=repo_id)
         return hub.upload(shared, repo_id, private=private, token=token, message=message)
 
@@ -490,6 +495,8 @@ class Run(ReadsData, HtmlRepr):
         return load(name) if Path(name).is_dir() else load(f"hf:{name}", **options)
 
     def _shared(self, *, examples: bool, license: str | None, repo_id: str | None = None) -> "hub.SharedRun":
+        from vlae.runs import hub
+
         if self.from_checkpoint:
             raise RunError(
                 f"the run in {self.path} is not finished; finish it as it is with: vlae train --more 0 {self.path}; or "
@@ -547,29 +554,25 @@ def load(path: str | Path, *, features: str | Path | None = None, **options: Any
 
 def _load(path: str | Path, **options: Any) -> Run:
     name = str(path)
-    if name.startswith("hf:"):
-        repository = name.removeprefix("hf:")
+    if name.startswith(ON_HUB):
+        from vlae.runs import hub
+
+        repository = name.removeprefix(ON_HUB)
         return _open(hub.download(repository, **options), borrowed=repository)
     if options:
         raise TypeError(f"{', '.join(options)}: only a run on the hub, 'hf:USER/NAME', is loaded with options")
-    if name in hub.SHIPPED and not (Path(path) / RECIPE).exists():
-        return _open(hub.shipped_folder(name), borrowed=f"vlae/{name}")
-    return _open(Path(path))
+    place = find_run(path)
+    return _open(place.path, borrowed=place.borrowed)
 
 
 def _open(path: Path, *, borrowed: str | None = None) -> Run:
-    if not path.is_dir():
-        raise FileNotFoundError(
-            f"there is no run folder {path}; train one with: vlae train DATA --out {path}; "
-            f"take one that ships with vlae: {', '.join(hub.SHIPPED)}; or one on the hub: hf:USER/NAME"
-        )
     if borrowed is None:  # the hub's cache is made of links of its own
         check_unlinked(path)
     recipe, data = read_recipe(path)
     if not (path / MODEL).exists() and borrowed is None:
         return _open_checkpoint(path, recipe, data)
     try:
-        checksums = hub.verify(path)
+        checksums = manifest.verify(path)
         results = store.read_results(path, recipe, with_examples=checksums is None or EXAMPLES in checksums)
     except Exception as error:  # a stranger's file raises almost anything
         raise RunError(

@@ -93,7 +93,7 @@ def read_model(file: Path, recipe: Recipe) -> LatentModel:
             tensors = {name: stored.get_tensor(stored_name).clone() for name, stored_name in names.items()}
     except SafetensorError as error:
         raise ValueError(f"{file.name} is no whole safetensors file: {error}") from error
-    return _filled(file, model, tensors)
+    return _filled(file, model, recipe, tensors)
 
 
 def read_checkpoint(file: Path, recipe: Recipe) -> tuple[LatentModel, int, float]:
@@ -127,7 +127,7 @@ def read_checkpoint(file: Path, recipe: Recipe) -> tuple[LatentModel, int, float
         raise ValueError(f"{file.name} is no whole checkpoint: {reason(error)}") from error
     names = _names_that_fit(file, shapes, model)
     tensors = {name: of_model[stored_name].contiguous() for name, stored_name in names.items()}
-    return _filled(file, model, tensors), step, seconds
+    return _filled(file, model, recipe, tensors), step, seconds
 
 
 def _names_that_fit(file: Path, shapes: Mapping[str, Shape], model: LatentModel) -> dict[str, str]:
@@ -146,14 +146,14 @@ def _names_that_fit(file: Path, shapes: Mapping[str, Shape], model: LatentModel)
     return {name: names[name] for name in expected}
 
 
-def _filled(file: Path, model: LatentModel, tensors: Mapping[str, Tensor]) -> LatentModel:
+def _filled(file: Path, model: LatentModel, recipe: Recipe, tensors: Mapping[str, Tensor]) -> LatentModel:
     """A model without memory with these tensors, in eval mode; refused if a type does not fit."""
     for name, tensor in model.state_dict().items():
         if tensors[name].dtype != tensor.dtype:
             raise ValueError(
                 f"{file.name} does not fit the recipe: {name} is {tensors[name].dtype}, not {tensor.dtype}"
             )
-    check_use(model)
+    check_use(model, recipe)
     model.load_state_dict(tensors, assign=True)
     return model.eval()
 
