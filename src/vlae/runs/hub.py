@@ -22,6 +22,7 @@ from vlae.runs.manifest import FILES, hash_file
 from vlae.shapes import is_image
 from vlae.text_table import number
 
+
 class SharedRun(ModelHubMixin, library_name="vlae", tags=["vlae", "variational-ladder-autoencoder"]):
     """The files of a run that are shared: written to a folder, uploaded to the hub, or downloaded from it.
 

@@ -64,7 +64,12 @@ class Place(NamedTuple):
     path: Path
     """Its folder."""
     borrowed: str | None
-    """Owner and name of a run that comes with the package; None: the folder is the user's own."""
+    """Owner and name of a run in a read-only folder; None: the folder is the user's own."""
+
+    @property
+    def outputs(self) -> Path:
+        """Where what is made of the run is written: its folder, or runs/OWNER--NAME for a borrowed run."""
+        return self.path if self.borrowed is None else Path("runs") / self.borrowed.replace("/", "--")
 
 
 def shipped_folder(name: str) -> Path:
@@ -77,16 +82,21 @@ def shipped_folder(name: str) -> Path:
 
 
 def find_run(name: str | Path) -> Place:
-    """Where a run on this machine is.
+    """Where a run is, without reading or downloading anything.
 
     Args:
-        name: a folder; or "streets" or "mnist", if no run's folder here has this name.
+        name: a folder; "streets" or "mnist", if no run's folder here has this name; or "hf:USER/NAME".
+
+    Returns:
+        The place. The path of a run on the hub is its name.
 
     Raises:
         FileNotFoundError: if there is no such folder.
         RunError: if the folder holds no run.
     """
     path = Path(name)
+    if str(name).startswith(ON_HUB):
+        return Place(path, str(name).removeprefix(ON_HUB))
     if str(name) in SHIPPED and not (path / RECIPE).exists():
         return Place(shipped_folder(str(name)), f"vlae/{name}")
     if not path.is_dir():

@@ -16,6 +16,7 @@ from vlae.errors import reason
 from vlae.evaluation.rates import not_measured, summarise
 from vlae.evaluation.text import reconstruction_errors
 from vlae.figures import canvas
+from vlae.figures.options import check_kind
 from vlae.figures.panels import noise_at
 from vlae.html_repr import HtmlRepr
 from vlae.models import inference
@@ -27,7 +28,7 @@ from vlae.nn.pretrained import FeatureNetwork, open_network
 from vlae.recipes.recipe import Recipe
 from vlae.runs import manifest, safe_load, store
 from vlae.runs.data_reading import ReadsData
-from vlae.runs.drawing import check_kind, draw_figure, name_of
+from vlae.runs.drawing import draw_figure, name_of
 from vlae.runs.layout import (
     CHECKPOINT,
     EVALUATION,
@@ -37,6 +38,7 @@ from vlae.runs.layout import (
     MODEL,
     ON_HUB,
     PRIOR,
+    Place,
     RunError,
     check_unlinked,
     find_run,
@@ -129,7 +131,7 @@ class Run(ReadsData, HtmlRepr):
     @property
     def outputs(self) -> Path:
         """Where figures, page and evaluation are written: `path`, or runs/OWNER--NAME for a borrowed run."""
-        return self.path if self.borrowed is None else Path("runs") / self.borrowed.replace("/", "--")
+        return Place(self.path, self.borrowed).outputs
 
     @property
     def name(self) -> str:
