@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 import vlae
 from vlae import atomic
@@ -227,6 +228,14 @@ def test_a_file_is_cut_short(copy, name, length):
     with pytest.raises(RunError, match=r"the run in .* is damaged \(.*\); train it again into another folder") as error:
         runs.load(copy)
     assert "\n" not in str(error.value)
+
+
+def test_a_weight_is_no_number(copy):
+    tensors = load_file(copy / "model.safetensors")
+    next(iter(tensors.values())).view(-1)[0] = float("nan")
+    save_file(tensors, copy / "model.safetensors")
+    with pytest.raises(RunError, match=r"damaged \(numbers of .* are NaN or infinite\); train it again into another folder"):
+        runs.load(copy)
 
 
 @pytest.mark.parametrize("name", ["summary.json", "examples.npy"])
