@@ -119,7 +119,7 @@ def test_every_command_is_refused_at_once_for_something():
 
 
 def test_names_that_are_known_without_torch_are_those_that_there_are():
-    assert checks.RECIPES == tuple(recipes.RECIPES)
+    assert tuple(recipes.RECIPES) == checks.RECIPES
     inputs = {"model", "x", "held_out", "known", "history"}
     assert list(OPTIONS) == list(KINDS)
     for name, kind in KINDS.items():

@@ -234,7 +234,9 @@ def test_a_weight_is_no_number(copy):
     tensors = load_file(copy / "model.safetensors")
     next(iter(tensors.values())).view(-1)[0] = float("nan")
     save_file(tensors, copy / "model.safetensors")
-    with pytest.raises(RunError, match=r"damaged \(numbers of .* are NaN or infinite\); train it again into another folder"):
+    with pytest.raises(
+        RunError, match=r"damaged \(numbers of .* are NaN or infinite\); train it again into another folder"
+    ):
         runs.load(copy)
 
 
