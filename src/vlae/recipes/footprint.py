@@ -1,12 +1,8 @@
 """How much memory the model of a recipe needs, known before any is allocated: for its weights, and for its maps."""
 
-import hashlib
-import json
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,8 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from vlae import memory
-from vlae.atomic import replacing
-from vlae.data.cache import cache_folder
+from vlae.data.cache import computed_once
 from vlae.errors import reason
 from vlae.models.base import LatentModel
 from vlae.models.inference import evaluating, given
@@ -102,15 +97,8 @@ def check_use(model: LatentModel, recipe: Recipe) -> None:
         NotEnoughMemoryError: if there is not.
         ValueError: if no data can pass through the model.
     """
-    file = _kept(recipe)
-    try:
-        needed = Footprint(**json.loads(file.read_text()))
-    except (OSError, ValueError, TypeError):
-        needed = footprint(model, DRAWN)
-        with suppress(OSError):  # without a cache, it is measured each time
-            file.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(file) as unfinished:
-                unfinished.write_text(json.dumps(asdict(needed)))
+    settings = {**recipe.as_dict()["recipe"], "training": None, "objective": None}
+    needed = Footprint(**computed_once("footprints", [settings, DRAWN], lambda: asdict(footprint(model, DRAWN))))
     num_bytes = needed.weights + needed.largest
     memory.require(num_bytes, f"its model, with {DRAWN} data at a time,", "open it on a larger machine")
 
@@ -140,13 +128,6 @@ def check_training(recipe: Recipe, num_data: int, *, accelerator: str = "cpu") -
     all_data = footprint(model, batch_size)
     remedy = f"lower --batch-size, which is {recipe.training.batch_size:,}"
     memory.require(TRAINED * one.weights + all_data.maps, f"training with {batch_size:,} data at a time", remedy)
-
-
-def _kept(recipe: Recipe) -> Path:
-    """The file of the cache that keeps what models of this recipe need."""
-    settings = {**recipe.as_dict()["recipe"], "training": None, "objective": None}
-    of = json.dumps([settings, DRAWN, version("vlae"), version("torch")])
-    return cache_folder() / "footprints" / f"{hashlib.sha256(of.encode()).hexdigest()[:32]}.json"
 
 
 class _Meter(TorchDispatchMode):

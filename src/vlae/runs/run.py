@@ -1,7 +1,7 @@
 """A trained model with everything that belongs to it: load it, use it, share it."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -11,6 +11,7 @@ import torch
 from PIL import Image, ImageFile
 
 from vlae.atomic import whole_folder, writing
+from vlae.data.cache import computed_once
 from vlae.data.networks import recalled, remembered
 from vlae.errors import reason
 from vlae.evaluation.rates import not_measured, summarise
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
 
     from vlae.data.images import Images
     from vlae.data.source import Source
+    from vlae.evaluation.dimension_names import DimensionName
     from vlae.runs import hub
 
 
@@ -398,6 +400,27 @@ class Run(ReadsData, HtmlRepr):
         if self.from_checkpoint:
             return safe_load.hash_tensors({name: tensor.cpu() for name, tensor in self.model.state_dict().items()})
         return safe_load.hash_weights(self.path / MODEL)
+
+    @cached_property
+    def dimension_names(self) -> "dict[int, list[DimensionName]]":
+        """What each dimension of every code does, in words, by the number of its level.
+
+        It is computed once on this machine for these weights, this prior and these examples, and then kept in the
+        cache: `vlae.evaluation.dimension_names.dimension_names`.
+        """
+        from vlae.evaluation.dimension_names import VERSION, DimensionName, dimension_names
+
+        prior = self.prior
+        tensors = {"weights": prior.weights, "means": prior.means, "factors": prior.factors}
+        tensors["examples"] = torch.tensor(self.examples)
+        of = [VERSION, self.identity, safe_load.hash_tensors(tensors), self.value_range, self.columns]
+
+        def computed() -> list[list[dict[str, Any]]]:
+            named = dimension_names(self.model, self.examples, prior=prior)
+            return [[asdict(name) for name in names] for names in named.values()]
+
+        kept = [[DimensionName(**name) for name in names] for names in computed_once("dimensions", of, computed)]
+        return {names[0].level: names for names in kept}
 
     @property
     def history(self) -> "pd.DataFrame":
