@@ -148,7 +148,7 @@ def test_a_summary_or_evaluation_is_whole_or_refused(strange, made, monkeypatch)
     """Whatever is missing: the file is refused in a line that names it, or everything is shown."""
     levels, examples = vlae.report.levels, vlae.as_input(made.examples)
     same = {  # what is drawn is the same for all
-        "dimension_names": levels.dimension_names(made.model, made.examples, prior=made.prior),
+        "dimension_names": made.dimension_names,
         "level_tiles": levels.level_tiles(made.model, made.prior, examples),
         "traversal_tiles": levels.traversal_tiles(made.model, made.prior, examples, steps=3, max_rows=1),
     }
