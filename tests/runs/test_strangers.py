@@ -101,7 +101,7 @@ def test_what_a_training_goes_on_from_is_checked(unfinished, pictures, tmp_path)
         checkpoint.write_bytes(whole)
         content = torch.load(checkpoint, weights_only=True)
         numbers = [each for each in tree_leaves(content[part]) if isinstance(each, torch.Tensor) and each.ndim]
-        numbers[0].view(-1)[0] = float("inf")
+        numbers[0][(0,) * numbers[0].ndim] = float("inf")
         torch.save(content, checkpoint)
         refused(r"checkpoint\.ckpt is damaged \(numbers of .* are NaN or infinite\); delete it, and --resume begins")
     checkpoint.unlink()
