@@ -12,8 +12,10 @@ from cyclopts import Parameter
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+from vlae.atomic import check_free
+from vlae.cli import checks
 from vlae.cli.options import AsJson, Part, level_numbers
-from vlae.cli.output import print, print_json
+from vlae.cli.output import print, print_json, print_path
 
 
 def encode(
@@ -58,25 +60,29 @@ def encode(
         workers: How many of its workers encode, each on one processor; by default as many as it has processors.
         as_json: Print JSON, one line, instead of text.
     """
-    from vlae.data.readers import check_exists
+    from vlae.codes.files import check_new, kind_of
     from vlae.data.sharding import Share
     from vlae.data.streams import is_streamed
+    from vlae.lance_tables import as_place
 
     cut = Share.parse(shard)
-    if not stream and not is_streamed(source):
-        check_exists(source)
+    if workers is not None and ray is None:
+        raise ValueError("--workers is for --ray; start several processes with --shard instead")
+    if ray is not None and (cut is not None or part.split != "all" or part.limit is not None):
+        raise ValueError("--ray encodes a whole source; leave out --shard, --split and --limit")
+    checks.check_source(source, streamed=stream or is_streamed(source))
+    checks.check_run(run)
+    place = as_place(out)
+    if isinstance(place, Path) and kind_of(place) != "lance":  # a Lance data set may go on
+        check_new(place)
     from vlae.codes import encode as encoding
     from vlae.runs.run import load
 
-    if workers is not None and ray is None:
-        raise ValueError("--workers is for --ray; start several processes with --shard instead")
     trained = load(run)
     try:
         if ray is not None:
             from vlae.codes.cluster import encode_on_cluster
 
-            if cut is not None or part.split != "all" or part.limit is not None:
-                raise ValueError("--ray encodes a whole source; leave out --shard, --split and --limit")
             written = encode_on_cluster(
                 trained,
                 source,
@@ -109,10 +115,7 @@ def encode(
             )
     except KeyboardInterrupt:
         raise KeyboardInterrupt("interrupted; the same command goes on from here") from None
-    if as_json:
-        print_json({"path": written})
-    else:
-        print(written)
+    print_path(written, as_json=as_json)
 
 
 def merge(out: str, /, *parts: str, as_json: AsJson = False) -> None:
@@ -144,6 +147,11 @@ def decode(run: Path, file: str, /, *, out: Path, seed: int = 0) -> None:
         out: A folder for PNG files, or an .npz file.
         seed: Seed of the draws of missing levels.
     """
+    from vlae.codes.files import check_decoded, check_there
+
+    checks.check_run(run)
+    check_there(file)
+    check_decoded(out)
     from vlae.codes.decode import decode
     from vlae.runs.run import load
 
@@ -181,17 +189,12 @@ def odd(
         seed: Seed of all random choices.
         as_json: Print JSON, one line, instead of text.
     """
-    from vlae.data.readers import check_exists
-
-    check_exists(source)
+    checks.check_source(source)
+    checks.check_run(run)
+    checks.check_out(figure=out, table=table)
     from vlae.codes import outliers
-    from vlae.figures.canvas import check_png
     from vlae.runs.run import load
 
-    if out is not None:  # fail before anything is computed or printed
-        check_png(out)
-    if table is not None:
-        outliers.check_table(table)
     trained = load(run)
     images = trained.read(source, seed=seed, progress=True, **vars(part))
     result = outliers.find_outliers(trained, images, level=level, reference=reference, seed=seed)
@@ -234,9 +237,9 @@ def classify(
         seed: Seed of the choice of labels.
         as_json: Print JSON, one line, instead of text.
     """
-    from vlae.data.readers import check_exists
-
-    check_exists(source)
+    checks.check_source(source)
+    checks.check_run(run)
+    checks.check_out(table=out)
     from vlae.codes import classify, outliers
     from vlae.runs.run import load
 
@@ -286,13 +289,15 @@ def index(
             their indexes.
         as_json: Print JSON, one line, instead of text.
     """
-    from vlae.data.readers import check_exists
     from vlae.data.sharding import Share
 
     cut = Share.parse(shard)
     if cut is not None and (add or out is None):
         raise ValueError(f"shard {cut} is an index of its own; give its folder (--out), and leave out --add")
-    check_exists(source)
+    checks.check_source(source)
+    checks.check_run(run)
+    if add:
+        checks.check_index(run, out)
     from vlae.data.source import counted
     from vlae.runs.run import load
     from vlae.search.index import Index
@@ -358,14 +363,16 @@ def similar(
         table: Also write the table, with all columns of the index, to this new CSV file.
         as_json: Print JSON, one line, instead of text.
     """
-    from vlae.figures.canvas import check_png
+    checks.check_run(run)
+    checks.check_out(figure=out)
+    if table is not None:
+        check_free(table, "choose another name for the table")
+    checks.check_index(run, index)
     from vlae.runs.drawing import name_of
     from vlae.runs.layout import FIGURES
     from vlae.runs.run import load
     from vlae.search.index import Index
 
-    if out is not None:
-        check_png(out)
     trained = load(run)
     neighbours = Index.open(trained, index).similar(image, levels=level, num=num, where=where)
     if table is not None:
@@ -387,6 +394,7 @@ def mix(
     fill: Annotated[bool, Parameter(negative=())] = False,
     seed: int = 0,
     out: Path | None = None,
+    as_json: AsJson = False,
 ) -> None:
     """Mix the levels of several pictures into one.
 
@@ -399,20 +407,26 @@ def mix(
         fill: Draw all other levels from the run's prior, given those that are taken, instead of a picture.
         seed: Seed of that draw.
         out: PNG file of the figure; by default figures/mixed.png in the run's folder, with a number if that is another.
+        as_json: Print JSON, one line, instead of text.
     """
-    from vlae.codes.mix import mix as mix_by_example
-    from vlae.runs.layout import FIGURES
-    from vlae.runs.run import load
-
     examples: dict[int | tuple[int, ...], Any] = {}
     for levels, image in level:
         chosen = level_numbers(levels)
         if chosen in examples:
             raise ValueError(f"levels {levels} are given twice; give each level once")
         examples[chosen] = image
+    if fill and base is not None:
+        raise ValueError("the other levels come from the base or are drawn; give base or fill, not both")
+    checks.check_run(run)
+    checks.check_source(base, *examples.values())
+    checks.check_out(figure=out)
+    from vlae.codes.mix import mix as mix_by_example
+    from vlae.runs.layout import FIGURES
+    from vlae.runs.run import load
+
     trained = load(run)
     mixed = mix_by_example(trained, examples, base=base, fill=fill, seed=seed)
-    print(_kept(mixed.figure(out), out, trained.outputs / FIGURES / "mixed.png"))
+    print_path(_kept(mixed.figure(out), out, trained.outputs / FIGURES / "mixed.png"), as_json=as_json)
 
 
 def _kept(figure: "Image", out: Path | None, own: Path) -> Path:

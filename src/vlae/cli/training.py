@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from vlae.cli import checks
 from vlae.cli.beginning import is_first_process, read_first, say_reading
 from vlae.cli.options import AsJson, Reading, number_or_word, one_or_each, sizes
 from vlae.cli.output import print, print_json
@@ -28,6 +29,10 @@ def demo(*, out: Path = Path("runs/demo"), minutes: float = 5.0, seed: int = 0) 
         minutes: Longest training time, in minutes.
         seed: Seed of the weights, the order of the data and the codes.
     """
+    from vlae.runs.layout import new_folder
+
+    with new_folder(out):
+        pass
     from vlae.workflows import train as train_ladder
 
     print("reading the built-in street numbers, which are drawn once and then kept", file=sys.stderr)
@@ -157,12 +162,13 @@ def train(
     shown = not quiet
     if quiet:
         warnings.simplefilter("ignore")
-    from vlae.data.readers import check_exists
     from vlae.data.streams import is_streamed
 
     streamed = stream or buffer is not None or is_streamed(source)
-    if not streamed:
-        check_exists(source)
+    checks.check_source(source, streamed=streamed)
+    if recipe is not None:
+        checks.check_recipe(recipe)
+    levels = sizes(code_sizes)
     if shown and is_first_process():
         say_reading(source)
     settings: dict[str, Any] = {
@@ -198,7 +204,7 @@ def train(
         source,
         out=out,
         recipe=recipe,
-        code_sizes=sizes(code_sizes),
+        code_sizes=levels,
         deep_heads=deep_heads,
         quality=quality,
         **vars(reading),
@@ -239,17 +245,18 @@ def data(
         reading: How to read the source.
         as_json: Print JSON instead of text.
     """
-    from vlae.data import load, open_stream
-    from vlae.data.readers import check_exists
-    from vlae.data.sampling import sample_of
     from vlae.data.streams import is_streamed
 
-    if is_streamed(source):
+    streamed = is_streamed(source)
+    checks.check_source(source, streamed=streamed)
+    from vlae.data import load, open_stream
+    from vlae.data.sampling import sample_of
+
+    if streamed:
         stream = open_stream(source, **vars(reading))
         images = sample_of(stream, progress=True)
         of_all = {"shards": len(stream.shards), "rows of all": stream.num_rows[0]}
     else:
-        check_exists(source)
         images, of_all = load(source, split="all", progress=True, **vars(reading)), {}
     description = images.describe() | of_all
     if as_json:
