@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.distributions import kl_divergence
 
 from vlae.models.base import Codes, ForwardPass, LatentModel
+from vlae.models.together import mean_over_devices
 from vlae.objectives.base import Batch, Loss, Objective
 from vlae.objectives.corruption import corrupted
 from vlae.objectives.discrepancies import mmd
@@ -245,7 +246,9 @@ class ELBO(Objective, kind="elbo"):
         """The rates as they enter the loss: with free bits, or as distance to the capacity."""
         if self.capacity is not None:
             reached = min(1.0, progress / self.capacity_until) if self.capacity_until else 1.0
+            rate = mean_over_devices(rate)
             return (rate - reached * rate.new_tensor(per_level(self.capacity, len(rate)))).abs()
         if any(values_of(self.free_bits)):
+            rate = mean_over_devices(rate)
             return torch.maximum(rate, rate.new_tensor(per_level(self.free_bits, len(rate))))
         return rate

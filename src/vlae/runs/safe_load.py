@@ -96,7 +96,7 @@ def read_model(file: Path, recipe: Recipe) -> LatentModel:
     return _filled(file, model, tensors)
 
 
-def read_checkpoint(file: Path, recipe: Recipe) -> tuple[LatentModel, int, float]:
+def read_checkpoint(file: Path, recipe: Recipe) -> tuple[LatentModel, int, float, int | None]:
     """The recipe's model with the weights of a checkpoint, in eval mode; nothing else in the checkpoint is used.
 
     Args:
@@ -104,7 +104,8 @@ def read_checkpoint(file: Path, recipe: Recipe) -> tuple[LatentModel, int, float
         recipe: the run's recipe.
 
     Returns:
-        The model, the number of steps that were done, and the training time in seconds.
+        The model, the number of steps that were done, the training time in seconds, and the number of devices; None: it
+        is not known.
 
     Raises:
         ValueError: if the file is no whole checkpoint, does not fit the memory, or its tensors do not fit the recipe.
@@ -114,7 +115,7 @@ def read_checkpoint(file: Path, recipe: Recipe) -> tuple[LatentModel, int, float
     model, prefix = model_without_memory(recipe), "model."
     try:
         content = torch.load(file, map_location="cpu", weights_only=True)
-        step, seconds = int(content["global_step"]), float(content["seconds"])
+        step, seconds, devices = int(content["global_step"]), float(content["seconds"]), content.get("devices")
         of_model = {
             name.removeprefix(prefix): tensor
             for name, tensor in content["state_dict"].items()
@@ -127,7 +128,7 @@ def read_checkpoint(file: Path, recipe: Recipe) -> tuple[LatentModel, int, float
         raise ValueError(f"{file.name} is no whole checkpoint: {reason(error)}") from error
     names = _names_that_fit(file, shapes, model)
     tensors = {name: of_model[stored_name].contiguous() for name, stored_name in names.items()}
-    return _filled(file, model, tensors), step, seconds
+    return _filled(file, model, tensors), step, seconds, devices
 
 
 def _names_that_fit(file: Path, shapes: Mapping[str, Shape], model: LatentModel) -> dict[str, str]:
