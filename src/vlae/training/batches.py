@@ -41,6 +41,7 @@ class Batches:
         position: the step of the training, and the number of this process.
         features: of each full-size picture by a frozen network, (N, F); None: there are none.
         left_out: row numbers of data that are in no batch; None: all are used.
+        pinned: whether batches are in pinned memory, from which a GPU takes them while the processor goes on.
     """
 
     def __init__(
@@ -52,9 +53,10 @@ class Batches:
         *,
         features: np.ndarray | None = None,
         left_out: np.ndarray | None = None,
+        pinned: bool = False,
     ):
         self.values, self.labels, self.training, self.position = values, labels, training, position
-        self.features = features
+        self.features, self.pinned = features, pinned
         self.rows = np.setdiff1d(np.arange(len(values)), np.zeros(0, np.int64) if left_out is None else left_out)
 
     def __iter__(self) -> Iterator[Batch]:
@@ -77,12 +79,13 @@ class Batches:
                     turn = step * world + self.position.global_rank
                     rows = np.concatenate([rows, self._labelled(known, num_labelled, turn)])
                 rows = np.sort(rows)
-                yield Batch(
+                batch_of_step = Batch(
                     x=torch.from_numpy(self._varied(rows, step)),
                     labels=None if self.labels is None else torch.from_numpy(np.asarray(self.labels[rows], np.int64)),
                     rows=torch.from_numpy(rows),
                     **given(None if self.features is None else self.features[rows]),
                 )
+                yield _pinned(batch_of_step) if self.pinned else batch_of_step
                 step += 1
 
     def _labelled(self, known: np.ndarray, num: int, turn: int) -> np.ndarray:
@@ -101,3 +104,8 @@ class Batches:
             return values
         rng = np.random.default_rng([self.training.seed, step, self.position.global_rank])
         return np.ascontiguousarray(vary(values, self.training.augment, rng))
+
+
+def _pinned(batch: Batch) -> Batch:
+    """The batch in pinned memory."""
+    return Batch(*(None if tensor is None else tensor.pin_memory() for tensor in batch))

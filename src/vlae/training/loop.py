@@ -252,6 +252,15 @@ def trainer_of(
     return trainer
 
 
+def is_gpu(trainer: lightning.Trainer) -> bool:
+    """Whether it trains on a GPU of NVIDIA, which takes data from pinned memory.
+
+    Args:
+        trainer: of the training.
+    """
+    return bool(trainer.strategy.root_device.type == "cuda")
+
+
 def check_devices(trainer: lightning.Trainer, num: int) -> None:
     """Checks that there are enough data for every device.
 

@@ -64,6 +64,7 @@ from vlae.training.loop import (
     Turn,
     check_devices,
     go_on_from,
+    is_gpu,
     is_leader,
     quiet,
     reuse_memory,
@@ -274,7 +275,15 @@ def train(
         checkpoint, again = path / CHECKPOINT, resume_command(path)
         with quiet(), accompanied(trainer.num_devices, arguments, again), recorder.watching(trainer):
             reuse_memory()
-            batches = Batches(images.values, learned, chosen.training, trainer, features=images.features, left_out=kept)
+            batches = Batches(
+                images.values,
+                learned,
+                chosen.training,
+                trainer,
+                features=images.features,
+                left_out=kept,
+                pinned=is_gpu(trainer),
+            )
             begun_at = checkpoint if resume and checkpoint.exists() else None
             as_it_is = longer == More()
             if reached.model is not None and (begun_at is None or as_it_is):
@@ -396,7 +405,9 @@ def fit(
         recorder = Recorder(engine, None, progress=progress, watchers=watchers)
         trainer = trainer_of(recipe, recorder, accelerator=accelerator)
         with recorder.watching(trainer):
-            trainer.fit(engine, Batches(values, labels, recipe.training, trainer, left_out=kept))
+            trainer.fit(
+                engine, Batches(values, labels, recipe.training, trainer, left_out=kept, pinned=is_gpu(trainer))
+            )
     if history is not None:
         columns = np.array(recorder.curves.rows, float).T
         history.update(zip(recorder.curves.columns, columns, strict=True))
