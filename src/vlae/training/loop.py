@@ -6,7 +6,7 @@ import platform
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from math import cos, isfinite, nan, pi
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, Checkpoint
+from lightning.pytorch.profilers import PassThroughProfiler
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
@@ -113,6 +114,15 @@ class Engine(lightning.LightningModule):
         fused = self.device.type in ("cpu", "cuda")
         betas = self.recipe.objective.betas()
         return torch.optim.Adam(groups, lr=self.recipe.training.learning_rate, betas=betas, fused=fused)
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """The batch on the device; the processor does not wait for a copy from pinned memory."""
+        if device.type == "cpu":
+            return batch
+        return Batch(*(None if part is None else part.to(device, non_blocking=True) for part in batch))
+
+    def configure_gradient_clipping(self, *settings: Any, **more: Any) -> None:
+        """Clips nothing, and looks for nothing to clip."""
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """The loss of a batch; its noise, learning rate and weights depend only on the number of the step."""
@@ -232,6 +242,7 @@ def trainer_of(
                 callbacks=[recorder, *callbacks],
                 use_distributed_sampler=False,
                 logger=False,
+                profiler=Untimed(),
                 enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
                 enable_progress_bar=False,
                 enable_model_summary=False,
@@ -273,6 +284,20 @@ def check_devices(trainer: lightning.Trainer, num: int) -> None:
     """
     if trainer.world_size > 1 and num < 2 * trainer.world_size:
         raise ValueError(f"{num} data are too few for {trainer.world_size} devices; give two or more for each")
+
+
+class Untimed(PassThroughProfiler):
+    """Times no hook of Lightning; it is asked two dozen times a step."""
+
+    _nothing = nullcontext()
+
+    def profile(self, action_name: str) -> Any:
+        """A block that does nothing.
+
+        Args:
+            action_name: not used.
+        """
+        return self._nothing
 
 
 class Together(DDPStrategy):
