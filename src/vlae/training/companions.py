@@ -231,7 +231,7 @@ def _cores() -> int:
 
 def _is_broken(error: RuntimeError) -> bool:
     """Whether an error of PyTorch says that another process cannot be reached."""
-    words = ("gloo", "connection", "nccl", "timed out", "socket", "store")
+    words = ("gloo", "connection", "nccl", "timed out")
     return isinstance(error, torch.distributed.DistError) or any(word in str(error).lower() for word in words)
 
 
