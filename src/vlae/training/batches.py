@@ -108,4 +108,4 @@ class Batches:
 
 def _pinned(batch: Batch) -> Batch:
     """The batch in pinned memory."""
-    return Batch(*(None if tensor is None else tensor.pin_memory() for tensor in batch))
+    return Batch._make(None if tensor is None else tensor.pin_memory() for tensor in batch)

@@ -119,7 +119,7 @@ class Engine(lightning.LightningModule):
         """The batch on the device; the processor does not wait for a copy from pinned memory."""
         if device.type == "cpu":
             return batch
-        return Batch(*(None if part is None else part.to(device, non_blocking=True) for part in batch))
+        return Batch._make(None if part is None else part.to(device, non_blocking=True) for part in batch)
 
     def configure_gradient_clipping(self, *settings: Any, **more: Any) -> None:
         """Clips nothing, and looks for nothing to clip."""
