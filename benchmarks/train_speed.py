@@ -67,7 +67,9 @@ class Worker:
 
     def __init__(self, name: str, args: argparse.Namespace, *, plain: bool):
         recipe = RECIPES[name]()
-        self.recipe = recipes.adjust(recipe, precision=args.precision, batch_size=8 if args.quick else None)
+        self.recipe = recipes.adjust(
+            recipe, precision=args.precision, batch_size=8 if args.quick else None, augment="none"
+        )
         self.plain = plain
         shape = self.recipe.shape
         num = max(DATA_BYTES // prod(shape), self.recipe.training.batch_size)

@@ -152,8 +152,9 @@ def train(
         on_interrupt: After Ctrl-C. finish: finish the run as it is. keep: keep it for --resume. ask: one key says
             which, in a terminal; elsewhere it is kept. Ctrl-C again stops at once.
         accelerator: auto, cpu, gpu or mps.
-        devices: Number of devices per machine, or auto.
-        num_nodes: Number of machines.
+        devices: Number of devices per machine; auto: all GPUs, one CPU, as many as torchrun or SLURM has started, or
+            those that the run was begun on.
+        num_nodes: Number of machines; torchrun or SLURM says it, too.
         quiet: Print nothing but errors and, at the end, the run's folder.
         as_json: At the end, print one line of JSON on the standard output: the run's folder (path), the seconds that
             the command took, and the numbers of summary.json (summary).

@@ -268,6 +268,8 @@ class LatentModel(nn.Module, ABC):
     def draw_noise(self, num: int, generator: torch.Generator | None = None) -> Codes:
         """Standard normal noise for every level. It is drawn on the CPU, so that a seed gives the same on any device.
 
+        In training it is drawn on the model's own device, unless a generator is given: a copy would let a GPU wait.
+
         Args:
             num: the number of rows.
             generator: the CPU generator to draw from; None: the default generator.
@@ -275,7 +277,8 @@ class LatentModel(nn.Module, ABC):
         Returns:
             One tensor (num, code size) per level, level 1 first.
         """
-        noise = torch.randn(num, sum(self.code_sizes), generator=generator).to(self.device)
+        drawn_on = self.device if self.training and generator is None else torch.device("cpu")
+        noise = torch.randn(num, sum(self.code_sizes), generator=generator, device=drawn_on).to(self.device)
         return torch.split_with_sizes(noise, list(self.code_sizes), dim=1)
 
     @final

@@ -20,6 +20,7 @@ from torch.distributions import Laplace as LaplaceDistribution
 
 from vlae.errors import NotDefinedError
 from vlae.kinds import Kind
+from vlae.models.together import mean_over_devices
 from vlae.shapes import Shape, is_image
 
 Scale = float | Literal["optimal", "learned"]
@@ -316,7 +317,7 @@ class GaussianDensity(ScaledHead):
         Args:
             error: x - x̂, of any shape.
         """
-        return error.square().mean().sqrt()
+        return mean_over_devices(error.square().mean()).sqrt()
 
 
 class LaplaceDensity(ScaledHead):
@@ -335,7 +336,7 @@ class LaplaceDensity(ScaledHead):
         Args:
             error: x - x̂, of any shape.
         """
-        return error.abs().mean()
+        return mean_over_devices(error.abs().mean())
 
 
 class BernoulliProbability(LikelihoodHead):

@@ -14,6 +14,7 @@ from vlae.models.base import Codes, LatentModel
 from vlae.nn.critic import CodesCritic, Critic
 from vlae.objectives.adversarial import check_for_critic, contest, lazy_penalties
 from vlae.objectives.base import Batch, Loss
+from vlae.objectives.constants import constant
 from vlae.objectives.elbo import ELBO
 from vlae.objectives.features import FeaturesELBO
 from vlae.objectives.schedules import PerLevel, per_level, values_of
@@ -208,7 +209,7 @@ class AdversarialELBO(FeaturesELBO, kind="elbo with critic"):
                 drawn = model.decode(placed)
                 if self._reads:
                     read = [information(model, drawn, noise)]
-                    total = total - (read[0].new_tensor(per_level(self.information, len(noise))) * read[0]).sum()
+                    total = total - (constant(per_level(self.information, len(noise)), x.device) * read[0]).sum()
             if self.judged == "both":
                 real, generated = (x, *codes), (drawn, *placed)
         fought = contest(networks, real, generated)

@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from torch.distributions import kl_divergence
 
 from vlae.models.base import Codes, ForwardPass, LatentModel
+from vlae.models.together import mean_over_devices
 from vlae.objectives.base import Batch, Loss, Objective
+from vlae.objectives.constants import constant
 from vlae.objectives.corruption import corrupted
 from vlae.objectives.discrepancies import mmd
 from vlae.objectives.schedules import Growth, PerLevel, fade, per_level, values_of, warm_up
@@ -207,7 +209,7 @@ class ELBO(Objective, kind="elbo"):
         """The forward pass of a batch; the encoder sees noise if it is asked for."""
         if self.denoise:
             settings["seen"] = corrupted(batch.x)
-        forward: ForwardPass = model(batch.x, torch.tensor(fade, device=batch.x.device), **settings)
+        forward: ForwardPass = model(batch.x, constant(fade, batch.x.device), **settings)
         return forward
 
     def weighted(
@@ -223,12 +225,12 @@ class ELBO(Objective, kind="elbo"):
             fade: how far each level has grown, in [0, 1], level 1 first.
         """
         terms = torch.cat([distortion(forward, x).mean()[None], rates(forward).mean(1)])
-        weights = torch.tensor(self.weights(step, fade), device=x.device)
+        weights = constant(self.weights(step, fade), x.device)
         loss = terms[0] + (weights * self._charged(terms[1:], progress)).sum()
         if any(values_of(self.mmd)):
             pairs = [(e, torch.randn_like(e)) for e in noise(forward)]
             discrepancies = torch.stack([mmd(e, reference) for e, reference in pairs])
-            loss = loss + (torch.tensor(per_level(self.mmd, len(fade)), device=x.device) * discrepancies).sum()
+            loss = loss + (constant(per_level(self.mmd, len(fade)), x.device) * discrepancies).sum()
             terms = torch.cat([terms, discrepancies])
         return loss, terms
 
@@ -245,7 +247,9 @@ class ELBO(Objective, kind="elbo"):
         """The rates as they enter the loss: with free bits, or as distance to the capacity."""
         if self.capacity is not None:
             reached = min(1.0, progress / self.capacity_until) if self.capacity_until else 1.0
-            return (rate - reached * rate.new_tensor(per_level(self.capacity, len(rate)))).abs()
+            rate = mean_over_devices(rate)
+            return (rate - reached * constant(per_level(self.capacity, len(rate)), rate.device)).abs()
         if any(values_of(self.free_bits)):
-            return torch.maximum(rate, rate.new_tensor(per_level(self.free_bits, len(rate))))
+            rate = mean_over_devices(rate)
+            return torch.maximum(rate, constant(per_level(self.free_bits, len(rate)), rate.device))
         return rate

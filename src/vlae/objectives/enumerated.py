@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from vlae.models.base import LatentModel
 from vlae.models.enumerated import PartlyKnown
+from vlae.models.together import mean_over_devices
 from vlae.objectives.base import Batch, Loss
 from vlae.objectives.features import FeaturesELBO
 from vlae.objectives.few_labels import LEAST_NUMBERS
@@ -59,7 +60,7 @@ class EnumeratedELBO(FeaturesELBO, kind="enumerated"):
         wrong = total.new_zeros(())
         if labels is not None:
             each = functional.cross_entropy(classes.inferred.logits, labels, ignore_index=-1, reduction="sum")
-            wrong = each / (labels >= 0).sum().clamp_min(1)
+            wrong = each / mean_over_devices((labels >= 0).sum().float()).clamp_min(1)
         terms = torch.cat([terms[:1], torch.stack([features, wrong]), terms[1:]])
         weight = self.label_weight * max(LEAST_NUMBERS, prod(model.shape))
         return Loss(total + features + weight * wrong, terms, forward)

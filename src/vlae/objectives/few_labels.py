@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from vlae.models.base import ForwardPass, LatentModel
 from vlae.models.distributions import CategoryCode, CodeDistribution
+from vlae.models.together import mean_over_devices
 from vlae.objectives.base import Batch, Loss
 from vlae.objectives.features import FeaturesELBO
 from vlae.objectives.views import noisy_rows, noisy_view, varied_view
@@ -129,7 +130,7 @@ def _classes(posteriors: Sequence[CodeDistribution]) -> Float[Tensor, "n values"
 def _cross_entropy(logits: Float[Tensor, "n values"], labels: Int[Tensor, " n"]) -> Float[Tensor, ""]:
     """The mean of -log q(y|x) of the data with a label; 0 if there are none."""
     each = functional.cross_entropy(logits, labels, ignore_index=-1, reduction="sum")
-    return each / (labels >= 0).sum().clamp_min(1)
+    return each / mean_over_devices((labels >= 0).sum().float()).clamp_min(1)
 
 
 def _taught(pupil: Float[Tensor, "n values"], teacher: Float[Tensor, "n values"], sure: float) -> Float[Tensor, ""]:

@@ -98,7 +98,7 @@ def read_model(file: Path, recipe: Recipe) -> LatentModel:
     return _filled(file, model, recipe, tensors)
 
 
-def read_checkpoint(file: Path, recipe: Recipe) -> tuple[LatentModel, int, float]:
+def read_checkpoint(file: Path, recipe: Recipe) -> tuple[LatentModel, int, float, int | None]:
     """The recipe's model with the weights of a checkpoint, in eval mode; nothing else in the checkpoint is used.
 
     Args:
@@ -106,7 +106,8 @@ def read_checkpoint(file: Path, recipe: Recipe) -> tuple[LatentModel, int, float
         recipe: the run's recipe.
 
     Returns:
-        The model, the number of steps that were done, and the training time in seconds.
+        The model, the number of steps that were done, the training time in seconds, and the number of devices; None: it
+        is not known.
 
     Raises:
         ValueError: if the file is no whole checkpoint, does not fit the memory, its tensors do not fit the recipe, or a
@@ -117,7 +118,7 @@ def read_checkpoint(file: Path, recipe: Recipe) -> tuple[LatentModel, int, float
     model, prefix = model_without_memory(recipe), "model."
     try:
         content = torch.load(file, map_location="cpu", weights_only=True)
-        step, seconds = int(content["global_step"]), float(content["seconds"])
+        step, seconds, devices = int(content["global_step"]), float(content["seconds"]), content.get("devices")
         of_model = {
             name.removeprefix(prefix): tensor
             for name, tensor in content["state_dict"].items()
@@ -133,7 +134,7 @@ def read_checkpoint(file: Path, recipe: Recipe) -> tuple[LatentModel, int, float
     tensors = {name: of_model[stored_name].contiguous() for name, stored_name in names.items()}
     if not all(tensor.isfinite().all() for tensor in moments if isinstance(tensor, Tensor)):
         raise ValueError("numbers of the optimiser are NaN or infinite")
-    return _filled(file, model, recipe, tensors), step, seconds
+    return _filled(file, model, recipe, tensors), step, seconds, devices
 
 
 def _names_that_fit(file: Path, shapes: Mapping[str, Shape], model: LatentModel) -> dict[str, str]:

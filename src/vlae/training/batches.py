@@ -41,6 +41,7 @@ class Batches:
         position: the step of the training, and the number of this process.
         features: of each full-size picture by a frozen network, (N, F); None: there are none.
         left_out: row numbers of data that are in no batch; None: all are used.
+        pinned: whether batches are in pinned memory, from which a GPU takes them while the processor goes on.
     """
 
     def __init__(
@@ -52,9 +53,10 @@ class Batches:
         *,
         features: np.ndarray | None = None,
         left_out: np.ndarray | None = None,
+        pinned: bool = False,
     ):
         self.values, self.labels, self.training, self.position = values, labels, training, position
-        self.features = features
+        self.features, self.pinned = features, pinned
         self.rows = np.setdiff1d(np.arange(len(values)), np.zeros(0, np.int64) if left_out is None else left_out)
 
     def __iter__(self) -> Iterator[Batch]:
@@ -77,12 +79,13 @@ class Batches:
                     turn = step * world + self.position.global_rank
                     rows = np.concatenate([rows, labelled_rows(known, num_labelled, turn, self.training.seed)])
                 rows = np.sort(rows)
-                yield Batch(
+                batch_of_step = Batch(
                     x=torch.from_numpy(varied(self.values[rows], self.training, step, self.position.global_rank)),
                     labels=None if self.labels is None else torch.from_numpy(np.asarray(self.labels[rows], np.int64)),
                     rows=torch.from_numpy(rows),
                     **given(None if self.features is None else self.features[rows]),
                 )
+                yield _pinned(batch_of_step) if self.pinned else batch_of_step
                 step += 1
 
 
@@ -114,3 +117,8 @@ def varied(values: np.ndarray, training: Training, step: int, rank: int) -> np.n
         return values
     rng = np.random.default_rng([training.seed, step, rank])
     return np.ascontiguousarray(vary(values, training.augment, rng))
+
+
+def _pinned(batch: Batch) -> Batch:
+    """The batch in pinned memory."""
+    return Batch._make(None if tensor is None else tensor.pin_memory() for tensor in batch)

@@ -34,6 +34,8 @@ class Reached(NamedTuple):
     """The training time."""
     model: LatentModel | None = None
     """The model at that step; None: there is nothing yet."""
+    devices: int | None = None
+    """The number of devices in all that it goes on with; None: any."""
 
 
 def source_text(source: Any) -> str:
@@ -90,10 +92,10 @@ def find_begun(path: Path) -> tuple[Recipe, Reached]:
     checkpoint = path / CHECKPOINT
     if checkpoint.exists():
         try:
-            model, step, seconds = safe_load.read_checkpoint(checkpoint, recipe)
+            model, step, seconds, devices = safe_load.read_checkpoint(checkpoint, recipe)
         except (ValueError, OSError) as error:
             raise damaged(checkpoint, error) from error
-        return recipe, Reached(step, seconds, model)
+        return recipe, Reached(step, seconds, model, devices)
     if not (path / MODEL).exists():
         return recipe, Reached()
     run, curves = load(path), read_curves(path)

@@ -6,7 +6,7 @@ import platform
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from math import cos, isfinite, nan, pi
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, Checkpoint
+from lightning.pytorch.profilers import PassThroughProfiler
+from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
@@ -23,10 +25,11 @@ from vlae.atomic import whole
 from vlae.evaluation.rates import count_active, shortage
 from vlae.models.base import LatentModel
 from vlae.models.inference import as_input
+from vlae.models.together import training_together
 from vlae.objectives.base import Batch, title_of
 from vlae.recipes.formats import tensor_names
 from vlae.recipes.recipe import Recipe
-from vlae.runs.layout import CHECKPOINT, METRICS
+from vlae.runs.layout import CHECKPOINT, METRICS, RunError
 from vlae.shapes import is_image
 from vlae.training.curves import Curves
 from vlae.training.interrupts import Interrupts
@@ -71,6 +74,7 @@ class Engine(lightning.LightningModule):
 
     recent: Tensor
     """The terms of the loss in the last LOG_EVERY steps, kept on the device until they are logged."""
+    _ddp_params_and_buffers_to_ignore = ("recent",)  # of each process; other buffers are the first one's
 
     def __init__(self, model: LatentModel, recipe: Recipe, validation: Validation | None = None):
         super().__init__()
@@ -113,6 +117,15 @@ class Engine(lightning.LightningModule):
         betas = self.recipe.objective.betas()
         return torch.optim.Adam(groups, lr=self.recipe.training.learning_rate, betas=betas, fused=fused)
 
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """The batch on the device; the processor does not wait for a copy from pinned memory."""
+        if device.type == "cpu":
+            return batch
+        return Batch._make(None if part is None else part.to(device, non_blocking=True) for part in batch)
+
+    def configure_gradient_clipping(self, *settings: Any, **more: Any) -> None:
+        """Clips nothing, and looks for nothing to clip."""
+
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """The loss of a batch; its noise, learning rate and weights depend only on the number of the step."""
         step, training, objective = self.global_step, self.recipe.training, self.recipe.objective
@@ -136,6 +149,7 @@ class Engine(lightning.LightningModule):
         training = self.recipe.training
         checkpoint["seconds"], checkpoint["turn"] = self.seconds, list(self.turn)
         checkpoint["planned"], checkpoint["grown"] = [training.steps, training.minutes], self.grown()
+        checkpoint["devices"] = self.trainer.world_size
         if self.validation is not None:
             checkpoint["validation"] = self.validation.state()
         if self.stream is not None:
@@ -143,6 +157,12 @@ class Engine(lightning.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restores the training time and the turn, which is here if another length is planned; renames old tensors."""
+        devices, now = checkpoint.get("devices", self.trainer.world_size), self.trainer.world_size
+        if devices != now:
+            raise RunError(
+                f"the run was begun on {devices} devices, and {now} were asked for; the order of its data depends on "
+                f"them: leave devices out, or give {devices}"
+            )
         self.seconds, planned = checkpoint["seconds"], [self.recipe.training.steps, self.recipe.training.minutes]
         self.turn = Turn(*checkpoint.get("turn", Turn()))
         if checkpoint.get("planned", planned) != planned:
@@ -213,9 +233,11 @@ def trainer_of(
         ValueError: if the devices are not there, or the recipe cannot be trained on several.
     """
     recorder.heard = bool(callbacks)
-    with quiet():
+
+    def made(strategy: DDPStrategy | str) -> lightning.Trainer:
         try:
-            trainer = lightning.Trainer(
+            return lightning.Trainer(
+                strategy=strategy,
                 max_steps=recipe.training.steps,
                 max_epochs=-1,
                 precision="bf16-mixed" if recipe.training.precision == "bf16" else "32-true",
@@ -225,6 +247,7 @@ def trainer_of(
                 callbacks=[recorder, *callbacks],
                 use_distributed_sampler=False,
                 logger=False,
+                profiler=Untimed(),
                 enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
                 enable_progress_bar=False,
                 enable_model_summary=False,
@@ -235,9 +258,58 @@ def trainer_of(
                 f"accelerator {accelerator!r} with devices {devices!r} cannot be had here: {error}; "
                 "leave both out to take what there is"
             ) from error
+
+    with quiet():
+        trainer = made("auto")
+        if trainer.world_size > 1:
+            trainer = made(Together())
     if recipe.training.minutes is not None and trainer.world_size > 1:
         raise ValueError("minutes cannot be kept by several devices at once; give steps")
     return trainer
+
+
+def is_gpu(trainer: lightning.Trainer) -> bool:
+    """Whether it trains on a GPU of NVIDIA, which takes data from pinned memory.
+
+    Args:
+        trainer: of the training.
+    """
+    return bool(trainer.strategy.root_device.type == "cuda")
+
+
+def check_devices(trainer: lightning.Trainer, num: int) -> None:
+    """Checks that there are enough data for every device.
+
+    Args:
+        trainer: of the training.
+        num: the number of data to train on.
+
+    Raises:
+        ValueError: if there are not.
+    """
+    if trainer.world_size > 1 and num < 2 * trainer.world_size:
+        raise ValueError(f"{num} data are too few for {trainer.world_size} devices; give two or more for each")
+
+
+class Untimed(PassThroughProfiler):
+    """Times no hook of Lightning; it is asked two dozen times a step."""
+
+    _nothing = nullcontext()
+
+    def profile(self, action_name: str) -> Any:
+        """A block that does nothing.
+
+        Args:
+            action_name: not used.
+        """
+        return self._nothing
+
+
+class Together(DDPStrategy):
+    """Trains a model on several devices, whose processes `vlae.training.companions` starts, or torchrun, or SLURM."""
+
+    def _configure_launcher(self) -> None:
+        """Leaves it to others to start processes."""
 
 
 def validation_of(
@@ -316,11 +388,16 @@ class Recorder(Callback):
         self.ended = False  # whether the training came to its end as planned
 
     @contextmanager
-    def watching(self) -> Iterator[None]:
-        """Makes a signal stop the training after the current step; closes the progress line at the end."""
+    def watching(self, trainer: lightning.Trainer) -> Iterator[None]:
+        """Makes a signal stop the training after the current step; closes the progress line at the end.
+
+        Args:
+            trainer: of the training in the block.
+        """
         with self.interrupts.caught():
             try:
-                yield
+                with training_together(trainer.world_size):
+                    yield
             finally:
                 if self.line:
                     self.line.stop()
@@ -361,7 +438,8 @@ class Recorder(Callback):
         step, done = trainer.global_step, self.engine.progress() >= 1
         if trainer.world_size > 1 and step % LOG_EVERY and not done:
             return  # several devices agree only at intervals, because each time costs a message
-        stop = _any(trainer, self.interrupts.asked)
+        if stop := _any(trainer, self.interrupts.asked):
+            self.interrupts.asked, self.interrupts.terminated = True, _any(trainer, self.interrupts.terminated)
         if step % LOG_EVERY == 0 or done or stop:
             self._log(trainer, step, now, len(batch.x))
             if self.engine.validation is not None:
@@ -381,7 +459,7 @@ class Recorder(Callback):
 
     def _log(self, trainer: lightning.Trainer, step: int, now: float, batch_size: int) -> None:
         steps = range(self.logged_step + 1, step + 1)
-        recent = self.engine.recent.cpu()
+        recent = trainer.strategy.reduce(self.engine.recent.clone(), reduce_op="mean").cpu()
         terms = np.array([recent[(number - 1) % LOG_EVERY].tolist() for number in steps])
         for number, row in zip(steps, terms, strict=True):
             _check_finite(number, dict(zip(self.engine.terms, row, strict=True)))

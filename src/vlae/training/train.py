@@ -45,6 +45,7 @@ from vlae.training.announce import watchers_of
 from vlae.training.asking import OnInterrupt, finish_or_keep
 from vlae.training.batches import Batches
 from vlae.training.budget import More, parsed
+from vlae.training.companions import accompanied, counted, leave
 from vlae.training.going_on import (
     BEGUN_WITH,
     Reached,
@@ -62,7 +63,9 @@ from vlae.training.loop import (
     Engine,
     Recorder,
     Turn,
+    check_devices,
     go_on_from,
+    is_gpu,
     is_leader,
     quiet,
     reuse_memory,
@@ -161,8 +164,9 @@ def train(
         resume: go on with the unfinished run in `out`, with the recipe that it was begun with. It may get another
             length: `steps` and `minutes` in all.
         accelerator: the kind of device: "auto", "cpu", "gpu" or "mps".
-        devices: the number of devices, or "auto".
-        num_nodes: the number of machines.
+        devices: the number of devices on each machine; the batch size is that of each. "auto": all GPUs there are, or
+            one CPU; as many as torchrun or SLURM has started processes; those that the run was begun on.
+        num_nodes: the number of machines; torchrun or SLURM says it, too.
         progress: show a progress bar.
         on_interrupt: what follows on Ctrl-C, after the step. "keep": a checkpoint is kept, and Stopped is raised.
             "finish": the run is finished as it is. "ask": one key says which, in a terminal; elsewhere as "keep". A
@@ -186,11 +190,14 @@ def train(
     Raises:
         DataError: if the source cannot be read, or holds too little.
         ValueError: if the recipe does not fit the data, or the machine lacks the devices or the memory.
+        LostError: if another process of a training on several devices ends before its time; the last checkpoint is
+            kept.
         RunError: if the folder is not empty, or there is nothing to resume, or the data have changed since.
         WriteError: if a file cannot be written, or another process trains in the folder.
         Stopped: after Ctrl-C, if the run is kept; `resume` goes on from there.
         NotFiniteError: if a term of the loss is not finite; the last checkpoint is kept.
     """
+    arguments = {name: value for name, value in locals().items() if name != "settings"} | settings
     recipes.check_names(settings, others=signature(train).parameters)
     if on_interrupt not in get_args(OnInterrupt):
         raise ValueError(f"on_interrupt is {on_interrupt!r}; choose one of {', '.join(get_args(OnInterrupt))}")
@@ -272,14 +279,16 @@ def train(
         kept = kept_rows(len(images), chosen.training, labels=learned, groups=images.groups)
         engine = Engine(model, chosen, validation_of(model, images.values, images.features, chosen, kept))
         recorder = Recorder(engine, path, progress=progress, watchers=watchers)
+        here, nodes = counted(devices, num_nodes, begun_on=reached.devices)
         trainer = trainer_of(
             chosen,
             recorder,
             accelerator=accelerator,
-            devices=devices,
-            num_nodes=num_nodes,
+            devices=here,
+            num_nodes=nodes,
             callbacks=callbacks,
         )
+        check_devices(trainer, len(images) - len(kept))
         loggers = loggers_of(logger, path, step=reached.step)
         if known is not None:
             data |= {"labels": asked_labels, "labels_sha256": known.sha256}
@@ -289,13 +298,20 @@ def train(
             write_recipe(path, chosen, data)
         trainer.loggers = Log(loggers).start().loggers
 
-        checkpoint = path / CHECKPOINT
-        with quiet(), recorder.watching():
+        checkpoint, again = path / CHECKPOINT, resume_command(path)
+        with quiet(), accompanied(trainer.num_devices, arguments, again), recorder.watching(trainer):
             reuse_memory()
             batches: Batches | StreamBatches
             if shards is None or buffer is None:
-                features_of = images.features
-                batches = Batches(images.values, learned, chosen.training, trainer, features=features_of, left_out=kept)
+                batches = Batches(
+                    images.values,
+                    learned,
+                    chosen.training,
+                    trainer,
+                    features=images.features,
+                    left_out=kept,
+                    pinned=is_gpu(trainer),
+                )
             else:
                 left_out = np.concatenate([kept_out, content_hashes(images.values[kept])])
                 batches = engine.stream = StreamBatches(
@@ -309,7 +325,7 @@ def train(
                 if not as_it_is:
                     trainer.fit(engine, batches, ckpt_path=begun_at, weights_only=True)
             except Exception as error:  # a damaged checkpoint raises almost anything
-                if begun_at is None or recorder.started:
+                if begun_at is None or recorder.started or isinstance(error, RunError) or trainer.world_size > 1:
                     raise
                 raise damaged(begun_at, error) from error
             finally:
@@ -317,7 +333,8 @@ def train(
                     engine.stream.close()
             if engine.stream is not None and shown:
                 engine.stream.say_skipped()
-        step, again = trainer.global_step, resume_command(path)
+        leave()
+        step = trainer.global_step
         share_done = 1.0 if recorder.ended else chosen.training.progress(step, engine.seconds)
         if recorder.interrupts.asked:
             stopped = f"stopped {state_of(chosen.training, step, share_done)}"
@@ -425,8 +442,10 @@ def fit(
         engine = Engine(model, recipe, validation_of(model, values, None, recipe, kept))
         recorder = Recorder(engine, None, progress=progress, watchers=watchers)
         trainer = trainer_of(recipe, recorder, accelerator=accelerator)
-        with recorder.watching():
-            trainer.fit(engine, Batches(values, labels, recipe.training, trainer, left_out=kept))
+        with recorder.watching(trainer):
+            trainer.fit(
+                engine, Batches(values, labels, recipe.training, trainer, left_out=kept, pinned=is_gpu(trainer))
+            )
     if history is not None:
         columns = np.array(recorder.curves.rows, float).T
         history.update(zip(recorder.curves.columns, columns, strict=True))
