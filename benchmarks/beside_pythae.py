@@ -102,9 +102,10 @@ def main() -> None:
         apart = result["parameters"] / parameters - 1
         if abs(apart) > SAME_SIZE:
             raise SystemExit(f"{name} has {apart:+.1%} parameters; no equal size, no comparison")
+        errors, speed = result["squared_error"], result["images_per_second"]
         print(
-            f"{name:>10}  {result['parameters'] / 1e6:.2f} M  {result['images_per_second']:8,.0f} images/s  "
-            f"squared error {result['squared_error']['mean']:.4f} (means), {result['squared_error']['drawn']:.4f} (drawn)"
+            f"{name:>10}  {result['parameters'] / 1e6:.2f} M  {speed:8,.0f} images/s  "
+            f"squared error {errors['mean']:.4f} (means), {errors['drawn']:.4f} (drawn)"
         )
     if not args.pythae_python:
         print("    pythae  not measured: give --pythae-python PATH, a Python that has it")

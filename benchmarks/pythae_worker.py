@@ -9,6 +9,7 @@ import json
 import logging
 import tempfile
 import time
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
@@ -60,7 +61,9 @@ class Decoder(BaseDecoder):
         )
         up = [
             nn.Sequential(
-                nn.ConvTranspose2d(inputs, outputs, 3, 2, padding=1, output_padding=1), nn.BatchNorm2d(outputs), nn.ReLU()
+                nn.ConvTranspose2d(inputs, outputs, 3, 2, padding=1, output_padding=1),
+                nn.BatchNorm2d(outputs),
+                nn.ReLU(),
             )
             for inputs, outputs in ((4 * width, 2 * width), (2 * width, width))
         ]
@@ -149,10 +152,8 @@ def main() -> None:
             no_cuda=True,
         )
         trainer = pipeline(model, train, config, clock)
-        try:
+        with suppress(Done):
             trainer.train()
-        except Done:
-            pass
     steps = len(clock.marks)
     print(
         json.dumps(
@@ -173,7 +174,7 @@ def main() -> None:
 
 
 def pipeline(model: VAE, train: np.ndarray, config: BaseTrainerConfig, clock: Clock) -> BaseTrainer:
-    """pythae's own trainer on the pictures, as float32 in memory, which is how it takes them."""
+    """The trainer of pythae on the pictures, as float32 in memory, which is how it takes them."""
     data = torch.from_numpy(train).float() / 255
     dataset = BaseDataset(data, torch.zeros(len(data)))
     return BaseTrainer(model=model, train_dataset=dataset, training_config=config, callbacks=[clock])

@@ -55,6 +55,9 @@ def squared_error(model: LatentModel, values: np.ndarray, *, batch_size: int = 5
     return {way: total / values.size for way, total in sums.items()}
 
 
+PLANS = [300, 400, 500, 600, 800, 1200]
+
+
 class Reached(Exception):  # noqa: N818
     """The error is reached; nothing is wrong."""
 
@@ -116,7 +119,7 @@ def whole_command(source: str, steps: int, *, limit: int | None) -> dict[str, fl
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", nargs="?", default="mnist/", help="the four files of MNIST")
-    parser.add_argument("--plans", type=int, nargs="+", default=[300, 400, 500, 600, 800, 1200], help="lengths in steps")
+    parser.add_argument("--plans", type=int, nargs="+", default=PLANS, help="lengths of the trainings, in steps")
     parser.add_argument("--every", type=int, default=25, help="steps between two measurements")
     parser.add_argument("--target", type=float, default=TARGET, help="squared error per pixel")
     parser.add_argument("--json", type=Path, metavar="FILE")
