@@ -74,7 +74,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", nargs="?", default="mnist/", help="pictures of 28 × 28, such as the files of MNIST")
     parser.add_argument("--pythae-python", metavar="PATH", help="a Python that has pythae; without it, ours alone")
-    parser.add_argument("--seconds", type=float, default=25.0, help="of each training")
+    parser.add_argument("--seconds", type=float, default=20.0, help="of each training")
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--quick", action="store_true", help="only see that it runs: the numbers mean nothing")
     parser.add_argument("--worker", nargs=2, help=argparse.SUPPRESS)

@@ -104,38 +104,38 @@ def beside_pythae(asked: Namespace) -> dict[str, Command]:
 
 PARTS: dict[str, Part] = {
     "train-lean": Part(
-        "training, lean", 150, training("lean28", "lean32", "lean64", seconds=1.5, rounds=3, plain=True)
+        "training, lean", 140, training("lean28", "lean32", "lean64", seconds=1.5, rounds=3, plain=True)
     ),
     "train-mnist": Part(
-        "training, the paper's net for MNIST", 105, training("mnist-deep", "mnist", seconds=2, rounds=3, plain=True)
+        "training, the paper's net for MNIST", 85, training("mnist-deep", "mnist", seconds=1.5, rounds=3, plain=True)
     ),
     "train-svhn": Part(
-        "training, the paper's net for SVHN", 105, training("svhn-deep", "svhn", seconds=2, rounds=2, plain=False)
+        "training, the paper's net for SVHN", 90, training("svhn-deep", "svhn", seconds=2, rounds=2, plain=False)
     ),
     "train-celeba": Part(
-        "training, the paper's net for CelebA", 165, training("celeba-deep", "celeba", seconds=2, rounds=2, plain=False)
+        "training, the paper's net for CelebA", 150, training("celeba-deep", "celeba", seconds=2, rounds=2, plain=False)
     ),
-    "profile": Part("a step by kind of work", 30, script("step_profile.py", "lean28", "lean32", "mnist-deep")),
-    "pythae": Part("the same time with pythae", 140, beside_pythae, needs=("mnist",)),
-    "quality": Part("time to the authors' error", 130, script("time_to_quality.py", "{mnist}"), needs=("mnist",)),
-    "demo": Part("vlae demo, 2.5 and 5 minutes", 540, script("demo_quality.py")),
-    "encode": Part("encoding", 70, script("encode_speed.py", "--recipes", "lean32", "--rounds", "3", "--seconds", "2")),
-    "evaluate": Part("vlae evaluate", 80, script("evaluate_speed.py")),
-    "start": Part("import, help, figure", 60, script("start_speed.py")),
+    "profile": Part("a step by kind of work", 25, script("step_profile.py", "lean28", "lean32", "mnist-deep")),
+    "pythae": Part("the same time with pythae", 115, beside_pythae, needs=("mnist",)),
+    "quality": Part("time to the authors' error", 105, script("time_to_quality.py", "{mnist}"), needs=("mnist",)),
+    "demo": Part("vlae demo, 2.5 and 5 minutes", 530, script("demo_quality.py")),
+    "encode": Part("encoding", 50, script("encode_speed.py", "--recipes", "lean32", "--rounds", "2", "--seconds", "2")),
+    "evaluate": Part("vlae evaluate", 70, script("evaluate_speed.py")),
+    "start": Part("import, help, figure", 45, script("start_speed.py", "--rounds", "3")),
     "search": Part(
         "search in 100,000 pictures",
-        60,
+        50,
         script("search_speed.py", quick=("--num", "500", "--queries", "2"), read=from_lines, has_file=False),
     ),
     "first-minute": Part(
         "the first minute with photographs",
-        30,
+        25,
         script("first_minute.py", "{photos}", "--json", quick=(), read=from_json, has_file=False),
         needs=("photos",),
     ),
     "onnx": Part(
         "encoders in ONNX Runtime",
-        30,
+        15,
         script("export_speed.py", quick=("--rounds", "1", "--batch", "10"), read=from_json_lines, has_file=False),
     ),
 }

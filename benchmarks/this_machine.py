@@ -42,7 +42,7 @@ def describe() -> dict[str, Any]:
         "threads": os.environ.get("OMP_NUM_THREADS"),
         "flags": flags(),
         "memory_gib": memory and round(memory, 1),
-        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "system": f"{platform.system()} {platform.machine()}",
         "versions": versions,
         "commit": commit(),
     }

@@ -55,7 +55,7 @@ def squared_error(model: LatentModel, values: np.ndarray, *, batch_size: int = 5
     return {way: total / values.size for way, total in sums.items()}
 
 
-PLANS = [300, 400, 500, 600, 800, 1200]
+PLANS = [300, 450, 600, 800, 1200]
 
 
 class Reached(Exception):  # noqa: N818

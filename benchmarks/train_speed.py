@@ -163,10 +163,10 @@ def machine(args: argparse.Namespace) -> None:
     gflops: dict[str, list[float]] = {}
 
     def measure(name: str, run: Callable[[], object], flop: float) -> None:
-        for repeat in range(8):
+        for repeat in range(6):
             start = time.perf_counter()
             run()
-            if repeat >= 2:
+            if repeat >= 1:
                 gflops.setdefault(name, []).append(flop / (time.perf_counter() - start) / 1e9)
 
     kind, dtype = args.precision, torch.bfloat16 if args.precision == "bf16" else torch.float32
