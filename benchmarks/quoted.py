@@ -1,7 +1,7 @@
 """Figures that a run of the table does not measure: quoted from the task that set the goals, and the goals.
 
-All were measured earlier in November 2026 on this kind of machine, two cores with AVX512-BF16: the paper's nets with the
-authors' deep heads and batches of 100, `lean` with batches of 64. In images a second of training, unless it says another.
+All were measured earlier in November 2026 on this kind of machine: two cores with AVX512-BF16. The paper's nets have
+the authors' deep heads and batches of 100, `lean` batches of 64. Speeds are images a second of training.
 """
 
 AUTHORS = {"mnist-deep": (399.0, 415.0), "svhn-deep": (91.0,), "celeba-deep": (23.5,)}
