@@ -23,6 +23,7 @@ from vlae import recipes
 from vlae.data import load
 from vlae.recipes import Recipe
 from vlae.training import loop
+from vlae.training.settle import settled
 from vlae.training.train import fit
 
 CODE_SIZES = {"lean": (2, 2, 2), "vae": (0, 0, 6)}
@@ -45,7 +46,8 @@ def ours(name: str, data: Path, seconds: float) -> dict[str, Any]:
     train, test = arrays["train"], arrays["test"]
     loop.reuse_memory()
     # The clock ends it, so the number of steps is out of reach.
-    recipe = recipes.adjust(recipe_of(name, train.shape[1:]), steps=10_000_000, minutes=seconds / 60)
+    recipe = recipes.adjust(recipe_of(name, train.shape[1:]), steps=10_000_000, minutes=seconds / 60, augment="none")
+    recipe = settled(recipe, train)
     curves: dict[str, np.ndarray] = {}
     model = fit(train, recipe, history=curves)
     steps, taken = int(curves["step"][-1]), float(curves["seconds"][-1])

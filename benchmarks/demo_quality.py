@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from vlae.text_table import number
+
 MEASURES = ("level_order", "level_order_interval", "told", "told_interval", "level_separation")
 
 
@@ -63,7 +65,8 @@ def main() -> None:
                 results.append(result)
                 print(
                     f"{minutes:g} min, seed {seed}: {result['steps']:,} steps, squared error "
-                    f"{result['squared_error']:.5f}, order {result['level_order']:.2f}, told {result['told']:.2f}; "
+                    f"{result['squared_error']:.5f}, order {number(result['level_order'], '.2f')}, "
+                    f"told {number(result['told'], '.2f')}; "
                     f"the command {result['command_seconds']:.0f} s",
                     flush=True,
                 )

@@ -28,8 +28,7 @@ def run_of(name: str, folder: Path) -> Run:
     torch.manual_seed(0)
     model = recipes.build(recipe).eval()
     examples = np.zeros((1, *recipe.shape), np.uint8)
-    data = {"source": ""}  # from_checkpoint: it has no file of weights
-    return Run(path=folder, recipe=recipe, model=model, data=data, summary={}, examples=examples, from_checkpoint=True)
+    return Run(path=folder, recipe=recipe, model=model, data={"source": ""}, summary={}, examples=examples)
 
 
 def bare(encoder: Encoder, values: np.ndarray, *, reconstruction: bool) -> None:

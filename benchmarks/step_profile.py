@@ -28,6 +28,7 @@ from vlae.objectives.base import Batch
 from vlae.recipes import Recipe
 from vlae.training import loop
 from vlae.training.batches import Batches
+from vlae.training.settle import settled
 
 DATA, LOGGING, LOSS = "benchmark: data", "benchmark: logging", "benchmark: loss"
 NAMES = {DATA: "data", LOGGING: "logging and checkpoints"}
@@ -173,6 +174,7 @@ def profile_of(name: str, args: argparse.Namespace) -> dict[str, Any]:
     )
     rows = max(4 * recipe.training.batch_size, 64)
     values = np.random.default_rng(0).integers(0, 256, (rows, *recipe.shape), dtype=np.uint8)
+    recipe = settled(recipe, values)
     seconds, events, steps = trained(recipe, values, args.steps)
     kinds, single = shares(events, steps, max(recipe.shape[1:]))
     return {

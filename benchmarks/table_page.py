@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import quoted
 from table_parts import HERE, PARTS
 
-from vlae.text_table import columns
+from vlae.text_table import columns, number
 
 Figures = Mapping[str, Any]
 TRAININGS = ("train-lean", "train-mnist", "train-svhn", "train-celeba")
@@ -228,8 +228,11 @@ def demo(kept: Figures) -> list[Section]:
 
 
 def interval(result: Figures, name: str) -> str:
-    low, high = result[f"{name}_interval"] or (None, None)
-    return f"{result[name]:.2f}" + (f" ({low:.2f} to {high:.2f})" if low is not None else "")
+    """A score with its interval, where it is defined."""
+    if not result[f"{name}_interval"]:
+        return number(result[name], ".2f")
+    low, high = result[f"{name}_interval"]
+    return f"{result[name]:.2f} ({low:.2f} to {high:.2f})"
 
 
 def encode(kept: Figures) -> list[Section]:

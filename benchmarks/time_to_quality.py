@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from vlae import recipes
 from vlae.data import load
@@ -25,6 +24,7 @@ from vlae.models.base import LatentModel
 from vlae.models.inference import as_input, evaluating
 from vlae.recipes import Recipe
 from vlae.training import loop
+from vlae.training.settle import settled
 from vlae.training.train import fit
 
 TARGET = 0.0305
@@ -47,8 +47,7 @@ def squared_error(model: LatentModel, values: np.ndarray, *, batch_size: int = 5
     sums = {"drawn": 0.0, "mean": 0.0}
     with evaluating(model, seed=0):
         for start in range(0, len(values), batch_size):
-            x = as_input(values[start : start + batch_size]).contiguous(memory_format=torch.channels_last)
-            posteriors = model.infer(x)
+            posteriors = model.infer(x := as_input(values[start : start + batch_size]))
             ways = {"drawn": [q.sample() for q in posteriors], "mean": [q.mean for q in posteriors]}
             for way, codes in ways.items():
                 sums[way] += (model.generate(tuple(codes)).mean - x).square().sum().item()
@@ -131,7 +130,7 @@ def main() -> None:
     train, test = (load(args.source, split=split, limit=limit).values for split in ("train", "test"))
     train, test = np.array(train), np.array(test)  # in memory: the clock is for the training
     loop.reuse_memory()
-    recipe = recipes.lean(train.shape[1:], code_sizes=CODE_SIZES)
+    recipe = settled(recipes.lean(train.shape[1:], code_sizes=CODE_SIZES), train)
     attempts: list[dict[str, Any]] = []
     for steps in args.plans:
         planned = recipes.adjust(recipe, steps=steps)
@@ -148,6 +147,7 @@ def main() -> None:
         "target": args.target,
         "pictures": [len(train), len(test)],
         "batch_size": recipe.training.batch_size,
+        "precision": recipe.training.precision,
         "attempts": attempts,
         "training_seconds": first(attempts[-1]["rows"], "drawn", args.target),
         "training_seconds_of_means": min(
