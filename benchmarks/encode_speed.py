@@ -13,12 +13,14 @@ from statistics import median
 
 import numpy as np
 import torch
+from safetensors.torch import save_file
 from torch.utils.flop_counter import FlopCounterMode
 from train_speed import RECIPES, processor, spread
 
 from vlae import recipes
 from vlae.codes.encode import Encoder, encode
 from vlae.models.inference import as_input
+from vlae.runs.layout import MODEL
 from vlae.runs.run import Run
 
 
@@ -28,6 +30,7 @@ def run_of(name: str, folder: Path) -> Run:
     torch.manual_seed(0)
     model = recipes.build(recipe).eval()
     examples = np.zeros((1, *recipe.shape), np.uint8)
+    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, folder / MODEL)
     return Run(path=folder, recipe=recipe, model=model, data={"source": ""}, summary={}, examples=examples)
 
 
@@ -37,7 +40,7 @@ def bare(encoder: Encoder, values: np.ndarray, *, reconstruction: bool) -> None:
     with torch.inference_mode():
         for start in range(0, len(values), size):
             x = torch.from_numpy(values[start : start + size]).float().div_(255)
-            posteriors = encoder.model.infer(x.contiguous(memory_format=torch.channels_last))
+            posteriors = encoder.model.infer(x.contiguous(memory_format=encoder.layout))
             if reconstruction:
                 encoder.model.generate(tuple(q.mean for q in posteriors))
 

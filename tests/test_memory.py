@@ -94,7 +94,7 @@ def test_a_model_whose_maps_do_not_fit_is_refused_though_its_weights_are_few(sma
     model = model_without_memory(recipe)
     assert footprint(model, 1).weights < 10**6
     with pytest.raises(NotEnoughMemoryError, match=r"its model, with 64 data at a time, needs \d+\.\d GB of memory"):
-        check_use(model)
+        check_use(model, recipe)
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,21 @@ def whole(path: Path) -> Iterator[Path]:
         yield partial
 
 
+def check_free(path: Path, advice: str = "choose another place") -> None:
+    """Refuses a place for a file or folder at which there is something already; an empty folder is free.
+
+    Args:
+        path: the file or folder to write.
+        advice: what to do else, for the message.
+
+    Raises:
+        WriteError: if there is something.
+        OSError: if the folder cannot be read.
+    """
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise WriteError(f"{path} exists already; {advice}")
+
+
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
     """Gives a temporary folder beside `path`, which becomes `path` when the block ends, and is deleted if it fails.
@@ -97,8 +112,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
         WriteError: if there is something in the folder already, or it cannot be written.
     """
     with writing(path):
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise WriteError(f"{path} exists already; choose another place")
+        check_free(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         with unfinished(path) as partial:
             partial.mkdir()

@@ -126,6 +126,25 @@ def test_codes_and_odd_ones_as_json(photos, trained, tmp_path, capsys):
     assert classes["table"] == str(tmp_path / "classes.csv") and (tmp_path / "classes.csv").exists()
 
 
+def test_what_writes_one_file_prints_its_path_as_json(photos, trained, tmp_path, capsys):
+    run = shutil.copytree(trained, tmp_path / "run")
+    for words in (("figure", run, "samples"), ("report", run), ("mix", run, "--level", "1", photos / "cat" / "1.png")):
+        path = tmp_path / f"{words[0]}{'.html' if words[0] == 'report' else '.png'}"
+        assert told(capsys, *words, "--out", path) == {"path": str(path)} and path.exists()
+    fitted = told(capsys, "fit-prior", run)
+    assert fitted["path"] == str(run / "prior.safetensors") and fitted["prior"]
+    assert told(capsys, "share", run, "--out", tmp_path / "shared") == {
+        "path": str(tmp_path / "shared"),
+        "examples": len(np.load(run / "examples.npy")),
+    }
+
+
+def test_an_export_as_json(trained, tmp_path, capsys):
+    pytest.importorskip("onnxscript")
+    exported = told(capsys, "export", trained, "--out", tmp_path / "onnx")
+    assert str(tmp_path / "onnx" / "encoder.onnx") in exported["files"] and max(exported["differences"].values()) < 1e-4
+
+
 def test_an_index_and_neighbours_as_json(photos, trained, tmp_path, capsys):
     pytest.importorskip("lancedb")
     made = told(capsys, "index", trained, photos / "cat", "--out", tmp_path / "index")

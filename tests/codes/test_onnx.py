@@ -161,6 +161,8 @@ def test_int8_and_its_loss(trained, result):
         error = np.abs(exact[level] - rough[level])
         assert 0 < error.max() < 1.5 * small["codes"][name]["max"] * exact[level].std(0).mean() + 0.05
         assert 0 < small["codes"][name]["mean"] <= small["codes"][name]["max"] < 3
+        doubt = (error / exact[level + 1])[1::2].mean()
+        assert small["codes"][name]["of_posterior"] == pytest.approx(doubt, rel=0.05)
     assert small["speedup"] > 0 and small["mse"]["int8"] == pytest.approx(small["mse"]["fp32"], rel=0.5)
     metadata = properties(trained, "encoder-int8.onnx")
     assert metadata["quantization"] == small and metadata["code_sizes"] == [2, 0, 3]

@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from vlae.errors import NotDefinedError
+from vlae.figures.options import check_kind
 from vlae.models.ladder import VLAE
 from vlae.models.levels import Level
-from vlae.runs.drawing import check_kind, draw_figure
+from vlae.runs.drawing import draw_figure
 from vlae.runs.layout import RunError
 
 

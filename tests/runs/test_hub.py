@@ -19,6 +19,7 @@ from vlae.evaluation.text import LIKELIHOOD_CAUTION
 from vlae.recipes import build
 from vlae.report import page
 from vlae.runs import hub as sharing
+from vlae.runs import layout, manifest
 from vlae.runs import run as runs
 from vlae.runs.run import RunError
 from vlae.workflows import train
@@ -66,7 +67,7 @@ def test_a_shared_folder_gives_the_same_run_to_the_bit(trained, folder):
 
 
 def test_only_what_is_needed_is_shared_and_no_place_on_this_machine(trained, folder):
-    assert {file.name for file in folder.iterdir()} == {*sharing.FILES, "config.json", "README.md"}
+    assert {file.name for file in folder.iterdir()} == {*manifest.FILES, "config.json", "README.md"}
     for file in folder.iterdir():
         assert str(trained.path.parent).encode() not in file.read_bytes(), file.name
     assert json.loads((folder / "recipe.json").read_text())["data"]["source"] == "photos.npy"
@@ -90,9 +91,9 @@ def test_the_model_card(trained, folder, tmp_path):
     assert bare.data.license is None and "license" not in bare.content.split("---")[1]
 
 
-@pytest.mark.parametrize("name", sharing.SHIPPED)
+@pytest.mark.parametrize("name", layout.SHIPPED)
 def test_the_cards_that_ship_caution_beside_the_likelihood(name):
-    card = (sharing.shipped_folder(name) / "README.md").read_text()
+    card = (layout.shipped_folder(name) / "README.md").read_text()
     assert "ELBO" in card and LIKELIHOOD_CAUTION in card
 
 
@@ -404,14 +405,14 @@ def test_the_hub_is_not_asked_for_a_folder_that_is_missing(hub):
 # Those that ship
 
 
-@pytest.mark.parametrize("name", sharing.SHIPPED)
+@pytest.mark.parametrize("name", layout.SHIPPED)
 def test_a_shipped_ladder_is_whole_and_good(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run = vlae.load(name)
-    place = sharing.shipped_folder(name)
+    place = layout.shipped_folder(name)
     assert run.path == place and run.name == f"vlae/{name}" and run.data["source"] == name
     assert sum(file.stat().st_size for file in place.iterdir()) < 2_100_000
-    assert sharing.verify(place).keys() == {*sharing.FILES} - {"held_out.npy"}  # trained before there was one
+    assert manifest.verify(place).keys() == {*manifest.FILES} - {"held_out.npy"}  # trained before there was one
     assert all(level["kl_nats"] > 1 for level in run.evaluation["levels"])
     assert run.evaluation["level_order_interval"][0] > run.evaluation["level_order_untrained"] + 0.05
     assert not [text for text in level_card.warnings(run.evaluation) if "dead" in text]
@@ -443,7 +444,7 @@ def test_commands_take_a_shipped_ladder(tmp_path, monkeypatch, capsys):
         "runs/vlae--streets/figures/samples-num-4.png",
         "runs/vlae--mnist/report.html",
     ]
-    assert not (sharing.shipped_folder("mnist") / "figures").exists()
+    assert not (layout.shipped_folder("mnist") / "figures").exists()
 
 
 # The command

@@ -5,11 +5,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 import vlae
 from vlae import atomic
 from vlae.atomic import WriteError
 from vlae.errors import NotDefinedError
+from vlae.evaluation import dimension_names
 from vlae.figures.kinds import KINDS
 from vlae.runs import run as runs
 from vlae.runs.run import RunError
@@ -127,6 +129,20 @@ def test_a_figure_takes_options_and_another_place(trained, tmp_path):
     assert (trained.path / "figures" / "levels.png").stat().st_mtime_ns == before
 
 
+def test_names_of_dimensions_are_computed_once_for_these_weights_and_examples(copy, cache, monkeypatch):
+    calls, compute = [], dimension_names.dimension_names
+    first = runs.load(copy)
+    expected = compute(first.model, first.examples, prior=first.prior)
+    monkeypatch.setattr(
+        dimension_names, "dimension_names", lambda *args, **settings: calls.append(None) or compute(*args, **settings)
+    )
+    assert first.dimension_names == runs.load(copy).dimension_names == expected
+    assert len(calls) == 1
+    np.save(copy / "examples.npy", 255 - first.examples)
+    assert runs.load(copy).dimension_names
+    assert len(calls) == 2
+
+
 def test_figures_with_options_have_names_of_their_own(copy):
     run = runs.load(copy)
     before = (copy / "figures" / "levels.png").read_bytes()
@@ -227,6 +243,16 @@ def test_a_file_is_cut_short(copy, name, length):
     with pytest.raises(RunError, match=r"the run in .* is damaged \(.*\); train it again into another folder") as error:
         runs.load(copy)
     assert "\n" not in str(error.value)
+
+
+def test_a_weight_is_no_number(copy):
+    tensors = load_file(copy / "model.safetensors")
+    max(tensors.values(), key=torch.numel).view(-1)[0] = float("nan")
+    save_file(tensors, copy / "model.safetensors")
+    with pytest.raises(
+        RunError, match=r"damaged \(numbers of .* are NaN or infinite\); train it again into another folder"
+    ):
+        runs.load(copy)
 
 
 @pytest.mark.parametrize("name", ["summary.json", "examples.npy"])

@@ -6,7 +6,9 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from interrupting import stop_at_step
+from torch.utils._pytree import tree_leaves
 
 import vlae
 from vlae.report.page import content
@@ -95,6 +97,13 @@ def test_what_a_training_goes_on_from_is_checked(unfinished, pictures, tmp_path)
     for damaged in (whole[:1000], whole[:500] + b"\x00" * 500 + whole[1000:], b""):
         checkpoint.write_bytes(damaged)
         refused(r"checkpoint\.ckpt is damaged \(.*\); delete it, and --resume begins the run again")
+    for part in ("state_dict", "optimizer_states"):
+        checkpoint.write_bytes(whole)
+        content = torch.load(checkpoint, weights_only=True)
+        numbers = [each for each in tree_leaves(content[part]) if isinstance(each, torch.Tensor) and each.ndim]
+        numbers[0].view(-1)[0] = float("inf")
+        torch.save(content, checkpoint)
+        refused(r"checkpoint\.ckpt is damaged \(numbers of .* are NaN or infinite\); delete it, and --resume begins")
     checkpoint.unlink()
     os.mkfifo(checkpoint)
     refused(r"checkpoint\.ckpt is damaged \(checkpoint\.ckpt is no regular file\)")
@@ -139,7 +148,7 @@ def test_a_summary_or_evaluation_is_whole_or_refused(strange, made, monkeypatch)
     """Whatever is missing: the file is refused in a line that names it, or everything is shown."""
     levels, examples = vlae.report.levels, vlae.as_input(made.examples)
     same = {  # what is drawn is the same for all
-        "dimension_names": levels.dimension_names(made.model, made.examples, prior=made.prior),
+        "dimension_names": made.dimension_names,
         "level_tiles": levels.level_tiles(made.model, made.prior, examples),
         "traversal_tiles": levels.traversal_tiles(made.model, made.prior, examples, steps=3, max_rows=1),
     }

@@ -8,8 +8,10 @@ from cyclopts import Parameter
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+from vlae.atomic import check_free
+from vlae.cli import checks
 from vlae.cli.options import AsJson, Part, level_numbers
-from vlae.cli.output import print, print_json
+from vlae.cli.output import print, print_json, print_path
 
 
 def encode(
@@ -43,9 +45,12 @@ def encode(
         seed: Seed of the draws and of the choice of --limit.
         as_json: Print JSON, one line, instead of text.
     """
-    from vlae.data.readers import check_exists
+    from vlae.codes.files import check_new, kind_of
 
-    check_exists(source)
+    checks.check_source(source)
+    checks.check_run(run)
+    kind_of(out)
+    check_new(out)
     from vlae.codes import encode as encoding
     from vlae.runs.run import load
 
@@ -64,10 +69,7 @@ def encode(
         )
     except KeyboardInterrupt:
         raise KeyboardInterrupt("interrupted; the same command goes on from here") from None
-    if as_json:
-        print_json({"path": written})
-    else:
-        print(written)
+    print_path(written, as_json=as_json)
 
 
 def decode(run: Path, file: Path, /, *, out: Path, seed: int = 0) -> None:
@@ -81,6 +83,11 @@ def decode(run: Path, file: Path, /, *, out: Path, seed: int = 0) -> None:
         out: A folder for PNG files, or an .npz file.
         seed: Seed of the draws of missing levels.
     """
+    from vlae.codes.files import check_decoded, check_there
+
+    checks.check_run(run)
+    check_there(file)
+    check_decoded(out)
     from vlae.codes.decode import decode
     from vlae.runs.run import load
 
@@ -115,17 +122,12 @@ def odd(
         seed: Seed of all random choices.
         as_json: Print JSON, one line, instead of text.
     """
-    from vlae.data.readers import check_exists
-
-    check_exists(source)
+    checks.check_source(source)
+    checks.check_run(run)
+    checks.check_out(figure=out, table=table)
     from vlae.codes import outliers
-    from vlae.figures.canvas import check_png
     from vlae.runs.run import load
 
-    if out is not None:  # fail before anything is computed or printed
-        check_png(out)
-    if table is not None:
-        outliers.check_table(table)
     trained = load(run)
     images = trained.read(source, seed=seed, progress=True, **vars(part))
     result = outliers.find_outliers(trained, images, level=level, seed=seed)
@@ -165,9 +167,9 @@ def classify(
         seed: Seed of the choice of labels.
         as_json: Print JSON, one line, instead of text.
     """
-    from vlae.data.readers import check_exists
-
-    check_exists(source)
+    checks.check_source(source)
+    checks.check_run(run)
+    checks.check_out(table=out)
     from vlae.codes import classify, outliers
     from vlae.runs.run import load
 
@@ -209,9 +211,10 @@ def index(
         part: Which part of the source to use, and how to read it.
         as_json: Print JSON, one line, instead of text.
     """
-    from vlae.data.readers import check_exists
-
-    check_exists(source)
+    checks.check_source(source)
+    checks.check_run(run)
+    if add:
+        checks.check_index(run, out)
     from vlae.data.source import counted
     from vlae.runs.run import load
     from vlae.search.index import Index
@@ -259,14 +262,16 @@ def similar(
         table: Also write the table, with all columns of the index, to this new CSV file.
         as_json: Print JSON, one line, instead of text.
     """
-    from vlae.figures.canvas import check_png
+    checks.check_run(run)
+    checks.check_out(figure=out)
+    if table is not None:
+        check_free(table, "choose another name for the table")
+    checks.check_index(run, index)
     from vlae.runs.drawing import name_of
     from vlae.runs.layout import FIGURES
     from vlae.runs.run import load
     from vlae.search.index import Index
 
-    if out is not None:
-        check_png(out)
     trained = load(run)
     neighbours = Index.open(trained, index).similar(image, levels=level, num=num, where=where)
     if table is not None:
@@ -288,6 +293,7 @@ def mix(
     fill: Annotated[bool, Parameter(negative=())] = False,
     seed: int = 0,
     out: Path | None = None,
+    as_json: AsJson = False,
 ) -> None:
     """Mix the levels of several pictures into one.
 
@@ -300,20 +306,26 @@ def mix(
         fill: Draw all other levels from the run's prior, given those that are taken, instead of a picture.
         seed: Seed of that draw.
         out: PNG file of the figure; by default figures/mixed.png in the run's folder, with a number if that is another.
+        as_json: Print JSON, one line, instead of text.
     """
-    from vlae.codes.mix import mix as mix_by_example
-    from vlae.runs.layout import FIGURES
-    from vlae.runs.run import load
-
     examples: dict[int | tuple[int, ...], Any] = {}
     for levels, image in level:
         chosen = level_numbers(levels)
         if chosen in examples:
             raise ValueError(f"levels {levels} are given twice; give each level once")
         examples[chosen] = image
+    if fill and base is not None:
+        raise ValueError("the other levels come from the base or are drawn; give base or fill, not both")
+    checks.check_run(run)
+    checks.check_source(base, *examples.values())
+    checks.check_out(figure=out)
+    from vlae.codes.mix import mix as mix_by_example
+    from vlae.runs.layout import FIGURES
+    from vlae.runs.run import load
+
     trained = load(run)
     mixed = mix_by_example(trained, examples, base=base, fill=fill, seed=seed)
-    print(_kept(mixed.figure(out), out, trained.outputs / FIGURES / "mixed.png"))
+    print_path(_kept(mixed.figure(out), out, trained.outputs / FIGURES / "mixed.png"), as_json=as_json)
 
 
 def _kept(figure: "Image", out: Path | None, own: Path) -> Path:

@@ -28,6 +28,19 @@ def print_json(value: object) -> None:
     builtins.print(json.dumps(_finite(value), default=str, allow_nan=False), flush=True)
 
 
+def print_path(path: object, *, as_json: bool) -> None:
+    """Print the path of what a command has written: one line, or one line of JSON.
+
+    Args:
+        path: the file or folder.
+        as_json: print JSON.
+    """
+    if as_json:
+        print_json({"path": path})
+    else:
+        print(path)
+
+
 def _finite(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _finite(item) for name, item in value.items()}

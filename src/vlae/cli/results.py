@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from vlae.cli import checks
 from vlae.cli.options import AsJson, Reading, sizes
-from vlae.cli.output import print, print_json
+from vlae.cli.output import print, print_json, print_path
 
 
 def figure(
@@ -24,6 +25,7 @@ def figure(
     num: int | None = None,
     span: float | None = None,
     seed: int | None = None,
+    as_json: AsJson = False,
 ) -> None:
     """Draw a figure of a run.
 
@@ -42,20 +44,23 @@ def figure(
         num: Number of images, per row where there are rows; by default the figure's own choice.
         span: Largest code of a sweep, in standard deviations under the prior; by default the figure's own choice.
         seed: Seed of the random draws; by default 0.
+        as_json: Print JSON, one line, instead of text.
     """
-    from vlae.runs.run import load
-
     given = {"num": num, "span": span, "seed": seed, "prior": prior, "start": "random" if random else None}
     given["pixels"] = pixels or None
     options = {name: value for name, value in given.items() if value is not None}
+    checks.check_run(run)
+    checks.check_figure(kind, options, from_image, out)
+    from vlae.runs.run import load
+
     replaced = out is not None and out.exists()
     drawn = load(run).figure(kind, from_image=from_image, out=out, **options)
     if replaced:
         print("replaced what had this name:", file=sys.stderr)
-    print(drawn.filename)
+    print_path(drawn.filename, as_json=as_json)
 
 
-def fit_prior(run: Path, /, *, seed: int = 0) -> None:
+def fit_prior(run: Path, /, *, seed: int = 0, as_json: AsJson = False) -> None:
     """Fit a prior to the codes of a run's training data, which samples, figures and mixes then draw from.
 
     vlae train does this at its end. Use this command for a run that has no fitted prior, or to fit it again.
@@ -63,12 +68,18 @@ def fit_prior(run: Path, /, *, seed: int = 0) -> None:
     Args:
         run: Folder of the run; or "streets" or "mnist", which ship with vlae; or hf:USER/NAME.
         seed: Seed of the choice of data, the drawn codes and the fits.
+        as_json: Print JSON, one line, instead of text.
     """
+    checks.check_run(run)
     from vlae.runs.layout import PRIOR
     from vlae.runs.run import load
 
     trained = load(run)
-    print(trained.fit_prior(seed=seed).describe(), file=sys.stderr)
+    prior = trained.fit_prior(seed=seed)
+    if as_json:
+        print_json({"path": trained.outputs / PRIOR, "prior": prior.describe()})
+        return
+    print(prior.describe(), file=sys.stderr)
     print(trained.outputs / PRIOR)
 
 
@@ -106,10 +117,10 @@ def evaluate(
         seed: Seed of all random choices.
         as_json: Print JSON instead of text.
     """
-    if source is not None:
-        from vlae.data.readers import check_exists
-
-        check_exists(source)
+    checks.check_source(source)
+    checks.check_run(run, *(beside or ()))
+    if source is None and (limit or split != "test" or reading != Reading()):
+        raise ValueError("split, limit and how data is read go with a source; give one, or leave them out")
     from vlae import workflows
     from vlae.evaluation.text import as_text
     from vlae.runs.run import load
@@ -119,8 +130,6 @@ def evaluate(
     if source is not None:
         given = {name: value for name, value in vars(reading).items() if value is not None}
         images = trained.read(source, split=split, limit=limit, progress=True, **given)
-    elif limit or split != "test" or reading != Reading():
-        raise ValueError("split, limit and how data is read go with a source; give one, or leave them out")
     others = [load(other) for other in beside or ()]
     evaluation = workflows.evaluate(
         trained,
@@ -135,7 +144,7 @@ def evaluate(
     print(json.dumps(evaluation, indent=2, allow_nan=False) if as_json else as_text(evaluation))
 
 
-def report(run: Path, /, *, out: Path | None = None) -> None:
+def report(run: Path, /, *, out: Path | None = None, as_json: AsJson = False) -> None:
     """Write a report on a run as one HTML page, with a description of each level.
 
     Levels that have not been measured are measured first.
@@ -144,22 +153,25 @@ def report(run: Path, /, *, out: Path | None = None) -> None:
         run: Folder of the run; or "streets" or "mnist", which ship with vlae; or hf:USER/NAME.
         out: File to write; by default report.html in the run's folder, or below runs/ for a run that has no folder
             here.
+        as_json: Print JSON, one line, instead of text.
     """
-    from vlae import workflows
     from vlae.atomic import writing
+
+    checks.check_run(run)
+    if out is not None:  # fail before the slow measurements
+        with writing(out):
+            out.parent.mkdir(parents=True, exist_ok=True)
+    from vlae import workflows
     from vlae.report import page as page
     from vlae.runs import load
 
     trained = load(run)
-    if out is not None:  # fail before the slow measurements
-        with writing(out):
-            out.parent.mkdir(parents=True, exist_ok=True)
     if trained.evaluation is None:
         try:
             workflows.evaluate(trained, progress=True)
         except (ValueError, OSError) as error:
             print(f"the levels are not measured: {error}", file=sys.stderr)
-    print(page.write(trained, out))
+    print_path(page.write(trained, out), as_json=as_json)
 
 
 def compare(
@@ -201,10 +213,7 @@ def compare(
         learning_rate: Highest learning rate of Adam; by default the recipes' own.
         as_json: Print JSON, one line, instead of text: a list with the numbers of each comparison.
     """
-    from vlae.data.readers import check_exists
-
-    for source in data or ():
-        check_exists(source)
+    checks.check_source(*(data or ()))
     from vlae.studies import compare
 
     settings: dict[str, Any] = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
@@ -254,10 +263,7 @@ def gibbs(
         steps: Optimiser steps of each run; by default the recipes' own.
         batch_size: Images per step; by default the recipes' own.
     """
-    from vlae.data.readers import check_exists
-
-    for source in data or ():
-        check_exists(source)
+    checks.check_source(*(data or ()))
     from vlae.studies import gibbs as chains
     from vlae.studies.train_alike import PAPER_CODES
 

@@ -7,7 +7,10 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from vlae.cli.output import print
+from vlae.atomic import check_free
+from vlae.cli import checks
+from vlae.cli.options import AsJson
+from vlae.cli.output import print, print_json
 
 
 def share(
@@ -19,6 +22,7 @@ def share(
     examples: bool = True,
     license: str | None = None,
     private: Annotated[bool | None, Parameter(negative=("--public",))] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Upload a run to the Hugging Face hub with a model card, or write the same files to a folder.
 
@@ -32,11 +36,15 @@ def share(
         examples: Share the held-out examples.
         license: Licence of the files, by its name on the hub: apache-2.0, cc-by-4.0. By default none.
         private: Create a private repository. --public: create a public one. By default, the hub decides.
+        as_json: Print JSON, one line, instead of text.
     """
-    from vlae.runs.run import load
-
     if (repository is None) == (out is None):
         raise ValueError("give either a repository, USER/NAME, or a folder, --out FOLDER")
+    checks.check_run(run)
+    if out is not None:
+        check_free(out)
+    from vlae.runs.run import load
+
     trained = load(run)
     if out is not None:
         trained.save_pretrained(out, examples=examples, license=license)
@@ -44,12 +52,21 @@ def share(
     else:
         place = trained.push_to_hub(str(repository), examples=examples, license=license, private=private)
     num = len(trained.examples) if examples else 0
+    if as_json:
+        print_json({"path" if out is not None else "url": place, "examples": num})
+        return
     print(f"shared weights, prior, recipe, numbers, curves and {num} held-out examples", file=sys.stderr)
     print(place)
 
 
 def export(
-    run: Path, /, *, out: Path | None = None, quantize: Literal["int8"] | None = None, opset: int | None = None
+    run: Path,
+    /,
+    *,
+    out: Path | None = None,
+    quantize: Literal["int8"] | None = None,
+    opset: int | None = None,
+    as_json: AsJson = False,
 ) -> None:
     """Write a run's encoder, decoder and sampler as ONNX files, and check each against the model.
 
@@ -59,11 +76,16 @@ def export(
             runs/ for a run that has no folder here. Files of an earlier export are replaced.
         quantize: int8: also write encoder-int8.onnx, and print its error and its speed. By default, no quantization.
         opset: Version of the ONNX operators; by default 18.
+        as_json: Print JSON, one line, instead of text.
     """
+    checks.check_run(run)
     from vlae.codes import onnx as onnx
     from vlae.runs.run import load
 
     result = onnx.export(load(run), out, quantize=quantize, opset=opset)
+    if as_json:
+        print_json(result)
+        return
     print(onnx.as_text(result), file=sys.stderr)
     for file in result["files"]:
         print(file)
@@ -96,12 +118,11 @@ def explore(
             default none.
         open_browser: Open the page in this machine's browser.
     """
-    from vlae.data.readers import check_exists
+    checks.check_source(source)
+    checks.check_run(run)
     from vlae.runs.run import load
     from vlae.web import app
 
-    if source is not None:
-        check_exists(source)
     app.explore(load(run), source, host=host, port=port, share=share, password=password, open_browser=open_browser)
     sys.stdout.flush()
     os._exit(0)  # at once: threads that still compute hold up the end of Python, or break it

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from vlae.cli import checks
 from vlae.cli.beginning import is_first_process, read_first, say_reading
 from vlae.cli.options import AsJson, Reading, number_or_word, one_or_each, sizes
 from vlae.cli.output import print, print_json
@@ -28,6 +29,10 @@ def demo(*, out: Path = Path("runs/demo"), minutes: float = 5.0, seed: int = 0) 
         minutes: Longest training time, in minutes.
         seed: Seed of the weights, the order of the data and the codes.
     """
+    from vlae.runs.layout import new_folder
+
+    with new_folder(out):
+        pass
     from vlae.workflows import train as train_ladder
 
     print("reading the built-in street numbers, which are drawn once and then kept", file=sys.stderr)
@@ -150,9 +155,10 @@ def train(
     shown = not quiet
     if quiet:
         warnings.simplefilter("ignore")
-    from vlae.data.readers import check_exists
-
-    check_exists(source)
+    checks.check_source(source)
+    if recipe is not None:
+        checks.check_recipe(recipe)
+    levels = sizes(code_sizes)
     if shown and is_first_process():
         say_reading(source)
     settings: dict[str, Any] = {
@@ -188,7 +194,7 @@ def train(
         source,
         out=out,
         recipe=recipe,
-        code_sizes=sizes(code_sizes),
+        code_sizes=levels,
         deep_heads=deep_heads,
         quality=quality,
         **vars(reading),
@@ -225,9 +231,7 @@ def data(
         reading: How to read the source.
         as_json: Print JSON instead of text.
     """
-    from vlae.data.readers import check_exists
-
-    check_exists(source)
+    checks.check_source(source)
     from vlae.data import load
 
     images = load(source, split="all", progress=True, **vars(reading))

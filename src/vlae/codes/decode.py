@@ -47,12 +47,10 @@ def decode(run: Run, file: str | Path, out: str | Path, *, seed: int = 0, progre
     """
     out = Path(out)
     code_file = files.open_codes(file)
-    if out.suffix.lower() not in (".npz", ""):
-        raise CodesError(f"{out}: pictures are written to an .npz file, or to a folder (a name without an ending)")
+    files.check_decoded(out)
     if not out.suffix and (not is_image(run.recipe.shape) or run.recipe.shape[0] > 4):
         data = f"{run.recipe.shape[0]} channels" if is_image(run.recipe.shape) else "vectors"
         raise CodesError(f"{out}: {data} are no pictures; give an .npz file")
-    files.check_new(out)
     missing = _check_codes(run, code_file)
     if missing and progress:
         print(f"{named_levels(missing)} drawn from {run.prior.name}, given the others", file=sys.stderr)

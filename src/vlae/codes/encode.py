@@ -23,6 +23,8 @@ from vlae.evaluation.rates import rates_of
 from vlae.models.base import LatentModel
 from vlae.models.distributions import CodeDistribution
 from vlae.models.inference import as_input, given
+from vlae.nn.folding import fold_norms
+from vlae.nn.moments import AffineInvariantConv
 from vlae.runs import Run
 from vlae.shapes import is_image, level_column
 
@@ -242,7 +244,10 @@ def error_of(model: LatentModel, decoded: torch.Tensor, x: torch.Tensor) -> torc
 
 
 class Encoder:
-    """A copy of a model that encodes images quickly, with channels last in memory.
+    """A copy of a model that encodes images quickly.
+
+    Norms are folded into the layers before them. Channels are last in memory, unless a layer filters each channel by
+    itself. A batch is small enough for its maps to stay in the processor's caches.
 
     Args:
         model: any model that has an encoder.
@@ -263,11 +268,13 @@ class Encoder:
     ):
         model.require("encoder")
         self.model = copy.deepcopy(model).eval()
-        if is_image(model.shape):
-            self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        fold_norms(self.model)
+        each_channel = any(isinstance(part, AffineInvariantConv) for part in self.model.modules())
+        last = is_image(model.shape) and not each_channel
+        self.layout = torch.channels_last if last else torch.contiguous_format
+        self.model.to(memory_format=self.layout)  # type: ignore[call-overload]
         self.stddev, self.sample, self.reconstruction, self.seed = stddev, sample, reconstruction, seed
-        # Large images fill memory and the processor's caches sooner.
-        self.batch_size = min(256, max(16, 2**20 // prod(model.shape[1:]))) if is_image(model.shape) else 1024
+        self.batch_size = min(256, max(16, 2**18 // prod(model.shape[1:]))) if is_image(model.shape) else 1024
 
     def columns(
         self,
@@ -294,7 +301,7 @@ class Encoder:
         with torch.inference_mode():
             for start in range(0, len(values), self.batch_size):
                 x = as_input(values[start : start + self.batch_size], self.model.device)
-                x = x.contiguous(memory_format=torch.channels_last) if is_image(self.model.shape) else x
+                x = x.contiguous(memory_format=self.layout)
                 batches.append(self.model.infer(x, **given(features, start, self.batch_size, self.model.device)))
                 if self.reconstruction:
                     decoded = self.model.decode(tuple(q.mean for q in batches[-1]))

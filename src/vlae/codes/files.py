@@ -61,6 +61,48 @@ def check_new(out: Path) -> None:
         raise CodesError(f"{out} exists already, and is not written over; choose another --out, or remove it")
 
 
+def check_there(path: Path) -> None:
+    """Check that there is a file of codes.
+
+    Args:
+        path: the file or folder.
+
+    Raises:
+        FileNotFoundError: if there is nothing.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file or folder of codes; write one with: vlae encode RUN DATA --out")
+
+
+def check_decoded(out: Path) -> None:
+    """Check a name for decoded pictures, and that nothing is there.
+
+    Args:
+        out: the file or folder to write.
+
+    Raises:
+        CodesError: if it has another ending than .npz or none, or something is there.
+    """
+    if out.suffix.lower() not in (".npz", ""):
+        raise CodesError(f"{out}: pictures are written to an .npz file, or to a folder (a name without an ending)")
+    check_new(out)
+
+
+def check_table(out: Path) -> None:
+    """Refuse a name for a table that has another ending, or exists.
+
+    Args:
+        out: the file that is to be written.
+
+    Raises:
+        CodesError: if it has another ending than .csv or .parquet, or exists.
+    """
+    if out.suffix.lower() not in (".csv", ".parquet"):
+        raise CodesError(f"{out}: a table is a .csv or .parquet file; give such a name")
+    if out.exists():
+        raise CodesError(f"{out} exists already, and is not written over; choose another name, or remove it")
+
+
 # Writing -------------------------------------------------------------------------------------------------------------
 
 
@@ -209,8 +251,7 @@ def open_codes(path: str | Path) -> CodeFile:
         CodesError: if the file is damaged, or not a file of codes.
     """
     path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: no such file or folder of codes; write one with: vlae encode RUN DATA --out")
+    check_there(path)
     try:
         columns, num, text = _header(path, kind_of(path))
         about = json.loads(text) if text else {}

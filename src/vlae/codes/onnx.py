@@ -125,8 +125,9 @@ def export(
     Returns:
         `files`, the paths; `opset`; `differences`, the largest absolute difference of every output; `no_sampler`, the
         reason if the sampler cannot be written, as for a kind of code that ONNX cannot draw; and for 8 bits
-        `int8`: method, codes (mean and max absolute error in units of each level's spread), mse (squared error of the
-        reconstruction from each encoder's codes), seconds_per_image of each encoder, and their ratio, speedup.
+        `int8`: method, codes (mean and max absolute error in units of each level's spread, and of_posterior, its mean
+        in units of the posterior's standard deviation), mse (squared error of the reconstruction from each encoder's
+        codes), seconds_per_image of each encoder, and their ratio, speedup.
 
     Raises:
         MissingExtraError: if the extra "export" is not installed.
@@ -200,8 +201,11 @@ def as_text(result: Mapping[str, Any]) -> str:
         error = small["mse"]
         lines += [
             f"int8 encoder: {small['speedup']:.2f} times as fast as fp32 in ONNX Runtime here",
-            "what its codes lose, in units of each level's spread:",
-            *(f"  {name:<14} mean {loss['mean']:.3f}, max {loss['max']:.3f}" for name, loss in small["codes"].items()),
+            "what its codes lose, in units of each level's spread; beside it in deviations of the posterior:",
+            *(
+                f"  {name:<14} mean {loss['mean']:.3f}, max {loss['max']:.3f}; mean {loss['of_posterior']:.3f}"
+                for name, loss in small["codes"].items()
+            ),
             f"  squared error of the pictures {error['fp32']:.5f} → {error['int8']:.5f}",
         ]
     return "\n".join(lines)
@@ -393,12 +397,19 @@ def _loss(run: Run, full: bytes, small: bytes, inputs: Mapping[str, np.ndarray])
     """Measure the error that 8 bits add to codes and pictures, and the time they save."""
     sessions = {"fp32": _session(full), "int8": _session(small)}
     images = next(iter(inputs.values()))
-    means = {kind: session.run(None, inputs)[0::2] for kind, session in sessions.items()}
+    moments = {kind: session.run(None, inputs) for kind, session in sessions.items()}
+    means = {kind: each[0::2] for kind, each in moments.items()}
     codes = {}
-    for level, exact, rough in zip(run.model.levels_with_code, means["fp32"], means["int8"], strict=True):
+    levels = run.model.levels_with_code
+    for level, exact, rough, stddev in zip(levels, means["fp32"], means["int8"], moments["fp32"][1::2], strict=True):
         spread = max(float(exact.std(0).mean()), 1e-12)
         error = np.abs(exact - rough) / spread
-        codes[f"{level_column(level)}_mean"] = {"mean": float(error.mean()), "max": float(error.max())}
+        doubt = np.abs(exact - rough) / np.maximum(stddev, 1e-12)
+        codes[f"{level_column(level)}_mean"] = {
+            "mean": float(error.mean()),
+            "max": float(error.max()),
+            "of_posterior": float(doubt.mean()),
+        }
     decoder = _Decoder(run.model)
     mse = {}
     for kind, codes_of_kind in means.items():

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from vlae.atomic import whole
-from vlae.codes.files import CodesError
+from vlae.codes import files
 from vlae.data import Images
 from vlae.data.picture_files import original, original_file
 from vlae.evaluation.rates import elbos_of
@@ -253,28 +253,13 @@ def write_table(rows: list[dict[str, Any]], out: Path) -> None:
     import pyarrow
     from pyarrow import csv, parquet
 
-    check_table(out)
+    files.check_table(out)
     with whole(out) as file:
         out.parent.mkdir(parents=True, exist_ok=True)
         is_csv = out.suffix.lower() == ".csv"
         table = pyarrow.Table.from_pylist([safe_row(row) for row in rows] if is_csv else rows)
         with file.open("wb") as stream:
             (csv.write_csv if is_csv else parquet.write_table)(table, stream)
-
-
-def check_table(out: Path) -> None:
-    """Refuse a name for a table that has another ending, or exists.
-
-    Args:
-        out: the file that is to be written.
-
-    Raises:
-        CodesError: if it has another ending than .csv or .parquet, or exists.
-    """
-    if out.suffix.lower() not in (".csv", ".parquet"):
-        raise CodesError(f"{out}: a table is a .csv or .parquet file; give such a name")
-    if out.exists():
-        raise CodesError(f"{out} exists already, and is not written over; choose another name, or remove it")
 
 
 def as_text(rows: list[dict[str, Any]]) -> str:

@@ -1,12 +1,14 @@
 """The cache of decoded sources. An entry is complete or absent, even after a crash or a full disk."""
 
+import hashlib
 import json
 import os
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,31 @@ def cache_folder() -> Path:
     if folder := os.environ.get("VLAE_CACHE"):
         return Path(folder).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vlae"
+
+
+def computed_once(what: str, of: Any, compute: Callable[[], Any]) -> Any:
+    """Compute something once on this machine; from then on it is read from the cache.
+
+    Args:
+        what: of what kind it is, the name of its folder in the cache.
+        of: all that it depends on, as JSON values, besides the versions of vlae and PyTorch.
+        compute: computes it, as JSON values.
+
+    Returns:
+        What `compute` returns. Without a cache that can be written, it is computed each time.
+    """
+    on = json.dumps([of, version("vlae"), version("torch")])
+    file = cache_folder() / what / f"{hashlib.sha256(on.encode()).hexdigest()[:32]}.json"
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        pass
+    computed = compute()
+    with suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(file) as unfinished:
+            unfinished.write_text(json.dumps(computed), encoding="utf-8")
+    return computed
 
 
 def open_entry(entry: Path, source: str) -> tuple[Images, Array | None] | None:

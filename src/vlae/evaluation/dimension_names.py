@@ -15,6 +15,9 @@ from vlae.models.inference import as_input, evaluating, noise_of_values
 from vlae.models.priors import MixturePrior, standard_prior
 from vlae.shapes import is_image
 
+VERSION = 1
+"""Of the method: raise it if the same model gets other names."""
+
 SPAN = 2.0
 """How far the ends are from the mean of a dimension, in standard deviations: as far as a traversal goes."""
 

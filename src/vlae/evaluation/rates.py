@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float, UInt64
-from scipy.special import ndtri
 from torch import Tensor
 from torch.distributions import kl_divergence
 
@@ -308,6 +307,8 @@ def elbos_of(
 
 def _noise_of_data(x: Tensor, num: int, seed: int) -> Float[np.ndarray, "n num"]:
     """Standard normal noise, (n, num), of which each row is a function of the seed and of that datum in float32."""
+    from scipy.special import ndtri  # here: it takes long to import
+
     values = x.detach().float().flatten(1).cpu().numpy() + 0.0  # -0 becomes 0
     words = values.view(np.uint32).astype(np.uint64)
     # The place of a number is in the upper half of its word, so that data with their numbers exchanged differ.

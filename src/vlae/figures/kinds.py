@@ -1,4 +1,4 @@
-"""Every kind of figure by its name. To add a kind, write a function and name it here.
+"""Every kind of figure by its name. To add a kind, write a function, name it here, and its options in `options.py`.
 
 A figure is a function that takes some of these by name: `model`, `prior` (of its codes), `x` (held-out data, which it
 needs), `held_out` (held-out data, which it can do without), `known` (the training data) and `history` (of the
@@ -32,11 +32,6 @@ class FigureKind:
     def least_examples(self) -> int:
         """How many held-out data it needs: at least 1 if it has a parameter `x`."""
         return max(self.examples, int("x" in inspect.signature(self.draw).parameters))
-
-    @property
-    def can_start(self) -> bool:
-        """Whether it can start from one image."""
-        return "start" in inspect.signature(self.draw).parameters
 
 
 KINDS: dict[str, FigureKind] = {

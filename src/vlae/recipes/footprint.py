@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from vlae import memory
+from vlae.data.cache import computed_once
 from vlae.errors import reason
 from vlae.models.base import LatentModel
 from vlae.models.inference import evaluating, given
@@ -83,16 +84,21 @@ def footprint(model: LatentModel, num_data: int) -> Footprint:
     return Footprint(weights, meter.made, meter.largest)
 
 
-def check_use(model: LatentModel) -> None:
+def check_use(model: LatentModel, recipe: Recipe) -> None:
     """Checks that there is memory for a model and for the data of a figure.
+
+    What it needs is kept in the cache: to measure it, PyTorch imports its compiler, which takes a second.
 
     Args:
         model: on the device "meta".
+        recipe: of the model.
 
     Raises:
         NotEnoughMemoryError: if there is not.
+        ValueError: if no data can pass through the model.
     """
-    needed = footprint(model, DRAWN)
+    settings = {**recipe.as_dict()["recipe"], "training": None, "objective": None}
+    needed = Footprint(**computed_once("footprints", [settings, DRAWN], lambda: asdict(footprint(model, DRAWN))))
     num_bytes = needed.weights + needed.largest
     memory.require(num_bytes, f"its model, with {DRAWN} data at a time,", "open it on a larger machine")
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from vlae.errors import NotDefinedError
 from vlae.evaluation import level_card
-from vlae.evaluation.dimension_names import SEEN, DimensionName, dimension_names, ends_in_data
+from vlae.evaluation.dimension_names import SEEN, DimensionName, ends_in_data
 from vlae.evaluation.level_names import LevelName, level_names
 from vlae.evaluation.rates import is_dead
 from vlae.figures.panels import noise_at, panels
@@ -99,7 +99,7 @@ def levels_of(run: Run) -> tuple[Shown | None, list[LevelView]]:
     """
     evaluation = run.evaluation
     examples = as_input(run.examples)
-    dimensions = dimension_names(run.model, run.examples, prior=run.prior)
+    dimensions = run.dimension_names
     cards = level_card.level_cards(evaluation) if evaluation else []
     names = level_names(dimensions, cards)
     sentences = {card.level: card.sentence for card in cards}

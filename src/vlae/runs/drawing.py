@@ -10,29 +10,6 @@ from vlae.figures.canvas import Picture
 from vlae.figures.kinds import KINDS
 from vlae.runs.layout import RunError
 
-INPUTS = ("model", "x", "held_out", "known", "history")
-"""What a figure may take of a run; its other parameters are options."""
-
-
-def check_kind(kind: str, options: Mapping[str, Any]) -> None:
-    """Checks that there is such a figure with such options, before anything is read or drawn.
-
-    Args:
-        kind: the name of the figure.
-        options: its options by name; `prior` is one where the figure takes it.
-
-    Raises:
-        ValueError: if there is no such figure, it does not start from an image, or it has no such option.
-    """
-    if kind not in KINDS:
-        raise ValueError(f"there is no figure {kind!r}; choose one of {', '.join(KINDS)}")
-    if "start" in options and not KINDS[kind].can_start:
-        able = " and ".join(repr(name) for name, figure in KINDS.items() if figure.can_start)
-        raise ValueError(f"a {kind!r} figure does not start from one image; {able} do")
-    known = [name for name in inspect.signature(KINDS[kind].draw).parameters if name not in INPUTS]
-    if unknown := sorted(set(options) - set(known)):
-        raise ValueError(f"a {kind!r} figure has no option {', '.join(unknown)}; it has {', '.join(known) or 'none'}")
-
 
 def name_of(kind: str, options: Mapping[str, Any], from_image: Any = None) -> str:
     """The name of a figure's file, without ending: that of the kind, and what was asked for besides.
@@ -59,7 +36,7 @@ def draw_figure(kind: str, inputs: Mapping[str, Callable[[], Any]], options: Map
 
     Args:
         kind: the name of the figure, one of `vlae.figures.kinds.KINDS`.
-        inputs: for each name in `INPUTS` a function that reads it; only what the figure takes is read.
+        inputs: for each input of a figure by name a function that reads it; only what the figure takes is read.
         options: keyword arguments of the drawing function, such as `num` and `seed`.
         name: the name of the run, for error messages.
 

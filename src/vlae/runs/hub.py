@@ -1,6 +1,5 @@
-"""Shares runs: the files to share, their checksums and model card, the Hugging Face hub, the ladders that ship."""
+"""Shares runs: the files to share, their model card, and the Hugging Face hub."""
 
-import hashlib
 import json
 import shutil
 from collections.abc import Iterator, Mapping
@@ -19,23 +18,9 @@ from vlae.models.priors import standard_prior
 from vlae.names import printable
 from vlae.runs import safe_load
 from vlae.runs.layout import EVALUATION, EXAMPLES, HELD_OUT, MANIFEST, METRICS, MODEL, PRIOR, RECIPE, SUMMARY, RunError
+from vlae.runs.manifest import FILES, hash_file
 from vlae.shapes import is_image
 from vlae.text_table import number
-
-FILES = (RECIPE, MODEL, SUMMARY, EVALUATION, EXAMPLES, HELD_OUT, METRICS, PRIOR)
-"""The files of a shared run, besides the manifest and the model card."""
-
-SHIPPED = ("mnist", "streets")
-"""Small trained ladders that come with the package."""
-
-
-def shipped_folder(name: str) -> Path:
-    """The folder of a ladder that comes with the package.
-
-    Args:
-        name: one of `SHIPPED`.
-    """
-    return Path(__file__).parent / "pretrained" / name
 
 
 class SharedRun(ModelHubMixin, library_name="vlae", tags=["vlae", "variational-ladder-autoencoder"]):
@@ -95,7 +80,7 @@ class SharedRun(ModelHubMixin, library_name="vlae", tags=["vlae", "variational-l
             "model": recipe["model"],
             "shape": recipe["shape"],
             "code_sizes": [level["code_size"] for level in recipe["levels"]],
-            "sha256": {name: _hash(save_directory / name) for name in FILES if (save_directory / name).exists()},
+            "sha256": {name: hash_file(save_directory / name) for name in FILES if (save_directory / name).exists()},
         }
         _write_json(save_directory / MANIFEST, manifest)
 
@@ -189,32 +174,6 @@ def _hub_errors(repo_id: str) -> Iterator[None]:
         ) from error
 
 
-def verify(folder: Path) -> Mapping[str, str] | None:
-    """Checks the files of a shared run against its manifest.
-
-    Args:
-        folder: of any run.
-
-    Returns:
-        The SHA-256 of every file in the manifest; None if there is no manifest, because the run was not shared.
-
-    Raises:
-        ValueError: if a file is missing or was changed, or the manifest lists other files than those of a run.
-        OSError: if a file cannot be read.
-    """
-    if not (folder / MANIFEST).exists():
-        return None
-    checksums = safe_load.read_json(folder / MANIFEST, limit=safe_load.MAX_RECIPE).get("sha256")
-    if not isinstance(checksums, dict) or not {RECIPE, MODEL, SUMMARY} <= set(checksums) <= set(FILES):
-        raise ValueError(f"{MANIFEST} must list the files of a run and nothing else")
-    for name, checksum in checksums.items():
-        if not (folder / name).is_file():
-            raise ValueError(f"{name} is missing")
-        if _hash(folder / name) != checksum:
-            raise ValueError(f"{name} is not the file that was shared: its SHA-256 differs from that in {MANIFEST}")
-    return checksums
-
-
 def without_folder(source: str) -> str:
     """A source without the folder it lies in, in a form that can be printed: the last part of a path, or another name.
 
@@ -240,12 +199,6 @@ def _copy(file: Path, to: Path) -> None:
     except (ValueError, OSError) as error:
         raise RunError(f"{file} cannot be shared ({reason(error)}); remove it, or put the file back") from error
     shutil.copyfile(file, to)
-
-
-def _hash(file: Path) -> str:
-    safe_load.check_regular(file)
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _write_json(path: Path, record: Mapping[str, Any]) -> None:

@@ -21,7 +21,7 @@ held_out.npy          hashes of the held-out data, which stay held out if the so
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from vlae.atomic import beside, locked, remove, writing
 
@@ -47,9 +47,66 @@ MANIFEST = "config.json"
 PREVIEW = "preview.png"
 """How far a training is, in pictures; it is deleted when the training is finished."""
 
+SHIPPED = ("mnist", "streets")
+"""Small trained ladders that come with the package."""
+
+ON_HUB = "hf:"
+"""What the name of a run on the Hugging Face hub begins with."""
+
 
 class RunError(ValueError):
     """A run, or its folder, cannot be used; the message says why and what to do."""
+
+
+class Place(NamedTuple):
+    """Where a run is."""
+
+    path: Path
+    """Its folder."""
+    borrowed: str | None
+    """Owner and name of a run in a read-only folder; None: the folder is the user's own."""
+
+    @property
+    def outputs(self) -> Path:
+        """Where what is made of the run is written: its folder, or runs/OWNER--NAME for a borrowed run."""
+        return self.path if self.borrowed is None else Path("runs") / self.borrowed.replace("/", "--")
+
+
+def shipped_folder(name: str) -> Path:
+    """The folder of a ladder that comes with the package.
+
+    Args:
+        name: one of `SHIPPED`.
+    """
+    return Path(__file__).parent / "pretrained" / name
+
+
+def find_run(name: str | Path) -> Place:
+    """Where a run is, without reading or downloading anything.
+
+    Args:
+        name: a folder; "streets" or "mnist", if no run's folder here has this name; or "hf:USER/NAME".
+
+    Returns:
+        The place. The path of a run on the hub is its name.
+
+    Raises:
+        FileNotFoundError: if there is no such folder.
+        RunError: if the folder holds no run.
+    """
+    path = Path(name)
+    if str(name).startswith(ON_HUB):
+        return Place(path, str(name).removeprefix(ON_HUB))
+    if str(name) in SHIPPED and not (path / RECIPE).exists():
+        return Place(shipped_folder(str(name)), f"vlae/{name}")
+    if not path.is_dir():
+        raise FileNotFoundError(
+            f"there is no run folder {path}; train one with: vlae train DATA --out {path}; "
+            f"take one that ships with vlae: {', '.join(SHIPPED)}; or one on the hub: {ON_HUB}USER/NAME"
+        )
+    if not (path / RECIPE).exists():
+        raise RunError(f"{path} holds no run: there is no {RECIPE} in it")
+    return Place(path, None)
 
 
 def source_name(source: Any) -> str:

@@ -1,7 +1,7 @@
 """A trained model with everything that belongs to it: load it, use it, share it."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -11,11 +11,13 @@ import torch
 from PIL import Image, ImageFile
 
 from vlae.atomic import whole_folder, writing
+from vlae.data.cache import computed_once
 from vlae.data.networks import recalled, remembered
 from vlae.errors import reason
 from vlae.evaluation.rates import not_measured, summarise
 from vlae.evaluation.text import reconstruction_errors
 from vlae.figures import canvas
+from vlae.figures.options import check_kind
 from vlae.figures.panels import noise_at
 from vlae.html_repr import HtmlRepr
 from vlae.models import inference
@@ -25,9 +27,9 @@ from vlae.models.priors import MixturePrior, PriorName, standard_prior
 from vlae.names import printable
 from vlae.nn.pretrained import FeatureNetwork, open_network
 from vlae.recipes.recipe import Recipe
-from vlae.runs import hub, safe_load, store
+from vlae.runs import manifest, safe_load, store
 from vlae.runs.data_reading import ReadsData
-from vlae.runs.drawing import check_kind, draw_figure, name_of
+from vlae.runs.drawing import draw_figure, name_of
 from vlae.runs.layout import (
     CHECKPOINT,
     EVALUATION,
@@ -35,10 +37,13 @@ from vlae.runs.layout import (
     FIGURES,
     MANIFEST,
     MODEL,
+    ON_HUB,
     PRIOR,
-    RECIPE,
+    Place,
     RunError,
     check_unlinked,
+    find_run,
+    shipped_folder,
 )
 from vlae.runs.store import read_recipe as read_recipe
 from vlae.runs.undertrained import Undertrained, resume_command, trained_for, undertrained
@@ -50,6 +55,8 @@ if TYPE_CHECKING:
 
     from vlae.data.images import Images
     from vlae.data.source import Source
+    from vlae.evaluation.dimension_names import DimensionName
+    from vlae.runs import hub
 
 
 NUM_EXAMPLES = 64
@@ -126,7 +133,7 @@ class Run(ReadsData, HtmlRepr):
     @property
     def outputs(self) -> Path:
         """Where figures, page and evaluation are written: `path`, or runs/OWNER--NAME for a borrowed run."""
-        return self.path if self.borrowed is None else Path("runs") / self.borrowed.replace("/", "--")
+        return Place(self.path, self.borrowed).outputs
 
     @property
     def name(self) -> str:
@@ -349,7 +356,7 @@ class Run(ReadsData, HtmlRepr):
         Returns:
             Such as "training picture" and uint8 (N, C, H, W); or "training datum" and float32 (N, D).
         """
-        from_hub = self.borrowed is not None and self.path != hub.shipped_folder(self.path.name)
+        from_hub = self.borrowed is not None and self.path != shipped_folder(self.path.name)
         try:
             train = None if from_hub else self.part("train")
         except (ValueError, OSError):
@@ -393,6 +400,27 @@ class Run(ReadsData, HtmlRepr):
         if self.from_checkpoint:
             return safe_load.hash_tensors({name: tensor.cpu() for name, tensor in self.model.state_dict().items()})
         return safe_load.hash_weights(self.path / MODEL)
+
+    @cached_property
+    def dimension_names(self) -> "dict[int, list[DimensionName]]":
+        """What each dimension of every code does, in words, by the number of its level.
+
+        It is computed once on this machine for these weights, this prior and these examples, and then kept in the
+        cache: `vlae.evaluation.dimension_names.dimension_names`.
+        """
+        from vlae.evaluation.dimension_names import VERSION, DimensionName, dimension_names
+
+        prior = self.prior
+        tensors = {"weights": prior.weights, "means": prior.means, "factors": prior.factors}
+        tensors["examples"] = torch.tensor(self.examples)
+        of = [VERSION, self.identity, safe_load.hash_tensors(tensors), self.value_range, self.columns]
+
+        def computed() -> list[list[dict[str, Any]]]:
+            named = dimension_names(self.model, self.examples, prior=prior)
+            return [[asdict(name) for name in names] for names in named.values()]
+
+        kept = [[DimensionName(**name) for name in names] for names in computed_once("dimensions", of, computed)]
+        return {names[0].level: names for names in kept}
 
     @property
     def history(self) -> "pd.DataFrame":
@@ -473,6 +501,8 @@ class Run(ReadsData, HtmlRepr):
         Raises:
             RunError: if the hub refuses the upload.
         """
+        from vlae.runs import hub
+
         shared = self._shared(examples=examples, license=license, repo_id=repo_id)
         return hub.upload(shared, repo_id, private=private, token=token, message=message)
 
@@ -490,6 +520,8 @@ class Run(ReadsData, HtmlRepr):
         return load(name) if Path(name).is_dir() else load(f"hf:{name}", **options)
 
     def _shared(self, *, examples: bool, license: str | None, repo_id: str | None = None) -> "hub.SharedRun":
+        from vlae.runs import hub
+
         if self.from_checkpoint:
             raise RunError(
                 f"the run in {self.path} is not finished; finish it as it is with: vlae train --more 0 {self.path}; or "
@@ -547,29 +579,25 @@ def load(path: str | Path, *, features: str | Path | None = None, **options: Any
 
 def _load(path: str | Path, **options: Any) -> Run:
     name = str(path)
-    if name.startswith("hf:"):
-        repository = name.removeprefix("hf:")
+    if name.startswith(ON_HUB):
+        from vlae.runs import hub
+
+        repository = name.removeprefix(ON_HUB)
         return _open(hub.download(repository, **options), borrowed=repository)
     if options:
         raise TypeError(f"{', '.join(options)}: only a run on the hub, 'hf:USER/NAME', is loaded with options")
-    if name in hub.SHIPPED and not (Path(path) / RECIPE).exists():
-        return _open(hub.shipped_folder(name), borrowed=f"vlae/{name}")
-    return _open(Path(path))
+    place = find_run(path)
+    return _open(place.path, borrowed=place.borrowed)
 
 
 def _open(path: Path, *, borrowed: str | None = None) -> Run:
-    if not path.is_dir():
-        raise FileNotFoundError(
-            f"there is no run folder {path}; train one with: vlae train DATA --out {path}; "
-            f"take one that ships with vlae: {', '.join(hub.SHIPPED)}; or one on the hub: hf:USER/NAME"
-        )
     if borrowed is None:  # the hub's cache is made of links of its own
         check_unlinked(path)
     recipe, data = read_recipe(path)
     if not (path / MODEL).exists() and borrowed is None:
         return _open_checkpoint(path, recipe, data)
     try:
-        checksums = hub.verify(path)
+        checksums = manifest.verify(path)
         results = store.read_results(path, recipe, with_examples=checksums is None or EXAMPLES in checksums)
     except Exception as error:  # a stranger's file raises almost anything
         raise RunError(

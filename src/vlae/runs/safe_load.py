@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
 from vlae import memory
 from vlae.errors import reason
@@ -79,7 +80,8 @@ def read_model(file: Path, recipe: Recipe) -> LatentModel:
         recipe: the run's recipe.
 
     Raises:
-        ValueError: if the file is no safetensors file, or its tensors do not fit the recipe.
+        ValueError: if the file is no safetensors file, its tensors do not fit the recipe, or a number is NaN or
+            infinite.
         OSError: if the file cannot be read.
     """
     from safetensors import SafetensorError, safe_open
@@ -93,7 +95,7 @@ def read_model(file: Path, recipe: Recipe) -> LatentModel:
             tensors = {name: stored.get_tensor(stored_name).clone() for name, stored_name in names.items()}
     except SafetensorError as error:
         raise ValueError(f"{file.name} is no whole safetensors file: {error}") from error
-    return _filled(file, model, tensors)
+    return _filled(file, model, recipe, tensors)
 
 
 def read_checkpoint(file: Path, recipe: Recipe) -> tuple[LatentModel, int, float]:
@@ -107,7 +109,8 @@ def read_checkpoint(file: Path, recipe: Recipe) -> tuple[LatentModel, int, float
         The model, the number of steps that were done, and the training time in seconds.
 
     Raises:
-        ValueError: if the file is no whole checkpoint, does not fit the memory, or its tensors do not fit the recipe.
+        ValueError: if the file is no whole checkpoint, does not fit the memory, its tensors do not fit the recipe, or a
+            number is NaN or infinite.
         OSError: if the file cannot be read.
     """
     check_checkpoint(file)
@@ -121,13 +124,16 @@ def read_checkpoint(file: Path, recipe: Recipe) -> tuple[LatentModel, int, float
             if name.startswith(prefix)
         }
         shapes = {name: tuple(tensor.shape) for name, tensor in of_model.items()}
+        moments = tree_leaves(content.get("optimizer_states"))
     except OSError:
         raise
     except Exception as error:  # a damaged file raises almost anything
         raise ValueError(f"{file.name} is no whole checkpoint: {reason(error)}") from error
     names = _names_that_fit(file, shapes, model)
     tensors = {name: of_model[stored_name].contiguous() for name, stored_name in names.items()}
-    return _filled(file, model, tensors), step, seconds
+    if not all(tensor.isfinite().all() for tensor in moments if isinstance(tensor, Tensor)):
+        raise ValueError("numbers of the optimiser are NaN or infinite")
+    return _filled(file, model, recipe, tensors), step, seconds
 
 
 def _names_that_fit(file: Path, shapes: Mapping[str, Shape], model: LatentModel) -> dict[str, str]:
@@ -146,14 +152,16 @@ def _names_that_fit(file: Path, shapes: Mapping[str, Shape], model: LatentModel)
     return {name: names[name] for name in expected}
 
 
-def _filled(file: Path, model: LatentModel, tensors: Mapping[str, Tensor]) -> LatentModel:
-    """A model without memory with these tensors, in eval mode; refused if a type does not fit."""
+def _filled(file: Path, model: LatentModel, recipe: Recipe, tensors: Mapping[str, Tensor]) -> LatentModel:
+    """A model without memory with these tensors, in eval mode; refused if a type does not fit, or a number is none."""
     for name, tensor in model.state_dict().items():
         if tensors[name].dtype != tensor.dtype:
             raise ValueError(
                 f"{file.name} does not fit the recipe: {name} is {tensors[name].dtype}, not {tensor.dtype}"
             )
-    check_use(model)
+        if not tensors[name].isfinite().all():
+            raise ValueError(f"numbers of {name} are NaN or infinite")
+    check_use(model, recipe)
     model.load_state_dict(tensors, assign=True)
     return model.eval()
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 from PIL import Image
 from pyarrow import csv
 
-from vlae.atomic import WriteError, whole
+from vlae.atomic import check_free, whole
 from vlae.data.picture_files import original, original_file
 from vlae.figures import canvas
 from vlae.figures.canvas import Picture
@@ -119,8 +119,7 @@ class Neighbours(HtmlRepr):
             WriteError: if the file exists, or if it cannot be written.
         """
         out = Path(out)
-        if out.exists():
-            raise WriteError(f"{out} exists already; choose another name for the table")
+        check_free(out, "choose another name for the table")
         with whole(out) as file, file.open("wb") as stream:
             csv.write_csv(pa.Table.from_pylist([safe_row(row) for row in self.table.to_pylist()]), stream)
 

@@ -8,7 +8,7 @@ from threading import RLock
 import numpy as np
 
 from vlae.codes.outliers import standardised
-from vlae.evaluation.dimension_names import DimensionName, dimension_names
+from vlae.evaluation.dimension_names import DimensionName
 from vlae.models.base import Codes
 from vlae.web.encoding import Encoding
 from vlae.web.studio import Studio
@@ -59,8 +59,7 @@ class Reasons:
 
     @cached_property
     def _names(self) -> dict[int, list[DimensionName]]:
-        run = self._studio.run
-        return dimension_names(self._encoding.model, run.examples, prior=run.prior)
+        return self._studio.run.dimension_names
 
     def near(self, noise: Codes, numbers: Sequence[int], levels: Sequence[int]) -> list[list[Reason]]:
         """Say what data share with one that is asked about, and few others do.

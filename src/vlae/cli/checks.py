@@ -1,0 +1,120 @@
+"""What a command refuses before PyTorch is imported: what its words and the file system tell by themselves."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+RECIPES = (
+    *("lean", "joint", "vae", "hvae", "lvae", "infogan", "implicit"),
+    *("mnist", "svhn", "celeba", "lsun", "m1", "m2", "m1+m2"),
+)
+"""The names of `vlae.recipes.RECIPES`."""
+
+
+def check_source(*sources: str | Path | None) -> None:
+    """Check that there is such a file, folder or name.
+
+    Args:
+        sources: data to read; None: none is given.
+
+    Raises:
+        FileNotFoundError: if a source is a path, and nothing is there.
+        DataError: if it is a pipe or a device.
+    """
+    from vlae.data.readers import check_exists
+
+    for source in sources:
+        if source is not None:
+            check_exists(source)
+
+
+def check_run(*runs: Path) -> None:
+    """Check that there are such runs; those on the hub are not looked for.
+
+    Args:
+        runs: folders, or names of runs.
+
+    Raises:
+        FileNotFoundError: if there is no such folder.
+        RunError: if the folder holds no run.
+    """
+    from vlae.runs.layout import find_run
+
+    for run in runs:
+        find_run(run)
+
+
+def check_index(run: Path, index: Path | None) -> None:
+    """Check that there is a folder for the index of a run; whether it is one is seen when it is opened.
+
+    Args:
+        run: the run's folder or name.
+        index: the folder of the index; None: that of the run.
+
+    Raises:
+        FileNotFoundError: if there is no such folder.
+        RunError: if there is no such run.
+    """
+    from vlae.runs.layout import INDEX, find_run
+
+    path = find_run(run).outputs / INDEX if index is None else index
+    if not path.exists():
+        raise FileNotFoundError(f"there is no index {path}; make one with: vlae index {run} DATA --out {path}")
+
+
+def check_out(*, figure: Path | None = None, table: Path | None = None) -> None:
+    """Check the names of files that are to be written.
+
+    Args:
+        figure: a PNG file, which may replace another; None: none is given.
+        table: a new .csv or .parquet file; None: none is given.
+
+    Raises:
+        ValueError: if the name has another ending, or the table exists.
+    """
+    if figure is not None:
+        from vlae.figures.canvas import check_png
+
+        check_png(figure)
+    if table is not None:
+        from vlae.codes.files import check_table
+
+        check_table(table)
+
+
+def check_figure(kind: str, options: Mapping[str, Any], from_image: Path | None, out: Path | None) -> None:
+    """Check what is asked of a figure.
+
+    Args:
+        kind: the name of the figure.
+        options: its options by name.
+        from_image: the picture that it starts from; None: none is given.
+        out: the file to write; None: none is given.
+
+    Raises:
+        ValueError: if there is no such figure or option, or the file is called no PNG file.
+        FileNotFoundError: if there is no such picture.
+    """
+    from vlae.figures.options import check_kind
+
+    if from_image is not None:
+        if "start" in options:
+            raise ValueError("a figure starts from one image or from start; give one of the two")
+        options = {**options, "start": from_image}
+    check_kind(kind, options)
+    check_out(figure=out)
+    check_source(from_image)
+
+
+def check_recipe(*names: str) -> None:
+    """Check that there are such recipes.
+
+    Args:
+        names: of recipes.
+
+    Raises:
+        ValueError: if there is no such recipe.
+    """
+    for name in names:
+        if name not in RECIPES:
+            raise ValueError(f"there is no recipe {name!r}; choose one of {', '.join(RECIPES)}")
