@@ -243,7 +243,16 @@ def encode(kept: Figures) -> list[Section]:
         for ending, what in (("", ", without the error"), (" with decoder", "")):
             ours, bare = speed[f"encode{ending}"], speed[f"bare{ending}"]
             rows.append((NETS[name] + what, spread(ours), spread(bare), spread(in_turns(ours, bare))))
-    return [Section("encode", ("encode",), ("`vlae encode`", "images/s", "bare loop, images/s", "ratio"), rows)]
+    speeds = kept["encode-files"]["figures"]["figures"]["images_per_second"] if "encode-files" in kept else {}
+    of_files = [
+        (NETS[name], spread(of["encode"]), spread(of["decoding"]), spread(in_turns(of["encode"], of["decoding"])))
+        for name, of in speeds.items()
+    ]
+    header = ("`vlae encode` of JPEG files", "images/s", "decoding alone, images/s", "ratio")
+    return [
+        Section("encode", ("encode",), ("`vlae encode`", "images/s", "bare loop, images/s", "ratio"), rows),
+        Section("encode-files", ("encode-files",), header, of_files),
+    ]
 
 
 def evaluate(kept: Figures) -> list[Section]:

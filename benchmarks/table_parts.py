@@ -118,13 +118,14 @@ PARTS: dict[str, Part] = {
     "profile": Part("a step by kind of work", 25, script("step_profile.py", "lean28", "lean32", "mnist-deep")),
     "pythae": Part("the same time with pythae", 115, beside_pythae, needs=("mnist",)),
     "quality": Part("time to the authors' error", 105, script("time_to_quality.py", "{mnist}"), needs=("mnist",)),
-    "demo": Part("vlae demo, 2.5 and 5 minutes", 530, script("demo_quality.py")),
+    "demo": Part("vlae demo, 2.5 and 5 minutes", 520, script("demo_quality.py")),
     "encode": Part("encoding", 50, script("encode_speed.py", "--recipes", "lean32", "--rounds", "2", "--seconds", "2")),
-    "evaluate": Part("vlae evaluate", 70, script("evaluate_speed.py")),
-    "start": Part("import, help, figure", 45, script("start_speed.py", "--rounds", "3")),
+    "encode-files": Part("encoding picture files", 35, script("encode_files.py", "--rounds", "3")),
+    "evaluate": Part("vlae evaluate", 65, script("evaluate_speed.py")),
+    "start": Part("import, help, figure", 35, script("start_speed.py", "--rounds", "3")),
     "search": Part(
         "search in 100,000 pictures",
-        50,
+        45,
         script("search_speed.py", quick=("--num", "500", "--queries", "2"), read=from_lines, has_file=False),
     ),
     "first-minute": Part(
