@@ -195,7 +195,7 @@ def sources(tmp_path_factory) -> dict[str, Path]:
 @pytest.mark.parametrize("name", PARTS)
 def test_every_part_runs_and_its_figures_are_shown(name, sources, tmp_path):
     figures = tmp_path / "speed.json"
-    figures.write_text(json.dumps({"onnx" if name != "onnx" else "start": part({"figures": {}}, quick=True)}))
+    figures.write_text(json.dumps({"onnx" if name != "onnx" else "search": part({"figures": {}}, quick=True)}))
     places = [word for source, path in sources.items() for word in (f"--{source}", str(path))]
     run("--quick", "--no-bf16", "--only", name, "--json", str(figures), *places)
     kept = json.loads(figures.read_text())
