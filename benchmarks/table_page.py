@@ -44,6 +44,8 @@ class Goal(NamedTuple):
     goal: str
     measured: str
     reached: bool
+    net: str = ""
+    """Whose step it is about, if it is about one."""
 
 
 def form(value: float) -> str:
@@ -310,24 +312,24 @@ def goals(kept: Figures) -> list[Goal]:
     """The goals whose figures are there."""
     found: list[Goal] = []
 
-    def ratio(what: str, values: Sequence[float], least: float, *, percent: bool = False) -> None:
+    def ratio(net: str, what: str, values: Sequence[float], least: float, *, percent: bool = False) -> None:
         wanted = f"{least:.0%}" if percent else f"{least:g} times"
-        found.append(Goal(what, f"at least {wanted}", spread(values, percent), median(values) >= least))
+        found.append(Goal(what, f"at least {wanted}", spread(values, percent), median(values) >= least, net))
 
     for net, precision, result, gflops in trainings(kept):
         name, ours = f"{NETS[net]}, {precision}", speeds(result, "engine")
         if net in quoted.AUTHORS:
             times = ratios(ours, quoted.AUTHORS[net])
-            ratio(f"{name}: the authors' images/s (quoted)", times, quoted.TIMES_AUTHORS)
+            ratio(net, f"{name}: the authors' images/s (quoted)", times, quoted.TIMES_AUTHORS)
         if net.startswith("lean") and (net, precision) in quoted.EARLIER:
             times = ratios(ours, [quoted.EARLIER[net, precision]])
-            ratio(f"{name}: earlier images/s (quoted)", times, quoted.TIMES_EARLIER)
+            ratio(net, f"{name}: earlier images/s (quoted)", times, quoted.TIMES_EARLIER)
         if not net.startswith("lean"):
             share = of_limit(result, limit(gflops, "convolution"))
-            ratio(f"{name}: share of the machine's convolution", share, quoted.OF_CONVOLUTION, percent=True)
+            ratio(net, f"{name}: share of the machine's convolution", share, quoted.OF_CONVOLUTION, percent=True)
         lost, most = result["overhead"], quoted.OVERHEAD
         words = f"{name}: data and logging, lost to the bare loop"
-        found.append(Goal(words, f"below {most:.0%}", spread(lost, percent=True), median(lost) < most))
+        found.append(Goal(words, f"below {most:.0%}", spread(lost, percent=True), median(lost) < most, net))
     if "quality" in kept:
         taken, most = kept["quality"]["figures"]["figures"]["training_seconds"], quoted.OF_TARGET_SECONDS
         limit_s = quoted.TARGET_SECONDS[0] * most
@@ -354,10 +356,21 @@ def seconds_goal(what: str, seconds: Sequence[float], name: str) -> Goal:
     return Goal(what, f"at most {most:g} s", f"{spread(seconds)} s", median(seconds) <= most)
 
 
+def longest(kept: Figures, goal: Goal) -> str:
+    """The three kinds of work that take most of a step, of a goal that is not reached and a net that was watched."""
+    watched = kept["profile"]["figures"]["figures"] if "profile" in kept and not goal.reached else []
+    kinds = next((result["milliseconds"] for result in watched if result["recipe"] == goal.net), {})
+    most = sorted(kinds, key=lambda kind: -kinds[kind])[:3]
+    return ", ".join(f"{kind} {kinds[kind] / sum(kinds.values()):.0%}" for kind in most)
+
+
 def sections(kept: Figures) -> list[Section]:
     """Every table, in the order of the page."""
-    rows = [(goal.what, goal.goal, goal.measured, "yes" if goal.reached else "**no**") for goal in goals(kept)]
-    header = ("goal", "wanted", "measured", "reached")
+    rows = [
+        (goal.what, goal.goal, goal.measured, "yes" if goal.reached else "**no**", longest(kept, goal))
+        for goal in goals(kept)
+    ]
+    header = ("goal", "wanted", "measured", "reached", "most of a step, where it is not")
     of_parts = (training, profile, pythae, quality, demo, encode, evaluate, start, others)
     return [
         Section("goals", tuple(PARTS), header, rows),
