@@ -1,6 +1,7 @@
 """How fast `vlae encode` is from picture files, beside decoding and resizing them alone; see README.md."""
 
 import argparse
+import json
 import os
 import tempfile
 import time
@@ -39,9 +40,11 @@ def main() -> None:
         "--processor-time", action="store_true", help="count the processor's time: on a machine that is not quiet"
     )
     parser.add_argument("--quick", action="store_true", help="only see that it runs: the numbers mean nothing")
+    parser.add_argument("--json", type=Path, metavar="FILE")
     args = parser.parse_args()
     num, rounds = (20, 1) if args.quick else (args.num, args.rounds)
     clock = time.process_time if args.processor_time else time.perf_counter
+    figures = {}
     print(processor(), f"load average {os.getloadavg()[0]:.2f}")
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -61,11 +64,14 @@ def main() -> None:
                     os.environ["VLAE_CACHE"] = str(folder / f"{name}-{turn}-{what}")  # nothing is in the cache
                     taken[what].append(timed(do, clock))
             share = [decoding / whole for decoding, whole in zip(taken["decoding"], taken["encode"], strict=True)]
-            speeds = {what: spread([num / seconds for seconds in each]) for what, each in taken.items()}
+            figures[name] = {what: [num / seconds for seconds in each] for what, each in taken.items()}
+            speeds = {what: spread(each) for what, each in figures[name].items()}
             print(
                 f"{name}, {num:,} JPEG files: decoding {speeds['decoding']} images/s, "
                 f"encode {speeds['encode']} images/s; the decoding is {spread(share, '.0%')} of it"
             )
+    if args.json:
+        args.json.write_text(json.dumps({"num_images": num, "images_per_second": figures}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -51,7 +51,8 @@ def timed(do: Callable[[], object], clock: Callable[[], float]) -> float:
     return clock() - start
 
 
-def measure(name: str, args: argparse.Namespace, folder: Path) -> dict[str, str]:
+def measure(name: str, args: argparse.Namespace, folder: Path) -> tuple[dict[str, str], dict[str, object]]:
+    """A row of the table, and images a second in every round."""
     run = run_of(name, folder)
     encoder = Encoder(run.model)
     one = np.random.default_rng(0).integers(0, 256, (encoder.batch_size, *run.recipe.shape), dtype=np.uint8)
@@ -83,6 +84,10 @@ def measure(name: str, args: argparse.Namespace, folder: Path) -> dict[str, str]
         return spread([1 - bare_taken / taken for bare_taken, taken in pairs], ".1%")
 
     reached = median(speeds["encode", False]) * counter.get_total_flops() / 2 / 1e9
+    raw = {
+        f"{label}{' with decoder' if reconstruction else ''}": all_speeds
+        for (label, reconstruction), all_speeds in speeds.items()
+    }
     return {
         "recipe": f"{name}, {num:,} images",
         "bare encoder, images/s": spread(speeds["bare", False]),
@@ -93,7 +98,7 @@ def measure(name: str, args: argparse.Namespace, folder: Path) -> dict[str, str]
         "lost then": lost(True),
         "encode, GFLOP/s": f"{reached:.0f}",
         "of convolution": f"{reached / args.limit:.0%}",
-    }
+    }, {"num_images": num, "flop_per_image": counter.get_total_flops() / 2, "images_per_second": raw}
 
 
 def main() -> None:
@@ -107,6 +112,7 @@ def main() -> None:
         help="count the processor's time, not the clock's: on a machine that is not quiet, with OMP_NUM_THREADS=1",
     )
     parser.add_argument("--quick", action="store_true", help="only see that it runs: the numbers mean nothing")
+    parser.add_argument("--json", type=Path, metavar="FILE")
     args = parser.parse_args()
     if args.quick:
         args.rounds, args.seconds = 1, 0.2
@@ -118,13 +124,17 @@ def main() -> None:
     args.limit = max(median(values) for values in convolutions.values())
     with tempfile.TemporaryDirectory() as folder:
         os.environ["VLAE_CACHE"] = str(Path(folder) / "cache")
-        rows = [measure(name, args, Path(folder)) for name in args.recipes]
+        measured = {name: measure(name, args, Path(folder)) for name in args.recipes}
+    rows = [row for row, _ in measured.values()]
     print(processor(), f"{about['threads']} threads", about["instructions"], f"torch {about['torch']}", sep=", ")
     if args.processor_time:
         print("seconds of processor time; the convolution's rate is by the clock, and of no use here")
     print(f"fp32; load average at start {load:.1f}; {args.rounds} rounds: median (min to max)\n")
     for name, values in convolutions.items():
         print(f"- {name}: {spread(values)} GFLOP/s")
+    if args.json:
+        raw = {name: figures for name, (_, figures) in measured.items()}
+        args.json.write_text(json.dumps({"gflops": about["gflops"], "recipes": raw}, indent=2) + "\n")
     for line in ["", rows[0], ["---"] * len(rows[0]), *(row.values() for row in rows)]:
         print(f"| {' | '.join(line)} |" if line else "")
 

@@ -49,7 +49,8 @@ def main() -> None:
     values = np.random.randint(0, 256, (args.num, *SHAPE), dtype=np.uint8)
     with TemporaryDirectory() as folder:
         model = recipes.build(recipe, mean=torch.tensor(0.5), stddev=torch.tensor(0.5)).eval()
-        run = RandomCodes(path=Path(folder), recipe=recipe, model=model, data={}, summary={}, examples=values[:64])
+        about = {"recipe": recipe, "model": model, "data": {}, "summary": {}, "examples": values[:64]}
+        run = RandomCodes(path=Path(folder), from_checkpoint=True, **about)  # it has no file of weights
         images = load(values, split="all")
         start = time.perf_counter()
         index = Index.build(run, images)
@@ -57,17 +58,17 @@ def main() -> None:
         print(f"load average {os.getloadavg()[0]:.1f}; {len(index):,} images indexed in {seconds:.0f} s")
         table = index.table.search().select([f"level{level}" for level in range(1, 5)]).to_arrow()
         codes = [np.stack(table[name].to_numpy()) for name in table.column_names]
-        query = np.random.randint(0, 256, SHAPE, dtype=np.uint8)
+        query = np.random.randint(0, 256, (1, *SHAPE), dtype=np.uint8)
 
         def brute(*levels: int) -> np.ndarray:
             near = sum(
-                ((codes[level - 1] - run.encode(query[None])[level - 1]) ** 2).sum(1) / index.spread[level - 1] ** 2
+                ((codes[level - 1] - run.encode(query)[level - 1]) ** 2).sum(1) / index.spread[level - 1] ** 2
                 for level in levels
             )
             return np.argpartition(near, 10)[:10]
 
         print("milliseconds, median (least to most)")
-        print("encode one image         ", timed(lambda: run.encode(query[None]), args.queries))
+        print("encode one image         ", timed(lambda: run.encode(query), args.queries))
         for level in (1, 4):
             names = index.similar(query, levels=level).table["name"].to_pylist()
             assert set(map(int, names)) == set(brute(level).tolist())

@@ -4,7 +4,6 @@ import argparse
 import gc
 import json
 import os
-import platform
 import resource
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from this_machine import processor
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -35,7 +35,13 @@ RECIPES: dict[str, Callable[[], recipes.Recipe]] = {
     "mnist": recipes.mnist,
     "svhn": recipes.svhn,
     "celeba": recipes.celeba,
+    "mnist-deep": partial(recipes.mnist, deep_heads=True),
+    "svhn-deep": partial(recipes.svhn, deep_heads=True),
+    "celeba-deep": partial(recipes.celeba, deep_heads=True),
 }
+"""-deep: with heads that re-encode the level below, like the authors' code."""
+TURNS = {"bare": ("fast", "loop"), "engine": ("fast", "engine"), "plain": ("plain", "loop")}
+"""What is measured in turns: in which process, by which method."""
 DATA_BYTES = 2**25  # of random images, all in memory
 WARM = 2 * loop.LOG_EVERY  # steps left out at the start of a round, or a quarter of a shorter round's
 
@@ -67,9 +73,8 @@ class Worker:
 
     def __init__(self, name: str, args: argparse.Namespace, *, plain: bool):
         recipe = RECIPES[name]()
-        self.recipe = recipes.adjust(
-            recipe, precision=args.precision, batch_size=8 if args.quick else None, augment="none"
-        )
+        batch_size = 8 if args.quick else None
+        self.recipe = recipes.adjust(recipe, precision=args.precision, batch_size=batch_size, augment="none")
         self.plain = plain
         shape = self.recipe.shape
         num = max(DATA_BYTES // prod(shape), self.recipe.training.batch_size)
@@ -158,21 +163,20 @@ def machine(args: argparse.Namespace) -> None:
     gflops: dict[str, list[float]] = {}
 
     def measure(name: str, run: Callable[[], object], flop: float) -> None:
-        for repeat in range(8):
+        for repeat in range(6):
             start = time.perf_counter()
             run()
-            if repeat >= 2:
+            if repeat >= 1:
                 gflops.setdefault(name, []).append(flop / (time.perf_counter() - start) / 1e9)
 
-    dtypes = {"fp32": torch.float32} | ({} if lacks_bf16() else {"bf16": torch.bfloat16})
-    for kind, dtype in dtypes.items():
-        a, b = torch.randn(2, side, side).to(dtype)
-        measure(f"product {kind}", partial(torch.mm, a, b), 2 * side**3)
-        for name, layout in (("NHWC", torch.channels_last), ("NCHW", torch.contiguous_format)):
-            convolution = nn.Conv2d(128, 128, 3, padding=1, bias=False).to(dtype).to(memory_format=layout)
-            x = torch.randn(batch, 128, 32, 32).to(dtype).contiguous(memory_format=layout).requires_grad_()
-            both_ways = partial(lambda net, x, towards: net(x).backward(towards), convolution, x, torch.randn_like(x))
-            measure(f"convolution {kind} {name}", both_ways, 3 * 2 * batch * 32 * 32 * 128 * 128 * 9)
+    kind, dtype = args.precision, torch.bfloat16 if args.precision == "bf16" else torch.float32
+    a, b = torch.randn(2, side, side).to(dtype)
+    measure(f"product {kind}", partial(torch.mm, a, b), 2 * side**3)
+    for name, layout in (("NHWC", torch.channels_last), ("NCHW", torch.contiguous_format)):
+        convolution = nn.Conv2d(128, 128, 3, padding=1, bias=False).to(dtype).to(memory_format=layout)
+        x = torch.randn(batch, 128, 32, 32).to(dtype).contiguous(memory_format=layout).requires_grad_()
+        both_ways = partial(lambda net, x, towards: net(x).backward(towards), convolution, x, torch.randn_like(x))
+        measure(f"convolution {kind} {name}", both_ways, 3 * 2 * batch * 32 * 32 * 128 * 128 * 9)
     versions = {"torch": torch.__version__, "instructions": torch.backends.cpu.get_cpu_capability()}
     print(json.dumps({**versions, "threads": torch.get_num_threads(), "gflops": gflops}), flush=True)
 
@@ -199,17 +203,19 @@ class Process:
 def measure_recipe(name: str, args: argparse.Namespace) -> dict[str, Any]:
     fast = Process("fast", name)
     facts = fast.ask("facts")
-    plain = Process("plain", name, huge_pages=False)
+    processes = {"fast": fast}
+    if "plain" in args.turns:
+        processes["plain"] = Process("plain", name, huge_pages=False)
     steps = max(2, round(args.seconds / facts["seconds_per_step"]))
     warm = min(WARM, max(1, steps // 4))
-    for process in (fast, plain):  # a step that is not counted makes the optimiser's state
+    for process in processes.values():  # a step that is not counted makes the optimiser's state
         process.ask("loop", 1, 0)
-    turns = (("bare", fast, "loop"), ("engine", fast, "engine"), ("plain", plain, "loop"))
-    rounds: dict[str, list[dict[str, float]]] = {label: [] for label, _, _ in turns}
+    rounds: dict[str, list[dict[str, float]]] = {turn: [] for turn in args.turns}
     for _ in range(args.rounds):
-        for label, process, method in turns:
-            rounds[label].append(process.ask(method, steps, warm))
-    for process in (fast, plain):
+        for turn in args.turns:
+            process, method = TURNS[turn]
+            rounds[turn].append(processes[process].ask(method, steps, warm))
+    for process in processes.values():
         process.process.communicate()
     pairs = zip(rounds["bare"], rounds["engine"], strict=True)
     overhead = [1 - engine["images_per_second"] / bare["images_per_second"] for bare, engine in pairs]
@@ -225,30 +231,33 @@ def cells(result: dict[str, Any], limits: dict[str, float]) -> dict[str, str]:
     speeds = {label: [r["images_per_second"] for r in rounds] for label, rounds in result["rounds"].items()}
     missed = [f"{median(r['faults_per_step'] for r in rounds):,.0f}" for rounds in result["rounds"].values()]
     reached = median(speeds["engine"]) * result["flop_per_image"] / 1e9
+    plain: dict[str, str] = {}
+    peaks = {"engine": result["peak_mib"]}
+    if "plain" in speeds:
+        plain = {
+            "plain PyTorch, images/s": spread(speeds["plain"]),
+            "engine / plain": f"{median(speeds['engine']) / median(speeds['plain']):.2f}",
+        }
+        peaks["plain"] = result["rounds"]["plain"][-1]["peak_mib"]
     return {
         "recipe": f"{result['recipe']}, {result['parameters'] / 1e6:.1f} M, batch {result['batch_size']}",
         "bare loop, images/s": spread(speeds["bare"]),
         "engine, images/s": spread(speeds["engine"]),
-        "plain PyTorch, images/s": spread(speeds["plain"]),
+        **plain,
         "engine's overhead": spread(result["overhead"], ".1%"),
-        "engine / plain": f"{median(speeds['engine']) / median(speeds['plain']):.2f}",
         "MFLOP an image": f"{result['flop_per_image'] / 1e6:,.0f}",
         "engine, GFLOP/s": f"{reached:.0f}",
         "of convolution / product": " / ".join(f"{reached / limits[kind]:.0%}" for kind in ("convolution", "product")),
-        "page faults a step: bare / engine / plain": " / ".join(missed),
-        "peak MiB: engine / plain": f"{result['peak_mib']:,.0f} / {result['rounds']['plain'][-1]['peak_mib']:,.0f}",
+        f"page faults a step: {' / '.join(speeds)}": " / ".join(missed),
+        f"peak MiB: {' / '.join(peaks)}": " / ".join(f"{peak:,.0f}" for peak in peaks.values()),
         "checkpoint, s": f"{result['checkpoint_seconds']:.2f}",
     }
 
 
-def processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if sys.platform == "linux" else []
-    return next((line.split(": ")[1] for line in lines if line.startswith("model name")), platform.processor())
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=list(RECIPES), metavar="NAME")
+    parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=list(RECIPES)[:6], metavar="NAME")
+    parser.add_argument("--no-plain", action="store_true", help="leave plain PyTorch out")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=3.0, help="length of a round, about; at least 2 steps")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="of bare loop, engine and plain")
@@ -256,6 +265,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--worker", nargs="+", help=argparse.SUPPRESS)
     args = parser.parse_args()
+    args.turns = [turn for turn in TURNS if turn != "plain" or not args.no_plain]
     if args.quick:
         args.rounds, args.seconds = 2, 0.3
     if args.precision == "bf16" and lacks_bf16():
@@ -285,8 +295,6 @@ def main() -> None:
     print(f"{args.precision}; load average at start {load:.1f}; {args.rounds} rounds: median (min to max)\n")
     for name, values in gflops.items():
         print(f"- {name}: {spread(values)} GFLOP/s")
-    if lacks_bf16():
-        print("- no bf16 arithmetic on this processor")
     rows = [cells(result, limits) for result in results]
     for line in ["", rows[0], ["---"] * len(rows[0]), *(row.values() for row in rows)]:
         print(f"| {' | '.join(line)} |" if line else "")
