@@ -45,21 +45,22 @@ def check_run(*runs: Path) -> None:
         find_run(run)
 
 
-def check_index(run: Path, index: Path | None) -> None:
+def check_index(run: Path, index: str | Path | None) -> None:
     """Check that there is a folder for the index of a run; whether it is one is seen when it is opened.
 
     Args:
         run: the run's folder or name.
-        index: the folder of the index; None: that of the run.
+        index: the folder of the index, or its address, which is not looked for; None: that of the run.
 
     Raises:
         FileNotFoundError: if there is no such folder.
         RunError: if there is no such run.
     """
+    from vlae.lance_tables import as_place
     from vlae.runs.layout import INDEX, find_run
 
-    path = find_run(run).outputs / INDEX if index is None else index
-    if not path.exists():
+    path = find_run(run).outputs / INDEX if index is None else as_place(index)
+    if isinstance(path, Path) and not path.exists():
         raise FileNotFoundError(f"there is no index {path}; make one with: vlae index {run} DATA --out {path}")
 
 

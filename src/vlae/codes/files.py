@@ -65,16 +65,17 @@ def check_new(out: Path) -> None:
         raise CodesError(f"{out} exists already, and is not written over; choose another --out, or remove it")
 
 
-def check_there(path: Path) -> None:
+def check_there(place: str | Path) -> None:
     """Check that there is a file of codes.
 
     Args:
-        path: the file or folder.
+        place: the file or folder, or an address, which is not looked for.
 
     Raises:
         FileNotFoundError: if there is nothing.
     """
-    if not path.exists():
+    path = as_place(place)
+    if isinstance(path, Path) and not path.exists():
         raise FileNotFoundError(f"{path}: no such file or folder of codes; write one with: vlae encode RUN DATA --out")
 
 
@@ -266,8 +267,7 @@ def open_codes(path: str | Path) -> CodeFile:
         MissingExtraError: if it is a Lance data set, and LanceDB is not installed.
     """
     path = as_place(path)
-    if isinstance(path, Path):
-        check_there(path)
+    check_there(path)
     try:
         columns, num, text = _header(path, kind_of(path))
         about = json.loads(text) if text else {}
