@@ -37,6 +37,7 @@ COMMANDS = (
     "figure",
     "fit-prior",
     "index",
+    "merge",
     "mix",
     "odd",
     "report",

@@ -148,7 +148,7 @@ def test_an_export_as_json(trained, tmp_path, capsys):
 def test_an_index_and_neighbours_as_json(photos, trained, tmp_path, capsys):
     pytest.importorskip("lancedb")
     made = told(capsys, "index", trained, photos / "cat", "--out", tmp_path / "index")
-    assert made == {"path": str(tmp_path / "index"), "images": 20, "added": 20}
+    assert made == {"path": str(tmp_path / "index"), "images": 20, "added": 20, "recall": {}}
     assert told(capsys, "index", trained, photos / "dog", "--add", "--out", tmp_path / "index")["added"] == 20
     words = ("similar", trained, photos / "cat" / "1.png", "--index", tmp_path / "index", "--num", "3", "--level", "1")
     found = told(capsys, *words, "--out", tmp_path / "similar.png")

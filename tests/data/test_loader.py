@@ -411,7 +411,7 @@ def test_the_name_of_a_cache_entry_stays():
     asked = "Settings(size=16, fit=None, crop=None, channels=None, value_range=None, layout='NHW', key=None, id=None, "
     asked += "columns=None)"
     read = f"{' '.join(decoders())}, 89478485 pixels"
-    assert loader._entry_name(settings, "print") == loader.hash_bytes(f"{FORMAT}\n{asked}\n{read}\nprint".encode())
+    assert loader.entry_name(settings, "print") == loader.hash_bytes(f"{FORMAT}\n{asked}\n{read}\nprint".encode())
 
 
 @pytest.mark.parametrize("change", ["content", "new", "gone", "size"])

@@ -7,7 +7,7 @@ import torch
 
 from vlae.objectives import ELBO
 from vlae.recipes import Training, adjust, lean
-from vlae.training.batches import Batches
+from vlae.training.batches import Batches, labelled_rows
 from vlae.training.train import fit
 
 
@@ -93,7 +93,7 @@ def test_a_share_of_each_batch_has_labels_and_each_comes_as_often():
     assert all((batch.labels >= 0).sum() >= 2 and len(batch.x) == 6 for batch in taken)
     again = [batch for _, batch in zip(range(8), stream(step=12), strict=False)]
     assert [batch.x.tolist() for batch in again] == [batch.x.tolist() for batch in taken[12:]]
-    drawn = np.concatenate([stream()._labelled(np.arange(5), 2, turn) for turn in range(5)])
+    drawn = np.concatenate([labelled_rows(np.arange(5), 2, turn, 0) for turn in range(5)])
     assert np.bincount(drawn).tolist() == [2] * 5
 
 

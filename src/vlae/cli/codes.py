@@ -127,13 +127,13 @@ def merge(out: str, /, *parts: str, as_json: AsJson = False) -> None:
         parts: What vlae encode --shard, or vlae index --shard, has written: all shards, in any order.
         as_json: Print JSON, one line, instead of text.
     """
+    from vlae.codes.files import check_there
+
+    for part in parts:
+        check_there(part)
     from vlae.merging import merge as merge_shards
 
-    written = merge_shards(out, parts)
-    if as_json:
-        print_json({"path": written})
-    else:
-        print(written)
+    print_path(merge_shards(out, parts), as_json=as_json)
 
 
 def decode(run: Path, file: str, /, *, out: Path, seed: int = 0) -> None:

@@ -198,7 +198,8 @@ class PixelHead(LikelihoodHead):
         return LogisticMixture(numbers, m, num_components=self.num_components, num_values=self.num_values)
 
     def _check(self, x: Tensor) -> None:
-        if x.device.type == "cpu" or not self.training:  # a GPU would be waited for; training data are checked before
+        # In training a GPU would be waited for, and the data are checked before; "meta" has no values.
+        if x.device.type != "meta" and (x.device.type == "cpu" or not self.training):
             _check_grid(x.detach(), self.num_values)
 
 
