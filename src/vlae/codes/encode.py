@@ -31,7 +31,6 @@ from vlae.models.base import LatentModel
 from vlae.models.distributions import CodeDistribution
 from vlae.models.inference import as_input, given
 from vlae.nn.folding import fold_norms
-from vlae.nn.moments import AffineInvariantConv
 from vlae.runs import Run
 from vlae.shapes import is_image, level_column
 
@@ -336,8 +335,8 @@ def error_of(model: LatentModel, decoded: torch.Tensor, x: torch.Tensor) -> torc
 class Encoder:
     """A copy of a model that encodes images quickly.
 
-    Norms are folded into the layers before them. Channels are last in memory, unless a layer filters each channel by
-    itself. A batch is small enough for its maps to stay in the processor's caches.
+    Norms are folded into the layers before them. Maps have channels last in memory. A batch is small enough for its
+    maps to stay in the processor's caches.
 
     Args:
         model: any model that has an encoder.
@@ -359,10 +358,8 @@ class Encoder:
         model.require("encoder")
         self.model = copy.deepcopy(model).eval()
         fold_norms(self.model)
-        each_channel = any(isinstance(part, AffineInvariantConv) for part in self.model.modules())
-        last = is_image(model.shape) and not each_channel
-        self.layout = torch.channels_last if last else torch.contiguous_format
-        self.model.to(memory_format=self.layout)  # type: ignore[call-overload]
+        if is_image(model.shape):
+            self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.stddev, self.sample, self.reconstruction, self.seed = stddev, sample, reconstruction, seed
         self.batch_size = min(256, max(16, 2**18 // prod(model.shape[1:]))) if is_image(model.shape) else 1024
 
@@ -392,7 +389,6 @@ class Encoder:
         with torch.inference_mode():
             for at in range(0, len(values), self.batch_size):
                 x = as_input(values[at : at + self.batch_size], self.model.device)
-                x = x.contiguous(memory_format=self.layout)
                 batches.append(self.model.infer(x, **given(features, at, self.batch_size, self.model.device)))
                 if self.reconstruction:
                     decoded = self.model.decode(tuple(q.mean for q in batches[-1]))
