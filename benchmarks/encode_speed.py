@@ -40,7 +40,7 @@ def bare(encoder: Encoder, values: np.ndarray, *, reconstruction: bool) -> None:
     with torch.inference_mode():
         for start in range(0, len(values), size):
             x = torch.from_numpy(values[start : start + size]).float().div_(255)
-            posteriors = encoder.model.infer(x.contiguous(memory_format=encoder.layout))
+            posteriors = encoder.model.infer(x)
             if reconstruction:
                 encoder.model.generate(tuple(q.mean for q in posteriors))
 

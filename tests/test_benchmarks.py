@@ -9,14 +9,16 @@ from pathlib import Path
 import pytest
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
-SCRIPTS = [file for file in sorted(FOLDER.glob("*.py")) if "ArgumentParser" in file.read_text()]
+SCRIPTS = [
+    file
+    for file in sorted(FOLDER.glob("*.py"))
+    if "ArgumentParser" in file.read_text() and file.stem != "pythae_worker"  # which needs a Python with pythae
+]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("file", SCRIPTS, ids=lambda file: file.stem)
 def test_a_benchmark_says_what_it_takes(file):
-    if file.stem == "pythae_worker":
-        pytest.importorskip("pythae")
     done = subprocess.run([sys.executable, file, "--help"], capture_output=True, text=True, check=False)
     assert done.returncode == 0 and "usage:" in done.stdout, done.stderr
 

@@ -148,12 +148,12 @@ def test_a_summary_or_evaluation_is_whole_or_refused(strange, made, monkeypatch)
     """Whatever is missing: the file is refused in a line that names it, or everything is shown."""
     levels, examples = vlae.report.levels, vlae.as_input(made.examples)
     same = {  # what is drawn is the same for all
-        "dimension_names": made.dimension_names,
         "level_tiles": levels.level_tiles(made.model, made.prior, examples),
         "traversal_tiles": levels.traversal_tiles(made.model, made.prior, examples, steps=3, max_rows=1),
     }
     for drawing, result in same.items():
         monkeypatch.setattr(levels, drawing, lambda *args, result=result, **settings: result)
+    monkeypatch.setattr(type(made), "dimension_names", made.dimension_names)
     monkeypatch.setattr(vlae.report.page, "figures_of", lambda *args: [])
     refused = shown = 0
     run = vlae.load(strange)

@@ -57,7 +57,7 @@ class GridFeatures(nn.Module):
             h: h_l, (n, channels, height, width).
         """
         pixels = h.float().permute(0, 2, 3, 1).flatten(1, 2)  # as they lie in memory
-        pool = self.pool.to(h.device).expand(len(h), -1, -1)
+        pool = self.pool.to(h.device).expand(h.shape[0], -1, -1)  # len() would fix the number for ONNX
         with without_autocast(h.device):  # the difference of squares needs it
             mean = torch.bmm(pool, pixels)
             variance = torch.bmm(pool, pixels.square()) - mean.square()

@@ -158,7 +158,7 @@ class Modulate(Injection):
         if above.ndim == 2:
             scale, shift = v.chunk(2, dim=1)
             return above * (1 + scale) + shift
-        enlarge = self.enlarge.to(above.device).expand(len(above), -1, -1)
+        enlarge = self.enlarge.to(above.device).expand(above.shape[0], -1, -1)  # len() would fix the number for ONNX
         cells = v.unflatten(1, (2, above.shape[1], -1)).transpose(2, 3)
         scale, shift = (torch.bmm(enlarge, part) for part in cells.unbind(1))
         pixels = above.permute(0, 2, 3, 1).flatten(1, 2)  # as they lie in memory

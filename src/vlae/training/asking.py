@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from contextlib import suppress
 from typing import Literal
 
 OnInterrupt = Literal["ask", "finish", "keep"]
@@ -20,16 +21,18 @@ def finish_or_keep(stopped: str, resume: str) -> Literal["finish", "keep"]:
     """
     if not _somebody_is_there():
         return "keep"
-    print(
-        f"{stopped}. Press\n"
-        "  f  to finish now: figures and a report of the model as it is\n"
-        f"  k  to keep it for later: {resume}\n"
-        f"f or k (k after {PATIENCE:.0f} seconds)? ",
-        end="",
-        file=sys.stderr,
-        flush=True,
-    )
-    answer: Literal["finish", "keep"] = "finish" if _key("fk", PATIENCE) == "f" else "keep"
+    answer: Literal["finish", "keep"] = "keep"
+    with suppress(KeyboardInterrupt):  # while it is asked, too
+        print(
+            f"{stopped}. Press\n"
+            "  f  to finish now: figures and a report of the model as it is\n"
+            f"  k  to keep it for later: {resume}\n"
+            f"f or k (k after {PATIENCE:.0f} seconds)? ",
+            end="",
+            file=sys.stderr,
+            flush=True,
+        )
+        answer = "finish" if _key("fk", PATIENCE) == "f" else "keep"
     print(answer, file=sys.stderr, flush=True)
     return answer
 
@@ -42,17 +45,14 @@ def _somebody_is_there() -> bool:
 
 
 def _key(keys: str, patience: float) -> str | None:
-    """The first of these keys that is pressed; None after Enter, another Ctrl-C, or too long a time."""
+    """The first of these keys that is pressed; None after Enter, or too long a time."""
     until = time.monotonic() + patience
-    try:
-        while (left := until - time.monotonic()) > 0:
-            pressed = _pressed(left)
-            if pressed is None or pressed in "\r\n":
-                return None
-            if pressed.lower() in keys:
-                return pressed.lower()
-    except KeyboardInterrupt:
-        pass
+    while (left := until - time.monotonic()) > 0:
+        pressed = _pressed(left)
+        if pressed is None or pressed in "\r\n":
+            return None
+        if pressed.lower() in keys:
+            return pressed.lower()
     return None
 
 
@@ -80,7 +80,7 @@ else:
         terminal = sys.stdin.fileno()
         before = termios.tcgetattr(terminal)
         try:
-            tty.setcbreak(terminal)
+            tty.setcbreak(terminal, termios.TCSADRAIN)  # a key that was pressed already counts
             if not select.select([terminal], [], [], patience)[0]:
                 return None
             return os.read(terminal, 1).decode(errors="replace") or None

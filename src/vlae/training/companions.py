@@ -60,6 +60,15 @@ def started() -> Started | None:
     return Started(by, int(num), int(num_here))
 
 
+def is_alone(devices: int | str) -> bool:
+    """Whether one process trains, as far as the words and the environment tell.
+
+    Args:
+        devices: the number that was asked for, or "auto".
+    """
+    return started() is None and COMPANION not in os.environ and str(devices) in ("1", "auto")
+
+
 def counted(devices: int | str, num_nodes: int, *, begun_on: int | None) -> tuple[int | str, int]:
     """The devices of each machine, and the machines: as asked for, else as the processes were started.
 

@@ -12,19 +12,20 @@ FASTER = 1.3
 """How many times as fast bf16 has to be. Below it, what is cast and what stays in fp32 takes the gain away."""
 
 
-def fastest(accelerator: str = "auto") -> Literal["fp32", "bf16"]:
+def fastest(accelerator: str = "auto", *, alone: bool = True) -> Literal["fp32", "bf16"]:
     """The precision in which convolutions are fastest on a kind of device.
 
     A processor is timed, because its flags do not tell: some with AVX512-BF16 are twice as fast in bf16, some half.
 
     Args:
         accelerator: the kind of device: "auto", "cpu", "gpu" or "mps".
+        alone: whether one process trains. Several have to agree, so their processors are not timed: fp32.
     """
     if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
     if accelerator == "mps" or (accelerator == "auto" and torch.backends.mps.is_available()):
         return "fp32"
-    return "fp32" if lacks_bf16() or gain_of_bf16() < FASTER else "bf16"
+    return "fp32" if not alone or lacks_bf16() or gain_of_bf16() < FASTER else "bf16"
 
 
 def lacks_bf16() -> bool:

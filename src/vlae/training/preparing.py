@@ -75,7 +75,13 @@ def sizes_for(recipe: str, values: np.ndarray) -> tuple[int, ...] | None:
 
 
 def choose(
-    recipe: Recipe, images: Images, known: Known | None, settings: Settings, *, accelerator: str = "cpu"
+    recipe: Recipe,
+    images: Images,
+    known: Known | None,
+    settings: Settings,
+    *,
+    accelerator: str = "cpu",
+    alone: bool = True,
 ) -> Recipe:
     """The recipe with the levels that the data bring, and with the settings.
 
@@ -85,6 +91,7 @@ def choose(
         known: the labels that a class above the top learns; None: there is none.
         settings: those that were asked for.
         accelerator: the kind of device: "auto", "cpu", "gpu" or "mps".
+        alone: whether one process trains.
 
     Raises:
         ValueError: if a setting does not fit.
@@ -95,7 +102,7 @@ def choose(
         settings = settings.copy()  # the batch size is that of all data; those with a label come on top
         recipe = recipes.adjust(recipe, batch_size=settings.pop("batch_size", None))
         recipe = recipes.with_classes(recipe, values=known.values, names=known.names)
-    recipe = settled(recipes.adjust(recipe, **settings), images.values, accelerator=accelerator)
+    recipe = settled(recipes.adjust(recipe, **settings), images.values, accelerator=accelerator, alone=alone)
     if settings.get("precision") == "bf16" and fastest(accelerator) == "fp32":
         warnings.warn(
             "bf16 is no faster than fp32 on this machine; leave precision out to take the faster", stacklevel=3

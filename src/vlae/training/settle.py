@@ -16,19 +16,20 @@ from vlae.training.precision import fastest
 OFTEN = 20  # times that a picture is seen in a training, from which it is varied
 
 
-def settled(recipe: Recipe, values: np.ndarray, *, accelerator: str = "cpu") -> Recipe:
+def settled(recipe: Recipe, values: np.ndarray, *, accelerator: str = "cpu", alone: bool = True) -> Recipe:
     """A recipe in which nothing is left open: whether polarity is hidden, how pictures are varied, which precision.
 
     Args:
         recipe: a recipe for data of this shape.
         values: the training data, uint8 images or floats in [0, 1], (N, C, H, W); or vectors (N, D).
         accelerator: the kind of device: "auto", "cpu", "gpu" or "mps".
+        alone: whether one process trains.
 
     Raises:
         ValueError: if the objective or the likelihood cannot be trained on these data.
     """
     recipe.likelihood.check_values(values)
-    recipe = replace(recipe, training=replace(recipe.training, precision=_precision(recipe, accelerator)))
+    recipe = replace(recipe, training=replace(recipe.training, precision=_precision(recipe, accelerator, alone)))
     recipe.objective.check_data(recipe.shape, precision=recipe.training.precision, num_data=len(values))
     if any(isinstance(level, MomentsLevel) and level.polarity == "auto" for level in recipe.levels):
         polarity = polarity_of(values)
@@ -45,11 +46,11 @@ def settled(recipe: Recipe, values: np.ndarray, *, accelerator: str = "cpu") -> 
     return recipe
 
 
-def _precision(recipe: Recipe, accelerator: str) -> Precision:
+def _precision(recipe: Recipe, accelerator: str, alone: bool) -> Precision:
     """The precision of a recipe; if it is open, the fastest that its objective bears."""
     if recipe.training.precision != "auto":
         return recipe.training.precision
-    if not is_image(recipe.shape) or fastest(accelerator) == "fp32":
+    if not is_image(recipe.shape) or fastest(accelerator, alone=alone) == "fp32":
         return "fp32"
     try:
         recipe.objective.check_data(recipe.shape, precision="bf16")

@@ -45,7 +45,7 @@ from vlae.training.announce import watchers_of
 from vlae.training.asking import OnInterrupt, finish_or_keep
 from vlae.training.batches import Batches
 from vlae.training.budget import More, parsed
-from vlae.training.companions import accompanied, counted, leave
+from vlae.training.companions import accompanied, counted, is_alone, leave
 from vlae.training.going_on import (
     BEGUN_WITH,
     Reached,
@@ -265,7 +265,8 @@ def train(
         if not resume:
             if shards is not None and seldom_seen(chosen, settings, shards):
                 settings["augment"] = "none"
-            chosen = choose(chosen, images, known, settings, accelerator=accelerator)
+            alone = is_alone(devices)
+            chosen = choose(chosen, images, known, settings, accelerator=accelerator, alone=alone)
         if chosen.shape != images.shape:
             raise ValueError(f"the recipe is for data of shape {chosen.shape}; this data has shape {images.shape}")
         check_training(chosen, len(images), accelerator=accelerator)
