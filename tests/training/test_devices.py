@@ -154,7 +154,7 @@ def test_nothing_is_left_when_the_first_or_all_are_killed(tmp_path, how):
         assert time.monotonic() < until, "a process was left behind"
         time.sleep(0.1)
     if how == "Ctrl-C":
-        assert process.returncode == 130 and said.count(b"vlae:") == 1 and b"Traceback" not in said
+        assert process.returncode == 130 and said.count(b"vlae:") == 1 and b"Traceback" not in said, said.decode()
         assert (tmp_path / "run/checkpoint.ckpt").exists()
 
 

@@ -332,12 +332,13 @@ def validation_of(
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silences the messages and warnings of Lightning."""
+    """Silences the messages and warnings of Lightning, and two of PyTorch of which nobody can make use."""
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")
         warnings.filterwarnings("ignore", message="Using padding='same' with even kernel")
+        warnings.filterwarnings("ignore", message="Grad strides do not match bucket view")  # of sides of 1 pixel
         for logger in loggers:
             logger.setLevel(logging.ERROR)
         try:
