@@ -131,8 +131,6 @@ class Worker:
                 start = (time.perf_counter(), usage().ru_minflt)
             first = step * size % (len(data) - size + 1)
             x = data[first : first + size].float().div_(255)
-            if not self.plain:
-                x = x.contiguous(memory_format=torch.channels_last)
             value = self.loss(x)
             self.optimiser.zero_grad()
             value.backward()

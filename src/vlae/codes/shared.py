@@ -26,7 +26,7 @@ class SharedSource:
         run: the run that encodes it.
         source: a path, an address or a name.
         stream: whether to read it shard by shard; some sources always are.
-        layout: the order of an array's dimensions, as `vlae.codes.encode.encode` takes it.
+        layout: the order of an array's dimensions: "NHW", "NHWC" or "NCHW". None: inferred.
         key: the array or column that holds the images.
         id: the column of a table that names the rows.
 

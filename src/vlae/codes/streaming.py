@@ -54,7 +54,7 @@ def encode_stream(
 
     Args:
         run: a run of any model that has an encoder.
-        source: as `vlae.data.open_stream` takes it.
+        source: a folder, file, pattern or address of shards, "hf:NAME", a data set of torch, or a `Stream`.
         out: a .parquet file, an .npz file, a .lance data set, also in an object store, or (a name without an ending)
             the folder of a Hugging Face data set.
         shard: which of the stream's shards to encode. None: all.

@@ -249,7 +249,7 @@ def open_stream(source: Source, **reading: Any) -> Stream:
         source: a folder, a pattern ("shards/train-*.tar", "shards/{000..127}.tar") or an address of object storage
             ("s3://bucket/folder") of .tar shards or of Parquet files; a Lance data set; "hf:USER/NAME", a data set of
             the Hugging Face hub; or an array, or a data set of torch or of `datasets` (map-style or iterable).
-        reading: how to read it, as `vlae.data.load` takes it: size, fit, crop, channels, value_range, layout, key, id
+        reading: options for reading it, by name: size, fit, crop, channels, value_range, layout, key, id
             and columns.
 
     Raises:

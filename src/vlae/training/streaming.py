@@ -47,8 +47,9 @@ def read_stream(
     """Open a stream, and read its sample.
 
     Args:
-        source: as `vlae.data.open_stream` takes it.
-        reading: how it is read, as `vlae.data.load` takes it.
+        source: a folder, file, pattern or address of shards, "hf:NAME", a data set of torch, or a `Stream`.
+        reading: options for reading it, by name: size, fit, crop, channels, value_range, layout, key, id; limit is
+            refused.
         features: a frozen network that was asked for; None: none was.
         progress: whether to show a progress bar.
 
