@@ -357,10 +357,10 @@ def seconds_goal(what: str, seconds: Sequence[float], name: str) -> Goal:
 
 
 def longest(kept: Figures, goal: Goal) -> str:
-    """The kind of work that takes most of a step, of a goal that is not reached and a net that was watched."""
+    """The three kinds of work that take most of a step, of a goal that is not reached and a net that was watched."""
     watched = kept["profile"]["figures"]["figures"] if "profile" in kept and not goal.reached else []
     kinds = next((result["milliseconds"] for result in watched if result["recipe"] == goal.net), {})
-    most = sorted(kinds, key=lambda kind: -kinds[kind])[:1]
+    most = sorted(kinds, key=lambda kind: -kinds[kind])[:3]
     return ", ".join(f"{kind} {kinds[kind] / sum(kinds.values()):.0%}" for kind in most)
 
 
