@@ -10,6 +10,8 @@ the libraries, so that no kill is spent on that; this takes a system that has `f
 """
 
 import argparse
+import importlib
+import json
 import os
 import random
 import shutil
@@ -43,6 +45,7 @@ LOADED = (workflows, classify, onnx)  # loaded before the first fork
 torch.set_num_threads(1)  # a fork has no other threads than the one that forks, and would wait for them for ever
 COMMANDS = ("train", "more", "evaluate", "fit-prior", "encode", "index", "add", "export", "share")
 STEPS, MORE = 30, 10
+LONGEST = 600.0  # seconds for a command that nobody kills
 TRAIN = ("--size", "8", "--code-sizes", "1,2", "--batch-size", "8", "--steps", str(STEPS), "--accelerator", "cpu")
 STREETS = "streets:200"  # and 20 to test with
 
@@ -72,8 +75,17 @@ def words(name: str, folder: Path) -> list[str]:
 
 def _is_built(index: Path) -> bool:
     """Whether an index is there that only additions can have left unfinished."""
-    table = table_at(index, TABLE)
-    return table is not None and all(each.adds for each in State.of(table.schema).unfinished)
+    if not index.exists():
+        return False
+    answer = index.with_name("is_built.json")
+
+    def ask() -> None:
+        table = table_at(index, TABLE)
+        built = table is not None and all(each.adds for each in State.of(table.schema).unfinished)
+        answer.write_text(json.dumps(built))
+
+    forked(index.with_name("said.txt"), ask, tables=True)
+    return bool(json.loads(answer.read_text()))
 
 
 def _more(run: Path) -> list[str]:
@@ -98,7 +110,7 @@ def check(folder: Path) -> None:
         assert open_codes(folder / "codes.npz").num == 220
     if (folder / "shared").exists():
         assert vlae.load(folder / "shared").identity == run.identity
-    if table_at(folder / "index", TABLE) is not None:
+    if (folder / "index").exists() and table_at(folder / "index", TABLE) is not None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it may be unfinished
             index = Index.open(run, folder / "index")
@@ -106,26 +118,32 @@ def check(folder: Path) -> None:
         assert len(set(names)) == len(names) and (index.state.unfinished or len(names) in (20, 220))
 
 
-def forked(action: Callable[[], object], said: Path, *, kill_after: float | None = None) -> tuple[bool, float]:
+def forked(
+    said: Path, action: Callable[[], object], *, tables: bool, kill_after: float | None = None
+) -> tuple[bool, float]:
     """Does something in a process of its own.
 
     Args:
-        action: what to do.
         said: the file to which its output goes.
-        kill_after: seconds after which the process is killed; None: never.
+        action: what to do.
+        tables: whether it opens an index, and so needs LanceDB.
+        kill_after: seconds after which the process is killed, counted from when LanceDB is loaded; None: never.
 
     Returns:
         Whether it came to its end, and the seconds that it took.
 
     Raises:
-        AssertionError: if it ended with an error.
+        AssertionError: if it ended with an error, or not within ten minutes.
     """
-    begun = time.monotonic()
+    reading, writing = os.pipe()
     if not (child := os.fork()):
         with said.open("w") as stream:
             for number in (1, 2):
                 os.dup2(stream.fileno(), number)
             try:
+                if tables:
+                    importlib.import_module("lancedb")
+                os.write(writing, b"!")
                 action()
                 status = 0
             except SystemExit as end:
@@ -136,17 +154,21 @@ def forked(action: Callable[[], object], said: Path, *, kill_after: float | None
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(status)
-    while True:
-        done, status = os.waitpid(child, os.WNOHANG)
-        if done:
-            break
-        if kill_after is not None and time.monotonic() - begun > kill_after:
+    os.close(writing)
+    os.read(reading, 1)  # a byte, or the end of a process that could not load
+    os.close(reading)
+    begun, killed = time.monotonic(), False
+    longest = LONGEST if kill_after is None else kill_after
+    while not (ended := os.waitpid(child, os.WNOHANG))[0]:
+        seconds = time.monotonic() - begun
+        if not killed and seconds > longest:
             os.kill(child, signal.SIGKILL)
-            kill_after = None
+            killed = True
         time.sleep(0.002)
-    if os.WIFSIGNALED(status):
+    if os.WIFSIGNALED(ended[1]):
+        assert kill_after is not None, f"it hangs: {said.read_text()}"
         return False, 0.0
-    assert status == 0, said.read_text()
+    assert ended[1] == 0, said.read_text()
     return True, time.monotonic() - begun
 
 
@@ -166,12 +188,14 @@ def main() -> None:
             for name in kills:
                 while given_words := words(name, folder):
                     wait = chance.random() * longest[name] if kills[name] > 0 else None
-                    through, seconds = forked(lambda each=given_words: command(each), said, kill_after=wait)
+                    through, seconds = forked(
+                        said, lambda each=given_words: command(each), tables=name in ("index", "add"), kill_after=wait
+                    )
                     longest[name] = max(longest.get(name, 0.0), seconds)
                     if wait is not None:
                         kills[name] -= 1
                     killed[name] += not through
-                    forked(lambda: check(folder), said)
+                    forked(said, lambda: check(folder), tables=(folder / "index").exists())
                     if through:
                         break
 
