@@ -2,9 +2,53 @@
 
 import argparse
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from vlae.memory import size
+
+
+def plan(
+    measured: Mapping[str, Any],
+    *,
+    num: float,
+    kilobytes: float,
+    hours: float,
+    cores: int,
+    per_core_hour: float,
+    per_terabyte: float = 0.0,
+    reserve: float = 0.25,
+) -> dict[str, str]:
+    """Bytes, machines, hours and cost, in words.
+
+    Args:
+        measured: what `cluster_speed.py --json` has written.
+        num: pictures.
+        kilobytes: of one picture as it is stored.
+        hours: in which to be ready.
+        cores: of one machine.
+        per_core_hour: price of a core for an hour.
+        per_terabyte: price of reading a TB.
+        reserve: share of cores beyond what is computed.
+    """
+    of_cluster = max((each for each in measured["results"] if not each["killed"]), key=lambda each: each["workers"])
+    per_core = of_cluster["images a second"] / min(measured["cores"], of_cluster["workers"])
+    core_hours = num / per_core / 3600 * (1 + reserve)
+    machines = -(-core_hours // (hours * cores))
+    read, written = num * kilobytes * 1000, num * measured["bytes a row"]
+    rate = read / hours / 3600
+    cost = core_hours * per_core_hour + read / 1e12 * per_terabyte
+    return {
+        "measured": f"{per_core:,.0f} images/s a core ({measured['recipe']}, {measured['processor']})",
+        "pictures": f"{num:,.0f}",
+        "read": f"{size(round(read))}, {size(round(rate))} a second",
+        "written": f"{size(round(written))} of codes ({measured['bytes a row']:.0f} bytes a row, measured)",
+        "core hours": f"{core_hours:,.0f}, with {reserve:.0%} in reserve",
+        "machines": f"{machines:,.0f} of {cores} cores, for {hours:g} hours",
+        "a machine reads": f"{size(round(rate / machines))} a second",
+        "cost": f"{cost:,.0f}, in the currency of the prices that you gave",
+    }
 
 
 def main() -> None:
@@ -18,24 +62,8 @@ def main() -> None:
     parser.add_argument("--per-terabyte", type=float, default=0.0, help="price of reading a TB; yours (default 0)")
     parser.add_argument("--reserve", type=float, default=0.25, help="of cores beyond what is computed (default .25)")
     args = parser.parse_args()
-    measured = json.loads(args.speed.read_text())
-    of_cluster = max((each for each in measured["results"] if not each["killed"]), key=lambda each: each["workers"])
-    per_core = of_cluster["images a second"] / min(measured["cores"], of_cluster["workers"])
-    core_hours = args.num / per_core / 3600 * (1 + args.reserve)
-    machines = -(-core_hours // (args.hours * args.cores))
-    read, written = args.num * args.kilobytes * 1000, args.num * measured["bytes a row"]
-    rate = read / args.hours / 3600
-    cost = core_hours * args.per_core_hour + read / 1e12 * args.per_terabyte
-    rows = {
-        "measured": f"{per_core:,.0f} images/s a core ({measured['recipe']}, {measured['processor']})",
-        "pictures": f"{args.num:,.0f}",
-        "read": f"{size(round(read))}, {size(round(rate))} a second",
-        "written": f"{size(round(written))} of codes ({measured['bytes a row']:.0f} bytes a row, measured)",
-        "core hours": f"{core_hours:,.0f}, with {args.reserve:.0%} in reserve",
-        "machines": f"{machines:,.0f} of {args.cores} cores, for {args.hours:g} hours",
-        "a machine reads": f"{size(round(rate / machines))} a second",
-        "cost": f"{cost:,.0f}, in the currency of the prices that you gave",
-    }
+    given = vars(args)
+    rows = plan(json.loads(given.pop("speed").read_text()), **given)
     width = max(map(len, rows))
     for name, text in rows.items():
         print(f"{name:<{width}}  {text}")

@@ -83,7 +83,10 @@ def main() -> None:
     parser.add_argument("--recipe", default="lean32", choices=sorted(RECIPES), help="net (default lean32)")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 3], help="(default 1 3)")
     parser.add_argument("--json", type=Path, help="also write the numbers to this file")
+    parser.add_argument("--quick", action="store_true", help="only to see that it runs; its numbers mean nothing")
     args = parser.parse_args()
+    if args.quick:
+        args.num, args.workers = 600, [1]
     os.environ.setdefault("RAY_worker_niceness", "0")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if os.getloadavg()[0] > 0.5:

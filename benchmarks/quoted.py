@@ -29,3 +29,6 @@ TIMES_AUTHORS, TIMES_EARLIER, OF_CONVOLUTION, OF_TARGET_SECONDS, OVERHEAD = 3.0,
 authors' seconds, share of a step for data and logging."""
 SECONDS = {"evaluate": 60.0, "figure": 3.0, "exists already": 0.5, "first work": 2.0}
 """Goals: at most so many seconds."""
+RECALL, SEARCH_MS, ODD_MINUTES, MEMORY_GB = 0.99, 50.0, 30.0, 8.0
+"""Goals of a large collection: least recall@10 and longest search (95 of 100); longest `odd` and most memory with ten
+million pictures."""

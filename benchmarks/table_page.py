@@ -1,10 +1,12 @@
 """Makes the table of benchmarks/table.py, and the page docs/speed.md, from the figures that are kept."""
 
 from collections.abc import Mapping, Sequence
+from math import log
 from statistics import median
 from typing import Any, NamedTuple
 
 import quoted
+from cluster_plan import plan
 from table_parts import HERE, PARTS
 
 from vlae.text_table import columns, number
@@ -285,6 +287,71 @@ def start(kept: Figures) -> list[Section]:
     return [Section("start", ("start",), ("command", "seconds", "goal"), rows)]
 
 
+def million(kept: Figures) -> list[Section]:
+    sizes = kept["million"]["figures"]["figures"] if "million" in kept else []
+    far = at_ten_million(sizes)
+    rows = [
+        (name, *(form(facts(size)[name]) for size in sizes), form(far[name]) if name in far else "")
+        for name in (facts(sizes[0]) if sizes else ())
+    ]
+    header = ("", *(f"{size['num']:,} pictures" for size in sizes), "10,000,000, extrapolated")
+    return [Section("million", ("million",), header, rows)]
+
+
+def facts(size: Figures) -> dict[str, float]:
+    """What is shown of a collection of one size."""
+    search, odd = size["search"].values(), size["odd"].values()
+    return {
+        "index, s": size["index"]["seconds"],
+        "index on the disk, GB": size["index"]["gb"],
+        "search, p50 of the slowest level, ms": max(each["p50_ms"] for each in search),
+        "search, p95 of the slowest level, ms": max(each["p95_ms"] for each in search),
+        "search, recall@10 of the worst level": min(each["recall"] for each in search),
+        "odd, all levels, s": sum(each["seconds"] for each in odd),
+        "odd, recall@10 of the worst level": min(each["recall"] for each in odd),
+        "most memory of all, GB": size["peak_gb"],
+    }
+
+
+def at_ten_million(sizes: Sequence[Figures]) -> dict[str, float]:
+    """What the two largest sizes let expect: seconds by the power that they show, memory and disk by a line."""
+    if len(sizes) < 2:
+        return {}
+    small, large = (facts(size) for size in sizes[-2:])
+    times = sizes[-1]["num"] / sizes[-2]["num"]
+    steps = 1e7 / sizes[-1]["num"]
+    power = {name: log(large[name] / small[name], times) for name in ("index, s", "odd, all levels, s")}
+    slope = {name: (large[name] - small[name]) / (times - 1) * times for name in large if name.endswith("GB")}
+    return {
+        **{name: large[name] * steps**each for name, each in power.items()},
+        **{name: large[name] + each * (steps - 1) for name, each in slope.items()},
+    }
+
+
+ASSUMED = {"num": 1e9, "kilobytes": 30.0, "hours": 24.0, "cores": 64, "per_core_hour": 0.04}
+"""What the plan for a billion pictures takes for granted."""
+
+
+def cluster(kept: Figures) -> list[Section]:
+    measured = kept["cluster"]["figures"]["figures"] if "cluster" in kept else {"results": []}
+    rows = [
+        (
+            f"{result['workers']}" + ", one of them killed" * result["killed"],
+            form(result["images a second"]),
+            f"{result['efficiency per core']:.2f}",
+            str(measured["num"] - result["different names"]),
+            str(result["rows"] - result["different names"]),
+        )
+        for result in measured["results"]
+    ]
+    planned = list(plan(measured, **ASSUMED).items()) if rows else []
+    header = ("workers", "images/s", "a core, in times the one worker's", "pictures lost", "there twice")
+    return [
+        Section("cluster", ("cluster",), header, rows),
+        Section("billion", ("cluster",), ("a billion pictures", ""), planned),
+    ]
+
+
 def others(kept: Figures) -> list[Section]:
     search = kept["search"]["figures"]["figures"] if "search" in kept else {}
     found = [
@@ -340,6 +407,30 @@ def goals(kept: Figures) -> list[Goal]:
         for name, stages in kept["evaluate"]["figures"]["figures"].items():
             total = sum(stages.values()) - stages["encoding"]
             found.append(seconds_goal(f"`vlae evaluate` of 5,000 pictures, `{name}`", [total], "evaluate"))
+    if "million" in kept:
+        sizes = kept["million"]["figures"]["figures"]
+        largest, far = facts(sizes[-1]), at_ten_million(sizes)
+        least, p95 = quoted.RECALL, largest["search, p95 of the slowest level, ms"]
+        recall = largest["search, recall@10 of the worst level"]
+        words = f"{form(p95)} ms, recall {recall:.4f}"
+        wanted = f"p95 below {quoted.SEARCH_MS:g} ms at recall@10 of at least {least:g}"
+        what = f"search in {sizes[-1]['num']:,} pictures"
+        found.append(Goal(what, wanted, words, p95 < quoted.SEARCH_MS and recall >= least))
+        if far:
+            minutes, most = far["odd, all levels, s"] / 60, quoted.ODD_MINUTES
+            what = "`odd` among ten million, all levels, extrapolated"
+            found.append(Goal(what, f"below {most:g} min", f"{form(minutes)} min", minutes < most))
+            memory, most = far["most memory of all, GB"], quoted.MEMORY_GB
+            what = "memory with ten million, extrapolated"
+            found.append(Goal(what, f"below {most:g} GB", f"{form(memory)} GB", memory < most))
+    if "cluster" in kept:
+        measured = kept["cluster"]["figures"]["figures"]
+        for result in measured["results"]:
+            lost = measured["num"] - result["different names"]
+            twice = result["rows"] - result["different names"]
+            if result["killed"]:
+                what = f"{result['workers']} Ray workers, one killed: lost, twice"
+                found.append(Goal(what, "0, 0", f"{lost}, {twice}", lost == twice == 0))
     if "start" in kept:
         seconds = kept["start"]["figures"]["figures"]
         for name, what in (
@@ -371,7 +462,7 @@ def sections(kept: Figures) -> list[Section]:
         for goal in goals(kept)
     ]
     header = ("goal", "wanted", "measured", "reached", "most of a step, where it is not")
-    of_parts = (training, profile, pythae, quality, demo, encode, evaluate, start, others)
+    of_parts = (training, profile, pythae, quality, demo, encode, evaluate, start, million, cluster, others)
     return [
         Section("goals", tuple(PARTS), header, rows),
         *(section for make in of_parts for section in make(kept)),

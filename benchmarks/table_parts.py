@@ -128,6 +128,12 @@ PARTS: dict[str, Part] = {
         45,
         script("search_speed.py", quick=("--num", "500", "--queries", "2"), read=from_lines, has_file=False),
     ),
+    "million": Part(
+        "a hundred thousand and a million pictures",
+        900,
+        script("ten_million.py", "--codes-only", quick=("--quick", "--queries", "3")),
+    ),
+    "cluster": Part("workers of a Ray cluster", 150, script("cluster_speed.py")),
     "first-minute": Part(
         "the first minute with photographs",
         25,

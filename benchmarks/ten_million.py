@@ -11,6 +11,7 @@ measured on these, and the encoder apart. Each size runs in a process of its own
 """
 
 import argparse
+import json
 import os
 import resource
 import subprocess
@@ -121,8 +122,14 @@ class Clock:
     def __init__(self) -> None:
         self.wall, self.cpu = time.perf_counter(), cpu()
 
-    def __str__(self) -> str:
-        return f"{time.perf_counter() - self.wall:,.0f} s ({cpu() - self.cpu:,.0f} s of the processor)"
+    def stop(self) -> dict[str, float]:
+        """Seconds since it was made."""
+        return {"seconds": time.perf_counter() - self.wall, "processor_seconds": cpu() - self.cpu}
+
+
+def text(of: dict[str, float]) -> str:
+    """What `Clock.stop` gave, in words."""
+    return f"{of['seconds']:,.0f} s ({of['processor_seconds']:,.0f} s of the processor)"
 
 
 def cpu() -> float:
@@ -130,20 +137,21 @@ def cpu() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def peak() -> str:
-    """The most memory so far, without the cache of files."""
-    return f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB"
+def peak() -> float:
+    """The most memory so far, without the cache of files, in GB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
 
 def size_of(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
-def search(index: Index, num: int, queries: int) -> None:
+def search(index: Index, num: int, queries: int) -> dict[str, dict[str, float]]:
     """Times of whole searches, and recall@10 against all rows, which are read once for all queries."""
     levels = [(level,) for level in range(1, len(CODES) + 1)] + [tuple(range(1, len(CODES) + 1))]
     rows = np.random.default_rng(1).integers(0, num, queries)
     asked = [index._named(str(row)) for row in rows]
+    results = {}
     for group in levels:
         farthest = exact(index, asked, group)
         times, found = [], 0
@@ -154,10 +162,10 @@ def search(index: Index, num: int, queries: int) -> None:
             found += int((table["distance"].to_numpy() <= most * (1 + 1e-4)).sum())
         name = f"level {group[0]}" if len(group) == 1 else "all levels"
         half, most = np.percentile(times[2:], [50, 95])
-        print(
-            f"search, {name:10}  p50 {half:.1f} ms, p95 {most:.1f} ms, recall@10 {found / NUM / queries:.4f}",
-            flush=True,
-        )
+        recall = found / NUM / queries
+        results[name] = {"p50_ms": float(half), "p95_ms": float(most), "recall": recall}
+        print(f"search, {name:10}  p50 {half:.1f} ms, p95 {most:.1f} ms, recall@10 {recall:.4f}", flush=True)
+    return results
 
 
 def exact(index: Index, asked: list[_Query], group: tuple[int, ...]) -> np.ndarray:
@@ -174,42 +182,49 @@ def exact(index: Index, asked: list[_Query], group: tuple[int, ...]) -> np.ndarr
     return found
 
 
-def odd(num: int) -> None:
+def odd(num: int) -> dict[str, dict[str, float]]:
     """Time of the outliers by each level, on codes of the mixture and changes of it."""
+    results = {}
     for level, size in enumerate(CODES):
         codes = np.concatenate([mixture(np.arange(i, min(i + 10**5, num)))[level] for i in range(0, num, 10**5)])
         changes = 0.1 * np.random.default_rng(level).normal(size=(num, size)).astype(np.float32)
         clock = Clock()
         _, recall = score(codes, changes)
+        result = {**clock.stop(), "recall": 1.0 if recall is None else recall}
+        results[f"level {level + 1}"] = result
         print(
-            f"odd, level {level + 1}: {clock}, recall@10 {1.0 if recall is None else recall:.4f}, peak {peak()}",
+            f"odd, level {level + 1}: {text(result)}, recall@10 {result['recall']:.4f}, peak {peak():.2f} GB",
             flush=True,
         )
+    return results
 
 
-def measure(num: int, codes_only: bool, queries: int, place: Path) -> None:
+def measure(num: int, codes_only: bool, queries: int, place: Path) -> dict[str, Any]:
     """Everything at one size."""
     print(f"\n{num:,} pictures{', codes of a mixture' * codes_only}; load {os.getloadavg()[0]:.1f}", flush=True)
     names = tuple(map(str, range(num)))
-    print(f"names of all: peak {peak()}", flush=True)
+    print(f"names of all: peak {peak():.2f} GB", flush=True)
     few = min(num, 20_000) if codes_only else num
     some = Images(values=Drawn(np.arange(few)), names=names[:few], source="drawn")  # type: ignore[arg-type]
     clock = Clock()
     encode(run_in(place / "run", Run), some, place / "codes.lance", reconstruction=False)
-    seconds = time.perf_counter() - clock.wall
-    print(f"encode {few:,} to Lance: {clock}, {few / seconds:,.0f} pictures/s, peak {peak()}", flush=True)
-    print(f"codes: {size_of(place / 'codes.lance') / few:.0f} bytes a row", flush=True)
+    encoding = clock.stop() | {"pictures": few, "peak_gb": peak(), "bytes_a_row": size_of(place / "codes.lance") / few}
+    speed = few / encoding["seconds"]
+    print(f"encode {few:,} to Lance: {text(encoding)}, {speed:,.0f} pictures/s, peak {peak():.2f} GB", flush=True)
+    print(f"codes: {encoding['bytes_a_row']:.0f} bytes a row", flush=True)
     run = run_in(place / "run", GivenCodes if codes_only else Run)
     images = Images(values=Drawn(np.arange(num), late=codes_only), names=names, source="drawn")  # type: ignore[arg-type]
     clock = Clock()
     index = Index.build(run, images, place / "index", pictures=False, progress=True)
-    print(f"index: {clock}, peak {peak()}, {size_of(place / 'index') / 1e9:.2f} GB", flush=True)
+    indexing = clock.stop() | {"peak_gb": peak(), "gb": size_of(place / "index") / 1e9}
+    print(f"index: {text(indexing)}, peak {peak():.2f} GB, {indexing['gb']:.2f} GB", flush=True)
     for name, each in index.state.recall.items():
         print(f"  {name}: {each.nprobes} of {each.partitions} partitions, recall@10 {each.recall:.4f}", flush=True)
     assert len(index) == num and table_at(place / "index", "images") is not None
-    search(index, num, queries)
-    odd(num)
-    print(f"peak of all: {peak()}", flush=True)
+    results = {"num": num, "encode": encoding, "index": indexing}
+    results |= {"search": search(index, num, queries), "odd": odd(num), "peak_gb": peak()}
+    print(f"peak of all: {peak():.2f} GB", flush=True)
+    return results
 
 
 def main() -> None:
@@ -219,17 +234,24 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=200, help="searches of each kind")
     parser.add_argument("--folder", type=Path, help="where the files are made; by default a temporary folder")
     parser.add_argument("--commit", type=int, default=50_000, help="rows of a commit of the index")
+    parser.add_argument("--json", type=Path, help="also write the numbers to this file")
+    parser.add_argument("--quick", action="store_true", help="only to see that it runs; its numbers mean nothing")
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     building.CHUNK = max(1, given.commit // building.BATCH)
-    for num in given.num:
+    results = []
+    for num in [500] if given.quick else given.num:
         with TemporaryDirectory(dir=given.folder) as place:
             if given.one:
-                measure(num, given.codes_only, given.queries, Path(place))
+                results.append(measure(num, given.codes_only, given.queries, Path(place)))
                 continue
+            file = Path(place, "one.json")
             words = [sys.executable, __file__, "--one", "--num", str(num), "--queries", str(given.queries)]
             words += ["--commit", str(given.commit), "--folder", place, *["--codes-only"] * given.codes_only]
-            subprocess.run(words, check=True)
+            subprocess.run([*words, "--json", file], check=True)
+            results += json.loads(file.read_text())
+    if given.json:
+        given.json.write_text(json.dumps(results))
 
 
 if __name__ == "__main__":
