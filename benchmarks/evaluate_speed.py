@@ -19,12 +19,11 @@ from vlae.evaluation.factors import subset
 def stages(run: vlae.Run, images: vlae.Images) -> dict[str, float]:
     """Seconds of every stage of an evaluation, by its name."""
     started: list[tuple[str, float]] = []
-    codes = [(mean, np.ones_like(mean)) for mean in run.encode(np.ascontiguousarray(images.values))]
     measures.evaluate(
         run.model,
         images,
-        codes=codes,
         untrained=workflows.untrained(run),
+        prior=run.prior,
         say=lambda what: started.append((what, time.perf_counter())),
     )
     ends = [begun for _, begun in started[1:]] + [time.perf_counter()]
@@ -32,7 +31,7 @@ def stages(run: vlae.Run, images: vlae.Images) -> dict[str, float]:
 
 
 def main() -> None:
-    """Prints a table, in seconds and as multiples of one encoding."""
+    """Prints a table, in seconds and as multiples of one encoding; and the seconds of all processors."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", nargs="*", default=["streets"], help="folders of runs, or ladders that ship")
     parser.add_argument("--data", default="streets", help="data of the runs' shape")
@@ -50,9 +49,12 @@ def main() -> None:
         begun = time.perf_counter()
         run.encode(values)
         encoding = time.perf_counter() - begun
+        used = time.process_time()
         results[name] = {"encoding": encoding, **stages(run, images)}
+        used = time.process_time() - used
         total = sum(results[name].values()) - encoding
         print(f"{name}, {len(images):,} of {asked.data}: evaluation {total:.1f} s = {total / encoding:.1f} encodings")
+        print(f"{used:8.1f} s of processor")
         for what, seconds in results[name].items():
             print(f"{seconds:8.1f} s {seconds / encoding:7.1f}  {what}")
     if asked.json:

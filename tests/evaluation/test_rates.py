@@ -60,6 +60,13 @@ def test_agrees_with_the_definitions(model, images):
     assert summary["elbo_nats"] == pytest.approx(-summary["distortion_nats"] - sum(kl), rel=1e-4)
 
 
+def test_means_that_are_known_are_those_that_are_reconstructed(model, images):
+    means = [mean for mean, _ in encode(model, images, batch_size=7)]
+    assert summarise(model, images, means=means, batch_size=7) == summarise(model, images, batch_size=7)
+    nothing = summarise(model, images, means=[np.zeros_like(mean) for mean in means])
+    assert levels(nothing, "active_units") == [0, 0]
+
+
 def test_distortion_is_that_of_sampled_codes(model, images):
     model.eval()
     x = images.astype(np.float64).reshape(23, -1) / 255

@@ -1,6 +1,7 @@
 """The metrics of the literature on the codes of a model: for all levels together, and for each level."""
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, Future
 from functools import partial
 from typing import Any
 
@@ -15,17 +16,24 @@ MAX_NEIGHBOURS = 1_000  # of these rows, for mutual information by nearest neigh
 MAX_TREES = 1_000  # of these rows, for metrics that fit trees
 BOOSTED_TREES = 20
 
+Measures = Mapping[str, Callable[[], Any]]
+
 
 def disentangle(
-    result: dict[str, Any],
-    codes: Sequence[tuple[np.ndarray, np.ndarray]],
-    factors: Mapping[str, np.ndarray],
-    not_defined: dict[str, str],
-    seed: int,
-) -> None:
-    """Adds the metrics of the literature on codes and true factors: for all levels together, and for each level.
+    codes: Sequence[tuple[np.ndarray, np.ndarray]], factors: Mapping[str, np.ndarray], thread: Executor, *, seed: int
+) -> Callable[[dict[str, Any]], None]:
+    """Starts the metrics of the literature on codes and true factors: for all levels together, and for each level.
 
     They take no missing values, so only data of which every factor is known are used.
+
+    Args:
+        codes: for every level the mean and standard deviation of its posterior, each (N, code size).
+        factors: values by name, (N,) each.
+        thread: measures them.
+        seed: of all random draws.
+
+    Returns:
+        A function that waits for the metrics and adds them to a report, with the reason of each that is not defined.
     """
     known = {name: present(np.asarray(values)) for name, values in factors.items()}
     rows = np.flatnonzero(np.all([there for _, there in known.values()], axis=0))[:MAX_TABLE]
@@ -33,24 +41,41 @@ def disentangle(
               for name, (values, _) in known.items()}  # fmt: skip
     varying = {name: values for name, values in tables.items() if len(np.unique(values)) > 1}
     means, stddevs = [mean[rows] for mean, _ in codes], [stddev[rows] for _, stddev in codes]
-    attempt(
-        result,
-        not_defined,
-        "information",
-        lambda: {"factors": list(varying), "levels": _information(means, varying)},
-    )
     together = np.concatenate(means, axis=1)
-    result["disentanglement"] = table = _metrics(
-        together, np.concatenate(stddevs, axis=1), varying, "all levels", not_defined, seed
-    )
     boosted = partial(metrics.dci_boosted, together, varying, seed=seed, trees=BOOSTED_TREES, max_rows=MAX_TREES)
-    attempt(table, not_defined, "dci_boosted", lambda: boosted()._asdict())
     infomec = partial(metrics.infomec, together, varying, max_rows=MAX_TREES, seed=seed)
-    attempt(table, not_defined, "infomec", lambda: infomec()._asdict())
-    for level, mean, stddev in zip(result["levels"], means, stddevs, strict=True):
-        if level["code_size"]:
-            what = f"level {level['level']}"
-            level["disentanglement"] = _metrics(mean, stddev, varying, what, not_defined, seed)
+
+    def start(measures: Measures) -> dict[str, Future[Any]]:
+        return {name: thread.submit(measure) for name, measure in measures.items()}
+
+    alone = start({"information": lambda: {"factors": list(varying), "levels": _information(means, varying)}})
+    of_all = start(_metrics(together, np.concatenate(stddevs, axis=1), varying, seed))
+    slow = start({"dci_boosted": lambda: boosted()._asdict(), "infomec": lambda: infomec()._asdict()})
+    of_levels = [
+        start(_metrics(mean, stddev, varying, seed)) if mean.shape[1] else None
+        for mean, stddev in zip(means, stddevs, strict=True)
+    ]
+
+    def finish(result: dict[str, Any]) -> None:
+        not_defined = result["not_defined"]
+        _add(alone, result, not_defined)
+        levels = zip(result["levels"], of_levels, strict=True)
+        parts = [("all levels", result, of_all), *((f"level {level['level']}", level, own) for level, own in levels)]
+        for what, report, started in parts:
+            if started is not None:
+                report["disentanglement"] = {}
+                reasons: dict[str, str] = {}
+                _add(started, report["disentanglement"], reasons)
+                not_defined |= {f"{what}: {name}": reason for name, reason in reasons.items()}
+        _add(slow, result["disentanglement"], not_defined)
+
+    return finish
+
+
+def _add(started: Mapping[str, Future[Any]], report: dict[str, Any], not_defined: dict[str, str]) -> None:
+    """Waits for what was started and adds it to a report; what is not defined is None there, and has a reason."""
+    for name, future in started.items():
+        attempt(report, not_defined, name, future.result)
 
 
 def _information(tables: Sequence[np.ndarray], factors: Mapping[str, np.ndarray]) -> list[list[float]]:
@@ -59,15 +84,8 @@ def _information(tables: Sequence[np.ndarray], factors: Mapping[str, np.ndarray]
     return information.normalised_mutual_information([table[rows] for table in tables], few).tolist()
 
 
-def _metrics(
-    means: np.ndarray,
-    stddevs: np.ndarray,
-    factors: Mapping[str, np.ndarray],
-    what: str,
-    not_defined: dict[str, str],
-    seed: int,
-) -> dict[str, Any]:
-    measures: dict[str, Callable[[], Any]] = {
+def _metrics(means: np.ndarray, stddevs: np.ndarray, factors: Mapping[str, np.ndarray], seed: int) -> Measures:
+    return {
         "mig": lambda: metrics.mig(means, factors),
         "mig_sampled": lambda: metrics.mig_sampled(means, stddevs, factors, seed=seed),
         "mig_sup": lambda: metrics.mig_sup(means, factors),
@@ -77,9 +95,3 @@ def _metrics(
         "factor_vae_score": lambda: metrics.factor_vae_score(means, factors, seed=seed),
         "beta_vae_score": lambda: metrics.beta_vae_score(means, factors, seed=seed),
     }
-    table: dict[str, Any] = {}
-    reasons: dict[str, str] = {}
-    for name, measure in measures.items():
-        attempt(table, reasons, name, measure)
-    not_defined |= {f"{what}: {name}": reason for name, reason in reasons.items()}
-    return table

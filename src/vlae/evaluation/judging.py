@@ -1,6 +1,7 @@
 """What each level tells of each factor, and the scores of the ladder beside those of what has learnt nothing."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -10,7 +11,7 @@ from jaxtyping import Float
 from vlae.data.images import Images
 from vlae.evaluation import level_order, probes
 from vlae.evaluation.complexity import ProbeScores, components_of, predict_from_pixels
-from vlae.evaluation.factors import MIN_PROBED, SCORED_BY, Factor, factors_to_predict
+from vlae.evaluation.factors import MIN_PROBED, SCORED_BY, Factor, factors_of, factors_to_predict
 from vlae.evaluation.reasons import attempt, value_or_reason
 from vlae.evaluation.scoring import score
 from vlae.models.base import LatentModel
@@ -26,6 +27,37 @@ SCORES = ("level_order", "level_separation", "told")
 Codes = Sequence[Float[np.ndarray, "n d"]]
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What every level of a ladder is asked for.
+
+    Attributes:
+        simple: the names of the statistics.
+        judged: the factors by which the ladder is judged and that can be predicted, as they are, (N,) each.
+        factors: statistics and factors that can be predicted.
+        left_out: why each of the others cannot.
+        too_little: why nothing can be told of these data, if so.
+    """
+
+    simple: Collection[str]
+    judged: Mapping[str, np.ndarray]
+    factors: Mapping[str, Factor]
+    left_out: Mapping[str, str]
+    too_little: str | None
+
+
+def asked_of(images: Images) -> Asked:
+    """What can be asked of the codes of these data.
+
+    Raises:
+        ValueError: if a factor has not one value, or one row of values, a datum.
+    """
+    simple, judged = factors_of(images)
+    factors, left_out = factors_to_predict({**simple, **judged})
+    judged = {name: values for name, values in judged.items() if name in factors}
+    return Asked(tuple(simple), judged, factors, left_out, too_little(images, judged, left_out))
+
+
 def tell(
     result: dict[str, Any],
     model: LatentModel,
@@ -33,19 +65,17 @@ def tell(
     codes: Codes,
     untrained: LatentModel | None,
     complexity: ProbeScores | None,
-    known: tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]],
+    asked: Asked,
     seed: int,
     say: Callable[[str], None],
 ) -> None:
     """Adds how well each level predicts each factor, and the scores of the ladder and of its rivals."""
-    simple, judged = known
+    simple, factors, names = asked.simple, asked.factors, list(asked.judged)
     not_defined = result["not_defined"]
-    factors, left_out = factors_to_predict({**simple, **judged})
-    not_defined |= left_out
+    not_defined |= asked.left_out
     result["num_known"] = {name: int(factor.known.sum()) for name, factor in factors.items()}
-    names = [name for name in judged if name in factors]
-    if reason := too_little(images, names, left_out):
-        not_defined |= dict.fromkeys((*SCORES, "statistics"), reason)
+    if asked.too_little:
+        not_defined |= dict.fromkeys((*SCORES, "statistics"), asked.too_little)
         return
     if complexity is not None and (absent := [name for name in names if name not in complexity]):
         raise ValueError(f"complexity says nothing of {', '.join(absent)}; measure it on images with the same factors")
@@ -60,7 +90,7 @@ def tell(
         level["statistics"] = {name: of_factor[name] for name in simple if name in factors}
         level["factors"] = {name: of_factor[name] for name in names if name not in simple}
         level["standard_errors"] = dict(zip(factors, error.tolist(), strict=True))
-    if "label" not in left_out:
+    if "label" not in asked.left_out:
         _name_classes(result, images, codes, seed)
     say("how complex that is")
     judged_factors = {name: factors[name] for name in names}
@@ -85,14 +115,14 @@ def tell(
             not_defined[f"complexity of {name}"] = value
         else:
             result["complexity"][name] = value
-    asked = [list(factors).index(name) for name in result["complexity"]]
+    columns = [list(factors).index(name) for name in result["complexity"]]
     drawn = [  # complexities in each draw; where one is not defined, that of all the data
         [_complexity([values[draw] for values in of_pixels[name].values()], result["complexity"][name])
          for name in result["complexity"]]
         for draw in range(len(weights))
     ]  # fmt: skip
     coded = [level["code_size"] > 0 for level in result["levels"]]
-    _judge(result, _table(own[coded][:, asked], errors[coded][:, asked]), np.array(drawn), not_defined)
+    _judge(result, _table(own[coded][:, columns], errors[coded][:, columns]), np.array(drawn), not_defined)
     say("what an untrained model and principal components tell of")
     rivals: dict[str, Codes | None] = {"components": _components(images, [code.shape[1] for code in codes], seed)}
     if untrained is None:
@@ -111,7 +141,7 @@ def tell(
             attempt(result, {}, f"{name}_{what}", partial(measure, table))
 
 
-def too_little(images: Images, names: Sequence[str], left_out: Mapping[str, str] | None = None) -> str | None:
+def too_little(images: Images, names: Collection[str], left_out: Mapping[str, str] | None = None) -> str | None:
     """Why nothing can be told of these data, if so; `left_out` are the reasons of factors that cannot be predicted."""
     if len(images) < MIN_PROBED:
         return f"{len(images)} {'data' if images.is_vectors else 'pictures'}, {MIN_PROBED} are needed"

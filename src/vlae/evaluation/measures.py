@@ -12,12 +12,13 @@ from vlae.evaluation.class_error import class_error
 from vlae.evaluation.columns import explain_columns
 from vlae.evaluation.complexity import ProbeScores
 from vlae.evaluation.disentanglement import disentangle
-from vlae.evaluation.factors import MIN_PROBED, factors_of, subset
+from vlae.evaluation.factors import MIN_PROBED, subset
 from vlae.evaluation.feature_spaces import FeatureSpace, components
-from vlae.evaluation.judging import SCORES, tell, too_little
+from vlae.evaluation.judging import SCORES, asked_of, tell, too_little
 from vlae.evaluation.protocol import protocol
 from vlae.evaluation.rates import MAX_ABLATED, ablate, summarise
 from vlae.evaluation.reasons import attempt, only_finite
+from vlae.evaluation.threads import thread_beside
 from vlae.models.base import LatentModel
 from vlae.models.inference import as_input, encode, evaluating, given
 from vlae.models.priors import MixturePrior
@@ -108,60 +109,69 @@ def evaluate(
             f"importance_samples is {importance_samples}; give a whole number from 0 to {MAX_IMPORTANCE_SAMPLES:,} "
             "(the literature takes 5,000)"
         )
-    simple, judged = factors_of(probed)  # to fail before the slow measurements
-    say("what every level costs")
-    values = np.ascontiguousarray(images.values)
-    result = summarise(model, values, features=images.features, columns=images.columns, seed=seed)
-    not_defined: dict[str, str] = result.pop("not_defined", {})
-    for level in result["levels"]:
-        level |= {"without_it": None, "kept_upwards": None, "statistics": {}, "factors": {}, "standard_errors": {}}
-        level |= {"moves": {}, "read_back": None}
-    result |= {"judged_on": [], "num_known": {}, "scored_by": {}, "pixel_probes": {}, "complexity": {}}
-    for name in SCORES:
-        result |= {name: None, **{f"{name}_{what}": None for what in ("interval", "untrained", "components")}}
-    result |= {"not_defined": not_defined, "cautions": cautions(model, images)}
-    if "density" not in model.lacks and "encoder" not in model.lacks:
-        _bounds(result, model, images, importance_samples, seed, say)
-    if "encoder" in model.lacks:
-        not_defined |= dict.fromkeys((*SCORES, "statistics", "read_back"), model.lacks["encoder"])
-    else:
-        few = subset(images, seed, MAX_ABLATED)
-        losses = ablate(model, np.ascontiguousarray(few.values), features=few.features, seed=seed)
-        for level, lost in zip(result["levels"], losses, strict=True):
-            level |= lost
-        if "columns" in result:
-            explain_columns(result)
+    asked = asked_of(probed)  # to fail before the slow measurements
+    with thread_beside() as thread:
+        say("what every level costs")
+        means, finish, coded = None, None, probed
+        if "encoder" in model.lacks:
+            codes = None
+        else:
+            if codes is None:
+                codes = encode(model, np.ascontiguousarray(probed.values), features=probed.features)
+                means = [mean for mean, _ in codes] if probed is images else None
+            rows = np.flatnonzero(np.isfinite(np.concatenate([mean for mean, _ in codes], axis=1)).all(1))
+            if len(rows) < len(probed):
+                coded, others = probed.take(rows), [other[rows] for other in others]
+                codes = [(mean[rows], stddev[rows]) for mean, stddev in codes]
+                asked = asked_of(coded)
+            known = {name: values for name, values in asked.judged.items() if name != "label"}
+            if known and coded.factors and not asked.too_little:
+                finish = disentangle(codes, known, thread, seed=seed)
+        values = np.ascontiguousarray(images.values)
+        result = summarise(model, values, features=images.features, columns=images.columns, means=means, seed=seed)
+        not_defined: dict[str, str] = result.pop("not_defined", {})
+        for level in result["levels"]:
+            level |= {"without_it": None, "kept_upwards": None, "statistics": {}, "factors": {}, "standard_errors": {}}
+            level |= {"moves": {}, "read_back": None}
+        result |= {"judged_on": [], "num_known": {}, "scored_by": {}, "pixel_probes": {}, "complexity": {}}
+        for name in SCORES:
+            result |= {name: None, **{f"{name}_{what}": None for what in ("interval", "untrained", "components")}}
+        result |= {"not_defined": not_defined, "cautions": cautions(model, images)}
+        if "density" not in model.lacks and "encoder" not in model.lacks:
+            _bounds(result, model, images, importance_samples, seed, say)
         if codes is None:
-            codes = encode(model, np.ascontiguousarray(probed.values), features=probed.features)
-        rows = np.flatnonzero(np.isfinite(np.concatenate([mean for mean, _ in codes], axis=1)).all(1))
-        if len(rows) < len(probed):
-            result["cautions"].append(
-                f"{len(probed) - len(rows):,} of {len(probed):,} data have no finite code; what levels tell of "
-                "and what is drawn are measured without them."
-            )
-            codes, others = [(mean[rows], stddev[rows]) for mean, stddev in codes], [other[rows] for other in others]
-            probed = probed.take(rows)
-            simple, judged = factors_of(probed)
-        if model.class_names:
-            attempt(result, not_defined, "class_error", lambda: class_error(model, images))
-        tell(result, model, probed, [mean for mean, _ in codes], untrained, complexity, (simple, judged), seed, say)
-        known = {name: factor for name, factor in judged.items() if name in result["judged_on"] and name != "label"}
-        if known and probed.factors:
+            not_defined |= dict.fromkeys((*SCORES, "statistics", "read_back"), model.lacks["encoder"])
+        else:
+            few = subset(images, seed, MAX_ABLATED)
+            losses = ablate(model, np.ascontiguousarray(few.values), features=few.features, seed=seed)
+            for level, lost in zip(result["levels"], losses, strict=True):
+                level |= lost
+            if "columns" in result:
+                explain_columns(result)
+            if len(coded) < len(probed):
+                result["cautions"].append(
+                    f"{len(probed) - len(coded):,} of {len(probed):,} data have no finite code; what levels tell of "
+                    "and what is drawn are measured without them."
+                )
+            if model.class_names:
+                attempt(result, not_defined, "class_error", lambda: class_error(model, images))
+            tell(result, model, coded, [mean for mean, _ in codes], untrained, complexity, asked, seed, say)
+            if others:
+                together = np.concatenate([mean for mean, _ in codes], axis=1)
+                attempt(result, not_defined, "udr", lambda: metrics.udr(together, others))
+        _show(result, model, coded, features, prior, seed, say)
+        if finish is not None:
             say("disentanglement")
-            disentangle(result, codes, known, not_defined, seed)
-        if others:
-            means = np.concatenate([mean for mean, _ in codes], axis=1)
-            attempt(result, not_defined, "udr", lambda: metrics.udr(means, others))
-    _show(result, model, probed, features, prior, seed, say)
-    result["protocol"] = protocol(
-        images,
-        probed=probed,
-        complexity=complexity,
-        features=features,
-        importance_samples=importance_samples,
-        num_runs=1 + len(others),
-        seed=seed,
-    )
+            finish(result)
+        result["protocol"] = protocol(
+            images,
+            probed=coded,
+            complexity=complexity,
+            features=features,
+            importance_samples=importance_samples,
+            num_runs=1 + len(others),
+            seed=seed,
+        )
     finite: dict[str, Any] = only_finite(result, not_defined)
     return finite | {"not_defined": not_defined}
 

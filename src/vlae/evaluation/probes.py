@@ -135,7 +135,7 @@ def _ridge(
     x = x - centre
     values, vectors = np.linalg.eigh(x.T @ x / len(fit))
     values = values.clip(0)
-    x, z = x @ vectors, (features[scored] - centre) @ vectors
+    x = x @ vectors
     squares = x**2 / len(fit)
     y = np.concatenate([factor.columns[fit] for factor in factors.values()], axis=1)
     mean = y.mean(0)
@@ -143,23 +143,23 @@ def _ridge(
     moments = x.T @ y / len(fit)
     ends = np.cumsum([factor.columns.shape[1] for factor in factors.values()])
     places = dict(zip(factors, map(slice, [0, *ends[:-1]], ends), strict=True))
-    best: dict[str, tuple[float, np.ndarray]] = {}
     least = dict.fromkeys(factors, np.inf)
-    chosen = dict.fromkeys(factors, PENALTIES[-1])
+    best = np.zeros_like(moments)  # weights of the rotated features
     for penalty in PENALTIES:
         shrunk = 1 / (values + penalty)
         own = 1 / len(fit) + squares @ shrunk  # how much a row's prediction owes to the row itself
-        missed = (y - x @ (shrunk[:, None] * moments)) / np.maximum(1 - own, 1e-6)[:, None]
+        weights = shrunk[:, None] * moments
+        missed = (y - x @ weights) / np.maximum(1 - own, 1e-6)[:, None]
         errors = (missed**2).mean(0)
         for name, place in places.items():
             if (error := float(errors[place].sum())) < least[name]:
-                least[name], chosen[name] = error, penalty
-    for name, place in places.items():
-        shrunk = 1 / (values + chosen[name])
-        # How many rows of a class there are to fit to says how few there are to score, so it must not be predicted.
-        offset = mean[place] if factors[name].kinds is None else 0
-        best[name] = least[name], z @ (shrunk[:, None] * moments[:, place]) + offset
-    return best
+                least[name], best[:, place] = error, weights[:, place]
+    predicted = (features[scored] - centre) @ (vectors @ best)
+    # How many rows of a class there are to fit to says how few there are to score, so it must not be predicted.
+    return {
+        name: (least[name], predicted[:, place] + (mean[place] if factors[name].kinds is None else 0))
+        for name, place in places.items()
+    }
 
 
 def accuracy(

@@ -28,6 +28,7 @@ def summarise(
     *,
     features: np.ndarray | None = None,
     columns: Sequence[str] = (),
+    means: Sequence[np.ndarray] | None = None,
     batch_size: int = 500,
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -58,6 +59,7 @@ def summarise(
         values: uint8 images (N, C, H, W) or float32 vectors (N, D).
         features: of the full-size pictures, (N, F); None: a model that reads features computes them from the values.
         columns: the names of the columns of vectors; () if they have none.
+        means: the posterior means of every level, (N, code size) each, if they are known; None: they are computed.
         batch_size: number of data at a time, from 1 up.
         seed: of the sampled codes, which are drawn batch by batch.
 
@@ -71,13 +73,16 @@ def summarise(
     not_finite: list[int] = []
     squared, absolute, distorted = np.zeros(prod(model.shape)), 0.0, 0.0
     rate = [torch.zeros(size, dtype=torch.float64) for size in model.code_sizes]
-    means: list[list[Tensor]] = []
+    finite_means: list[list[Tensor]] = []
     unexplained: list[Tensor] = []
     with evaluating(model, seed=seed):
         for start in range(0, num, batch_size):
             x = as_input(values[start : start + batch_size], model.device)
             of_rows = given(features, start, batch_size, model.device)
-            codes = tuple(posterior.mean for posterior in model.infer(x, **of_rows))
+            if means is None:
+                codes = tuple(posterior.mean for posterior in model.infer(x, **of_rows))
+            else:
+                codes = tuple(torch.tensor(mean[start : start + batch_size], device=model.device) for mean in means)
             error = (model.decode(codes) - x).double().flatten(1)
             forward = model(x, **of_rows)
             distortions = distortion(forward, x).double() if has_density else torch.zeros_like(error[:, 0])
@@ -91,7 +96,7 @@ def summarise(
                 unexplained.append(forward.features_distortion[finite].double().cpu())
             for level, each in enumerate(rates):
                 rate[level] += each[finite].sum(0).cpu()
-            means.append([code[finite].cpu() for code in codes])
+            finite_means.append([code[finite].cpu() for code in codes])
     if len(not_finite) == len(values):
         return not_measured(model, num, f"all {num:,} data give numbers that are not finite")
     num -= len(not_finite)
@@ -110,7 +115,7 @@ def summarise(
             "kl_nats": (kl := each.sum().item() / num),
             "kl_nats_per_dimension": (each / num).tolist(),
             "share": kl / total if total > 0 else 0.0,
-            "active_units": count_active(torch.cat([codes[level - 1] for codes in means])),
+            "active_units": count_active(torch.cat([codes[level - 1] for codes in finite_means])),
         }
         | ({"unread": model.unread[level]} if level in model.unread else {})
         for level, (size, each) in enumerate(zip(model.code_sizes, rate, strict=True), start=1)
@@ -226,26 +231,26 @@ def ablate(
         NotDefinedError: if the model has no encoder.
     """
     model.require("encoder")
-    replaced = {("without_it", level): {level} for level in model.levels_with_code}
-    replaced |= {("kept_upwards", level): set(range(1, level)) for level in model.levels_with_code}
-    added = {case: np.zeros(1 + prod(model.shape)) for case in replaced}
+    replaced = {("without_it", level): frozenset({level}) for level in model.levels_with_code}
+    replaced |= {("kept_upwards", level): frozenset(range(1, level)) for level in model.levels_with_code}
+    added = {afresh: np.zeros(1 + prod(model.shape)) for afresh in replaced.values()}  # some cases are the same
     levels = range(1, model.num_levels + 1)
     with evaluating(model, seed=seed):
         for start in range(0, len(values), batch_size):
             x = as_input(values[start : start + batch_size], model.device)
             codes = model(x, **given(features, start, batch_size, model.device)).codes
             noise, fresh, before = model.noise_of(codes), model.draw_noise(len(x)), _errors(model, codes, x)
-            for case, afresh in replaced.items():
+            for afresh in added:
                 mixed = tuple((fresh if level in afresh else noise)[level - 1] for level in levels)
-                added[case] += _errors(model, model.place(mixed), x) - before
+                added[afresh] += _errors(model, model.place(mixed), x) - before
 
     variance = None if is_image(model.shape) else variances(values)
 
     def mean(case: tuple[str, int]) -> dict[str, Any] | None:
-        if case not in added:
+        if case not in replaced:
             return None
-        distorted, squared = added[case][0] / len(values), added[case][1:] / len(values)
-        lost = {"distortion_nats": None if "density" in model.lacks else float(distorted)}
+        distorted, squared = np.split(added[replaced[case]] / len(values), [1])
+        lost = {"distortion_nats": None if "density" in model.lacks else float(distorted[0])}
         if variance is None:
             return lost | {"mse": float(squared.mean())}
         shares = squared / variance / 2
