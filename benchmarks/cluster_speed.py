@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from encode_speed import run_of
 from PIL import Image
 from train_speed import RECIPES, processor
 
@@ -126,9 +125,9 @@ def saved(recipe: str, folder: Path) -> Run:
     """A run in a folder, as workers open it: trained for a few steps, which is as fast as one trained to the end."""
     from vlae.workflows import train
 
-    shape = run_of(recipe, folder).recipe.shape
-    images = np.random.default_rng(0).integers(0, 256, (256, *shape), dtype=np.uint8)
-    train(images, out=folder, recipe=RECIPES[recipe](), steps=5, progress=False)
+    chosen = RECIPES[recipe]()
+    images = np.random.default_rng(0).integers(0, 256, (256, *chosen.shape), dtype=np.uint8)
+    train(images, out=folder, recipe=chosen, steps=5, progress=False)
     return load(folder)
 
 

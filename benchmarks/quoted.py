@@ -20,6 +20,8 @@ EARLIER = {
     ("celeba-deep", "bf16"): 40.0,
 }
 """vlae, before it was made faster."""
+BATCH = 64
+"""Data of a step of `lean`."""
 TARGET_ERROR, TARGET_SECONDS = 0.0305, (250.0, 300.0)
 """Squared error per pixel of MNIST's test pictures, and after how many seconds the authors' code has it."""
 EARLIER_TARGET_SECONDS = {"training": 26.0, "command": 37.0}
