@@ -200,7 +200,8 @@ def test_a_run_goes_on_in_the_precision_it_was_begun_in(tmp_path, monkeypatch):
 def test_a_processor_is_asked_how_fast_it_is_in_bf16():
     precision.gain_of_bf16.cache_clear()
     try:
-        assert 0 < precision.gain_of_bf16() < 100
+        threads = torch.get_num_threads()
+        assert 0 < precision.gain_of_bf16() < 100 and torch.get_num_threads() == threads
     finally:
         precision.gain_of_bf16.cache_clear()
 
