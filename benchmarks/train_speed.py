@@ -197,6 +197,17 @@ class Process:
                 return json.loads(line)
         raise SystemExit(f"the worker {self.words} ended with code {self.process.wait()}; what it said is above")
 
+    def end(self) -> None:
+        """Waits until it is gone, so that its time counts as this process's own."""
+        self.process.communicate()
+
+
+def rates_of_machine() -> dict[str, Any]:
+    process = Process("machine")
+    rates = process.ask()
+    process.end()
+    return rates
+
 
 def measure_recipe(name: str, args: argparse.Namespace) -> dict[str, Any]:
     fast = Process("fast", name)
@@ -214,7 +225,7 @@ def measure_recipe(name: str, args: argparse.Namespace) -> dict[str, Any]:
             process, method = TURNS[turn]
             rounds[turn].append(processes[process].ask(method, steps, warm))
     for process in processes.values():
-        process.process.communicate()
+        process.end()
     pairs = zip(rounds["bare"], rounds["engine"], strict=True)
     overhead = [1 - engine["images_per_second"] / bare["images_per_second"] for bare, engine in pairs]
     return {"recipe": name, **facts, "steps": steps, "warm": warm, "overhead": overhead, "rounds": rounds}
@@ -275,12 +286,12 @@ def main() -> None:
     begun, load = time.perf_counter(), os.getloadavg()[0]
     if load > 0.5:
         print(f"warning: load average {load:.1f}: the machine is not quiet, these numbers are noise", file=sys.stderr)
-    about = Process("machine").ask()
+    about = rates_of_machine()
     results = []
     for name in args.recipes:
         print(f"{time.perf_counter() - begun:4.0f} s: {name}", file=sys.stderr, flush=True)
         results.append(measure_recipe(name, args))
-    again = Process("machine").ask()["gflops"]
+    again = rates_of_machine()["gflops"]
     gflops = {name: about["gflops"][name] + again[name] for name in again}
     about |= {"processor": processor(), "load": load, "precision": args.precision, "gflops": gflops}
     # The convolution's limit is that of the better memory layout.
