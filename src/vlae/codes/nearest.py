@@ -81,7 +81,8 @@ def _by_graph(points: np.ndarray, chosen: np.ndarray, num: int) -> np.ndarray:
     """The distances of all points to their nearest among the chosen, nearly: float32 (n, num).
 
     A hierarchical navigable small world, as in Malkov and Yashunin, "Efficient and robust approximate nearest neighbor
-    search using Hierarchical Navigable Small World graphs", TPAMI 2020, by usearch.
+    search using Hierarchical Navigable Small World graphs", TPAMI 2020, by usearch. Points are added and searched in the
+    order of the leaves of a tree: what is near lies near in memory, too.
     """
     try:
         from usearch.index import Index
@@ -90,7 +91,12 @@ def _by_graph(points: np.ndarray, chosen: np.ndarray, num: int) -> np.ndarray:
             f"neighbours among more than {MOST_EXACT:,} data need usearch; install it with: pip install "
             f'"vlae[search]", or search among fewer (--reference {MOST_EXACT})'
         ) from error
+    from sklearn.neighbors import KDTree
+
     threads = torch.get_num_threads()
+    order = np.array(KDTree(points).idx_array)
+    batches = np.split(order, range(BATCH, len(order), BATCH))
+    is_chosen = np.isin(np.arange(len(points)), chosen)
     graph = Index(
         ndim=points.shape[1],
         metric="l2sq",
@@ -99,12 +105,11 @@ def _by_graph(points: np.ndarray, chosen: np.ndarray, num: int) -> np.ndarray:
         expansion_add=EXPANSION,
         expansion_search=EXPANSION,
     )
-    for start in range(0, len(chosen), BATCH):
-        some = chosen[start : start + BATCH]
+    for rows in batches:
+        some = rows[is_chosen[rows]]
         graph.add(some.astype(np.uint64), points[some], threads=threads)
     distances = np.empty((len(points), num), np.float32)
-    for start in range(0, len(points), BATCH):
-        rows = np.arange(start, min(start + BATCH, len(points)))
+    for rows in batches:
         found = graph.search(points[rows], num + 1, threads=threads)
         others = np.asarray(found.keys) != rows[:, None]
         others[others.all(1), -1] = False  # of a row that does not find itself, the last is left out
