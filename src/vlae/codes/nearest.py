@@ -81,8 +81,8 @@ def _by_graph(points: np.ndarray, chosen: np.ndarray, num: int) -> np.ndarray:
     """The distances of all points to their nearest among the chosen, nearly: float32 (n, num).
 
     A hierarchical navigable small world, as in Malkov and Yashunin, "Efficient and robust approximate nearest neighbor
-    search using Hierarchical Navigable Small World graphs", TPAMI 2020, by usearch. Points are added and searched in the
-    order of the leaves of a tree: what is near lies near in memory, too.
+    search using Hierarchical Navigable Small World graphs", TPAMI 2020, by usearch. Points are added and searched in
+    the order of a tree's leaves: what is near lies near in memory, too.
     """
     try:
         from usearch.index import Index
