@@ -31,7 +31,6 @@ def images(num=80, side=8):
 
 
 SETTINGS = {"family": "pixel", "masked_layers": 1, "masked_kernel": 3, "masked_width": 4, "steps": 20, "batch_size": 8}
-SETTINGS |= {"precision": "fp32"}  # in other processes, too
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from sklearn.decomposition import PCA
+from threadpoolctl import threadpool_limits
 from torch.nn.functional import adaptive_avg_pool2d
 
 from vlae.data.images import Images
@@ -58,6 +59,8 @@ def predict_from_pixels(
 ) -> dict[str, probes.Predictions]:
     """What every probe predicts of each factor from the pixels, the smallest probe first.
 
+    BLAS has one thread, as in an evaluation: its sums depend on how many it has.
+
     Args:
         images: the data.
         factors: of these data.
@@ -65,13 +68,14 @@ def predict_from_pixels(
     """
     pixels = np.asarray(images.values, np.float32)
     predictions: dict[str, probes.Predictions] = {}
-    if is_image(images.shape):
-        predictions["mean"] = probes.predict(pixels.mean((2, 3)), factors, landmarks=0, seed=seed)
-    x = components_of(pixels, COMPONENTS, seed=seed)
-    for name, landmarks in LANDMARKS.items():
-        predictions[name] = probes.predict(
-            x, factors, landmarks=landmarks, widths=WIDTHS, is_linear=not landmarks, is_scaled=True, seed=seed
-        )
+    with threadpool_limits(limits=1, user_api="blas"):
+        if is_image(images.shape):
+            predictions["mean"] = probes.predict(pixels.mean((2, 3)), factors, landmarks=0, seed=seed)
+        x = components_of(pixels, COMPONENTS, seed=seed)
+        for name, landmarks in LANDMARKS.items():
+            predictions[name] = probes.predict(
+                x, factors, landmarks=landmarks, widths=WIDTHS, is_linear=not landmarks, is_scaled=True, seed=seed
+            )
     return predictions
 
 
