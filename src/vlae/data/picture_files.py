@@ -31,7 +31,7 @@ def original(source: str | Path, name: str | None, *, side: int = SIDE) -> Array
 
     Args:
         source: the folder of pictures, or the one picture, that was read.
-        name: the name of the row, as for `original_file`.
+        name: the name of the row: the file relative to the folder, and "#2" behind it for the second page of a TIFF.
         side: pixels of the longer side, to which a larger picture is reduced.
 
     Returns:

@@ -37,7 +37,7 @@ class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     width), (n, height, width, channels) or (n, channels, height, width), or a table of flattened ones with
     `image_shape`. Images are whole numbers from 0 to 255, or floats in [0, 1]; if the whole numbers in `fit` are only 0
     and 1, 1 is white. Other numbers, such as those of 16 bits, are mapped to [0, 1] by the range of each channel in
-    `fit`. All this is as in `vlae.data.load`.
+    `fit`.
 
     It trains on one processor, writes no file and prints nothing, unless it is asked to. The same `random_state` gives
     the same codes on the same machine and number of threads.

@@ -67,7 +67,7 @@ class AdversarialELBO(FeaturesELBO, kind="elbo with critic"):
         penalty_every: the penalties are computed every so many steps, times that number; from 1 up.
         critic_width: channels of the critic's first convolution, from 1 up.
         critic_rate: learning rate of the critic, in times that of the model, above 0.
-        explains_features: whether features are explained too, as in `FeaturesELBO`.
+        explains_features: whether the bound has a second likelihood term, of the features of the full-size pictures.
     """
 
     judged: Judged = "pictures"
