@@ -498,7 +498,7 @@ def machines(kept: Figures) -> Section:
 
 
 def commands(kept: Figures) -> Section:
-    rows = [(name, "; ".join(f"`{command}`" for command in part["commands"])) for name, part in kept.items()]
+    rows = [(name, f"`{command}`") for name, part in kept.items() for command in part["commands"]]
     return Section("commands", tuple(PARTS), ("part", "what it ran"), rows)
 
 
