@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from vlae import recipes
 from vlae.nn.features import FullFeatures
 from vlae.nn.layers import (
     Blocks,
@@ -18,6 +19,7 @@ from vlae.nn.layers import (
     block,
     convolution,
     shapes_of,
+    smoothing,
     stack,
 )
 
@@ -143,6 +145,42 @@ def test_only_transposed_convolutions_of_even_blocks_are_even():
     # A stride above the kernel leaves phases without weights: there a plain one has to do.
     gaps = convolution((2, 3, 3), (2, 9, 9), 2, bias=False, even=True)
     assert not any(isinstance(m, EvenConvTranspose2d) for m in gaps.modules())
+
+
+# Smoothed maps
+
+
+def test_smoothing_weighs_neighbours_1_2_1_and_leaves_the_border_as_it_is():
+    pulse = torch.zeros(1, 1, 7, 6)
+    pulse[0, 0, 3, 2] = 16
+    weights = torch.tensor([1.0, 2, 1])
+    expected = torch.zeros_like(pulse)
+    expected[0, 0, 2:5, 1:4] = weights[:, None] * weights
+    torch.testing.assert_close(smoothing()(pulse), expected)
+    flat = torch.full((2, 3, 5, 4), 0.7)
+    torch.testing.assert_close(smoothing()(flat), flat)
+
+
+def test_smoothing_takes_a_pattern_of_every_other_pixel_away():
+    stripes = (torch.arange(12) % 2).float().expand(1, 1, 10, 12)
+    for pattern in (stripes, stripes.mT, stripes[..., :10] * stripes[..., :10].mT):
+        kept = inside(smoothing()(pattern), 1)
+        torch.testing.assert_close(kept, torch.full_like(kept, pattern.mean().item()))
+
+
+def test_maps_that_are_enlarged_are_smoothed():
+    up = [(4, 4, 4), (4, 8, 8), (4, 8, 8), (2, 15, 16)]
+    smoothed = [
+        any(isinstance(m, nn.AvgPool2d) for m in layer.modules()) for layer in stack(up, Blocks(even=True, smooth=True))
+    ]
+    assert smoothed == [True, False, True]
+    for layers in (stack(up[::-1], Blocks(smooth=True)), stack(up, Blocks(even=True))):
+        assert not any(isinstance(m, nn.AvgPool2d) for m in layers.modules())
+
+
+def test_the_default_ladder_smooths_the_maps_of_large_pictures():
+    sides = {side: recipes.lean((3, side, side)).blocks.smooth for side in (28, 64, 65, 128, 256)}
+    assert sides == {28: False, 64: False, 65: True, 128: True, 256: True}
 
 
 # Residual blocks

@@ -30,6 +30,7 @@ class Blocks:
         weights_stddev: standard deviation of the initial weights, which are Gaussian with mean 0 (the authors' choice);
             None: the initialisation of PyTorch.
         even: whether transposed convolutions keep a flat map flat, so that they draw no mesh (`EvenConvTranspose2d`).
+        smooth: whether a filter smooths what transposed convolutions draw (`smoothing`).
         residual: number of residual blocks after each convolution.
     """
 
@@ -39,6 +40,7 @@ class Blocks:
     stddev: Literal["softplus", "sigmoid"] = "softplus"
     weights_stddev: float | None = None
     even: bool = False
+    smooth: bool = False
     residual: int = 0
 
     def __post_init__(self) -> None:
@@ -181,8 +183,26 @@ class Layer(NamedTuple):
         return (self.width, -(-shape[1] // self.stride), -(-shape[2] // self.stride))
 
 
+def smoothing() -> nn.Sequential:
+    """A filter of weights 1, 2, 1 down and across, which leaves a map its size; the border counts as it is.
+
+    A transposed convolution of stride 2 draws what is new on every other pixel. Its flat regions are flat
+    (`EvenConvTranspose2d`), but slopes come out as stairs, and several enlargements one after the other weave them into
+    a cloth. Smoothed, a slope is straight (Reference: Karras et al. 2019, "A Style-Based Generator Architecture for
+    Generative Adversarial Networks", appendix C, who filter all maps).
+    """
+    return nn.Sequential(nn.AvgPool2d(2, stride=1, padding=1, count_include_pad=False), nn.AvgPool2d(2, stride=1))
+
+
 def block(
-    shape_in: Shape, shape_out: Shape, *, kernel: int, norm: bool, slope: float | None, even: bool = False
+    shape_in: Shape,
+    shape_out: Shape,
+    *,
+    kernel: int,
+    norm: bool,
+    slope: float | None,
+    even: bool = False,
+    smooth: bool = False,
 ) -> nn.Sequential:
     """One layer: an affine map, batch norm, leaky ReLU.
 
@@ -196,10 +216,13 @@ def block(
         norm: whether a batch norm follows; it replaces the bias.
         slope: negative slope of the leaky ReLU; None: no leaky ReLU.
         even: whether a transposed convolution keeps a flat map flat.
+        smooth: whether a filter smooths what a transposed convolution draws.
     """
     layers: list[nn.Module] = []
     if is_image(shape_in) and is_image(shape_out):
         layers.append(convolution(shape_in, shape_out, kernel, bias=not norm, even=even))
+        if smooth and prod(shape_in[1:]) < prod(shape_out[1:]):
+            layers.append(smoothing())
         if norm:
             layers.append(BoundedNorm2d(shape_out[0]))
     else:
@@ -289,7 +312,8 @@ def stack(shapes: Sequence[Shape], blocks: Blocks, *, linear_end: bool = False) 
     for i, (shape_in, shape_out) in enumerate(pairwise(shapes), start=1):
         end = linear_end and i == len(shapes) - 1
         norm, slope = (False, None) if end else (blocks.norm, blocks.slope)
-        layers.append(block(shape_in, shape_out, kernel=blocks.kernel, norm=norm, slope=slope, even=blocks.even))
+        settings: Any = {"kernel": blocks.kernel, "even": blocks.even, "smooth": blocks.smooth}
+        layers.append(block(shape_in, shape_out, norm=norm, slope=slope, **settings))
         if is_image(shape_in) and is_image(shape_out) and not end:
             for _ in range(blocks.residual):
                 layers.append(Residual(shape_out[0], kernel=blocks.kernel, slope=blocks.slope))

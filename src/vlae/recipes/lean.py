@@ -35,6 +35,9 @@ EFFORTS: Mapping[Quality, _Effort] = {
 FLAT_CHANNEL = 1e-3
 """The variance of a flat channel in the standardised input: a standard deviation of 2 grey levels of 255."""
 
+ROUGH_SIDE = 64
+"""Pixels on the longer side up to which enlarged maps are not smoothed: few enlargements weave no cloth."""
+
 GRADIENTS = 8
 """Most cells on a side of the grid whose oriented gradients the top level explains; a cell has 4 pixels or more."""
 
@@ -91,7 +94,8 @@ def lean(
         explains = any(isinstance(level, Level) and level.gradients for level in levels)
         objective = (FeaturesELBO if explains else ELBO)(growth="joint" if code_sizes[0] else "ladder")
         recipe = same_training("lean", shape, levels, objective=objective)
-        recipe = replace(recipe, blocks=Blocks(even=True, residual=effort.residual))
+        smooth = max(shape[1:]) > ROUGH_SIDE
+        recipe = replace(recipe, blocks=Blocks(even=True, smooth=smooth, residual=effort.residual))
     steps = round(effort.steps * recipe.training.steps)
     return replace(recipe, training=replace(recipe.training, steps=steps))
 

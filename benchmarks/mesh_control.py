@@ -1,0 +1,73 @@
+"""How far the spectrum of blurred pictures departs from that of real ones at the strides' frequencies, without strides.
+
+A ladder's reconstructions are blurred, and a spectrum changes its shape with that. Principal components blur as much
+when there are as many as give the same error, and have no strides: what they show beside real pictures is no mesh.
+
+python benchmarks/mesh_control.py RUN [RUN ...] --out mesh.csv
+"""
+
+import argparse
+import csv
+from pathlib import Path
+
+import numpy as np
+from sklearn.decomposition import PCA
+
+import vlae
+from vlae.data.pixels import as_input
+from vlae.evaluation.mesh import mesh
+
+MOST = 5_000
+FEW = 500  # held-out pictures below which all pictures are measured
+
+
+def principal_components(train: np.ndarray, test: np.ndarray, error: float) -> tuple[int, np.ndarray]:
+    """Reconstructions of test pictures by as many principal components as give the squared error, and their number."""
+    most = min(256, *train.shape, len(train) - 1)
+    fitted = PCA(most, random_state=0).fit(train)
+    scores = fitted.transform(test)
+    outside = np.square(test - fitted.mean_).sum(1).mean() - np.cumsum(np.square(scores).mean(0))
+    num = 1 + int(np.abs(outside / test.shape[1] - error).argmin())
+    return num, np.clip(fitted.mean_ + scores[:, :num] @ fitted.components_[:num], 0, 1)
+
+
+def main() -> None:
+    """Prints, for each run and period, ratios to the mesh of real pictures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", nargs="+", type=Path)
+    parser.add_argument("--out", type=Path, help="where to write the rows, a CSV file")
+    asked = parser.parse_args()
+    rows = []
+    for path in asked.runs:
+        run = vlae.load(path)
+        test, train = run.part("test").values, run.part("train").values[:MOST]
+        if len(test) < FEW:
+            test = run.part("all").values
+        test = test[:MOST]
+        real = as_input(test).numpy()
+        drawn = run.decode(run.encode(test))
+        error = float(np.square(drawn - real).mean())
+        flat = real.reshape(len(real), -1)
+        num, blurred = principal_components(as_input(train).numpy().reshape(len(train), -1), flat, error)
+        of_real, half = mesh(real[::2]), mesh(real[1::2])
+        others = {
+            "ladder": mesh(drawn),
+            "samples": mesh(run.sample(len(test), seed=0)),
+            "principal components": mesh(blurred.reshape(real.shape)),
+        }
+        for period, strength in of_real.items():
+            ratios = {"other half": half[period] / strength} | {
+                name: of[period] / (0.5 * (strength + half[period])) for name, of in others.items()
+            }
+            rows.append({"run": run.name, "period": period, "components": num, "squared error": f"{error:.4f}"})
+            rows[-1] |= {name: f"{ratio:.2f}" for name, ratio in ratios.items()}
+            print(*rows[-1].values(), sep="\t", flush=True)
+    if asked.out:
+        with asked.out.open("w", newline="") as stream:
+            writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+
+
+if __name__ == "__main__":
+    main()
