@@ -218,6 +218,8 @@ def same_training(
 def default_codes(shape: Shape, *, rich: bool = False) -> tuple[int, ...]:
     """The dimensions of each level's code, level 1 first, for data of a shape.
 
+    Level 1 of a grey picture has two: it reads no more than a mean and a standard deviation.
+
     Args:
         shape: shape of one datum, (channels, height, width) or (dimensions,).
         rich: whether pictures are rich, like photographs; then the top is larger from 32 pixels on.
@@ -226,9 +228,11 @@ def default_codes(shape: Shape, *, rich: bool = False) -> tuple[int, ...]:
         return (4, 8)
     side = max(shape[1:])
     if side < 32:
-        return (4, 8) if side < 16 else (4, 4, 8)
-    *lower, top = (6, 4, 4, 10) if side < 64 else (8, 8, 8, 16)
-    return (*lower, 32 if rich else top)
+        first, *middle, top = (4, 8) if side < 16 else (4, 4, 8)
+    else:
+        first, *middle, top = (6, 4, 4, 10) if side < 64 else (8, 8, 8, 16)
+        top = 32 if rich else top
+    return (2 if shape[0] == 1 else first, *middle, top)
 
 
 def check_image(shape: Shape) -> None:
