@@ -159,8 +159,14 @@ def test_the_top_of_pictures_like_photographs_is_larger(monkeypatch, told, top):
     assert sizes("lean") == sizes("joint") == (6, 4, 4, top)
     assert sum(sizes("vae")) == 14 + top  # systems to compare with have as many dimensions in all
     assert sizes("infogan") == (62, 2, 10) and sizes("lean", code_sizes=(2, 3)) == (2, 3)
-    assert sizes("lean", Images(values=PICTURES[:, None])) == (4, 8)
+    assert sizes("lean", Images(values=PICTURES[:, None])) == (2, 8)
     assert sizes("lean", Images(values=np.zeros((4, 5), np.float32))) == (4, 8)
+
+
+def test_level_1_of_grey_pictures_has_the_two_numbers_that_it_reads():
+    sizes = {shape: lean(shape).code_sizes for shape in ((1, 8, 8), (1, 28, 28), (1, 64, 56), (2, 28, 28), (3, 64, 64))}
+    assert list(sizes.values()) == [(2, 8), (2, 4, 8), (2, 8, 8, 16), (4, 4, 8), (8, 8, 8, 16)]
+    assert joint((1, 28, 28)).code_sizes == (2, 4, 8)
 
 
 def test_an_open_precision_is_the_fastest_that_the_objective_bears(monkeypatch):
@@ -233,6 +239,8 @@ def test_the_qualities_with_which_a_run_may_have_been_begun():
     assert settle.qualities_of(lean((3, 32, 32), width=5)) == []
     assert settle.qualities_of(joint((3, 32, 32))) == []
     assert settle.qualities_of(lean((5,), quality="draft")) == ["draft"]
+    large = lean((3, 128, 128), quality="high")
+    assert settle.qualities_of(replace(large, blocks=replace(large.blocks, smooth=False))) == ["high"]
 
 
 @pytest.mark.parametrize("num_data", [3, 20, 1000])
