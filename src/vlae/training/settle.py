@@ -113,8 +113,10 @@ def qualities_of(begun: Recipe) -> list[Quality]:
         return []
     sizes = own_code_sizes(begun)
     made = {name: as_begun(recipes.lean(begun.shape, code_sizes=sizes, quality=name), begun) for name in EFFORTS}
-    same = {"smooth": begun.blocks.smooth, "even": begun.blocks.even}  # no matter of quality; earlier versions differ
+    smooth = begun.blocks.smooth  # no matter of quality; earlier versions did without
     alike = [
-        name for name, one in made.items() if (replace(one.blocks, **same), one.levels) == (begun.blocks, begun.levels)
+        name
+        for name, one in made.items()
+        if (replace(one.blocks, smooth=smooth), one.levels) == (begun.blocks, begun.levels)
     ]
     return [name for name in alike if made[name].training.steps == begun.training.steps] or alike
