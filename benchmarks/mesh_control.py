@@ -14,8 +14,8 @@ import numpy as np
 from sklearn.decomposition import PCA
 
 import vlae
-from vlae.data.pixels import as_input
 from vlae.evaluation.mesh import mesh
+from vlae.models.inference import as_input
 
 MOST = 5_000
 FEW = 500  # held-out pictures below which all pictures are measured
@@ -59,7 +59,9 @@ def main() -> None:
             ratios = {"other half": half[period] / strength} | {
                 name: of[period] / (0.5 * (strength + half[period])) for name, of in others.items()
             }
-            rows.append({"run": run.name, "period": period, "components": num, "squared error": f"{error:.4f}"})
+            rows.append(
+                {"run": f"{path.parent.name}", "period": period, "components": num, "squared error": f"{error:.4f}"}
+            )
             rows[-1] |= {name: f"{ratio:.2f}" for name, ratio in ratios.items()}
             print(*rows[-1].values(), sep="\t", flush=True)
     if asked.out:

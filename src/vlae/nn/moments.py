@@ -1,5 +1,6 @@
 """Moments of maps: layers that read them, that are blind to them, and that set them."""
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -213,7 +214,7 @@ class AdaINOutput(nn.Module):
     """The last layer of a decoder, in which the code sets mean and standard deviation of the feature maps.
 
     The map from above is enlarged bilinearly and filtered into feature maps of full size: 16, or as many as the
-    output has channels. Each feature map is normalised to mean 0 and standard deviation 1, and then scaled and shifted
+    output has channels. If smooth, it is filtered first, which is four times less work, and shows no finer detail. Each feature map is normalised to mean 0 and standard deviation 1, and then scaled and shifted
     by the code (adaptive instance normalisation). A linear mix of the feature maps gives the channels. So the code
     alone sets the mean of each channel; its standard deviation also depends on how the feature maps overlap. A scale
     below 0 turns light into dark.
@@ -225,13 +226,16 @@ class AdaINOutput(nn.Module):
         shape_in: shape of the map from above, (channels, height, width).
         shape_out: shape of the output, (channels, height, width).
         kernel: side of the filters, in pixels.
+        smooth: whether the map is filtered before it is enlarged.
     """
 
-    def __init__(self, code_size: int, shape_in: Shape, shape_out: Shape, *, kernel: int):
+    def __init__(self, code_size: int, shape_in: Shape, shape_out: Shape, *, kernel: int, smooth: bool = False):
         super().__init__()
         self.sides = shape_out[1:]
+        self.smooth = smooth
         features = max(16, shape_out[0])
-        self.filters = convolution((shape_in[0], *self.sides), (features, *self.sides), kernel, bias=False)
+        sides = shape_in[1:] if smooth else self.sides
+        self.filters = convolution((shape_in[0], *sides), (features, *sides), kernel, bias=False)
         self.embed = nn.Linear(code_size, 2 * features)
         self.mix = nn.Conv2d(features, shape_out[0], 1)
 
@@ -245,8 +249,9 @@ class AdaINOutput(nn.Module):
             code: z_l, (n, code size).
             fade: how far the level has grown, in [0, 1]; scale and shift are multiplied by it.
         """
-        large = functional.interpolate(h, size=self.sides, mode="bilinear", align_corners=False)
-        feature = self.filters(large).float().permute(0, 2, 3, 1).flatten(1, 2)  # as it lies in memory
+        enlarge = partial(functional.interpolate, size=self.sides, mode="bilinear", align_corners=False)
+        large = enlarge(self.filters(h)) if self.smooth else self.filters(enlarge(h))
+        feature = large.float().permute(0, 2, 3, 1).flatten(1, 2)  # as it lies in memory
         scale, shift = (self.embed(code).float() * fade).chunk(2, dim=1)
         mix = self.mix.weight.flatten(1)
         assert self.mix.bias is not None

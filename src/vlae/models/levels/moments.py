@@ -110,7 +110,7 @@ class MomentsNetworks(LadderLevel):
             self.v = Begin(self.code_size, self.shape, blocks)
             self.u = stack([*reversed(shapes[1:]), place.drawn], blocks, linear_end=place.bottom)
         else:
-            self.v = AdaINOutput(self.code_size, shapes[1], place.drawn, kernel=blocks.kernel)
+            self.v = AdaINOutput(self.code_size, shapes[1], place.drawn, kernel=blocks.kernel, smooth=blocks.smooth)
             self.u = stack(list(reversed(shapes[1:])), blocks)
 
     def climb(self, below: Float[Tensor, "n *below"]) -> Float[Tensor, "n *here"] | None:
