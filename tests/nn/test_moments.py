@@ -77,10 +77,11 @@ def test_reading_moments_takes_nothing_else():
     assert (read(1 - h) - read(h)).abs().max() > 1e-3
 
 
+@pytest.mark.parametrize("smooth", [False, True])
 @pytest.mark.parametrize("fade", [0.0, 0.5, 1.0])
-def test_a_code_alone_sets_mean_and_deviation_of_the_maps_that_are_mixed(fade):
+def test_a_code_alone_sets_mean_and_deviation_of_the_maps_that_are_mixed(fade, smooth):
     torch.manual_seed(0)
-    layer = AdaINOutput(2, (6, 4, 3), (16, 8, 5), kernel=3)
+    layer = AdaINOutput(2, (6, 4, 3), (16, 8, 5), kernel=3, smooth=smooth)
     torch.nn.init.eye_(layer.mix.weight[:, :, 0, 0])
     torch.nn.init.zeros_(layer.mix.bias)
     h, code = torch.randn(2, 6, 4, 3), torch.randn(1, 2).expand(4, 2)

@@ -214,10 +214,10 @@ class AdaINOutput(nn.Module):
     """The last layer of a decoder, in which the code sets mean and standard deviation of the feature maps.
 
     The map from above is enlarged bilinearly and filtered into feature maps of full size: 16, or as many as the
-    output has channels. If smooth, it is filtered first, which is four times less work, and shows no finer detail. Each feature map is normalised to mean 0 and standard deviation 1, and then scaled and shifted
-    by the code (adaptive instance normalisation). A linear mix of the feature maps gives the channels. So the code
-    alone sets the mean of each channel; its standard deviation also depends on how the feature maps overlap. A scale
-    below 0 turns light into dark.
+    output has channels. If `smooth`, it is filtered first: four times less work, and no finer detail. Each feature map
+    is normalised to mean 0 and standard deviation 1, and then scaled and shifted by the code (adaptive instance
+    normalisation). A linear mix of the feature maps gives the channels. So the code alone sets the mean of each
+    channel; its standard deviation also depends on how the feature maps overlap. A scale below 0 turns light into dark.
 
     Reference: Huang and Belongie 2017, "Arbitrary Style Transfer in Real-Time", equation 8.
 
