@@ -13,7 +13,7 @@ from vlae.evaluation.samples import frechet, two_sample
 from vlae.evaluation.sharpness import fine_power
 from vlae.evaluation.statistics import statistics
 from vlae.models.base import Codes, LatentModel
-from vlae.models.inference import BATCH, as_input, evaluating
+from vlae.models.inference import as_input, batch_of, evaluating
 from vlae.models.priors import MixturePrior, standard_prior
 from vlae.shapes import is_image
 
@@ -182,9 +182,10 @@ def _statistics(pictures: np.ndarray) -> Mapping[str, np.ndarray]:
 
 def _means(model: LatentModel, values: np.ndarray) -> Codes:
     """The posterior means of every level."""
+    size = batch_of(model.shape)
     batches = [
-        [q.mean for q in model.infer(as_input(values[start : start + BATCH], model.device))]
-        for start in range(0, len(values), BATCH)
+        [q.mean for q in model.infer(as_input(values[start : start + size], model.device))]
+        for start in range(0, len(values), size)
     ]
     return tuple(torch.cat(level) for level in zip(*batches, strict=True))
 
@@ -195,8 +196,9 @@ def _drawn(model: LatentModel, prior: MixturePrior, num: int) -> Codes:
 
 
 def _decoded(model: LatentModel, codes: Codes) -> np.ndarray:
-    starts = range(0, len(codes[0]), BATCH)
-    batches = (tuple(code[start : start + BATCH] for code in codes) for start in starts)
+    size = batch_of(model.shape)
+    starts = range(0, len(codes[0]), size)
+    batches = (tuple(code[start : start + size] for code in codes) for start in starts)
     return np.concatenate([model.decode(batch).cpu().numpy() for batch in batches])
 
 

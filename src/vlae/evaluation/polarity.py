@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 
 from vlae.evaluation.factors import MIN_OF_CLASS, read_factor
 from vlae.evaluation.probes import predict
-from vlae.models.inference import as_input
+from vlae.models.inference import as_input, batch_of
 from vlae.nn.features import oriented_gradients
 from vlae.nn.moments import moments, normalised
 
@@ -56,7 +56,9 @@ def edges_tell_polarity(values: UInt8[np.ndarray, "n channels height width"], *,
     few = min(int(light.sum()), int((~light).sum()))
     if len(light) < MIN_ASKED or few < max(MIN_OF_CLASS, 0.05 * len(light)):
         return None
-    edges = torch.cat([oriented_gradients(part, GRID) for part in torch.split(x[torch.from_numpy(clear)], 500)])
+    edges = torch.cat(
+        [oriented_gradients(part, GRID) for part in torch.split(x[torch.from_numpy(clear)], batch_of(x.shape[1:]))]
+    )
     told = predict(edges.double().numpy(), {"light": read_factor("light", light)}, seed=seed)["light"][:, 0]
     known = np.isfinite(told)
     area = roc_auc_score(light[known], told[known])

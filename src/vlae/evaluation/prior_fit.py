@@ -13,7 +13,7 @@ from sklearn.mixture import GaussianMixture
 from threadpoolctl import threadpool_limits
 
 from vlae.models.base import LatentModel
-from vlae.models.inference import BATCH, as_input, evaluating, given
+from vlae.models.inference import as_input, batch_of, evaluating, given
 from vlae.models.priors import MixturePrior, PriorFit, standard_prior
 
 MAX_DATA = 20_000
@@ -112,10 +112,10 @@ def draw_codes(
         seed: of the draws.
     """
     draws = min(MAX_DRAWS, max(1, ceil(FEW_CODES / len(rows))))
-    parts = []
+    parts, size = [], batch_of(model.shape)
     with evaluating(model, seed=seed):
-        for first in range(0, len(rows), BATCH):
-            chosen = rows[first : first + BATCH]
+        for first in range(0, len(rows), size):
+            chosen = rows[first : first + size]
             x = as_input(np.ascontiguousarray(values[chosen]), model.device)
             seen = given(None if features is None else features[chosen], device=model.device)
             noises = [torch.cat(model.noise_of(model(x, **seen).codes), dim=1) for _ in range(draws)]

@@ -13,7 +13,7 @@ from torch.distributions import kl_divergence
 from vlae.evaluation.columns import columns_of, reconstruction_of, share_of_each, variances
 from vlae.models.base import Codes, LatentModel
 from vlae.models.distributions import CodeDistribution
-from vlae.models.inference import as_input, evaluating, given
+from vlae.models.inference import as_input, batch_of, evaluating, given
 from vlae.objectives.elbo import distortion, rates_per_dimension
 from vlae.shapes import Shape, is_image
 
@@ -29,7 +29,7 @@ def summarise(
     features: np.ndarray | None = None,
     columns: Sequence[str] = (),
     means: Sequence[np.ndarray] | None = None,
-    batch_size: int = 500,
+    batch_size: int | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Measures how well a model explains data, and what each level costs.
@@ -60,7 +60,7 @@ def summarise(
         features: of the full-size pictures, (N, F); None: a model that reads features computes them from the values.
         columns: the names of the columns of vectors; () if they have none.
         means: the posterior means of every level, (N, code size) each, if they are known; None: they are computed.
-        batch_size: number of data at a time, from 1 up.
+        batch_size: number of data at a time, from 1 up; None: 500, or fewer pictures above 64 pixels.
         seed: of the sampled codes, which are drawn batch by batch.
 
     Returns:
@@ -69,6 +69,7 @@ def summarise(
     num = len(values)
     if "encoder" in model.lacks:
         return not_measured(model, num, model.lacks["encoder"])
+    batch_size = batch_of(model.shape) if batch_size is None else batch_size
     has_density = "density" not in model.lacks
     not_finite: list[int] = []
     squared, absolute, distorted = np.zeros(prod(model.shape)), 0.0, 0.0
@@ -201,7 +202,7 @@ def ablate(
     values: np.ndarray,
     *,
     features: np.ndarray | None = None,
-    batch_size: int = 500,
+    batch_size: int | None = None,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
     """Measures what is lost without a level, if its code is drawn afresh: distortion, and what it explained.
@@ -213,7 +214,7 @@ def ablate(
         model: any model, in train or eval mode; it is measured in eval mode and left as it was.
         values: uint8 images (N, C, H, W) or float32 vectors (N, D).
         features: of the full-size pictures, (N, F); None: a model that reads features computes them from the values.
-        batch_size: number of data at a time, from 1 up.
+        batch_size: number of data at a time, from 1 up; None: 500, or fewer pictures above 64 pixels.
         seed: of all random draws.
 
     Returns:
@@ -231,6 +232,7 @@ def ablate(
         NotDefinedError: if the model has no encoder.
     """
     model.require("encoder")
+    batch_size = batch_of(model.shape) if batch_size is None else batch_size
     replaced = {("without_it", level): frozenset({level}) for level in model.levels_with_code}
     replaced |= {("kept_upwards", level): frozenset(range(1, level)) for level in model.levels_with_code}
     added = {afresh: np.zeros(1 + prod(model.shape)) for afresh in replaced.values()}  # some cases are the same

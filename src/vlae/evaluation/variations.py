@@ -9,7 +9,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 from vlae.data.variations import VARIATIONS, Pictures
 from vlae.evaluation.factors import read_factor
 from vlae.evaluation.probes import predict
-from vlae.models.inference import as_input
+from vlae.models.inference import as_input, batch_of
 from vlae.nn.features import oriented_gradients
 from vlae.nn.moments import normalised
 
@@ -53,7 +53,7 @@ def variations_of(values: Pictures, *, seed: int = 0) -> tuple[str, ...]:
 
 def _described(values: Pictures) -> Float[np.ndarray, "n features"]:
     parts = []
-    for part in torch.split((as_input(values) - 0.5) / 0.25, 500):
+    for part in torch.split((as_input(values) - 0.5) / 0.25, batch_of(values.shape[1:])):
         pixels = adaptive_avg_pool2d(normalised(part, 1e-3), CELLS).flatten(1)
         parts.append(torch.cat([pixels, oriented_gradients(part, EDGES)], dim=1))
     return torch.cat(parts).double().numpy()

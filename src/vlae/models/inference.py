@@ -12,8 +12,8 @@ from vlae import memory
 from vlae.models.base import LatentModel
 from vlae.shapes import Shape, is_image, listed
 
-BATCH = 500
-"""How many data a model takes at a time."""
+BATCH, BATCH_PIXELS = 500, 500 * 64 * 64
+"""How many data, and how many pixels, a model takes at a time."""
 
 COPIES = 4
 """How often a picture that is drawn is in memory: in parts and as a whole, as float32 and as shown."""
@@ -33,6 +33,15 @@ def as_input(values: np.ndarray | Tensor, device: torch.device | None = None) ->
         values = torch.tensor(values)  # a copy, because an array mapped from a file must not be changed
     tensor = values.to(device)
     return tensor.float().div_(255) if tensor.dtype == torch.uint8 else tensor.float()
+
+
+def batch_of(shape: Shape) -> int:
+    """How many data a model takes at a time: 500, or fewer pictures above 64 × 64 pixels, so that memory is bounded.
+
+    Args:
+        shape: shape of one datum, (channels, height, width) or (dimensions,).
+    """
+    return max(1, min(BATCH, BATCH_PIXELS // prod(shape[1:]))) if is_image(shape) else BATCH
 
 
 def given(
@@ -120,7 +129,7 @@ def evaluating(model: LatentModel, *, seed: int | None = None) -> Iterator[None]
 
 
 def encode(
-    model: LatentModel, values: np.ndarray, *, features: np.ndarray | None = None, batch_size: int = BATCH
+    model: LatentModel, values: np.ndarray, *, features: np.ndarray | None = None, batch_size: int | None = None
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Mean and standard deviation of every level's posterior q(z_l | x), computed in eval mode.
 
@@ -128,7 +137,7 @@ def encode(
         model: in any mode, which it keeps.
         values: uint8 images or floats in [0, 1], (N, C, H, W); or vectors (N, D). N is at least 1.
         features: of the full-size pictures, (N, F); None: a model that reads features computes them from the values.
-        batch_size: how many data the model encodes at a time.
+        batch_size: how many data the model encodes at a time; None: 500, or fewer pictures above 64 pixels.
 
     Returns:
         For each level, level 1 first, two float32 arrays (N, code size).
@@ -137,6 +146,7 @@ def encode(
         NotDefinedError: if the model has no encoder.
     """
     model.require("encoder")
+    batch_size = batch_of(model.shape) if batch_size is None else batch_size
     batches = []
     with evaluating(model):
         for start in range(0, len(values), batch_size):
@@ -149,18 +159,19 @@ def encode(
     ]
 
 
-def decode(model: LatentModel, codes: Sequence[np.ndarray], *, batch_size: int = BATCH) -> np.ndarray:
+def decode(model: LatentModel, codes: Sequence[np.ndarray], *, batch_size: int | None = None) -> np.ndarray:
     """The pictures of codes, computed in eval mode.
 
     Args:
         model: in any mode, which it keeps.
         codes: one array (N, code size) per level, level 1 first. N is at least 1.
-        batch_size: how many codes the model decodes at a time.
+        batch_size: how many codes the model decodes at a time; None: 500, or fewer pictures above 64 pixels.
 
     Returns:
         float32 (N, C, H, W) in [0, 1], or vectors (N, D).
     """
     tensors = [torch.tensor(code, dtype=torch.float32, device=model.device) for code in codes]
+    batch_size = batch_of(model.shape) if batch_size is None else batch_size
     with evaluating(model):
         starts = range(0, len(tensors[0]), batch_size)
         batches = (tuple(tensor[start : start + batch_size] for tensor in tensors) for start in starts)

@@ -140,13 +140,15 @@ class Run(ReadsData, HtmlRepr):
         """The name of the run's folder, in a form that can be printed; or owner and name of a borrowed run."""
         return self.borrowed or printable(self.path.name)
 
-    def encode(self, x: "np.ndarray | torch.Tensor | Images", *, batch_size: int = 500) -> tuple[np.ndarray, ...]:
+    def encode(
+        self, x: "np.ndarray | torch.Tensor | Images", *, batch_size: int | None = None
+    ) -> tuple[np.ndarray, ...]:
         """The codes of data: the posterior mean of every level.
 
         Args:
             x: uint8 images or floats in [0, 1], (N, C, H, W); or vectors (N, D). One datum may leave out N. Or
                 `Images`, such as `read` returns, with the features of full-size pictures if the run reads any.
-            batch_size: how many data the model encodes at a time.
+            batch_size: how many data the model encodes at a time; None: 500, or fewer pictures above 64 pixels.
 
         Returns:
             One float32 array (N, code size) per level, level 1 first.
@@ -157,13 +159,15 @@ class Run(ReadsData, HtmlRepr):
         """
         return tuple(mean for mean, _ in self._encode(x, batch_size))
 
-    def stddevs(self, x: "np.ndarray | torch.Tensor | Images", *, batch_size: int = 500) -> tuple[np.ndarray, ...]:
+    def stddevs(
+        self, x: "np.ndarray | torch.Tensor | Images", *, batch_size: int | None = None
+    ) -> tuple[np.ndarray, ...]:
         """The uncertainty of the codes: the posterior standard deviation of every level.
 
         Args:
             x: uint8 images or floats in [0, 1], (N, C, H, W); or vectors (N, D). One datum may leave out N. Or
                 `Images`, such as `read` returns, with the features of full-size pictures if the run reads any.
-            batch_size: how many data the model encodes at a time.
+            batch_size: how many data the model encodes at a time; None: 500, or fewer pictures above 64 pixels.
 
         Returns:
             One float32 array (N, code size) per level, level 1 first.
@@ -174,12 +178,12 @@ class Run(ReadsData, HtmlRepr):
         """
         return tuple(stddev for _, stddev in self._encode(x, batch_size))
 
-    def decode(self, codes: Sequence[np.ndarray], *, batch_size: int = 500) -> np.ndarray:
+    def decode(self, codes: Sequence[np.ndarray], *, batch_size: int | None = None) -> np.ndarray:
         """Decodes codes to pictures.
 
         Args:
             codes: one array (N, code size) per level, level 1 first, such as `encode` returns.
-            batch_size: how many codes the model decodes at a time.
+            batch_size: how many codes the model decodes at a time; None: 500, or fewer pictures above 64 pixels.
 
         Returns:
             Images, float32 (N, C, H, W) in [0, 1]; or vectors (N, D).
@@ -200,7 +204,7 @@ class Run(ReadsData, HtmlRepr):
         *,
         seed: int = 0,
         prior: PriorName = "fitted",
-        batch_size: int = 500,
+        batch_size: int | None = None,
         pixels: bool = False,
         progress: bool = False,
     ) -> np.ndarray:
@@ -211,7 +215,7 @@ class Run(ReadsData, HtmlRepr):
             seed: of the draw.
             prior: "fitted", the prior fitted to the codes of the training data; or "standard", N(0, I), under which a
                 ladder was trained. A run without a fitted prior has only the latter.
-            batch_size: how many codes the model decodes at a time.
+            batch_size: how many codes the model decodes at a time; None: 500, or fewer pictures above 64 pixels.
             pixels: draw the pixels too, from r(x|z), instead of the picture that represents it.
             progress: show a progress bar on the error output while pixels are drawn, if that is a terminal.
 
@@ -536,7 +540,9 @@ class Run(ReadsData, HtmlRepr):
             repo_id=repo_id,
         )
 
-    def _encode(self, x: "np.ndarray | torch.Tensor | Images", batch_size: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    def _encode(
+        self, x: "np.ndarray | torch.Tensor | Images", batch_size: int | None
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
         values, features = self._values(x)
         return inference.encode(self.model, values, features=features, batch_size=batch_size)
 
