@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from vlae.models.base import LatentModel
-from vlae.recipes import Recipe, adjust, build, celeba, hvae, joint, lean, lsun, lvae, mnist, svhn, vae
+from vlae.recipes import Recipe, adjust, build, celeba, hvae, joint, lean, lsun, lvae, mnist, rival_codes, svhn, vae
 
 
 def slim(recipe: Recipe) -> Recipe:
@@ -29,9 +29,9 @@ def slim(recipe: Recipe) -> Recipe:
     return replace(recipe, levels=tuple(levels))
 
 
-SMALL = (1, 8, 8)
+SMALL, SIZES = (1, 8, 8), (4, 8)
 CASES = {
-    "lean 1x8x8": lambda: build(lean(SMALL, width=4)),
+    "lean 1x8x8": lambda: build(lean(SMALL, code_sizes=SIZES, width=4)),
     "lean 2x9x9": lambda: build(lean((2, 9, 9), width=4)),
     "lean 3x13x13": lambda: build(lean((3, 13, 13), code_sizes=(2, 3, 4), width=4)),
     "lean 3x20x28": lambda: build(lean((3, 20, 28), code_sizes=(2, 3, 4), width=4)),
@@ -47,7 +47,7 @@ CASES = {
     "lean of high quality": lambda: build(lean((3, 16, 16), width=4, quality="high")),
     "lean vector": lambda: build(lean((5,), width=4)),
     "lean number": lambda: build(lean((1,), code_sizes=(1, 0, 2), width=4)),
-    "lean bernoulli": lambda: build(adjust(lean(SMALL, width=4), family="bernoulli")),
+    "lean bernoulli": lambda: build(adjust(lean(SMALL, code_sizes=SIZES, width=4), family="bernoulli")),
     "lean gaussian learned": lambda: build(adjust(lean((5,), width=4), scale="learned")),
     "lean pixel": lambda: build(adjust(lean((3, 9, 9), width=4), family="pixel", masked_layers=2, masked_width=4)),
     "lean factorised pixel": lambda: build(adjust(lean(SMALL, width=4), family="pixel", masked_layers=0)),
@@ -58,7 +58,7 @@ CASES = {
         )
         for recipe in (joint, vae, hvae, lvae)
     },
-    "lean gaussian fixed": lambda: build(adjust(lean(SMALL, width=4), scale=0.1)),
+    "lean gaussian fixed": lambda: build(adjust(lean(SMALL, code_sizes=SIZES, width=4), scale=0.1)),
     "mnist": lambda: build(slim(mnist((1, 28, 28)))),
     "mnist deep": lambda: build(slim(mnist((1, 9, 12), deep_heads=True))),
     "mnist as a VAE": lambda: build(slim(mnist(SMALL, code_sizes=(0, 0, 4), deep_heads=True))),
@@ -71,7 +71,10 @@ CASES = {
     "lsun deep": lambda: build(slim(lsun((3, 16, 16), code_sizes=(0, 2, 2, 4), deep_heads=True))),
     **{
         f"{recipe.__name__} {'x'.join(map(str, shape))}": partial(
-            lambda recipe, shape: build(recipe(shape, width=4)), recipe, shape
+            lambda recipe, shape, sizes: build(recipe(shape, code_sizes=sizes, width=4)),
+            recipe,
+            shape,
+            rival_codes(recipe.__name__, SIZES) if shape == SMALL else None,
         )
         for recipe in (joint, vae, hvae, lvae)
         for shape in (SMALL, (3, 17, 12), (5,))

@@ -58,9 +58,9 @@ def test_seeded_trainings(case):
     rng = np.random.default_rng(0)
     images, vectors = rng.integers(0, 256, (60, 1, 8, 8), dtype=np.uint8), rng.normal(size=(60, 5)).astype(np.float32)
     values = images if kind == "images" else vectors
-    recipe = recipes.adjust(
-        recipes.RECIPES[name](values.shape[1:], width=4), steps=12, batch_size=8, learning_rate=1e-3
-    )
+    sizes = recipes.rival_codes(name, (4, 8))
+    recipe = recipes.RECIPES[name](values.shape[1:], code_sizes=sizes, width=4)
+    recipe = recipes.adjust(recipe, steps=12, batch_size=8, learning_rate=1e-3)
     model = fit(values, recipe)
     sums = [
         sum(p.double().sum() for p in model.parameters()),
@@ -118,7 +118,7 @@ def test_a_format_of_a_newer_vlae_is_named(golden):
 
 def test_a_recipe_without_the_newer_settings_is_what_it_was(golden):
     run = vlae.load(golden / "runs/lean")
-    newer = {"polarity", "flat", "gradients", "even", "residual"}
+    newer = {"polarity", "flat", "gradients", "even", "smooth", "residual"}
     record = run.recipe.as_dict()
     for part in (*record["recipe"]["levels"], record["recipe"]["blocks"]):
         assert newer & part.keys()
