@@ -30,7 +30,8 @@ class Blocks:
         weights_stddev: standard deviation of the initial weights, which are Gaussian with mean 0 (the authors' choice);
             None: the initialisation of PyTorch.
         even: whether transposed convolutions keep a flat map flat, so that they draw no mesh (`EvenConvTranspose2d`).
-        smooth: whether a filter smooths what transposed convolutions draw (`smoothing`).
+        smooth: whether a filter smooths what transposed convolutions draw (`smoothing`), and a `MomentsLevel` filters
+            its map before it enlarges it.
         residual: number of residual blocks after each convolution.
     """
 
