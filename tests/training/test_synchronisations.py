@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from vlae import recipes
 from vlae.objectives import Batch
-from vlae.objectives.constants import constant
+from vlae.objectives.constants import constant, made
 
 NUM = 8
 ASKS = {"aten::_local_scalar_dense", "aten::nonzero", "aten::masked_select", "aten::is_nonzero", "aten::equal"}
@@ -138,7 +138,7 @@ def test_the_test_finds_what_it_looks_for():
 
 
 def test_constants_are_copied_once():
-    constant.cache_clear()
+    made.cache_clear()
     with Crossings() as crossings:
         for _ in range(3):
             assert constant((1.0, 2.0), torch.device("meta")).shape == (2,)

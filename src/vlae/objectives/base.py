@@ -2,9 +2,9 @@
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -33,6 +33,15 @@ class Batch(NamedTuple):
     """The features of each full-size picture by a frozen network; None if the data have none."""
 
 
+class StepInputs(NamedTuple):
+    """All that a loss takes from the number of the step and the progress of the training."""
+
+    numbers: tuple[tuple[float, ...], ...] = ()
+    """The arguments of `vlae.objectives.constants.constant`, in the order of the calls."""
+    branch: Hashable = None
+    """Steps of another branch run other code, for example a penalty every fourth step."""
+
+
 class Loss(NamedTuple):
     """The loss of one training step, and its terms."""
 
@@ -47,6 +56,11 @@ class Loss(NamedTuple):
 @dataclass(frozen=True, kw_only=True)
 class Objective(Kind, ABC):
     """What training minimises. Each kind of objective is a subclass; a recipe holds its settings."""
+
+    def __init_subclass__(cls, **settings: Any):
+        super().__init_subclass__(**settings)
+        if "loss" in vars(cls) and "step_inputs" not in vars(cls):
+            cls.step_inputs = Objective.step_inputs  # type: ignore[method-assign]  # those of another loss
 
     @abstractmethod
     def terms(self, num_levels: int) -> tuple[str, ...]:
@@ -71,6 +85,19 @@ class Objective(Kind, ABC):
             progress: the share of the training that is done, in [0, 1].
             networks: the networks that the method `networks` returned.
         """
+
+    def step_inputs(self, step: int, progress: float, code_sizes: Sequence[int]) -> StepInputs | None:
+        """All that the method `loss` takes from step and progress; None: it is not known.
+
+        If it is known, a GPU runs steps from CUDA graphs (`vlae.training.graphs`). A subclass with a loss of its own
+        has to say so anew.
+
+        Args:
+            step: the number of the step, from 0.
+            progress: the share of the training that is done, in [0, 1].
+            code_sizes: dimensions of every level's code, level 1 first.
+        """
+        return None
 
     def networks(self, model: LatentModel) -> nn.Module | None:
         """Networks that the objective needs besides the model, for example a critic; None: there are none.

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from vlae.models.base import Codes, LatentModel
 from vlae.nn.critic import CodesCritic, Critic
 from vlae.objectives.adversarial import check_for_critic, contest, lazy_penalties
-from vlae.objectives.base import Batch, Loss
+from vlae.objectives.base import Batch, Loss, StepInputs
 from vlae.objectives.constants import constant
 from vlae.objectives.elbo import ELBO
 from vlae.objectives.features import FeaturesELBO
@@ -175,6 +175,19 @@ class AdversarialELBO(FeaturesELBO, kind="elbo with critic"):
     @property
     def _reads(self) -> bool:
         return any(values_of(self.information))
+
+    def step_inputs(self, step: int, progress: float, code_sizes: Sequence[int]) -> StepInputs | None:
+        """All that the loss takes from step and progress: what the ELBO takes, and whether there is a penalty.
+
+        Args:
+            step: the number of the step, from 0.
+            progress: the share of the training that is done, in [0, 1].
+            code_sizes: dimensions of every level's code, level 1 first.
+        """
+        of_bound = super().step_inputs(step, progress, code_sizes)
+        assert of_bound is not None
+        read = [per_level(self.information, len(code_sizes))] if self._reads else []
+        return StepInputs((*of_bound.numbers, *read), branch=step % self.penalty_every == 0)
 
     def loss(
         self, model: LatentModel, batch: Batch, *, step: int, progress: float, networks: nn.Module | None = None

@@ -14,7 +14,7 @@ from torch.distributions import kl_divergence
 
 from vlae.models.base import Codes, ForwardPass, LatentModel
 from vlae.models.together import mean_over_devices
-from vlae.objectives.base import Batch, Loss, Objective
+from vlae.objectives.base import Batch, Loss, Objective, StepInputs
 from vlae.objectives.constants import constant
 from vlae.objectives.corruption import corrupted
 from vlae.objectives.discrepancies import mmd
@@ -186,6 +186,24 @@ class ELBO(Objective, kind="elbo"):
             for beta, grown in zip(per_level(self.beta, len(fade)), fade, strict=True)
         )
 
+    def step_inputs(self, step: int, progress: float, code_sizes: Sequence[int]) -> StepInputs | None:
+        """All that the loss takes from step and progress: growth, weights, and what else stands in for them.
+
+        Args:
+            step: the number of the step, from 0.
+            progress: the share of the training that is done, in [0, 1].
+            code_sizes: dimensions of every level's code, level 1 first.
+        """
+        grown, num = self.fade(progress, code_sizes), len(code_sizes)
+        numbers = [grown, self.weights(step, grown)]
+        if self.capacity is not None:
+            numbers.append(self._targets(progress, num))
+        elif any(values_of(self.free_bits)):
+            numbers.append(per_level(self.free_bits, num))
+        if any(values_of(self.mmd)):
+            numbers.append(per_level(self.mmd, num))
+        return StepInputs(tuple(numbers))
+
     def loss(
         self, model: LatentModel, batch: Batch, *, step: int, progress: float, networks: nn.Module | None = None
     ) -> Loss:
@@ -234,6 +252,12 @@ class ELBO(Objective, kind="elbo"):
             terms = torch.cat([terms, discrepancies])
         return loss, terms
 
+    def _targets(self, progress: float, num_levels: int) -> tuple[float, ...]:
+        """The target of each level's rate at this point of the training."""
+        assert self.capacity is not None
+        reached = min(1.0, progress / self.capacity_until) if self.capacity_until else 1.0
+        return tuple(reached * target for target in per_level(self.capacity, num_levels))
+
     def terms(self, num_levels: int) -> tuple[str, ...]:
         """The names of the terms: distortion, rate_1 … rate_L, and mmd_1 … mmd_L if they have a weight.
 
@@ -246,9 +270,8 @@ class ELBO(Objective, kind="elbo"):
     def _charged(self, rate: Float[Tensor, " levels"], progress: float) -> Float[Tensor, " levels"]:
         """The rates as they enter the loss: with free bits, or as distance to the capacity."""
         if self.capacity is not None:
-            reached = min(1.0, progress / self.capacity_until) if self.capacity_until else 1.0
             rate = mean_over_devices(rate)
-            return (rate - reached * constant(per_level(self.capacity, len(rate)), rate.device)).abs()
+            return (rate - constant(self._targets(progress, len(rate)), rate.device)).abs()
         if any(values_of(self.free_bits)):
             rate = mean_over_devices(rate)
             return torch.maximum(rate, constant(per_level(self.free_bits, len(rate)), rate.device))

@@ -37,6 +37,8 @@ class EnumeratedELBO(FeaturesELBO, kind="enumerated"):
         if not 0 <= self.label_weight < float("inf"):
             raise ValueError(f"label_weight is {self.label_weight}; give a number from 0 up")
 
+    step_inputs = FeaturesELBO.step_inputs
+
     def loss(
         self, model: LatentModel, batch: Batch, *, step: int, progress: float, networks: nn.Module | None = None
     ) -> Loss:

@@ -29,6 +29,8 @@ class FeaturesELBO(ELBO, kind="elbo of features"):
         """
         return cls(**{field.name: getattr(objective, field.name) for field in fields(objective)})
 
+    step_inputs = ELBO.step_inputs
+
     def loss(
         self, model: LatentModel, batch: Batch, *, step: int, progress: float, networks: nn.Module | None = None
     ) -> Loss:

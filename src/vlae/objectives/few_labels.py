@@ -61,6 +61,8 @@ class FewLabels(FeaturesELBO, kind="few labels"):
         """
         return super().fade(progress, (*code_sizes[:-1], 0))
 
+    step_inputs = FeaturesELBO.step_inputs
+
     def loss(
         self, model: LatentModel, batch: Batch, *, step: int, progress: float, networks: nn.Module | None = None
     ) -> Loss:

@@ -32,6 +32,7 @@ from vlae.recipes.recipe import Recipe
 from vlae.runs.layout import CHECKPOINT, METRICS, RunError
 from vlae.shapes import is_image
 from vlae.training.curves import Curves
+from vlae.training.graphs import Graphs, Step
 from vlae.training.interrupts import Interrupts
 from vlae.training.loggers import Log
 from vlae.training.progress import ProgressLine
@@ -86,6 +87,8 @@ class Engine(lightning.LightningModule):
         self.turn = Turn()
         self.stream: StreamBatches | None = None  # knows where in a stream the training is
         self.means: list[Tensor] = []  # posterior means of every level, of the last logged batch
+        self.graphs: Graphs | None = None  # on a GPU that trains alone
+        self.recorded = False  # whether the gradients of this step came from a graph
         self.register_buffer("recent", torch.zeros(LOG_EVERY, len(self.terms)), persistent=False)
 
     def progress(self) -> float:
@@ -101,9 +104,11 @@ class Engine(lightning.LightningModule):
         return self.turn.grown + (1 - self.turn.grown) * self.since_turn()
 
     def setup(self, stage: str) -> None:
-        """Stores weights with channels last, which makes convolutions faster."""
+        """Stores weights with channels last, which makes convolutions faster; a GPU gets CUDA graphs."""
         if is_image(self.model.shape):
             self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if is_gpu(self.trainer) and self.trainer.world_size == 1:
+            self.graphs = Graphs(self.model, self.recipe.objective, self.networks)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """One Adam, in one kernel where there is one: a group for the model, one for the objective's networks.
@@ -137,12 +142,38 @@ class Engine(lightning.LightningModule):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed asks every kind of device, which takes longer
         if self.device.type == "cuda":
             torch.cuda.manual_seed(seed)
-        x = as_input(batch.x)
-        loss = objective.loss(self.model, batch._replace(x=x), step=step, progress=self.grown(), networks=self.networks)
-        self.recent[step % LOG_EVERY] = loss.terms.detach()
-        if (step + 1) % LOG_EVERY == 0 and loss.forward is not None:
-            self.means = [posterior.mean.detach() for posterior in loss.forward.posteriors]
-        return loss.total
+        found = self.graphs.run(batch, step=step, progress=self.grown()) if self.graphs else None
+        self.recorded = found is not None
+        if found is None:
+            seen = batch._replace(x=as_input(batch.x))
+            loss = objective.loss(self.model, seen, step=step, progress=self.grown(), networks=self.networks)
+            found = Step.of(loss)
+        self.recent[step % LOG_EVERY] = found.terms
+        if (step + 1) % LOG_EVERY == 0:
+            self.means = found.means
+        return found.total
+
+    def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: torch.optim.Optimizer) -> None:
+        """Drops the gradients of the step before, unless a graph has already written others in their place.
+
+        Args:
+            epoch: not used.
+            batch_idx: not used.
+            optimizer: the optimiser.
+        """
+        if not self.recorded:
+            optimizer.zero_grad()
+
+    def backward(self, loss: Tensor, *settings: Any, **more: Any) -> None:
+        """Computes the gradients, unless a graph has.
+
+        Args:
+            loss: of the step.
+            settings: not used.
+            more: not used.
+        """
+        if not self.recorded:
+            loss.backward()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Stores the training time, the planned length, how far the schedules are, and what early stopping knows."""
