@@ -1,6 +1,6 @@
 """The objective of InfoGAN: a critic, and the information that a picture gives about its codes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import log, prod
 
@@ -12,8 +12,8 @@ from torch.nn.functional import cross_entropy
 from vlae.models.base import LatentModel
 from vlae.models.infogan import SMALLEST_ERROR, InfoGAN
 from vlae.objectives.adversarial import check_for_critic, lazy_penalties, relativistic_loss
-from vlae.objectives.base import Batch, Loss, Objective
-from vlae.objectives.picture_distance import Compared, PictureDistance
+from vlae.objectives.base import Batch, Loss, Objective, StepInputs
+from vlae.objectives.picture_distance import EVERY, Compared, PictureDistance
 from vlae.shapes import Shape
 
 COLLAPSED = 0.3
@@ -142,6 +142,18 @@ class InfoGANLoss(Objective, kind="infogan"):
         if not isinstance(model, InfoGAN):
             raise ValueError(f"this objective trains an InfoGAN, not a {type(model).__name__}; choose recipe infogan")
         return InfoGANNetworks(model)
+
+    def step_inputs(self, step: int, progress: float, code_sizes: Sequence[int]) -> StepInputs | None:
+        """All that the loss takes from step and progress; None where pictures are compared, by the processor.
+
+        Args:
+            step: the number of the step, from 0.
+            progress: the share of the training that is done, in [0, 1].
+            code_sizes: not used.
+        """
+        if step % EVERY == 0:
+            return None
+        return StepInputs(branch=(step % self.penalty_every == 0, progress >= self.category_from))
 
     def loss(
         self, model: LatentModel, batch: Batch, *, step: int, progress: float, networks: nn.Module | None = None

@@ -24,21 +24,6 @@ class Recording(Protocol):
         """Runs them again, on the same memory."""
 
 
-Record = Callable[[Callable[[], None]], Recording]
-
-
-def record(work: Callable[[], None]) -> Recording:
-    """Records the kernels that some work starts on a GPU; none of them is run.
-
-    Args:
-        work: what to record.
-    """
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        work()
-    return graph
-
-
 class Step(NamedTuple):
     """What a step gives."""
 
@@ -58,6 +43,22 @@ class Step(NamedTuple):
         """
         posteriors = () if loss.forward is None else loss.forward.posteriors
         return cls(loss.total, loss.terms.detach(), [posterior.mean.detach() for posterior in posteriors])
+
+
+Record = Callable[[Callable[[], Step]], tuple[Recording, Step]]
+"""Records what a function does, and gives what it returned, whose memory is written when the recording is replayed."""
+
+
+def record(work: Callable[[], Step]) -> tuple[Recording, Step]:
+    """Records the kernels that some work starts on a GPU; none of them is run.
+
+    Args:
+        work: what to record.
+    """
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        step = work()
+    return graph, step
 
 
 class _Recorded(NamedTuple):
@@ -131,18 +132,18 @@ class Graphs:
     def _recorded(self, batch: Batch, step: int, progress: float, numbers: tuple[tuple[float, ...], ...]) -> _Recorded:
         """Records a step."""
         held = Batch._make(None if part is None else part.clone() for part in batch)
-        places, results = Places(numbers, held.x.device), []
+        places = Places(numbers, held.x.device)
 
-        def work() -> None:
+        def work() -> Step:
             for parameter in self._parameters():
                 parameter.grad = None
             seen = held._replace(x=as_input(held.x))
             loss = self.objective.loss(self.model, seen, step=step, progress=progress, networks=self.networks)
             with without_autocast(held.x.device):  # as Lightning runs it
                 loss.total.backward()
-            results.append(Step.of(loss._replace(total=loss.total.detach())))
+            return Step.of(loss._replace(total=loss.total.detach()))
 
         with places.taken():
-            recording = self.record(work)
+            recording, step_made = self.record(work)
         gradients = [parameter.grad for parameter in self._parameters()]
-        return _Recorded(recording, held, places, results[-1], gradients)
+        return _Recorded(recording, held, places, step_made, gradients)
