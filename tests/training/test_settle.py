@@ -111,6 +111,15 @@ def test_a_resumed_run_keeps_what_its_data_said(tmp_path, answers):
 # Quality
 
 
+@pytest.mark.parametrize(("num", "steps"), [(100, 2_500), (2_000, 9_375), (100_000, 10_000), (None, 10_000)])
+def test_high_quality_does_not_learn_few_pictures_by_heart(num, steps):
+    """At 64 pixels: batches of 64, 2,500 steps of standard, four times as many if there are pictures for them."""
+    images = Images(values=np.zeros((4, 3, 64, 64), np.uint8), source="pictures")
+    sizes = (2, 2, 2, 4)
+    assert preparing.make_recipe("lean", images, sizes, False, "high", num=num).training.steps == steps
+    assert preparing.make_recipe("lean", images, sizes, False, None, num=num).training.steps == 2_500
+
+
 def test_a_quality_is_a_size_and_a_number_of_steps():
     draft, standard, high = (lean((3, 64, 64), quality=quality) for quality in ("draft", "standard", "high"))
     assert standard == lean((3, 64, 64))

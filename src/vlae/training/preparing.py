@@ -22,6 +22,9 @@ from vlae.recipes.lean import default_codes
 from vlae.training.precision import fastest
 from vlae.training.settle import settled
 
+MOST_PASSES = 300
+"""How often a datum is seen in a training of quality "high"; a thousand times, and it is learned by heart."""
+
 LEAST_STDDEV, MOST_STDDEV = 1e-14, 1e16
 """Of a column of vectors: beyond these, the square of a small error is 0, or that of a large one infinite."""
 
@@ -32,8 +35,12 @@ def make_recipe(
     code_sizes: Sequence[int] | None,
     deep_heads: bool,
     quality: recipes.Quality | None,
+    *,
+    num: int | None = None,
 ) -> Recipe:
-    """The recipe that was asked for, before the data and the settings change it.
+    """The recipe that was asked for, before its settings change it.
+
+    The quality "high" has more steps than "standard" only as far as each datum is seen MOST_PASSES times.
 
     Args:
         recipe: its name, or a recipe.
@@ -41,14 +48,20 @@ def make_recipe(
         code_sizes: of each level; None: as the data ask (`sizes_for`).
         deep_heads: whether each posterior encodes h_{l-1} again.
         quality: of lean; None: standard.
+        num: the number of data to train on; None: not known.
 
     Raises:
         ValueError: if a recipe's levels are chosen that has them already.
     """
     if isinstance(recipe, str):
         sizes = sizes_for(recipe, images.values) if code_sizes is None else code_sizes
-        recipe = recipes.make(recipe, images.shape, code_sizes=sizes, deep_heads=deep_heads, quality=quality)
-    elif code_sizes is not None or deep_heads or quality is not None:
+        made = recipes.make(recipe, images.shape, code_sizes=sizes, deep_heads=deep_heads, quality=quality)
+        if quality != "high" or num is None:
+            return made
+        standard, training = recipes.make(recipe, images.shape, code_sizes=sizes).training, made.training
+        enough = max(standard.steps, MOST_PASSES * num // training.batch_size)
+        return recipes.adjust(made, steps=min(training.steps, enough))
+    if code_sizes is not None or deep_heads or quality is not None:
         raise ValueError(
             "code_sizes, deep_heads and quality choose a recipe's levels; here the recipe has them already"
         )
