@@ -98,7 +98,7 @@ def train(
             lsun.
         code_sizes: Code size of each level, level 1 first, separated by commas: 2,2,2. By default, the recipe's own.
         quality: How much work lean takes: draft has a fifth of the steps of standard (the default); high is for a GPU,
-            with wider and deeper networks and more steps.
+            with wider and deeper networks, and more steps if there are many pictures.
         deep_heads: For mnist, svhn, celeba and lsun: heads that re-encode the level below, like the authors' code.
         reading: How to read the source.
         limit: Train on at most this many images, chosen at random; by default all.

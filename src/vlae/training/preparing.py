@@ -22,8 +22,8 @@ from vlae.recipes.lean import default_codes
 from vlae.training.precision import fastest
 from vlae.training.settle import settled
 
-MOST_PASSES = 300
-"""How often a datum is seen in a training of quality "high"; a thousand times, and it is learned by heart."""
+MOST_PASSES = 100
+"""How often a datum may be seen for more steps than those of "standard"; later it is learned by heart."""
 
 LEAST_STDDEV, MOST_STDDEV = 1e-14, 1e16
 """Of a column of vectors: beyond these, the square of a small error is 0, or that of a large one infinite."""
@@ -40,7 +40,7 @@ def make_recipe(
 ) -> Recipe:
     """The recipe that was asked for, before its settings change it.
 
-    The quality "high" has more steps than "standard" only as far as each datum is seen MOST_PASSES times.
+    The quality "high" has more steps than "standard" only while each datum is seen at most MOST_PASSES times.
 
     Args:
         recipe: its name, or a recipe.
