@@ -120,6 +120,12 @@ def test_high_quality_does_not_learn_few_pictures_by_heart(num, steps):
     assert preparing.make_recipe("lean", images, sizes, False, None, num=num).training.steps == 2_500
 
 
+def test_the_steps_of_high_quality_follow_the_batch_size_that_is_asked_for():
+    images = Images(values=np.zeros((4, 3, 64, 64), np.uint8), source="pictures")
+    made = preparing.make_recipe("lean", images, (2, 2, 2, 4), False, "high", num=2_000, batch_size=40)
+    assert made.training.steps == 5_000
+
+
 def test_a_quality_is_a_size_and_a_number_of_steps():
     draft, standard, high = (lean((3, 64, 64), quality=quality) for quality in ("draft", "standard", "high"))
     assert standard == lean((3, 64, 64))

@@ -4,7 +4,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -39,7 +39,8 @@ class StepInputs(NamedTuple):
     numbers: tuple[tuple[float, ...], ...] = ()
     """The arguments of `vlae.objectives.constants.constant`, in the order of the calls."""
     branch: Hashable = None
-    """Steps of another branch run other code, for example a penalty every fourth step."""
+    """Steps of another branch run other code, for example a penalty every fourth step. There are few branches: each
+    takes the memory of a step."""
 
 
 class Loss(NamedTuple):
@@ -57,10 +58,14 @@ class Loss(NamedTuple):
 class Objective(Kind, ABC):
     """What training minimises. Each kind of objective is a subclass; a recipe holds its settings."""
 
+    _TAKES_STEP: ClassVar[tuple[str, ...]] = ("loss",)
+    """The methods that may take step and progress; a subclass that overrides one gives `step_inputs` anew."""
+
     def __init_subclass__(cls, **settings: Any):
         super().__init_subclass__(**settings)
-        if "loss" in vars(cls) and "step_inputs" not in vars(cls):
-            cls.step_inputs = Objective.step_inputs  # type: ignore[method-assign]  # those of another loss
+        says = next(number for number, base in enumerate(cls.__mro__) if "step_inputs" in vars(base))
+        if any(name in vars(base) for base in cls.__mro__[:says] for name in cls._TAKES_STEP):
+            cls.step_inputs = Objective.step_inputs  # type: ignore[method-assign]  # those were of another loss
 
     @abstractmethod
     def terms(self, num_levels: int) -> tuple[str, ...]:

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -18,7 +20,8 @@ def constant(values: tuple[float, ...], device: torch.device) -> Float[Tensor, "
         values: the numbers.
         device: the device of the result.
     """
-    return made(values, device) if Places.now is None else Places.now.take(values)
+    places = Places.now.get()
+    return made(values, device) if places is None else places.take(values)
 
 
 @lru_cache(maxsize=64)
@@ -41,8 +44,8 @@ class Places:
         device: of the tensors.
     """
 
-    now: "Places | None" = None
-    """Those that `constant` takes from; None: it makes constants."""
+    now: ClassVar[ContextVar["Places | None"]] = ContextVar("places", default=None)
+    """Those that `constant` takes from, in this thread; None: it makes constants."""
 
     def __init__(self, numbers: Sequence[tuple[float, ...]], device: torch.device):
         self.numbers = list(numbers)
@@ -56,11 +59,11 @@ class Places:
         Raises:
             RuntimeError: if the loss asks for other numbers than it said.
         """
-        Places.now, self.num_taken = self, 0
+        self.num_taken, before = 0, Places.now.set(self)
         try:
             yield
         finally:
-            Places.now = None
+            Places.now.reset(before)
         if self.num_taken != len(self.tensors):
             raise RuntimeError(f"the loss took {self.num_taken} of the {len(self.tensors)} numbers of its step_inputs")
 

@@ -134,6 +134,7 @@ class ELBO(Objective, kind="elbo"):
             raise ValueError("free_bits and capacity both set the rate of a level; give one of them")
 
     _PER_LEVEL: ClassVar[tuple[str, ...]] = ("beta", "free_bits", "capacity", "mmd")
+    _TAKES_STEP: ClassVar[tuple[str, ...]] = ("loss", "weighted", "_charged", "_forward")
 
     def check(self, num_levels: int) -> None:
         """Checks that every setting with one number per level fits the number of levels.

@@ -1,6 +1,8 @@
 """CUDA graphs: the kernels of a step are recorded once and then started together, which spares the processor's time."""
 
+import os
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, Protocol
 
@@ -14,7 +16,18 @@ from vlae.objectives.base import Batch, Loss, Objective
 from vlae.objectives.constants import Places
 
 EAGER_STEPS = 3
-"""Steps before the first recording, in which libraries make what they need."""
+"""Steps of a kind that are run before one is recorded; libraries make in them what they need."""
+
+MOST_GRAPHS = 8
+"""The most kinds of steps that are recorded; each takes the memory of a step."""
+
+SWITCH = "VLAE_CUDA_GRAPHS"
+"""The environment variable that, set to 0, leaves graphs out."""
+
+
+def wanted() -> bool:
+    """Whether the environment leaves graphs in."""
+    return os.environ.get(SWITCH) != "0"
 
 
 class Recording(Protocol):
@@ -55,9 +68,15 @@ def record(work: Callable[[], Step]) -> tuple[Recording, Step]:
     Args:
         work: what to record.
     """
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        step = work()
+    graph, stream, random = torch.cuda.CUDAGraph(), torch.cuda.current_stream(), torch.cuda.default_generators
+    try:
+        with torch.cuda.graph(graph, stream=torch.cuda.Stream()):
+            step = work()
+    except BaseException:  # PyTorch leaves its stream and its generator as they were in the recording
+        torch.cuda.set_stream(stream)
+        generator = random[torch.cuda.current_device()]
+        generator.graphsafe_set_state(generator.clone_state())
+        raise
     return graph, step
 
 
@@ -74,9 +93,10 @@ class _Recorded(NamedTuple):
 class Graphs:
     """The steps of a training as CUDA graphs: the same kernels with the same results, started together.
 
-    A graph is recorded for every branch of the objective and every shape of the batch. What changes from step to step,
-    the batch and the numbers that follow a schedule, is copied to where the graph reads it. The random numbers are
-    those of a step that is not recorded. Where recording fails, a warning is given, and no more is recorded.
+    A graph is recorded for every branch of the objective and every shape of the batch, up to MOST_GRAPHS. What changes
+    from step to step, the batch and the numbers that follow a schedule, is copied to where the graph reads it. The
+    random numbers are those of a step that is not recorded. Where recording fails, a warning is given, and no more is
+    recorded.
 
     Args:
         model: the model in training.
@@ -90,7 +110,7 @@ class Graphs:
     ):
         self.model, self.objective, self.networks, self.record = model, objective, networks, record
         self.recorded: dict[object, _Recorded] = {}
-        self.left = EAGER_STEPS  # steps before the first recording
+        self.seen: Counter[object] = Counter()  # steps of each kind
         self.works = True
 
     def run(self, batch: Batch, *, step: int, progress: float) -> Step | None:
@@ -101,18 +121,26 @@ class Graphs:
             step: the number of the step, from 0.
             progress: the share that the schedules follow, in [0, 1].
         """
-        inputs = self.objective.step_inputs(step, progress, self.model.code_sizes)
-        if inputs is None or not self.works or self.left > 0:
-            self.left -= 1
+        inputs = self.objective.step_inputs(step, progress, self.model.code_sizes) if self.works else None
+        if inputs is None:
             return None
-        key = (inputs.branch, tuple(None if part is None else (part.shape, part.dtype) for part in batch))
+        shapes = tuple(None if part is None else (part.shape, part.dtype) for part in batch)
+        key = (inputs.branch, tuple(map(len, inputs.numbers)), shapes)
         if key not in self.recorded:
+            self.seen[key] += 1
+            if self.seen[key] <= EAGER_STEPS or len(self.recorded) >= MOST_GRAPHS:
+                return None
             try:
                 self.recorded[key] = self._recorded(batch, step, progress, inputs.numbers)
             except RuntimeError as error:
                 self.works = False
                 self.recorded.clear()
-                warnings.warn(f"no CUDA graph could be recorded, so training is slower: {error}", stacklevel=2)
+                torch.clear_autocast_cache()  # of weights that were recorded, and never cast
+                warnings.warn(
+                    f"no CUDA graph could be recorded, so training is slower: {error}. If it fails now, try again with "
+                    f"{SWITCH}=0 in the environment",
+                    stacklevel=2,
+                )
                 return None
         found = self.recorded[key]
         found.places.set(inputs.numbers)

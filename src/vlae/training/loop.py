@@ -32,7 +32,7 @@ from vlae.recipes.recipe import Recipe
 from vlae.runs.layout import CHECKPOINT, METRICS, RunError
 from vlae.shapes import is_image
 from vlae.training.curves import Curves
-from vlae.training.graphs import Graphs, Step
+from vlae.training.graphs import Graphs, Step, wanted
 from vlae.training.interrupts import Interrupts
 from vlae.training.loggers import Log
 from vlae.training.progress import ProgressLine
@@ -107,8 +107,12 @@ class Engine(lightning.LightningModule):
         """Stores weights with channels last, which makes convolutions faster; a GPU gets CUDA graphs."""
         if is_image(self.model.shape):
             self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        if is_gpu(self.trainer) and self.trainer.world_size == 1:
+        if is_gpu(self.trainer) and self.trainer.world_size == 1 and wanted():
             self.graphs = Graphs(self.model, self.recipe.objective, self.networks)
+
+    def teardown(self, stage: str) -> None:
+        """Gives back the memory of the graphs."""
+        self.graphs = None
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """One Adam, in one kernel where there is one: a group for the model, one for the objective's networks.

@@ -37,6 +37,7 @@ def make_recipe(
     quality: recipes.Quality | None,
     *,
     num: int | None = None,
+    batch_size: int | None = None,
 ) -> Recipe:
     """The recipe that was asked for, before its settings change it.
 
@@ -49,6 +50,7 @@ def make_recipe(
         deep_heads: whether each posterior encodes h_{l-1} again.
         quality: of lean; None: standard.
         num: the number of data to train on; None: not known.
+        batch_size: that was asked for; None: the recipe's own.
 
     Raises:
         ValueError: if a recipe's levels are chosen that has them already.
@@ -59,7 +61,7 @@ def make_recipe(
         if quality != "high" or num is None:
             return made
         standard, training = recipes.make(recipe, images.shape, code_sizes=sizes).training, made.training
-        enough = max(standard.steps, MOST_PASSES * num // training.batch_size)
+        enough = max(standard.steps, MOST_PASSES * num // (batch_size or training.batch_size))
         return recipes.adjust(made, steps=min(training.steps, enough))
     if code_sizes is not None or deep_heads or quality is not None:
         raise ValueError(
