@@ -40,7 +40,7 @@ def add_features(
     Args:
         whole: all images of the source.
         rows: the numbers of the rows that are needed.
-        source: what was read, as `load` takes it.
+        source: what was read: a path, a name, or what is in memory.
         settings: how it was read.
         network: the network.
         progress: whether to show a progress bar, and to say on the error output what is computed.

@@ -36,7 +36,7 @@ def find_originals(whole: Images, source: Source, settings: ReadSettings) -> Ori
 
     Args:
         whole: all images of the source, as `vlae.data.load` returns them for split="all".
-        source: what was read, as `load` takes it.
+        source: what was read: a path, a name, or what is in memory.
         settings: how it was read.
 
     Raises:

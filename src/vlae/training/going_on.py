@@ -55,7 +55,7 @@ def place(source: Any, out: str | Path | None, *, resume: bool) -> tuple[Path, A
     """The run's folder and the source of its data, where the source may be the folder of the run that goes on.
 
     Args:
-        source: as `vlae.train` takes it.
+        source: a path, a name, an array, `Images`, or shards.
         out: the folder that was asked for; None: none was.
         resume: whether a run goes on.
 
@@ -159,7 +159,7 @@ def read_as_begun(
 
     Args:
         path: the run's folder.
-        source: as `vlae.train` takes it.
+        source: a path, a name, an array, `Images`, or shards.
         reading: how the data were asked to be read.
         recipe: of the run, with the length that is now asked for.
         asked: the recipe that was asked for; None: none was.

@@ -129,7 +129,7 @@ def network_of(features: str | Path | FeatureNetwork | None, side: int | None) -
     """The feature network that was asked for.
 
     Args:
-        features: as `vlae.train` takes it.
+        features: a .pt, .pt2 or .onnx file, "timm:NAME", "hf:USER/NAME", or an open network; None: there is none.
         side: of its pictures, in pixels; None: as it says.
 
     Raises:

@@ -241,9 +241,14 @@ def train(
         if len(images) < 2:
             raise DataError(f"{images.source}: there is 1 datum to train on; give at least 2, and some to test with")
         if not resume:
-            num, asked_size = len(images) if shards is None else shards.num_rows[0] or None, settings.get("batch_size")
             chosen = make_recipe(
-                recipe or "lean", images, code_sizes, deep_heads, quality, num=num, batch_size=asked_size
+                recipe or "lean",
+                images,
+                code_sizes,
+                deep_heads,
+                quality,
+                num=len(images) if shards is None else shards.num_rows[0] or None,
+                batch_size=settings.get("batch_size"),
             )
         asked_labels, classes = which, chosen.classes
         if which is None and classes is not None and (classes.names or images.labels is not None):

@@ -59,7 +59,7 @@ class Maps:
 
         Args:
             level: the number of the level, 1 nearest the pixels.
-            method: as `place_on_plane` takes it.
+            method: "code", "pca", "tsne" or "umap".
 
         Raises:
             ValueError: as `place_on_plane` does.
