@@ -29,9 +29,10 @@ def here(monkeypatch):
 
     @contextmanager
     def no_cluster(address, workers):
-        yield 1
+        yield 1, 0
 
-    def encoded(numbers, job, workers):
+    def encoded(numbers, job, workers, gpus):
+        assert gpus == 0 and job["accelerator"] == "cpu"
         worker = cluster._Worker(job)
         for number in numbers:
             written.append(number)
@@ -50,6 +51,31 @@ def check_alike(one, other):
             np.testing.assert_allclose(ours[name], values, rtol=1e-5, atol=1e-6)
         else:
             np.testing.assert_array_equal(ours[name], values)
+
+
+@pytest.mark.parametrize(
+    ("given", "answer"),
+    [
+        ((None, 8, 0, 100), (8, 0.0)),
+        ((None, 8, 0, 3), (3, 0.0)),
+        ((None, 64, 2, 100), (8, 0.25)),  # four a GPU
+        ((None, 6, 2, 100), (6, 1 / 3)),
+        ((None, 64, 4, 2), (2, 1.0)),  # no more than one GPU each
+        ((10, 64, 3, 100), (10, 0.25)),  # 4 + 3 + 3
+        ((3, 2, 1, 100), (3, 1 / 3)),
+    ],
+)
+def test_workers_share_the_gpus_of_a_cluster_so_that_each_finds_its_part(given, answer):
+    assert cluster._shared_out(*given) == answer
+    workers, part = answer
+    assert not part or given[2] * int(1 / part + 1e-9) >= workers
+
+
+def test_a_device_that_a_cluster_lacks_is_refused_before_anything_is_encoded(run, folder, tmp_path, here):
+    for accelerator, words in (("gpu", "the cluster has no GPU; choose auto or cpu"), ("mps", "one of auto, cpu, gpu")):
+        with pytest.raises(ClusterError, match=words):
+            encode_on_cluster(run, folder, tmp_path / "codes.lance", address="local", accelerator=accelerator)
+    assert not here and not (tmp_path / "codes.lance").exists()
 
 
 def test_it_writes_what_one_process_writes(run, folder, tmp_path, here, monkeypatch):

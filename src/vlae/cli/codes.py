@@ -33,6 +33,7 @@ def encode(
     shard: str | None = None,
     ray: str | None = None,
     workers: int | None = None,
+    accelerator: str = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Write the codes of images to a file: one row per image, one column per level.
@@ -58,6 +59,7 @@ def encode(
         ray: Let the workers of a Ray cluster encode, to a .lance data set: "local" starts a cluster here, "auto" takes
             that of this machine; or ray://HOST:10001, or HOST:6379.
         workers: How many of its workers encode, each on one processor; by default as many as it has processors.
+        accelerator: Where the run computes: auto (a GPU if there is one), cpu, gpu or mps.
         as_json: Print JSON, one line, instead of text.
     """
     from vlae.codes.files import check_new, kind_of
@@ -78,7 +80,7 @@ def encode(
     from vlae.codes import encode as encoding
     from vlae.runs.run import load
 
-    trained = load(run)
+    trained = load(run, accelerator="cpu" if ray is not None else accelerator)
     try:
         if ray is not None:
             from vlae.codes.cluster import encode_on_cluster
@@ -89,6 +91,7 @@ def encode(
                 out,
                 address=ray,
                 workers=workers,
+                accelerator=accelerator,
                 stream=stream,
                 layout=part.layout,
                 key=part.key,
@@ -170,6 +173,7 @@ def odd(
     out: Path | None = None,
     table: Path | None = None,
     seed: int = 0,
+    accelerator: str = "auto",
     as_json: AsJson = False,
 ) -> None:
     """List the outliers of a data set, by each level and by the whole model, as a table and a figure.
@@ -187,6 +191,7 @@ def odd(
         out: PNG file of the figure; by default figures/odd.png in the run's folder, with a number if that is another.
         table: Write the table to this new .csv or .parquet file instead of printing it.
         seed: Seed of all random choices.
+        accelerator: Where the run computes: auto (a GPU if there is one), cpu, gpu or mps.
         as_json: Print JSON, one line, instead of text.
     """
     checks.check_source(source)
@@ -195,7 +200,7 @@ def odd(
     from vlae.codes import outliers
     from vlae.runs.run import load
 
-    trained = load(run)
+    trained = load(run, accelerator=accelerator)
     images = trained.read(source, seed=seed, progress=True, **vars(part))
     result = outliers.find_outliers(trained, images, level=level, reference=reference, seed=seed)
     rows = result.rows(num)
@@ -221,6 +226,7 @@ def classify(
     part: Part = Part(),
     out: Path | None = None,
     seed: int = 0,
+    accelerator: str = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Name the class of images, by a run that learned from labels; any other run gets a classifier on its codes.
@@ -235,6 +241,7 @@ def classify(
         part: Which part of the source to use, and how to read it.
         out: Write the class, and the probability of each, to this new .csv or .parquet file instead of printing them.
         seed: Seed of the choice of labels.
+        accelerator: Where the run computes: auto (a GPU if there is one), cpu, gpu or mps.
         as_json: Print JSON, one line, instead of text.
     """
     checks.check_source(source)
@@ -243,7 +250,7 @@ def classify(
     from vlae.codes import classify, outliers
     from vlae.runs.run import load
 
-    trained = load(run)
+    trained = load(run, accelerator=accelerator)
     images = trained.read(source, seed=seed, progress=True, **vars(part))
     classified = classify.classify(trained, images, labels=labels, seed=seed)
     if out is not None:
@@ -269,6 +276,7 @@ def index(
     pictures: bool = True,
     part: Part = Part(),
     shard: str | None = None,
+    accelerator: str = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Build an index of images for search by level: a LanceDB table with one vector column per level.
@@ -287,6 +295,7 @@ def index(
         part: Which part of the source to use, and how to read it.
         shard: i/n: only part i of n equal parts, from 1/n to n/n, so that n processes share the work; vlae merge joins
             their indexes.
+        accelerator: Where the run computes: auto (a GPU if there is one), cpu, gpu or mps.
         as_json: Print JSON, one line, instead of text.
     """
     from vlae.data.sharding import Share
@@ -303,7 +312,7 @@ def index(
     from vlae.search.index import Index
     from vlae.search.shards import read_shard
 
-    trained = load(run)
+    trained = load(run, accelerator=accelerator)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # this very command may go on with what is unfinished
         old = Index.open(trained, out) if add else None

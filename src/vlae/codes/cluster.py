@@ -5,6 +5,7 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import ceil
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -23,6 +24,9 @@ from vlae.runs.run import load
 SECONDS = 5
 """How long an address has to answer."""
 
+PER_GPU = 4
+"""Workers that share a GPU unless told otherwise: so many read and decode pictures for it."""
+
 
 class ClusterError(ValueError):
     """A Ray cluster cannot be reached, or one of its workers failed."""
@@ -35,6 +39,7 @@ def encode_on_cluster(
     *,
     address: str,
     workers: int | None = None,
+    accelerator: str = "auto",
     stream: bool = False,
     layout: Literal["NHW", "NHWC", "NCHW"] | None = None,
     key: str | None = None,
@@ -58,7 +63,9 @@ def encode_on_cluster(
             ("s3://bucket/codes.lance"). The name ends in .lance.
         address: where the cluster is: "local" starts one here, "auto" takes the one that this machine belongs to,
             or "ray://HOST:10001", or "HOST:6379".
-        workers: how many actors encode, each with one processor, 1 or more. None: as many as there are processors.
+        workers: how many actors encode, each with one processor, 1 or more. None: as many as there are processors; if
+            the cluster has GPUs, at most four for each.
+        accelerator: where a worker computes. "auto": on a GPU if the cluster has any. "cpu". "gpu".
         stream: whether to read the source shard by shard, and never as a whole.
         layout: the order of an array's dimensions. None: inferred.
         key: the array or column that holds the images. None: inferred.
@@ -83,6 +90,8 @@ def encode_on_cluster(
         raise CodesError(f"{out}: a cluster writes to a Lance data set; give a name that ends in .lance")
     if workers is not None and workers < 1:
         raise ClusterError(f"workers is {workers}; give 1 or more")
+    if accelerator not in ("auto", "cpu", "gpu"):
+        raise ClusterError(f"accelerator is {accelerator!r}; a worker computes on one of auto, cpu, gpu")
     run.model.require("encoder")
     how: dict[str, Any] = {"stream": stream, "layout": layout, "key": key, "id": id}
     content = {"stddev": stddev, "sample": sample, "reconstruction": reconstruction, "seed": seed}
@@ -101,9 +110,14 @@ def encode_on_cluster(
     job = {"run": run.path, "source": source, "how": how, "content": content, "place": place, "about": about}
     job |= {"record": record, "fingerprint": opened.fingerprint}
     if missing:
-        with _cluster(address, workers) as count, progress_bar("Encoding", num, progress) as advance:
+        with _cluster(address, workers) as (cpus, gpus), progress_bar("Encoding", num, progress) as advance:
+            if accelerator == "gpu" and not gpus:
+                raise ClusterError("the cluster has no GPU; choose auto or cpu, or start Ray where there is one")
+            if accelerator == "cpu" or not gpus:
+                accelerator, gpus = "cpu", 0
+            many, share = _shared_out(workers, cpus, gpus, len(missing))
             advance(num - len(missing))
-            for _ in _encoded(missing, job, workers or count):
+            for _ in _encoded(missing, job | {"accelerator": accelerator}, many, share):
                 advance(1)
     opened.check_unchanged()
     fragments.commit()
@@ -126,6 +140,14 @@ def _check_begun(fragments: Fragments, place: str, about: dict[str, Any]) -> Non
             )
 
 
+def _shared_out(workers: int | None, cpus: int, gpus: int, num: int) -> tuple[int, float]:
+    """How many workers encode so many shares of a source, and the part of a GPU that each has."""
+    if workers is None:
+        workers = min(cpus, PER_GPU * gpus) if gpus else cpus
+    workers = min(workers, num)
+    return workers, 1 / ceil(workers / gpus) if gpus else 0.0
+
+
 class _Worker:
     """An actor: it opens the run and the source once, and encodes share after share."""
 
@@ -134,7 +156,7 @@ class _Worker:
 
         torch.set_num_threads(1)
         self.job = job
-        run = load(job["run"])
+        run = load(job["run"], accelerator=job["accelerator"])
         if identity(run)["weights"] != job["about"]["weights"]:
             raise ClusterError(f"{job['run']} is another run on a worker; let all machines see the same folder")
         self.source = SharedSource(run, job["source"], **job["how"])
@@ -152,8 +174,8 @@ class _Worker:
         return {"number": batch["number"], "rows": rows, "pid": [os.getpid()] * len(rows)}
 
 
-def _encoded(numbers: list[int], job: dict[str, Any], workers: int) -> Iterator[dict[str, Any]]:
-    """Let the workers encode shares, and yield for each that is written its number, its rows, and who wrote it."""
+def _encoded(numbers: list[int], job: dict[str, Any], workers: int, gpus: float) -> Iterator[dict[str, Any]]:
+    """Let workers, each with this part of a GPU, encode shares; yield of each number, rows and writer."""
     import ray
 
     context = ray.data.DataContext.get_current()
@@ -163,8 +185,9 @@ def _encoded(numbers: list[int], job: dict[str, Any], workers: int) -> Iterator[
         _Worker,
         fn_constructor_kwargs={"job": job},
         batch_size=1,
-        compute=ray.data.ActorPoolStrategy(size=min(workers, len(numbers))),
+        compute=ray.data.ActorPoolStrategy(size=workers),
         num_cpus=1,
+        num_gpus=gpus,
     )
     try:
         yield from done.iter_rows()
@@ -186,11 +209,11 @@ def _told(error: BaseException) -> Exception:
 
 
 @contextmanager
-def _cluster(address: str, workers: int | None) -> Iterator[int]:
+def _cluster(address: str, workers: int | None) -> Iterator[tuple[int, int]]:
     """Join a cluster, or start one here; leave it afterwards.
 
     Yields:
-        How many processors it has.
+        How many processors and how many GPUs it has.
     """
     try:
         import ray
@@ -211,7 +234,7 @@ def _cluster(address: str, workers: int | None) -> Iterator[int]:
         raise ClusterError(f"no Ray cluster answers at {address} ({reason(error)}); check the address") from error
     try:
         resources: Any = ray.available_resources  # has no types
-        yield max(1, int(resources().get("CPU", 1)))
+        yield max(1, int(resources().get("CPU", 1))), int(resources().get("GPU", 0))
     finally:
         ray.shutdown()
         quiet.setLevel(level)

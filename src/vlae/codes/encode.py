@@ -28,6 +28,7 @@ from vlae.data.streams import is_streamed
 from vlae.evaluation.rates import rates_of
 from vlae.lance_tables import alone, as_place
 from vlae.models.base import LatentModel
+from vlae.models.devices import exact_convolutions
 from vlae.models.distributions import CodeDistribution
 from vlae.models.inference import as_input, given
 from vlae.nn.folding import fold_norms
@@ -83,7 +84,7 @@ def encode(
     part after part; until all are there, nothing reads it as a file of codes.
 
     Args:
-        run: a run of any model that has an encoder.
+        run: a run of any model that has an encoder; `vlae.load(PATH, accelerator="gpu")` opens it on a GPU.
         source: a path, a name ("streets", "hf:NAME", "USER/NAME"), `Images`, or an array: (N, H, W), (N, H, W, C) or
             (N, C, H, W) images, uint8 or floats in [0, 1], or (N, D) vectors. Pictures of another size are cropped and
             resized like the training images.
@@ -335,11 +336,11 @@ def error_of(model: LatentModel, decoded: torch.Tensor, x: torch.Tensor) -> torc
 class Encoder:
     """A copy of a model that encodes images quickly.
 
-    Norms are folded into the layers before them. Maps have channels last in memory. A batch is small enough for its
-    maps to stay in the processor's caches.
+    Norms are folded into the layers before them. Maps have channels last in memory. On the processor a batch is small
+    enough for its maps to stay in the caches; on a GPU it is large, and nothing waits for it before the rows are done.
 
     Args:
-        model: any model that has an encoder.
+        model: any model that has an encoder; where it is, there it computes.
         stddev: whether to return the posterior standard deviations.
         sample: whether to return a draw from each posterior.
         reconstruction: whether to return the reconstruction error.
@@ -361,7 +362,8 @@ class Encoder:
         if is_image(model.shape):
             self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.stddev, self.sample, self.reconstruction, self.seed = stddev, sample, reconstruction, seed
-        self.batch_size = min(256, max(16, 2**18 // prod(model.shape[1:]))) if is_image(model.shape) else 1024
+        most, pixels = (256, 2**18) if model.device.type == "cpu" else (4096, 2**22)
+        self.batch_size = min(most, max(16, pixels // prod(model.shape[1:]))) if is_image(model.shape) else 4 * most
 
     def columns(
         self,
@@ -386,7 +388,7 @@ class Encoder:
         """
         batches: list[tuple[CodeDistribution, ...]] = []
         errors: list[torch.Tensor] = []
-        with torch.inference_mode():
+        with torch.inference_mode(), exact_convolutions():
             for at in range(0, len(values), self.batch_size):
                 x = as_input(values[at : at + self.batch_size], self.model.device)
                 batches.append(self.model.infer(x, **given(features, at, self.batch_size, self.model.device)))

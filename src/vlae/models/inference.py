@@ -10,6 +10,7 @@ from torch import Tensor
 
 from vlae import memory
 from vlae.models.base import LatentModel
+from vlae.models.devices import exact_convolutions
 from vlae.shapes import Shape, is_image, listed
 
 BATCH, BATCH_PIXELS = 500, 500 * 64 * 64
@@ -111,6 +112,8 @@ def check_num(model: LatentModel, num: int, name: str = "num", *, drawn: int | N
 def evaluating(model: LatentModel, *, seed: int | None = None) -> Iterator[None]:
     """Puts a model into eval mode without gradients; after the block every module returns to its former mode.
 
+    On a GPU, convolutions are computed in float32 throughout.
+
     Args:
         model: in any mode.
         seed: seed of the random draws in the block; the generators are restored after it. None: they are left alone.
@@ -119,7 +122,11 @@ def evaluating(model: LatentModel, *, seed: int | None = None) -> Iterator[None]
     devices = [model.device] if model.device.type == "cuda" else []
     model.eval()
     try:
-        with torch.inference_mode(), torch.random.fork_rng(devices=devices, enabled=seed is not None):
+        with (
+            torch.inference_mode(),
+            exact_convolutions(),
+            torch.random.fork_rng(devices=devices, enabled=seed is not None),
+        ):
             if seed is not None:
                 torch.manual_seed(seed)
             yield

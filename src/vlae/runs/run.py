@@ -22,6 +22,7 @@ from vlae.figures.panels import noise_at
 from vlae.html_repr import HtmlRepr
 from vlae.models import inference
 from vlae.models.base import Codes, LatentModel
+from vlae.models.devices import device_of
 from vlae.models.inference import as_input
 from vlae.models.priors import MixturePrior, PriorName, standard_prior
 from vlae.names import printable
@@ -72,7 +73,7 @@ class Run(ReadsData, HtmlRepr):
     Attributes:
         path: the run's folder.
         recipe: the settings of the training.
-        model: the trained model, on the CPU and in eval mode.
+        model: the trained model, in eval mode; on the CPU unless `load` was told otherwise.
         data: the source of the data and the settings with which it was read.
         summary: numbers on held-out data, from `vlae.evaluation.rates.summarise`.
         examples: held-out data, uint8 or float32 (n, C, H, W), or float32 (n, D); n = 0 if the run was shared without
@@ -553,7 +554,7 @@ class Run(ReadsData, HtmlRepr):
         return inference.check_values(np.ascontiguousarray(x.values), self.recipe.shape), self.features_of(x)
 
 
-def load(path: str | Path, *, features: str | Path | None = None, **options: Any) -> Run:
+def load(path: str | Path, *, features: str | Path | None = None, accelerator: str = "cpu", **options: Any) -> Run:
     """Loads a run from a folder, from this package, or from the Hugging Face hub.
 
     A run whose training has not ended is opened from its last checkpoint. What it holds is then measured on at most
@@ -565,6 +566,7 @@ def load(path: str | Path, *, features: str | Path | None = None, **options: Any
         path: a folder; "streets" or "mnist", small trained ladders that ship with the package; or "hf:USER/NAME".
         features: where the frozen network is whose features the run reads: a .pt, .pt2 or .onnx file, "timm:NAME" or
             "hf:USER/NAME". It is remembered. None: where it was given on this machine before.
+        accelerator: where its model computes: "cpu", "gpu", "mps", or "auto" for a GPU if there is one.
         options: options of the hub: revision, token, cache_dir, local_files_only, force_download.
 
     Raises:
@@ -572,7 +574,9 @@ def load(path: str | Path, *, features: str | Path | None = None, **options: Any
         RunError: if the folder holds no run, or no checkpoint yet, or is damaged, or the hub cannot be reached; or if
             the run reads no features, or those of another network.
         TypeError: if there are options and the run is not on the hub.
+        ValueError: if there is no such accelerator here.
     """
+    device = device_of(accelerator)
     run = _load(path, **options)
     if features is not None:
         network = open_network(features)
@@ -580,6 +584,7 @@ def load(path: str | Path, *, features: str | Path | None = None, **options: Any
             reads = "no features" if run.network is None else f"those of {run.network.sha256[:12]}…"
             raise RunError(f"{features} has the SHA-256 {network.sha256[:12]}…; the run in {run.path} reads {reads}")
         remembered(network)
+    run.model.to(device)
     return run
 
 

@@ -1,0 +1,49 @@
+"""Where a model computes: on the processor, or on what this machine has beside it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+ACCELERATORS = ("auto", "cpu", "gpu", "mps")
+
+
+def device_of(accelerator: str = "auto") -> torch.device:
+    """The device of this name on this machine.
+
+    Args:
+        accelerator: "auto": the GPU if there is one, else the processor. "cpu". "gpu": a GPU by CUDA or ROCm. "mps":
+            the GPU of an Apple machine.
+
+    Raises:
+        ValueError: if there is no such name, or this machine, or this PyTorch, has no such device.
+
+    Examples:
+        >>> device_of("cpu")
+        device(type='cpu')
+    """
+    if accelerator not in ACCELERATORS:
+        raise ValueError(f"accelerator is {accelerator!r}; choose one of {', '.join(ACCELERATORS)}")
+    there = {"cpu": True, "gpu": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if accelerator == "auto":
+        accelerator = "gpu" if there["gpu"] else "cpu"
+    if not there[accelerator]:
+        raise ValueError(
+            f"accelerator {accelerator!r} cannot be had here: PyTorch {torch.__version__} finds none; "
+            "choose auto or cpu, or install a PyTorch that supports it"
+        )
+    return torch.device("cuda" if accelerator == "gpu" else accelerator)
+
+
+@contextmanager
+def exact_convolutions() -> Iterator[None]:
+    """Lets a GPU compute convolutions in float32 throughout, as the processor does.
+
+    By itself PyTorch rounds their inputs to TF32, which keeps 10 bits of 23: that would move codes.
+    """
+    rounded = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = rounded
