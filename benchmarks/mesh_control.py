@@ -3,6 +3,9 @@
 A ladder's reconstructions are blurred, and a spectrum changes its shape with that. Principal components blur as much
 when there are as many as give the same error, and have no strides: what they show beside real pictures is no mesh.
 
+A mesh is drawn into a picture, whatever that shows. So the power of reconstructions is also divided: into what goes
+with the real pictures, frequency by frequency, and what is foreign to them.
+
 python benchmarks/mesh_control.py RUN [RUN ...] --out mesh.csv
 """
 
@@ -14,7 +17,7 @@ import numpy as np
 from sklearn.decomposition import PCA
 
 import vlae
-from vlae.evaluation.mesh import mesh
+from vlae.evaluation.mesh import mesh, peaks, spectrum
 from vlae.models.inference import as_input
 
 MOST = 5_000
@@ -29,6 +32,16 @@ def principal_components(train: np.ndarray, test: np.ndarray, error: float) -> t
     outside = np.square(test - fitted.mean_).sum(1).mean() - np.cumsum(np.square(scores).mean(0))
     num = 1 + int(np.abs(outside / test.shape[1] - error).argmin())
     return num, np.clip(fitted.mean_ + scores[:, :num] @ fitted.components_[:num], 0, 1)
+
+
+def foreign(drawn: np.ndarray, real: np.ndarray) -> np.ndarray:
+    """The power of drawn pictures that does not go with the real ones: E|Y - gX|² at each frequency.
+
+    g is the gain E[Y X*] / E|X|² with which the real picture's part of a frequency is drawn.
+    """
+    y, x = spectrum(drawn), spectrum(real)
+    gain = (y * x.conj()).mean(0) / (np.square(np.abs(x)).mean(0) + 1e-12)
+    return np.square(np.abs(y - gain * x)).mean(0)
 
 
 def main() -> None:
@@ -52,6 +65,7 @@ def main() -> None:
         of_real, half = mesh(real[::2]), mesh(real[1::2])
         others = {
             "ladder": mesh(drawn),
+            "foreign to the pictures": peaks(foreign(drawn, real)),
             "samples": mesh(run.sample(len(test), seed=0)),
             "principal components": mesh(blurred.reshape(real.shape)),
         }
@@ -60,7 +74,12 @@ def main() -> None:
                 name: of[period] / (0.5 * (strength + half[period])) for name, of in others.items()
             }
             rows.append(
-                {"run": f"{path.parent.name}", "period": period, "components": num, "squared error": f"{error:.4f}"}
+                {
+                    "run": f"{path.parent.name} {path.name}",
+                    "period": period,
+                    "components": num,
+                    "squared error": f"{error:.4f}",
+                }
             )
             rows[-1] |= {name: f"{ratio:.2f}" for name, ratio in ratios.items()}
             print(*rows[-1].values(), sep="\t", flush=True)

@@ -1,7 +1,7 @@
 """Whether drawn pictures carry a mesh: a regular pattern with the period of the decoder's strides."""
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Complex, Float
 
 PERIODS = (2, 4, 8)  # in pixels, of one, two and three strides of 2
 
@@ -21,17 +21,36 @@ def mesh(pictures: Float[np.ndarray, "n channels height width"]) -> dict[int, fl
         For each period in pixels, 2, 4 and 8, the ratio: 1 if there is neither peak nor hole. Periods of which a
         picture holds fewer than two are left out.
     """
+    return peaks(np.square(np.abs(spectrum(pictures))).mean(0))
+
+
+def spectrum(pictures: Float[np.ndarray, "n channels height width"]) -> Complex[np.ndarray, "n height width"]:
+    """The Fourier transform of the mean of each picture's channels, less its own mean.
+
+    Args:
+        pictures: images in [0, 1], (n, C, H, W). Rows and columns beyond a multiple of 8 are cut off.
+    """
     grey = np.asarray(pictures, float).mean(1)
     height, width = (8 * (side // 8) or side for side in grey.shape[1:])
-    grey = grey[:, :height, :width] - grey[:, :height, :width].mean((1, 2), keepdims=True)
-    power = np.log((np.abs(np.fft.fft2(grey)) ** 2).mean(0) + 1e-12)
+    grey = grey[:, :height, :width]
+    return np.fft.fft2(grey - grey.mean((1, 2), keepdims=True))
+
+
+def peaks(power: Float[np.ndarray, "height width"]) -> dict[int, float]:
+    """How much stronger a power spectrum is at the frequencies of a period than at those beside them, as for `mesh`.
+
+    Args:
+        power: of each frequency, in the order of `numpy.fft.fft2`.
+    """
+    height, width = power.shape
+    logs = np.log(power + 1e-12)
     found = {}
     for period in PERIODS:
         down, across = height // period, width // period
         if min(down, across) < 2 or height % period or width % period:
             continue
-        peaks = [power[i, j] - _beside(power, i, j) for i, j in ((down, 0), (0, across), (down, across))]
-        found[period] = float(np.exp(np.mean(peaks)))
+        above = [logs[i, j] - _beside(logs, i, j) for i, j in ((down, 0), (0, across), (down, across))]
+        found[period] = float(np.exp(np.mean(above)))
     return found
 
 
