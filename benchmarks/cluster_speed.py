@@ -18,7 +18,8 @@ from vlae.codes import cluster
 from vlae.codes.cluster import encode_on_cluster
 from vlae.codes.encode import encode
 from vlae.codes.files import open_codes
-from vlae.runs.run import Run, load
+from vlae.runs.opening import load
+from vlae.runs.run import Run
 
 
 def write_pictures(folder: Path, num: int, shape: tuple[int, ...]) -> Path:

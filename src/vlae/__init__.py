@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from vlae.objectives.base import Batch, Loss, Objective
     from vlae.objectives.elbo import ELBO
     from vlae.recipes.recipe import Recipe
-    from vlae.runs.run import Run, load
+    from vlae.runs.opening import load
+    from vlae.runs.run import Run
     from vlae.search.index import Index
     from vlae.studies.compare import compare
     from vlae.workflows import evaluate, train
@@ -53,7 +54,7 @@ _HOME = {
     "as_input": "models.inference",
     "compare": "studies.compare",
     "evaluate": "workflows",
-    "load": "runs.run",
+    "load": "runs.opening",
     "merge": "merging",
     "mix": "codes.mix",
     "train": "workflows",

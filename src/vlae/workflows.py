@@ -25,7 +25,8 @@ from vlae.names import some_of
 from vlae.nn.components import PrincipalComponents
 from vlae.report import page
 from vlae.runs.layout import EVALUATION
-from vlae.runs.run import Run, load
+from vlae.runs.opening import load
+from vlae.runs.run import Run
 from vlae.training.loop import is_leader
 from vlae.training.train import train as train_alone
 

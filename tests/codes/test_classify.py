@@ -12,7 +12,7 @@ from interrupting import stop_at_step
 import vlae
 from vlae.codes.classify import classify
 from vlae.data import DataError, Images
-from vlae.runs.run import load
+from vlae.runs.opening import load
 from vlae.training import loop
 from vlae.training.train import Stopped, train
 

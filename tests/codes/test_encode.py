@@ -18,7 +18,7 @@ from vlae.codes.decode import decode
 from vlae.codes.encode import encode, identity
 from vlae.codes.files import CodesError
 from vlae.data.source import DataError
-from vlae.runs.run import load
+from vlae.runs.opening import load
 from vlae.workflows import train
 
 

@@ -200,7 +200,7 @@ KILLED = """
 import sys
 from vlae.codes import encode as encoding
 from vlae.codes.encode import encode
-from vlae.runs.run import load
+from vlae.runs.opening import load
 
 encoding.PART = 6
 encode(load(sys.argv[1]), sys.argv[2], sys.argv[3])

@@ -13,7 +13,7 @@ from vlae.cli import main as cli
 from vlae.codes import onnx as export
 from vlae.errors import MissingExtraError
 from vlae.models.priors import MixturePrior
-from vlae.runs.run import RunError
+from vlae.runs.layout import RunError
 from vlae.workflows import train
 
 pytestmark = pytest.mark.slow

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from vlae import recipes
+from vlae import recipes, runs
 from vlae.data import Images, load
 from vlae.evaluation import level_card, level_order, measures
 from vlae.evaluation.complexity import complexity_of
@@ -15,7 +15,6 @@ from vlae.evaluation.protocol import protocol as protocol_of
 from vlae.evaluation.rates import summarise
 from vlae.evaluation.text import as_text
 from vlae.runs import layout
-from vlae.runs import run as runs
 from vlae.training.train import train
 from vlae.workflows import evaluate
 

@@ -19,7 +19,7 @@ from vlae.report import numbers
 from vlae.report import page as report
 from vlae.report.glossary import KEYS, TERMS
 from vlae.report.levels import levels_of
-from vlae.runs.run import EVALUATION
+from vlae.runs.layout import EVALUATION
 from vlae.workflows import evaluate, train
 
 

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import vlae
+from vlae import runs
 from vlae.atomic import WriteError
 from vlae.cli import main as cli
 from vlae.evaluation import level_card
@@ -20,8 +21,7 @@ from vlae.recipes import build
 from vlae.report import page
 from vlae.runs import hub as sharing
 from vlae.runs import layout, manifest
-from vlae.runs import run as runs
-from vlae.runs.run import RunError
+from vlae.runs.layout import RunError
 from vlae.workflows import train
 
 

@@ -8,13 +8,12 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import vlae
-from vlae import atomic
+from vlae import atomic, runs
 from vlae.atomic import WriteError
 from vlae.errors import NotDefinedError
 from vlae.evaluation import dimension_names
 from vlae.figures.kinds import KINDS
-from vlae.runs import run as runs
-from vlae.runs.run import RunError
+from vlae.runs.layout import RunError
 from vlae.workflows import train
 
 

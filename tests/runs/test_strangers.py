@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves
 import vlae
 from vlae.report.page import content
 from vlae.runs import layout
-from vlae.runs.run import RunError
+from vlae.runs.layout import RunError
 from vlae.training.train import Stopped
 from vlae.workflows import train
 

@@ -259,7 +259,7 @@ def test_a_condition_is_met_by_all_that_is_found(large):
 KILLED = """
 import sys
 import numpy as np
-from vlae.runs.run import load
+from vlae.runs.opening import load
 from vlae.search import building, partitions
 from vlae.search.index import Index
 

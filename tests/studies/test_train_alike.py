@@ -5,7 +5,7 @@ import pytest
 
 from vlae import recipes, workflows
 from vlae.runs import layout
-from vlae.runs.run import RunError
+from vlae.runs.layout import RunError
 from vlae.studies.train_alike import _learns, are_recipes, train_alike
 from vlae.training.train import Stopped
 

@@ -15,7 +15,7 @@ from vlae import recipes
 from vlae.codes import onnx
 from vlae.objectives import critic
 from vlae.report import page
-from vlae.runs.run import RunError
+from vlae.runs.layout import RunError
 from vlae.studies.compare import compare
 from vlae.training import loop
 

@@ -11,7 +11,7 @@ from vlae.cli import main as cli
 from vlae.codes.decode import decode
 from vlae.codes.encode import encode
 from vlae.runs.layout import RunError
-from vlae.runs.run import load
+from vlae.runs.opening import load
 from vlae.training.train import train
 
 LOW, HIGH = -1024, 3071

@@ -15,11 +15,11 @@ from vlae.codes import outliers
 from vlae.codes.encode import encode
 from vlae.codes.mix import mix
 from vlae.data import DataError, load
-from vlae.figures.panels import noise_at
+from vlae.figures.contents import noise_at
 from vlae.models.inference import as_input
 from vlae.nn.pretrained import open_network
 from vlae.recipes import adjust, lean
-from vlae.runs.run import RunError
+from vlae.runs.layout import RunError
 from vlae.training.train import Stopped
 from vlae.workflows import measured_on, train, untrained
 

@@ -10,7 +10,7 @@ from vlae.codes import onnx
 from vlae.codes.classify import classify
 from vlae.data import Images
 from vlae.report import page
-from vlae.runs.run import load
+from vlae.runs.opening import load
 from vlae.studies import gibbs
 from vlae.training.train import Stopped, train
 

@@ -24,7 +24,7 @@ from vlae.data import DataError
 from vlae.data import load as load_data
 from vlae.data.content import content_hashes
 from vlae.runs import hub
-from vlae.runs.run import RunError
+from vlae.runs.layout import RunError
 from vlae.training import loop
 from vlae.training.train import Stopped
 from vlae.workflows import train

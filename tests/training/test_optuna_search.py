@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import vlae
-from vlae.runs.run import RunError
+from vlae.runs.layout import RunError
 from vlae.training import loop, validation
 
 ROOT = Path(__file__).parents[2]

@@ -13,7 +13,7 @@ from vlae.cli import main as cli
 from vlae.data import Images
 from vlae.nn.moments import AffineInvariantConv, NormalisedConv
 from vlae.recipes import adjust, joint, lean, with_content
-from vlae.runs.run import RunError
+from vlae.runs.layout import RunError
 from vlae.training import precision, preparing, settle
 from vlae.training.train import fit, train
 

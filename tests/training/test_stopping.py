@@ -22,7 +22,7 @@ from safetensors.numpy import load_file
 import vlae
 from vlae import workflows
 from vlae.report import page
-from vlae.runs.run import RunError
+from vlae.runs.layout import RunError
 from vlae.training import loop
 from vlae.training.loop import rise_and_fall
 from vlae.training.train import Stopped

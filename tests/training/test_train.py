@@ -15,15 +15,14 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 import vlae
-from vlae import recipes, workflows
+from vlae import recipes, runs, workflows
 from vlae.atomic import WriteError
 from vlae.cli import main as cli
 from vlae.data import DataError, Images
 from vlae.evaluation.rates import summarise
 from vlae.objectives import elbo
 from vlae.runs import layout
-from vlae.runs import run as runs
-from vlae.runs.run import RunError
+from vlae.runs.layout import RunError
 from vlae.training import loop
 from vlae.training import train as training
 from vlae.training.loop import NotFiniteError

@@ -78,7 +78,7 @@ def encode(
     if isinstance(place, Path) and kind_of(place) != "lance":  # a Lance data set may go on
         check_new(place)
     from vlae.codes import encode as encoding
-    from vlae.runs.run import load
+    from vlae.runs.opening import load
 
     trained = load(run, accelerator="cpu" if ray is not None else accelerator)
     try:
@@ -156,7 +156,7 @@ def decode(run: Path, file: str, /, *, out: Path, seed: int = 0) -> None:
     check_there(file)
     check_decoded(out)
     from vlae.codes.decode import decode
-    from vlae.runs.run import load
+    from vlae.runs.opening import load
 
     print(decode(load(run), file, out, seed=seed, progress=True))
 
@@ -198,7 +198,7 @@ def odd(
     checks.check_run(run)
     checks.check_out(figure=out, table=table)
     from vlae.codes import outliers
-    from vlae.runs.run import load
+    from vlae.runs.opening import load
 
     trained = load(run, accelerator=accelerator)
     images = trained.read(source, seed=seed, progress=True, **vars(part))
@@ -248,7 +248,7 @@ def classify(
     checks.check_run(run)
     checks.check_out(table=out)
     from vlae.codes import classify, outliers
-    from vlae.runs.run import load
+    from vlae.runs.opening import load
 
     trained = load(run, accelerator=accelerator)
     images = trained.read(source, seed=seed, progress=True, **vars(part))
@@ -308,7 +308,7 @@ def index(
     if add:
         checks.check_index(run, out)
     from vlae.data.source import counted
-    from vlae.runs.run import load
+    from vlae.runs.opening import load
     from vlae.search.index import Index
     from vlae.search.shards import read_shard
 
@@ -379,7 +379,7 @@ def similar(
     checks.check_index(run, index)
     from vlae.runs.drawing import name_of
     from vlae.runs.layout import FIGURES
-    from vlae.runs.run import load
+    from vlae.runs.opening import load
     from vlae.search.index import Index
 
     trained = load(run)
@@ -431,7 +431,7 @@ def mix(
     checks.check_out(figure=out)
     from vlae.codes.mix import mix as mix_by_example
     from vlae.runs.layout import FIGURES
-    from vlae.runs.run import load
+    from vlae.runs.opening import load
 
     trained = load(run)
     mixed = mix_by_example(trained, examples, base=base, fill=fill, seed=seed)

@@ -51,7 +51,7 @@ def figure(
     options = {name: value for name, value in given.items() if value is not None}
     checks.check_run(run)
     checks.check_figure(kind, options, from_image, out)
-    from vlae.runs.run import load
+    from vlae.runs.opening import load
 
     replaced = out is not None and out.exists()
     drawn = load(run).figure(kind, from_image=from_image, out=out, **options)
@@ -72,7 +72,7 @@ def fit_prior(run: Path, /, *, seed: int = 0, as_json: AsJson = False) -> None:
     """
     checks.check_run(run)
     from vlae.runs.layout import PRIOR
-    from vlae.runs.run import load
+    from vlae.runs.opening import load
 
     trained = load(run)
     prior = trained.fit_prior(seed=seed)
@@ -123,7 +123,7 @@ def evaluate(
         raise ValueError("split, limit and how data is read go with a source; give one, or leave them out")
     from vlae import workflows
     from vlae.evaluation.text import as_text
-    from vlae.runs.run import load
+    from vlae.runs.opening import load
 
     trained = load(run)
     images = None

@@ -43,7 +43,7 @@ def share(
     checks.check_run(run)
     if out is not None:
         check_free(out)
-    from vlae.runs.run import load
+    from vlae.runs.opening import load
 
     trained = load(run)
     if out is not None:
@@ -80,7 +80,7 @@ def export(
     """
     checks.check_run(run)
     from vlae.codes import onnx as onnx
-    from vlae.runs.run import load
+    from vlae.runs.opening import load
 
     result = onnx.export(load(run), out, quantize=quantize, opset=opset)
     if as_json:
@@ -120,7 +120,7 @@ def explore(
     """
     checks.check_source(source)
     checks.check_run(run)
-    from vlae.runs.run import load
+    from vlae.runs.opening import load
     from vlae.web import app
 
     app.explore(load(run), source, host=host, port=port, share=share, password=password, open_browser=open_browser)

@@ -19,7 +19,7 @@ from vlae.codes.shared import SharedSource
 from vlae.data.sharding import SHARD, Share
 from vlae.errors import MissingExtraError, reason
 from vlae.runs import Run
-from vlae.runs.run import load
+from vlae.runs.opening import load
 
 SECONDS = 5
 """How long an address has to answer."""

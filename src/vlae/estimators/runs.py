@@ -13,7 +13,8 @@ from vlae.models.base import LatentModel
 from vlae.recipes import Recipe
 from vlae.report import page
 from vlae.runs.layout import METRICS, new_folder
-from vlae.runs.run import NUM_EXAMPLES, Run
+from vlae.runs.opening import NUM_EXAMPLES
+from vlae.runs.run import Run
 from vlae.runs.store import Results, write_recipe, write_results
 from vlae.training.curves import Curves
 

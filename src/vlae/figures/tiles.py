@@ -9,17 +9,17 @@ from torch import Tensor
 
 from vlae.errors import NotDefinedError
 from vlae.figures.canvas import Pictures
-from vlae.figures.panels import (
+from vlae.figures.contents import (
     changed_noise,
     class_data,
     decoded,
     mixed_data,
     noise_at,
-    pictures_of,
     sample_data,
     start_noise,
     traversed_noise,
 )
+from vlae.figures.panels import pictures_of
 from vlae.models.base import LatentModel
 from vlae.models.priors import MixturePrior
 

@@ -12,7 +12,8 @@ from vlae.evaluation import level_card
 from vlae.evaluation.dimension_names import SEEN, DimensionName, ends_in_data
 from vlae.evaluation.level_names import LevelName, level_names
 from vlae.evaluation.rates import is_dead
-from vlae.figures.panels import noise_at, panels
+from vlae.figures.contents import noise_at
+from vlae.figures.panels import panels
 from vlae.figures.pictures import to_pictures
 from vlae.figures.tiles import Tiles, level_tiles, traversal_tiles
 from vlae.models.inference import as_input

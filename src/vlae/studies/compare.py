@@ -27,7 +27,8 @@ from vlae.names import safe_cell
 from vlae.recipes import Settings
 from vlae.renamed import renamed
 from vlae.runs.layout import source_name
-from vlae.runs.run import Run, load
+from vlae.runs.opening import load
+from vlae.runs.run import Run
 from vlae.shapes import is_image
 from vlae.studies.train_alike import PRESETS, CodeSizes, RunsBySystem, are_recipes, say, train_alike
 from vlae.text_table import padded

@@ -12,7 +12,9 @@ from vlae.data import Images
 from vlae.data import load as load_data
 from vlae.recipes import RECIPES, Recipe, Settings, rival_codes
 from vlae.runs.layout import MODEL, RECIPE, RunError, source_name
-from vlae.runs.run import Run, load, read_recipe
+from vlae.runs.opening import load
+from vlae.runs.run import Run
+from vlae.runs.store import read_recipe
 from vlae.shapes import Shape
 from vlae.studies.forecast import forecast
 from vlae.training.going_on import BEGUN_WITH

@@ -15,7 +15,7 @@ from vlae.nn.pretrained import FeatureNetwork
 from vlae.recipes import Recipe, Settings
 from vlae.runs import safe_load
 from vlae.runs.layout import CHECKPOINT, MANIFEST, MODEL, RECIPE, SUMMARY, RunError, check_unlinked, default_folder
-from vlae.runs.run import load
+from vlae.runs.opening import load
 from vlae.runs.store import read_curves, read_recipe
 from vlae.runs.undertrained import is_as_planned, resume_command
 from vlae.training.budget import More, changed, extended

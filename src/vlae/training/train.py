@@ -38,7 +38,8 @@ from vlae.runs.layout import (
     new_folder,
     training_in,
 )
-from vlae.runs.run import NUM_EXAMPLES, Run
+from vlae.runs.opening import NUM_EXAMPLES
+from vlae.runs.run import Run
 from vlae.runs.store import Results, write_recipe, write_results
 from vlae.runs.undertrained import resume_command, state_of, trained_for
 from vlae.training.announce import watchers_of

@@ -14,7 +14,7 @@ import torch
 
 from vlae.data.cache import cache_folder, new_array, new_file
 from vlae.data.source import DataError
-from vlae.figures.panels import noise_at
+from vlae.figures.contents import noise_at
 from vlae.models.base import Codes, LatentModel
 from vlae.models.inference import as_input, evaluating, given
 from vlae.web.collection import Collection

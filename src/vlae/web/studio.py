@@ -16,7 +16,7 @@ import torch
 from vlae.codes.encode import error_of
 from vlae.data.pixels import Frame
 from vlae.figures.canvas import Pictures
-from vlae.figures.panels import noise_at, sweep
+from vlae.figures.contents import noise_at, sweep
 from vlae.figures.pictures import to_pictures_like
 from vlae.models.base import Codes
 from vlae.models.inference import as_input, evaluating, given, noise_of_values
