@@ -31,6 +31,7 @@ def encode(
     reconstruction: bool = True,
     seed: int = 0,
     shard: str | None = None,
+    add: Annotated[bool, Parameter(negative=())] = False,
     ray: str | None = None,
     workers: int | None = None,
     accelerator: str = "auto",
@@ -56,6 +57,7 @@ def encode(
         seed: Seed of the draws and of the choice of --limit.
         shard: i/n: only part i of n equal parts, from 1/n to n/n, so that n processes share the work; vlae merge joins
             their files.
+        add: Add what is new in the source, told by the names of its data, to the .lance data set that --out has of it.
         ray: Let the workers of a Ray cluster encode, to a .lance data set: "local" starts a cluster here, "auto" takes
             that of this machine; or ray://HOST:10001, or HOST:6379.
         workers: How many of its workers encode, each on one processor; by default as many as it has processors.
@@ -70,8 +72,8 @@ def encode(
     cut = Share.parse(shard)
     if workers is not None and ray is None:
         raise ValueError("--workers is for --ray; start several processes with --shard instead")
-    if ray is not None and (cut is not None or part.split != "all" or part.limit is not None):
-        raise ValueError("--ray encodes a whole source; leave out --shard, --split and --limit")
+    if ray is not None and (cut is not None or add or part.split != "all" or part.limit is not None):
+        raise ValueError("--ray encodes a whole source; leave out --shard, --add, --split and --limit")
     checks.check_source(source, streamed=stream or is_streamed(source))
     checks.check_run(run)
     place = as_place(out)
@@ -114,6 +116,7 @@ def encode(
                 reconstruction=reconstruction,
                 seed=seed,
                 shard=cut,
+                add=add,
                 progress=True,
             )
     except KeyboardInterrupt:

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import sys
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -61,6 +62,7 @@ def encode(
     reconstruction: bool = True,
     seed: int = 0,
     shard: str | Share | None = None,
+    add: bool = False,
     progress: bool = False,
 ) -> str | Path:
     """Write the codes of images, or of vectors, to a file: one row per datum.
@@ -103,6 +105,7 @@ def encode(
         seed: seed of the draws and of the choice of rows, 0 or more.
         shard: "i/n": encode only part i of n equal parts of the source, to a .parquet file that `vlae.merge` takes.
             None: all of it.
+        add: whether to add to a .lance data set what is new in its source, told by the names of the data.
         progress: whether to show a progress bar, and to print on the error output which pictures are skipped or
             resized.
 
@@ -110,7 +113,8 @@ def encode(
         The path of the file or folder, or its address: `out`.
 
     Raises:
-        CodesError: if the output exists already, or has an unknown ending, or is one of another run, source or choice.
+        CodesError: if the output exists already, or has an unknown ending, or is one of another run, source or choice;
+            if nothing can be added to it.
         MissingExtraError: if the output is a Lance data set, and LanceDB is not installed.
         NotDefinedError: if the model has no encoder.
         DataError: if the source cannot be read, or changes while it is encoded.
@@ -123,6 +127,11 @@ def encode(
     if shard is not None and kind != "parquet":
         raise CodesError(
             f"{out}: a shard is written to a .parquet file; vlae merge makes any kind of file of all shards"
+        )
+    if add and (kind != "lance" or shard is not None or stream or split != "all" or limit is not None):
+        raise CodesError(
+            f"{out}: only a .lance data set of a whole source is added to; leave out --add, and encode new data to a "
+            "file of its own"
         )
     if isinstance(out, Path) and kind != "lance":
         files.check_new(out)
@@ -147,9 +156,12 @@ def encode(
     if target is not None:
         about |= {"source_hash": _hash_of(images, fingerprint), SETTINGS: content | {"rows_per_part": PART}}
         with alone(out, f"writes {out}"):
-            _commit_parts(encoder, images, target, about, progress)
+            if add:
+                _add_parts(encoder, images, target, about, progress)
+            else:
+                _commit_parts(encoder, images, target, about, progress)
             if fingerprint is not None:
-                _check_source(source, settings, fingerprint, target.drop)
+                _check_source(source, settings, fingerprint, (lambda: None) if add else target.drop)
         return out
     out = Path(out)
     with parts_folder(out, {**about, **content, "source_is": fingerprint}) as folder:
@@ -261,6 +273,18 @@ def _commit_parts(
     target.check_whole(len(images))
 
 
+def _add_parts(encoder: "Encoder", images: Images, target: LanceCodes, about: dict[str, Any], progress: bool) -> None:
+    """Encode what a Lance data set does not have yet, and add it."""
+    images, new, about = target.grow(images, about)
+    num = len(target)
+    if progress:
+        print(f"{len(new):,} of {len(images):,} are new", file=sys.stderr)
+    if not len(new):
+        return
+    _encode_parts(encoder, images, (), lambda _, rows: target.write(rows), about, progress, rows=new, first=num)
+    target.check_whole(num + len(new))
+
+
 def _encode_parts(
     encoder: "Encoder",
     images: Images,
@@ -268,6 +292,9 @@ def _encode_parts(
     write: Callable[[int, Any], None],
     about: dict[str, Any],
     progress: bool,
+    *,
+    rows: np.ndarray | None = None,
+    first: int | None = None,
 ) -> None:
     """Encode the parts that are missing. One part is written while the next is encoded.
 
@@ -278,17 +305,21 @@ def _encode_parts(
         write: called with the number of each other part and its Arrow table, in order.
         about: what made the codes, as JSON values.
         progress: whether to show a bar.
+        rows: which of the images to encode, int64 (n,). None: all.
+        first: the number that the first of them gets. None: that of the first image in its source.
     """
-    with progress_bar("Encoding", len(images), progress) as advance, ThreadPoolExecutor(1) as writer:
+    num, first = len(images) if rows is None else len(rows), images.first if first is None else first
+    with progress_bar("Encoding", num, progress) as advance, ThreadPoolExecutor(1) as writer:
         written = None
-        last = images.first + len(images)
-        for number in range(images.first // PART, -(-last // PART)):
-            start, stop = max(images.first, number * PART), min(last, (number + 1) * PART)
+        last = first + num
+        for number in range(first // PART, -(-last // PART)):
+            start, stop = max(first, number * PART), min(last, (number + 1) * PART)
             if number in there:
                 advance(stop - start)
                 continue
-            rows = images.take(slice(start - images.first, stop - images.first))
-            columns = source_columns(rows, start) | encoder.columns(rows.values, start, advance, features=rows.features)
+            chosen = slice(start - first, stop - first)
+            part = images.take(chosen if rows is None else rows[chosen])
+            columns = source_columns(part, start) | encoder.columns(part.values, start, advance, features=part.features)
             if written is not None:
                 written.result()
             written = writer.submit(write, number, files.as_table(columns, about))

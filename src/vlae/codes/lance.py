@@ -9,13 +9,21 @@ import numpy as np
 
 from vlae.atomic import remove
 from vlae.codes.errors import CodesError
+from vlae.data.images import Images
 from vlae.lance_tables import append, committing, connect, is_address, table_at, why
 
 ABOUT = b"vlae"
-"""The key of the schema's metadata that describes in JSON what made the codes."""
+"""The key of the metadata that describe in JSON what made the codes: those of the schema; once rows of a source that
+has grown were added, those of the column `row`, which can change."""
 
 SETTINGS = "settings"
 """What of this description must be the same for a call that goes on."""
+
+GROWN = "grown"
+"""Says of a data set that rows of a source that has grown were added, or are being added."""
+
+GROWING = ("source", "number of rows", "rows per part")
+"""What of a description may differ where a source has grown."""
 
 
 class LanceCodes:
@@ -46,7 +54,11 @@ class LanceCodes:
     @property
     def about(self) -> dict[str, Any]:
         """What made the codes; empty if that is not told."""
-        return json.loads((self.table.schema.metadata or {}).get(ABOUT, b"{}")) if self.table is not None else {}
+        if self.table is None:
+            return {}
+        schema = self.table.schema
+        of_row = schema.field("row").metadata if "row" in schema.names else None
+        return json.loads((of_row or {}).get(ABOUT) or (schema.metadata or {}).get(ABOUT, b"{}"))
 
     def __len__(self) -> int:
         return 0 if self.table is None else int(self.table.count_rows())
@@ -67,17 +79,64 @@ class LanceCodes:
         """
         if self.table is None:
             return
-        now, then = _told(about), _told(self.about)
+        if self.about.get(GROWN) and not self.is_whole:
+            raise CodesError(f"{self.place} was being added to; go on with: {command(self.place, self.about)}")
+        self._check_alike(_told(about))
+        if self.is_whole:
+            raise CodesError(
+                f"{self.place} exists already, and is not written over; choose another --out, or remove it"
+            )
+
+    def _check_alike(self, now: Mapping[str, Any]) -> None:
+        then = _told(self.about)
         if differing := [what for what in now if now[what] != then.get(what)]:
             what = differing[0]
             raise CodesError(
                 f"{self.place} was begun with another {what} ({_short(then.get(what))}, not {_short(now[what])}); "
                 "go on with that, or choose another --out"
             )
-        if self.is_whole:
+
+    def grow(self, images: Images, about: Mapping[str, Any]) -> tuple[Images, np.ndarray, dict[str, Any]]:
+        """Find the data of a source that has grown which are not there, and note that they are to be added.
+
+        Data are told apart by their names. What the source no longer has stays. After a stop the same call finds what
+        is still missing. Classes keep the numbers that they had; new ones get the next.
+
+        Args:
+            images: the source as it is now.
+            about: what made its codes, as for a data set of its own.
+
+        Returns:
+            The data, labelled as those that are there; which of them are missing, int64 (n,); and what made all codes.
+
+        Raises:
+            CodesError: if there is no such data set, or it was begun with another run, other options or another
+                source, or is unfinished, or data have no names.
+        """
+        then, was = self.about, {word for word, value in _told(self.about).items() if value is not None}
+        if self.table is None:
+            raise CodesError(f"{self.place}: there is no such data set to add to; write it first, without --add")
+        if not self.is_whole and not then.get(GROWN):
+            raise CodesError(f"{self.place} is unfinished; go on with: {command(self.place, then)}")
+        if images.names is None or "name" not in self.table.schema.names:
             raise CodesError(
-                f"{self.place} exists already, and is not written over; choose another --out, or remove it"
+                f"{self.place}: its data have no names, by which new ones could be told; encode them to a data set of "
+                "their own"
             )
+        self._check_alike({word: value for word, value in _told(about).items() if word not in GROWING and word in was})
+        if _resolved(images.source) != _resolved(then.get("source")):
+            raise CodesError(
+                f"{self.place} holds codes of {then.get('source')}; only what is new there is added. Encode "
+                f"{images.source} to a data set of its own"
+            )
+        known = {name for batch in self._scan(["name"]) for name in batch["name"].to_pylist()}
+        new = np.flatnonzero([name not in known for name in images.names])
+        images = images.with_classes(tuple(then.get("label_names", ())))
+        about = {**about, "label_names": list(images.label_names), "num": len(self) + len(new), GROWN: True}
+        if len(new):
+            with committing(self.place):
+                self.table.update_field_metadata({"path": "row", "metadata": {ABOUT.decode(): json.dumps(about)}})
+        return images, new, about
 
     def parts(self, size: int) -> set[int]:
         """Return the numbers of the parts that are there, as the rows themselves tell.
@@ -171,7 +230,13 @@ def command(place: str | Path, about: Mapping[str, Any]) -> str:
     for name, value in usual.items():
         if (given := options.get(name, value)) != value:
             words.append({True: f"--{name}", False: f"--no-{name}"}.get(given, f"--{name} {given}"))
+    if about.get(GROWN):
+        words.append("--add")
     return " ".join(words)
+
+
+def _resolved(source: Any) -> str:
+    return str(Path(source).resolve()) if Path(str(source)).exists() else str(source)
 
 
 def _short(value: Any) -> str:

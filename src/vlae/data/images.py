@@ -138,6 +138,24 @@ class Images(HtmlRepr):
         chosen = indices if isinstance(indices, slice) else np.asarray(indices, np.int64)
         return self._with_rows(self.values[chosen], chosen)
 
+    def with_classes(self, names: tuple[str, ...]) -> Self:
+        """Number the classes as others do: those of the same name alike, and new ones after them.
+
+        Args:
+            names: of the other classes, class 0 first.
+
+        Examples:
+            >>> images = Images(values=np.zeros((2, 1, 8, 8)), labels=np.array([0, 1]), label_names=("bee", "cat"))
+            >>> images.with_classes(("ant", "cat")).labels, images.with_classes(("ant", "cat")).label_names
+            (array([2, 1]), ('ant', 'cat', 'bee'))
+        """
+        if self.labels is None or names == self.label_names or not self.label_names:
+            return self
+        every = (*names, *(name for name in self.label_names if name not in names))
+        numbers = np.array([every.index(name) for name in self.label_names])
+        labels = np.where(self.labels < 0, self.labels, numbers[np.maximum(self.labels, 0)])
+        return replace(self, labels=labels, label_names=every)
+
     def alike_of_each_class(self, num: int) -> Array:
         """Choose rows, as many of each class as there are: the first of each class, then the second of each, and so on.
 
