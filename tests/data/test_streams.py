@@ -355,7 +355,10 @@ def test_a_pattern_that_fits_nothing(tmp_path):
 
 
 def test_object_storage_that_is_not_installed(monkeypatch):
+    import fsspec  # noqa: F401 - its registry has what an earlier test has used
+
     monkeypatch.setitem(sys.modules, "s3fs", None)
+    monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, "s3", raising=False)
     refused("s3://bucket/a", r"s3://bucket/a: .*; get it: pip install \"vlae\[streams\]\"")
 
 
