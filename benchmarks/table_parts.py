@@ -57,7 +57,7 @@ def from_lines(printed: str, file: Path) -> Any:
 
 
 def training(*nets: str, seconds: float, rounds: int, plain: bool) -> Callable[[Namespace], dict[str, Command]]:
-    """The commands that train some nets in fp32, and in bf16 where the processor has it.
+    """The commands that train some nets in fp32, and in bf16 where the processor has it; of a quick run the first.
 
     Args:
         nets: names of `train_speed.RECIPES`.
@@ -67,7 +67,8 @@ def training(*nets: str, seconds: float, rounds: int, plain: bool) -> Callable[[
     """
 
     def commands(asked: Namespace) -> dict[str, Command]:
-        words = ["train_speed.py", "--recipes", *nets, "--seconds", str(seconds), "--rounds", str(rounds)]
+        chosen = nets[:1] if asked.quick else nets
+        words = ["train_speed.py", "--recipes", *chosen, "--seconds", str(seconds), "--rounds", str(rounds)]
         precisions = ("fp32", "bf16") if asked.bf16 else ("fp32",)
         return {
             precision: Command(

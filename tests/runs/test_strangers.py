@@ -128,10 +128,13 @@ def paths(record, at=()):
             yield from paths(value, (*at, key))
 
 
+OTHER = (None, "text", [], {}, True)
+
+
 def changes(record):
-    """The object without one value, or with another in its place; once for each place and change."""
-    for path in list(paths(record)):
-        for value in ("missing", None, "text", [], {}, True):
+    """The object without one value, and with two others in its place, which take turns; for each place."""
+    for turn, path in enumerate(paths(record)):
+        for value in ("missing", OTHER[turn % 5], OTHER[(turn + 2) % 5]):
             changed = json.loads(json.dumps(record))
             inner = changed
             for key in path[:-1]:

@@ -15,7 +15,7 @@ from rich.console import Console
 import vlae
 from vlae.cli import main as cli
 from vlae.codes import onnx
-from vlae.figures import panels
+from vlae.figures import contents, panels
 from vlae.models import inference
 from vlae.models.pixel import Pixel
 from vlae.recipes import adjust, build, hvae
@@ -104,8 +104,8 @@ def test_the_levels_figure_shows_level_0_of_autoregressive_pixels_alone(run, mon
 
 def test_level_0_keeps_the_codes_and_changes_the_pixels(run, monkeypatch):
     seen = []
-    draw = panels.draw
-    monkeypatch.setattr(panels, "draw", lambda *given, **options: seen.append(draw(*given, **options)) or seen[-1])
+    draw = contents.draw
+    monkeypatch.setattr(contents, "draw", lambda *given, **options: seen.append(draw(*given, **options)) or seen[-1])
     codes = []
     decode = type(run.model).generate
     monkeypatch.setattr(type(run.model), "generate", lambda model, z: codes.append(z) or decode(model, z))
