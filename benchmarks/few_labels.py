@@ -129,7 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     error = float((classify(train, known, test, draw) != truth).mean())
                     row = [*key, f"{error:.5f}", f"{time.monotonic() - begun:.0f}"]
                     with asked.out.open("a", newline="") as stream:
-                        csv.writer(stream).writerow(row)
+                        csv.writer(stream, lineterminator="\n").writerow(row)
                     print(*row, flush=True)
     print(table(asked.out))
 
