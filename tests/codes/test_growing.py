@@ -8,6 +8,7 @@ from code_files import columns_of, write_folder
 from command_line import cli_exit, refusal
 from object_store import object_store
 from PIL import Image
+from shard_files import write_tars
 
 from vlae.codes import encode as encoding
 from vlae.codes import lance
@@ -15,6 +16,7 @@ from vlae.codes.decode import decode
 from vlae.codes.encode import encode
 from vlae.codes.files import CodesError, open_codes
 from vlae.data.source import DataError
+from vlae.training.train import train
 
 
 @pytest.fixture(autouse=True)
@@ -94,20 +96,20 @@ def test_a_stop_loses_at_most_one_part_and_the_same_call_goes_on(run, photos, co
 
     def stop(encoder, values, start=0, advance=None, **given):
         begun.append(start)
-        if len(begun) == 3:
+        if len(begun) == 4:
             raise KeyboardInterrupt
         return columns(encoder, values, start, advance, **given)
 
     monkeypatch.setattr(encoding.Encoder, "columns", stop)
     with pytest.raises(KeyboardInterrupt):
         encode(run, photos, codes, stddev=True, add=True)
-    assert begun == [20, 24, 30]
+    assert begun == [0, 20, 24, 30]  # of the first datum, to see that the columns are the same
     with pytest.raises(CodesError, match=r"unfinished \(30 of 35 rows\); go on with: vlae encode .* --stddev --add"):
         open_codes(codes)
     with pytest.raises(CodesError, match=r"was being added to; go on with: vlae encode .* --add"):
         encode(run, photos, codes, stddev=True)
     encode(run, photos, codes, stddev=True, add=True)
-    assert begun[3:] == [30]
+    assert begun[4:] == [0, 30]
     check_whole(run, photos, codes, tmp_path)
 
 
@@ -175,3 +177,79 @@ def test_a_source_that_changes_meanwhile_costs_no_codes(run, photos, codes, monk
     monkeypatch.undo()
     encode(run, photos, codes, stddev=True, add=True)
     assert len(columns_of(codes)["row"]) == 36
+
+
+def test_what_would_be_misread_is_refused_and_nothing_changes(run, photos, tmp_path, monkeypatch):
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    for i, file in enumerate(sorted(photos.rglob("*.png"))):
+        shutil.copy(file, flat / f"{i}.png")
+    codes = encode(run, flat, tmp_path / "flat.lance")
+    before = columns_of(codes)
+    for i in range(20):
+        (flat / f"{'ab'[i % 2]}").mkdir(exist_ok=True)
+        (flat / f"{i}.png").rename(flat / f"{'ab'[i % 2]}/{i}.png")
+    with pytest.raises(CodesError, match="label is in the one, and not in the other"):  # there were no classes
+        encode(run, flat, codes, add=True)
+    after = columns_of(codes)
+    assert all(np.array_equal(after[name], values) for name, values in before.items())
+
+
+def test_another_folder_of_the_same_name_is_another_source(run, photos, tmp_path, monkeypatch):
+    monkeypatch.chdir(photos.parent)
+    encode(run, "photos", tmp_path / "codes.lance")
+    elsewhere = write_folder(tmp_path / "elsewhere" / "photos").parent
+    monkeypatch.chdir(elsewhere)
+    with pytest.raises(CodesError, match="only what is new there is added"):
+        encode(run, "photos", tmp_path / "codes.lance", add=True)
+    encode(run, photos, tmp_path / "codes.lance", add=True)  # the right one, by another path
+
+
+def test_rows_of_a_table_are_told_by_the_column_that_named_them(tmp_path):
+    rng = np.random.default_rng(0)
+
+    def write(num):
+        rows = [f"s{i},p{i // 2},{a:.3f},{b:.3f}" for i, (a, b) in enumerate(rng.normal(size=(num, 2)))]
+        (tmp_path / "a.csv").write_text("\n".join(["serial,patient,x,y", *rows]))
+
+    np.savetxt(tmp_path / "numbers.csv", rng.normal(size=(40, 2)), delimiter=",", header="x,y", comments="")
+    write(40)
+    run = train(tmp_path / "numbers.csv", out=tmp_path / "run", code_sizes=(1, 2), steps=5, progress=False)
+    codes = encode(run, tmp_path / "a.csv", tmp_path / "codes.lance", id="serial")
+    write(50)
+    with pytest.raises(CodesError, match="was begun with another id"):
+        encode(run, tmp_path / "a.csv", codes, id="patient", add=True)
+    encode(run, tmp_path / "a.csv", codes, id="serial", add=True)
+    assert len(columns_of(codes)["row"]) == 50 and open_codes(codes).num == 50
+
+
+def test_a_stop_whose_rest_is_gone_is_finished(run, photos, codes, monkeypatch):
+    add_pictures(photos)
+    columns, begun = encoding.Encoder.columns, []
+
+    def stop(encoder, *given, **how):
+        begun.append(1)
+        if len(begun) == 3:
+            raise KeyboardInterrupt
+        return columns(encoder, *given, **how)
+
+    monkeypatch.setattr(encoding.Encoder, "columns", stop)
+    with pytest.raises(KeyboardInterrupt):
+        encode(run, photos, codes, stddev=True, add=True)
+    there = set(columns_of_table(codes))
+    for file in list(photos.rglob("*.png")):
+        if str(file.relative_to(photos)) not in there:
+            file.unlink()
+    encode(run, photos, codes, stddev=True, add=True)
+    assert open_codes(codes).num == len(there)
+
+
+def columns_of_table(codes):
+    return lance.LanceCodes(codes).table.search().select(["name"]).to_arrow()["name"].to_pylist()
+
+
+def test_a_source_that_is_always_streamed_is_refused_before_it_is_read(run, tmp_path):
+    tar = write_tars(tmp_path / "tars")
+    with pytest.raises(CodesError, match=r"only a \.lance data set of a whole source"):
+        encode(run, tar, tmp_path / "codes.lance", add=True)
+    assert not (tmp_path / "codes.lance").exists()

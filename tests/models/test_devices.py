@@ -5,6 +5,8 @@ as a GPU does. What comes back from it is made of zeros here.
 """
 
 import copy
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -100,11 +102,18 @@ def test_a_device_that_is_not_there_is_refused_with_what_to_do(name, monkeypatch
 
 
 def test_convolutions_of_a_gpu_are_exact_where_codes_are_computed_and_as_before_afterwards():
-    assert torch.backends.cudnn.allow_tf32
+    before = torch.backends.cudnn.conv.fp32_precision
     with pytest.raises(KeyError), exact_convolutions():
-        assert not torch.backends.cudnn.allow_tf32
+        assert torch.backends.cudnn.conv.fp32_precision == "ieee"
         raise KeyError
-    assert torch.backends.cudnn.allow_tf32
+    assert torch.backends.cudnn.conv.fp32_precision == before and torch.backends.cudnn.allow_tf32
+
+
+@pytest.mark.parametrize("asked", ["torch.backends", "torch.backends.cudnn", "torch.backends.cudnn.conv"])
+def test_who_asks_pytorch_for_exact_numbers_can_use_a_model(asked):
+    words = f"import torch, vlae; {asked}.fp32_precision = 'ieee'; run = vlae.load('mnist'); run.encode(run.examples)"
+    done = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_run_is_opened_on_the_device_that_is_asked_for(monkeypatch):

@@ -18,7 +18,7 @@ import torch
 from vlae.atomic import beside, locked, remove, whole, writing
 from vlae.codes import files
 from vlae.codes.files import CodesError
-from vlae.codes.lance import SETTINGS, LanceCodes
+from vlae.codes.lance import PATH, SETTINGS, LanceCodes
 from vlae.codes.progress import progress_bar
 from vlae.data.content import content_hashes, digest
 from vlae.data.images import Images
@@ -128,6 +128,7 @@ def encode(
         raise CodesError(
             f"{out}: a shard is written to a .parquet file; vlae merge makes any kind of file of all shards"
         )
+    stream = stream or is_streamed(source)
     if add and (kind != "lance" or shard is not None or stream or split != "all" or limit is not None):
         raise CodesError(
             f"{out}: only a .lance data set of a whole source is added to; leave out --add, and encode new data to a "
@@ -139,7 +140,7 @@ def encode(
     how: dict[str, Any] = {"layout": layout, "key": key, "id": id}
     columns: dict[str, Any] = {"stddev": stddev, "sample": sample, "reconstruction": reconstruction, "seed": seed}
     content = columns | {"limit": limit}
-    if stream or is_streamed(source):
+    if stream:
         from vlae.codes.streaming import encode_stream
 
         if split != "all" or limit is not None:
@@ -154,7 +155,8 @@ def encode(
         about[SHARD] = shard.record(images.total, fingerprint or in_memory(source), {**content, **how})
     encoder = Encoder(run.model, **columns)
     if target is not None:
-        about |= {"source_hash": _hash_of(images, fingerprint), SETTINGS: content | {"rows_per_part": PART}}
+        about |= {"source_hash": _hash_of(images, fingerprint), SETTINGS: content | how | {"rows_per_part": PART}}
+        about[PATH] = str(Path(source).resolve()) if fingerprint and Path(source).exists() else images.source
         with alone(out, f"writes {out}"):
             if add:
                 _add_parts(encoder, images, target, about, progress)
@@ -275,14 +277,16 @@ def _commit_parts(
 
 def _add_parts(encoder: "Encoder", images: Images, target: LanceCodes, about: dict[str, Any], progress: bool) -> None:
     """Encode what a Lance data set does not have yet, and add it."""
-    images, new, about = target.grow(images, about)
+    first = images.take([0])
+    columns = source_columns(first, 0) | encoder.columns(first.values, features=first.features)
+    images, new, about = target.grow(images, about, columns)
     num = len(target)
     if progress:
         print(f"{len(new):,} of {len(images):,} are new", file=sys.stderr)
     if not len(new):
         return
     _encode_parts(encoder, images, (), lambda _, rows: target.write(rows), about, progress, rows=new, first=num)
-    target.check_whole(num + len(new))
+    target.check_whole(num + len(new), "rows of one name may be there twice; remove these")
 
 
 def _encode_parts(

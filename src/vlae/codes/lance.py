@@ -1,7 +1,7 @@
 """Codes in a Lance data set, in a folder or in an object store: each part of rows is one commit."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -18,6 +18,9 @@ has grown were added, those of the column `row`, which can change."""
 
 SETTINGS = "settings"
 """What of this description must be the same for a call that goes on."""
+
+PATH = "path"
+"""Where the source of a data set is: as it was given, but a path from the root."""
 
 GROWN = "grown"
 """Says of a data set that rows of a source that has grown were added, or are being added."""
@@ -96,7 +99,9 @@ class LanceCodes:
                 "go on with that, or choose another --out"
             )
 
-    def grow(self, images: Images, about: Mapping[str, Any]) -> tuple[Images, np.ndarray, dict[str, Any]]:
+    def grow(
+        self, images: Images, about: Mapping[str, Any], columns: Collection[str]
+    ) -> tuple[Images, np.ndarray, dict[str, Any]]:
         """Find the data of a source that has grown which are not there, and note that they are to be added.
 
         Data are told apart by their names. What the source no longer has stays. After a stop the same call finds what
@@ -105,35 +110,47 @@ class LanceCodes:
         Args:
             images: the source as it is now.
             about: what made its codes, as for a data set of its own.
+            columns: the names of the columns that are to be added.
 
         Returns:
             The data, labelled as those that are there; which of them are missing, int64 (n,); and what made all codes.
 
         Raises:
             CodesError: if there is no such data set, or it was begun with another run, other options or another
-                source, or is unfinished, or data have no names.
+                source, or has other columns, or is unfinished; or if the data have no names, or names that repeat.
         """
-        then, was = self.about, {word for word, value in _told(self.about).items() if value is not None}
+        own = "; encode them to a data set of their own"
+        then = self.about
         if self.table is None:
             raise CodesError(f"{self.place}: there is no such data set to add to; write it first, without --add")
         if not self.is_whole and not then.get(GROWN):
             raise CodesError(f"{self.place} is unfinished; go on with: {command(self.place, then)}")
+        if SETTINGS not in then:
+            raise CodesError(
+                f"{self.place} does not say with which options its codes were made, so none are added{own}"
+            )
         if images.names is None or "name" not in self.table.schema.names:
+            raise CodesError(f"{self.place}: its data have no names, by which new ones could be told{own}")
+        self._check_alike({word: value for word, value in _told(about).items() if word not in GROWING})
+        if about[PATH] != then.get(PATH):
             raise CodesError(
-                f"{self.place}: its data have no names, by which new ones could be told; encode them to a data set of "
-                "their own"
+                f"{self.place} holds codes of {then.get(PATH, then.get('source'))}; only what is new there is added. "
+                f"Encode {images.source} to a data set of its own"
             )
-        self._check_alike({word: value for word, value in _told(about).items() if word not in GROWING and word in was})
-        if _resolved(images.source) != _resolved(then.get("source")):
-            raise CodesError(
-                f"{self.place} holds codes of {then.get('source')}; only what is new there is added. Encode "
-                f"{images.source} to a data set of its own"
-            )
-        known = {name for batch in self._scan(["name"]) for name in batch["name"].to_pylist()}
+        if differing := set(columns) ^ set(self.table.schema.names):
+            raise CodesError(f"{self.place}: {', '.join(sorted(differing))} is in the one, and not in the other{own}")
+        there = [name for batch in self._scan(["name"]) for name in batch["name"].to_pylist()]
+        known = set(there)
+        for names, which in ((there, "its"), (images.names, "the source's")):
+            if len(set(names)) < len(names) or not all(names):
+                raise CodesError(f"{self.place}: some of {which} data have one name, or none{own}")
+        classes = tuple(then.get("label_names", ()))
+        if images.labels is not None and bool(classes) != bool(images.label_names):
+            raise CodesError(f"{self.place}: either its classes have names or those of {images.source}, not both{own}")
         new = np.flatnonzero([name not in known for name in images.names])
-        images = images.with_classes(tuple(then.get("label_names", ())))
+        images = images.with_classes(classes)
         about = {**about, "label_names": list(images.label_names), "num": len(self) + len(new), GROWN: True}
-        if len(new):
+        if len(new) or not self.is_whole:
             with committing(self.place):
                 self.table.update_field_metadata({"path": "row", "metadata": {ABOUT.decode(): json.dumps(about)}})
         return images, new, about
@@ -160,19 +177,19 @@ class LanceCodes:
         with committing(self.place):
             self.table = append(self.folder, self.name, rows)
 
-    def check_whole(self, num: int) -> None:
+    def check_whole(self, num: int, remedy: str = "remove it and encode again") -> None:
         """Check that no row is missing or there twice, once all parts are written.
 
         Args:
             num: how many rows there must be.
+            remedy: what to do, for the message.
 
         Raises:
             CodesError: if there are others: then several processes wrote the same parts at once.
         """
         if len(self) != num:
             raise CodesError(
-                f"{self.place} has {len(self):,} rows for {num:,} data, as two commands wrote it at once; remove it "
-                "and encode again"
+                f"{self.place} has {len(self):,} rows for {num:,} data, as two commands wrote it at once; {remedy}"
             )
 
     def drop(self) -> None:
@@ -224,19 +241,25 @@ def command(place: str | Path, about: Mapping[str, Any]) -> str:
         place: where they are.
         about: what made them.
     """
-    words = ["vlae encode", str(about.get("run")), str(about.get("source")), f"--out {place}"]
+    words = ["vlae encode", str(about.get("run")), str(about.get(PATH, about.get("source"))), f"--out {place}"]
     options = {"split": about.get("split")} | about.get(SETTINGS, {})
-    usual = {"split": "all", "limit": None, "stddev": False, "sample": False, "reconstruction": True, "seed": 0}
+    usual = {
+        "split": "all",
+        "layout": None,
+        "key": None,
+        "id": None,
+        "limit": None,
+        "stddev": False,
+        "sample": False,
+        "reconstruction": True,
+        "seed": 0,
+    }
     for name, value in usual.items():
         if (given := options.get(name, value)) != value:
             words.append({True: f"--{name}", False: f"--no-{name}"}.get(given, f"--{name} {given}"))
     if about.get(GROWN):
         words.append("--add")
     return " ".join(words)
-
-
-def _resolved(source: Any) -> str:
-    return str(Path(source).resolve()) if Path(str(source)).exists() else str(source)
 
 
 def _short(value: Any) -> str:

@@ -41,9 +41,10 @@ def exact_convolutions() -> Iterator[None]:
 
     By itself PyTorch rounds their inputs to TF32, which keeps 10 bits of 23: that would move codes.
     """
-    rounded = torch.backends.cudnn.allow_tf32
-    torch.backends.cudnn.allow_tf32 = False
+    convolutions = torch.backends.cudnn.conv  # type: ignore[attr-defined]
+    before = convolutions.fp32_precision
+    convolutions.fp32_precision = "ieee"
     try:
         yield
     finally:
-        torch.backends.cudnn.allow_tf32 = rounded
+        convolutions.fp32_precision = before
