@@ -102,11 +102,11 @@ def test_a_device_that_is_not_there_is_refused_with_what_to_do(name, monkeypatch
 
 
 def test_convolutions_of_a_gpu_are_exact_where_codes_are_computed_and_as_before_afterwards():
-    before = torch.backends.cudnn.conv.fp32_precision
+    assert torch.backends.cudnn.allow_tf32
     with pytest.raises(KeyError), exact_convolutions():
-        assert torch.backends.cudnn.conv.fp32_precision == "ieee"
+        assert not torch.backends.cudnn.allow_tf32
         raise KeyError
-    assert torch.backends.cudnn.conv.fp32_precision == before and torch.backends.cudnn.allow_tf32
+    assert torch.backends.cudnn.allow_tf32
 
 
 @pytest.mark.parametrize("asked", ["torch.backends", "torch.backends.cudnn", "torch.backends.cudnn.conv"])

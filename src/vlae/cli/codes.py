@@ -60,7 +60,8 @@ def encode(
         add: Add what is new in the source, told by the names of its data, to the .lance data set that --out has of it.
         ray: Let the workers of a Ray cluster encode, to a .lance data set: "local" starts a cluster here, "auto" takes
             that of this machine; or ray://HOST:10001, or HOST:6379.
-        workers: How many of its workers encode, each on one processor; by default as many as it has processors, or four for each GPU.
+        workers: How many of its workers encode, each on one processor; by default as many as it has processors,
+            or four for each GPU.
         accelerator: Where the run computes: auto (a GPU if there is one), cpu, gpu or mps.
         as_json: Print JSON, one line, instead of text.
     """

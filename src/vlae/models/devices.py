@@ -39,12 +39,17 @@ def device_of(accelerator: str = "auto") -> torch.device:
 def exact_convolutions() -> Iterator[None]:
     """Lets a GPU compute convolutions in float32 throughout, as the processor does.
 
-    By itself PyTorch rounds their inputs to TF32, which keeps 10 bits of 23: that would move codes.
+    By itself PyTorch rounds their inputs to TF32, which keeps 10 bits of 23: that would move codes. Who has set
+    PyTorch's `fp32_precision` keeps what it says: the two switches cannot be mixed.
     """
-    convolutions = torch.backends.cudnn.conv  # type: ignore[attr-defined]
-    before = convolutions.fp32_precision
-    convolutions.fp32_precision = "ieee"
+    try:
+        rounded = torch.backends.cudnn.allow_tf32
+    except RuntimeError:
+        rounded = False
+    if rounded:
+        torch.backends.cudnn.allow_tf32 = False
     try:
         yield
     finally:
-        convolutions.fp32_precision = before
+        if rounded:
+            torch.backends.cudnn.allow_tf32 = True
