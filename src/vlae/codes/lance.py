@@ -13,8 +13,8 @@ from vlae.data.images import Images
 from vlae.lance_tables import append, committing, connect, is_address, table_at, why
 
 ABOUT = b"vlae"
-"""The key of the metadata that describe in JSON what made the codes: those of the schema; once rows of a source that
-has grown were added, those of the column `row`, which can change."""
+"""The key under which it stands in JSON what made the codes. It is in the metadata of the schema, which cannot change;
+once rows were added, in those of the column `row`."""
 
 SETTINGS = "settings"
 """What of this description must be the same for a call that goes on."""
@@ -109,7 +109,8 @@ class LanceCodes:
 
         Args:
             images: the source as it is now.
-            about: what made its codes, as for a data set of its own.
+            about: what made its codes, as JSON values: the run, the source, its hash and path, the number of data, and
+                the options.
             columns: the names of the columns that are to be added.
 
         Returns:
