@@ -18,7 +18,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from train_speed import RECIPES, processor, spread
 
 from vlae import recipes
-from vlae.codes.encode import Encoder, encode
+from vlae.codes.encode import encode
+from vlae.codes.encoder import Encoder
 from vlae.models.inference import as_input
 from vlae.runs.layout import MODEL
 from vlae.runs.run import Run

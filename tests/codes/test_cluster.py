@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import time
-from contextlib import contextmanager
 
 import lance
 import numpy as np
@@ -20,27 +19,6 @@ from vlae.codes.encode import encode
 from vlae.codes.files import CodesError
 from vlae.codes.fragments import DONE, Fragments
 from vlae.data.source import DataError
-
-
-@pytest.fixture
-def here(monkeypatch):
-    """Lets the worker run in this process, without a cluster; the list has the shares that were written."""
-    written = []
-
-    @contextmanager
-    def no_cluster(address, workers):
-        yield 1, 0
-
-    def encoded(numbers, job, workers, gpus):
-        assert gpus == 0 and job["accelerator"] == "cpu"
-        worker = cluster._Worker(job)
-        for number in numbers:
-            written.append(number)
-            yield worker({"number": np.array([number])})
-
-    monkeypatch.setattr(cluster, "_cluster", no_cluster)
-    monkeypatch.setattr(cluster, "_encoded", encoded)
-    return written
 
 
 def check_alike(one, other):

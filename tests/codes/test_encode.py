@@ -12,10 +12,11 @@ from PIL import Image
 from pyarrow import parquet
 
 from vlae.atomic import WriteError, locked
-from vlae.codes import encode as encoding
 from vlae.codes import files as codes
+from vlae.codes import parts
 from vlae.codes.decode import decode
 from vlae.codes.encode import encode, identity
+from vlae.codes.encoder import Encoder
 from vlae.codes.files import CodesError
 from vlae.data.source import DataError
 from vlae.runs.opening import load
@@ -30,7 +31,7 @@ def of_vectors(tmp_path_factory):
 
 @pytest.fixture
 def small_parts(monkeypatch):
-    monkeypatch.setattr(encoding, "PART", 6)
+    monkeypatch.setattr("vlae.codes.parts.PART", 6)
 
 
 # What is written
@@ -115,7 +116,7 @@ def test_draws_are_as_wide_as_their_posteriors(run):
     model = copy.deepcopy(run.model)
     for level in (model.levels[0], model.levels[2]):
         level.head.linear.bias.data[level.code_size :] = -6.0  # then the standard deviation is a hundredth or less
-    columns = encoding.Encoder(model, stddev=True, sample=True).columns(np.zeros((40, 3, 8, 8), np.uint8))
+    columns = Encoder(model, stddev=True, sample=True).columns(np.zeros((40, 3, 8, 8), np.uint8))
     for level in (1, 3):
         away = (columns[f"level{level}_sample"] - columns[f"level{level}"]) / columns[f"level{level}_stddev"]
         assert columns[f"level{level}_stddev"].max() < 0.02 and 0.6 < away.std() < 1.4
@@ -129,7 +130,7 @@ def test_a_conditional_prior_is_no_matter(folder, tmp_path):
 
 
 def test_memory_does_not_grow_with_the_number_of_images(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(encoding, "PART", 500)
+    monkeypatch.setattr("vlae.codes.parts.PART", 500)
 
     def peak(num):
         np.save(tmp_path / f"{num}.npy", np.zeros((num, 8, 8, 3), np.uint8))
@@ -156,8 +157,8 @@ def test_it_goes_on_after_a_stop_and_gives_the_same(run, folder, tmp_path, small
             raise KeyboardInterrupt
         return columns(encoder, values, start, advance, **given)
 
-    columns = encoding.Encoder.columns
-    monkeypatch.setattr(encoding.Encoder, "columns", stop_at_the_third)
+    columns = Encoder.columns
+    monkeypatch.setattr(Encoder, "columns", stop_at_the_third)
     with pytest.raises(KeyboardInterrupt):
         encode(run, folder, tmp_path / "codes.parquet", sample=True)
     assert not (tmp_path / "codes.parquet").exists()
@@ -181,13 +182,13 @@ def test_parts_of_something_else_are_not_taken(run, other, folder, tmp_path, sma
 
 def test_a_folder_that_changes_is_refused(run, tmp_path, small_parts, monkeypatch):
     photos = write_folder(tmp_path / "photos")
-    write = encoding._write_parts
+    write = parts.write_files
 
     def change_meanwhile(*words):
         yield from write(*words)
         (photos / "dogs" / "000.png").unlink()
 
-    monkeypatch.setattr(encoding, "_write_parts", change_meanwhile)
+    monkeypatch.setattr("vlae.codes.parts.write_files", change_meanwhile)
     with pytest.raises(DataError, match="photos: changed while it was being read; run this again"):
         encode(run, photos, tmp_path / "codes.parquet")
     assert [path.name for path in tmp_path.iterdir()] == ["photos"]

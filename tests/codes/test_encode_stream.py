@@ -5,9 +5,9 @@ import pytest
 from pyarrow import parquet
 from shard_files import picture, png, write_parquet, write_tar, write_tars
 
-from vlae.codes import encode as encoding
 from vlae.codes import streaming
 from vlae.codes.encode import encode
+from vlae.codes.encoder import Encoder
 from vlae.data import DataError, tar_shards
 from vlae.workflows import train
 
@@ -49,7 +49,7 @@ def test_the_codes_are_those_of_the_same_pictures_in_a_table(small, tmp_path):
 def test_a_stopped_encoding_goes_on_in_its_shard(small, tmp_path, monkeypatch, at):
     tars = write_tars(tmp_path / "tars")
     whole = columns_of(encode(small, tars, tmp_path / "whole.parquet", sample=True))
-    done, columns = [], encoding.Encoder.columns
+    done, columns = [], Encoder.columns
 
     def stop(encoder, values, number=0, *args, **given):
         done.append(number)
@@ -57,7 +57,7 @@ def test_a_stopped_encoding_goes_on_in_its_shard(small, tmp_path, monkeypatch, a
             raise KeyboardInterrupt
         return columns(encoder, values, number, *args, **given)
 
-    monkeypatch.setattr(encoding.Encoder, "columns", stop)
+    monkeypatch.setattr(Encoder, "columns", stop)
     with pytest.raises(KeyboardInterrupt):
         encode(small, tars, tmp_path / "codes.parquet", sample=True)
     assert not (tmp_path / "codes.parquet").exists()

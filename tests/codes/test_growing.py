@@ -10,10 +10,12 @@ from object_store import object_store
 from PIL import Image
 from shard_files import write_tars
 
-from vlae.codes import encode as encoding
+import vlae
 from vlae.codes import lance
+from vlae.codes.cluster import encode_on_cluster
 from vlae.codes.decode import decode
 from vlae.codes.encode import encode
+from vlae.codes.encoder import Encoder
 from vlae.codes.files import CodesError, open_codes
 from vlae.data.source import DataError
 from vlae.training.train import train
@@ -21,7 +23,7 @@ from vlae.training.train import train
 
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch):
-    monkeypatch.setattr(encoding, "PART", 6)
+    monkeypatch.setattr("vlae.codes.parts.PART", 6)
 
 
 @pytest.fixture
@@ -92,7 +94,7 @@ def test_it_grows_again_and_what_is_gone_stays(run, photos, codes, tmp_path):
 
 def test_a_stop_loses_at_most_one_part_and_the_same_call_goes_on(run, photos, codes, tmp_path, monkeypatch):
     add_pictures(photos)
-    columns, begun = encoding.Encoder.columns, []
+    columns, begun = Encoder.columns, []
 
     def stop(encoder, values, start=0, advance=None, **given):
         begun.append(start)
@@ -100,7 +102,7 @@ def test_a_stop_loses_at_most_one_part_and_the_same_call_goes_on(run, photos, co
             raise KeyboardInterrupt
         return columns(encoder, values, start, advance, **given)
 
-    monkeypatch.setattr(encoding.Encoder, "columns", stop)
+    monkeypatch.setattr(Encoder, "columns", stop)
     with pytest.raises(KeyboardInterrupt):
         encode(run, photos, codes, stddev=True, add=True)
     assert begun == [0, 20, 24, 30]  # of the first datum, to see that the columns are the same
@@ -155,7 +157,7 @@ def test_an_unfinished_data_set_is_finished_first(run, photos, tmp_path, monkeyp
     monkeypatch.setattr(lance.LanceCodes, "parts", lambda codes, size: {0})
     encode(run, photos, out)
     monkeypatch.undo()
-    monkeypatch.setattr(encoding, "PART", 6)
+    monkeypatch.setattr("vlae.codes.parts.PART", 6)
     with pytest.raises(CodesError, match="is unfinished; go on with: vlae encode"):
         encode(run, photos, out, add=True)
 
@@ -163,13 +165,13 @@ def test_an_unfinished_data_set_is_finished_first(run, photos, tmp_path, monkeyp
 def test_a_source_that_changes_meanwhile_costs_no_codes(run, photos, codes, monkeypatch):
     before = columns_of(codes)
     add_pictures(photos)
-    columns = encoding.Encoder.columns
+    columns = Encoder.columns
 
     def change(encoder, *args, **given):
         Image.new("RGB", (8, 8)).save(photos / "cats/late.png")
         return columns(encoder, *args, **given)
 
-    monkeypatch.setattr(encoding.Encoder, "columns", change)
+    monkeypatch.setattr(Encoder, "columns", change)
     with pytest.raises(DataError, match="changed"):
         encode(run, photos, codes, stddev=True, add=True)
     after = columns_of(codes)
@@ -225,7 +227,7 @@ def test_rows_of_a_table_are_told_by_the_column_that_named_them(tmp_path):
 
 def test_a_stop_whose_rest_is_gone_is_finished(run, photos, codes, monkeypatch):
     add_pictures(photos)
-    columns, begun = encoding.Encoder.columns, []
+    columns, begun = Encoder.columns, []
 
     def stop(encoder, *given, **how):
         begun.append(1)
@@ -233,7 +235,7 @@ def test_a_stop_whose_rest_is_gone_is_finished(run, photos, codes, monkeypatch):
             raise KeyboardInterrupt
         return columns(encoder, *given, **how)
 
-    monkeypatch.setattr(encoding.Encoder, "columns", stop)
+    monkeypatch.setattr(Encoder, "columns", stop)
     with pytest.raises(KeyboardInterrupt):
         encode(run, photos, codes, stddev=True, add=True)
     there = set(columns_of_table(codes))
@@ -253,3 +255,20 @@ def test_a_source_that_is_always_streamed_is_refused_before_it_is_read(run, tmp_
     with pytest.raises(CodesError, match=r"only a \.lance data set of a whole source"):
         encode(run, tar, tmp_path / "codes.lance", add=True)
     assert not (tmp_path / "codes.lance").exists()
+
+
+def test_what_a_cluster_wrote_grows_too(run, photos, tmp_path, here):
+    codes = encode_on_cluster(run, photos, tmp_path / "codes.lance", address="local", stddev=True)
+    add_pictures(photos)
+    with pytest.raises(CodesError, match="seed"):
+        encode(run, photos, codes, stddev=True, seed=1, add=True)
+    encode(run, photos, codes, stddev=True, add=True)
+    check_whole(run, photos, codes, tmp_path)
+
+
+def test_merged_shards_grow_too(run, photos, tmp_path):
+    shards = [encode(run, photos, tmp_path / f"{i}.parquet", stddev=True, shard=f"{i}/2") for i in (1, 2)]
+    codes = vlae.merge(tmp_path / "codes.lance", shards)
+    add_pictures(photos)
+    encode(run, photos, codes, stddev=True, add=True)
+    check_whole(run, photos, codes, tmp_path)

@@ -16,17 +16,17 @@ from command_line import cli_exit, refusal
 from object_store import object_store
 
 from vlae.atomic import WriteError, locked
-from vlae.codes import encode as encoding
-from vlae.codes import lance
+from vlae.codes import lance, parts
 from vlae.codes.decode import decode
 from vlae.codes.encode import encode
+from vlae.codes.encoder import Encoder
 from vlae.codes.files import CodesError, open_codes
 from vlae.data.source import DataError
 
 
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch):
-    monkeypatch.setattr(encoding, "PART", 6)
+    monkeypatch.setattr("vlae.codes.parts.PART", 6)
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def bucket(monkeypatch):
 
 def stopping_at(monkeypatch, call):
     """Stops the encoder at its nth part; returns the numbers of the parts that it has begun."""
-    begun, columns = [], encoding.Encoder.columns
+    begun, columns = [], Encoder.columns
 
     def stop(encoder, values, start=0, advance=None, **given):
         begun.append(start)
@@ -45,7 +45,7 @@ def stopping_at(monkeypatch, call):
             raise KeyboardInterrupt
         return columns(encoder, values, start, advance, **given)
 
-    monkeypatch.setattr(encoding.Encoder, "columns", stop)
+    monkeypatch.setattr(Encoder, "columns", stop)
     return begun
 
 
@@ -133,13 +133,13 @@ def test_what_is_whole_is_not_written_over(run, folder, tmp_path):
 
 
 def test_a_source_that_changes_leaves_nothing(run, tmp_path, monkeypatch):
-    photos, commit = write_folder(tmp_path / "photos"), encoding._commit_parts
+    photos, commit = write_folder(tmp_path / "photos"), parts.commit
 
     def change_meanwhile(*words):
         commit(*words)
         (photos / "dogs" / "000.png").unlink()
 
-    monkeypatch.setattr(encoding, "_commit_parts", change_meanwhile)
+    monkeypatch.setattr("vlae.codes.parts.commit", change_meanwhile)
     with pytest.raises(DataError, match="changed while it was being read"):
         encode(run, photos, tmp_path / "codes.lance")
     assert [path.name for path in tmp_path.iterdir()] == ["photos"]
@@ -198,11 +198,11 @@ def test_one_process_at_a_time_writes_a_folder(run, folder, tmp_path):
 
 KILLED = """
 import sys
-from vlae.codes import encode as encoding
+from vlae.codes import parts
 from vlae.codes.encode import encode
 from vlae.runs.opening import load
 
-encoding.PART = 6
+parts.PART = 6
 encode(load(sys.argv[1]), sys.argv[2], sys.argv[3])
 """
 

@@ -10,9 +10,9 @@ from command_line import cli_exit, refusal
 from pyarrow import parquet
 
 import vlae
-from vlae.codes import encode as encoding
 from vlae.codes import shards
 from vlae.codes.encode import encode
+from vlae.codes.encoder import Encoder
 from vlae.codes.files import CodesError
 from vlae.data import loader
 from vlae.data.sharding import Share
@@ -21,9 +21,9 @@ from vlae.data.source import DataError
 
 @pytest.fixture
 def small_parts(monkeypatch):
-    monkeypatch.setattr(encoding, "PART", 6)
+    monkeypatch.setattr("vlae.codes.parts.PART", 6)
     monkeypatch.setattr(shards, "PART", 6)
-    monkeypatch.setattr(encoding, "DRAWS", 4)
+    monkeypatch.setattr("vlae.codes.encoder.DRAWS", 4)
 
 
 def write_shards(run, source, folder, num=3, **settings):
@@ -114,7 +114,7 @@ def test_shards_become_every_kind_of_file(run, folder, tmp_path, name):
 
 
 def test_a_shard_goes_on_where_it_was_stopped(run, folder, tmp_path, small_parts, monkeypatch):
-    columns = encoding.Encoder.columns
+    columns = Encoder.columns
     calls = []
 
     def stop_once(*of, **settings):
@@ -123,7 +123,7 @@ def test_a_shard_goes_on_where_it_was_stopped(run, folder, tmp_path, small_parts
             raise KeyboardInterrupt
         return columns(*of, **settings)
 
-    monkeypatch.setattr(encoding.Encoder, "columns", stop_once)
+    monkeypatch.setattr(Encoder, "columns", stop_once)
     with pytest.raises(KeyboardInterrupt):
         encode(run, folder, tmp_path / "2.parquet", shard="2/2")
     encode(run, folder, tmp_path / "2.parquet", shard="2/2")

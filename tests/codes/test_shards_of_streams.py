@@ -9,8 +9,8 @@ from pyarrow import parquet
 from shard_files import picture, png, write_parquet, write_tar, write_tars
 
 import vlae
-from vlae.codes import encode as encoding
 from vlae.codes.encode import encode
+from vlae.codes.encoder import Encoder
 from vlae.data.source import DataError
 
 
@@ -49,14 +49,14 @@ def test_pictures_that_cannot_be_read_are_left_out(run, tmp_path):
 
 def test_a_stream_that_changes_is_refused(run, tmp_path, monkeypatch):
     tars = write_tars(tmp_path / "tars", shards=2, rows=6)
-    columns = encoding.Encoder.columns
+    columns = Encoder.columns
 
     def change(*of, **given):
         write_tars(tars, shards=1, rows=7)
         return columns(*of, **given)
 
     encode(run, tars, tmp_path / "1.parquet", shard="1/2")
-    monkeypatch.setattr(encoding.Encoder, "columns", change)
+    monkeypatch.setattr(Encoder, "columns", change)
     with pytest.raises(DataError, match="changed while"):
         encode(run, tars, tmp_path / "codes.parquet")
     monkeypatch.undo()

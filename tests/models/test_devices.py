@@ -15,7 +15,7 @@ from command_line import refusal
 from model_cases import CASES, data, made
 
 import vlae
-from vlae.codes.encode import Encoder
+from vlae.codes.encoder import Encoder
 from vlae.codes.outliers import _encode_twice
 from vlae.models import inference
 from vlae.models.devices import ACCELERATORS, device_of, exact_convolutions

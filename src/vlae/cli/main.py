@@ -11,7 +11,7 @@ from typing import NoReturn
 from cyclopts import App, CycloptsError
 
 import vlae
-from vlae.cli import codes, results, sharing, training
+from vlae.cli import codes, results, search, sharing, training
 from vlae.cli.output import print
 
 app = App(
@@ -24,7 +24,7 @@ app = App(
 for command in (
     *(training.demo, training.train, training.data),
     *(results.figure, results.fit_prior, results.evaluate, results.report, results.compare),
-    *(codes.encode, codes.merge, codes.decode, codes.odd, codes.classify, codes.index, codes.similar, codes.mix),
+    *(codes.encode, codes.merge, codes.decode, codes.odd, codes.classify, search.index, search.similar, search.mix),
     *(sharing.share, sharing.export, sharing.explore, sharing.select),
 ):
     app.command(command)

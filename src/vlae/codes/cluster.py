@@ -11,9 +11,12 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from vlae.atomic import WriteError
-from vlae.codes.encode import Encoder, identity
+from vlae.codes.encode import hash_of, identity, path_of
+from vlae.codes.encoder import Encoder
 from vlae.codes.files import CodesError
 from vlae.codes.fragments import Fragments
+from vlae.codes.lance import PATH, SETTINGS
+from vlae.codes.parts import PART
 from vlae.codes.progress import progress_bar
 from vlae.codes.shared import SharedSource
 from vlae.data.sharding import SHARD, Share
@@ -102,7 +105,10 @@ def encode_on_cluster(
     opened = SharedSource(run, source, **how)
     num = opened.num_shares
     settings = {**content, **how}
-    about = {**identity(run), "source": opened.name, "split": "all", "label_names": opened.label_names}
+    about: dict[str, Any] = {**identity(run), "source": opened.name, "split": "all", "label_names": opened.label_names}
+    if opened.stream is None:  # so that what is new in the source can be added by `encode`
+        about |= {PATH: path_of(source, opened.name, opened.fingerprint), "source_hash": hash_of(opened.fingerprint)}
+        about[SETTINGS] = {**content, "limit": None, "layout": layout, "key": key, "id": id, "rows_per_part": PART}
     record = Share(1, num).record(opened.total, opened.fingerprint, settings)
     _check_begun(fragments, place, {**about, SHARD: record})
     there = {done["about"][SHARD]["number"] for done in fragments.done()}

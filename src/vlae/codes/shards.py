@@ -6,9 +6,9 @@ from typing import Any
 
 from vlae.atomic import whole, writing
 from vlae.codes import files
-from vlae.codes.encode import PART, parts_folder
 from vlae.codes.files import CodeFile, damaged, open_codes
 from vlae.codes.lance import SETTINGS, LanceCodes
+from vlae.codes.parts import PART, parts_folder
 from vlae.data.sharding import SHARD, in_order
 from vlae.lance_tables import alone, as_place
 

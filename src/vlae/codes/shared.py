@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from vlae.codes import files
-from vlae.codes.encode import PART, Encoder, source_columns
+from vlae.codes.encoder import Encoder
+from vlae.codes.parts import PART, source_columns
 from vlae.codes.streaming import is_unchanged, stream_for, tables_of
 from vlae.data.loader import decode
 from vlae.data.readers import check_unchanged, identify

@@ -9,8 +9,10 @@ import numpy as np
 
 from vlae.atomic import remove, whole
 from vlae.codes import files
-from vlae.codes.encode import PART, Encoder, identity, parts_folder, source_columns
+from vlae.codes.encode import identity
+from vlae.codes.encoder import Encoder
 from vlae.codes.lance import SETTINGS
+from vlae.codes.parts import PART, parts_folder, source_columns
 from vlae.codes.progress import progress_bar
 from vlae.codes.shards import join
 from vlae.data.account import say_found

@@ -13,7 +13,7 @@ from threading import Lock
 import numpy as np
 import torch
 
-from vlae.codes.encode import error_of
+from vlae.codes.encoder import error_of
 from vlae.data.pixels import Frame
 from vlae.figures.canvas import Pictures
 from vlae.figures.contents import noise_at, sweep
