@@ -22,14 +22,16 @@ from vlae.runs.opening import load
 from vlae.runs.run import Run
 
 
-def write_pictures(folder: Path, num: int, shape: tuple[int, ...]) -> Path:
-    """Writes JPEG files of random smooth pictures, in folders of a thousand."""
+def write_pictures(folder: Path, num: int, side: int) -> Path:
+    """Writes JPEG files of random shapes with some grain, in folders of a thousand."""
     rng = np.random.default_rng(0)
+    grain = rng.normal(0, 6, (side, side, 1))
     for i in range(num):
         file = folder / f"{i // 1000:04d}" / f"{i:07d}.jpg"
         file.parent.mkdir(parents=True, exist_ok=True)
         small = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
-        Image.fromarray(small).resize((shape[2], shape[1])).save(file, quality=90)
+        shapes = np.asarray(Image.fromarray(small).resize((side, side)))
+        Image.fromarray((shapes + grain).clip(0, 255).astype(np.uint8)).save(file, quality=85)
     return folder
 
 
@@ -79,14 +81,15 @@ def counted(out: Path) -> dict[str, int]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--num", type=int, default=20_000, help="pictures (default 20000)")
+    parser.add_argument("--num", type=int, default=8_000, help="pictures (default 8000)")
     parser.add_argument("--recipe", default="lean32", choices=sorted(RECIPES), help="net (default lean32)")
+    parser.add_argument("--side", type=int, default=350, help="of a picture as it is stored, in pixels (default 350)")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 3], help="(default 1 3)")
     parser.add_argument("--json", type=Path, help="also write the numbers to this file")
     parser.add_argument("--quick", action="store_true", help="only to see that it runs; its numbers mean nothing")
     args = parser.parse_args()
     if args.quick:
-        args.num, args.workers = 600, [1]
+        args.num, args.workers, args.side = 600, [1], 64
     os.environ.setdefault("RAY_worker_niceness", "0")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if os.getloadavg()[0] > 0.5:
@@ -95,7 +98,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         run = saved(args.recipe, folder / "run")
-        photos = write_pictures(folder / "photos", args.num, run.recipe.shape)
+        photos = write_pictures(folder / "photos", args.num, args.side)
+        kilobytes = sum(file.stat().st_size for file in photos.rglob("*.jpg")) / 1000 / args.num
         begun = time.perf_counter()
         encode(run, photos, folder / "alone.parquet")
         alone = args.num / (time.perf_counter() - begun)
@@ -115,9 +119,10 @@ def main() -> None:
             f"{result['efficiency per core']:.2f} of a core's each; {lost} lost, {twice} twice"
         )
     print(f"one process, with its start and its cache: {alone:,.0f} images/s; {cores} cores")
-    print(f"{size / args.num:.0f} bytes a row")
+    print(f"pictures of {args.side}×{args.side} pixels, {kilobytes:.1f} kB; {size / args.num:.0f} bytes a row")
     if args.json:
         about = {"processor": processor(), "cores": cores, "recipe": args.recipe, "num": args.num}
+        about |= {"side": args.side, "kilobytes": round(kilobytes, 1)}
         about |= {"one process": round(alone, 1), "bytes a row": round(size / args.num, 1), "results": results}
         args.json.write_text(json.dumps(about, indent=2))
 

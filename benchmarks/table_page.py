@@ -328,7 +328,7 @@ def at_ten_million(sizes: Sequence[Figures]) -> dict[str, float]:
     }
 
 
-ASSUMED = {"num": 1e9, "kilobytes": 30.0, "hours": 24.0, "cores": 64, "per_core_hour": 0.04}
+ASSUMED = {"num": 1e9, "hours": 24.0, "cores": 64, "per_core_hour": 0.04}
 """What the plan for a billion pictures takes for granted."""
 
 

@@ -307,6 +307,7 @@ def workers(num: int, *, killed: bool, rows: int, names: int) -> dict:
 def test_what_a_killed_worker_loses_or_writes_twice_is_shown():
     results = [workers(1, killed=False, rows=100, names=100), workers(2, killed=True, rows=101, names=98)]
     about = {"num": 100, "cores": 2, "recipe": "lean32", "processor": "a processor", "bytes a row": 100.0}
+    about |= {"side": 350, "kilobytes": 30.0}
     kept = {"cluster": part({"figures": {**about, "results": results}})}
     assert section(kept, "cluster").rows[1][-2:] == ("2", "3")
     assert not table_page.goals(kept)[0].reached

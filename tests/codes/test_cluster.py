@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import time
 
@@ -227,3 +228,26 @@ def test_a_cluster_of_which_a_worker_is_killed(run, tmp_path, monkeypatch):
     assert killed
     check_alike(out, encode(run, photos, tmp_path / "alone.parquet"))
     assert columns_of(out)["row"].tolist() == list(range(256))
+
+
+def test_a_share_of_which_nothing_can_be_read_stops_nobody(run, folder, tmp_path, here, monkeypatch):
+    photos = shutil.copytree(folder, tmp_path / "photos")
+    for file in sorted(photos.rglob("*.png"))[6:12]:  # a whole share
+        file.write_bytes(b"no picture")
+    monkeypatch.setattr(shared, "PART", 6)
+    out = encode_on_cluster(run, photos, tmp_path / "codes.lance", address="local")
+    assert here == [1, 2, 3, 4]
+    check_alike(out, encode(run, photos, tmp_path / "alone.parquet"))
+
+
+def test_a_worker_in_another_folder_finds_run_and_source(run, folder, tmp_path, here, monkeypatch):
+    monkeypatch.chdir(folder.parent)
+    worker = cluster._Worker
+
+    def elsewhere(job):
+        monkeypatch.chdir(tmp_path)
+        return worker(job)
+
+    monkeypatch.setattr(cluster, "_Worker", elsewhere)
+    out = encode_on_cluster(run, folder.name, tmp_path / "codes.lance", address="local")
+    assert len(columns_of(out)["row"]) == 20

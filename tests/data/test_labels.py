@@ -32,7 +32,7 @@ def test_a_number_takes_as_many_of_each_class_as_there_are():
 
 def test_a_table_of_names_gives_the_labels(tmp_path):
     table = tmp_path / "labels.csv"
-    table.write_text("file,kind\na.png,cat\nb.png,dog\nc.png,\nelsewhere.png,cow\n", encoding="utf-8-sig")
+    table.write_text("file,kind\na.png,cat\nb.png,dog\nc.png,\nelsewhere.png,cat\n", encoding="utf-8-sig")
     known = known_labels(images([0, 0, 0, 0], row_names=("b.png", "a.png", "c.png", "d.png")), str(table))
     assert known.labels.tolist() == [1, 0, -1, -1]
     assert known.names == ("cat", "dog")
@@ -52,6 +52,27 @@ def test_a_table_of_names_gives_the_labels(tmp_path):
 def test_labels_from_which_nothing_can_be_learned_are_refused(labels, which, words):
     with pytest.raises(DataError, match=words):
         known_labels(images(labels, row_names=tuple("abc"[: len(labels)])), which)
+
+
+def test_a_class_without_a_label_is_refused_whoever_names_it(tmp_path):
+    words = "no label of the class 'cow' is known, so it would never be named; label one datum or more"
+    with pytest.raises(DataError, match=words):
+        known_labels(images([0, 1, -1], ("cat", "dog", "cow")), "all")
+    table = tmp_path / "labels.csv"
+    table.write_text("file,kind\na.png,cat\nb.png,dog\nelsewhere.png,cow\n")
+    with pytest.raises(DataError, match=words):
+        known_labels(images([0, 0, 0], row_names=("b.png", "a.png", "c.png")), str(table))
+
+
+def test_labels_of_another_length_are_refused(tmp_path):
+    with pytest.raises(DataError, match="labels are of 3 data, and there are 4; give one for each"):
+        Images(values=np.zeros((4, 1, 8, 8), np.uint8), labels=np.array([0, 1, 0]))
+    with pytest.raises(DataError, match="the factor 'x' is of 3 data, and there are 4"):
+        Images(values=np.zeros((4, 1, 8, 8), np.uint8), factors={"x": np.zeros(3)})
+    pictures = np.random.default_rng(0).integers(0, 255, (80, 8, 8), np.uint8)
+    np.savez(tmp_path / "short.npz", images=pictures, labels=np.arange(10) % 2)
+    with pytest.raises(DataError, match=r"no labels to learn from \(array labels: ignored: of shape \(10,\), not one"):
+        known_labels(load(tmp_path / "short.npz"), "all")
 
 
 def test_tables_that_do_not_fit_are_refused(tmp_path):

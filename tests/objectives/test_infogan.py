@@ -149,6 +149,8 @@ def test_a_collapse_and_a_critic_that_has_won_are_told_of():
     collapsed = objective.warnings(terms | {"variety": 0.05}, 0.5)
     assert list(collapsed) == ["collapse"] and "vary by 5% of what real ones do" in collapsed["collapse"]
     assert list(objective.warnings(terms | {"critic": 0.01}, 0.5)) == ["divergence"]
+    assert "wrong most of the time" in objective.warnings(terms | {"critic": 3.0}, 0.5)["divergence"]
+    assert list(objective.warnings(terms | {"critic": 0.6931}, 0.5)) == ["idle"]
 
 
 def test_the_distance_along_the_training_is_that_of_the_latest_pictures():
@@ -161,6 +163,8 @@ def test_the_distance_along_the_training_is_that_of_the_latest_pictures():
     for step in range(101):
         drawn = real() if step > 60 else torch.full((100, 1, 4, 4), 0.5)
         compared = distance(real(), drawn, step)
+        if step == 0:
+            assert compared.frechet > 0 and compared.variety < 1e-6
         if step == 50:
             assert compared.variety < 1e-6  # all alike
             assert compared.frechet == pytest.approx(16 * 0.01, rel=0.1)  # then it is the variance of the data
@@ -172,3 +176,14 @@ def test_the_distance_along_the_training_is_that_of_the_latest_pictures():
     one = distance(real(), real(), 150)
     generator.manual_seed(5)
     assert torch.stack([*again(real(), real(), 150)]).equal(torch.stack([*one]))
+
+
+@pytest.mark.parametrize("begun_at", [5_000, 5_017])
+def test_a_training_that_is_made_longer_compares_pictures_from_its_first_step_on(begun_at):
+    generator = torch.Generator().manual_seed(0)
+    distance = PictureDistance(16)
+    for step in range(begun_at, begun_at + 60):
+        real, drawn = torch.rand(2, 100, 1, 4, 4, generator=generator)
+        compared = distance(real, drawn, step)
+        assert compared.variety == pytest.approx(1, abs=0.3)
+        assert 0 < compared.frechet < 0.5 and 0 < compared.frechet_real < 0.5

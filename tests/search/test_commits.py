@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -102,6 +103,33 @@ def test_an_unfinished_index_of_something_else_is_not_gone_on_with(run, images, 
     with pytest.raises(SearchError, match=r"is unfinished .*; go on with: vlae index a b"):
         Index.build(run, images.take(range(30)), tmp_path / "index")
     assert len(Index.build(run, images, tmp_path / "index")) == 120
+
+
+def test_a_source_that_changed_after_a_stop_is_told_of(run, images, tmp_path, monkeypatch):
+    stopping_at(monkeypatch, 7)
+    with pytest.raises(KeyboardInterrupt):
+        Index.build(run, images, tmp_path / "index")
+    changed = replace(images, values=np.array(images.values))
+    changed.values[3] = 255 - changed.values[3]
+    with pytest.raises(SearchError, match="has 121 rows for 120 images: its source has changed since it was begun"):
+        Index.build(run, changed, tmp_path / "index")
+
+
+def test_what_two_commands_write_at_once_is_told_of(run, images, tmp_path, monkeypatch):
+    fill = building._fill
+
+    def twice(table, run, images, present, progress):
+        fill(table, run, images.take(range(5)), present, progress)  # another process, which began at the same time
+        return fill(table, run, images, present, progress)
+
+    monkeypatch.setattr(building, "_fill", twice)
+    with pytest.raises(SearchError, match=r"has 125 rows for 120 images: .* or two commands wrote it at once"):
+        Index.build(run, images, tmp_path / "index")
+    monkeypatch.undo()
+    made = Index.build(run, images.take(range(30)), tmp_path / "other")
+    monkeypatch.setattr(building, "_fill", twice)
+    with pytest.raises(SearchError, match="has 125 rows for 120 images"):
+        made.add(images.take(range(30, 120)))
 
 
 def test_labels_that_do_not_fit_leave_the_index_finished(run, images, tmp_path):

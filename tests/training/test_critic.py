@@ -12,11 +12,8 @@ import torch
 
 import vlae
 from vlae import recipes
-from vlae.codes import onnx
 from vlae.objectives import critic
-from vlae.report import page
 from vlae.runs.layout import RunError
-from vlae.studies.compare import compare
 from vlae.training import loop
 
 KINDS = {
@@ -55,29 +52,6 @@ def test_a_run_does_all_that_others_do(runs, kind):
     assert run.sample(3).shape == (3, 1, 8, 8)
     for name in ("levels", "mix", "progress", "traversal", "samples"):
         assert run.figure(name).size[0] > 50
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["sharp", "implicit"])
-def test_it_is_measured_reported_and_exported(runs, kind):
-    run = runs[kind]
-    result = vlae.evaluate(run, images())
-    assert set(result["pictures"]["sharpness"]) == set(result["pictures"]["frechet"])
-    assert result["levels"][1]["read_back"] is not None and np.isfinite(result["elbo_nats"])
-    assert "critic" in page.write(run).read_text()
-    assert onnx.export(run)["differences"]["images"] < 1e-4
-
-
-@pytest.mark.slow
-def test_it_stands_in_a_comparison(tmp_path):
-    np.save(tmp_path / "noise.npy", images().values)
-    what, settings = ["lean", "implicit"], {"steps": 5, "batch_size": 8}
-    (compared,) = compare(
-        what, data=[str(tmp_path / "noise.npy")], out=tmp_path, code_sizes=(2, 3), progress=False, **settings
-    )
-    assert list(compared.systems) == what
-    measures = compared.measures()
-    assert all(measures["sharpness, reconstructions"][name][0] > 0 for name in what)
 
 
 @pytest.mark.slow

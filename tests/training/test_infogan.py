@@ -17,7 +17,6 @@ from vlae.evaluation.text import as_text
 from vlae.models.infogan import InfoGAN
 from vlae.recipes import adjust, infogan, rival_codes
 from vlae.report import page
-from vlae.studies.compare import compare
 from vlae.training import loop
 
 REASON = "the picture is a function of the codes, so no picture has a density"
@@ -132,16 +131,3 @@ def test_beside_a_ladder_it_has_as_many_dimensions_and_noise_besides():
     assert rival_codes("infogan", (6, 4, 4, 10)) == (62, 14, 10)
     assert rival_codes("infogan", (2, 2, 2)) == (62, 3, 3)
     assert rival_codes("infogan", (1,)) == (62, 0, 2)
-
-
-@pytest.mark.slow
-def test_it_stands_in_a_comparison(tmp_path):
-    source = tmp_path / "data.npz"
-    np.savez(source, images=images().values, labels=images().labels)
-    (comparison,) = compare(
-        ["infogan", "lean", "joint", "vae"], data=[str(source)], out=tmp_path, seeds=1, steps=4, progress=False
-    )
-    measures = comparison.measures()
-    assert measures["ELBO (nats)"]["infogan"] == [None] and measures["ELBO (nats)"]["lean"] != [None]
-    assert measures["Fréchet distance, samples"]["infogan"][0] > 0
-    assert "infogan" in comparison.as_text() and (tmp_path / "data" / "comparison.png").exists()

@@ -184,6 +184,10 @@ def test_rows_that_are_kept():
     assert (few[kept_rows(1_000, training, labels=few)] == -1).all()
     most = np.where(np.arange(1_000) % 3, 0, -1)
     assert (most[kept_rows(1_000, training, labels=most)] == 0).any()
+    rare = np.zeros(1_000, int)
+    rare[kept_rows(1_000, training, labels=rare)[:3]] = [1, 2, 2]  # classes that would all be kept
+    assert set(rare[kept_rows(1_000, training, labels=rare)]) == {0, 1, 2}
+    assert set(rare[kept_rows(1_000, training, labels=rare, learned=True)]) == {0}
     pages = np.arange(1_000) // 10
     kept = kept_rows(1_000, training, groups=pages)
     assert all(np.isin(np.flatnonzero(pages == page), kept).all() for page in pages[kept])

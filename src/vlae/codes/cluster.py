@@ -102,6 +102,8 @@ def encode_on_cluster(
     fragments = Fragments(place)
     if fragments.is_whole() and not fragments.done():
         raise CodesError(f"{out} exists already, and is not written over; choose another --out, or remove it")
+    if Path(source).exists():  # a worker may run in another folder
+        source = str(Path(source).resolve())
     opened = SharedSource(run, source, **how)
     num = opened.num_shares
     settings = {**content, **how}
@@ -113,7 +115,14 @@ def encode_on_cluster(
     _check_begun(fragments, place, {**about, SHARD: record})
     there = {done["about"][SHARD]["number"] for done in fragments.done()}
     missing = [number for number in range(1, num + 1) if number not in there]
-    job = {"run": run.path, "source": source, "how": how, "content": content, "place": place, "about": about}
+    job = {
+        "run": Path(run.path).resolve(),
+        "source": source,
+        "how": how,
+        "content": content,
+        "place": place,
+        "about": about,
+    }
     job |= {"record": record, "fingerprint": opened.fingerprint}
     if missing:
         with _cluster(address, workers) as (cpus, gpus), progress_bar("Encoding", num, progress) as advance:

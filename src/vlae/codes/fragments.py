@@ -135,8 +135,10 @@ class Fragments:
         schemas = {record["schema"] for record in records if record["schema"]}
         if len(schemas) != 1:
             raise CodesError(
-                f"{self.place}: its shares have {'different columns' if schemas else 'no rows'}; give a source whose "
-                "shards all say the same of their rows"
+                f"{self.place}: its shares have different columns; give a source whose shards all say the same of "
+                "their rows"
+                if schemas
+                else f"{self.place}: none of its pictures can be read; get them again"
             )
         import pyarrow
 

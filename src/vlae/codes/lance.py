@@ -84,7 +84,15 @@ class LanceCodes:
             return
         if self.about.get(GROWN) and not self.is_whole:
             raise CodesError(f"{self.place} was being added to; go on with: {command(self.place, self.about)}")
-        self._check_alike(_told(about))
+        told = _told(about)
+        if self.is_whole and PATH in self.about and about.get(PATH) == self.about[PATH]:
+            self._check_alike({what: value for what, value in told.items() if what not in GROWING})
+            if told["source"] != self.about.get("source_hash"):
+                raise CodesError(
+                    f"{self.place} is whole, and {about[PATH]} has changed since; add what is new with --add, or choose"
+                    " another --out"
+                )
+        self._check_alike(told)
         if self.is_whole:
             raise CodesError(
                 f"{self.place} exists already, and is not written over; choose another --out, or remove it"

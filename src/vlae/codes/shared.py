@@ -8,7 +8,7 @@ from vlae.codes import files
 from vlae.codes.encoder import Encoder
 from vlae.codes.parts import PART, source_columns
 from vlae.codes.streaming import is_unchanged, stream_for, tables_of
-from vlae.data.loader import decode
+from vlae.data.loader import NoneReadableError, decode
 from vlae.data.readers import check_unchanged, identify
 from vlae.data.sharding import Share, take_shard
 from vlae.data.source import DataError, ReadSettings
@@ -109,7 +109,10 @@ class SharedSource:
                     yield from (table.drop_columns(["row"]) for table in tables)
             return
         data = take_shard(self.data, share, self.name)
-        images = self.run.accepted(decode(data, self.settings, self.name, False, None)[0])
+        try:
+            images = self.run.accepted(decode(data, self.settings, self.name, False, None)[0])
+        except NoneReadableError:  # one process would leave them out, too
+            return
         for start in range(0, len(images), PART):
             piece = images.take(slice(start, start + PART))
             columns = source_columns(piece, 0) | encoder.columns(piece.values, images.first + start)

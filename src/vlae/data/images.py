@@ -81,6 +81,15 @@ class Images(HtmlRepr):
     total: int | None = None
     """Of a shard: the rows of the whole source, with those that cannot be read. None: this is no shard."""
 
+    def __post_init__(self) -> None:
+        beside = {"labels": self.labels, "names": self.names, "groups": self.groups, "features": self.features}
+        for name, each in (beside | {f"the factor {name!r}": factor for name, factor in self.factors.items()}).items():
+            if each is not None and len(each) != len(self.values):
+                raise DataError(
+                    f"{self.source}: {name} {'is' if name.startswith('the') else 'are'} of {len(each):,} data, and "
+                    f"there are {len(self.values):,}; give one for each"
+                )
+
     def __len__(self) -> int:
         return len(self.values)
 

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vlae.data.images import Images
-from vlae.data.source import Array, DataError, is_missing
+from vlae.data.images import IGNORED, Images
+from vlae.data.source import LABEL_NAMES, Array, DataError, is_missing
 
 UNLABELLED = -1
 """The label of a datum whose class is not known; it stands for any negative one."""
@@ -42,22 +42,32 @@ def known_labels(images: Images, which: str | int, *, seed: int = 0) -> Known:
         seed: of the choice, 0 or more.
 
     Raises:
-        DataError: if no label is known, or all are of one class; or there are fewer labels than asked for, or than
-            classes; or the file cannot be read, or names no picture of these data.
+        DataError: if no label is known, or all are of one class, or a class that has a name has none; or there are
+            fewer labels than asked for, or than classes; or the file cannot be read, or names no picture of these data.
     """
     number = _number(which)
     if number is None and which != "all":
         images = _with_table(images, Path(str(which)))
     if images.labels is None:
+        ignored = "".join(
+            f" ({what}: {fate})"
+            for what, fate in images.fates.items()
+            if fate.startswith(IGNORED) and what.rpartition(" ")[2].lower() in LABEL_NAMES
+        )
         raise DataError(
-            f"{images.source}: there are no labels to learn from; give a table of names and classes as labels, or put "
-            "pictures into a folder for each class"
+            f"{images.source}: there are no labels to learn from{ignored}; give a table of names and classes as "
+            "labels, or put pictures into a folder for each class"
         )
     labels = np.asarray(images.labels, np.int64)
     values, classes = np.unique(labels[labels >= 0], return_inverse=True)
     if len(values) < 2:
         what = "no label is known" if len(values) == 0 else f"all labels are of one class, {values[0]}"
         raise DataError(f"{images.source}: {what}; give labels of at least two classes")
+    if without := [name for kind, name in enumerate(images.label_names) if kind not in values and name]:
+        raise DataError(
+            f"{images.source}: no label of the class {without[0]!r} is known, so it would never be named; label one "
+            "datum or more, take more data, or leave the class out of the names"
+        )
     known = np.full(len(labels), UNLABELLED)
     known[labels >= 0] = classes
     if number is not None:
@@ -141,13 +151,14 @@ def _with_table(images: Images, file: Path) -> Images:
         raise DataError(f"labels {str(file)!r} cannot be read ({error}); give all, a number, or a .csv file") from error
     class_by_name = {row[0].strip(): row[1].strip() for row in rows if not is_missing(row[1])}
     found = [class_by_name.get(name, "") for name in images.names]
-    names = tuple(sorted(set(found) - {""}))
-    if not names:
+    if not any(found):
         raise DataError(
             f"{file}: no name in it is one of the pictures; {images.source} has {images.names[0]!r}, the file "
             f"{rows[0][0]!r}"
             if rows
             else f"{file}: it has no rows of a name and a class"
         )
+    headings = set(rows[0][1:2]) if rows[0][0].strip() not in images.names else set()
+    names = tuple(sorted((set(class_by_name.values()) - {h.strip() for h in headings}) | (set(found) - {""})))
     labels = np.array([names.index(kind) if kind else UNLABELLED for kind in found], np.int64)
     return replace(images, labels=labels, label_names=names)

@@ -395,10 +395,14 @@ def _name(data: SourceData, i: int) -> str:
     return data.names[i] if data.names else f"row {i}"
 
 
+class NoneReadableError(DataError):
+    """None of the pictures of a source, or of a shard of it, can be read."""
+
+
 def _all_broken(data: SourceData, broken: dict[int, str], source: str) -> DataError:
     first = min(broken)
     example = f"{_name(data, first)}: {broken[first]}"
-    return DataError(f"{source}: none of its {len(data)} pictures can be read ({example}); get them again")
+    return NoneReadableError(f"{source}: none of its {len(data)} pictures can be read ({example}); get them again")
 
 
 def _fit_all(

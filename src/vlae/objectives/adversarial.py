@@ -13,6 +13,15 @@ from vlae.shapes import Shape, is_image
 LEAST_DATA = 32
 """The fewest data with which a critic is trained: it would learn a few by heart."""
 
+COLLAPSED = 0.3
+"""The share of the data's variance below which drawn pictures, or codes, are said to be all alike."""
+
+DIVERGED = 2.0
+"""The loss of the critic above which it is wrong most of the time."""
+
+IDLE = 0.999
+"""The share of log 2, the loss of a critic that knows nothing, above which it is said to be idle."""
+
 
 def check_for_critic(shape: Shape, *, precision: str, num_data: int | None = None) -> None:
     """Checks that a critic with gradient penalties can be trained on data.

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from vlae.models.base import Codes, LatentModel
 from vlae.nn.critic import CodesCritic, Critic
-from vlae.objectives.adversarial import check_for_critic, contest, lazy_penalties
+from vlae.objectives.adversarial import COLLAPSED, DIVERGED, IDLE, check_for_critic, contest, lazy_penalties
 from vlae.objectives.base import Batch, Loss, StepInputs
 from vlae.objectives.constants import constant
 from vlae.objectives.elbo import ELBO
@@ -25,14 +25,8 @@ Judged = Literal["pictures", "codes", "both"]
 READ_STDDEV = 0.5
 """The standard deviation with which a code counts as read back, in standard deviations of the prior."""
 
-COLLAPSED = 0.3
-"""The share of the data's variance below which drawn pictures, or codes, are said to be all alike."""
-
-BEATEN, DIVERGED = 0.05, 2.0
-"""The losses of the critic below which it tells everything apart, and above which it is wrong most of the time."""
-
-IDLE = 0.999
-"""The share of log 2, the loss of a critic that knows nothing, above which it is said to be idle."""
+BEATEN = 0.05
+"""The loss of the critic below which it tells everything apart."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,8 +137,16 @@ class AdversarialELBO(FeaturesELBO, kind="elbo with critic"):
 
         Args:
             model: the model in training, with an encoder.
+
+        Raises:
+            ValueError: if nothing would train how the model's pixels depend on each other.
         """
         model.require("encoder")
+        if model.family and model.autoregressive and not self.distortion:
+            raise ValueError(
+                f"only the distortion trains the pixels of the family {model.family.kind!r}, and its weight is 0; give "
+                "--distortion 0.02, or another --family"
+            )
         if self.judged == "codes":
             return CodesCritic(model.code_sizes)
         return Critic(model.shape, model.code_sizes if self.judged == "both" else (), width=self.critic_width)

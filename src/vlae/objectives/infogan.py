@@ -11,13 +11,10 @@ from torch.nn.functional import cross_entropy
 
 from vlae.models.base import LatentModel
 from vlae.models.infogan import SMALLEST_ERROR, InfoGAN
-from vlae.objectives.adversarial import check_for_critic, lazy_penalties, relativistic_loss
+from vlae.objectives.adversarial import COLLAPSED, DIVERGED, IDLE, check_for_critic, lazy_penalties, relativistic_loss
 from vlae.objectives.base import Batch, Loss, Objective, StepInputs
 from vlae.objectives.picture_distance import EVERY, Compared, PictureDistance
 from vlae.shapes import Shape
-
-COLLAPSED = 0.3
-"""The least variety of generated pictures, as a share of that of real ones; with less they have collapsed."""
 
 LOST = 0.1
 """The least loss of the critic; below, it tells nearly every picture, and the generator has lost."""
@@ -110,7 +107,7 @@ class InfoGANLoss(Objective, kind="infogan"):
         check_for_critic(shape, precision=precision, num_data=num_data)
 
     def warnings(self, terms: Mapping[str, float], progress: float) -> Mapping[str, str]:
-        """Tells of pictures that are all alike, and of a generator that has lost against the critic.
+        """Tells of pictures that are all alike, and of a critic that has won, guesses or is mostly wrong.
 
         Args:
             terms: the value of each term, by name, averaged over the latest 50 steps.
@@ -127,6 +124,16 @@ class InfoGANLoss(Objective, kind="infogan"):
                 f"The training diverges: the critic tells nearly every picture (loss {terms['critic']:.3f}; 0.69 is "
                 "not at all), so the generator learns nothing. Train again with a lower learning rate or a larger "
                 "penalty."
+            )
+        if terms["critic"] > DIVERGED:
+            told["divergence"] = (
+                f"The training diverges: the critic is wrong most of the time (loss {terms['critic']:.2f}; guessing "
+                "gives 0.69). Train again with a lower learning rate."
+            )
+        if IDLE * log(2) < terms["critic"] < log(2) / IDLE:
+            told["idle"] = (
+                "The critic tells pictures no better than by chance, so it teaches little. If that stays, train again "
+                f"with a smaller penalty than {self.penalty:g}."
             )
         return told
 

@@ -55,23 +55,27 @@ class PictureDistance(nn.Module):
         self.register_buffer("real", torch.zeros(2 * LATEST, min(size, COMPONENTS)))
         self.register_buffer("drawn", torch.zeros(LATEST, min(size, COMPONENTS)))
         self.register_buffer("compared", torch.zeros(3))
+        self.is_fitted: bool | None = None
 
     @torch.no_grad()
     def forward(self, real: Float[Tensor, "n *shape"], drawn: Float[Tensor, "n *shape"], step: int) -> Compared:
-        """Remembers the pictures of a step, and compares the latest if it is the turn.
+        """Remembers the pictures of a step, and compares the latest if it is the turn, or the first step here.
 
         Args:
             real: real pictures in [0, 1], (n, C, H, W).
             drawn: as many generated pictures.
             step: the number of the step, from 0.
         """
-        if step == 0:
+        if self.is_fitted is None:
+            self.is_fitted = bool(self.basis.any())  # by the training that goes on from a checkpoint
+        is_first = not self.is_fitted
+        if is_first:
             self._fit(real.flatten(1))
         for latest, pictures in ((self.real, real), (self.drawn, drawn)):
             features = (pictures.flatten(1) - self.centre) @ self.basis
             latest.copy_(torch.cat([latest, features])[-len(latest) :])
-        if step % EVERY == 0:
-            num = min(LATEST, max(2, (step + 1) * len(real) // 2))
+        if is_first or step % EVERY == 0:
+            num = max(2, int(self.real.any(1).sum()) // 2)
             now, before, made = self.real[-num:], self.real[-2 * num : -num], self.drawn[-num:]
             one, two, three = (part.double().cpu().numpy() for part in (now, before, made))
             variety = made.var(0).sum() / now.var(0).sum().clamp_min(1e-12)
@@ -83,3 +87,4 @@ class PictureDistance(nn.Module):
         components = torch.linalg.svd(rows - centre, full_matrices=False).Vh[: self.basis.shape[1]]
         self.centre.copy_(centre)
         self.basis[:, : len(components)] = components.T
+        self.is_fitted = True

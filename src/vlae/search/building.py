@@ -42,13 +42,22 @@ def grow(table: Any, run: Run, images: Images, addition: Unfinished, progress: b
         How many images were added.
 
     Raises:
-        SearchError: if a label or factor does not fit its column; then nothing is added.
+        SearchError: if a label or factor does not fit its column; then nothing is added. If rows are there twice, as
+            the source changed between a stop and now, or several processes wrote.
     """
     table.checkout_latest()
     rows.check(images, table.schema)
     if addition not in State.of(table.schema).unfinished:
         State.of(table.schema).begun(addition).write(table)
+    before = len_of(table)
     num = _fill(table, run, images, _present(table), progress)
+    table.checkout_latest()
+    there, most = len_of(table), before + num if addition.adds else len(images)
+    if there > most:
+        raise SearchError(
+            f"the index has {there:,} rows for {most:,} images: its source has changed since it was begun, or two "
+            "commands wrote it at once; remove it and build it again"
+        )
     if rows.record_in(table.schema) is None:  # a shard is searched once it is merged
         make_quick(table)
     State.of(table.schema).ended(addition).write(table)

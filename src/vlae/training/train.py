@@ -286,7 +286,7 @@ def train(
         mean, stddev = statistics_of(images.values, images.columns) if chosen.mean is None else (None, None)
         model = build_model(chosen, images, mean=mean, stddev=stddev)
         learned = images.labels if known is None else known.labels
-        kept = kept_rows(len(images), chosen.training, labels=learned, groups=images.groups)
+        kept = kept_rows(len(images), chosen.training, labels=learned, groups=images.groups, learned=known is not None)
         engine = Engine(model, chosen, validation_of(model, images.values, images.features, chosen, kept))
         recorder = Recorder(engine, path, progress=progress, watchers=watchers)
         here, nodes = counted(devices, num_nodes, begun_on=reached.devices)
@@ -448,7 +448,7 @@ def fit(
         torch.manual_seed(recipe.training.seed)
         mean, stddev = statistics_of(values) if recipe.mean is None else (None, None)
         model = build(recipe, mean=mean, stddev=stddev)
-        kept = kept_rows(len(values), recipe.training, labels=labels)
+        kept = kept_rows(len(values), recipe.training, labels=labels, learned=recipe.classes is not None)
         engine = Engine(model, recipe, validation_of(model, values, None, recipe, kept))
         recorder = Recorder(engine, None, progress=progress, watchers=watchers)
         trainer = trainer_of(recipe, recorder, accelerator=accelerator)

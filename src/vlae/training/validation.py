@@ -140,7 +140,12 @@ class Validation:
 
 
 def kept_rows(
-    num: int, training: Training, *, labels: np.ndarray | None = None, groups: np.ndarray | None = None
+    num: int,
+    training: Training,
+    *,
+    labels: np.ndarray | None = None,
+    groups: np.ndarray | None = None,
+    learned: bool = False,
 ) -> np.ndarray:
     """The rows of the training part that are kept for validation: random ones, by the rule of the test part.
 
@@ -152,6 +157,7 @@ def kept_rows(
         training: the settings, with seed and share.
         labels: of each datum, negative where it is unknown, (num,); None: there are none.
         groups: int64 (num,), rows that stay together (`vlae.data.images.Images.groups`); None: there are none.
+        learned: whether the labels are learned; then a class of which nothing would be left to learn is not kept.
 
     Returns:
         Row numbers in ascending order; none if validation is off.
@@ -167,6 +173,10 @@ def kept_rows(
     share = min(training.validated * num, MOST) / len(rows)
     rng = np.random.default_rng([training.seed, 2])
     kept = rows[hold_out(len(rows), share, rng, None if groups is None else groups[rows]) == TEST]
+    if learned and labels is not None:
+        of = np.asarray(labels)
+        lost = np.setdiff1d(of[kept], np.delete(of, kept))
+        kept = kept[~np.isin(of[kept], lost[lost >= 0])]
     if num - len(kept) < 2:
         raise DataError(f"{num} data are too few to keep some for validation; leave validation and patience out")
     return kept
