@@ -1,5 +1,7 @@
 """An S3-compatible object store on this machine."""
 
+import json
+import os
 from contextlib import contextmanager
 from urllib.request import Request, urlopen
 
@@ -41,3 +43,34 @@ def object_store(monkeypatch, *buckets):
         yield client
     finally:
         server.stop()
+
+
+@contextmanager
+def rights_taken(monkeypatch, *kept):
+    """Until it ends, the store answers 403 to whatever this process asks of it, but for some actions.
+
+    Args:
+        monkeypatch: pytest's.
+        kept: the actions that stay allowed, such as "s3:Get*".
+    """
+    address, users = os.environ["AWS_ENDPOINT"], boto3.client("iam")
+    name = f"user{len(users.list_users()['Users'])}"
+    users.create_user(UserName=name)
+    if kept:
+        policy = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": kept, "Resource": "*"}]}
+        users.put_user_policy(UserName=name, PolicyName="kept", PolicyDocument=json.dumps(policy))
+    key = users.create_access_key(UserName=name)["AccessKey"]
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", key["AccessKeyId"])
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", key["SecretAccessKey"])
+    s3fs.S3FileSystem.clear_instance_cache()
+    _ask_for_rights(address, after=0)
+    try:
+        yield
+    finally:
+        _ask_for_rights(address, after=float("inf"))
+
+
+def _ask_for_rights(address, after):
+    """Lets the store ask who may do what, after so many requests."""
+    text = {"Content-Type": "text/plain"}
+    urlopen(Request(f"{address}/moto-api/reset-auth", data=str(after).encode(), headers=text, method="POST")).close()

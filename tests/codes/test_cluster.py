@@ -14,6 +14,7 @@ from command_line import cli_exit, refusal
 from object_store import object_store
 from shard_files import write_parquet, write_tars
 
+from vlae.atomic import WriteError
 from vlae.codes import cluster, shared
 from vlae.codes.cluster import ClusterError, encode_on_cluster
 from vlae.codes.encode import encode
@@ -196,18 +197,22 @@ def test_a_damaged_record_is_refused(run, folder, tmp_path, here, monkeypatch):
 
 
 def test_what_a_worker_raises_becomes_one_line():
-    class WrappedError(Exception):
-        def __init__(self, cause):
-            self.cause = cause
+    def told(*lines):
+        return cluster._told(
+            RuntimeError("\n".join(["ray::MapWorker()", '  File "a.py", line 1', *lines, "ray.Error: UDF"]))
+        )
 
-    assert (
-        str(cluster._told(WrappedError(DataError("a.tar: the .tar file is cut off"))))
-        == "a.tar: the .tar file is cut off"
+    of_store = "OSError: LanceError(IO): 403 Forbidden: <Code>AccessDenied</Code>, writer.rs:689:9"
+    found = told(
+        of_store, "The above exception", "vlae.atomic.WriteError: b.lance cannot be written (Forbidden); allow"
     )
-    assert isinstance(cluster._told(WrappedError(DataError("x"))), DataError)
-    told = cluster._told(WrappedError(RuntimeError("a\nb")))
-    assert isinstance(told, ClusterError)
-    assert str(told) == "a worker of the cluster failed: a"
+    assert isinstance(found, WriteError) and str(found) == "b.lance cannot be written (Forbidden); allow"
+    found = told("vlae.data.source.DataError: a.tar: the .tar file is cut off")
+    assert isinstance(found, DataError) and str(found) == "a.tar: the .tar file is cut off"
+    found = told("vlae.evaluation.EvaluationError: no")
+    assert isinstance(found, ClusterError) and str(found) == "no"
+    assert str(told("ZeroDivisionError: a")) == "a worker of the cluster failed: ZeroDivisionError: a"
+    assert str(cluster._told(RuntimeError("a\nb"))) == "a worker of the cluster failed: a"
 
 
 @pytest.mark.slow

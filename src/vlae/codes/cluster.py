@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from vlae.codes.parts import PART
 from vlae.codes.progress import progress_bar
 from vlae.codes.shared import SharedSource
 from vlae.data.sharding import SHARD, Share
+from vlae.data.source import DataError
 from vlae.errors import MissingExtraError, reason
 from vlae.runs import Run
 from vlae.runs.opening import load
@@ -206,21 +208,20 @@ def _encoded(numbers: list[int], job: dict[str, Any], workers: int, gpus: float)
     )
     try:
         yield from done.iter_rows()
-    except Exception as error:  # Ray wraps what a worker raises, in several ways
+    except Exception as error:
         raise _told(error) from error
 
 
-def _told(error: BaseException) -> Exception:
-    """What a worker has raised, as this process would have; or one line."""
-    cause: BaseException | None = error
-    seen = []
-    while cause is not None and cause not in seen:
-        seen.append(cause)
-        cause = getattr(cause, "cause", None) or cause.__cause__
-    for each in reversed(seen):
-        if isinstance(each, ValueError | FileNotFoundError | WriteError) and type(each).__module__.startswith("vlae"):
-            return type(each)(str(each))
-    return ClusterError(f"a worker of the cluster failed: {reason(seen[-1])}")
+def _told(error: Exception) -> Exception:
+    """What a worker has raised, as this process would have; or one line. Ray tells it by the text of its traceback."""
+    kinds = {kind.__name__: kind for kind in (ClusterError, CodesError, DataError, FileNotFoundError, WriteError)}
+    lines = re.findall(r"^(vlae[\w.]*\.)?(\w*(?:Error|Exception)): (.+)$", str(error), re.MULTILINE)
+    for of_vlae, kind, words in lines:
+        if kind in kinds and (of_vlae or kind == "FileNotFoundError"):
+            return kinds[kind](words)
+        if of_vlae:
+            return ClusterError(words)
+    return ClusterError(f"a worker of the cluster failed: {': '.join(lines[0][1:]) if lines else reason(error)}")
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from vlae.data.images import Images
 from vlae.data.source import Source
 from vlae.errors import MissingExtraError
 from vlae.figures import canvas
-from vlae.lance_tables import alone, as_place, committing, connect, table_at, why
+from vlae.lance_tables import alone, as_place, committing, connect, is_address, table_at, why
 from vlae.models.inference import check_values
 from vlae.names import printable
 from vlae.runs.run import Run
@@ -144,6 +144,11 @@ class Index:
         except (RuntimeError, OSError, ValueError, TypeError) as error:
             if isinstance(error, FileNotFoundError | SearchError | MissingExtraError | WriteError):
                 raise
+            if is_address(path):
+                raise SearchError(
+                    f"the index {path} cannot be opened ({why(error)}); allow reading it; if it is damaged, make it "
+                    "again elsewhere"
+                ) from error
             raise SearchError(f"the index {path} is damaged ({why(error)}); make it again elsewhere") from error
 
     @classmethod
