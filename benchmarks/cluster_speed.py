@@ -81,7 +81,7 @@ def counted(out: Path) -> dict[str, int]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--num", type=int, default=8_000, help="pictures (default 8000)")
+    parser.add_argument("--num", type=int, default=16_000, help="pictures (default 16000)")
     parser.add_argument("--recipe", default="lean32", choices=sorted(RECIPES), help="net (default lean32)")
     parser.add_argument("--side", type=int, default=350, help="of a picture as it is stored, in pixels (default 350)")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 3], help="(default 1 3)")

@@ -116,7 +116,11 @@ PARTS: dict[str, Part] = {
     "train-celeba": Part(
         "training, the paper's net for CelebA", 150, training("celeba-deep", "celeba", seconds=2, rounds=2, plain=False)
     ),
-    "profile": Part("a step by kind of work", 25, script("step_profile.py", "lean28", "lean32", "mnist-deep")),
+    "profile": Part(
+        "a step by kind of work",
+        60,
+        script("step_profile.py", "lean28", "lean32", "mnist-deep", "svhn-deep", "celeba-deep"),
+    ),
     "pythae": Part("the same time with pythae", 115, beside_pythae, needs=("mnist",)),
     "quality": Part("time to the authors' error", 105, script("time_to_quality.py", "{mnist}"), needs=("mnist",)),
     "demo": Part("vlae demo, 2.5 and 5 minutes", 520, script("demo_quality.py")),

@@ -52,7 +52,9 @@ def encode_stream(
 ) -> str | Path:
     """Write the codes of a source that is read shard by shard, as `vlae.codes.encode.encode` writes those of others.
 
-    Neither memory nor the cache grows with the source. After a stop, the same call goes on in the shard where it was.
+    Memory does not grow with the source. Codes that are done wait beside the output, or in the cache if that is in an
+    object store, and go there when all are done. After a stop, the same call on the same machine goes on in the shard
+    where it was.
 
     Args:
         run: a run of any model that has an encoder.
