@@ -31,6 +31,8 @@ SYSTEMS = {
 }
 NO_DENSITY = {"infogan"}
 
+pytestmark = pytest.mark.slow
+
 
 class Killed(BaseException):
     """Nothing catches it, as nothing catches SIGKILL; what was on disk before is all that stays."""

@@ -23,7 +23,7 @@ def name_of(value):
 
 
 def checks():
-    """All of scikit-learn's, but for the one that needs another environment."""
+    """All of scikit-learn's, but for the one that `test_array_api` of `test_encoder.py` gives another environment."""
     return [check for _, check in estimator_checks_generator(QUICK) if name_of(check) != "check_array_api_input"]
 
 

@@ -42,9 +42,10 @@ def test_keeps_every_convention_of_scikit_learn(check):
 def test_array_api():
     code = """
 from sklearn.utils.estimator_checks import estimator_checks_generator as checks
-from vlae import LadderEncoder
-(check,) = [c for _, c in checks(LadderEncoder(steps=3)) if getattr(c.func, "__name__", "") == "check_array_api_input"]
-check(LadderEncoder(steps=3))
+from vlae import LadderClassifier, LadderEncoder
+for each in (LadderEncoder(steps=3), LadderClassifier(steps=60)):
+    (check,) = [c for _, c in checks(each) if getattr(c.func, "__name__", "") == "check_array_api_input"]
+    check(each)
 """
     environment = {**os.environ, "SCIPY_ARRAY_API": "1", "OMP_NUM_THREADS": "1"}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
