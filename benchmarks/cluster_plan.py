@@ -35,6 +35,8 @@ def plan(
     Raises:
         ValueError: if kilobytes are far from those that were measured: decoding a picture grows with it.
     """
+    if "kilobytes" not in measured:
+        raise ValueError("the file is of an earlier cluster_speed.py; measure again")
     each = measured["kilobytes"]
     kilobytes = each if kilobytes is None else kilobytes
     if not each / 1.5 <= kilobytes <= each * 1.5:

@@ -211,6 +211,11 @@ def test_what_a_worker_raises_becomes_one_line():
     assert isinstance(found, DataError) and str(found) == "a.tar: the .tar file is cut off"
     found = told("vlae.evaluation.EvaluationError: no")
     assert isinstance(found, ClusterError) and str(found) == "no"
+    found = told("FileNotFoundError: no b", "direct cause", "vlae.data.source.DataError: photos: changed", "ray.E: UDF")
+    assert isinstance(found, DataError) and str(found) == "photos: changed"
+    assert isinstance(told("FileNotFoundError: b: no such file"), FileNotFoundError)
+    assert str(told("torch.OutOfMemoryError: CUDA")).endswith("failed: torch.OutOfMemoryError: CUDA")
+    assert str(told("pyarrow.lib.ArrowInvalid: no")).endswith("failed: pyarrow.lib.ArrowInvalid: no")
     assert str(told("ZeroDivisionError: a")) == "a worker of the cluster failed: ZeroDivisionError: a"
     assert str(cluster._told(RuntimeError("a\nb"))) == "a worker of the cluster failed: a"
 

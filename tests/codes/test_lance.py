@@ -132,6 +132,18 @@ def test_what_is_whole_is_not_written_over(run, folder, tmp_path):
         encode(run, folder, tmp_path / "codes.lance")
 
 
+def test_of_a_source_that_has_grown_it_says_what_to_do(run, folder, tmp_path):
+    photos, out = write_folder(tmp_path / "photos"), tmp_path / "codes.lance"
+    encode(run, photos, out)
+    (photos / "dogs" / "000.png").rename(photos / "dogs" / "new.png")
+    with pytest.raises(CodesError, match=r"is whole, and .*photos has changed since; add what is new with --add"):
+        encode(run, photos, out)
+    pictures = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), dtype=np.uint8)
+    encode(run, pictures[:20], tmp_path / "array.lance")
+    with pytest.raises(CodesError, match="begun with another source"):  # nothing can be added of an array
+        encode(run, pictures[20:], tmp_path / "array.lance")
+
+
 def test_a_source_that_changes_leaves_nothing(run, tmp_path, monkeypatch):
     photos, commit = write_folder(tmp_path / "photos"), parts.commit
 

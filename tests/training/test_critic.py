@@ -94,6 +94,12 @@ def test_what_fails_is_told_of_once_while_it_trains(tmp_path, monkeypatch):
     assert sum("collapsed" in str(warning.message) for warning in told) == 1
 
 
+def test_pixels_that_nothing_trains_are_refused_and_leave_nothing_behind(tmp_path):
+    with pytest.raises(ValueError, match="only the distortion trains the pixels of the family 'pixel'"):
+        quick(tmp_path / "run", recipe="implicit", family="pixel")
+    assert not (tmp_path / "run").exists()
+
+
 def test_two_pictures_are_refused_and_leave_nothing_behind(tmp_path):
     with pytest.raises(ValueError, match="a critic would learn by heart; give 32 or more"):
         vlae.train(images(10), out=tmp_path / "run", sharp=True, progress=False)

@@ -188,6 +188,14 @@ def test_rows_that_are_kept():
     rare[kept_rows(1_000, training, labels=rare)[:3]] = [1, 2, 2]  # classes that would all be kept
     assert set(rare[kept_rows(1_000, training, labels=rare)]) == {0, 1, 2}
     assert set(rare[kept_rows(1_000, training, labels=rare, learned=True)]) == {0}
+    groups = np.arange(1_000)
+    kept = kept_rows(1_000, training, labels=rare, groups=groups)
+    lone = kept[rare[kept] == 1][0]
+    groups[(rare == 0).nonzero()[0][:3]] = lone  # copies of the picture that has the only label of its class
+    kept = kept_rows(1_000, training, labels=rare, groups=groups, learned=True)
+    assert len(kept) and not np.isin(groups[kept], lone).any()
+    with pytest.raises(DataError, match="too few to keep some for validation"):
+        kept_rows(1_000, training, labels=np.arange(1_000), learned=True)
     pages = np.arange(1_000) // 10
     kept = kept_rows(1_000, training, groups=pages)
     assert all(np.isin(np.flatnonzero(pages == page), kept).all() for page in pages[kept])

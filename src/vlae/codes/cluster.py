@@ -20,6 +20,7 @@ from vlae.codes.lance import PATH, SETTINGS
 from vlae.codes.parts import PART
 from vlae.codes.progress import progress_bar
 from vlae.codes.shared import SharedSource
+from vlae.data.readers import STREETS
 from vlae.data.sharding import SHARD, Share
 from vlae.data.source import DataError
 from vlae.errors import MissingExtraError, reason
@@ -104,8 +105,7 @@ def encode_on_cluster(
     fragments = Fragments(place)
     if fragments.is_whole() and not fragments.done():
         raise CodesError(f"{out} exists already, and is not written over; choose another --out, or remove it")
-    if Path(source).exists():  # a worker may run in another folder
-        source = str(Path(source).resolve())
+    source = _from_anywhere(source)
     opened = SharedSource(run, source, **how)
     num = opened.num_shares
     settings = {**content, **how}
@@ -118,7 +118,7 @@ def encode_on_cluster(
     there = {done["about"][SHARD]["number"] for done in fragments.done()}
     missing = [number for number in range(1, num + 1) if number not in there]
     job = {
-        "run": Path(run.path).resolve(),
+        "run": Path(run.path).absolute(),
         "source": source,
         "how": how,
         "content": content,
@@ -139,6 +139,12 @@ def encode_on_cluster(
     opened.check_unchanged()
     fragments.commit()
     return out
+
+
+def _from_anywhere(source: str | Path) -> str | Path:
+    """A source by a path from the root, as a worker may run in another folder; links stay, names are no paths."""
+    path = Path(source).expanduser()
+    return str(path.absolute()) if path.exists() and not re.fullmatch(STREETS, str(source)) else source
 
 
 def _check_begun(fragments: Fragments, place: str, about: dict[str, Any]) -> None:
@@ -215,13 +221,16 @@ def _encoded(numbers: list[int], job: dict[str, Any], workers: int, gpus: float)
 def _told(error: Exception) -> Exception:
     """What a worker has raised, as this process would have; or one line. Ray tells it by the text of its traceback."""
     kinds = {kind.__name__: kind for kind in (ClusterError, CodesError, DataError, FileNotFoundError, WriteError)}
-    lines = re.findall(r"^(vlae[\w.]*\.)?(\w*(?:Error|Exception)): (.+)$", str(error), re.MULTILINE)
-    for of_vlae, kind, words in lines:
-        if kind in kinds and (of_vlae or kind == "FileNotFoundError"):
-            return kinds[kind](words)
-        if of_vlae:
-            return ClusterError(words)
-    return ClusterError(f"a worker of the cluster failed: {': '.join(lines[0][1:]) if lines else reason(error)}")
+    lines = re.findall(r"^((?:\w+\.)*)([A-Z]\w*): (.+)$", str(error), re.MULTILINE)
+    lines = [line for line in lines if not line[0].startswith("ray.")]
+    for module, kind, words in reversed(lines):  # the last was raised from those before
+        if module.startswith("vlae."):
+            return kinds.get(kind, ClusterError)(words)
+    for module, kind, words in lines:
+        if not module and kind == FileNotFoundError.__name__:
+            return FileNotFoundError(words)
+    what = "{}{}: {}".format(*lines[0]) if lines else reason(error)
+    return ClusterError(f"a worker of the cluster failed: {what}")
 
 
 @contextmanager

@@ -182,7 +182,7 @@ def path_of(source: Any, name: str, fingerprint: str | None) -> str:
     Args:
         source: as it was given.
         name: what it is called.
-        fingerprint: of its files (`vlae.data.readers.identify`). None: it is no files.
+        fingerprint: of its files (`vlae.data.readers.identify`). None: it is not made of files.
     """
     return str(Path(source).resolve()) if fingerprint and Path(source).exists() else name
 
@@ -193,4 +193,4 @@ def hash_of(fingerprint: str) -> str:
     Args:
         fingerprint: of its files' names, sizes and times.
     """
-    return blake2b(fingerprint.encode(), digest_size=16).hexdigest()
+    return blake2b(fingerprint.encode(errors="surrogateescape"), digest_size=16).hexdigest()

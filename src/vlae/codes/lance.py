@@ -85,7 +85,7 @@ class LanceCodes:
         if self.about.get(GROWN) and not self.is_whole:
             raise CodesError(f"{self.place} was being added to; go on with: {command(self.place, self.about)}")
         told = _told(about)
-        if self.is_whole and PATH in self.about and about.get(PATH) == self.about[PATH]:
+        if self.is_whole and self._may_grow(about):
             self._check_alike({what: value for what, value in told.items() if what not in GROWING})
             if told["source"] != self.about.get("source_hash"):
                 raise CodesError(
@@ -97,6 +97,12 @@ class LanceCodes:
             raise CodesError(
                 f"{self.place} exists already, and is not written over; choose another --out, or remove it"
             )
+
+    def _may_grow(self, about: Mapping[str, Any]) -> bool:
+        """Whether `grow` takes what is new in a source: the same file or folder, whole, whose data have names."""
+        path, settings = about.get(PATH, ""), about.get(SETTINGS, {})
+        is_whole = about.get("split") == "all" and settings.get("limit") is None
+        return path == self.about.get(PATH) and Path(path).exists() and is_whole and "name" in self.table.schema.names
 
     def _check_alike(self, now: Mapping[str, Any]) -> None:
         then = _told(self.about)

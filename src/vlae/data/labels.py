@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -42,8 +43,8 @@ def known_labels(images: Images, which: str | int, *, seed: int = 0) -> Known:
         seed: of the choice, 0 or more.
 
     Raises:
-        DataError: if no label is known, or all are of one class, or a class that has a name has none; or there are
-            fewer labels than asked for, or than classes; or the file cannot be read, or names no picture of these data.
+        DataError: if no label is known, or all are of one class; or there are fewer labels than asked for, or than
+            classes; or the file cannot be read, or names no picture of these data.
     """
     number = _number(which)
     if number is None and which != "all":
@@ -63,11 +64,6 @@ def known_labels(images: Images, which: str | int, *, seed: int = 0) -> Known:
     if len(values) < 2:
         what = "no label is known" if len(values) == 0 else f"all labels are of one class, {values[0]}"
         raise DataError(f"{images.source}: {what}; give labels of at least two classes")
-    if without := [name for kind, name in enumerate(images.label_names) if kind not in values and name]:
-        raise DataError(
-            f"{images.source}: no label of the class {without[0]!r} is known, so it would never be named; label one "
-            "datum or more, take more data, or leave the class out of the names"
-        )
     known = np.full(len(labels), UNLABELLED)
     known[labels >= 0] = classes
     if number is not None:
@@ -76,6 +72,23 @@ def known_labels(images: Images, which: str | int, *, seed: int = 0) -> Known:
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise DataError(f"{images.source}: several classes are called {twice[0]!r}; give each a name of its own")
     return Known(labels=known, values=tuple(values.tolist()), names=names)
+
+
+def check_every_class(images: Images, known: Known) -> None:
+    """Refuse data of which a class has a name and no label: it would never be named.
+
+    Args:
+        images: the data to train on.
+        known: their labels that are known.
+
+    Raises:
+        DataError: if there is such a class.
+    """
+    if without := [name for kind, name in enumerate(images.label_names) if kind not in known.values and name]:
+        raise DataError(
+            f"{images.source}: no label of the class {without[0]!r} is known among the data to train on, so it would "
+            "never be named; give a label to some of it, or take its name out of the data"
+        )
 
 
 def classes_of(images: Images, names: tuple[str, ...], values: tuple[int, ...]) -> Array | None:
@@ -134,6 +147,15 @@ def _some(known: Array, number: int, source: str, seed: int) -> Array:
     return some
 
 
+def _classes_of_others(rows: list[list[str]], found: set[str]) -> list[str]:
+    """The classes of a table that no picture here has; a class that stands in the first row alone is a heading."""
+    others = [row[1].strip() for row in rows if not is_missing(row[1]) and row[1].strip() not in found]
+    heading = rows[0][1].strip()
+    if others.count(heading) == 1:
+        others.remove(heading)
+    return sorted(set(others))
+
+
 def _with_table(images: Images, file: Path) -> Images:
     """The images with the labels of a table of names and classes."""
     if images.names is None:
@@ -158,7 +180,12 @@ def _with_table(images: Images, file: Path) -> Images:
             if rows
             else f"{file}: it has no rows of a name and a class"
         )
-    headings = set(rows[0][1:2]) if rows[0][0].strip() not in images.names else set()
-    names = tuple(sorted((set(class_by_name.values()) - {h.strip() for h in headings}) | (set(found) - {""})))
+    names = tuple(sorted(set(found) - {""}))
+    if without := _classes_of_others(rows, set(names)):
+        warnings.warn(
+            f"{file}: no picture of {images.source} is of {', '.join(without[:5])}{' …' * (len(without) > 5)}, so "
+            "these classes are not learned",
+            stacklevel=3,
+        )
     labels = np.array([names.index(kind) if kind else UNLABELLED for kind in found], np.int64)
     return replace(images, labels=labels, label_names=names)

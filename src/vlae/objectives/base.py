@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from vlae.kinds import Kind
 from vlae.models.base import ForwardPass, LatentModel
+from vlae.models.likelihoods import Likelihood
 from vlae.shapes import Shape
 
 
@@ -103,6 +104,17 @@ class Objective(Kind, ABC):
             code_sizes: dimensions of every level's code, level 1 first.
         """
         return None
+
+    def check_likelihood(self, likelihood: Likelihood) -> None:
+        """Checks, before a training, that the objective trains all of r(x|z); by default it does.
+
+        Args:
+            likelihood: the family of r(x|z).
+
+        Raises:
+            ValueError: if it does not.
+        """
+        return
 
     def networks(self, model: LatentModel) -> nn.Module | None:
         """Networks that the objective needs besides the model, for example a critic; None: there are none.

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vlae.models.base import Codes, LatentModel
+from vlae.models.likelihoods import Likelihood
 from vlae.nn.critic import CodesCritic, Critic
 from vlae.objectives.adversarial import COLLAPSED, DIVERGED, IDLE, check_for_critic, contest, lazy_penalties
 from vlae.objectives.base import Batch, Loss, StepInputs
@@ -132,21 +133,28 @@ class AdversarialELBO(FeaturesELBO, kind="elbo with critic"):
         super().check_data(shape, precision=precision, num_data=num_data)
         check_for_critic(shape, precision=precision, num_data=num_data)
 
+    def check_likelihood(self, likelihood: Likelihood) -> None:
+        """Checks that something trains how the pixels of r(x|z) depend on each other.
+
+        Args:
+            likelihood: the family of r(x|z).
+
+        Raises:
+            ValueError: if nothing does.
+        """
+        if likelihood.autoregressive and not self.distortion:
+            raise ValueError(
+                f"only the distortion trains the pixels of the family {likelihood.kind!r}, and its weight is 0; give "
+                "--distortion 0.02, or another --family"
+            )
+
     def networks(self, model: LatentModel) -> nn.Module:
         """The critic.
 
         Args:
             model: the model in training, with an encoder.
-
-        Raises:
-            ValueError: if nothing would train how the model's pixels depend on each other.
         """
         model.require("encoder")
-        if model.family and model.autoregressive and not self.distortion:
-            raise ValueError(
-                f"only the distortion trains the pixels of the family {model.family.kind!r}, and its weight is 0; give "
-                "--distortion 0.02, or another --family"
-            )
         if self.judged == "codes":
             return CodesCritic(model.code_sizes)
         return Critic(model.shape, model.code_sizes if self.judged == "both" else (), width=self.critic_width)

@@ -49,19 +49,32 @@ def grow(table: Any, run: Run, images: Images, addition: Unfinished, progress: b
     rows.check(images, table.schema)
     if addition not in State.of(table.schema).unfinished:
         State.of(table.schema).begun(addition).write(table)
-    before = len_of(table)
     num = _fill(table, run, images, _present(table), progress)
     table.checkout_latest()
-    there, most = len_of(table), before + num if addition.adds else len(images)
-    if there > most:
-        raise SearchError(
-            f"the index has {there:,} rows for {most:,} images: its source has changed since it was begun, or two "
-            "commands wrote it at once; remove it and build it again"
-        )
+    _check_once(table, images, addition)
     if rows.record_in(table.schema) is None:  # a shard is searched once it is merged
         make_quick(table)
     State.of(table.schema).ended(addition).write(table)
     return num
+
+
+def _check_once(table: Any, images: Images, addition: Unfinished) -> None:
+    """Check that no image of a source is there twice."""
+    name = addition.source.replace("'", "''")
+    if not addition.adds and (num := table.count_rows(f"source = '{name}'")) > len(images):
+        raise SearchError(
+            f"the index has {num:,} rows for the {len(images):,} images of {addition.source}: that has changed since "
+            "it was begun, or two commands wrote at once; remove the index and build it again"
+        )
+    keys = _present(table)
+    if len(doubled := keys[1:][keys[1:] == keys[:-1]]) == 0 or len(set(images.names or ())) < len(images):
+        return
+    own = _keys(images.names, content_hashes(images.values))
+    if num := int(np.isin(doubled, own).sum()):
+        raise SearchError(
+            f"{num:,} images of {addition.source} are in the index twice: two commands wrote at once; remove the index "
+            "and build it again"
+        )
 
 
 def make_quick(table: Any) -> None:

@@ -117,7 +117,9 @@ def choose(
         settings = settings.copy()  # the batch size is that of all data; those with a label come on top
         recipe = recipes.adjust(recipe, batch_size=settings.pop("batch_size", None))
         recipe = recipes.with_classes(recipe, values=known.values, names=known.names)
-    recipe = settled(recipes.adjust(recipe, **settings), images.values, accelerator=accelerator, alone=alone)
+    recipe = recipes.adjust(recipe, **settings)
+    recipe.objective.check_likelihood(recipe.likelihood)
+    recipe = settled(recipe, images.values, accelerator=accelerator, alone=alone)
     if settings.get("precision") == "bf16" and fastest(accelerator) == "fp32":
         warnings.warn(
             "bf16 is no faster than fp32 on this machine; leave precision out to take the faster", stacklevel=3

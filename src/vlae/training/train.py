@@ -19,7 +19,7 @@ from vlae.data import DataError
 from vlae.data import load as load_data
 from vlae.data.account import say_found
 from vlae.data.content import content_hashes, digest
-from vlae.data.labels import known_labels
+from vlae.data.labels import check_every_class, known_labels
 from vlae.data.networks import remembered
 from vlae.data.source import Fit, Source, as_value_range
 from vlae.data.streams import is_streamed
@@ -257,6 +257,8 @@ def train(
         asked_seed = None if resume else settings.get("seed")
         seed = chosen.training.seed if asked_seed is None else asked_seed
         known = None if which is None else known_labels(images, which, seed=seed)
+        if known is not None and not resume and shards is None and limit is None:
+            check_every_class(images, known)
         kept_out = content_hashes(held_out.values)
         data = {"source": said_source, **reading, "value_range": images.value_range}
         data["content"] = digest(content_hashes(images.values), kept_out)

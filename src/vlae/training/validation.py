@@ -163,7 +163,7 @@ def kept_rows(
         Row numbers in ascending order; none if validation is off.
 
     Raises:
-        DataError: if fewer than two data would be left to train on.
+        DataError: if fewer than two data would be left to train on, or a class would lose all of its labels.
     """
     if not training.validated:
         return np.zeros(0, np.int64)
@@ -174,9 +174,12 @@ def kept_rows(
     rng = np.random.default_rng([training.seed, 2])
     kept = rows[hold_out(len(rows), share, rng, None if groups is None else groups[rows]) == TEST]
     if learned and labels is not None:
-        of = np.asarray(labels)
+        of, together = np.asarray(labels), np.arange(num) if groups is None else groups
         lost = np.setdiff1d(of[kept], np.delete(of, kept))
-        kept = kept[~np.isin(of[kept], lost[lost >= 0])]
+        back = kept[np.isin(of[kept], lost[lost >= 0])]
+        kept = kept[~np.isin(together[kept], together[back])]
+        if len(kept) == 0:
+            raise DataError("the labels are too few to keep some for validation; leave validation and patience out")
     if num - len(kept) < 2:
         raise DataError(f"{num} data are too few to keep some for validation; leave validation and patience out")
     return kept
