@@ -104,7 +104,7 @@ def test_a_killed_training_with_labels_resumes_exactly(tmp_path, monkeypatch):
 def test_classes_are_compared_by_name(tmp_path):
     first, other = bars(120), bars(40, seed=1)
     named = Images(
-        values=first.values, labels=(first.labels == 5).astype(int) + 1, label_names=("none", "lying", "upright")
+        values=first.values, labels=(first.labels == 5).astype(int) + 1, label_names=("", "lying", "upright")
     )
     run = train(named, out=tmp_path / "run", labels="all", **SETTINGS)
     swapped = Images(values=other.values, labels=(other.labels == 2).astype(int), label_names=("upright", "lying"))

@@ -319,7 +319,7 @@ def test_factors_as_they_are(tmp_path, rng):
 def test_a_factor_of_another_length_is_refused_before_anything_is_measured(trained):
     images = load("streets:3000", split="test", size=16, limit=100)
     said = []
-    with pytest.raises(ValueError, match="'kind' has 7 values for 100 data"):
+    with pytest.raises(ValueError, match="'kind' is of 7 data, and there are 100"):
         measures.evaluate(trained.model, replace(images, factors={"kind": np.arange(7)}), say=said.append)
     assert said == []
 

@@ -55,7 +55,8 @@ class PictureDistance(nn.Module):
         self.register_buffer("real", torch.zeros(2 * LATEST, min(size, COMPONENTS)))
         self.register_buffer("drawn", torch.zeros(LATEST, min(size, COMPONENTS)))
         self.register_buffer("compared", torch.zeros(3))
-        self.is_fitted: bool | None = None
+        self.is_fitted = False
+        self.register_load_state_dict_post_hook(_find_fitted)  # type: ignore[no-untyped-call]
 
     @torch.no_grad()
     def forward(self, real: Float[Tensor, "n *shape"], drawn: Float[Tensor, "n *shape"], step: int) -> Compared:
@@ -66,8 +67,6 @@ class PictureDistance(nn.Module):
             drawn: as many generated pictures.
             step: the number of the step, from 0.
         """
-        if self.is_fitted is None:
-            self.is_fitted = bool(self.basis.any())  # by the training that goes on from a checkpoint
         is_first = not self.is_fitted
         if is_first:
             self._fit(real.flatten(1))
@@ -88,3 +87,8 @@ class PictureDistance(nn.Module):
         self.centre.copy_(centre)
         self.basis[:, : len(components)] = components.T
         self.is_fitted = True
+
+
+def _find_fitted(loaded: PictureDistance, keys: object) -> None:
+    """Tells whether what was loaded has components."""
+    loaded.is_fitted = bool(loaded.basis.any())
