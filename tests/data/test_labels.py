@@ -67,7 +67,7 @@ def test_classes_of_a_table_that_no_picture_has_are_told_of(rows, heading, tmp_p
     table, here = tmp_path / "labels.csv", images([0, 0, 0], row_names=("b.png", "a.png", "c.png"))
     table.write_text(heading + rows + "\nelse.png,cow")
     assert known_labels(here, str(table)).names == ("cat", "dog")
-    assert "no picture of here is of cow, so these classes are not learned" in str(recwarn.pop().message)
+    assert "no picture of here to learn from is of cow; this is not learned" in str(recwarn.pop().message)
     table.write_text(heading + "a.png,cat\nb.png,dog")
     assert known_labels(here, str(table)).names == ("cat", "dog") and not recwarn
 

@@ -41,4 +41,4 @@ def test_the_ladder_that_ships_draws_no_mesh():
     real = mesh(images / 255)
     for drawn in (run.decode(run.encode(images)), run.sample(2_000)):
         for period, strength in mesh(drawn).items():
-            assert strength < 1.1 * real[period], period
+            assert 0.85 * real[period] < strength < 1.1 * real[period], period  # no mesh, and no deep hole

@@ -183,8 +183,8 @@ def _with_table(images: Images, file: Path) -> Images:
     names = tuple(sorted(set(found) - {""}))
     if without := _classes_of_others(rows, set(names)):
         warnings.warn(
-            f"{file}: no picture of {images.source} is of {', '.join(without[:5])}{' …' * (len(without) > 5)}, so "
-            "these classes are not learned",
+            f"{file}: no picture of {images.source} to learn from is of {', '.join(without[:5])}"
+            f"{' …' * (len(without) > 5)}; this is not learned",
             stacklevel=3,
         )
     labels = np.array([names.index(kind) if kind else UNLABELLED for kind in found], np.int64)
