@@ -67,7 +67,7 @@ def part_of_sample(
         progress: whether to show a progress bar.
 
     Raises:
-        DataError: as `sample_of`, or if nothing is left of what was held out.
+        DataError: if a shard cannot be read, there are fewer than two data, or nothing is left of what was held out.
     """
     return load(sample_of(stream, progress=progress), split=split, held_out=held_out)
 

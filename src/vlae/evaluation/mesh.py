@@ -37,10 +37,13 @@ def spectrum(pictures: Float[np.ndarray, "n channels height width"]) -> Complex[
 
 
 def peaks(power: Float[np.ndarray, "height width"]) -> dict[int, float]:
-    """How much stronger a power spectrum is at the frequencies of a period than at those beside them, as for `mesh`.
+    """How much stronger a power spectrum is at the frequencies of a period than at those beside them.
 
     Args:
-        power: of each frequency, in the order of `numpy.fft.fft2`.
+        power: the mean squared amplitude at each frequency, in the order of `numpy.fft.fft2`.
+
+    Returns:
+        The ratio of each period of `PERIODS` that the picture has, in pixels; 1 if nothing stands out.
     """
     height, width = power.shape
     logs = np.log(power + 1e-12)

@@ -62,7 +62,7 @@ class Maps:
             method: "code", "pca", "tsne" or "umap".
 
         Raises:
-            ValueError: as `place_on_plane` does.
+            ValueError: if UMAP is asked for and not installed.
         """
         key = (level, method)
         with self._lock:
