@@ -238,7 +238,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="only to see that it runs; its numbers mean nothing")
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
-    building.CHUNK = max(1, given.commit // building.BATCH)
+    building.COMMIT = given.commit
     results = []
     for num in [500] if given.quick else given.num:
         with TemporaryDirectory(dir=given.folder) as place:

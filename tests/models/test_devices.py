@@ -7,6 +7,7 @@ as a GPU does. What comes back from it is made of zeros here.
 import copy
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from command_line import refusal
 from model_cases import CASES, data, made
 
 import vlae
+from vlae import recipes
 from vlae.codes.encoder import Encoder
 from vlae.codes.outliers import _encode_twice
 from vlae.models import inference
@@ -133,3 +135,48 @@ def test_a_command_refuses_a_device_that_is_not_there_and_writes_nothing(command
     words = refusal(capsys, command, "streets", "streets:80", "--accelerator", "gpu", "--out", str(out))
     assert "accelerator 'gpu' cannot be had here" in words
     assert not list(tmp_path.iterdir())
+
+
+DEVICES = [name for name in ("cpu", "cuda", "mps") if name == "cpu" or getattr(torch, name).is_available()]
+LADDERS = {
+    "lean": lambda: recipes.lean((3, 16, 16)),
+    "lean, smooth and residual": lambda: smooth(recipes.lean((3, 16, 16), quality="high")),
+    "lean, grey and hidden": lambda: recipes.lean((1, 15, 16), polarity="hidden"),
+    "joint": lambda: recipes.make("joint", (3, 16, 16)),
+    "hvae": lambda: recipes.make("hvae", (1, 16, 16)),
+    "lvae": lambda: recipes.make("lvae", (1, 16, 16)),
+}
+
+
+def smooth(recipe):
+    """As pictures of more than 64 pixels are drawn."""
+    return replace(recipe, blocks=replace(recipe.blocks, smooth=True))
+
+
+def gradients(model, x, device, memory_format):
+    model = copy.deepcopy(model).train().to(device).to(memory_format=memory_format)
+    x = x.to(device).contiguous(memory_format=memory_format)
+    means = tuple(posterior.mean for posterior in model.infer(x))
+    loss = (model.decode(means) - x).square().sum() + sum(mean.square().sum() for mean in means)
+    loss.backward()
+    return {name: None if each.grad is None else each.grad.cpu() for name, each in model.named_parameters()}
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("case", LADDERS)
+def test_gradients_are_the_same_on_every_device_however_maps_lie_in_memory(case, device):
+    recipe = LADDERS[case]()
+    torch.manual_seed(0)
+    model = recipes.build(replace(recipe, mean=0.5, stddev=0.25))
+    for parameter in model.parameters():  # no layer begins as the identity
+        parameter.data.add_(0.05 * torch.randn_like(parameter))
+    x = torch.rand(8, *recipe.shape)
+    expected = gradients(model, x, "cpu", torch.contiguous_format)
+    assert sum(each is not None and bool(each.abs().max() > 0) for each in expected.values()) > len(expected) / 2
+    for memory_format in (torch.contiguous_format, torch.channels_last):
+        with exact_convolutions():
+            found = gradients(model, x, device, memory_format)
+        for name, gradient in expected.items():
+            if gradient is not None:
+                largest = max(float(gradient.abs().max()), 1e-3)
+                torch.testing.assert_close(found[name] / largest, gradient / largest, rtol=0, atol=2e-3, msg=name)

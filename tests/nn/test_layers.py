@@ -16,10 +16,10 @@ from vlae.nn.layers import (
     EvenConvTranspose2d,
     Layer,
     Residual,
+    Smoothing,
     block,
     convolution,
     shapes_of,
-    smoothing,
     stack,
 )
 
@@ -156,26 +156,26 @@ def test_smoothing_weighs_neighbours_1_2_1_and_leaves_the_border_as_it_is():
     weights = torch.tensor([1.0, 2, 1])
     expected = torch.zeros_like(pulse)
     expected[0, 0, 2:5, 1:4] = weights[:, None] * weights
-    torch.testing.assert_close(smoothing()(pulse), expected)
+    torch.testing.assert_close(Smoothing(1)(pulse), expected)
     flat = torch.full((2, 3, 5, 4), 0.7)
-    torch.testing.assert_close(smoothing()(flat), flat)
+    torch.testing.assert_close(Smoothing(3)(flat), flat)
 
 
 def test_smoothing_takes_a_pattern_of_every_other_pixel_away():
     stripes = (torch.arange(12) % 2).float().expand(1, 1, 10, 12)
     for pattern in (stripes, stripes.mT, stripes[..., :10] * stripes[..., :10].mT):
-        kept = inside(smoothing()(pattern), 1)
+        kept = inside(Smoothing(1)(pattern), 1)
         torch.testing.assert_close(kept, torch.full_like(kept, pattern.mean().item()))
 
 
 def test_maps_that_are_enlarged_are_smoothed():
     up = [(4, 4, 4), (4, 8, 8), (4, 8, 8), (2, 15, 16)]
     smoothed = [
-        any(isinstance(m, nn.AvgPool2d) for m in layer.modules()) for layer in stack(up, Blocks(even=True, smooth=True))
+        any(isinstance(m, Smoothing) for m in layer.modules()) for layer in stack(up, Blocks(even=True, smooth=True))
     ]
     assert smoothed == [True, False, True]
     for layers in (stack(up[::-1], Blocks(smooth=True)), stack(up, Blocks(even=True))):
-        assert not any(isinstance(m, nn.AvgPool2d) for m in layers.modules())
+        assert not any(isinstance(m, Smoothing) for m in layers.modules())
 
 
 def test_the_default_ladder_smooths_the_maps_of_large_pictures():

@@ -18,7 +18,8 @@ from PIL import Image
 from vlae.atomic import WriteError
 from vlae.lance_tables import connect, table_at
 from vlae.runs.run import Run
-from vlae.search import building, partitions
+from vlae.search import building, contents, partitions
+from vlae.search.contents import contents_of
 from vlae.search.index import Index, SearchError
 from vlae.workflows import train
 
@@ -39,8 +40,8 @@ def images(run):
 
 @pytest.fixture(autouse=True)
 def small_commits(monkeypatch):
-    monkeypatch.setattr(building, "BATCH", 5)
-    monkeypatch.setattr(building, "CHUNK", 2)
+    monkeypatch.setattr(contents, "BATCH", 5)
+    monkeypatch.setattr(building, "COMMIT", 10)
 
 
 def stopping_at(monkeypatch, call):
@@ -118,9 +119,12 @@ def test_a_source_that_changed_after_a_stop_is_told_of(run, images, tmp_path, mo
 def test_what_two_commands_write_at_once_is_told_of(run, images, tmp_path, monkeypatch):
     fill = building._fill
 
-    def twice(table, run, images, present, progress):
-        fill(table, run, images.take(range(5)), present, progress)  # another process, which began at the same time
-        return fill(table, run, images, present, progress)
+    def twice(table, run, data, addition, progress):
+        before = building._present(table)
+        fill(table, run, contents_of(run, data.form.take(range(5))), addition, progress)  # another process,
+        with monkeypatch.context() as patched:
+            patched.setattr(building, "_present", lambda table: before)  # which began at the same time
+            return fill(table, run, data, addition, progress)
 
     monkeypatch.setattr(building, "_fill", twice)
     with pytest.raises(SearchError, match=r"has 125 rows for the 120 images of .* or two commands wrote at once"):
@@ -300,10 +304,10 @@ KILLED = """
 import sys
 import numpy as np
 from vlae.runs.opening import load
-from vlae.search import building, partitions
+from vlae.search import building, contents, partitions
 from vlae.search.index import Index
 
-building.BATCH, building.CHUNK, partitions.LEAST_ROWS, partitions.QUERIES = 5, 2, 300, 20
+contents.BATCH, building.COMMIT, partitions.LEAST_ROWS, partitions.QUERIES = 5, 10, 300, 20
 run, pictures, num = load(sys.argv[1]), np.load(sys.argv[2]), int(sys.argv[4])
 if num:
     Index.build(run, run.read(pictures[:num]), sys.argv[3])

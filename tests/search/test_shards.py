@@ -7,7 +7,7 @@ from code_files import write_folder
 from command_line import cli_exit, refusal
 
 import vlae
-from vlae.search import building
+from vlae.search import building, contents
 from vlae.search.index import TABLE, Index
 
 
@@ -63,8 +63,8 @@ def test_rows_without_a_name_are_numbered_as_in_the_whole(run, tmp_path):
 
 
 def test_a_shard_goes_on_where_it_was_stopped(run, photos, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(building, "BATCH", 2)
-    monkeypatch.setattr(building, "CHUNK", 1)
+    monkeypatch.setattr(contents, "BATCH", 2)
+    monkeypatch.setattr(building, "COMMIT", 2)
     batch, calls = building.rows.batch, []
 
     def stop(*of):

@@ -100,16 +100,16 @@ def trained(recipe, device, *, recorded, monkeypatch, steps=70):
         made.append(graphs.Graphs(*given, **({"record": record} if device == "cpu" else {})))
         return made[-1]
 
-    if device == "cpu":
-        monkeypatch.setattr(graphs, "Places", LoosePlaces)
-    monkeypatch.setattr(loop, "Graphs", new_graphs)
-    monkeypatch.setattr(loop, "is_gpu", lambda trainer: True)
-    monkeypatch.setenv("VLAE_CUDA_GRAPHS", str(int(recorded)))
-    recorder = Recorder(engine, None, progress=False)
-    trainer = trainer_of(recipe, recorder, accelerator="gpu" if device == "cuda" else "cpu")
-    with quiet():
-        trainer.fit(engine, Batches(values, labels, recipe.training, trainer))
-    monkeypatch.undo()
+    with monkeypatch.context() as patched:
+        if device == "cpu":
+            patched.setattr(graphs, "Places", LoosePlaces)
+        patched.setattr(loop, "Graphs", new_graphs)
+        patched.setattr(loop, "is_gpu", lambda trainer: True)
+        patched.setenv("VLAE_CUDA_GRAPHS", str(int(recorded)))
+        recorder = Recorder(engine, None, progress=False)
+        trainer = trainer_of(recipe, recorder, accelerator="gpu" if device == "cuda" else "cpu")
+        with quiet():
+            trainer.fit(engine, Batches(values, labels, recipe.training, trainer))
     assert engine.graphs is None  # their memory is given back
     weights = {name: value.cpu() for name, value in engine.state_dict().items()}
     return weights, recorder.curves.rows, made[0] if made else None

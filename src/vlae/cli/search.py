@@ -26,6 +26,7 @@ def index(
     add: Annotated[bool, Parameter(negative=())] = False,
     pictures: bool = True,
     part: Part = Part(),
+    stream: Annotated[bool, Parameter(negative=())] = False,
     shard: str | None = None,
     accelerator: str = "auto",
     as_json: AsJson = False,
@@ -44,42 +45,48 @@ def index(
         add: Add the images to an index that exists. Images that it already has are left out.
         pictures: Keep the pictures in the index. Without them it is smaller.
         part: Which part of the source to use, and how to read it.
+        stream: Read the source shard by shard, and never hold all of it: as for train.
         shard: i/n: only part i of n equal parts, from 1/n to n/n, so that n processes share the work; vlae merge joins
             their indexes.
         accelerator: Where the run computes: auto (a GPU if there is one), cpu, gpu or mps.
         as_json: Print JSON, one line, instead of text.
     """
     from vlae.data.sharding import Share
+    from vlae.data.streams import is_streamed
 
     cut = Share.parse(shard)
     if cut is not None and (add or out is None):
         raise ValueError(f"shard {cut} is an index of its own; give its folder (--out), and leave out --add")
-    checks.check_source(source)
+    checks.check_source(source, streamed=stream or is_streamed(source))
     checks.check_run(run)
     if add:
         checks.check_index(run, out)
     from vlae.data.source import counted
     from vlae.runs.opening import load
+    from vlae.search.contents import contents_of
     from vlae.search.index import Index
-    from vlae.search.shards import read_shard
+    from vlae.search.shards import record_of
 
     trained = load(run, accelerator=accelerator)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # this very command may go on with what is unfinished
         old = Index.open(trained, out) if add else None
-    images, record = read_shard(trained, source, cut, progress=True, **vars(part))
-    datum = "row" if images.is_vectors else "image"
+    contents = contents_of(trained, source, shard=cut, stream=stream, progress=True, **vars(part))
+    record = record_of(trained, source, contents, cut, layout=part.layout, key=part.key, id=part.id)
+    datum = "row" if contents.form.is_vectors else "image"
     given = {"out": out, "shard": cut, **vars(part)} | {"split": None if part.split == "all" else part.split}
-    command = (
-        f"vlae index {shlex.quote(str(run))} {shlex.quote(source)}{' --add' * add}{' --no-pictures' * (not pictures)}"
-    )
+    flags = {"add": add, "no-pictures": not pictures, "stream": stream}
+    command = f"vlae index {shlex.quote(str(run))} {shlex.quote(source)}"
+    command += "".join(f" --{name}" for name, is_set in flags.items() if is_set)
     command += "".join(f" --{name} {shlex.quote(str(value))}" for name, value in given.items() if value is not None)
     try:
         if old is None:
-            index = Index.build(trained, images, out, pictures=pictures, command=command, record=record, progress=True)
+            index = Index.build(
+                trained, contents, out, pictures=pictures, command=command, record=record, progress=True
+            )
             num = len(index)
         else:
-            index, num = old, old.add(images, command=command, progress=True)
+            index, num = old, old.add(contents, command=command, progress=True)
     except KeyboardInterrupt:
         raise KeyboardInterrupt("interrupted; the same command goes on from here") from None
     recall = {name: asdict(each) for name, each in index.state.recall.items()}
@@ -91,7 +98,8 @@ def index(
     if old is None:
         print(f"{counted(num, datum)} in {index.path}")
     else:
-        print(f"{counted(num, datum)} added, {len(images) - num} were there; {len(index)} in {index.path}")
+        there = "" if contents.stream is not None else f", {contents.num - num} were there"
+        print(f"{counted(num, datum)} added{there}; {len(index)} in {index.path}")
 
 
 def similar(

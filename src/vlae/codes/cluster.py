@@ -18,8 +18,8 @@ from vlae.codes.files import CodesError
 from vlae.codes.fragments import Fragments
 from vlae.codes.lance import PATH, SETTINGS
 from vlae.codes.parts import PART
-from vlae.codes.progress import progress_bar
 from vlae.codes.shared import SharedSource
+from vlae.data.counting import counting
 from vlae.data.readers import STREETS
 from vlae.data.sharding import SHARD, Share
 from vlae.data.source import DataError
@@ -127,7 +127,7 @@ def encode_on_cluster(
     }
     job |= {"record": record, "fingerprint": opened.fingerprint}
     if missing:
-        with _cluster(address, workers) as (cpus, gpus), progress_bar("Encoding", num, progress) as advance:
+        with _cluster(address, workers) as (cpus, gpus), counting("encoding", num, progress) as advance:
             if accelerator == "gpu" and not gpus:
                 raise ClusterError("the cluster has no GPU; choose auto or cpu, or start Ray where there is one")
             if accelerator == "cpu" or not gpus:

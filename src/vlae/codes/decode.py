@@ -12,7 +12,7 @@ from vlae.atomic import unfinished, writing
 from vlae.codes import files
 from vlae.codes.encode import identity
 from vlae.codes.files import CodesError
-from vlae.codes.progress import progress_bar
+from vlae.data.counting import counting
 from vlae.data.depths import out_of_range
 from vlae.models.inference import evaluating
 from vlae.models.priors import complete
@@ -57,7 +57,7 @@ def decode(run: Run, file: str | Path, out: str | Path, *, seed: int = 0, progre
     with writing(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         with unfinished(out) as partial:
-            with progress_bar("Decoding", code_file.num, progress) as advance:
+            with counting("decoding", code_file.num, progress) as advance:
                 form = _numbers if out.suffix else _pixels
                 batches = _decode_batches(run, code_file, seed, advance)
                 formed = ((names, form(run, values)) for names, values in batches)

@@ -14,7 +14,7 @@ from vlae.atomic import beside, locked, remove, whole, writing
 from vlae.codes import files
 from vlae.codes.encoder import Encoder
 from vlae.codes.lance import LanceCodes
-from vlae.codes.progress import progress_bar
+from vlae.data.counting import counting
 from vlae.data.images import Images
 
 PART = 8_192
@@ -156,7 +156,7 @@ def _encode(
         first: the number that the first of them gets. None: that of the first image in its source.
     """
     num, first = len(images) if rows is None else len(rows), images.first if first is None else first
-    with progress_bar("Encoding", num, progress) as advance, ThreadPoolExecutor(1) as writer:
+    with counting("encoding", num, progress) as advance, ThreadPoolExecutor(1) as writer:
         written = None
         last = first + num
         for number in range(first // PART, -(-last // PART)):

@@ -7,14 +7,15 @@ from typing import Any, Literal
 from vlae.codes import files
 from vlae.codes.encoder import Encoder
 from vlae.codes.parts import PART, source_columns
-from vlae.codes.streaming import is_unchanged, stream_for, tables_of
+from vlae.codes.streaming import tables_of
 from vlae.data.loader import NoneReadableError, decode
 from vlae.data.readers import check_unchanged, identify
 from vlae.data.sharding import Share, take_shard
 from vlae.data.source import DataError, ReadSettings
-from vlae.data.streams import Stream, is_streamed, open_stream
+from vlae.data.streams import Stream, is_streamed, is_unchanged, open_stream
 from vlae.names import printable
 from vlae.runs import Run
+from vlae.runs.streams import stream_for
 
 FEWEST = 16
 """Into at least so many shares a source is cut, if it has so many rows or shards."""

@@ -1,11 +1,9 @@
 """A stream → a file of codes: shard by shard, in parts that survive a stop, and joined when all are done."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from vlae.atomic import remove, whole
 from vlae.codes import files
@@ -13,20 +11,19 @@ from vlae.codes.encode import identity
 from vlae.codes.encoder import Encoder
 from vlae.codes.lance import SETTINGS
 from vlae.codes.parts import PART, parts_folder, source_columns
-from vlae.codes.progress import progress_bar
 from vlae.codes.shards import join
 from vlae.data.account import say_found
 from vlae.data.cache import cache_folder
-from vlae.data.images import Images, say_skipped
-from vlae.data.labels import UNLABELLED
+from vlae.data.counting import counting
+from vlae.data.images import say_skipped
 from vlae.data.readers import hash_bytes
-from vlae.data.sampling import sample_of
 from vlae.data.sharding import SHARD, Share
 from vlae.data.shards import ROWS
 from vlae.data.source import DataError, Source
-from vlae.data.streams import Stream, open_stream
+from vlae.data.streams import Stream, alike, is_unchanged, open_stream
 from vlae.lance_tables import as_place
 from vlae.runs import Run
+from vlae.runs.streams import stream_for
 
 SHARD_ROWS = 2**40
 """More rows than any shard has: the draws of two shards never depend on the same number."""
@@ -116,35 +113,6 @@ def encode_stream(
     return out
 
 
-def stream_for(run: Run, stream: Stream, *, progress: bool = False) -> Stream:
-    """Give a stream the form that a run takes, and the names of its classes, from a sample of its rows.
-
-    Args:
-        run: the run that encodes it.
-        stream: as it was opened.
-        progress: whether to show what is read.
-
-    Raises:
-        ValueError: if the data do not have the run's shape, or the run reads features of full-size pictures.
-    """
-    if run.network is not None:
-        raise ValueError("the run reads features of full-size pictures, which a stream does not give; leave stream out")
-    form = sample_of(stream, progress=progress)
-    run.fitted(form)
-    return stream.like(form)
-
-
-def is_unchanged(stream: Stream, source: Source) -> bool:
-    """Tell whether a stream's source is what it was when it was opened.
-
-    Args:
-        stream: the stream.
-        source: what was opened.
-    """
-    settings = {field.name: getattr(stream.settings, field.name) for field in fields(stream.settings)}
-    return open_stream(source, **settings).fingerprint == stream.fingerprint
-
-
 def _parts(
     encoder: Encoder, stream: Stream, numbers: range, folder: Path, about: dict[str, Any], progress: bool
 ) -> Iterator[Path]:
@@ -158,7 +126,7 @@ def _parts(
     row = 0
     skipped: dict[tuple[str, str], None] = {}
     num = max(1, stream.num_rows[0] * len(numbers) // len(stream.shards))
-    with progress_bar("Encoding", num, progress) as advance:
+    with counting("encoding", num, progress) as advance:
         for shard in numbers:
             done = folder / f"{shard:06d}.done"
             parts = sorted(folder.glob(f"{shard:06d}-*.parquet"))
@@ -216,7 +184,7 @@ def tables_of(
             skipped |= dict.fromkeys(piece.images.skipped)
         if not len(piece.images):
             continue
-        images = _like(piece.images, stream.form)
+        images = alike(piece.images, stream.form)
         # The draws depend on the place in the shard: nobody who encodes others knows how many rows come before.
         draws = shard * SHARD_ROWS + piece.rows
         tables.append(
@@ -228,12 +196,3 @@ def tables_of(
             tables = []
     if tables:
         yield stop, tables
-
-
-def _like(images: Images, form: Images | None) -> Images:
-    """Images with the columns that the sample has: labels, even if none is known here, and names."""
-    if form is None:
-        return images
-    labels = images.labels if images.labels is not None else np.full(len(images), UNLABELLED)
-    names = images.names if images.names is not None else ("",) * len(images)
-    return replace(images, labels=None if form.labels is None else labels, names=None if form.names is None else names)

@@ -9,7 +9,7 @@ LINE_EVERY = 10.0  # seconds between two lines where there is no terminal
 
 
 @contextmanager
-def counting(title: str, num: int, progress: bool) -> Iterator[Callable[[], None]]:
+def counting(title: str, num: int, progress: bool) -> Iterator[Callable[..., None]]:
     """Show on the error output how many of some things are done: what a command prints may be read by a program.
 
     Args:
@@ -18,19 +18,19 @@ def counting(title: str, num: int, progress: bool) -> Iterator[Callable[[], None
         progress: whether to show anything.
 
     Yields:
-        A function that counts one thing; any thread may call it.
+        A function that counts one thing, or as many as it is given; any thread may call it.
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
     if not progress:
-        yield lambda: None
+        yield lambda num=1: None
     elif console.is_terminal:
         columns = (TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=console) as bar:
             task = bar.add_task(title, total=num)
-            yield lambda: bar.advance(task)
+            yield lambda num=1: bar.advance(task, num)
     else:
         yield _Lines(title, num).count
 
@@ -60,8 +60,8 @@ class _Lines:
         self.title, self.num, self.done = title, num, 0
         self.next_line = time.monotonic() + LINE_EVERY
 
-    def count(self) -> None:
-        self.done += 1
+    def count(self, num: int = 1) -> None:
+        self.done += num
         now = time.monotonic()
         if now >= self.next_line:
             self.next_line = now + LINE_EVERY

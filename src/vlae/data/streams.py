@@ -5,7 +5,7 @@ training has to know before it has read all of it comes from a sample (`vlae.dat
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from math import ceil
 from pathlib import Path
@@ -313,6 +313,31 @@ def is_streamed(source: Source) -> bool:
     entries = [entry for entry in path.iterdir() if not entry.name.startswith(".")]
     tars = any(entry.name.lower().endswith(TAR_SUFFIXES) for entry in entries)
     return tars and not any(entry.is_dir() or is_picture(entry) for entry in entries)
+
+
+def is_unchanged(stream: Stream, source: Source) -> bool:
+    """Tell whether a stream's source is what it was when it was opened.
+
+    Args:
+        stream: the stream.
+        source: what was opened.
+    """
+    settings = {field.name: getattr(stream.settings, field.name) for field in fields(stream.settings)}
+    return open_stream(source, **settings).fingerprint == stream.fingerprint
+
+
+def alike(images: Images, form: Images | None) -> Images:
+    """Images with the columns that others have: labels, even if none is known here, and names.
+
+    Args:
+        images: some of a stream.
+        form: the stream's form. None: they stay as they are.
+    """
+    if form is None:
+        return images
+    labels = images.labels if images.labels is not None else np.full(len(images), UNLABELLED)
+    names = images.names if images.names is not None else ("",) * len(images)
+    return replace(images, labels=None if form.labels is None else labels, names=None if form.names is None else names)
 
 
 def with_labels_of(images: Images, label_names: tuple[str, ...]) -> Images:

@@ -30,7 +30,7 @@ class Blocks:
         weights_stddev: standard deviation of the initial weights, which are Gaussian with mean 0 (the authors' choice);
             None: the initialisation of PyTorch.
         even: whether transposed convolutions keep a flat map flat, so that they draw no mesh (`EvenConvTranspose2d`).
-        smooth: whether a filter smooths what transposed convolutions draw (`smoothing`), and a `MomentsLevel` filters
+        smooth: whether a filter smooths what transposed convolutions draw (`Smoothing`), and a `MomentsLevel` filters
             its map before it enlarges it.
         residual: number of residual blocks after each convolution.
     """
@@ -184,15 +184,39 @@ class Layer(NamedTuple):
         return (self.width, -(-shape[1] // self.stride), -(-shape[2] // self.stride))
 
 
-def smoothing() -> nn.Sequential:
-    """A filter of weights 1, 2, 1 down and across, which leaves a map its size; the border counts as it is.
+class Smoothing(nn.Module):
+    """A filter of weights 1, 2, 1 down and across, which leaves a map its size; the border is repeated.
 
     A transposed convolution of stride 2 draws what is new on every other pixel. Its flat regions are flat
     (`EvenConvTranspose2d`), but slopes come out as stairs, and several enlargements one after the other weave them into
     a cloth. Smoothed, a slope is straight (Reference: Karras et al. 2019, "A Style-Based Generator Architecture for
     Generative Adversarial Networks", appendix C, who filter all maps).
+
+    Two average pools would give the same map. But on a GPU the gradient of a padded one is wrong with channels last, up
+    to PyTorch 2.13 (https://github.com/pytorch/pytorch/issues/188344), and on the processor they take longer.
+
+    Args:
+        channels: channels of the map.
     """
-    return nn.Sequential(nn.AvgPool2d(2, stride=1, padding=1, count_include_pad=False), nn.AvgPool2d(2, stride=1))
+
+    filters: Tensor
+    """The filter, once for each channel, (channels, 1, 3, 3)."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        with torch.device("cpu"):  # a constant, also of a model without memory
+            weights = torch.tensor([0.25, 0.5, 0.25])
+            filters = (weights[:, None] * weights).repeat(channels, 1, 1, 1)
+        self.register_buffer("filters", filters, persistent=False)
+
+    def forward(self, h: Float[Tensor, "n channels height width"]) -> Float[Tensor, "n channels height width"]:
+        """The smoothed map.
+
+        Args:
+            h: (n, channels, height, width).
+        """
+        padded = functional.pad(h, (1, 1, 1, 1), "replicate")
+        return functional.conv2d(padded, self.filters.to(h), groups=len(self.filters))
 
 
 def block(
@@ -223,7 +247,7 @@ def block(
     if is_image(shape_in) and is_image(shape_out):
         layers.append(convolution(shape_in, shape_out, kernel, bias=not norm, even=even))
         if smooth and prod(shape_in[1:]) < prod(shape_out[1:]):
-            layers.append(smoothing())
+            layers.append(Smoothing(shape_out[0]))
         if norm:
             layers.append(BoundedNorm2d(shape_out[0]))
     else:

@@ -3,38 +3,34 @@
 import re
 import shutil
 import sys
-from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from rich.console import Console
-from rich.progress import track
 
 from vlae import memory
 from vlae.data.content import content_hashes
-from vlae.data.images import Images
+from vlae.data.counting import counting
 from vlae.lance_tables import is_address
 from vlae.runs.run import Run
 from vlae.search import partitions, rows
+from vlae.search.contents import Contents, Place
 from vlae.search.rows import ALL, SearchError
 from vlae.search.state import State, Unfinished
 
-BATCH = 500
-"""Images encoded at a time."""
-
-CHUNK = 20
-"""Batches in one commit."""
+COMMIT = 10_000
+"""Images in one commit, at least."""
 
 
-def grow(table: Any, run: Run, images: Images, addition: Unfinished, progress: bool) -> int:
+def grow(table: Any, run: Run, contents: Contents, addition: Unfinished, progress: bool) -> int:
     """Add the images that an index does not have, and make it quick to search. It goes on where it was stopped.
 
     Args:
         table: the table of the index.
         run: the run that encodes them.
-        images: the images, of the run's shape, each with a name.
+        contents: the images, of the run's shape.
         addition: what this is, so that an index that is stopped says how to go on.
         progress: whether to show a bar.
 
@@ -42,39 +38,82 @@ def grow(table: Any, run: Run, images: Images, addition: Unfinished, progress: b
         How many images were added.
 
     Raises:
+        DataError: if a stream cannot be read, or changes meanwhile.
         SearchError: if a label or factor does not fit its column; then nothing is added. If rows are there twice, as
             the source changed between a stop and now, or several processes wrote.
     """
     table.checkout_latest()
-    rows.check(images, table.schema)
-    if addition not in State.of(table.schema).unfinished:
-        State.of(table.schema).begun(addition).write(table)
-    num = _fill(table, run, images, _present(table), progress)
+    rows.check(contents.form, table.schema)
+    state = State.of(table.schema)
+    begun = next((each for each in state.unfinished if each.is_same(addition)), addition)
+    addition = replace(addition, shards=begun.shards, rows=begun.rows)
+    if addition not in state.unfinished:
+        state.begun(addition).write(table)
+    num, own = _fill(table, run, contents, addition, progress)
+    contents.check_unchanged()
+    if progress:
+        contents.say_skipped()
     table.checkout_latest()
-    _check_once(table, images, addition)
+    _check_once(table, addition, own)
     if rows.record_in(table.schema) is None:  # a shard is searched once it is merged
         make_quick(table)
     State.of(table.schema).ended(addition).write(table)
     return num
 
 
-def _check_once(table: Any, images: Images, addition: Unfinished) -> None:
-    """Check that no image of a source is there twice."""
-    name = addition.source.replace("'", "''")
-    if not addition.adds and (num := table.count_rows(f"source = '{name}'")) > len(images):
+def _fill(table: Any, run: Run, contents: Contents, addition: Unfinished, progress: bool) -> tuple[int, np.ndarray]:
+    """Encode the images that are not present and commit them: how many, and the keys of all, uint64 (n,)."""
+    present, own = _present(table), [np.zeros(0, np.uint64)]
+    num, done, batches = 0, Place(addition.shards, addition.rows), list[pa.RecordBatch]()
+
+    def commit(place: Place) -> None:
+        nonlocal done
+        if batches:
+            table.add(pa.Table.from_batches(batches))
+            batches.clear()
+        if place.shard > done.shard:
+            done = place
+            State.of(table.schema).begun(replace(addition, shards=done.shard, rows=done.row)).write(table)
+
+    with counting("encoding", contents.num, progress) as advance:
+        advance(addition.rows)
+        for images, place in contents.pieces(done):
+            keys = _keys(images.names, content_hashes(images.values))
+            new = np.flatnonzero(~_is_in(keys, present))
+            if len(new):
+                batches.append(rows.batch(run, images.take(new), table.schema))
+                num += len(new)
+            own.append(keys)
+            advance(len(images))
+            if sum(map(len, batches)) >= COMMIT:
+                commit(place)
+    commit(done)
+    return num, np.concatenate(own)
+
+
+def _check_once(table: Any, addition: Unfinished, own: np.ndarray) -> None:
+    """Check that no image is there twice: neither one of these, nor one that a source had before it changed."""
+    name, num = addition.source.replace("'", "''"), addition.rows + len(own)
+    if not addition.adds and (there := table.count_rows(f"source = '{name}'")) > num:
         raise SearchError(
-            f"the index has {num:,} rows for the {len(images):,} images of {addition.source}: that has changed since "
+            f"the index has {there:,} rows for the {num:,} images of {addition.source}: that has changed since "
             "it was begun, or two commands wrote at once; remove the index and build it again"
         )
     keys = _present(table)
-    if len(doubled := keys[1:][keys[1:] == keys[:-1]]) == 0 or len(set(images.names or ())) < len(images):
-        return
-    own = _keys(images.names, content_hashes(images.values))
-    if num := int(np.isin(doubled, own).sum()):
+    once, times = np.unique(own, return_counts=True)
+    if num := int(np.isin(once[times == 1], keys[1:][keys[1:] == keys[:-1]]).sum()):
         raise SearchError(
             f"{num:,} images of {addition.source} are in the index twice: two commands wrote at once; remove the index "
             "and build it again"
         )
+
+
+def _is_in(keys: np.ndarray, present: np.ndarray) -> np.ndarray:
+    """Which keys are among others, which are sorted: bool (n,)."""
+    if not len(present):
+        return np.zeros(len(keys), bool)
+    found: np.ndarray = present[np.minimum(np.searchsorted(present, keys), len(present) - 1)] == keys
+    return found
 
 
 def make_quick(table: Any) -> None:
@@ -123,57 +162,28 @@ def _present(table: Any) -> np.ndarray:
     return np.sort(np.concatenate([np.zeros(0, np.uint64), *keys]))
 
 
-def _new(images: Images, present: np.ndarray, progress: bool) -> Iterator[np.ndarray]:
-    """Yield the numbers of the images that are not present, up to `BATCH` at a time."""
-    console, names = Console(stderr=True), images.names or ()
-    starts = range(0, len(images), BATCH)
-    for start in track(starts, "Encoding", console=console, disable=not (progress and console.is_terminal)):
-        stop = min(start + BATCH, len(images))
-        if len(present):
-            keys = _keys(names[start:stop], content_hashes(images.values[start:stop]))
-            at = np.minimum(np.searchsorted(present, keys), len(present) - 1)
-            yield start + np.flatnonzero(present[at] != keys)
-        else:
-            yield np.arange(start, stop)
-
-
-def _fill(table: Any, run: Run, images: Images, present: np.ndarray, progress: bool) -> int:
-    """Encode the images that are not present and commit them, several batches at a time."""
-    num, batches = 0, list[pa.RecordBatch]()
-    for numbers in _new(images, present, progress):
-        if len(numbers):
-            batches.append(rows.batch(run, images.take(numbers), table.schema))
-            num += len(numbers)
-        if len(batches) == CHUNK:
-            table.add(pa.Table.from_batches(batches))
-            batches = []
-    if batches:
-        table.add(pa.Table.from_batches(batches))
-    return num
-
-
-def check_room(path: str | Path, run: Run, images: Images, pictures: bool, progress: bool) -> None:
+def check_room(path: str | Path, run: Run, contents: Contents, pictures: bool, progress: bool) -> None:
     """Say how large an index will be, and refuse one for which there is no room.
 
     Args:
         path: its folder or address.
         run: the run that encodes the images.
-        images: the images.
+        contents: the images.
         pictures: whether it has the pictures.
         progress: whether to say it.
 
     Raises:
         SearchError: if the disk has less room.
     """
-    each, picture = rows.row_bytes(run, images, pictures=pictures)
-    total = memory.size(each * len(images))
-    of_pictures = f", {memory.size(picture * len(images))} of it pictures" if picture else ""
+    each, picture = rows.row_bytes(run, contents.form, pictures=pictures)
+    total = memory.size(each * contents.num)
+    of_pictures = f", {memory.size(picture * contents.num)} of it pictures" if picture else ""
     if progress:
         print(f"the index takes about {total}{of_pictures}", file=sys.stderr)
     if is_address(path):
         return
     there = next(folder for folder in (Path(path).resolve(), *Path(path).resolve().parents) if folder.exists())
-    if (free := shutil.disk_usage(there).free) < each * len(images):
+    if (free := shutil.disk_usage(there).free) < each * contents.num:
         raise SearchError(
             f"{path} needs about {total}{of_pictures}, and {memory.size(free)} are free; make room, choose another "
             "place" + (", or leave the pictures out (--no-pictures)" if picture else "")

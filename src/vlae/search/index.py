@@ -9,7 +9,7 @@ import re
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,7 +19,6 @@ import pyarrow as pa
 from vlae.atomic import WriteError
 from vlae.data.content import content_hash
 from vlae.data.depths import in_bytes
-from vlae.data.images import Images
 from vlae.data.source import Source
 from vlae.errors import MissingExtraError
 from vlae.figures import canvas
@@ -29,6 +28,7 @@ from vlae.names import printable
 from vlae.runs.run import Run
 from vlae.search import rows
 from vlae.search.building import check_room, grow
+from vlae.search.contents import Contents, contents_of
 from vlae.search.distances import distances
 from vlae.search.neighbours import Neighbours, decode_png
 from vlae.search.partitions import nearest, scan, vectors
@@ -61,7 +61,7 @@ class Index:
     def build(
         cls,
         run: Run,
-        source: Source,
+        source: Source | Contents,
         out: str | Path | None = None,
         *,
         pictures: bool = True,
@@ -95,13 +95,13 @@ class Index:
         """
         path = run.outputs / FOLDER if out is None else as_place(out)
         check_new(path)
-        images = _images(run, source, progress)
-        addition = _addition(run, images, path, command, adds=False)
+        contents = contents_of(run, source, progress=progress)
+        addition = _addition(run, contents, path, command, adds=False)
         with alone(path, f"writes the index {path}"):
             if (table := check_new(path)) is None:
-                check_room(path, run, images, pictures, progress)
+                check_room(path, run, contents, pictures, progress)
                 schema = _with(
-                    rows.schema(run, images, pictures=pictures, record=record), State(unfinished=(addition,))
+                    rows.schema(run, contents.form, pictures=pictures, record=record), State(unfinished=(addition,))
                 )
                 with committing(path):
                     table = connect(path).create_table(TABLE, schema=schema)
@@ -110,7 +110,7 @@ class Index:
             ):
                 raise SearchError(f"{path} exists already: {cls._of(run, path, table, warn=False)._to_go_on}")
             with committing(path):
-                grow(table, run, images, addition, progress)
+                grow(table, run, contents, addition, progress)
         return cls._of(run, path, table)
 
     @classmethod
@@ -186,7 +186,7 @@ class Index:
         """The columns that a condition can use: name, source, label and factors."""
         return [name for name in self.table.schema.names if not rows.is_own(name) or name in ("name", "source")]
 
-    def add(self, source: Source, *, command: str | None = None, progress: bool = False) -> int:
+    def add(self, source: Source | Contents, *, command: str | None = None, progress: bool = False) -> int:
         """Add images to the index, by commits; after a stop, the same call goes on. Those that it has are left out.
 
         Two images are the same if they have the same name and the same pixels. A property without a column in the index
@@ -207,12 +207,12 @@ class Index:
             DataError: if the source cannot be read.
             WriteError: if the index cannot be written, or another process writes it.
         """
-        images = _images(self.run, source, progress)
-        if progress and (missing := sorted(set(rows.source_columns(images)) - set(self.table.schema.names))):
+        contents = contents_of(self.run, source, progress=progress)
+        if progress and (missing := sorted(set(rows.source_columns(contents.form)) - set(self.table.schema.names))):
             print(f"left out, as the index has no such column: {printable(', '.join(missing))}", file=sys.stderr)
-        addition = _addition(self.run, images, self.path, command, adds=True)
+        addition = _addition(self.run, contents, self.path, command, adds=True)
         with alone(self.path, f"writes the index {self.path}"), committing(self.path):
-            return grow(self.table, self.run, images, addition, progress)
+            return grow(self.table, self.run, contents, addition, progress)
 
     def similar(
         self,
@@ -421,20 +421,15 @@ def _with(schema: pa.Schema, state: State) -> pa.Schema:
     return schema.set(number, schema.field(number).with_metadata({KEY: state.as_json()}))
 
 
-def _addition(run: Run, images: Images, path: str | Path, command: str | None, *, adds: bool) -> Unfinished:
+def _addition(run: Run, contents: Contents, path: str | Path, command: str | None, *, adds: bool) -> Unfinished:
+    images = contents.form
     words = ["vlae index", str(run.path), images.source, f"--out {path}", "--add" if adds else ""]
     words += [] if images.split == "all" else [f"--split {images.split}"]
-    made = printable(" ".join(word for word in words if word))
     return Unfinished(
-        source=printable(images.source), split=images.split, num=len(images), adds=adds, command=command or made
+        source=printable(images.source),
+        split=images.split,
+        num=contents.num,
+        adds=adds,
+        command=command or printable(" ".join(word for word in words if word)),
+        fingerprint=contents.fingerprint,
     )
-
-
-def _images(run: Run, source: Source, progress: bool) -> Images:
-    """Read the images of a source, and name those without a name by their number."""
-    images = source if isinstance(source, Images) and source.shape == run.recipe.shape else None
-    images = images or run.read(source, progress=progress)
-    if images.names is not None:
-        return images
-    part = "" if images.split == "all" else f"{images.split}/"
-    return replace(images, names=tuple(f"{part}{i}" for i in range(len(images))))

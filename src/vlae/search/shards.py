@@ -2,14 +2,12 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from vlae.data.images import Images
 from vlae.data.readers import identify
 from vlae.data.sharding import Share, in_memory, in_order
 from vlae.data.source import ReadSettings, Source
@@ -17,6 +15,7 @@ from vlae.lance_tables import alone, as_place, committing, connect, is_address, 
 from vlae.runs.run import Run
 from vlae.search import rows
 from vlae.search.building import make_quick
+from vlae.search.contents import Contents
 from vlae.search.distances import spread_of
 from vlae.search.index import TABLE, check_new
 from vlae.search.partitions import vectors
@@ -28,48 +27,31 @@ BATCH = 8_192
 """Rows that are copied at a time."""
 
 
-def read_shard(
-    run: Run,
-    source: Source,
-    shard: Share | None,
-    *,
-    split: Literal["train", "test", "all"] = "all",
-    limit: int | None = None,
-    layout: Literal["NHW", "NHWC", "NCHW"] | None = None,
-    key: str | None = None,
-    id: str | None = None,
-    progress: bool = False,
-) -> tuple[Images, dict[str, Any] | None]:
-    """Read the images of a shard, with the names that they have in the whole source.
+def record_of(run: Run, source: Source, contents: Contents, shard: Share | None, **how: Any) -> dict[str, Any] | None:
+    """What an index says of the shard that it has, so that only shards of one source are merged.
 
     Args:
-        run: the run that is to encode them.
-        source: a path, a name, `Images`, an array, or anything else that `vlae.data.load` reads.
-        shard: which part of the source. None: all of it.
-        split: the part to return.
-        limit: the most images, chosen at random. None: all.
-        layout: the order of an array's dimensions. None: inferred.
-        key: the array or column that holds the images. None: inferred.
-        id: the column that names the rows. None: that of the run's own table.
-        progress: whether to print what cannot be read, and show a bar.
+        run: the run that encodes it.
+        source: as it was given.
+        contents: what was opened of it (`vlae.search.contents.contents_of`).
+        shard: which part of the source that is. None: all of it.
+        how: the layout, key and id by which it was read.
 
     Returns:
-        The images, and what `Index.build` takes as `record`; None of a whole source.
-
-    Raises:
-        DataError: if the source cannot be read, or a shard is asked for of a part of it.
+        What `Index.build` takes as `record`.
     """
-    how: dict[str, Any] = {"layout": layout, "key": key, "id": id}
-    images = run.read(source, split=split, limit=limit, **how, progress=progress, shard=shard)
     if shard is None:
-        return images, None
-    is_named = isinstance(source, str | Path)
-    content = identify(source, ReadSettings(**run.reading(source, **how)))[0] if is_named else in_memory(source)
-    named = images.names is not None
-    if not named:
-        images = replace(images, names=tuple(str(images.first + i) for i in range(len(images))))
-    record = shard.record(images.total, content, how)
-    return images, {**record, "named": named, "columns": ["label", *rows.source_columns(images)]}
+        return None
+    total, is_stream = contents.form.total, contents.stream is not None
+    if contents.stream is not None:
+        total, content = None, contents.stream.fingerprint
+    elif isinstance(source, str | Path):
+        content = identify(source, ReadSettings(**run.reading(source, **how)))[0]
+    else:
+        content = in_memory(source)
+    columns = ["label", *rows.source_columns(contents.form)]
+    record = shard.record(total, content, how)
+    return {**record, "named": contents.is_named, "columns": columns, "stream": is_stream}
 
 
 def is_index(place: str | Path) -> bool:
@@ -109,7 +91,8 @@ def merge_indexes(parts: Sequence[str | Path], out: str | Path) -> str | Path:
     order = in_order([(str(part), *of) for part, *of in zip(parts, about, records, strict=True)])
     shards = [tables[i] for i in order]
     lengths = [int(table.count_rows()) for table in shards]
-    spread = _spread(shards, lengths)
+    # All shards of a stream have the units of one sample of it.
+    spread = rows.spread_in(shards[0].schema) if records[0].get("stream") else _spread(shards, lengths)
     schema = _schema(shards, [records[i] for i in order], spread)
     numbered = not records[0]["named"]
     with alone(out, f"writes the index {out}"), committing(out):

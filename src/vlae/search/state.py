@@ -21,6 +21,9 @@ class Unfinished:
         num: how many images it has.
         adds: whether it adds to a finished index.
         command: the command that goes on.
+        fingerprint: of a stream, what tells that its shards are the same.
+        shards: how many shards of a stream are there to the end, and need not be read again.
+        rows: how many images these had.
     """
 
     source: str
@@ -28,6 +31,9 @@ class Unfinished:
     num: int
     adds: bool
     command: str
+    fingerprint: str = ""
+    shards: int = 0
+    rows: int = 0
 
     def is_same(self, other: "Unfinished") -> bool:
         """Whether another addition is of the same images.
@@ -35,7 +41,8 @@ class Unfinished:
         Args:
             other: the other.
         """
-        return (self.source, self.split, self.num) == (other.source, other.split, other.num)
+        ours, theirs = (replace(each, adds=False, command="", shards=0, rows=0) for each in (self, other))
+        return ours == theirs
 
 
 @dataclass(frozen=True, kw_only=True)

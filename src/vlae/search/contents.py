@@ -1,0 +1,166 @@
+"""What is to be indexed: data that are at hand, or a stream that is read shard by shard."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from vlae.data.account import say_found
+from vlae.data.images import Images, say_skipped
+from vlae.data.sharding import Share
+from vlae.data.shards import ROWS
+from vlae.data.source import DataError, Source
+from vlae.data.streams import Stream, alike, is_streamed, is_unchanged, open_stream
+from vlae.runs.run import Run
+from vlae.runs.streams import stream_for
+
+BATCH = 500
+"""Data that are encoded at a time."""
+
+
+class Place(NamedTuple):
+    """How far a stream is read: all before the place is done."""
+
+    shard: int = 0
+    """How many of its shards are read to the end."""
+    row: int = 0
+    """How many data they had."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Contents:
+    """What is to be indexed.
+
+    Attributes:
+        form: the data, each with a name; of a stream a sample, from which columns and distances are known.
+        num: how many there are; of a stream, about.
+        is_named: whether the data have names of their own; else they are named by their number.
+        stream: the stream; None: `form` has all data.
+        shards: the shards of it that are indexed.
+        source: the stream as it was given, by which it is opened again.
+        skipped: gets what cannot be read of a stream.
+    """
+
+    form: Images
+    num: int
+    is_named: bool
+    stream: Stream | None = None
+    shards: range = range(0)
+    source: Source = ""
+    skipped: dict[tuple[str, str], None] = field(default_factory=dict)
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells that a stream is the same as at a stop; empty for others, whose pixels tell it."""
+        return "" if self.stream is None or not self.stream.is_stored else self.stream.fingerprint
+
+    def pieces(self, place: Place) -> Iterator[tuple[Images, Place]]:
+        """Read the data, a few hundred at a time.
+
+        Args:
+            place: where to begin in a stream.
+
+        Yields:
+            Some data, each with a name; and from where on they are to be read again if this piece is lost.
+        """
+        if self.stream is None:
+            for start in range(0, len(self.form), BATCH):
+                yield self.form.take(np.arange(start, min(start + BATCH, len(self.form)))), Place()
+            return
+        for shard in self.shards[place.shard :]:
+            row = place.row
+            for piece in self.stream.read(shard):
+                self.skipped.update(dict.fromkeys(piece.images.skipped))
+                for start in range(0, len(piece.images), BATCH):
+                    some = piece.images.take(np.arange(start, min(start + BATCH, len(piece.images))))
+                    yield _named(alike(some, self.stream.form), row), place
+                    row += len(some)
+            place = Place(place.shard + 1, row)
+
+    def check_unchanged(self) -> None:
+        """Check that a stream is what it was when it was opened.
+
+        Raises:
+            DataError: if it is not.
+        """
+        if self.stream is not None and self.stream.is_stored and not is_unchanged(self.stream, self.source):
+            raise DataError(f"{self.stream.source}: changed while it was indexed; remove the index, and build it again")
+
+    def say_skipped(self) -> None:
+        """Print what could not be read of a stream."""
+        if self.skipped:
+            say_skipped(replace(self.form, skipped=tuple(self.skipped), fates={}))
+
+
+def contents_of(
+    run: Run,
+    source: "Source | Contents",
+    *,
+    shard: Share | None = None,
+    stream: bool = False,
+    split: Literal["train", "test", "all"] = "all",
+    limit: int | None = None,
+    layout: Literal["NHW", "NHWC", "NCHW"] | None = None,
+    key: str | None = None,
+    id: str | None = None,
+    progress: bool = False,
+) -> Contents:
+    """Open what is to be indexed.
+
+    Args:
+        run: the run that is to encode it.
+        source: a path, a name, `Images`, an array, a stream, or anything else that `vlae.data.load` reads.
+        shard: which part of the source. Its data have the names that they have in the whole. None: all of it.
+        stream: whether to read it shard by shard, and never as a whole. .tar shards, addresses of object storage and
+            iterable data sets are always read so.
+        split: the part to return.
+        limit: the most data, chosen at random. None: all.
+        layout: the order of an array's dimensions. None: inferred.
+        key: the array or column that holds the images. None: inferred.
+        id: the column that names the rows. None: that of the run's own table.
+        progress: whether to print what cannot be read, and show a bar.
+
+    Raises:
+        DataError: if the source cannot be read, or a shard is asked for of a part of it.
+        ValueError: if the data do not have the run's shape, or a part of a stream is asked for.
+    """
+    if isinstance(source, Contents):
+        return source
+    how: dict[str, Any] = {"layout": layout, "key": key, "id": id}
+    if stream or is_streamed(source):
+        if split != "all" or limit is not None:
+            raise ValueError("split and limit need a source that is read as a whole; leave them out, or stream")
+        return _streamed(run, source, shard, how, progress)
+    images = source if isinstance(source, Images) and source.shape == run.recipe.shape else None
+    if images is None or shard is not None or split != "all" or limit is not None:
+        images = run.read(source, split=split, limit=limit, **how, progress=progress, shard=shard)
+    return Contents(
+        form=_named(images, images.first if shard else 0), num=len(images), is_named=images.names is not None
+    )
+
+
+def _streamed(run: Run, source: Source, shard: Share | None, how: dict[str, Any], progress: bool) -> Contents:
+    stream = stream_for(run, open_stream(source, **run.reading(source, **how)), progress=progress)
+    assert stream.form is not None
+    if progress:
+        say_found(stream.form, stream=stream, buffer=ROWS)
+    shards = range(len(stream.shards))
+    if shard is not None:
+        shards = shards[shard.rows(len(shards), stream.source)]
+    return Contents(
+        form=_named(stream.form),
+        num=max(1, stream.num_rows[0] * len(shards) // len(stream.shards)),
+        is_named=stream.form.names is not None,
+        stream=stream,
+        shards=shards,
+        source=source,
+    )
+
+
+def _named(images: Images, first: int = 0) -> Images:
+    """Data with names; those without are named by their number."""
+    if images.names is not None:
+        return images
+    part = "" if images.split == "all" else f"{images.split}/"
+    return replace(images, names=tuple(f"{part}{first + i}" for i in range(len(images))))
