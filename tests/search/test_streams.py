@@ -1,0 +1,177 @@
+"""Indexes of streams: of shards that are read one after the other, here and in an object store."""
+
+import re
+
+import numpy as np
+import pytest
+from code_files import columns_of, write_folder
+from command_line import cli_exit, refusal
+from object_store import object_store
+from PIL import Image
+from shard_files import picture, png, write_parquet, write_tar, write_tars
+
+import vlae
+from vlae.codes.encode import encode
+from vlae.data.images import Images
+from vlae.data.source import DataError
+from vlae.data.streams import Stream
+from vlae.runs.run import Run
+from vlae.search import building, contents
+from vlae.search.index import Index, SearchError
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    photos = write_folder(tmp_path_factory.mktemp("data") / "photos")
+    out = tmp_path_factory.mktemp("runs") / "a"
+    return vlae.train(photos, out=out, code_sizes=(1, 0, 2), steps=4, batch_size=8, progress=False)
+
+
+@pytest.fixture(autouse=True)
+def small_commits(monkeypatch):
+    monkeypatch.setattr(contents, "BATCH", 4)
+    monkeypatch.setattr(building, "COMMIT", 8)
+
+
+@pytest.fixture
+def tars(tmp_path):
+    return write_tars(tmp_path / "tars", shards=5, rows=6)
+
+
+def rows_of(index):
+    return index.table.search().to_arrow().sort_by("name").to_pylist()
+
+
+def names(index):
+    return [row["name"] for row in rows_of(index)]
+
+
+NAMES = [f"{number:05d}" for number in range(30)]
+
+
+def stopping_at(monkeypatch, call):
+    """Stops at the nth batch that is encoded from now on; gives the sizes of batches, and which shards are read."""
+    sizes, shards, encode_them, read = [], [], Run.encode, Stream.read
+
+    def stop(self, x, **given):
+        sizes.append(len(x))
+        if len(sizes) == call:
+            raise KeyboardInterrupt
+        return encode_them(self, x, **given)
+
+    def note(self, shard, start=0):
+        shards.append(shard)
+        yield from read(self, shard, start)
+
+    monkeypatch.setattr(Run, "encode", stop)
+    monkeypatch.setattr(Stream, "read", note)
+    return sizes, shards
+
+
+def test_an_index_of_a_stream_has_its_names_labels_codes_and_pictures(run, tars, tmp_path):
+    index = Index.build(run, tars, tmp_path / "index")
+    rows = rows_of(index)
+    assert [row["name"] for row in rows] == NAMES
+    assert [row["label"] for row in rows] == [("cat", "dog", "owl")[i % 3] for i in range(30)]
+    codes = columns_of(encode(run, tars, tmp_path / "codes.parquet"))
+    for level in (1, 3):
+        ours = np.array([row[f"level{level}"] for row in rows])
+        np.testing.assert_allclose(ours, codes[f"level{level}"], rtol=1e-4, atol=1e-5)
+    Image.fromarray(picture(7)).save(tmp_path / "seven.png")
+    found = index.similar(tmp_path / "seven.png", levels=1, num=5).table
+    assert len(found) == 5 and "00007" not in found["name"].to_pylist()  # it is the one asked about
+
+
+def test_rows_without_a_name_are_numbered(run, tmp_path):
+    pictures = np.stack([picture(i) for i in range(20)])
+    index = Index.build(run, contents.contents_of(run, pictures, stream=True), tmp_path / "index")
+    assert sorted(map(int, names(index))) == list(range(20))
+    whole = Index.build(run, pictures, tmp_path / "whole")
+    assert [row["hash"] for row in rows_of(index)] == [row["hash"] for row in rows_of(whole)]
+
+
+def test_a_build_goes_on_in_the_shard_where_it_was_stopped(run, tars, tmp_path, monkeypatch):
+    Index.build(run, tars, tmp_path / "warm")  # the sample is in the cache
+    sizes, _ = stopping_at(monkeypatch, 9)  # the first is of the spread; then 4 and 2 of each shard
+    with pytest.raises(KeyboardInterrupt):
+        Index.build(run, tars, tmp_path / "index")
+    monkeypatch.undo()
+    with pytest.warns(UserWarning, match="unfinished"):
+        there = len(Index.open(run, tmp_path / "index"))
+    assert 0 < there < 30
+    sizes, shards = stopping_at(monkeypatch, 0)
+    index = Index.build(run, tars, tmp_path / "index")
+    assert sum(sizes) == 30 - there  # what is there is not encoded again
+    assert 0 not in shards and shards[-1] == 4  # nor is what is done read again
+    assert names(index) == NAMES and not index.state.unfinished
+
+
+def test_more_shards_are_added_and_those_that_are_there_are_not(run, tars, tmp_path):
+    index = Index.build(run, tars, tmp_path / "index")
+    assert index.add(tars) == 0
+    write_tars(tmp_path / "more", shards=7, rows=6)
+    assert index.add(tmp_path / "more") == 12
+    assert names(index) == [f"{number:05d}" for number in range(42)]
+
+
+@pytest.mark.parametrize("num", [2, 5])
+def test_shards_of_a_stream_merge_to_the_index_of_one_process(run, tars, tmp_path, num):
+    alone = Index.build(run, tars, tmp_path / "alone")
+    parts = [tmp_path / f"part{i}" for i in range(1, num + 1)]
+    for i, part in enumerate(parts, 1):
+        assert cli_exit("index", run.path, tars, "--out", part, "--shard", f"{i}/{num}") == 0
+    vlae.merge(tmp_path / "merged", parts)
+    merged = Index.open(run, tmp_path / "merged")
+    assert merged.spread == alone.spread
+    for ours, theirs in zip(rows_of(merged), rows_of(alone), strict=True):
+        assert ours.pop("all_levels") == pytest.approx(theirs.pop("all_levels"), rel=1e-4, abs=1e-5)
+        assert {name: ours[name] for name in ours if "level" not in name} == {
+            name: theirs[name] for name in theirs if "level" not in name
+        }
+
+
+def test_what_cannot_be_read_is_left_out_and_said(run, tmp_path, capsys):
+    tars = write_tars(tmp_path / "tars", shards=2, rows=6)
+    write_tar(tars / "train-001.tar", [("a.png", b"no picture"), ("b.png", png(picture(1)))])
+    assert cli_exit("index", run.path, tars, "--out", tmp_path / "index") == 0
+    words = capsys.readouterr()
+    assert words.out.strip() == f"7 images in {tmp_path / 'index'}"
+    assert "skipped 1 of" in words.err and "a:" in words.err
+    assert cli_exit("index", run.path, tars, "--out", tmp_path / "index", "--add") == 0
+    assert capsys.readouterr().out.strip() == f"0 images added; 7 in {tmp_path / 'index'}"
+
+
+def test_a_stream_that_changes_is_refused(run, tars, tmp_path, monkeypatch):
+    encode_them = Run.encode
+
+    def change(self, x, **given):
+        write_tars(tars, shards=1, rows=7)
+        return encode_them(self, x, **given)
+
+    Index.build(run, tars, tmp_path / "warm")
+    monkeypatch.setattr(Run, "encode", change)
+    with pytest.raises(DataError, match="changed"):
+        Index.build(run, tars, tmp_path / "index")
+    monkeypatch.setattr(Run, "encode", encode_them)
+    with pytest.raises(SearchError, match=r"is unfinished .*; go on with: vlae index"):
+        Index.build(run, tars, tmp_path / "index")  # of another stream, as it seems
+
+
+def test_a_stream_is_asked_for_and_no_part_of_it_is(run, tars, tmp_path, capsys):
+    file = write_parquet(tmp_path / "some.parquet", range(12))
+    words = refusal(capsys, "index", run.path, tars, "--out", tmp_path / "index", "--limit", "5")
+    assert "split and limit need a source that is read as a whole" in words and not (tmp_path / "index").exists()
+    assert cli_exit("index", run.path, file, "--stream", "--out", tmp_path / "index") == 0
+    assert "12 images" in capsys.readouterr().out
+    unfinished = contents.contents_of(run, file, stream=True)
+    assert unfinished.stream is not None and unfinished.num == 12 and isinstance(unfinished.form, Images)
+
+
+def test_from_a_bucket_into_a_bucket(run, tmp_path, monkeypatch, capsys):
+    with object_store(monkeypatch, "pictures", "found") as client:
+        for number in range(3):
+            file = write_parquet(tmp_path / f"{number}.parquet", range(7 * number, 7 * number + 7))
+            client.upload_file(str(file), "pictures", f"train/{number}.parquet")
+        assert cli_exit("index", run.path, "s3://pictures/train", "--out", "s3://found/index") == 0
+        assert re.search(r"21 images in s3://found/index", capsys.readouterr().out)
+        assert names(Index.open(run, "s3://found/index")) == [f"{number:05d}" for number in range(21)]
