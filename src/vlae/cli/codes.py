@@ -182,8 +182,8 @@ def odd(
             are cropped and resized like the training images.
         level: Use this level only; level 1 is nearest the pixels. By default, all levels.
         num: Number of outliers by each level.
-        reference: Search neighbours among this many of the images, chosen at random; by default all. Among more than
-            20,000 a graph finds nearly all of them; how many is printed.
+        reference: Search neighbours among this many of the images, chosen at random; by default all, up to a million.
+            Among more than 20,000 a graph finds nearly all of them; how many is printed.
         part: Which part of the source to use, and how to read it.
         out: PNG file of the figure; by default figures/odd.png in the run's folder, with a number if that is another.
         table: Write the table to this new .csv or .parquet file instead of printing it.

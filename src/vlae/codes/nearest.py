@@ -1,5 +1,6 @@
 """The nearest neighbours of every datum among all: exact for some ten thousand, by a graph for more."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 
@@ -11,6 +12,10 @@ from vlae.errors import MissingExtraError
 MOST_EXACT = 20_000
 """Up to so many data all are compared with all: that takes seconds. More take a graph (HNSW, by usearch)."""
 
+MOST_SEARCHED = 1_000_000
+"""Among so many data at most neighbours are searched, unless more are asked for: a graph of more no longer lies in the
+processor's caches. The nearest of some data are never nearer than the nearest of all."""
+
 QUERIES = 500
 """Data by which the graph's recall is measured."""
 
@@ -18,8 +23,8 @@ CONNECTIVITY, EXPANSION = 16, 64
 """Links of a datum in the graph, and candidates that are kept in a search: usearch's own connectivity, and as many
 candidates as gave a recall of 1.000 among 20,000 rows of 8 and of 20 numbers."""
 
-BATCH = 100_000
-"""Data searched at a time."""
+BATCH, ORDERED = 100_000, 1_000_000
+"""Data searched at a time, and data that are put in order at a time."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -41,7 +46,7 @@ def find_nearest(points: np.ndarray, num: int, *, reference: int | None = None, 
     Args:
         points: (n, D) numbers.
         num: how many neighbours, 1 or more; n is larger.
-        reference: among how many of the points, chosen at random, they are searched. None: among all.
+        reference: among how many of the points, chosen at random, they are searched. None: among all, up to a million.
         seed: seed of the choice, 0 or more.
 
     Raises:
@@ -51,8 +56,8 @@ def find_nearest(points: np.ndarray, num: int, *, reference: int | None = None, 
         >>> find_nearest(np.array([[0.0], [1.0], [3.0]]), 1).distances.ravel().tolist()
         [1.0, 1.0, 2.0]
     """
-    chosen = np.random.default_rng(seed).permutation(len(points))
-    chosen = np.sort(chosen if reference is None else chosen[: max(reference, num + 1)])
+    most = MOST_SEARCHED if reference is None else max(reference, num + 1)
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(points))[:most])
     if len(chosen) <= MOST_EXACT:
         return Nearest(distances=_exact(points, chosen, np.arange(len(points)), num))
     distances = _by_graph(np.ascontiguousarray(points, np.float32), chosen, num)
@@ -93,10 +98,12 @@ def _by_graph(points: np.ndarray, chosen: np.ndarray, num: int) -> np.ndarray:
         ) from error
     from sklearn.neighbors import KDTree
 
+    def in_order(rows: np.ndarray) -> Iterator[np.ndarray]:
+        for some in np.split(rows, range(ORDERED, len(rows), ORDERED)):
+            order = some[np.asarray(KDTree(points[some]).idx_array)]
+            yield from np.split(order, range(BATCH, len(order), BATCH))
+
     threads = torch.get_num_threads()
-    order = np.array(KDTree(points).idx_array)
-    batches = np.split(order, range(BATCH, len(order), BATCH))
-    is_chosen = np.isin(np.arange(len(points)), chosen)
     graph = Index(
         ndim=points.shape[1],
         metric="l2sq",
@@ -105,11 +112,10 @@ def _by_graph(points: np.ndarray, chosen: np.ndarray, num: int) -> np.ndarray:
         expansion_add=EXPANSION,
         expansion_search=EXPANSION,
     )
-    for rows in batches:
-        some = rows[is_chosen[rows]]
-        graph.add(some.astype(np.uint64), points[some], threads=threads)
+    for rows in in_order(chosen):
+        graph.add(rows.astype(np.uint64), points[rows], threads=threads)
     distances = np.empty((len(points), num), np.float32)
-    for rows in batches:
+    for rows in in_order(np.arange(len(points))):
         found = graph.search(points[rows], num + 1, threads=threads)
         others = np.asarray(found.keys) != rows[:, None]
         others[others.all(1), -1] = False  # of a row that does not find itself, the last is left out

@@ -149,7 +149,8 @@ def find_outliers(
         run: a run of any model that has an encoder and an evidence lower bound.
         images: data of the run's shape, at least 12.
         level: score by this level (1 is nearest the pixels) and by the whole model. None: by all levels.
-        reference: among how many of the data, chosen at random, neighbours are searched, 12 or more. None: among all.
+        reference: among how many of the data, chosen at random, neighbours are searched, 12 or more. None: among all,
+            up to a million.
         seed: seed of that choice and of the draws for the bound, 0 or more.
 
     Returns:
@@ -214,7 +215,7 @@ def score(
     Args:
         codes: (n, code size), that level's codes of the data, n at least 12.
         changes: (n, code size), that level's codes of their reconstructions, less `codes`.
-        reference: among how many rows, chosen at random, neighbours are searched. None: among all.
+        reference: among how many rows, chosen at random, neighbours are searched. None: among all, up to a million.
         seed: seed of that choice.
 
     Returns:
