@@ -17,9 +17,10 @@ from PIL import Image
 
 from vlae.atomic import WriteError
 from vlae.lance_tables import connect, table_at
+from vlae.runs import contents
+from vlae.runs.contents import contents_of
 from vlae.runs.run import Run
-from vlae.search import building, contents, partitions
-from vlae.search.contents import contents_of
+from vlae.search import building, partitions
 from vlae.search.index import Index, SearchError
 from vlae.workflows import train
 
@@ -304,7 +305,8 @@ KILLED = """
 import sys
 import numpy as np
 from vlae.runs.opening import load
-from vlae.search import building, contents, partitions
+from vlae.runs import contents
+from vlae.search import building, partitions
 from vlae.search.index import Index
 
 contents.BATCH, building.COMMIT, partitions.LEAST_ROWS, partitions.QUERIES = 5, 10, 300, 20

@@ -7,7 +7,8 @@ from code_files import write_folder
 from command_line import cli_exit, refusal
 
 import vlae
-from vlae.search import building, contents
+from vlae.runs import contents
+from vlae.search import building
 from vlae.search.index import TABLE, Index
 
 

@@ -15,8 +15,9 @@ from vlae.codes.encode import encode
 from vlae.data.images import Images
 from vlae.data.source import DataError
 from vlae.data.streams import Stream
+from vlae.runs import contents
 from vlae.runs.run import Run
-from vlae.search import building, contents
+from vlae.search import building
 from vlae.search.index import Index, SearchError
 
 

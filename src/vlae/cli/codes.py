@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
@@ -167,6 +167,7 @@ def odd(
     num: int = 12,
     reference: int | None = None,
     part: Part = Part(),
+    stream: Annotated[bool, Parameter(negative=())] = False,
     out: Path | None = None,
     table: Path | None = None,
     seed: int = 0,
@@ -185,21 +186,29 @@ def odd(
         reference: Search neighbours among this many of the images, chosen at random; by default all, up to a million.
             Among more than 20,000 a graph finds nearly all of them; how many is printed.
         part: Which part of the source to use, and how to read it.
+        stream: Read the source shard by shard, and never hold all of it: as for train.
         out: PNG file of the figure; by default figures/odd.png in the run's folder, with a number if that is another.
         table: Write the table to this new .csv or .parquet file instead of printing it.
         seed: Seed of all random choices.
         accelerator: Where the run computes: auto (a GPU if there is one), cpu, gpu or mps.
         as_json: Print JSON, one line, instead of text.
     """
-    checks.check_source(source)
+    from vlae.data.streams import is_streamed
+
+    stream = stream or is_streamed(source)
+    checks.check_source(source, streamed=stream)
     checks.check_run(run)
     checks.check_out(figure=out, table=table)
     from vlae.codes import outliers
+    from vlae.runs.contents import contents_of
     from vlae.runs.opening import load
 
     trained = load(run, accelerator=accelerator)
-    images = trained.read(source, seed=seed, progress=True, **vars(part))
-    result = outliers.find_outliers(trained, images, level=level, reference=reference, seed=seed)
+    if stream:
+        images: Any = contents_of(trained, source, stream=True, progress=True, **vars(part))
+    else:
+        images = trained.read(source, seed=seed, progress=True, **vars(part))
+    result = outliers.find_outliers(trained, images, level=level, reference=reference, seed=seed, progress=True)
     rows = result.rows(num)
     if table is not None:
         outliers.write_table(rows, table)

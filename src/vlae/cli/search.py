@@ -62,8 +62,8 @@ def index(
     if add:
         checks.check_index(run, out)
     from vlae.data.source import counted
+    from vlae.runs.contents import contents_of
     from vlae.runs.opening import load
-    from vlae.search.contents import contents_of
     from vlae.search.index import Index
     from vlae.search.shards import record_of
 

@@ -1,7 +1,7 @@
 """The outliers of a data set: by each level (in colour, in shape, …), and by the whole model."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from vlae.atomic import whole
 from vlae.codes import files
 from vlae.codes.nearest import find_nearest
 from vlae.data import Images
+from vlae.data.counting import counting
 from vlae.data.picture_files import original, original_file
 from vlae.evaluation.rates import elbos_of
 from vlae.figures import canvas
@@ -22,6 +23,7 @@ from vlae.models.base import LatentModel
 from vlae.models.inference import as_input, evaluating, given
 from vlae.names import safe_row
 from vlae.runs import Run
+from vlae.runs.contents import Contents, Place, Reread
 from vlae.runs.layout import FIGURES
 from vlae.shapes import level_column
 from vlae.text_table import columns
@@ -132,7 +134,13 @@ class Outliers(HtmlRepr):
 
 
 def find_outliers(
-    run: Run, images: Images, *, level: int | None = None, reference: int | None = None, seed: int = 0
+    run: Run,
+    images: Images | Contents,
+    *,
+    level: int | None = None,
+    reference: int | None = None,
+    seed: int = 0,
+    progress: bool = False,
 ) -> Outliers:
     """Score every datum as an outlier, by each level and by the whole model.
 
@@ -147,11 +155,12 @@ def find_outliers(
 
     Args:
         run: a run of any model that has an encoder and an evidence lower bound.
-        images: data of the run's shape, at least 12.
+        images: data of the run's shape, at least 12; or a stream of such data (`vlae.runs.contents.contents_of`).
         level: score by this level (1 is nearest the pixels) and by the whole model. None: by all levels.
         reference: among how many of the data, chosen at random, neighbours are searched, 12 or more. None: among all,
             up to a million.
         seed: seed of that choice and of the draws for the bound, 0 or more.
+        progress: whether to show how far a stream is, and what could not be read of it.
 
     Returns:
         The scores, and the data. Among more than 20,000 the neighbours are found by a graph, and `recall` tells how
@@ -163,19 +172,23 @@ def find_outliers(
         NotDefinedError: if the model has no density.
     """
     run.model.require("encoder", "density")
-    if images.shape != run.recipe.shape:
+    form = images if isinstance(images, Images) else images.form
+    if form.shape != run.recipe.shape:
         raise ValueError(
-            f"{images.source} has data of shape {images.shape}, the run in {run.path} takes {run.recipe.shape}; "
+            f"{form.source} has data of shape {form.shape}, the run in {run.path} takes {run.recipe.shape}; "
             "give data of that shape"
         )
-    if len(images) < NEIGHBOURS + 2:
-        raise ValueError(f"{images.source}: {len(images)} are given; give at least {NEIGHBOURS + 2} to compare")
+    if len(form) < NEIGHBOURS + 2:
+        raise ValueError(f"{form.source}: {len(form)} are given; give at least {NEIGHBOURS + 2} to compare")
     if reference is not None and reference < NEIGHBOURS + 2:
         raise ValueError(f"reference is {reference}; give at least {NEIGHBOURS + 2}")
     levels = run.recipe.levels_with_code
     if level is not None and level not in levels:
         raise ValueError(f"level {level} has no code; choose one of {', '.join(map(str, levels))}")
-    codes, new_codes, elbos = _encode_twice(run.model, images.values, run.features_of(images), seed)
+    if isinstance(images, Images):
+        codes, new_codes, elbos = _encode_twice(run.model, images.values, run.features_of(images), seed)
+    else:
+        images, (codes, new_codes, elbos) = _stream_twice(run.model, images, seed, progress)
     chosen = levels if level is None else (level,)
     found = {
         level_column(k): score(codes[k - 1], new_codes[k - 1] - codes[k - 1], reference=reference, seed=seed)
@@ -205,6 +218,39 @@ def _encode_twice(
         [torch.cat(level).cpu().numpy() for level in zip(*batches, strict=True)] for batches in (codes, new_codes)
     ]
     return levels[0], levels[1], torch.cat(elbos).cpu().numpy()
+
+
+def _stream_twice(
+    model: LatentModel, contents: Contents, seed: int, progress: bool
+) -> tuple[Images, tuple[list[np.ndarray], list[np.ndarray], np.ndarray]]:
+    """The data of a stream, whose pictures are read again to be drawn; and what `_encode_twice` gives of all."""
+    parts, shards, rows = [], [], []
+    labels, names = list[np.ndarray](), list[str]()
+    with counting("encoding", contents.num, progress) as advance:
+        for images, place, numbers in contents.pieces(Place()):
+            parts.append(_encode_twice(model, images.values, None, seed))
+            if images.labels is not None:
+                labels.append(images.labels)
+            names.extend(images.names or ())
+            shards.append(np.full(len(images), contents.shards[place.shard], np.int32))
+            rows.append(numbers)
+            advance(len(images))
+    contents.check_unchanged("run this again when it no longer does")
+    if progress:
+        contents.say_skipped()
+    codes, new_codes = (
+        [np.concatenate(level) for level in zip(*(part[i] for part in parts), strict=True)] for i in (0, 1)
+    )
+    whole = replace(
+        contents.form,
+        values=Reread(contents, np.concatenate(shards), np.concatenate(rows)),  # type: ignore[arg-type]
+        labels=np.concatenate(labels) if labels else None,
+        names=tuple(names) if contents.is_named else None,
+        groups=None,
+        skipped=tuple(contents.skipped),
+        fates={},
+    )
+    return whole, (codes, new_codes, np.concatenate([part[2] for part in parts]))
 
 
 def score(

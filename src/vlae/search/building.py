@@ -14,9 +14,9 @@ from vlae import memory
 from vlae.data.content import content_hashes
 from vlae.data.counting import counting
 from vlae.lance_tables import is_address
+from vlae.runs.contents import Contents, Place
 from vlae.runs.run import Run
 from vlae.search import partitions, rows
-from vlae.search.contents import Contents, Place
 from vlae.search.rows import ALL, SearchError
 from vlae.search.state import State, Unfinished
 
@@ -50,7 +50,7 @@ def grow(table: Any, run: Run, contents: Contents, addition: Unfinished, progres
     if addition not in state.unfinished:
         state.begun(addition).write(table)
     num, own = _fill(table, run, contents, addition, progress)
-    contents.check_unchanged()
+    contents.check_unchanged("remove the index and build it again")
     if progress:
         contents.say_skipped()
     table.checkout_latest()
@@ -77,7 +77,7 @@ def _fill(table: Any, run: Run, contents: Contents, addition: Unfinished, progre
 
     with counting("encoding", contents.num, progress) as advance:
         advance(addition.rows)
-        for images, place in contents.pieces(done):
+        for images, place, _ in contents.pieces(done):
             keys = _keys(images.names, content_hashes(images.values))
             new = np.flatnonzero(~_is_in(keys, present))
             if len(new):

@@ -25,10 +25,10 @@ from vlae.figures import canvas
 from vlae.lance_tables import alone, as_place, committing, connect, is_address, table_at, why
 from vlae.models.inference import check_values
 from vlae.names import printable
+from vlae.runs.contents import Contents, contents_of
 from vlae.runs.run import Run
 from vlae.search import rows
 from vlae.search.building import check_room, grow
-from vlae.search.contents import Contents, contents_of
 from vlae.search.distances import distances
 from vlae.search.neighbours import Neighbours, decode_png
 from vlae.search.partitions import nearest, scan, vectors

@@ -12,10 +12,10 @@ from vlae.data.readers import identify
 from vlae.data.sharding import Share, in_memory, in_order
 from vlae.data.source import ReadSettings, Source
 from vlae.lance_tables import alone, as_place, committing, connect, is_address, table_at, why
+from vlae.runs.contents import Contents
 from vlae.runs.run import Run
 from vlae.search import rows
 from vlae.search.building import make_quick
-from vlae.search.contents import Contents
 from vlae.search.distances import spread_of
 from vlae.search.index import TABLE, check_new
 from vlae.search.partitions import vectors
@@ -33,7 +33,7 @@ def record_of(run: Run, source: Source, contents: Contents, shard: Share | None,
     Args:
         run: the run that encodes it.
         source: as it was given.
-        contents: what was opened of it (`vlae.search.contents.contents_of`).
+        contents: what was opened of it (`vlae.runs.contents.contents_of`).
         shard: which part of the source that is. None: all of it.
         how: the layout, key and id by which it was read.
 

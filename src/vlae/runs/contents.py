@@ -1,4 +1,4 @@
-"""What is to be indexed: data that are at hand, or a stream that is read shard by shard."""
+"""What a run is to go through once: data that are at hand, or a stream that is read shard by shard."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -10,13 +10,24 @@ from vlae.data.account import say_found
 from vlae.data.images import Images, say_skipped
 from vlae.data.sharding import Share
 from vlae.data.shards import ROWS
-from vlae.data.source import DataError, Source
+from vlae.data.source import Array, DataError, Source
 from vlae.data.streams import Stream, alike, is_streamed, is_unchanged, open_stream
 from vlae.runs.run import Run
 from vlae.runs.streams import stream_for
 
 BATCH = 500
 """Data that are encoded at a time."""
+
+
+class Some(NamedTuple):
+    """Some of the data."""
+
+    images: Images
+    """Each with a name."""
+    place: "Place"
+    """From where on they are to be read again if they are lost."""
+    rows: Array
+    """int64 (N,): the number of each in its shard of a stream; or in all of the data."""
 
 
 class Place(NamedTuple):
@@ -30,14 +41,14 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Contents:
-    """What is to be indexed.
+    """What a run is to go through once.
 
     Attributes:
         form: the data, each with a name; of a stream a sample, from which columns and distances are known.
         num: how many there are; of a stream, about.
         is_named: whether the data have names of their own; else they are named by their number.
         stream: the stream; None: `form` has all data.
-        shards: the shards of it that are indexed.
+        shards: the shards of it that are read.
         source: the stream as it was given, by which it is opened again.
         skipped: gets what cannot be read of a stream.
     """
@@ -55,42 +66,94 @@ class Contents:
         """What tells that a stream is the same as at a stop; empty for others, whose pixels tell it."""
         return "" if self.stream is None or not self.stream.is_stored else self.stream.fingerprint
 
-    def pieces(self, place: Place) -> Iterator[tuple[Images, Place]]:
+    def pieces(self, place: Place) -> Iterator[Some]:
         """Read the data, a few hundred at a time.
 
         Args:
             place: where to begin in a stream.
 
         Yields:
-            Some data, each with a name; and from where on they are to be read again if this piece is lost.
+            Some data after the other.
+
+        Raises:
+            DataError: if a shard cannot be read.
         """
         if self.stream is None:
             for start in range(0, len(self.form), BATCH):
-                yield self.form.take(np.arange(start, min(start + BATCH, len(self.form)))), Place()
+                rows = np.arange(start, min(start + BATCH, len(self.form)))
+                yield Some(self.form.take(rows), place, rows)
             return
         for shard in self.shards[place.shard :]:
             row = place.row
             for piece in self.stream.read(shard):
                 self.skipped.update(dict.fromkeys(piece.images.skipped))
                 for start in range(0, len(piece.images), BATCH):
-                    some = piece.images.take(np.arange(start, min(start + BATCH, len(piece.images))))
-                    yield _named(alike(some, self.stream.form), row), place
+                    rows = piece.rows[start : start + BATCH]
+                    some = piece.images.take(np.arange(start, start + len(rows)))
+                    yield Some(_named(alike(some, self.stream.form), row), place, rows)
                     row += len(some)
             place = Place(place.shard + 1, row)
 
-    def check_unchanged(self) -> None:
+    def check_unchanged(self, advice: str) -> None:
         """Check that a stream is what it was when it was opened.
+
+        Args:
+            advice: what to do if it is not, for the message.
 
         Raises:
             DataError: if it is not.
         """
         if self.stream is not None and self.stream.is_stored and not is_unchanged(self.stream, self.source):
-            raise DataError(f"{self.stream.source}: changed while it was indexed; remove the index, and build it again")
+            raise DataError(f"{self.stream.source}: changed while it was read; {advice}")
 
     def say_skipped(self) -> None:
         """Print what could not be read of a stream."""
         if self.skipped:
             say_skipped(replace(self.form, skipped=tuple(self.skipped), fates={}))
+
+
+class Reread:
+    """The data of a stream by their numbers: an array whose rows are read again when they are asked for.
+
+    Args:
+        contents: of a stream.
+        shards: int (N,), the shard of each datum.
+        rows: int64 (N,), the number of each in its shard.
+    """
+
+    ndim: int
+
+    def __init__(self, contents: Contents, shards: Array, rows: Array):
+        assert contents.stream is not None
+        values = contents.form.values
+        self.stream, self.shards, self.rows = contents.stream, shards, rows
+        self.dtype, self.shape, self.ndim = values.dtype, (len(rows), *values.shape[1:]), values.ndim
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, which: Any) -> Array:
+        """Read some data again.
+
+        Args:
+            which: what an array of N numbers takes: a number, some numbers, or a slice.
+
+        Raises:
+            DataError: if a shard cannot be read, or has changed.
+        """
+        chosen = np.arange(len(self))[which]
+        numbers = np.atleast_1d(chosen)
+        found = np.empty((len(numbers), *self.shape[1:]), self.dtype)
+        shard, piece = -1, None
+        for place in np.lexsort((self.rows[numbers], self.shards[numbers])).tolist():
+            at, row = int(self.shards[numbers[place]]), int(self.rows[numbers[place]])
+            if piece is None or at != shard or row >= piece.stop:
+                shard, piece = at, next(self.stream.read(at, row))
+            there = int(np.searchsorted(piece.rows, row))
+            if there == len(piece.rows) or piece.rows[there] != row:
+                raise DataError(f"{self.stream.source}: changed while it was read; run this again")
+            found[place] = piece.images.values[there]
+        return found if np.ndim(chosen) else found[0]
 
 
 def contents_of(
@@ -106,7 +169,7 @@ def contents_of(
     id: str | None = None,
     progress: bool = False,
 ) -> Contents:
-    """Open what is to be indexed.
+    """Open what a run is to go through.
 
     Args:
         run: the run that is to encode it.
