@@ -7,9 +7,10 @@ import pytest
 from command_line import cli_exit, refusal
 from shard_files import picture, png, write_parquet, write_tar, write_tars
 
-from vlae.codes import outliers
+from vlae.codes import nearest, outliers
 from vlae.data.source import DataError
-from vlae.data.streams import Stream
+from vlae.data.streams import Stream, open_stream
+from vlae.errors import MissingExtraError
 from vlae.runs import contents
 from vlae.runs.contents import contents_of
 
@@ -61,4 +62,29 @@ def test_a_stream_that_changes_is_refused(run, tars, monkeypatch):
     found = contents_of(run, tars)
     monkeypatch.setattr(Stream, "read", change)
     with pytest.raises(DataError, match="changed while it was read; run this again"):
+        outliers.find_outliers(run, found)
+
+
+def test_an_opened_stream_will_do_and_levels_that_are_not_asked_for_are_not_kept(run, tars):
+    one = outliers.find_outliers(run, open_stream(tars), level=3)
+    every = outliers.find_outliers(run, contents_of(run, tars))
+    assert list(one.scores) == ["level3", "whole"]
+    np.testing.assert_allclose(one.scores["level3"], every.scores["level3"], rtol=1e-5)
+
+
+def test_pictures_that_are_not_the_same_any_more_are_not_shown(run, tars):
+    images = outliers.find_outliers(run, contents_of(run, tars)).images
+    assert images.values[[0, 3]].shape == (2, 3, 8, 8) and images.values[2:4, 0].shape == (2, 8, 8)
+    assert images.values.size == len(images) * 3 * 8 * 8 and images._repr_html_()
+    images.values.hashes[3] += 1
+    with pytest.raises(DataError, match="changed since it was read"):
+        images.values[[0, 3]]
+
+
+def test_usearch_is_missed_before_anything_is_read(run, tars, monkeypatch):
+    monkeypatch.setattr(nearest, "MOST_EXACT", 15)
+    monkeypatch.setattr(nearest, "find_spec", lambda name: None)
+    found = contents_of(run, tars)
+    monkeypatch.setattr(Stream, "read", None)
+    with pytest.raises(MissingExtraError, match="more than 15 data need usearch"):
         outliers.find_outliers(run, found)

@@ -120,12 +120,12 @@ def test_a_source_that_changed_after_a_stop_is_told_of(run, images, tmp_path, mo
 def test_what_two_commands_write_at_once_is_told_of(run, images, tmp_path, monkeypatch):
     fill = building._fill
 
-    def twice(table, run, data, addition, progress):
+    def twice(table, path, run, data, addition, progress):
         before = building._present(table)
-        fill(table, run, contents_of(run, data.form.take(range(5))), addition, progress)  # another process,
+        fill(table, path, run, contents_of(run, data.form.take(range(5))), addition, progress)  # another process,
         with monkeypatch.context() as patched:
             patched.setattr(building, "_present", lambda table: before)  # which began at the same time
-            return fill(table, run, data, addition, progress)
+            return fill(table, path, run, data, addition, progress)
 
     monkeypatch.setattr(building, "_fill", twice)
     with pytest.raises(SearchError, match=r"has 125 rows for the 120 images of .* or two commands wrote at once"):

@@ -1,18 +1,21 @@
 """Indexes of streams: of shards that are read one after the other, here and in an object store."""
 
+import json
 import re
 
 import numpy as np
+import pyarrow
 import pytest
 from code_files import columns_of, write_folder
 from command_line import cli_exit, refusal
 from object_store import object_store
 from PIL import Image
+from pyarrow import parquet
 from shard_files import picture, png, write_parquet, write_tar, write_tars
 
 import vlae
 from vlae.codes.encode import encode
-from vlae.data.images import Images
+from vlae.data import item_shards, sampling
 from vlae.data.source import DataError
 from vlae.data.streams import Stream
 from vlae.runs import contents
@@ -154,8 +157,9 @@ def test_a_stream_that_changes_is_refused(run, tars, tmp_path, monkeypatch):
     with pytest.raises(DataError, match="changed"):
         Index.build(run, tars, tmp_path / "index")
     monkeypatch.setattr(Run, "encode", encode_them)
-    with pytest.raises(SearchError, match=r"is unfinished .*; go on with: vlae index"):
-        Index.build(run, tars, tmp_path / "index")  # of another stream, as it seems
+    for _ in range(2):
+        with pytest.raises(SearchError, match=r"is unfinished, and .* has changed since.*; remove the index and build"):
+            Index.build(run, tars, tmp_path / "index")
 
 
 def test_a_stream_is_asked_for_and_no_part_of_it_is(run, tars, tmp_path, capsys):
@@ -164,8 +168,7 @@ def test_a_stream_is_asked_for_and_no_part_of_it_is(run, tars, tmp_path, capsys)
     assert "split and limit need a source that is read as a whole" in words and not (tmp_path / "index").exists()
     assert cli_exit("index", run.path, file, "--stream", "--out", tmp_path / "index") == 0
     assert "12 images" in capsys.readouterr().out
-    unfinished = contents.contents_of(run, file, stream=True)
-    assert unfinished.stream is not None and unfinished.num == 12 and isinstance(unfinished.form, Images)
+    assert contents.contents_of(run, file, stream=True).num == 12
 
 
 def test_from_a_bucket_into_a_bucket(run, tmp_path, monkeypatch, capsys):
@@ -176,3 +179,131 @@ def test_from_a_bucket_into_a_bucket(run, tmp_path, monkeypatch, capsys):
         assert cli_exit("index", run.path, "s3://pictures/train", "--out", "s3://found/index") == 0
         assert re.search(r"21 images in s3://found/index", capsys.readouterr().out)
         assert names(Index.open(run, "s3://found/index")) == [f"{number:05d}" for number in range(21)]
+
+
+# Stopped, and gone on with
+
+
+def test_a_shard_goes_on_where_it_was_stopped(run, tars, tmp_path, monkeypatch, capsys):
+    first = ["index", run.path, tars, "--out", tmp_path / "part2", "--shard", "2/2"]  # three of five .tar files
+    assert cli_exit("index", run.path, tars, "--out", tmp_path / "part1", "--shard", "1/2") == 0
+    stopping_at(monkeypatch, 7)
+    assert cli_exit(*first) == 130
+    monkeypatch.undo()
+    assert "is unfinished" in refusal(capsys, "merge", tmp_path / "m", tmp_path / "part1", tmp_path / "part2")
+    _, shards = stopping_at(monkeypatch, 0)
+    assert cli_exit(*first) == 0
+    assert shards[-1] == 4 and 2 not in shards[1:]
+    vlae.merge(tmp_path / "merged", [tmp_path / "part2", tmp_path / "part1"])
+    assert names(Index.open(run, tmp_path / "merged")) == NAMES
+
+
+def test_rows_without_a_name_keep_their_numbers(run, tmp_path, monkeypatch):
+    for number in range(4):
+        file = write_parquet(tmp_path / "tables" / f"{number}.parquet", range(7 * number, 7 * number + 7))
+        parquet.write_table(parquet.read_table(file).drop_columns(["id"]), file)
+    whole = Index.build(run, contents.contents_of(run, tmp_path / "tables", stream=True), tmp_path / "whole")
+    assert [row["name"] for row in rows_of(whole)] == sorted(map(str, range(28)))
+    stopping_at(monkeypatch, 6)
+    with pytest.raises(KeyboardInterrupt):
+        Index.build(run, contents.contents_of(run, tmp_path / "tables", stream=True), tmp_path / "index")
+    monkeypatch.undo()
+    with pytest.warns(UserWarning, match="--stream"):  # the command that goes on says how it is read
+        Index.open(run, tmp_path / "index")
+    with pytest.raises(SearchError, match="is read in another way"):
+        other = contents.contents_of(run, tmp_path / "tables", stream=True, key="image")
+        Index.build(run, other, tmp_path / "index")
+    index = Index.build(run, contents.contents_of(run, tmp_path / "tables", stream=True), tmp_path / "index")
+    assert [row["hash"] for row in rows_of(index)] == [row["hash"] for row in rows_of(whole)]
+
+
+def test_what_cannot_be_read_again_by_its_name_is_read_from_its_beginning(run, tmp_path, monkeypatch):
+    pictures = np.stack([picture(i) for i in range(20)])
+    monkeypatch.setattr(item_shards, "RANGE", 5)
+    stopping_at(monkeypatch, 6)
+    with pytest.raises(KeyboardInterrupt):
+        Index.build(run, contents.contents_of(run, pictures, stream=True), tmp_path / "index")
+    monkeypatch.undo()
+    monkeypatch.setattr(item_shards, "RANGE", 5)
+    with pytest.raises(SearchError, match="has changed since it was begun"):  # it is not made of two
+        Index.build(run, contents.contents_of(run, 255 - pictures, stream=True), tmp_path / "index")
+
+
+def test_adding_goes_on_and_takes_a_stream_as_it_is_now(run, tars, tmp_path, monkeypatch):
+    index = Index.build(run, [picture(100), picture(101)], tmp_path / "index")
+    stopping_at(monkeypatch, 5)
+    with pytest.raises(KeyboardInterrupt):
+        index.add(tars)
+    monkeypatch.undo()
+    write_tars(tars, shards=6, rows=6)  # one more
+    with pytest.warns(UserWarning, match="unfinished"):
+        index = Index.open(run, tmp_path / "index")
+    there = len(index)
+    assert index.add(tars) == 38 - there
+    assert not index.state.unfinished and len(names(index)) == len(set(names(index))) == 38
+
+
+def test_copies_of_one_name_are_there_once_whenever_it_is_stopped(run, tmp_path, monkeypatch):
+    for shard in range(4):
+        rows = [("same.png", png(picture(1))), *[(f"{shard}{i}.png", png(picture(9 * shard + i))) for i in range(3)]]
+        write_tar(tmp_path / "tars" / f"{shard}.tar", rows)
+    whole = Index.build(run, tmp_path / "tars", tmp_path / "whole")
+    assert names(whole).count("same") == 1 and len(whole) == 13
+    stopping_at(monkeypatch, 4)
+    with pytest.raises(KeyboardInterrupt):
+        Index.build(run, tmp_path / "tars", tmp_path / "index")
+    monkeypatch.undo()
+    assert names(Index.build(run, tmp_path / "tars", tmp_path / "index")) == names(whole)
+
+
+def test_an_unfinished_shard_of_an_earlier_version_goes_on(run, tmp_path, monkeypatch):
+    photos = write_folder(tmp_path / "photos")
+    first = ["index", run.path, photos, "--out", tmp_path / "part1", "--shard", "1/2"]
+    monkeypatch.setattr(contents, "BATCH", 2)
+    monkeypatch.setattr(building, "COMMIT", 2)
+    stopping_at(monkeypatch, 3)
+    assert cli_exit(*first) == 130
+    monkeypatch.undo()
+    schema = Index.open(run, tmp_path / "part1").table.schema
+    assert "stream" not in json.loads(schema.metadata[b"vlae_shard"])  # as it was written
+    assert cli_exit(*first) == 0
+
+
+# What is refused, and what is left out
+
+
+def test_a_source_that_gives_its_items_once_is_refused(run, tmp_path):
+    with pytest.raises(TypeError, match="gives its items once"):
+        Index.build(run, (picture(i) for i in range(30)), tmp_path / "index")
+    assert not (tmp_path / "index").exists()
+
+
+def test_a_class_that_the_sample_has_not_seen_is_unknown(run, tars, tmp_path, monkeypatch):
+    monkeypatch.setattr(sampling, "NUM", 4)
+    monkeypatch.setattr(sampling, "SHARDS", 1)
+    write_tar(tars / "train-003.tar", [("30.png", png(picture(30))), ("30.cls", b"yak")])
+    rows = rows_of(Index.build(run, tars, tmp_path / "index"))
+    assert {row["name"]: row["label"] for row in rows}["30"] is None and len(rows) == 25
+
+
+def test_vectors_are_indexed_too(tmp_path):
+    rng = np.random.default_rng(0)
+    columns = {name: rng.normal(size=60) for name in "abc"}
+    parquet.write_table(pyarrow.table(columns), tmp_path / "v.parquet", row_group_size=20)
+    vectors = vlae.train(tmp_path / "v.parquet", out=tmp_path / "run", code_sizes=(1, 1), steps=3, progress=False)
+    index = Index.build(vectors, contents.contents_of(vectors, tmp_path / "v.parquet", stream=True), tmp_path / "index")
+    assert sorted(map(int, names(index))) == list(range(60))
+
+
+def test_a_source_that_is_gone_is_no_index_that_cannot_be_written(run, tmp_path):
+    class Broken:
+        def __len__(self):
+            return 30
+
+        def __getitem__(self, i):
+            if i == 29:
+                raise FileNotFoundError("29 is gone")
+            return picture(i)
+
+    with pytest.raises(FileNotFoundError, match="29 is gone"):
+        Index.build(run, contents.contents_of(run, Broken(), stream=True), tmp_path / "index")

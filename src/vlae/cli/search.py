@@ -62,15 +62,18 @@ def index(
     if add:
         checks.check_index(run, out)
     from vlae.data.source import counted
+    from vlae.lance_tables import as_place
     from vlae.runs.contents import contents_of
     from vlae.runs.opening import load
-    from vlae.search.index import Index
+    from vlae.search.index import FOLDER, Index, check_new
     from vlae.search.shards import record_of
 
     trained = load(run, accelerator=accelerator)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # this very command may go on with what is unfinished
         old = Index.open(trained, out) if add else None
+    if old is None:
+        check_new(trained.outputs / FOLDER if out is None else as_place(out))
     contents = contents_of(trained, source, shard=cut, stream=stream, progress=True, **vars(part))
     record = record_of(trained, source, contents, cut, layout=part.layout, key=part.key, id=part.id)
     datum = "row" if contents.form.is_vectors else "image"

@@ -71,6 +71,23 @@ def affordable() -> int | None:
     return None if find_spec("usearch") else MOST_EXACT
 
 
+def check_affordable(num: int, reference: int | None) -> None:
+    """Check that neighbours can be searched among so many data here.
+
+    Args:
+        num: how many data there are.
+        reference: among how many of them neighbours are searched. None: among all, up to a million.
+
+    Raises:
+        MissingExtraError: if there are more than 20,000 to search among, and usearch is not installed.
+    """
+    if min(num, reference or num) > (affordable() or num):
+        raise MissingExtraError(
+            f"neighbours among more than {MOST_EXACT:,} data need usearch; install it with: pip install "
+            f'"vlae[search]", or search among fewer (--reference {MOST_EXACT})'
+        )
+
+
 def _exact(points: np.ndarray, chosen: np.ndarray, asked: np.ndarray, num: int) -> np.ndarray:
     """The distances of some points to their nearest among the chosen, themselves left out: float (len(asked), num)."""
     from sklearn.neighbors import NearestNeighbors
@@ -89,14 +106,9 @@ def _by_graph(points: np.ndarray, chosen: np.ndarray, num: int) -> np.ndarray:
     search using Hierarchical Navigable Small World graphs", TPAMI 2020, by usearch. Points are added and searched in
     the order of a tree's leaves: what is near lies near in memory, too.
     """
-    try:
-        from usearch.index import Index
-    except ImportError as error:
-        raise MissingExtraError(
-            f"neighbours among more than {MOST_EXACT:,} data need usearch; install it with: pip install "
-            f'"vlae[search]", or search among fewer (--reference {MOST_EXACT})'
-        ) from error
+    check_affordable(len(chosen), None)
     from sklearn.neighbors import KDTree
+    from usearch.index import Index
 
     def in_order(rows: np.ndarray) -> Iterator[np.ndarray]:
         for some in np.split(rows, range(ORDERED, len(rows), ORDERED)):

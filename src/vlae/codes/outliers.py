@@ -1,6 +1,6 @@
 """The outliers of a data set: by each level (in colour, in shape, …), and by the whole model."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,12 @@ import torch
 
 from vlae.atomic import whole
 from vlae.codes import files
-from vlae.codes.nearest import find_nearest
+from vlae.codes.nearest import check_affordable, find_nearest
 from vlae.data import Images
+from vlae.data.content import content_hashes
 from vlae.data.counting import counting
 from vlae.data.picture_files import original, original_file
+from vlae.data.streams import Stream
 from vlae.evaluation.rates import elbos_of
 from vlae.figures import canvas
 from vlae.figures.panels import rows as rows_of_data
@@ -23,7 +25,7 @@ from vlae.models.base import LatentModel
 from vlae.models.inference import as_input, evaluating, given
 from vlae.names import safe_row
 from vlae.runs import Run
-from vlae.runs.contents import Contents, Place, Reread
+from vlae.runs.contents import Contents, Place, Reread, contents_of
 from vlae.runs.layout import FIGURES
 from vlae.shapes import level_column
 from vlae.text_table import columns
@@ -135,7 +137,7 @@ class Outliers(HtmlRepr):
 
 def find_outliers(
     run: Run,
-    images: Images | Contents,
+    images: Images | Contents | Stream,
     *,
     level: int | None = None,
     reference: int | None = None,
@@ -155,7 +157,8 @@ def find_outliers(
 
     Args:
         run: a run of any model that has an encoder and an evidence lower bound.
-        images: data of the run's shape, at least 12; or a stream of such data (`vlae.runs.contents.contents_of`).
+        images: data of the run's shape, at least 12; or a stream (`vlae.data.open_stream`), also as
+            `vlae.runs.contents.contents_of` opens it.
         level: score by this level (1 is nearest the pixels) and by the whole model. None: by all levels.
         reference: among how many of the data, chosen at random, neighbours are searched, 12 or more. None: among all,
             up to a million.
@@ -168,10 +171,13 @@ def find_outliers(
 
     Raises:
         MissingExtraError: if neighbours are searched among more than 20,000, and usearch is not installed.
+        DataError: if a stream cannot be read, or changes meanwhile.
         ValueError: if the images are too few or not of the run's shape, or the level has no code.
         NotDefinedError: if the model has no density.
     """
     run.model.require("encoder", "density")
+    if isinstance(images, Stream):
+        images = contents_of(run, images, progress=progress)
     form = images if isinstance(images, Images) else images.form
     if form.shape != run.recipe.shape:
         raise ValueError(
@@ -185,11 +191,12 @@ def find_outliers(
     levels = run.recipe.levels_with_code
     if level is not None and level not in levels:
         raise ValueError(f"level {level} has no code; choose one of {', '.join(map(str, levels))}")
+    chosen = levels if level is None else (level,)
     if isinstance(images, Images):
         codes, new_codes, elbos = _encode_twice(run.model, images.values, run.features_of(images), seed)
     else:
-        images, (codes, new_codes, elbos) = _stream_twice(run.model, images, seed, progress)
-    chosen = levels if level is None else (level,)
+        check_affordable(images.num, reference)  # before all of it is read
+        images, (codes, new_codes, elbos) = _stream_twice(run.model, images, chosen, seed, progress)
     found = {
         level_column(k): score(codes[k - 1], new_codes[k - 1] - codes[k - 1], reference=reference, seed=seed)
         for k in chosen
@@ -221,36 +228,44 @@ def _encode_twice(
 
 
 def _stream_twice(
-    model: LatentModel, contents: Contents, seed: int, progress: bool
+    model: LatentModel, contents: Contents, levels: Sequence[int], seed: int, progress: bool
 ) -> tuple[Images, tuple[list[np.ndarray], list[np.ndarray], np.ndarray]]:
-    """The data of a stream, whose pictures are read again to be drawn; and what `_encode_twice` gives of all."""
-    parts, shards, rows = [], [], []
-    labels, names = list[np.ndarray](), list[str]()
+    """The data of a stream, which are read again to be drawn; and some levels of what `_encode_twice` gives."""
+    codes: tuple[list[list[np.ndarray]], ...] = tuple([[] for _ in model.code_sizes] for _ in range(2))
+    elbos, labels, shards, rows, hashes = (list[np.ndarray]() for _ in range(5))
+    names = list[str]()
     with counting("encoding", contents.num, progress) as advance:
         for images, place, numbers in contents.pieces(Place()):
-            parts.append(_encode_twice(model, images.values, None, seed))
+            *twice, bounds = _encode_twice(model, images.values, None, seed)
+            for kept, found in zip(codes, twice, strict=True):
+                for level in levels:
+                    kept[level - 1].append(found[level - 1])
+            elbos.append(bounds)
             if images.labels is not None:
                 labels.append(images.labels)
-            names.extend(images.names or ())
+            if contents.is_named:
+                names.extend(images.names or ())
             shards.append(np.full(len(images), contents.shards[place.shard], np.int32))
             rows.append(numbers)
+            hashes.append(content_hashes(images.values))
             advance(len(images))
     contents.check_unchanged("run this again when it no longer does")
     if progress:
         contents.say_skipped()
-    codes, new_codes = (
-        [np.concatenate(level) for level in zip(*(part[i] for part in parts), strict=True)] for i in (0, 1)
-    )
+    source = contents.form.source
+    if (num := sum(map(len, elbos))) < NEIGHBOURS + 2:
+        raise ValueError(f"{source}: {num} can be read; give at least {NEIGHBOURS + 2} to compare")
+    joined = [[np.concatenate(kept) if kept else np.zeros((num, 0), np.float32) for kept in each] for each in codes]
     whole = replace(
         contents.form,
-        values=Reread(contents, np.concatenate(shards), np.concatenate(rows)),  # type: ignore[arg-type]
+        values=Reread(contents, *map(np.concatenate, (shards, rows, hashes))),  # type: ignore[arg-type]
         labels=np.concatenate(labels) if labels else None,
         names=tuple(names) if contents.is_named else None,
         groups=None,
         skipped=tuple(contents.skipped),
         fates={},
     )
-    return whole, (codes, new_codes, np.concatenate([part[2] for part in parts]))
+    return whole, (joined[0], joined[1], np.concatenate(elbos))
 
 
 def score(

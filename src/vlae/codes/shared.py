@@ -12,7 +12,7 @@ from vlae.data.loader import NoneReadableError, decode
 from vlae.data.readers import check_unchanged, identify
 from vlae.data.sharding import Share, take_shard
 from vlae.data.source import DataError, ReadSettings
-from vlae.data.streams import Stream, is_streamed, is_unchanged, open_stream
+from vlae.data.streams import Stream, is_streamed, is_unchanged
 from vlae.names import printable
 from vlae.runs import Run
 from vlae.runs.streams import stream_for
@@ -50,13 +50,12 @@ class SharedSource:
         if run.network is not None:
             raise DataError(f"{run.path} reads features of full-size pictures; encode for it with --shard instead")
         self.run, self.source, self.name = run, source, printable(str(source))
-        reading = run.reading(source, layout=layout, key=key, id=id)
         self.stream: Stream | None = None
         if stream or is_streamed(source):
-            self.stream = stream_for(run, open_stream(source, **reading))
+            self.stream = stream_for(run, source, layout=layout, key=key, id=id)
             self.fingerprint, self.num = self.stream.fingerprint, len(self.stream.shards)
         else:
-            self.settings = ReadSettings(**reading)
+            self.settings = ReadSettings(**run.reading(source, layout=layout, key=key, id=id))
             self.fingerprint, read = identify(source, self.settings)
             self.data = read()
             self.num = len(self.data)

@@ -20,7 +20,7 @@ from vlae.data.readers import hash_bytes
 from vlae.data.sharding import SHARD, Share
 from vlae.data.shards import ROWS
 from vlae.data.source import DataError, Source
-from vlae.data.streams import Stream, alike, is_unchanged, open_stream
+from vlae.data.streams import Stream, alike, is_unchanged
 from vlae.lance_tables import as_place
 from vlae.runs import Run
 from vlae.runs.streams import stream_for
@@ -81,9 +81,7 @@ def encode_stream(
     out = as_place(out)
     if isinstance(out, Path) and files.kind_of(out) != "lance":
         files.check_new(out)
-    stream = stream_for(
-        run, open_stream(source, **run.reading(source, layout=layout, key=key, id=id)), progress=progress
-    )
+    stream = stream_for(run, source, layout=layout, key=key, id=id, progress=progress)
     assert stream.form is not None
     if progress:
         say_found(stream.form, stream=stream, buffer=ROWS)

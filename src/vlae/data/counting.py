@@ -14,7 +14,7 @@ def counting(title: str, num: int, progress: bool) -> Iterator[Callable[..., Non
 
     Args:
         title: what is being done, such as "decoding pictures".
-        num: how many things there are.
+        num: how many things there are, about; 0 if that is not known.
         progress: whether to show anything.
 
     Yields:
@@ -29,7 +29,7 @@ def counting(title: str, num: int, progress: bool) -> Iterator[Callable[..., Non
     elif console.is_terminal:
         columns = (TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=console) as bar:
-            task = bar.add_task(title, total=num)
+            task = bar.add_task(title, total=num or None)
             yield lambda num=1: bar.advance(task, num)
     else:
         yield _Lines(title, num).count
@@ -65,4 +65,5 @@ class _Lines:
         now = time.monotonic()
         if now >= self.next_line:
             self.next_line = now + LINE_EVERY
-            print(f"{self.title}: {self.done:,} of {self.num:,}", file=sys.stderr, flush=True)
+            of = f" of {self.num:,}" if self.num else ""
+            print(f"{self.title}: {self.done:,}{of}", file=sys.stderr, flush=True)

@@ -229,9 +229,9 @@ class Images(HtmlRepr):
         """Describe the images in words and numbers that JSON can hold.
 
         Returns:
-            The source, part, count, shape, kind ("images" or "vectors") and cache folder; the range of values; which
-            own numbers of the source became 0 and 1, and how many were outside; what was done to pictures of another
-            size; the count of each label and the range of each factor; the number of skipped files and the first ten
+            The source, part, count, shape, kind ("images" or "vectors") and cache folder; the range of values, empty
+            of a stream, whose values are read when they are asked for; which own numbers of the source became 0 and 1,
+            and how many were outside; what was done to pictures of another size; the count of each label and the range of each factor; the number of skipped files and the first ten
             of them; what became of each column, array or kind of file ("fates").
 
         Examples:
@@ -245,7 +245,7 @@ class Images(HtmlRepr):
             "kind": "vectors" if self.is_vectors else "images",
             "count": len(self),
             "shape": list(self.shape),
-            "value_range": _range(self.values),
+            "value_range": _range(self.values) if isinstance(self.values, np.ndarray) else [],
             "own_numbers": None if self.value_range is None else listed_range(self.value_range),
             "num_clipped": self.num_clipped,
             "fitted": self.fitted,

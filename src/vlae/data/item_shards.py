@@ -42,6 +42,11 @@ def item_shards(source: Any) -> tuple[Shard, ...]:
             for first in range(0, num, RANGE)
         )
     if hasattr(source, "__iter__") and not isinstance(source, str | bytes | dict):
+        if iter(source) is source:
+            raise TypeError(
+                f"a {kind} gives its items once, and they are read several times; give a data set whose __iter__ "
+                "begins anew, or a list"
+            )
         return (Shard(name=kind, stamp=kind, read=partial(_read_iterable, source)),)
     raise TypeError(f"{kind} is no source that can be streamed; give a path, an address, a data set or an array")
 

@@ -87,8 +87,7 @@ def _sampled(stream: Stream, progress: bool) -> Iterator[Images]:
                     taken = piece.images.take(np.arange(min(share, len(piece.images))))  # a copy: the rest is freed
                     pieces[shard, int(piece.stop)] = taken
                     share, num = share - len(taken), num - len(taken)
-                    for _ in range(len(taken)):
-                        advance()
+                    advance(len(taken))
                     if share <= 0:
                         break
             if num <= 0:

@@ -335,6 +335,8 @@ def alike(images: Images, form: Images | None) -> Images:
     """
     if form is None:
         return images
+    if images.label_names and not form.label_names:  # no class of the sample has a name
+        images = replace(images, labels=None, label_names=())
     labels = images.labels if images.labels is not None else np.full(len(images), UNLABELLED)
     names = images.names if images.names is not None else ("",) * len(images)
     return replace(images, labels=None if form.labels is None else labels, names=None if form.names is None else names)

@@ -2,21 +2,27 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from math import prod
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from vlae.data.account import say_found
+from vlae.data.content import content_hash
 from vlae.data.images import Images, say_skipped
+from vlae.data.readers import hash_bytes
 from vlae.data.sharding import Share
 from vlae.data.shards import ROWS
 from vlae.data.source import Array, DataError, Source
-from vlae.data.streams import Stream, alike, is_streamed, is_unchanged, open_stream
+from vlae.data.streams import Stream, alike, is_streamed, is_unchanged
 from vlae.runs.run import Run
 from vlae.runs.streams import stream_for
 
 BATCH = 500
 """Data that are encoded at a time."""
+
+MOST_SKIPPED = 1_000
+"""The most rows that could not be read which are listed."""
 
 
 class Some(NamedTuple):
@@ -45,12 +51,14 @@ class Contents:
 
     Attributes:
         form: the data, each with a name; of a stream a sample, from which columns and distances are known.
-        num: how many there are; of a stream, about.
+        num: how many there are; of a stream about, and 0 if that is not known.
         is_named: whether the data have names of their own; else they are named by their number.
         stream: the stream; None: `form` has all data.
         shards: the shards of it that are read.
         source: the stream as it was given, by which it is opened again.
-        skipped: gets what cannot be read of a stream.
+        fingerprint: tells that a stream, and how it is read, is the same as at a stop; empty of a stream that cannot
+            be read again by its name, and of others, whose pixels tell it.
+        skipped: gets what cannot be read of a stream, up to a thousand.
     """
 
     form: Images
@@ -59,12 +67,8 @@ class Contents:
     stream: Stream | None = None
     shards: range = range(0)
     source: Source = ""
+    fingerprint: str = ""
     skipped: dict[tuple[str, str], None] = field(default_factory=dict)
-
-    @property
-    def fingerprint(self) -> str:
-        """What tells that a stream is the same as at a stop; empty for others, whose pixels tell it."""
-        return "" if self.stream is None or not self.stream.is_stored else self.stream.fingerprint
 
     def pieces(self, place: Place) -> Iterator[Some]:
         """Read the data, a few hundred at a time.
@@ -86,7 +90,8 @@ class Contents:
         for shard in self.shards[place.shard :]:
             row = place.row
             for piece in self.stream.read(shard):
-                self.skipped.update(dict.fromkeys(piece.images.skipped))
+                if len(self.skipped) < MOST_SKIPPED:
+                    self.skipped.update(dict.fromkeys(piece.images.skipped))
                 for start in range(0, len(piece.images), BATCH):
                     rows = piece.rows[start : start + BATCH]
                     some = piece.images.take(np.arange(start, start + len(rows)))
@@ -119,15 +124,15 @@ class Reread:
         contents: of a stream.
         shards: int (N,), the shard of each datum.
         rows: int64 (N,), the number of each in its shard.
+        hashes: int64 (N,), of its pixels (`vlae.data.content.content_hashes`).
     """
 
-    ndim: int
-
-    def __init__(self, contents: Contents, shards: Array, rows: Array):
+    def __init__(self, contents: Contents, shards: Array, rows: Array, hashes: Array):
         assert contents.stream is not None
         values = contents.form.values
-        self.stream, self.shards, self.rows = contents.stream, shards, rows
+        self.stream, self.shards, self.rows, self.hashes = contents.stream, shards, rows, hashes
         self.dtype, self.shape, self.ndim = values.dtype, (len(rows), *values.shape[1:]), values.ndim
+        self.size = prod(self.shape)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -136,23 +141,26 @@ class Reread:
         """Read some data again.
 
         Args:
-            which: what an array of N numbers takes: a number, some numbers, or a slice.
+            which: what an array of this shape takes.
 
         Raises:
             DataError: if a shard cannot be read, or has changed.
         """
+        which, *rest = which if isinstance(which, tuple) else (which,)
         chosen = np.arange(len(self))[which]
         numbers = np.atleast_1d(chosen)
         found = np.empty((len(numbers), *self.shape[1:]), self.dtype)
         shard, piece = -1, None
         for place in np.lexsort((self.rows[numbers], self.shards[numbers])).tolist():
-            at, row = int(self.shards[numbers[place]]), int(self.rows[numbers[place]])
+            number = numbers[place]
+            at, row = int(self.shards[number]), int(self.rows[number])
             if piece is None or at != shard or row >= piece.stop:
-                shard, piece = at, next(self.stream.read(at, row))
-            there = int(np.searchsorted(piece.rows, row))
-            if there == len(piece.rows) or piece.rows[there] != row:
-                raise DataError(f"{self.stream.source}: changed while it was read; run this again")
-            found[place] = piece.images.values[there]
+                shard, piece = at, next(self.stream.read(at, row), None)
+            values = np.zeros(0) if piece is None else piece.images.values[piece.rows == row]
+            if not len(values) or content_hash(values[0]) != self.hashes[number]:
+                raise DataError(f"{self.stream.source}: changed since it was read; run this again")
+            found[place] = values[0]
+        found = found[(slice(None), *rest)]
         return found if np.ndim(chosen) else found[0]
 
 
@@ -173,8 +181,10 @@ def contents_of(
 
     Args:
         run: the run that is to encode it.
-        source: a path, a name, `Images`, an array, a stream, or anything else that `vlae.data.load` reads.
-        shard: which part of the source. Its data have the names that they have in the whole. None: all of it.
+        source: a path, a name, `Images`, an array, a stream, or anything else that `vlae.data.load` reads; what is
+            opened already is returned as it is, and nothing else counts.
+        shard: which part of the source. Its data have the names that they have in the whole, but for those of a stream
+            without names, which begin at 0. None: all of it.
         stream: whether to read it shard by shard, and never as a whole. .tar shards, addresses of object storage and
             iterable data sets are always read so.
         split: the part to return.
@@ -193,7 +203,8 @@ def contents_of(
     how: dict[str, Any] = {"layout": layout, "key": key, "id": id}
     if stream or is_streamed(source):
         if split != "all" or limit is not None:
-            raise ValueError("split and limit need a source that is read as a whole; leave them out, or stream")
+            advice = "leave them out, or stream" if stream and not is_streamed(source) else "leave them out"
+            raise ValueError(f"split and limit need a source that is read as a whole; {advice}")
         return _streamed(run, source, shard, how, progress)
     images = source if isinstance(source, Images) and source.shape == run.recipe.shape else None
     if images is None or shard is not None or split != "all" or limit is not None:
@@ -204,20 +215,22 @@ def contents_of(
 
 
 def _streamed(run: Run, source: Source, shard: Share | None, how: dict[str, Any], progress: bool) -> Contents:
-    stream = stream_for(run, open_stream(source, **run.reading(source, **how)), progress=progress)
+    """A stream, or one shard of it as the whole would have it."""
+    stream = stream_for(run, source, **how, progress=progress)
     assert stream.form is not None
     if progress:
-        say_found(stream.form, stream=stream, buffer=ROWS)
+        say_found(replace(stream.form, skipped=()), stream=stream, buffer=ROWS)
     shards = range(len(stream.shards))
     if shard is not None:
         shards = shards[shard.rows(len(shards), stream.source)]
     return Contents(
         form=_named(stream.form),
-        num=max(1, stream.num_rows[0] * len(shards) // len(stream.shards)),
+        num=stream.num_rows[0] * len(shards) // len(stream.shards),
         is_named=stream.form.names is not None,
         stream=stream,
         shards=shards,
         source=source,
+        fingerprint=hash_bytes(f"{stream.fingerprint} {how}".encode()) if stream.is_stored else "",
     )
 
 

@@ -74,7 +74,7 @@ class ReadsData:
         try:
             images = load_data(source, **reading)
         except NoRowNamesError as error:
-            if id is not None or self._is_own(source):
+            if id is not None or self.is_own(source):
                 raise
             images = load_data(source, **{**reading, "id": None})
             if progress:
@@ -145,7 +145,7 @@ class ReadsData:
                 the source is the training data.
             id: the column of a table that names the rows. None: that of the training.
         """
-        recorded = self.data if self._is_own(source) else {}
+        recorded = self.data if self.is_own(source) else {}
         reading: dict[str, Any] = {"layout": layout or recorded.get("layout"), "key": key or recorded.get("key")}
         if not hasattr(source, "fates"):  # `Images` are read already
             reading |= {"id": id or self.data.get("id"), "columns": self.known_columns}
@@ -207,10 +207,14 @@ class ReadsData:
             None if the source is not the run's own, is read otherwise, or the run does not know what it held out.
         """
         alike = all(value is None or value == self.data.get(name) for name, value in reading.items())
-        return self._held_out if alike and self._is_own(source) else None
+        return self._held_out if alike and self.is_own(source) else None
 
-    def _is_own(self, source: Any) -> bool:
-        """Whether a source is the one that the run was trained on, however its path is written."""
+    def is_own(self, source: Any) -> bool:
+        """Whether a source is the one that the run was trained on, however its path is written.
+
+        Args:
+            source: a path, a name, or anything else.
+        """
         if not isinstance(source, str | Path):
             return False
         paths = [Path(str(name)).expanduser() for name in (source, self.data["source"])]

@@ -1,23 +1,48 @@
 """A stream in the form that a run takes."""
 
+import sys
+
 from vlae.data.sampling import sample_of
-from vlae.data.streams import Stream
+from vlae.data.source import NoRowNamesError, Source
+from vlae.data.streams import Stream, open_stream
 from vlae.runs.run import Run
 
 
-def stream_for(run: Run, stream: Stream, *, progress: bool = False) -> Stream:
-    """Give a stream the form that a run takes, and the names of its classes, from a sample of its rows.
+def stream_for(
+    run: Run,
+    source: Source,
+    *,
+    layout: str | None = None,
+    key: str | None = None,
+    id: str | None = None,
+    progress: bool = False,
+) -> Stream:
+    """Open a stream in the form that a run takes, with the names of its classes, from a sample of its rows.
 
     Args:
         run: the run that encodes it.
-        stream: as it was opened.
+        source: a folder, file, pattern or address of shards, "hf:NAME", a data set of torch, or a `Stream`.
+        layout: the order of an array's dimensions: "NHW", "NHWC" or "NCHW". None: inferred from the shape.
+        key: the column, or of .tar shards the ending, that holds the images. None: inferred.
+        id: the column that names the rows. None: that of the run's own table, if the stream has it.
         progress: whether to show what is read.
 
     Raises:
+        DataError: if a shard cannot be read.
         ValueError: if the data do not have the run's shape, or the run reads features of full-size pictures.
     """
     if run.network is not None:
         raise ValueError("the run reads features of full-size pictures, which a stream does not give; leave stream out")
-    form = sample_of(stream, progress=progress)
+    reading = run.reading(source, layout=layout, key=key, id=id)
+    stream = open_stream(source, **reading)
+    try:
+        form = sample_of(stream, progress=progress)
+    except NoRowNamesError as error:
+        if id is not None or run.is_own(source):
+            raise
+        stream = open_stream(source, **{**reading, "id": None})
+        form = sample_of(stream, progress=progress)
+        if progress:
+            print(f"{error}, as in the training data", file=sys.stderr)
     run.fitted(form)
     return stream.like(form)

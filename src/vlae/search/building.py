@@ -13,7 +13,7 @@ import pyarrow as pa
 from vlae import memory
 from vlae.data.content import content_hashes
 from vlae.data.counting import counting
-from vlae.lance_tables import is_address
+from vlae.lance_tables import committing, is_address
 from vlae.runs.contents import Contents, Place
 from vlae.runs.run import Run
 from vlae.search import partitions, rows
@@ -24,11 +24,14 @@ COMMIT = 10_000
 """Images in one commit, at least."""
 
 
-def grow(table: Any, run: Run, contents: Contents, addition: Unfinished, progress: bool) -> int:
+def grow(
+    table: Any, path: str | Path, run: Run, contents: Contents, addition: Unfinished, progress: bool = False
+) -> int:
     """Add the images that an index does not have, and make it quick to search. It goes on where it was stopped.
 
     Args:
         table: the table of the index.
+        path: where the index is, for messages.
         run: the run that encodes them.
         contents: the images, of the run's shape.
         addition: what this is, so that an index that is stopped says how to go on.
@@ -39,49 +42,81 @@ def grow(table: Any, run: Run, contents: Contents, addition: Unfinished, progres
 
     Raises:
         DataError: if a stream cannot be read, or changes meanwhile.
-        SearchError: if a label or factor does not fit its column; then nothing is added. If rows are there twice, as
-            the source changed between a stop and now, or several processes wrote.
+        SearchError: if a label or factor does not fit its column; if `contents` are no stream, nothing is added then.
+            If rows are there twice, as the source changed between a stop and now, or several processes wrote.
+        WriteError: if the index cannot be written.
     """
-    table.checkout_latest()
+    with committing(path):
+        table.checkout_latest()
+        state = State.of(table.schema)
     rows.check(contents.form, table.schema)
-    state = State.of(table.schema)
     begun = next((each for each in state.unfinished if each.is_same(addition)), addition)
     addition = replace(addition, shards=begun.shards, rows=begun.rows)
     if addition not in state.unfinished:
-        state.begun(addition).write(table)
-    num, own = _fill(table, run, contents, addition, progress)
-    contents.check_unchanged("remove the index and build it again")
+        with committing(path):
+            state.begun(addition).write(table)
+    num, own = _fill(table, path, run, contents, addition, progress)
+    contents.check_unchanged("run this again" if addition.adds else "remove the index and build it again")
     if progress:
         contents.say_skipped()
-    table.checkout_latest()
-    _check_once(table, addition, own)
-    if rows.record_in(table.schema) is None:  # a shard is searched once it is merged
-        make_quick(table)
-    State.of(table.schema).ended(addition).write(table)
+    with committing(path):
+        table.checkout_latest()
+        _check_once(table, addition, own)
+        if rows.record_in(table.schema) is None:  # a shard is searched once it is merged
+            make_quick(table)
+        State.of(table.schema).ended(addition).write(table)
     return num
 
 
-def _fill(table: Any, run: Run, contents: Contents, addition: Unfinished, progress: bool) -> tuple[int, np.ndarray]:
-    """Encode the images that are not present and commit them: how many, and the keys of all, uint64 (n,)."""
-    present, own = _present(table), [np.zeros(0, np.uint64)]
-    num, done, batches = 0, Place(addition.shards, addition.rows), list[pa.RecordBatch]()
+class _Keys:
+    """The keys of images, in sorted arrays of growing length: it is quick to add some, and to ask for some."""
+
+    def __init__(self, keys: np.ndarray):
+        self.parts = [keys]
+
+    def add(self, keys: np.ndarray) -> None:
+        keys = np.sort(keys)
+        while len(self.parts) > 1 and len(self.parts[-1]) <= len(keys):
+            keys = np.sort(np.concatenate([self.parts.pop(), keys]))
+        self.parts.append(keys)
+
+    def has(self, keys: np.ndarray) -> np.ndarray:
+        """Which of some keys are there, bool (n,)."""
+        found = np.zeros(len(keys), bool)
+        for part in self.parts:
+            if len(part):
+                found |= part[np.minimum(np.searchsorted(part, keys), len(part) - 1)] == keys
+        return found
+
+
+def _fill(
+    table: Any, path: str | Path, run: Run, contents: Contents, addition: Unfinished, progress: bool
+) -> tuple[int, np.ndarray]:
+    """Encode the images that are not present and commit them: how many; and the keys of all that are read, (n,)."""
+    with committing(path):
+        present = _Keys(_present(table))
+    own, batches = [np.zeros(0, np.uint64)], list[pa.RecordBatch]()
+    num, done = 0, Place(addition.shards, addition.rows)
 
     def commit(place: Place) -> None:
         nonlocal done
-        if batches:
-            table.add(pa.Table.from_batches(batches))
-            batches.clear()
-        if place.shard > done.shard:
-            done = place
-            State.of(table.schema).begun(replace(addition, shards=done.shard, rows=done.row)).write(table)
+        with committing(path):
+            if batches:
+                table.add(pa.Table.from_batches(batches))
+                batches.clear()
+            if contents.fingerprint and place.shard > done.shard:  # the same shards can be told when it goes on
+                done = place
+                State.of(table.schema).begun(replace(addition, shards=done.shard, rows=done.row)).write(table)
 
     with counting("encoding", contents.num, progress) as advance:
         advance(addition.rows)
         for images, place, _ in contents.pieces(done):
             keys = _keys(images.names, content_hashes(images.values))
-            new = np.flatnonzero(~_is_in(keys, present))
+            new = np.unique(keys, return_index=True)[1]
+            new = np.sort(new[~present.has(keys[new])])
             if len(new):
                 batches.append(rows.batch(run, images.take(new), table.schema))
+                present.add(keys[new])
                 num += len(new)
             own.append(keys)
             advance(len(images))
@@ -106,14 +141,6 @@ def _check_once(table: Any, addition: Unfinished, own: np.ndarray) -> None:
             f"{num:,} images of {addition.source} are in the index twice: two commands wrote at once; remove the index "
             "and build it again"
         )
-
-
-def _is_in(keys: np.ndarray, present: np.ndarray) -> np.ndarray:
-    """Which keys are among others, which are sorted: bool (n,)."""
-    if not len(present):
-        return np.zeros(len(keys), bool)
-    found: np.ndarray = present[np.minimum(np.searchsorted(present, keys), len(present) - 1)] == keys
-    return found
 
 
 def make_quick(table: Any) -> None:
@@ -176,6 +203,10 @@ def check_room(path: str | Path, run: Run, contents: Contents, pictures: bool, p
         SearchError: if the disk has less room.
     """
     each, picture = rows.row_bytes(run, contents.form, pictures=pictures)
+    if not contents.num:
+        if progress:
+            print(f"the index takes about {memory.size(each)} for each image", file=sys.stderr)
+        return
     total = memory.size(each * contents.num)
     of_pictures = f", {memory.size(picture * contents.num)} of it pictures" if picture else ""
     if progress:

@@ -20,6 +20,7 @@ from vlae.atomic import WriteError
 from vlae.data.content import content_hash
 from vlae.data.depths import in_bytes
 from vlae.data.source import Source
+from vlae.data.streams import is_streamed
 from vlae.errors import MissingExtraError
 from vlae.figures import canvas
 from vlae.lance_tables import alone, as_place, committing, connect, is_address, table_at, why
@@ -77,20 +78,22 @@ class Index:
             run: a run of any model that has an encoder.
             source: a path, a name ("streets", "hf:NAME", "USER/NAME"), `Images`, or an array: (N, H, W), (N, H, W, C)
                 or (N, C, H, W) images, uint8 or floats in [0, 1], or (N, D) vectors. Pictures of another size are
-                cropped and resized like the training images.
+                cropped and resized like the training images. Or a stream: .tar shards, an address of object storage, or
+                what `vlae.runs.contents.contents_of` has opened.
             out: the folder of the index, which must be new or empty, or an address ("s3://bucket/index"). None: index
                 in the run's folder.
             pictures: whether the index keeps the pictures, as PNG. Without them, those whose files are gone are drawn
                 as the model sees them.
             command: the command that goes on after a stop, for the message. None: one made of the source's name.
-            record: which shard the images are (`vlae.search.shards.build_shard`). None: they are a whole source.
+            record: which shard the images are (`vlae.search.shards.record_of`). None: they are a whole source.
             progress: whether to show a progress bar, and to print the expected size and which pictures cannot be read.
 
         Raises:
             MissingExtraError: if LanceDB is not installed.
             SearchError: if `out` is not empty, or is an unfinished index of something else, or there is no room.
             NotDefinedError: if the model has no encoder.
-            DataError: if the source cannot be read.
+            DataError: if the source cannot be read, or a stream changes meanwhile.
+            ValueError: if the data do not have the run's shape, or the run reads features and the source is a stream.
             WriteError: if the index cannot be written.
         """
         path = run.outputs / FOLDER if out is None else as_place(out)
@@ -105,12 +108,9 @@ class Index:
                 )
                 with committing(path):
                     table = connect(path).create_table(TABLE, schema=schema)
-            elif rows.record_in(table.schema) != record or not any(
-                addition.is_same(each) for each in cls._of(run, path, table, warn=False).state.unfinished
-            ):
-                raise SearchError(f"{path} exists already: {cls._of(run, path, table, warn=False)._to_go_on}")
-            with committing(path):
-                grow(table, run, contents, addition, progress)
+            else:
+                cls._of(run, path, table, warn=False)._check_begun(addition, record)
+            grow(table, path, run, contents, addition, progress)
         return cls._of(run, path, table)
 
     @classmethod
@@ -175,8 +175,23 @@ class Index:
         unfinished = self.state.unfinished
         if not unfinished:
             return "add to it (--add), or choose another place (--out)"
-        num = unfinished[0].num
-        return f"is unfinished ({len(self):,} images, {num:,} to come in all); go on with: {unfinished[0].command}"
+        first = unfinished[0]
+        of = f", {'about ' * bool(first.fingerprint)}{first.num:,} to come in all" if first.num else ""
+        return f"is unfinished ({len(self):,} images{of}); go on with: {first.command}"
+
+    def _check_begun(self, addition: Unfinished, record: Mapping[str, Any] | None) -> None:
+        """Check that an unfinished index was begun with the same images."""
+        begun = self.state.unfinished
+        if rows.record_in(self.table.schema) == record:
+            if any(addition.is_same(each) for each in begun):
+                return
+            own = [each for each in begun if (each.source, each.split) == (addition.source, addition.split)]
+            if any((each.fingerprint or addition.fingerprint) and not each.adds for each in own):
+                raise SearchError(
+                    f"{self.path} is unfinished, and {addition.source} has changed since, or is read in another way; "
+                    "remove the index and build it again"
+                )
+        raise SearchError(f"{self.path} exists already: {self._to_go_on}")
 
     def __len__(self) -> int:
         return int(self.table.count_rows())
@@ -195,7 +210,8 @@ class Index:
         Args:
             source: a path, a name ("streets", "hf:NAME", "USER/NAME"), `Images`, or an array: (N, H, W), (N, H, W, C)
                 or (N, C, H, W) images, uint8 or floats in [0, 1], or (N, D) vectors. Pictures of another size are
-                cropped and resized like the training images.
+                cropped and resized like the training images. Or a stream: .tar shards, an address of object storage, or
+            what `vlae.runs.contents.contents_of` has opened.
             command: the command that goes on after a stop, for the message. None: one made of the source's name.
             progress: whether to show a progress bar, and to print what cannot be read or is left out.
 
@@ -203,16 +219,17 @@ class Index:
             The number of images that were added.
 
         Raises:
-            SearchError: if a column does not fit the index; then nothing is added.
-            DataError: if the source cannot be read.
+            SearchError: if a column does not fit the index; but for streams, nothing is added then.
+            DataError: if the source cannot be read, or a stream changes meanwhile.
+            ValueError: if the data do not have the run's shape, or the run reads features and the source is a stream.
             WriteError: if the index cannot be written, or another process writes it.
         """
         contents = contents_of(self.run, source, progress=progress)
         if progress and (missing := sorted(set(rows.source_columns(contents.form)) - set(self.table.schema.names))):
             print(f"left out, as the index has no such column: {printable(', '.join(missing))}", file=sys.stderr)
         addition = _addition(self.run, contents, self.path, command, adds=True)
-        with alone(self.path, f"writes the index {self.path}"), committing(self.path):
-            return grow(self.table, self.run, contents, addition, progress)
+        with alone(self.path, f"writes the index {self.path}"):
+            return grow(self.table, self.path, self.run, contents, addition, progress)
 
     def similar(
         self,
@@ -425,6 +442,7 @@ def _addition(run: Run, contents: Contents, path: str | Path, command: str | Non
     images = contents.form
     words = ["vlae index", str(run.path), images.source, f"--out {path}", "--add" if adds else ""]
     words += [] if images.split == "all" else [f"--split {images.split}"]
+    words += ["--stream"] if contents.stream is not None and not is_streamed(contents.source) else []
     return Unfinished(
         source=printable(images.source),
         split=images.split,

@@ -42,7 +42,7 @@ def record_of(run: Run, source: Source, contents: Contents, shard: Share | None,
     """
     if shard is None:
         return None
-    total, is_stream = contents.form.total, contents.stream is not None
+    total = contents.form.total
     if contents.stream is not None:
         total, content = None, contents.stream.fingerprint
     elif isinstance(source, str | Path):
@@ -50,8 +50,8 @@ def record_of(run: Run, source: Source, contents: Contents, shard: Share | None,
     else:
         content = in_memory(source)
     columns = ["label", *rows.source_columns(contents.form)]
-    record = shard.record(total, content, how)
-    return {**record, "named": contents.is_named, "columns": columns, "stream": is_stream}
+    record = {**shard.record(total, content, how), "named": contents.is_named, "columns": columns}
+    return record if contents.stream is None else {**record, "stream": True}
 
 
 def is_index(place: str | Path) -> bool:

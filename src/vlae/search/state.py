@@ -18,10 +18,10 @@ class Unfinished:
     Attributes:
         source: the source's name.
         split: its part.
-        num: how many images it has.
+        num: how many images it has; of a stream about, and 0 if that is not known.
         adds: whether it adds to a finished index.
         command: the command that goes on.
-        fingerprint: of a stream, what tells that its shards are the same.
+        fingerprint: of a stream, what tells that its shards are the same; empty for others.
         shards: how many shards of a stream are there to the end, and need not be read again.
         rows: how many images these had.
     """
@@ -98,9 +98,14 @@ class State:
         """The state once an addition has begun, again or for the first time.
 
         Args:
-            addition: what is added.
+            addition: what is added; it takes the place of one that adds the same source as it was before.
         """
-        others = (each for each in self.unfinished if not each.is_same(addition))
+        others = (
+            each
+            for each in self.unfinished
+            if not each.is_same(addition)
+            and not (each.adds and addition.adds and (each.source, each.split) == (addition.source, addition.split))
+        )
         return replace(self, unfinished=(*others, addition))
 
     def ended(self, addition: Unfinished) -> Self:
