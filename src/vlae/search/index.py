@@ -211,7 +211,7 @@ class Index:
             source: a path, a name ("streets", "hf:NAME", "USER/NAME"), `Images`, or an array: (N, H, W), (N, H, W, C)
                 or (N, C, H, W) images, uint8 or floats in [0, 1], or (N, D) vectors. Pictures of another size are
                 cropped and resized like the training images. Or a stream: .tar shards, an address of object storage, or
-            what `vlae.runs.contents.contents_of` has opened.
+                what `vlae.runs.contents.contents_of` has opened.
             command: the command that goes on after a stop, for the message. None: one made of the source's name.
             progress: whether to show a progress bar, and to print what cannot be read or is left out.
 
