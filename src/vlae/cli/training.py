@@ -60,6 +60,7 @@ def train(
     minutes: float | None = None,
     batch_size: int | None = None,
     learning_rate: float | None = None,
+    optimizer: Literal["adam", "muon"] | None = None,
     precision: Literal["auto", "fp32", "bf16"] | None = None,
     augment: str | None = None,
     beta: str | None = None,
@@ -117,6 +118,8 @@ def train(
         minutes: Stop after this many minutes of training, even if steps are left; by default no limit.
         batch_size: Images per step and device; by default the recipe's own. With labels, 32 that have one come on top.
         learning_rate: Highest learning rate of Adam; by default the recipe's own.
+        optimizer: adam; or muon: Adam, but Muon for dense layers, which takes longer and learns more in a step; by
+            default the recipe's own, adam.
         precision: fp32, bf16, or auto: bf16 where the machine is faster in it; by default the recipe's own, auto.
         augment: How pictures are varied each time they are seen: none; mirror; shift; mirror,shift; or auto, as far as
             varied pictures look like others of the data. By default, the recipe's own.
@@ -177,6 +180,7 @@ def train(
         "minutes": minutes,
         "batch_size": batch_size,
         "learning_rate": learning_rate,
+        "optimizer": optimizer,
         "precision": precision,
         "augment": augment,
         "beta": one_or_each("beta", beta),

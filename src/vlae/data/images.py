@@ -231,8 +231,9 @@ class Images(HtmlRepr):
         Returns:
             The source, part, count, shape, kind ("images" or "vectors") and cache folder; the range of values, empty
             of a stream, whose values are read when they are asked for; which own numbers of the source became 0 and 1,
-            and how many were outside; what was done to pictures of another size; the count of each label and the range of each factor; the number of skipped files and the first ten
-            of them; what became of each column, array or kind of file ("fates").
+            and how many were outside; what was done to pictures of another size; the count of each label and the range
+            of each factor; the number of skipped files and the first ten of them; what became of each column, array or
+            kind of file ("fates").
 
         Examples:
             >>> from vlae.data import load

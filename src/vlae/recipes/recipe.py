@@ -30,6 +30,7 @@ MODELS: dict[str, Callable[..., LatentModel]] = {
 
 Precision = Literal["auto", "fp32", "bf16"]
 Schedule = Literal["constant", "cosine"]
+Optimizer = Literal["adam", "muon"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +44,7 @@ class Training:
             the same run.
         batch_size: data per step and device, from 2 up; fewer if there are fewer data.
         learning_rate: the highest learning rate of Adam, between 0 and 1.
+        optimizer: "adam"; or "muon": Adam, but Muon for the hidden dense layers (`vlae.training.muon`).
         schedule: the schedule of the learning rate. "constant". "cosine": a linear rise over the first hundredth of the
             training, then half a cosine down to 0.
         precision: "fp32"; "bf16", mixed precision; or "auto": bf16 for pictures where the device is faster in it and
@@ -64,6 +66,7 @@ class Training:
     minutes: float | None = None
     batch_size: int = 128
     learning_rate: float = 2e-3
+    optimizer: Optimizer = "adam"
     schedule: Schedule = "cosine"
     precision: Precision = "auto"
     seed: int = 0
@@ -97,7 +100,8 @@ class Training:
         if self.patience is not None and (self.patience < 1 or self.validation == 0):
             zero = " and validation 0" * (self.validation == 0)
             raise ValueError(f"patience is {self.patience}{zero}; give a whole number from 1 up, and data to measure")
-        for choice, allowed in ((self.schedule, Schedule), (self.precision, Precision)):
+        choices = ((self.schedule, Schedule), (self.precision, Precision), (self.optimizer, Optimizer))
+        for choice, allowed in choices:
             if choice not in get_args(allowed):
                 raise ValueError(f"{choice!r} is unknown; choose one of {', '.join(get_args(allowed))}")
 

@@ -11,7 +11,7 @@ from vlae.objectives.critic import AdversarialELBO
 from vlae.objectives.elbo import ELBO
 from vlae.objectives.features import FeaturesELBO
 from vlae.objectives.schedules import Growth, PerLevel
-from vlae.recipes.recipe import Precision, Recipe, Schedule, Training
+from vlae.recipes.recipe import Optimizer, Precision, Recipe, Schedule, Training
 
 
 class Settings(TypedDict, total=False):
@@ -26,6 +26,7 @@ class Settings(TypedDict, total=False):
     minutes: float | None
     batch_size: int | None
     learning_rate: float | None
+    optimizer: Optimizer | None
     schedule: Schedule | None
     precision: Precision | None
     seed: int | None

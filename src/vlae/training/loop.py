@@ -35,6 +35,7 @@ from vlae.training.curves import Curves
 from vlae.training.graphs import Graphs, Step, wanted
 from vlae.training.interrupts import Interrupts
 from vlae.training.loggers import Log
+from vlae.training.muon import MuonAndAdam, hidden_dense
 from vlae.training.progress import ProgressLine
 from vlae.training.streaming import StreamBatches
 from vlae.training.validation import Validation
@@ -81,6 +82,10 @@ class Engine(lightning.LightningModule):
         super().__init__()
         self.validation = validation
         self.model, self.recipe = model, recipe
+        if recipe.training.optimizer == "muon" and not hidden_dense(model):
+            raise ValueError(
+                "muon trains dense layers of 128 units or more, and this model has none; choose adam (--optimizer)"
+            )
         self.networks = recipe.objective.networks(model)
         self.terms = recipe.objective.terms(model.num_levels)
         self.seconds = 0.0  # training time, before and after every resume
@@ -115,7 +120,7 @@ class Engine(lightning.LightningModule):
         self.graphs = None
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """One Adam, in one kernel where there is one: a group for the model, one for the objective's networks.
+        """One optimiser, in one kernel where there is one: a group for the model, one for the objective's networks.
 
         With two optimisers Lightning would count two steps per batch; seeds and batches would be wrong after a resume.
         """
@@ -124,7 +129,10 @@ class Engine(lightning.LightningModule):
             groups.append({"params": list(self.networks.parameters())})
         fused = self.device.type in ("cpu", "cuda")
         betas = self.recipe.objective.betas()
-        return torch.optim.Adam(groups, lr=self.recipe.training.learning_rate, betas=betas, fused=fused)
+        settings: dict[str, Any] = {"lr": self.recipe.training.learning_rate, "betas": betas, "fused": fused}
+        if self.recipe.training.optimizer == "muon":
+            return MuonAndAdam(groups, hidden_dense(self.model), **settings)
+        return torch.optim.Adam(groups, **settings)
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """The batch on the device; the processor does not wait for a copy from pinned memory."""
