@@ -35,7 +35,8 @@ def test_a_step_of_muon_has_all_directions_alike_and_adam_does_the_rest():
     optimizer.step()
     matrix, weight, bias = (each.detach() - old for each, old in zip(layers.parameters(), before, strict=True))
     lengths = torch.linalg.svdvals(matrix) / (RATE * 1e-3)
-    assert lengths.sort().values[4] > 0.4 and lengths.max() < 1.4  # all but the few that hardly count
+    quarter, most = torch.quantile(lengths, torch.tensor([0.25, 1.0])).tolist()
+    assert quarter > 0.4 and most < 1.4  # those of the gradient differ a hundredfold
     torch.testing.assert_close(weight.abs(), torch.full_like(weight, 1e-3), rtol=1e-3, atol=0)
     torch.testing.assert_close(bias.abs(), torch.full_like(bias, 1e-3), rtol=1e-3, atol=0)
     optimizer.zero_grad()

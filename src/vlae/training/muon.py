@@ -13,8 +13,8 @@ LEAST, MOST = 128, 512
 """Inputs and outputs of a dense layer that Muon trains: larger ones take longer than they gain."""
 
 RATE, ITERATIONS = 10.0, 3
-"""The learning rate of Muon, in times that of Adam, and the iterations of Newton and Schulz. Half and twice the rate, and
-five iterations, gave the same error."""
+"""The learning rate of Muon, in times that of Adam, and the iterations of Newton and Schulz. Half and twice the rate,
+and five iterations, gave the same error."""
 
 
 def hidden_dense(model: nn.Module) -> list[nn.Parameter]:
