@@ -3,8 +3,10 @@
 import json
 
 import numpy as np
+import pyarrow
 import pytest
 from command_line import cli_exit, refusal
+from pyarrow import parquet
 from shard_files import picture, png, write_parquet, write_tar, write_tars
 
 from vlae.codes import nearest, outliers
@@ -13,6 +15,7 @@ from vlae.data.streams import Stream, open_stream
 from vlae.errors import MissingExtraError
 from vlae.runs import contents
 from vlae.runs.contents import contents_of
+from vlae.workflows import train
 
 
 @pytest.fixture
@@ -76,15 +79,29 @@ def test_pictures_that_are_not_the_same_any_more_are_not_shown(run, tars):
     images = outliers.find_outliers(run, contents_of(run, tars)).images
     assert images.values[[0, 3]].shape == (2, 3, 8, 8) and images.values[2:4, 0].shape == (2, 8, 8)
     assert images.values.size == len(images) * 3 * 8 * 8 and images._repr_html_()
+    for which in (None, ..., [[0, 1]], ([0], [1])):
+        with pytest.raises(IndexError, match="are chosen by"):
+            images.values[which]
     images.values.hashes[3] += 1
     with pytest.raises(DataError, match="changed since it was read"):
         images.values[[0, 3]]
 
 
 def test_usearch_is_missed_before_anything_is_read(run, tars, monkeypatch):
-    monkeypatch.setattr(nearest, "MOST_EXACT", 15)
+    monkeypatch.setattr(nearest, "MOST_EXACT", 9)
     monkeypatch.setattr(nearest, "find_spec", lambda name: None)
     found = contents_of(run, tars)
     monkeypatch.setattr(Stream, "read", None)
-    with pytest.raises(MissingExtraError, match="more than 15 data need usearch"):
+    with pytest.raises(MissingExtraError, match="more than 9 data need usearch"):
         outliers.find_outliers(run, found)
+
+
+def test_columns_of_an_opened_stream_are_told_by_their_names(tmp_path):
+    rng = np.random.default_rng(0)
+    columns = {name: scale * rng.normal(size=60) for name, scale in (("a", 1.0), ("b", 10.0), ("c", 100.0))}
+    parquet.write_table(pyarrow.table(columns), tmp_path / "abc.parquet")
+    parquet.write_table(pyarrow.table({name: columns[name] for name in "cba"}), tmp_path / "cba.parquet")
+    run = train(tmp_path / "abc.parquet", out=tmp_path / "run", code_sizes=(1, 1), steps=3, progress=False)
+    ours, theirs = (outliers.find_outliers(run, open_stream(tmp_path / f"{name}.parquet")) for name in ("abc", "cba"))
+    for name, scores in theirs.scores.items():
+        np.testing.assert_allclose(ours.scores[name], scores, rtol=1e-5)

@@ -16,6 +16,7 @@ from shard_files import picture, png, write_parquet, write_tar, write_tars
 import vlae
 from vlae.codes.encode import encode
 from vlae.data import item_shards, sampling
+from vlae.data.sharding import Share
 from vlae.data.source import DataError
 from vlae.data.streams import Stream
 from vlae.runs import contents
@@ -210,7 +211,7 @@ def test_rows_without_a_name_keep_their_numbers(run, tmp_path, monkeypatch):
     monkeypatch.undo()
     with pytest.warns(UserWarning, match="--stream"):  # the command that goes on says how it is read
         Index.open(run, tmp_path / "index")
-    with pytest.raises(SearchError, match="is read in another way"):
+    with pytest.raises(SearchError, match="is read or cut in another way"):
         other = contents.contents_of(run, tmp_path / "tables", stream=True, key="image")
         Index.build(run, other, tmp_path / "index")
     index = Index.build(run, contents.contents_of(run, tmp_path / "tables", stream=True), tmp_path / "index")
@@ -218,15 +219,39 @@ def test_rows_without_a_name_keep_their_numbers(run, tmp_path, monkeypatch):
 
 
 def test_what_cannot_be_read_again_by_its_name_is_read_from_its_beginning(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(item_shards, "RANGE", 5)
     pictures = np.stack([picture(i) for i in range(20)])
-    monkeypatch.setattr(item_shards, "RANGE", 5)
-    stopping_at(monkeypatch, 6)
-    with pytest.raises(KeyboardInterrupt):
-        Index.build(run, contents.contents_of(run, pictures, stream=True), tmp_path / "index")
-    monkeypatch.undo()
-    monkeypatch.setattr(item_shards, "RANGE", 5)
+    for name in ("one", "two"):
+        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+            stopping_at(patched, 6)
+            Index.build(run, contents.contents_of(run, pictures, stream=True), tmp_path / name)
+    index = Index.build(run, contents.contents_of(run, pictures, stream=True), tmp_path / "one")
+    assert sorted(map(int, names(index))) == list(range(20))
     with pytest.raises(SearchError, match="has changed since it was begun"):  # it is not made of two
-        Index.build(run, contents.contents_of(run, 255 - pictures, stream=True), tmp_path / "index")
+        Index.build(run, contents.contents_of(run, 255 - pictures, stream=True), tmp_path / "two")
+
+
+def test_two_shards_of_a_stream_are_not_taken_for_one(run, tars, tmp_path, monkeypatch):
+    index = Index.build(run, [picture(100), picture(101)], tmp_path / "index")
+    one, two = (contents.contents_of(run, tars, shard=Share(i, 2)) for i in (1, 2))
+    stopping_at(monkeypatch, 4)
+    with pytest.raises(KeyboardInterrupt):
+        index.add(one)
+    monkeypatch.undo()
+    assert index.add(two) == 18  # three of five .tar files, from their beginning
+
+
+def test_copies_in_two_shards_are_there_once(run, tmp_path):
+    for shard in range(2):
+        write_tar(
+            tmp_path / "tars" / f"{shard}.tar", [("same.png", png(picture(1))), (f"{shard}.png", png(picture(7)))]
+        )
+    parts = [tmp_path / f"part{i}" for i in (1, 2)]
+    for i, part in enumerate(parts, 1):
+        assert cli_exit("index", run.path, tmp_path / "tars", "--out", part, "--shard", f"{i}/2") == 0
+    vlae.merge(tmp_path / "merged", parts)
+    whole = Index.build(run, tmp_path / "tars", tmp_path / "whole")
+    assert names(Index.open(run, tmp_path / "merged")) == names(whole) == ["0", "1", "same"]
 
 
 def test_adding_goes_on_and_takes_a_stream_as_it_is_now(run, tars, tmp_path, monkeypatch):
@@ -272,9 +297,26 @@ def test_an_unfinished_shard_of_an_earlier_version_goes_on(run, tmp_path, monkey
 # What is refused, and what is left out
 
 
+class Rewinding:
+    """A data set of torch that is its own iterator, and begins anew."""
+
+    def __iter__(self):
+        self.at = 0
+        return self
+
+    def __next__(self):
+        if self.at == 20:
+            raise StopIteration
+        self.at += 1
+        return picture(self.at)
+
+
 def test_a_source_that_gives_its_items_once_is_refused(run, tmp_path):
+    assert len(Index.build(run, Rewinding(), tmp_path / "rewinding")) == 20
     with pytest.raises(TypeError, match="gives its items once"):
         Index.build(run, (picture(i) for i in range(30)), tmp_path / "index")
+    with pytest.raises(TypeError, match="gives its items once"):
+        Index.build(run, map(picture, range(30)), tmp_path / "index")
     assert not (tmp_path / "index").exists()
 
 

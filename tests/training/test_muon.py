@@ -59,6 +59,6 @@ def test_it_is_chosen_by_name_and_told_where_it_has_nothing_to_do(tmp_path, caps
     assert cli_exit("train", "streets:80", "--optimizer", "muon", "--steps", "2", "--out", tmp_path / "a") == 0
     assert "optimizer" in (tmp_path / "a" / "recipe.json").read_text()
     assert "muon" in refusal(capsys, "train", "streets:80", "--optimizer", "sgd", "--out", tmp_path / "b")
-    with pytest.raises(ValueError, match=r"muon trains dense layers of 128 to 512 units, .* choose adam"):
+    with pytest.raises(ValueError, match=r"muon trains dense layers of 128 to 512 units with a .* choose adam"):
         train(PICTURES, recipe=recipes.lean((1, 16, 16), width=8), out=tmp_path / "c", steps=2, optimizer="muon")
     assert not (tmp_path / "c").exists()

@@ -82,10 +82,14 @@ def check_affordable(num: int, reference: int | None) -> None:
         MissingExtraError: if there are more than 20,000 to search among, and usearch is not installed.
     """
     if min(num, reference or num) > (affordable() or num):
-        raise MissingExtraError(
-            f"neighbours among more than {MOST_EXACT:,} data need usearch; install it with: pip install "
-            f'"vlae[search]", or search among fewer (--reference {MOST_EXACT})'
-        )
+        raise _missing()
+
+
+def _missing() -> MissingExtraError:
+    return MissingExtraError(
+        f"neighbours among more than {MOST_EXACT:,} data need usearch; install it with: pip install "
+        f'"vlae[search]", or search among fewer (--reference {MOST_EXACT})'
+    )
 
 
 def _exact(points: np.ndarray, chosen: np.ndarray, asked: np.ndarray, num: int) -> np.ndarray:
@@ -106,9 +110,12 @@ def _by_graph(points: np.ndarray, chosen: np.ndarray, num: int) -> np.ndarray:
     search using Hierarchical Navigable Small World graphs", TPAMI 2020, by usearch. Points are added and searched in
     the order of a tree's leaves: what is near lies near in memory, too.
     """
-    check_affordable(len(chosen), None)
     from sklearn.neighbors import KDTree
-    from usearch.index import Index
+
+    try:
+        from usearch.index import Index
+    except ImportError as error:
+        raise _missing() from error
 
     def in_order(rows: np.ndarray) -> Iterator[np.ndarray]:
         for some in np.split(rows, range(ORDERED, len(rows), ORDERED)):

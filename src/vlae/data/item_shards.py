@@ -42,7 +42,7 @@ def item_shards(source: Any) -> tuple[Shard, ...]:
             for first in range(0, num, RANGE)
         )
     if hasattr(source, "__iter__") and not isinstance(source, str | bytes | dict):
-        if iter(source) is source:
+        if type(source).__module__ in ("builtins", "itertools", "_io") and iter(source) is source:
             raise TypeError(
                 f"a {kind} gives its items once, and they are read several times; give a data set whose __iter__ "
                 "begins anew, or a list"

@@ -322,6 +322,7 @@ def is_unchanged(stream: Stream, source: Source) -> bool:
         stream: the stream.
         source: what was opened.
     """
+    source = source.source if isinstance(source, Stream) else source
     settings = {field.name: getattr(stream.settings, field.name) for field in fields(stream.settings)}
     return open_stream(source, **settings).fingerprint == stream.fingerprint
 

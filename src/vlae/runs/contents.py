@@ -141,12 +141,17 @@ class Reread:
         """Read some data again.
 
         Args:
-            which: what an array of this shape takes.
+            which: a number, a slice, or a list of numbers or of N times True or False; then numbers or slices for the
+                other axes, if any.
 
         Raises:
+            IndexError: if it is anything else, or there is no such datum.
             DataError: if a shard cannot be read, or has changed.
         """
         which, *rest = which if isinstance(which, tuple) else (which,)
+        is_row = which is not None and which is not ... and np.ndim(which) < 2
+        if not is_row or not all(isinstance(each, int | slice) for each in rest):
+            raise IndexError("data of a stream are chosen by a number, slice or list, and then by numbers and slices")
         chosen = np.arange(len(self))[which]
         numbers = np.atleast_1d(chosen)
         found = np.empty((len(numbers), *self.shape[1:]), self.dtype)
@@ -196,6 +201,8 @@ def contents_of(
 
     Raises:
         DataError: if the source cannot be read, or a shard is asked for of a part of it.
+        FileNotFoundError: if the source is not there.
+        TypeError: if it is no source, or gives its items only once.
         ValueError: if the data do not have the run's shape, or a part of a stream is asked for.
     """
     if isinstance(source, Contents):
@@ -230,7 +237,7 @@ def _streamed(run: Run, source: Source, shard: Share | None, how: dict[str, Any]
         stream=stream,
         shards=shards,
         source=source,
-        fingerprint=hash_bytes(f"{stream.fingerprint} {how}".encode()) if stream.is_stored else "",
+        fingerprint=hash_bytes(f"{stream.fingerprint} {stream.settings} {shards}".encode()) if stream.is_stored else "",
     )
 
 

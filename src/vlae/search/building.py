@@ -68,20 +68,44 @@ def grow(
     return num
 
 
-class _Keys:
-    """The keys of images, in sorted arrays of growing length: it is quick to add some, and to ask for some."""
+class Keys:
+    """The keys of images, in sorted arrays of falling length: it is quick to add some, and to ask for some.
+
+    Args:
+        keys: the first of them, uint64 (n,), sorted.
+    """
 
     def __init__(self, keys: np.ndarray):
         self.parts = [keys]
 
     def add(self, keys: np.ndarray) -> None:
+        """Add some.
+
+        Args:
+            keys: uint64 (n,), in any order.
+        """
         keys = np.sort(keys)
         while len(self.parts) > 1 and len(self.parts[-1]) <= len(keys):
             keys = np.sort(np.concatenate([self.parts.pop(), keys]))
         self.parts.append(keys)
 
+    def take(self, keys: np.ndarray) -> np.ndarray:
+        """Add those that are not there: their numbers, int64 (n,), each key once.
+
+        Args:
+            keys: uint64 (n,).
+        """
+        first = np.unique(keys, return_index=True)[1]
+        new = np.sort(first[~self.has(keys[first])])
+        self.add(keys[new])
+        return new
+
     def has(self, keys: np.ndarray) -> np.ndarray:
-        """Which of some keys are there, bool (n,)."""
+        """Which of some keys are there: bool (n,).
+
+        Args:
+            keys: uint64 (n,).
+        """
         found = np.zeros(len(keys), bool)
         for part in self.parts:
             if len(part):
@@ -94,7 +118,7 @@ def _fill(
 ) -> tuple[int, np.ndarray]:
     """Encode the images that are not present and commit them: how many; and the keys of all that are read, (n,)."""
     with committing(path):
-        present = _Keys(_present(table))
+        present = Keys(_present(table))
     own, batches = [np.zeros(0, np.uint64)], list[pa.RecordBatch]()
     num, done = 0, Place(addition.shards, addition.rows)
 
@@ -111,12 +135,10 @@ def _fill(
     with counting("encoding", contents.num, progress) as advance:
         advance(addition.rows)
         for images, place, _ in contents.pieces(done):
-            keys = _keys(images.names, content_hashes(images.values))
-            new = np.unique(keys, return_index=True)[1]
-            new = np.sort(new[~present.has(keys[new])])
+            keys = keys_of(images.names, content_hashes(images.values))
+            new = present.take(keys)
             if len(new):
                 batches.append(rows.batch(run, images.take(new), table.schema))
-                present.add(keys[new])
                 num += len(new)
             own.append(keys)
             advance(len(images))
@@ -173,8 +195,16 @@ def _searched(table: Any) -> list[str]:
     return [*columns, *([ALL] if len(columns) > 1 and ALL in table.schema.names else [])]
 
 
-def _keys(names: Any, hashes: Any) -> np.ndarray:
-    """A number for each pair of a name and a hash of pixels: uint64 (n,)."""
+def keys_of(names: Any, hashes: Any) -> np.ndarray:
+    """A number for each pair of a name and a hash of pixels.
+
+    Args:
+        names: of the images, (n,).
+        hashes: of their pixels, int64 (n,).
+
+    Returns:
+        uint64 (n,).
+    """
     from pandas.util import hash_array
 
     named = hash_array(np.asarray(names, object), categorize=False)
@@ -185,7 +215,7 @@ def _keys(names: Any, hashes: Any) -> np.ndarray:
 def _present(table: Any) -> np.ndarray:
     """The keys of all rows of an index, sorted: eight bytes for each, whatever their names."""
     batches = partitions.scan(table, ["name", "hash"])
-    keys = [_keys(batch["name"].to_pylist(), batch["hash"].to_numpy()) for batch in batches]
+    keys = [keys_of(batch["name"].to_pylist(), batch["hash"].to_numpy()) for batch in batches]
     return np.sort(np.concatenate([np.zeros(0, np.uint64), *keys]))
 
 

@@ -93,6 +93,7 @@ class Index:
             SearchError: if `out` is not empty, or is an unfinished index of something else, or there is no room.
             NotDefinedError: if the model has no encoder.
             DataError: if the source cannot be read, or a stream changes meanwhile.
+            TypeError: if it is no source, or gives its items only once.
             ValueError: if the data do not have the run's shape, or the run reads features and the source is a stream.
             WriteError: if the index cannot be written.
         """
@@ -182,15 +183,14 @@ class Index:
     def _check_begun(self, addition: Unfinished, record: Mapping[str, Any] | None) -> None:
         """Check that an unfinished index was begun with the same images."""
         begun = self.state.unfinished
-        if rows.record_in(self.table.schema) == record:
-            if any(addition.is_same(each) for each in begun):
-                return
-            own = [each for each in begun if (each.source, each.split) == (addition.source, addition.split)]
-            if any((each.fingerprint or addition.fingerprint) and not each.adds for each in own):
-                raise SearchError(
-                    f"{self.path} is unfinished, and {addition.source} has changed since, or is read in another way; "
-                    "remove the index and build it again"
-                )
+        if rows.record_in(self.table.schema) == record and any(addition.is_same(each) for each in begun):
+            return
+        own = [each for each in begun if (each.source, each.split) == (addition.source, addition.split)]
+        if any((each.fingerprint or addition.fingerprint) and not each.adds for each in own):
+            raise SearchError(
+                f"{self.path} is unfinished, and {addition.source} has changed since, or is read or cut in another "
+                "way; remove the index and build it again"
+            )
         raise SearchError(f"{self.path} exists already: {self._to_go_on}")
 
     def __len__(self) -> int:
@@ -221,6 +221,7 @@ class Index:
         Raises:
             SearchError: if a column does not fit the index; but for streams, nothing is added then.
             DataError: if the source cannot be read, or a stream changes meanwhile.
+            TypeError: if it is no source, or gives its items only once.
             ValueError: if the data do not have the run's shape, or the run reads features and the source is a stream.
             WriteError: if the index cannot be written, or another process writes it.
         """
@@ -442,7 +443,10 @@ def _addition(run: Run, contents: Contents, path: str | Path, command: str | Non
     images = contents.form
     words = ["vlae index", str(run.path), images.source, f"--out {path}", "--add" if adds else ""]
     words += [] if images.split == "all" else [f"--split {images.split}"]
-    words += ["--stream"] if contents.stream is not None and not is_streamed(contents.source) else []
+    if contents.stream is not None:
+        words += [] if is_streamed(contents.source) else ["--stream"]
+        own = {name: getattr(contents.stream.settings, name) for name in ("layout", "key", "id")}
+        words += [f"--{name} {value}" for name, value in own.items() if value]
     return Unfinished(
         source=printable(images.source),
         split=images.split,

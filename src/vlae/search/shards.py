@@ -15,7 +15,7 @@ from vlae.lance_tables import alone, as_place, committing, connect, is_address, 
 from vlae.runs.contents import Contents
 from vlae.runs.run import Run
 from vlae.search import rows
-from vlae.search.building import make_quick
+from vlae.search.building import Keys, keys_of, make_quick
 from vlae.search.distances import spread_of
 from vlae.search.index import TABLE, check_new
 from vlae.search.partitions import vectors
@@ -151,9 +151,11 @@ def _schema(shards: Sequence[Any], records: Sequence[Any], spread: Sequence[floa
 def _batches(shards: Sequence[Any], schema: pa.Schema, spread: Sequence[float], numbered: bool) -> Iterator[Any]:
     """The rows of all shards in order, in the units of distance of all."""
     levels = [level_column(level) for level in range(1, len(spread) + 1)]
-    start = 0
+    start, seen = 0, Keys(np.zeros(0, np.uint64))
     for table in shards:
         for batch in table.search().to_batches(BATCH):
+            if not numbered:  # of copies with one name, the whole has the first
+                batch = batch.take(pa.array(seen.take(keys_of(batch["name"].to_pylist(), batch["hash"].to_numpy()))))
             columns: dict[str, Any] = {name: batch[name] for name in batch.schema.names}
             none = np.zeros((len(batch), 0), np.float32)
             codes = [vectors(columns[name]) if name in columns else none for name in levels]

@@ -98,13 +98,13 @@ class State:
         """The state once an addition has begun, again or for the first time.
 
         Args:
-            addition: what is added; it takes the place of one that adds the same source as it was before.
+            addition: what is added; it takes the place of one that adds the same stream as it was before.
         """
         others = (
             each
             for each in self.unfinished
             if not each.is_same(addition)
-            and not (each.adds and addition.adds and (each.source, each.split) == (addition.source, addition.split))
+            and not (each.fingerprint and addition.fingerprint and each.adds and each.source == addition.source)
         )
         return replace(self, unfinished=(*others, addition))
 

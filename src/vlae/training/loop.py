@@ -84,7 +84,8 @@ class Engine(lightning.LightningModule):
         self.model, self.recipe = model, recipe
         if recipe.training.optimizer == "muon" and not hidden_dense(model):
             raise ValueError(
-                "muon trains dense layers of 128 to 512 units, and this model has none; choose adam (--optimizer)"
+                "muon trains dense layers of 128 to 512 units with a batch norm, and this model has none; choose adam "
+                "(--optimizer)"
             )
         self.networks = recipe.objective.networks(model)
         self.terms = recipe.objective.terms(model.num_levels)
