@@ -138,6 +138,14 @@ PARTS: dict[str, Part] = {
         900,
         script("ten_million.py", "--codes-only", quick=("--quick", "--queries", "3")),
     ),
+    "ten-million": Part(
+        "ten million pictures",
+        2400,
+        script(
+            *("ten_million.py", "--codes-only", "--num", "10000000", "--queries", "50"),
+            quick=("--quick", "--queries", "3"),
+        ),
+    ),
     "cluster": Part("workers of a Ray cluster", 150, script("cluster_speed.py")),
     "first-minute": Part(
         "the first minute with photographs",

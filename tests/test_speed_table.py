@@ -295,6 +295,15 @@ def test_ten_million_are_extrapolated_from_what_two_sizes_show():
     goals = {goal.what: goal.reached for goal in table_page.goals({"million": part({"figures": sizes})})}
     assert goals["search in 1,000,000 pictures"] and goals["`odd` among ten million, all levels, extrapolated"]
     assert not goals["memory with ten million, extrapolated"]
+    far = part({"figures": [collection(10**7, seconds=300, gigabytes=7)]})
+    measured = table_page.goals({"million": part({"figures": sizes}), "ten-million": far})
+    assert [goal.what for goal in measured if goal.reached] == [
+        "search in 10,000,000 pictures",
+        "`odd` among ten million, all levels",
+        "memory with ten million",
+    ]
+    (table_of,) = table_page.million({"million": part({"figures": sizes}), "ten-million": far})
+    assert table_of.header[1:] == ("100,000 pictures", "1,000,000 pictures", "10,000,000 pictures")
     missed = [collection(10**6, seconds=1, gigabytes=1, recall=0.98)]
     assert not table_page.goals({"million": part({"figures": missed})})[0].reached
 

@@ -135,10 +135,12 @@ def _fill(
     with counting("encoding", contents.num, progress) as advance:
         advance(addition.rows)
         for images, place, _ in contents.pieces(done):
-            keys = keys_of(images.names, content_hashes(images.values))
+            hashes = content_hashes(images.values)
+            keys = keys_of(images.names, hashes)
             new = present.take(keys)
             if len(new):
-                batches.append(rows.batch(run, images.take(new), table.schema))
+                chosen = images if len(new) == len(images) else images.take(new)
+                batches.append(rows.batch(run, chosen, hashes[new], table.schema))
                 num += len(new)
             own.append(keys)
             advance(len(images))

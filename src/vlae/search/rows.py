@@ -17,7 +17,6 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from vlae.data.content import content_hashes
 from vlae.data.images import Images
 from vlae.figures import canvas
 from vlae.figures.pictures import to_pictures_like
@@ -107,12 +106,13 @@ def _spread(run: Run, images: Images) -> list[float]:
     return [spread_of(code) for code in run.encode(images.take(chosen))]
 
 
-def batch(run: Run, images: Images, schema: pa.Schema) -> pa.RecordBatch:
+def batch(run: Run, images: Images, hashes: np.ndarray, schema: pa.Schema) -> pa.RecordBatch:
     """Encode images, and return their rows.
 
     Args:
         run: the run that encodes them.
         images: the images, of the run's shape, each with a name.
+        hashes: of their pixels (`vlae.data.content.content_hashes`), int64 (n,).
         schema: the columns of the index.
 
     Raises:
@@ -125,7 +125,7 @@ def batch(run: Run, images: Images, schema: pa.Schema) -> pa.RecordBatch:
         **{name: values.to_pylist() for name, values in source_columns(images).items()},
         **{level_column(level): code for level, code in enumerate(codes, start=1)},
         ALL: in_spreads(codes, spread_in(schema)),
-        "hash": content_hashes(images.values),
+        "hash": hashes,
     }
     if PICTURE in schema.names:
         columns[PICTURE] = [png(run, picture) for picture in draw(run, images.values)]
