@@ -354,7 +354,7 @@ def test_more_goes_on_for_a_time(data, tmp_path):
     before = quick(data, tmp_path / "run")
     seconds = column(before, "seconds")[-1]
     run = train(before.path, more="1s", progress=False)
-    assert 1 <= column(run, "seconds")[-1] - seconds < 3
+    assert 0.998 <= column(run, "seconds")[-1] - seconds < 3  # they are rounded to thousandths
     assert run.recipe.training.minutes == pytest.approx((seconds + 1) / 60, abs=1e-4)
     assert run.recipe.training.steps > column(run, "step")[-1] > 20 and run.undertrained is None
 
