@@ -124,7 +124,7 @@ class Reread:
         contents: of a stream.
         shards: int (N,), the shard of each datum.
         rows: int64 (N,), the number of each in its shard.
-        hashes: int64 (N,), of its pixels (`vlae.data.content.content_hashes`).
+        hashes: int64 (N,), a number made from the pixels of each, by which a change is noticed.
     """
 
     def __init__(self, contents: Contents, shards: Array, rows: Array, hashes: Array):

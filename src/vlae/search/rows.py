@@ -112,7 +112,7 @@ def batch(run: Run, images: Images, hashes: np.ndarray, schema: pa.Schema) -> pa
     Args:
         run: the run that encodes them.
         images: the images, of the run's shape, each with a name.
-        hashes: of their pixels (`vlae.data.content.content_hashes`), int64 (n,).
+        hashes: a number made from the pixels of each, int64 (n,).
         schema: the columns of the index.
 
     Raises:

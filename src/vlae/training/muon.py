@@ -76,7 +76,7 @@ class MuonAndAdam(torch.optim.Adam):
         """Takes what both remembered.
 
         Args:
-            state_dict: as `state_dict` gave it.
+            state_dict: the state of Adam, and under "muon" that of Muon.
         """
         adam = dict(state_dict)
         self.muon.load_state_dict(adam.pop("muon"))
