@@ -31,6 +31,8 @@ class Part(NamedTuple):
     commands: Callable[[Namespace], dict[str, Command]]
     needs: tuple[str, ...] = ()
     """Options without which it is left out."""
+    by_name: bool = False
+    """Whether it runs only where its name is asked for, because it takes long."""
 
 
 def from_file(printed: str, file: Path) -> Any:
@@ -145,6 +147,7 @@ PARTS: dict[str, Part] = {
             *("ten_million.py", "--codes-only", "--num", "10000000", "--queries", "50"),
             quick=("--quick", "--queries", "3"),
         ),
+        by_name=True,
     ),
     "cluster": Part("workers of a Ray cluster", 150, script("cluster_speed.py")),
     "first-minute": Part(
