@@ -22,9 +22,9 @@ from time_to_quality import squared_error
 from vlae import recipes
 from vlae.data import load
 from vlae.recipes import Recipe
-from vlae.training import loop
 from vlae.training.settle import settled
 from vlae.training.train import fit
+from vlae.training.trainer import reuse_memory
 
 CODE_SIZES = {"lean": (2, 2, 2), "vae": (0, 0, 6)}
 LATENT_DIM = 6
@@ -44,7 +44,7 @@ def ours(name: str, data: Path, seconds: float) -> dict[str, Any]:
     """Trains one of our recipes, whose learning rate falls to 0 when the time is over."""
     arrays = np.load(data, allow_pickle=False)
     train, test = arrays["train"], arrays["test"]
-    loop.reuse_memory()
+    reuse_memory()
     # The clock ends it, so the number of steps is out of reach.
     recipe = recipes.adjust(recipe_of(name, train.shape[1:]), steps=10_000_000, minutes=seconds / 60, augment="none")
     recipe = settled(recipe, train)

@@ -11,7 +11,8 @@ from vlae import recipes
 from vlae.recipes import Recipe
 from vlae.training import graphs
 from vlae.training.batches import Batches
-from vlae.training.loop import LOG_EVERY, Engine, Recorder, quiet, trainer_of
+from vlae.training.loop import LOG_EVERY, Engine, Recorder
+from vlae.training.trainer import quiet, trainer_of
 
 CASES = {
     "lean28": ((1, 28, 28), "standard"),

@@ -29,6 +29,7 @@ from vlae.recipes import Recipe
 from vlae.training import loop
 from vlae.training.batches import Batches
 from vlae.training.settle import settled
+from vlae.training.trainer import quiet, reuse_memory, trainer_of
 
 DATA, LOGGING, LOSS = "benchmark: data", "benchmark: logging", "benchmark: loss"
 NAMES = {DATA: "data", LOGGING: "logging and checkpoints"}
@@ -91,10 +92,10 @@ def trained(recipe: Recipe, values: np.ndarray, steps: int) -> tuple[float, list
     torch.manual_seed(0)
     module = LabelledEngine(recipes.build(recipe).train(), recipes.adjust(recipe, steps=2 * steps))
     watcher = profile(activities=[ProfilerActivity.CPU], record_shapes=True)
-    with tempfile.TemporaryDirectory() as folder, loop.quiet():
+    with tempfile.TemporaryDirectory() as folder, quiet():
         recorder = Labelled(module, Path(folder), progress=False, watchers=(lambda at: switch(at, watcher, steps),))
         recorder.step_ends = []
-        trainer = loop.trainer_of(module.recipe, recorder, accelerator="cpu")
+        trainer = trainer_of(module.recipe, recorder, accelerator="cpu")
         trainer.fit(module, LabelledBatches(values, None, recipe.training, trainer))
     taken = np.diff(recorder.step_ends[: steps - 1])
     return median(taken), list(watcher.events()), steps - 1
@@ -200,7 +201,7 @@ def main() -> None:
         parser.error(f"there is no recipe {', '.join(unknown)}; choose of {', '.join(RECIPES)}")
     if args.quick:
         args.steps = 3
-    loop.reuse_memory()
+    reuse_memory()
     results = []
     for name in args.recipes:
         results.append(result := profile_of(name, args))

@@ -23,9 +23,10 @@ from vlae.data import load
 from vlae.models.base import LatentModel
 from vlae.models.inference import as_input, evaluating
 from vlae.recipes import Recipe
-from vlae.training import loop
+from vlae.training.loop import Recorder
 from vlae.training.settle import settled
 from vlae.training.train import fit
+from vlae.training.trainer import reuse_memory
 
 TARGET = 0.0305
 """Squared error per pixel of MNIST's test pictures, in [0, 1]; the authors' code has it after some 250 to 300 s."""
@@ -75,7 +76,7 @@ class Watcher:
         self.test, self.every, self.last, self.target = test, every, last, target
         self.rows: list[dict[str, float]] = []
 
-    def __call__(self, recorder: loop.Recorder) -> None:  # noqa: D102
+    def __call__(self, recorder: Recorder) -> None:  # noqa: D102
         step = recorder.engine.global_step
         if step < self.last / 2 or (step % self.every and step != self.last):
             return
@@ -129,7 +130,7 @@ def main() -> None:
         args.plans, args.every, args.target, limit = [4, 8], 2, 0.2, 500
     train, test = (load(args.source, split=split, limit=limit).values for split in ("train", "test"))
     train, test = np.array(train), np.array(test)  # in memory: the clock is for the training
-    loop.reuse_memory()
+    reuse_memory()
     recipe = settled(recipes.lean(train.shape[1:], code_sizes=CODE_SIZES), train)
     attempts: list[dict[str, Any]] = []
     for steps in args.plans:

@@ -27,6 +27,7 @@ from vlae.objectives import ELBO
 from vlae.training import loop
 from vlae.training.batches import Batches
 from vlae.training.precision import lacks_bf16
+from vlae.training.trainer import quiet, reuse_memory, trainer_of
 
 RECIPES: dict[str, Callable[[], recipes.Recipe]] = {
     "lean28": lambda: recipes.lean((1, 28, 28), code_sizes=(2, 2, 2)),
@@ -83,7 +84,7 @@ class Worker:
         self.model = recipes.build(self.recipe).train()
         self.optimiser: torch.optim.Optimizer | None = None
         if not plain:
-            loop.reuse_memory()
+            reuse_memory()
             self.model.to(memory_format=torch.channels_last)
 
     def loss(self, x: Tensor) -> Tensor:
@@ -114,9 +115,9 @@ class Worker:
         recipe = recipes.adjust(self.recipe, steps=warm + steps)
         module = loop.Engine(self.model, recipe)
         Timed.marks = []
-        with tempfile.TemporaryDirectory() as folder, loop.quiet():
+        with tempfile.TemporaryDirectory() as folder, quiet():
             recorder = Timed(module, Path(folder), progress=False)
-            trainer = loop.trainer_of(recipe, recorder, accelerator="cpu", devices=1, num_nodes=1)
+            trainer = trainer_of(recipe, recorder, accelerator="cpu", devices=1, num_nodes=1)
             trainer.fit(module, Batches(self.values, None, recipe.training, trainer))
         return self._result(Timed.marks[-steps - 1], steps, Timed.marks[-1])
 
@@ -156,7 +157,7 @@ class Worker:
 
 def machine(args: argparse.Namespace) -> None:
     """Prints what the processor can do, in GFLOP/s, as JSON."""
-    loop.reuse_memory()
+    reuse_memory()
     side, batch = (256, 2) if args.quick else (2048, 64)
     gflops: dict[str, list[float]] = {}
 

@@ -27,8 +27,8 @@ from vlae.report import page
 from vlae.runs.layout import EVALUATION
 from vlae.runs.opening import load
 from vlae.runs.run import Run
-from vlae.training.loop import is_leader
 from vlae.training.train import train as train_alone
+from vlae.training.trainer import is_leader
 
 P = ParamSpec("P")
 

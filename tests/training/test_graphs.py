@@ -17,7 +17,8 @@ from vlae.objectives.features import FeaturesELBO
 from vlae.objectives.few_labels import FewLabels
 from vlae.training import graphs, loop
 from vlae.training.batches import Batches
-from vlae.training.loop import Engine, Recorder, quiet, trainer_of
+from vlae.training.loop import Engine, Recorder
+from vlae.training.trainer import quiet, trainer_of
 
 GREY, COLOUR, VECTOR = (1, 16, 16), (3, 16, 16), (12,)
 CLASSES = {"values": (0, 1, 2), "names": ("a", "b", "c")}

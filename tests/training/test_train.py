@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import lightning
 import numpy as np
 import pytest
 import torch
@@ -434,7 +435,7 @@ def full(*arguments, **options):
 @pytest.mark.parametrize("write", ["save_checkpoint", "writerow", "write_bytes", "write_text"])
 def test_a_full_disk_says_so_and_the_run_goes_on_when_there_is_room(tmp_path, monkeypatch, uninterrupted, drawn, write):
     owner, name = {
-        "save_checkpoint": (loop.lightning.Trainer, "save_checkpoint"),
+        "save_checkpoint": (lightning.Trainer, "save_checkpoint"),
         "writerow": (loop.Recorder, "_log"),
         "write_bytes": (Path, "write_bytes"),
         "write_text": (Path, "write_text"),

@@ -295,7 +295,7 @@ def _print_done(run: "Run") -> None:
     from vlae.runs.layout import FIGURES, REPORT
     from vlae.shapes import is_image
     from vlae.text_table import number
-    from vlae.training.loop import is_leader
+    from vlae.training.trainer import is_leader
 
     if not is_leader():
         return

@@ -1,12 +1,9 @@
-"""The training loop: a step, its optimiser, curves and checkpoints. Only it and `loggers` know Lightning."""
+"""The training loop: a step, its optimiser, curves and checkpoints. Only it, `trainer` and `loggers` know Lightning."""
 
-import ctypes
-import logging
-import platform
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from math import cos, isfinite, nan, pi
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,11 +11,7 @@ from typing import Any, NamedTuple
 import lightning
 import numpy as np
 import torch
-from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import Callback, Checkpoint
-from lightning.pytorch.profilers import PassThroughProfiler
-from lightning.pytorch.strategies import DDPStrategy
-from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from vlae.atomic import whole
@@ -38,6 +31,7 @@ from vlae.training.loggers import Log
 from vlae.training.muon import MuonAndAdam, hidden_dense
 from vlae.training.progress import ProgressLine
 from vlae.training.streaming import StreamBatches
+from vlae.training.trainer import is_gpu
 from vlae.training.validation import Validation
 
 LOG_EVERY = 50  # steps between two rows of metrics.csv, and between two looks at the device
@@ -47,11 +41,6 @@ SETTLED = 0.5  # share of the training (and at least 500 steps) after which weak
 
 class NotFiniteError(ArithmeticError):
     """A term of the loss, or a weight, is NaN or infinite."""
-
-
-def is_leader() -> bool:
-    """Whether this process is the one that writes files and prints."""
-    return bool(getattr(rank_zero_only, "rank", 0) == 0)
 
 
 class Turn(NamedTuple):
@@ -254,108 +243,6 @@ def go_on_from(trainer: lightning.Trainer, engine: Engine, state: Mapping[str, T
     done.ready = done.completed = turn.step
 
 
-def trainer_of(
-    recipe: Recipe,
-    recorder: "Recorder",
-    *,
-    accelerator: str,
-    devices: int | str = 1,
-    num_nodes: int = 1,
-    callbacks: Sequence[Callback] = (),
-) -> lightning.Trainer:
-    """The Lightning trainer of a recipe on some devices.
-
-    Args:
-        recipe: the settings of the training.
-        recorder: what records curves and checkpoints.
-        accelerator: the kind of device: "auto", "cpu", "gpu" or "mps".
-        devices: the number of devices, or "auto".
-        num_nodes: the number of machines.
-        callbacks: further ones, which are called after the recorder.
-
-    Raises:
-        ValueError: if the devices are not there, or the recipe cannot be trained on several.
-    """
-    recorder.heard = bool(callbacks)
-
-    def made(strategy: DDPStrategy | str) -> lightning.Trainer:
-        try:
-            return lightning.Trainer(
-                strategy=strategy,
-                max_steps=recipe.training.steps,
-                max_epochs=-1,
-                precision="bf16-mixed" if recipe.training.precision == "bf16" else "32-true",
-                accelerator=accelerator,
-                devices=devices,
-                num_nodes=num_nodes,
-                callbacks=[recorder, *callbacks],
-                use_distributed_sampler=False,
-                logger=False,
-                profiler=Untimed(),
-                enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
-                enable_progress_bar=False,
-                enable_model_summary=False,
-                default_root_dir=recorder.path,
-            )
-        except (MisconfigurationException, ValueError, TypeError) as error:
-            raise ValueError(
-                f"accelerator {accelerator!r} with devices {devices!r} cannot be had here: {error}; "
-                "leave both out to take what there is"
-            ) from error
-
-    with quiet():
-        trainer = made("auto")
-        if trainer.world_size > 1:
-            trainer = made(Together())
-    if recipe.training.minutes is not None and trainer.world_size > 1:
-        raise ValueError("minutes cannot be kept by several devices at once; give steps")
-    return trainer
-
-
-def is_gpu(trainer: lightning.Trainer) -> bool:
-    """Whether it trains on a GPU of NVIDIA, which takes data from pinned memory.
-
-    Args:
-        trainer: of the training.
-    """
-    return bool(trainer.strategy.root_device.type == "cuda")
-
-
-def check_devices(trainer: lightning.Trainer, num: int) -> None:
-    """Checks that there are enough data for every device.
-
-    Args:
-        trainer: of the training.
-        num: the number of data to train on.
-
-    Raises:
-        ValueError: if there are not.
-    """
-    if trainer.world_size > 1 and num < 2 * trainer.world_size:
-        raise ValueError(f"{num} data are too few for {trainer.world_size} devices; give two or more for each")
-
-
-class Untimed(PassThroughProfiler):
-    """Times no hook of Lightning; it is asked two dozen times a step."""
-
-    _nothing = nullcontext()
-
-    def profile(self, action_name: str) -> Any:
-        """A block that does nothing.
-
-        Args:
-            action_name: not used.
-        """
-        return self._nothing
-
-
-class Together(DDPStrategy):
-    """Trains a model on several devices, whose processes `vlae.training.companions` starts, or torchrun, or SLURM."""
-
-    def _configure_launcher(self) -> None:
-        """Leaves it to others to start processes."""
-
-
 def validation_of(
     model: LatentModel, values: np.ndarray, features: np.ndarray | None, recipe: Recipe, kept: np.ndarray
 ) -> Validation | None:
@@ -372,33 +259,6 @@ def validation_of(
         return None
     of_rows = None if features is None else features[kept]
     return Validation(model, np.array(values[kept]), of_rows, recipe.training, interval=LOG_EVERY)
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Silences the messages and warnings of Lightning, and two of PyTorch of which nobody can make use."""
-    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
-    levels = [logger.level for logger in loggers]
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="lightning")
-        warnings.filterwarnings("ignore", message="Using padding='same' with even kernel")
-        warnings.filterwarnings("ignore", message="Grad strides do not match bucket view")  # of sides of 1 pixel
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        try:
-            yield
-        finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)
-
-
-def reuse_memory() -> None:
-    """Makes glibc keep the memory that a step frees, instead of returning it to the system."""
-    if platform.system() == "Linux" and platform.libc_ver()[0] == "glibc":
-        libc = ctypes.CDLL(None)
-        m_trim_threshold, m_mmap_threshold = -1, -3
-        libc.mallopt(m_mmap_threshold, 2**30)
-        libc.mallopt(m_trim_threshold, 2**31 - 1)
 
 
 class Recorder(Callback):
@@ -426,7 +286,6 @@ class Recorder(Callback):
         columns += engine.validation.names if engine.validation else ()
         self.curves = Curves(None if path is None else path / METRICS, columns)
         self.line: ProgressLine | None = None
-        self.heard = False  # whether callbacks of others read the latest row, in trainer.callback_metrics
         self.warned: set[str] = set()
         self.started = False  # whether everything was read that the training goes on from
         self.is_alone = True  # whether one device trains
@@ -525,7 +384,7 @@ class Recorder(Callback):
         self.curves.add(row)
         columns = dict(zip(self.curves.columns, row, strict=True))
         self.logs.row(step, columns)
-        if self.heard:
+        if len(trainer.callbacks) > 1:  # type: ignore[attr-defined]  # those of others read the row, in callback_metrics
             self.engine.log_dict({name: value for name, value in columns.items() if isfinite(value)}, batch_size=1)
         if self.line:
             self.line.show(step, self.engine.progress(), self.engine.seconds, speed, shown)

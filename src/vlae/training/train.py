@@ -60,22 +60,11 @@ from vlae.training.going_on import (
     source_text,
 )
 from vlae.training.loggers import Log, loggers_of
-from vlae.training.loop import (
-    Engine,
-    Recorder,
-    Turn,
-    check_devices,
-    go_on_from,
-    is_gpu,
-    is_leader,
-    quiet,
-    reuse_memory,
-    trainer_of,
-    validation_of,
-)
+from vlae.training.loop import Engine, Recorder, Turn, go_on_from, validation_of
 from vlae.training.preparing import build_model, choose, make_recipe, network_of, statistics_of
 from vlae.training.settle import settled
 from vlae.training.streaming import StreamBatches, default_buffer, read_stream, seldom_seen
+from vlae.training.trainer import check_devices, is_gpu, is_leader, quiet, reuse_memory, trainer_of
 from vlae.training.validation import kept_rows
 
 
@@ -299,6 +288,7 @@ def train(
             devices=here,
             num_nodes=nodes,
             callbacks=callbacks,
+            path=path,
         )
         check_devices(trainer, len(images) - len(kept))
         loggers = loggers_of(logger, path, step=reached.step)
