@@ -164,11 +164,11 @@ def main() -> None:
     measured = read(options.folders)
     if not measured:
         sys.exit(f"no comparison.csv in a folder of {', '.join(map(str, options.folders))}; run vlae compare first")
-    if options.out:
-        write(measured, options.out)
     for dataset, systems in (read_earlier(options.before) if options.before else {}).items():
         for system, measures in systems.items() if dataset in measured else ():
             measured[dataset].setdefault(system, measures)
+    if options.out:
+        write(measured, options.out)
     for title, cells in LADDERS.items():
         rows = [
             [

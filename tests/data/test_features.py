@@ -140,3 +140,17 @@ def test_a_picture_that_is_gone_between_two_reads_is_named(folder, network, monk
     monkeypatch.setattr(originals, "identify", identify)
     with pytest.raises(DataError, match=r"07\.png: cannot be read again|changed while it was being read"):
         load(folder, features=network)
+
+
+def test_features_too_small_for_sixteen_bits_are_refused(folder, tmp_path):
+    tiny = open_network(save(Scaled(1e-6), tmp_path / "tiny.pt2"), side=SIDE)
+    with pytest.raises(DataError, match=r"tiny.pt2 gives numbers up to .*e-07; .*let the network multiply them"):
+        load(folder, size=8, features=tiny)
+
+
+def test_pictures_of_more_channels_than_a_network_takes_are_refused(tmp_path, rng):
+    colour = open_network(save(Detail(), tmp_path / "net.pt2"), side=SIDE)
+    given = FeatureNetwork("net", sha256=colour.sha256, side=SIDE, find=lambda: colour.open()._replace(channels=3))
+    many = rng.integers(0, 256, (20, 5, SIDE, SIDE), np.uint8)
+    with pytest.raises(DataError, match=r"takes pictures of 3 channels, and these have 5"):
+        load(many, features=given)

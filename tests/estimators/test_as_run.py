@@ -12,6 +12,7 @@ import vlae
 from vlae import LadderClassifier, LadderEncoder
 from vlae.report import page
 from vlae.runs.layout import RunError
+from vlae.training import settle
 
 SHORT = {"steps": 20, "settings": {"batch_size": 16}, "random_state": 0}
 
@@ -125,3 +126,16 @@ def test_other_data_are_refused_and_leave_no_folder(digits, tmp_path):
         encoder.to_run(tmp_path / "run", digits[:50], np.zeros((5, 9, 9)))
     assert not (tmp_path / "run").exists()
     assert pd.DataFrame(encoder.history_)["step"].tolist() == [20]
+
+
+@pytest.mark.parametrize("polarity", ["hidden", "visible"])
+def test_what_the_data_settled_is_part_of_the_run(tmp_path, monkeypatch, polarity):
+    monkeypatch.setattr(settle, "polarity_of", lambda values: polarity)
+    images = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), dtype=np.uint8)
+    encoder = LadderEncoder(steps=2, code_sizes=(2, 2), settings={"batch_size": 8}).fit(images)
+    run = encoder.to_run(tmp_path / "run", images[:30], images[30:])
+    training = run.recipe.training
+    assert run.recipe.levels[0].polarity == polarity and "auto" not in (training.precision, training.augment)
+    opened = vlae.load(tmp_path / "run")
+    for mine, theirs in zip(run.encode(run.examples), opened.encode(run.examples), strict=True):
+        np.testing.assert_allclose(theirs, mine, atol=1e-6)

@@ -12,8 +12,9 @@ from scipy import ndimage
 from torch import nn
 from torch.distributions import Distribution, Independent, Normal
 
-from vlae.figures import canvas
+from vlae.figures import canvas, contents
 from vlae.figures import panels as figures
+from vlae.figures.contents import Seen, sample_data
 from vlae.figures.curves import progress
 from vlae.figures.kinds import KINDS
 from vlae.figures.pictures import to_pictures
@@ -266,7 +267,7 @@ def test_samples_stand_beside_held_out_data_and_above_the_nearest_known():
     drawn = model.decode(prior.draw(12, torch.Generator().manual_seed(0)))
     known = np.clip(np.round(255 * torch.cat([data(model, 2_500), drawn]).numpy()), 0, 255).astype(np.uint8)
     held_out = data(model, 20)
-    picture = figures.samples(model, prior=prior, held_out=held_out, known=("example", known), num=12)
+    picture = figures.samples(model, prior=prior, held_out=held_out, known=Seen("example", known), num=12)
     tiles = tiles_of(picture)
     assert len(tiles) == 12 + 12 + 2 * figures.NUM_NEAREST
     top = [small for _, left, small in tiles[:-16] if left < picture.shape[1] // 2]
@@ -277,6 +278,17 @@ def test_samples_stand_beside_held_out_data_and_above_the_nearest_known():
     for sample, copy in zip(samples, nearest, strict=True):
         assert close(sample[2], copy[2]), "a copy is found and shown below"
     assert not close(samples[0][2], samples[1][2])
+
+
+def test_a_mirrored_copy_is_found_where_pictures_were_trained_mirrored():
+    model, prior = Painter((1, 1)), tied(2.0)
+    x = sample_data(model, prior, None, None, num=8, seed=0)[0].clone()
+    x[..., 0] += 0.3  # so that left and right differ
+    values = torch.cat([x.flip(-1), data(model, 200)]).numpy()
+    found = {mirrored: contents._nearest(x, Seen("picture", values, mirrored)) for mirrored in (True, False)}
+    torch.testing.assert_close(found[True], x)
+    assert (found[False] - x).abs().flatten(1).amax(1).min() > 0.1
+    torch.testing.assert_close(contents._nearest(x, Seen("picture", x.numpy(), True)), x)
 
 
 @pytest.mark.parametrize("conditional", [False, True])

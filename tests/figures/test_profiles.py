@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 from vlae import recipes
 from vlae.figures import panels
+from vlae.figures.contents import Seen
 from vlae.figures.profiles import Panel, profiles
 
 
@@ -92,7 +93,7 @@ def test_a_level_changes_from_the_black_line(model, drawn):
 
 def test_nearest_training_rows_are_drawn_beside_samples(model, drawn):
     known = np.full((5, 3), [10, 0, -5], np.float32)
-    panels.samples(model, known=("training datum", known), num=3)
+    panels.samples(model, known=Seen("training datum", known), num=3)
     assert len(drawn[1].axes) >= 3 and all(np.allclose(lines(axis)[-1], 0) for axis in drawn[1].axes[:3])
 
 

@@ -4,6 +4,7 @@ import torch
 
 from vlae import recipes
 from vlae.figures import tiles
+from vlae.figures.contents import Seen
 from vlae.models.priors import standard_prior
 
 
@@ -30,7 +31,7 @@ def test_levels_start_from_a_datum_and_each_has_its_tiles(model):
 
 
 def test_samples_stand_beside_held_out_data_and_above_the_nearest(model):
-    known = ("training picture", (X * 255).byte().numpy())
+    known = Seen("training picture", (X * 255).byte().numpy())
     drawn, held_out, pairs = tiles.sample_tiles(model, PRIOR, X, known, num=9)
     assert (len(drawn.pictures), len(held_out.pictures), len(pairs.pictures), pairs.columns) == (9, 7, 16, 8)
     assert (pairs.pictures[:8] == drawn.pictures[:8]).all()

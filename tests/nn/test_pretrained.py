@@ -4,13 +4,14 @@ import copy
 import sys
 from types import ModuleType, SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from networks import Detail, Maps, Scaled, save
 from torch import nn
 
 from vlae.errors import MissingExtraError
-from vlae.nn.pretrained import open_network
+from vlae.nn.pretrained import FeatureNetwork, Opened, open_network
 
 
 def test_the_features_are_the_networks_outputs_at_its_side(tmp_path):
@@ -95,3 +96,90 @@ def test_a_missing_package_is_named(monkeypatch, name, package):
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingExtraError, match=rf"{name} needs {package}.*vlae\[features\]"):
         open_network(name)
+
+
+# ONNX
+
+
+class Means(nn.Module):
+    """The mean colours of pictures times a number, with weights of a size that is kept in another file."""
+
+    def __init__(self, factor=2.0):
+        super().__init__()
+        self.factors = nn.Parameter(factor * torch.eye(3).repeat(1, 1000))
+
+    def forward(self, x):
+        return (x.mean((2, 3)) @ self.factors)[:, :3]
+
+
+class Classes(nn.Module):
+    def forward(self, x):
+        return x.mean((2, 3)).argmax(1, keepdim=True)
+
+
+class LastChannels(nn.Module):
+    def forward(self, x):
+        return x.mean((1, 2))
+
+
+def onnx_file(file, module, shape=(2, 3, 16, 16), *, free=True, external=False):
+    batch = {"x": {0: torch.export.Dim("n", min=1)}} if free else None
+    program = torch.onnx.export(module.eval(), (torch.rand(shape),), dynamo=True, dynamic_shapes=batch, verbose=False)
+    program.save(str(file), external_data=external)
+    return file
+
+
+def test_a_network_of_a_fixed_number_of_pictures_takes_any_number(tmp_path):
+    network = open_network(onnx_file(tmp_path / "fixed.onnx", Means(), free=False))
+    x = torch.rand(7, 3, 16, 16)
+    torch.testing.assert_close(network(x), 2 * x.mean((2, 3)))
+    torch.testing.assert_close(network(x[:1]), 2 * x[:1].mean((2, 3)))
+    with pytest.raises(ValueError, match=r"fixed.onnx does not take pictures .*invalid dimensions.*give the side"):
+        open_network(tmp_path / "fixed.onnx", side=9)(x)
+
+
+def test_weights_beside_the_file_are_part_of_what_a_network_is(tmp_path):
+    x = torch.rand(2, 3, 16, 16)
+    networks = []
+    for factor in (2.0, 5.0, 2.0):
+        networks.append(open_network(onnx_file(tmp_path / "net.onnx", Means(factor), external=True)))
+        torch.testing.assert_close(networks[-1](x), factor * x.mean((2, 3)))
+    assert (tmp_path / "net.onnx.data").exists()
+    first, other, again = (network.sha256 for network in networks)
+    assert first == again != other
+    (tmp_path / "net.onnx.data").unlink()
+    with pytest.raises(ValueError, match=r"net.onnx cannot be opened"):
+        open_network(tmp_path / "net.onnx")
+
+
+def test_networks_of_other_inputs_are_refused_when_they_are_opened(tmp_path):
+    last = onnx_file(tmp_path / "last.onnx", LastChannels(), (2, 16, 16, 3))
+    with pytest.raises(ValueError, match=r"last.onnx takes .*16, 16, 3\].*the channels come first, not last"):
+        open_network(last)
+    with pytest.raises(ValueError, match=r"wide.onnx takes .*16, 24\].*as high as they are wide"):
+        open_network(onnx_file(tmp_path / "wide.onnx", Means(), (2, 3, 16, 24)))
+    with pytest.raises(ValueError, match=r"flat.onnx takes .*a network takes float32 pictures"):
+        open_network(onnx_file(tmp_path / "flat.onnx", nn.Linear(4, 2), (2, 4), free=False))
+
+
+def test_names_and_numbers_of_classes_are_no_features(tmp_path):
+    network = open_network(onnx_file(tmp_path / "classes.onnx", Classes()))
+    with pytest.raises(ValueError, match=r"classes.onnx gives int64 .*features are floats"):
+        network(torch.rand(2, 3, 16, 16))
+    for outputs in (np.array(["cat", "dog"]), np.array([{"cat": 0.5}, {"cat": 0.1}])):
+        given = network.open()._replace(run=lambda x, outputs=outputs: outputs)
+        with pytest.raises(ValueError, match=r"net gives .*features are floats"):
+            FeatureNetwork("net", sha256="0" * 64, side=None, find=lambda given=given: given)(torch.rand(2, 3, 8, 8))
+
+
+@pytest.mark.parametrize(("channels", "taken"), [(1, 3), (3, 3), (4, 3), (5, 5), (16, 16)])
+def test_pictures_of_many_channels_stay_as_they_are_if_the_network_does_not_say(tmp_path, channels, taken):
+    silent = Opened(lambda x: x.mean((2, 3)).numpy(), None, None, "0" * 64)
+    network = FeatureNetwork("net", sha256="0" * 64, side=None, find=lambda: silent)
+    assert network(torch.rand(2, channels, 8, 8)).shape == (2, taken)
+    colour = FeatureNetwork("net", sha256="0" * 64, side=None, find=lambda: silent._replace(channels=3))
+    if channels > 4:
+        with pytest.raises(ValueError, match=f"net takes pictures of 3 channels, and these have {channels}"):
+            colour(torch.rand(2, channels, 8, 8))
+    else:
+        assert colour(torch.rand(2, channels, 8, 8)).shape == (2, 3)

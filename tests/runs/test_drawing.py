@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from vlae.errors import NotDefinedError
+from vlae.figures.contents import Seen
 from vlae.figures.options import check_kind
 from vlae.models.ladder import VLAE
 from vlae.models.levels import Level
@@ -20,7 +21,12 @@ def model():
 def drawn(model, kind, num_examples=4, **options):
     check_kind(kind, options)
     x = torch.zeros(num_examples, 1, 8, 8)
-    inputs = {"model": lambda: model, "x": lambda: x, "held_out": lambda: x, "known": lambda: ("example", x.numpy())}
+    inputs = {
+        "model": lambda: model,
+        "x": lambda: x,
+        "held_out": lambda: x,
+        "known": lambda: Seen("example", x.numpy()),
+    }
     return draw_figure(kind, inputs, options, "a run")
 
 

@@ -28,6 +28,16 @@ def test_the_plan_of_pictures(capsys):
     ]
 
 
+@pytest.mark.parametrize(
+    ("augment", "words"), [("mirror", "mirrored or not"), ("mirror,shift", "mirrored or not and moved")]
+)
+def test_the_plan_says_how_pictures_are_varied(capsys, augment, words):
+    values = np.random.default_rng(0).integers(0, 256, (1_400, 16, 16, 3), dtype=np.uint8)
+    *_, last = plan(capsys, values, augment=augment)
+    assert last == f"varied    {words}, each time seen (--augment none: never)" and len(last) <= 80
+    assert len(plan(capsys, values, augment="none")) == 3
+
+
 def test_the_plan_of_few_pictures_says_what_can_be_expected(capsys):
     lines = plan(capsys, np.random.default_rng(0).integers(0, 256, (40, 8, 8), dtype=np.uint8))
     assert lines[0] == "train on  30 pictures of 8×8 in grey; 10 are held out"

@@ -105,8 +105,12 @@ def _compute(
     progress: bool,
 ) -> Array:
     """Compute the features of some rows: float16 (n, F)."""
-    _, height, width = whole.shape
-    shape = (network.channels, network.side or height, network.side or width)
+    channels, height, width = whole.shape
+    try:
+        taken = network.channels_of(channels)
+    except ValueError as error:
+        raise DataError(f"{whole.source}: {error}") from error
+    shape = (taken, network.side or height, network.side or width)
     frame = Frame(shape=shape, crop=settings.crop or originals.crop, fit=settings.fit or "crop")
 
     def fit(i: int) -> Array:
@@ -126,7 +130,13 @@ def _compute(
             first = min(broken)
             raise DataError(f"{whole.source}, {_name(whole, first)}: cannot be read again ({broken[first]})")
         batches.append(_features(np.stack([fitted[i] for i in chosen]), network))
-    return np.concatenate(batches)
+    computed = np.concatenate(batches)
+    if len(computed) and np.abs(computed).max() < np.finfo(np.float16).smallest_normal:
+        raise DataError(
+            f"{network.short_name} gives numbers up to {np.abs(computed).max():.3g}; features are kept in 16 bits, "
+            f"from {np.finfo(np.float16).smallest_normal:.2g} up: let the network multiply them"
+        )
+    return computed
 
 
 def _features(pictures: Array, network: "FeatureNetwork") -> Array:

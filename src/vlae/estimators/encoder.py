@@ -125,8 +125,10 @@ class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def _train(self, values: np.ndarray, recipe: Recipe, labels: np.ndarray | None) -> None:
         """Train the ladder on checked data."""
+        from vlae.training.settle import settled
         from vlae.training.train import fit
 
+        recipe = settled(recipe, values, accelerator=self.accelerator)  # what is kept is what was trained
         levels = self._wanted_levels(recipe)
         history: dict[str, np.ndarray] = {}
         model = fit(

@@ -224,14 +224,17 @@ def _show(
         result["not_defined"]["pictures"] = too_little(images, ())
     else:
         space = components(values, seed=seed) if features is None else features
-        result["pictures"], reasons = pictures.picture_quality(model, values, space, prior=prior, seed=seed)
+        result["pictures"], reasons = pictures.picture_quality(
+            model, values, space, prior=prior, seed=seed, of_network=images.features
+        )
         result["not_defined"] |= reasons
     if "encoder" in model.lacks:
         return
     for level, value in zip(result["levels"], pictures.read_back(model, prior=prior, seed=seed), strict=True):
         level["read_back"] = value
     if is_image(model.shape) and len(values) > 1:
-        for level, shares in zip(result["levels"], pictures.moved(model, values, seed=seed), strict=True):
+        every = pictures.moved(model, values, seed=seed, of_network=images.features)
+        for level, shares in zip(result["levels"], every, strict=True):
             level["moves"] = shares
 
 

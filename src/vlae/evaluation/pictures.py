@@ -13,7 +13,7 @@ from vlae.evaluation.samples import frechet, two_sample
 from vlae.evaluation.sharpness import fine_power
 from vlae.evaluation.statistics import statistics
 from vlae.models.base import Codes, LatentModel
-from vlae.models.inference import as_input, batch_of, evaluating
+from vlae.models.inference import as_input, batch_of, evaluating, given
 from vlae.models.priors import MixturePrior, standard_prior
 from vlae.shapes import is_image
 
@@ -31,6 +31,7 @@ def picture_quality(
     *,
     prior: MixturePrior | None = None,
     seed: int = 0,
+    of_network: np.ndarray | None = None,
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """How far a model's pictures are from real ones, each beside how far real ones are from each other.
 
@@ -49,6 +50,8 @@ def picture_quality(
         features: the space in which pictures are compared.
         prior: fitted to the codes of other data, those of the training; None: N(0, I).
         seed: of the halves, the draws and the classifiers.
+        of_network: features of the full-size pictures, (N, F), for a model that reads them; None: it computes them from
+            `values`.
 
     Returns:
         The report, and the reason of each number that is not defined. The report has frechet (the Fréchet distance, in
@@ -62,7 +65,8 @@ def picture_quality(
     rng = np.random.default_rng(seed)
     half = min(MAX_HALF, len(values) // 2)
     rows = rng.permutation(len(values))
-    one, other = (np.ascontiguousarray(values[np.sort(part)]) for part in (rows[:half], rows[half : 2 * half]))
+    here, there = np.sort(rows[:half]), np.sort(rows[half : 2 * half])
+    one, other = np.ascontiguousarray(values[here]), np.ascontiguousarray(values[there])
     groups: dict[str, np.ndarray | None] = dict.fromkeys(KINDS)
     groups["real"] = other
     reasons = {}
@@ -74,7 +78,7 @@ def picture_quality(
         if "encoder" in model.lacks:
             reasons = dict.fromkeys(("pictures: reconstructions", "pictures: swapped"), model.lacks["encoder"])
         else:
-            codes = _means(model, other)
+            codes = _means(model, other, None if of_network is None else of_network[there])
             groups["reconstructions"] = _decoded(model, codes)
             if len(model.levels_with_code) > 1:
                 groups["swapped"] = _decoded(model, _swapped(model, codes, rng))
@@ -137,7 +141,9 @@ def read_back(
     return explained
 
 
-def moved(model: LatentModel, values: np.ndarray, *, seed: int = 0) -> list[dict[str, float]]:
+def moved(
+    model: LatentModel, values: np.ndarray, *, seed: int = 0, of_network: np.ndarray | None = None
+) -> list[dict[str, float]]:
     """Which statistics of a picture each level moves: how far they change when its code is that of another picture.
 
     For each statistic s it is the mean of (s' - s)² over pictures, divided by the mean of (s_i - s_j)² over pairs of
@@ -148,6 +154,8 @@ def moved(model: LatentModel, values: np.ndarray, *, seed: int = 0) -> list[dict
         model: a model of images with an encoder, in train or eval mode; it is left as it was.
         values: uint8 images (N, C, H, W), N from 2 up; at most 500 are used.
         seed: of the choice and the pairs.
+        of_network: features of the full-size pictures, (N, F), for a model that reads them; None: it computes them from
+            `values`.
 
     Returns:
         For each level, level 1 first, the share of each statistic, from 0 up; empty for a level without a code.
@@ -159,7 +167,8 @@ def moved(model: LatentModel, values: np.ndarray, *, seed: int = 0) -> list[dict
     donors[circle] = np.roll(circle, 1)  # so no picture is its own donor
     shares: list[dict[str, float]] = []
     with evaluating(model, seed=seed):
-        noise = model.noise_of(_means(model, np.ascontiguousarray(values[rows])))
+        read = None if of_network is None else of_network[rows]
+        noise = model.noise_of(_means(model, np.ascontiguousarray(values[rows]), read))
         before = _statistics(_decoded(model, model.place(noise)))
         for level in range(1, model.num_levels + 1):
             if level not in model.levels_with_code:
@@ -180,13 +189,13 @@ def _statistics(pictures: np.ndarray) -> Mapping[str, np.ndarray]:
     return statistics(np.round(255 * pictures.clip(0, 1)).astype(np.uint8))
 
 
-def _means(model: LatentModel, values: np.ndarray) -> Codes:
+def _means(model: LatentModel, values: np.ndarray, features: np.ndarray | None = None) -> Codes:
     """The posterior means of every level."""
     size = batch_of(model.shape)
-    batches = [
-        [q.mean for q in model.infer(as_input(values[start : start + size], model.device))]
-        for start in range(0, len(values), size)
-    ]
+    batches = []
+    for start in range(0, len(values), size):
+        x = as_input(values[start : start + size], model.device)
+        batches.append([q.mean for q in model.infer(x, **given(features, start, size, model.device))])
     return tuple(torch.cat(level) for level in zip(*batches, strict=True))
 
 

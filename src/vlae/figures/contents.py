@@ -4,7 +4,7 @@ Every figure fixes and varies the noise of the levels (`LatentModel.place` makes
 models with flat and with conditional priors. Nothing here depends on the kind of model, or on how it is drawn.
 """
 
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -215,11 +215,22 @@ def sweep(num: int, span: float, size: int) -> Float[Tensor, "n size"]:
     return torch.stack([first, second], dim=-1).flatten(0, 1)
 
 
+class Seen(NamedTuple):
+    """Data to look for copies in."""
+
+    what: str
+    """One of them, in words."""
+    values: np.ndarray
+    """uint8 images, or floats in [0, 1], (N, C, H, W); or float32 vectors (N, D)."""
+    mirrored: bool = False
+    """Whether the mirror images of pictures count, too."""
+
+
 def sample_data(
     model: LatentModel,
     prior: MixturePrior,
     held_out: Float[Tensor, "m *shape"] | None,
-    known: tuple[str, np.ndarray] | None,
+    known: Seen | None,
     *,
     num: int,
     seed: int,
@@ -231,7 +242,7 @@ def sample_data(
         model: any model.
         prior: of the codes.
         held_out: data to show beside the samples; None: none.
-        known: what the model was trained on, and in a word what that is; None: nothing is known.
+        known: what the model was trained on; None: nothing is known.
         num: number of data, from 1 up.
         seed: of the draw.
         pixels: draw the pixels too.
@@ -244,20 +255,25 @@ def sample_data(
     noise = prior.draw(num, torch.Generator().manual_seed(seed))
     drawn = drawn_pixels(model, noise, seed) if pixels else decoded(model, noise)
     beside = drawn[:0] if held_out is None else held_out[:num]
-    nearest = _nearest(drawn[:NUM_NEAREST], known[1]) if known is not None and len(known[1]) else drawn[:0]
+    nearest = _nearest(drawn[:NUM_NEAREST], known) if known is not None and len(known.values) else drawn[:0]
     return drawn, beside, nearest
 
 
-def _nearest(x: Float[Tensor, "n *shape"], known: np.ndarray) -> Float[Tensor, "n *shape"]:
-    """For each datum the nearest of the known ones, by squared distance of all values."""
-    rows = x.flatten(1)
-    least, places = torch.full((len(x),), torch.inf), torch.zeros(len(x), dtype=torch.long)
-    for first in range(0, len(known), NEAREST_BATCH):
-        part = as_input(np.ascontiguousarray(known[first : first + NEAREST_BATCH])).flatten(1)
+def _nearest(x: Float[Tensor, "n *shape"], known: Seen) -> Float[Tensor, "n *shape"]:
+    """For each datum the nearest of the known ones, as it is or mirrored, by squared distance of all values."""
+    both = torch.cat([x, x.flip(-1)]) if known.mirrored else x
+    rows, values = both.flatten(1), known.values
+    least, places = torch.full((len(rows),), torch.inf), torch.zeros(len(rows), dtype=torch.long)
+    for first in range(0, len(values), NEAREST_BATCH):
+        part = as_input(np.ascontiguousarray(values[first : first + NEAREST_BATCH])).flatten(1)
         distances, nearest = torch.cdist(rows, part).min(1)
         closer = distances < least
         least[closer], places[closer] = distances[closer], first + nearest[closer]
-    return as_input(np.ascontiguousarray(known[places.numpy()]))
+    found = as_input(np.ascontiguousarray(values[places.numpy()]))
+    if not known.mirrored:
+        return found
+    turned = least[len(x) :] < least[: len(x)]
+    return torch.where(turned[:, None, None, None], found[len(x) :].flip(-1), found[: len(x)])
 
 
 def mixed_data(

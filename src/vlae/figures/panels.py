@@ -16,6 +16,7 @@ from vlae.figures.canvas import GAP, LETTERS, TILE, Picture, Pictures, blank, gr
 from vlae.figures.contents import (
     NUM_NEAREST,
     Others,
+    Seen,
     Start,
     changed_noise,
     check_data,
@@ -169,7 +170,7 @@ def samples(
     *,
     prior: MixturePrior | None = None,
     held_out: Float[Tensor, "m *shape"] | None = None,
-    known: tuple[str, np.ndarray] | None = None,
+    known: Seen | None = None,
     num: int = 64,
     seed: int = 0,
     pixels: bool = False,
@@ -182,7 +183,7 @@ def samples(
         model: any model.
         prior: of the codes; None: N(0, I).
         held_out: data to show beside the samples, float; images are in [0, 1].
-        known: what the model was trained on, and in a word what that is: uint8 (N, C, H, W), or float32 (N, D).
+        known: what the model was trained on; None: nothing is known.
         num: number of pictures, from 1 up.
         seed: of the draw.
         pixels: draw the pixels too, from r(x|z).
@@ -199,7 +200,7 @@ def samples(
         sheets = [profiles(model, [Panel(title=k, values=v) for k, v in groups.items() if len(v)], per_row=2)]
         each = [Panel(title="", values=one[None], start=near[None]) for one, near in zip(drawn, nearest, strict=False)]
         if each and known is not None:
-            sheets.append(profiles(model, each, per_row=4, black=f"nearest {known[0]}", coloured=["a sample"]))
+            sheets.append(profiles(model, each, per_row=4, black=f"nearest {known.what}", coloured=["a sample"]))
         return grid(sheets, 1, _WIDE_GAP)
     sampled, real, near = pictures_of(model, drawn, beside, nearest)
     columns = ceil(sqrt(num))
@@ -210,7 +211,7 @@ def samples(
     if known is None or not len(near):
         return sheet
     pairs = [grid(pair, 1) for pair in zip(sampled, near, strict=False)]
-    title = text(f"samples, each above the nearest {known[0]}")
+    title = text(f"samples, each above the nearest {known.what}")
     return grid([sheet, title, grid(pairs, NUM_NEAREST, 4 * GAP)], 1, 4 * GAP)
 
 

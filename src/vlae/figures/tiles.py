@@ -10,6 +10,7 @@ from torch import Tensor
 from vlae.errors import NotDefinedError
 from vlae.figures.canvas import Pictures
 from vlae.figures.contents import (
+    Seen,
     changed_noise,
     class_data,
     decoded,
@@ -78,7 +79,7 @@ def sample_tiles(
     model: LatentModel,
     prior: MixturePrior,
     held_out: Float[Tensor, "m *shape"],
-    known: tuple[str, np.ndarray] | None,
+    known: Seen | None,
     *,
     num: int = 36,
     columns: int = 6,
@@ -90,7 +91,7 @@ def sample_tiles(
         model: any model of images.
         prior: of the codes.
         held_out: data to show beside; there may be none.
-        known: what the model was trained on, and in a word what that is; None: nothing is known.
+        known: what the model was trained on; None: nothing is known.
         num: how many are drawn.
         columns: of the first two.
         seed: of the draw.
@@ -102,7 +103,7 @@ def sample_tiles(
         tiles.append(Tiles(words="held-out data", pictures=beside, columns=columns))
     if known is not None and len(nearest):
         pairs = np.concatenate([drawn[: len(nearest)], nearest])
-        tiles.append(Tiles(words=f"drawn, each above the nearest {known[0]}", pictures=pairs, columns=len(nearest)))
+        tiles.append(Tiles(words=f"drawn, each above the nearest {known.what}", pictures=pairs, columns=len(nearest)))
     return tiles
 
 

@@ -4,7 +4,7 @@ A network turns pictures into features. Nothing here is trained, and no weight o
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -61,7 +61,7 @@ class FeatureNetwork:
             ValueError: if the network does not take such pictures, or does not give one vector of each.
             FileNotFoundError: if the network is no longer there.
         """
-        outputs = self.outputs(in_channels(x, self.channels))
+        outputs = self.outputs(in_channels(x, self.channels_of(x.shape[1])))
         if outputs.ndim != 2 or not outputs.shape[1]:
             raise ValueError(
                 f"{self.short_name} gives outputs of shape {outputs.shape} for {len(x)} pictures; features are one "
@@ -87,11 +87,16 @@ class FeatureNetwork:
             outputs = opened.run(x.contiguous())
         except Exception as error:
             takes = f"(n, {opened.channels or 'C'}, {self.side or 'H'}, {self.side or 'W'})"
-            reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+            reason = _reason(error, -1)  # the last line of what TorchScript says is the one that tells
             raise ValueError(
                 f"{self.short_name} does not take pictures {tuple(x.shape)} ({reason}); it must take float32 {takes} "
                 "in [0, 1]: give the side it needs, or another network"
             ) from error
+        if outputs.dtype.kind != "f":
+            raise ValueError(
+                f"{self.short_name} gives {outputs.dtype} numbers or texts, such as the names of classes; features are "
+                "floats: let the network end before it decides"
+            )
         if outputs.shape[:1] != (len(x),) or not np.isfinite(outputs).all():
             raise ValueError(
                 f"{self.short_name} gives {outputs.shape} of {len(x)} pictures; it must give a row of finite numbers "
@@ -104,10 +109,23 @@ class FeatureNetwork:
         """The name without the folder of its file."""
         return self.name if is_name(self.name) else Path(self.name).name
 
-    @property
-    def channels(self) -> int:
-        """The channels of the pictures that it takes: 1 if it says so, else 3."""
-        return self.open().channels or 3
+    def channels_of(self, channels: int) -> int:
+        """In how many channels it takes pictures: as it says; else 3, or as many as there are if these are 5 or more.
+
+        Args:
+            channels: of the pictures, from 1 to 16.
+
+        Raises:
+            ValueError: if it takes no pictures of so many.
+            FileNotFoundError: if the network is no longer there.
+        """
+        takes = self.open().channels
+        if channels > 4 and takes not in (None, channels):
+            raise ValueError(
+                f"{self.short_name} takes pictures of {takes} channels, and these have {channels}; leave the network "
+                "out, or give one for such pictures"
+            )
+        return takes or (channels if channels > 4 else 3)
 
     def open(self) -> Opened:
         """The network, opened if it was not.
@@ -169,9 +187,9 @@ def _opened(name: str) -> Opened:
         path = Path(name)
         if path.suffix not in (".onnx", ".pt2", ".pt"):
             raise ValueError(f"{path}: a network is {KINDS}")
-        digest = _hash_file(path)
         if path.suffix == ".onnx":
-            return _onnx(path, digest)
+            return _onnx(path)
+        digest = _hash_file(path)
         if path.suffix == ".pt2":
             exported: Any = torch.export.load(path).module()
             return Opened(_runner(exported), None, None, digest)
@@ -179,10 +197,15 @@ def _opened(name: str) -> Opened:
     except MissingExtraError:
         raise
     except Exception as error:
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        if "a network is" in reason[0]:
+        reason = _reason(error, 0)
+        if "a network is" in reason or "a network takes" in reason:
             raise
-        raise ValueError(f"{name} cannot be opened ({reason[0]}); check its name, or save the network again") from error
+        raise ValueError(f"{name} cannot be opened ({reason}); check its name, or save the network again") from error
+
+
+def _reason(error: Exception, line: int) -> str:
+    """One line of what an error says."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[line].strip()
 
 
 def _runner(module: Any) -> Callable[[Tensor], np.ndarray]:
@@ -194,21 +217,64 @@ def _runner(module: Any) -> Callable[[Tensor], np.ndarray]:
     return run
 
 
-def _onnx(path: Path, digest: str) -> Opened:
+def _onnx(path: Path) -> Opened:
     try:
+        import onnx
         import onnxruntime
     except ImportError as error:
         raise MissingExtraError(
-            'an .onnx network needs onnxruntime, which is not installed: pip install "vlae[export]"'
+            'an .onnx network needs onnx and onnxruntime, which are not installed: pip install "vlae[features]"'
         ) from error
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     first = session.get_inputs()[0]
-    declared = first.shape[1:3] if len(first.shape) == 4 else (None, None)
-    channels, side = (size if isinstance(size, int) else None for size in declared)
-    return Opened(lambda x: np.asarray(session.run(None, {first.name: x.numpy()})[0]), channels, side, digest)
+    declared = [size if isinstance(size, int) else None for size in first.shape]
+    wrong = f"{path.name} takes {first.type} {first.shape}; a network takes float32 pictures (n, 1 or 3, H, W)"
+    if len(declared) != 4 or first.type != "tensor(float)":
+        raise ValueError(wrong)
+    num, channels, height, width = declared
+    if channels not in (1, 3) and width in (1, 3):
+        raise ValueError(f"{wrong}: the channels come first, not last")
+    if height != width:
+        raise ValueError(f"{wrong}, as high as they are wide")
+
+    def run(x: Tensor) -> np.ndarray:
+        try:
+            return np.concatenate([outputs(part) for part in x.split(num or len(x))])
+        except Exception as error:
+            raise ValueError(" ".join(str(error).split())) from error
+
+    def outputs(x: Tensor) -> np.ndarray:
+        lacking = (num or len(x)) - len(x)  # a network of a fixed number gets the last picture again
+        filled = torch.cat([x, x[-1:].expand(lacking, -1, -1, -1)]) if lacking else x
+        found = np.asarray(session.run(None, {first.name: filled.numpy()})[0])
+        return found[: len(x)] if lacking and len(found) == num else found
+
+    return Opened(run, channels, height, _hash_onnx(path, onnx.load(path, load_external_data=False)))
+
+
+def _hash_onnx(path: Path, model: Any) -> str:
+    """SHA-256 of the file; if it keeps weights in other files, of these too."""
+    places = sorted(
+        {entry.value for each in _tensors(model.graph) for entry in each.external_data if entry.key == "location"}
+    )
+    if not places:
+        return _hash_file(path)
+    digest = hashlib.sha256(_hash_file(path).encode())
+    for place in places:
+        digest.update(f"{place} {_hash_file(path.parent / place)}".encode())
+    return digest.hexdigest()
+
+
+def _tensors(graph: Any) -> Iterator[Any]:
+    """All stored tensors of an ONNX graph, and of the graphs within it."""
+    yield from graph.initializer
+    for attribute in (each for node in graph.node for each in node.attribute):
+        yield from (attribute.t, *attribute.tensors)
+        for within in (attribute.g, *attribute.graphs):
+            yield from _tensors(within)
 
 
 def _timm(name: str) -> Opened:

@@ -5,9 +5,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from vlae.errors import NotDefinedError
+from vlae.figures.contents import Seen
 from vlae.figures.kinds import KINDS
 from vlae.figures.tiles import class_tiles, mix_tiles, reconstruction_tiles, sample_tiles
 from vlae.models.inference import as_input
@@ -15,9 +14,6 @@ from vlae.report.shown import Shown, shown_chart, shown_tiles
 from vlae.runs import layout
 from vlae.runs.run import Run
 from vlae.shapes import is_image
-
-Known = tuple[str, np.ndarray]
-"""Data, and in a word what they are."""
 
 MAX_PAIRS = 4  # of the mix
 SHOWN = ("samples", "reconstructions", "mix", "classes")
@@ -53,7 +49,7 @@ class FigureView:
     words: Sequence[str]
 
 
-def figures_of(run: Run, known: Known) -> list[FigureView]:
+def figures_of(run: Run, known: Seen) -> list[FigureView]:
     """The figures of a run, in the order of the report; those that the run cannot have are left out.
 
     Args:

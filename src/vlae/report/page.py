@@ -18,9 +18,10 @@ from vlae.errors import NotDefinedError
 from vlae.evaluation import level_card
 from vlae.evaluation.rates import alarms, shortage
 from vlae.evaluation.text import LIKELIHOOD_CAUTION
+from vlae.figures.contents import Seen
 from vlae.figures.kinds import KINDS
 from vlae.names import printable
-from vlae.report.figures import FigureView, Known, figures_of
+from vlae.report.figures import FigureView, figures_of
 from vlae.report.glossary import OF_PICTURES, TERMS
 from vlae.report.levels import LevelView, levels_of
 from vlae.report.numbers import columns_of, evidence_of, levels_in_numbers, numbers_of, protocol_of
@@ -122,9 +123,8 @@ def _data(run: Run) -> str:
     return "pictures" if is_image(run.recipe.shape) else "rows"
 
 
-def _in_short(run: Run, known: Known, levels: Sequence[LevelView]) -> str:
-    word, data = known
-    many = f"{len(data):,} {_data(run)} of " if word.startswith("training") else ""
+def _in_short(run: Run, known: Seen, levels: Sequence[LevelView]) -> str:
+    many = f"{len(known.values):,} {_data(run)} of " if known.what.startswith("training") else ""
     number = SMALL[len(levels)] if len(levels) < len(SMALL) else str(len(levels))
     plural = "" if len(levels) == 1 else "s"
     return f"From {many}{printable(run.data['source'])}, vlae learned {number} level{plural}."

@@ -16,7 +16,7 @@ from vlae.data.networks import recalled
 from vlae.errors import reason
 from vlae.evaluation.text import reconstruction_errors
 from vlae.figures import canvas
-from vlae.figures.contents import noise_at
+from vlae.figures.contents import Seen, noise_at
 from vlae.figures.options import check_kind
 from vlae.html_repr import HtmlRepr
 from vlae.models import inference
@@ -342,20 +342,18 @@ class Run(ReadsData, HtmlRepr):
         image.load()
         return image
 
-    def known(self) -> tuple[str, np.ndarray]:
-        """A word for the training data, and these; the examples if they cannot be read again, or are on the hub.
-
-        Returns:
-            Such as "training picture" and uint8 (N, C, H, W); or "training datum" and float32 (N, D).
-        """
+    def known(self) -> Seen:
+        """The training data, and their mirror images if it saw these; the examples if they are on the hub, or gone."""
         from_hub = self.borrowed is not None and self.path != shipped_folder(self.path.name)
         try:
             train = None if from_hub else self.part("train")
         except (ValueError, OSError):
             train = None
         if train is None or train.shape != self.recipe.shape:
-            return "held-out example (the training data are not here)", self.examples
-        return "training picture" if is_image(train.shape) else "training datum", train.values
+            return Seen("held-out example (the training data are not here)", self.examples)
+        mirrored = "mirror" in self.recipe.training.augment
+        what = "training picture" + " or its mirror image" * mirrored if is_image(train.shape) else "training datum"
+        return Seen(what, train.values, mirrored)
 
     def noise_of(self, image: "Source") -> Codes:
         """The noise of one image at its posterior means, under the prior of each level.

@@ -27,6 +27,9 @@ WARM_UP, LEAST_STEPS, LEAST_SECONDS = 3, 5, 3.0
 LONG = 600.0
 """Seconds of training from which a quicker one is offered."""
 
+HOW = {"mirror": "mirrored or not", "shift": "moved"}
+"""The variations of pictures, in words."""
+
 COLOURS = {1: " in grey", 2: " in grey with opacity", 3: " in colour", 4: " in colour with opacity"}
 
 
@@ -54,6 +57,8 @@ def say_plan(recipe: Recipe, images: Images, held_out: Images, num: int) -> None
         f"steps     {training.steps:,}, each of {training.batch_size}"
         + (f", for at most {training.minutes:g} min" if training.minutes else ""),
     ]
+    if varied := [HOW[name] for name in training.augment.split(",") if name in HOW]:
+        lines.append(f"varied    {' and '.join(varied)}, each time seen (--augment none: never)")
     if is_image(recipe.shape) and 0 < num < FEW:
         lines.append(f"few       {num} pictures teach colours, light and rough shapes, and no more;")
         lines.append(f"          {FEW} and more are better")

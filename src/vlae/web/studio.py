@@ -206,8 +206,8 @@ class Studio:
         """
         if (network := self.run.network) is None:
             return None
-        _, height, width = self.run.recipe.shape
-        shape = (network.channels, network.side or height, network.side or width)
+        channels, height, width = self.run.recipe.shape
+        shape = (network.channels_of(channels), network.side or height, network.side or width)
         picture = read_picture(content, self._frame(shape), self.run.value_range)
         return network(as_input(picture)).numpy()
 
