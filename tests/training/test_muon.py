@@ -1,5 +1,7 @@
 """Muon for dense layers, beside Adam: it resumes to the same bits, and is told where it has nothing to do."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from torch import nn
 
 from vlae import recipes
 from vlae.nn.layers import Blocks, stack
+from vlae.training import preparing
 from vlae.training.muon import RATE, MuonAndAdam, hidden_dense
 from vlae.workflows import train
 
@@ -53,6 +56,15 @@ def test_a_training_resumes_to_the_same_bits(tmp_path, monkeypatch):
     for name, value in weights(whole).items():
         torch.testing.assert_close(weights(resumed)[name], value, rtol=0, atol=0, msg=name)
     assert any(not torch.equal(weights(adam)[name], value) for name, value in weights(whole).items())
+
+
+@pytest.mark.parametrize("lacks", [True, False])
+def test_a_processor_without_bf16_is_told_that_it_takes_long(tmp_path, monkeypatch, lacks):
+    monkeypatch.setattr(preparing, "lacks_bf16", lambda: lacks)
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        train(PICTURES, out=tmp_path / "run", steps=2, **SETTINGS)
+    assert any("muon computes in bf16, which this processor lacks" in str(each.message) for each in warned) == lacks
 
 
 def test_it_is_chosen_by_name_and_told_where_it_has_nothing_to_do(tmp_path, capsys):

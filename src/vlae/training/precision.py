@@ -28,6 +28,16 @@ def fastest(accelerator: str = "auto", *, alone: bool = True) -> Literal["fp32",
     return "fp32" if not alone or lacks_bf16() or gain_of_bf16() < FASTER else "bf16"
 
 
+def is_processor(accelerator: str) -> bool:
+    """Whether this kind of device is the processor.
+
+    Args:
+        accelerator: the kind of device: "auto", "cpu", "gpu" or "mps".
+    """
+    others = torch.cuda.is_available() or torch.backends.mps.is_available()
+    return accelerator == "cpu" or (accelerator == "auto" and not others)
+
+
 def lacks_bf16() -> bool:
     """Whether the processor has no bf16 arithmetic of its own, so that bf16 is far slower than fp32."""
     has = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
