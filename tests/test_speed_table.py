@@ -198,10 +198,13 @@ def sources(tmp_path_factory) -> dict[str, Path]:
     return {"mnist": mnist, "photos": photos}
 
 
+ALIKE = ("train-mnist", "train-svhn", "train-celeba", "ten-million")
+"""Parts that run the command of `train-lean`, or of `million`, on more."""
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in PARTS if name not in ("train-mnist", "train-svhn", "train-celeba")])
+@pytest.mark.parametrize("name", [name for name in PARTS if name not in ALIKE])
 def test_every_part_runs_and_its_figures_are_shown(name, sources, tmp_path):
-    """Trainings of the paper's nets run the command of `train-lean` on larger nets."""
     figures = tmp_path / "speed.json"
     figures.write_text(json.dumps({"onnx" if name != "onnx" else "search": part({"figures": {}}, quick=True)}))
     places = [word for source, path in sources.items() for word in (f"--{source}", str(path))]
