@@ -53,7 +53,11 @@ def step(run: Run, values: np.ndarray) -> tuple[float, float]:
 def rows_of(runs: list[Run], rounds: int) -> list[list[str]]:
     """A row for each run, of rounds in turn."""
     values = np.ascontiguousarray(runs[0].part("train").values[:MOST])
+    for run in runs:  # what only the first training does
+        step(run, values)
     found = np.array([[step(run, values) for run in runs] for _ in range(rounds)])  # (rounds, runs, 2)
+    if (found <= 0).any():
+        raise SystemExit(f"{runs[0].path.parent.name}: {MANY - FEW} steps were lost in noise; stop what else runs here")
     rows = []
     for run, seconds, work in zip(runs, found[..., 0].T, found[..., 1].T, strict=True):
         batch = run.recipe.training.batch_size
@@ -75,10 +79,11 @@ def main() -> None:
         groups.setdefault(f"{run.path.parent.name} {run.recipe.shape}", []).append(run)
     rows = [row for group in groups.values() for row in rows_of(group, asked.rounds)]
     print("\n".join(f"| {' | '.join(row)} |" for row in [COLUMNS, ["---"] * len(COLUMNS), *rows]))
-    print(f"others kept {work.of_others():.2f} cores busy", file=sys.stderr)
     if asked.out:
         with asked.out.open("w", newline="") as stream:
             csv.writer(stream, lineterminator="\n").writerows([COLUMNS, *rows])
+    if (others := work.of_others()) is not None:
+        print(f"others kept {others:.2f} cores busy", file=sys.stderr)
 
 
 if __name__ == "__main__":

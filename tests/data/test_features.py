@@ -146,6 +146,16 @@ def test_features_too_small_for_sixteen_bits_are_refused(folder, tmp_path):
     tiny = open_network(save(Scaled(1e-6), tmp_path / "tiny.pt2"), side=SIDE)
     with pytest.raises(DataError, match=r"tiny.pt2 gives numbers up to .*e-07; .*let the network multiply them"):
         load(folder, size=8, features=tiny)
+    dark = np.zeros((20, SIDE, SIDE, 3), np.uint8)
+    assert not load(dark, features=tiny).features.any()  # nothing is lost of what is 0
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+def test_floats_with_opacity_have_the_features_of_their_colours(network, rng, channels):
+    pictures = rng.random((20, channels, SIDE, SIDE)).astype(np.float32)
+    images = load(pictures, layout="NCHW", split="all", features=network)
+    colours = np.repeat(pictures[:, :1], 3, axis=1) if channels == 2 else pictures[:, :3]
+    assert images.features == pytest.approx(Detail()(torch.from_numpy(colours)).numpy(), abs=2e-3)
 
 
 def test_pictures_of_more_channels_than_a_network_takes_are_refused(tmp_path, rng):

@@ -330,13 +330,14 @@ def test_all_that_a_number_depends_on_is_in_the_hash(trained, images):
     changed = [
         protocol_of(images, seed=1),
         protocol_of(images, complexity={"digit": {"mean": 0.5}}),
+        protocol_of(replace(images, features=np.zeros((len(images), 2), np.float16))),
         protocol_of(images.take(slice(0, 200))),
         protocol_of(images, probed=images.take(slice(0, 200))),
         protocol_of(other),
         protocol_of(replace(images, factors={})),
         protocol_of(images, features=FeatureSpace("another", lambda values: values)),
     ]
-    assert len({each["hash"] for each in (protocol, *changed)}) == 8
+    assert len({each["hash"] for each in (protocol, *changed)}) == 9
     assert protocol_of(images, importance_samples=9, num_runs=3)["hash"] == protocol["hash"]
     assert protocol_of(load("streets:3000", split="test", size=16))["hash"] == protocol["hash"]
 

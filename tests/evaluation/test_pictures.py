@@ -89,6 +89,32 @@ def test_codes_that_are_read_back_are_of_the_prior_that_is_given():
     assert max(read_back(Short())) < 0.8 and min(read_back(Short(), prior=narrow)) > 0.99
 
 
+class Read(Planted):
+    """The planted ladder, if features were what it reads: the codes themselves."""
+
+    def infer(self, x, features=None):
+        self.given = features is not None
+        read = super().infer(x)
+        return tuple(NormalCode(code[:, None], q.stddev) for code, q in zip(features.T, read, strict=True))
+
+
+def test_codes_are_those_of_the_features_of_the_full_size_pictures():
+    values = real(400)
+    codes = np.concatenate([q.mean.numpy() for q in Planted().infer(torch.from_numpy(values))], axis=1)
+    own, _ = picture_quality(Planted(), values, components(values))
+    read, _ = picture_quality(Read(), values, components(values), of_network=codes)
+    for kind in ("reconstructions", "swapped"):
+        assert read["frechet"][kind] == pytest.approx(own["frechet"][kind], rel=1e-3)
+    others, _ = picture_quality(Read(), values, components(values), of_network=np.roll(codes + 3, 1, axis=0))
+    assert others["frechet"]["reconstructions"] > 10 * read["frechet"]["reconstructions"]
+    pictures = np.round(255 * values.clip(0, 1)).astype(np.uint8)
+    plain, given = moved(Planted(), pictures), moved(Read(), pictures, of_network=codes)
+    for one, other, moves in zip(plain, given, (1.0, 0.0), strict=True):
+        assert one["brightness"] == pytest.approx(other["brightness"], abs=0.01) == pytest.approx(moves, abs=0.1)
+    shifted = moved(Read(), pictures, of_network=np.zeros_like(codes))
+    assert shifted[0]["brightness"] < 0.01  # all codes are the same
+
+
 def test_perfect_reconstructions_are_exactly_as_far_from_the_first_half_as_the_second_half_is():
     values = real(200)
     distances = picture_quality(Planted(), values, components(values))[0]["frechet"]

@@ -2,6 +2,7 @@
 
 import copy
 import sys
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
@@ -11,6 +12,7 @@ from networks import Detail, Maps, Scaled, save
 from torch import nn
 
 from vlae.errors import MissingExtraError
+from vlae.nn import pretrained
 from vlae.nn.pretrained import FeatureNetwork, Opened, open_network
 
 
@@ -152,10 +154,33 @@ def test_weights_beside_the_file_are_part_of_what_a_network_is(tmp_path):
         open_network(tmp_path / "net.onnx")
 
 
-def test_networks_of_other_inputs_are_refused_when_they_are_opened(tmp_path):
+def opened_of(shape, monkeypatch):
+    """What is opened of an ONNX file that declares an input of this shape."""
+    import onnx
+    import onnxruntime
+
+    put = SimpleNamespace(name="x", shape=shape, type="tensor(float)")
+    session = SimpleNamespace(get_inputs=lambda: [put])
+    with monkeypatch.context() as patched:
+        patched.setattr(onnxruntime, "InferenceSession", lambda *args, **how: session)
+        patched.setattr(onnx, "load", lambda *args, **how: None)
+        patched.setattr(pretrained, "_hash_onnx", lambda *args: "0" * 64)
+        return pretrained._onnx(Path("net.onnx"))
+
+
+def test_networks_of_other_inputs_are_refused_when_they_are_opened(tmp_path, monkeypatch):
     last = onnx_file(tmp_path / "last.onnx", LastChannels(), (2, 16, 16, 3))
     with pytest.raises(ValueError, match=r"last.onnx takes .*16, 16, 3\].*the channels come first, not last"):
         open_network(last)
+    for shape in ([2, "h", "w", 3], [2, 224, 224, 8]):
+        with pytest.raises(ValueError, match="the channels come first, not last"):
+            opened_of(shape, monkeypatch)
+    for shape in ([2, 4, 8, 8], [2, 2, 8, 8], [2, 17, 32, 32]):
+        with pytest.raises(ValueError, match="C of 1, 3, or 5 to 16: opacity is left out"):
+            opened_of(shape, monkeypatch)
+    assert opened_of([], monkeypatch)[1:3] == (None, None)
+    assert opened_of(["n", "c", 16, 16], monkeypatch)[1:3] == (None, 16)
+    assert opened_of(["n", 5, 224, "w"], monkeypatch)[1:3] == (5, 224)
     with pytest.raises(ValueError, match=r"wide.onnx takes .*16, 24\].*as high as they are wide"):
         open_network(onnx_file(tmp_path / "wide.onnx", Means(), (2, 3, 16, 24)))
     with pytest.raises(ValueError, match=r"flat.onnx takes .*a network takes float32 pictures"):
@@ -178,6 +203,9 @@ def test_pictures_of_many_channels_stay_as_they_are_if_the_network_does_not_say(
     network = FeatureNetwork("net", sha256="0" * 64, side=None, find=lambda: silent)
     assert network(torch.rand(2, channels, 8, 8)).shape == (2, taken)
     colour = FeatureNetwork("net", sha256="0" * 64, side=None, find=lambda: silent._replace(channels=3))
+    many = FeatureNetwork("net", sha256="0" * 64, side=None, find=lambda: silent._replace(channels=7))
+    with pytest.raises(ValueError, match=f"net takes pictures of 7 channels, and these have {channels}"):
+        many.outputs(torch.rand(2, channels, 8, 8))
     if channels > 4:
         with pytest.raises(ValueError, match=f"net takes pictures of 3 channels, and these have {channels}"):
             colour(torch.rand(2, channels, 8, 8))

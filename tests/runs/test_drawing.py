@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+import vlae
 from vlae.errors import NotDefinedError
 from vlae.figures.contents import Seen
 from vlae.figures.options import check_kind
@@ -52,3 +53,15 @@ def test_figures_that_cannot_be_drawn_are_refused(model):
     with pytest.raises(NotDefinedError, match="it is a generator"):
         drawn(model, "reconstructions")
     assert isinstance(drawn(model, "samples", num=2), np.ndarray)
+
+
+@pytest.mark.parametrize(("augment", "mirrored"), [("mirror,shift", True), ("shift", False)])
+def test_a_run_knows_whether_it_saw_mirror_images(tmp_path, augment, mirrored):
+    pictures = np.random.default_rng(0).integers(0, 256, (40, 8, 8), dtype=np.uint8)
+    np.save(tmp_path / "pictures.npy", pictures)
+    run = vlae.train(
+        tmp_path / "pictures.npy", out=tmp_path / "run", steps=2, batch_size=8, augment=augment, progress=False
+    )
+    known = run.known()
+    assert known.mirrored == mirrored and ("mirror image" in known.what) == mirrored
+    assert known.values.shape == (30, 1, 8, 8)

@@ -11,7 +11,7 @@ from torch import nn
 
 from vlae import recipes
 from vlae.nn.layers import Blocks, stack
-from vlae.training import preparing
+from vlae.training import settle
 from vlae.training.muon import RATE, MuonAndAdam, hidden_dense
 from vlae.workflows import train
 
@@ -60,10 +60,10 @@ def test_a_training_resumes_to_the_same_bits(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("lacks", [True, False])
 def test_a_processor_without_bf16_is_told_that_it_takes_long(tmp_path, monkeypatch, lacks):
-    monkeypatch.setattr(preparing, "lacks_bf16", lambda: lacks)
+    monkeypatch.setattr(settle, "lacks_bf16", lambda: lacks)
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
-        train(PICTURES, out=tmp_path / "run", steps=2, **SETTINGS)
+        train(PICTURES, out=tmp_path / "run", steps=2, accelerator="cpu", **SETTINGS)
     assert any("muon computes in bf16, which this processor lacks" in str(each.message) for each in warned) == lacks
 
 

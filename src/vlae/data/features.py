@@ -110,7 +110,8 @@ def _compute(
         taken = network.channels_of(channels)
     except ValueError as error:
         raise DataError(f"{whole.source}: {error}") from error
-    shape = (taken, network.side or height, network.side or width)
+    read_in = taken if whole.values.dtype == np.uint8 else channels  # numbers are made grey or colour by the network
+    shape = (read_in, network.side or height, network.side or width)
     frame = Frame(shape=shape, crop=settings.crop or originals.crop, fit=settings.fit or "crop")
 
     def fit(i: int) -> Array:
@@ -131,15 +132,17 @@ def _compute(
             raise DataError(f"{whole.source}, {_name(whole, first)}: cannot be read again ({broken[first]})")
         batches.append(_features(np.stack([fitted[i] for i in chosen]), network))
     computed = np.concatenate(batches)
-    if len(computed) and np.abs(computed).max() < np.finfo(np.float16).smallest_normal:
+    largest, least = np.abs(computed).max(initial=0.0), np.finfo(np.float16).smallest_normal
+    if len(rows) > 1 and 0 < largest < least:
         raise DataError(
-            f"{network.short_name} gives numbers up to {np.abs(computed).max():.3g}; features are kept in 16 bits, "
-            f"from {np.finfo(np.float16).smallest_normal:.2g} up: let the network multiply them"
+            f"{network.short_name} gives numbers up to {largest:.3g}; features are kept in 16 bits, from {least:.2g} "
+            "up: let the network multiply them"
         )
-    return computed
+    return computed.astype(np.float16)
 
 
 def _features(pictures: Array, network: "FeatureNetwork") -> Array:
+    """What the network says of pictures: float32 (n, F)."""
     from vlae.models.inference import as_input
 
     try:
@@ -151,7 +154,7 @@ def _features(pictures: Array, network: "FeatureNetwork") -> Array:
             f"{network.short_name} gives numbers up to {np.abs(features).max():.3g}; features are kept in 16 bits, "
             "up to 65,504: let the network divide them"
         )
-    return features.astype(np.float16)
+    return features
 
 
 def _name(images: Images, i: int) -> str:

@@ -75,6 +75,8 @@ def protocol(
         "pictures": {"features": features.name if features else DEFAULT, "half": min(pictures.MAX_HALF, num // 2),
                      "samples": "codes of the prior fitted to those of the training data, and of N(0, I)"},
     }  # fmt: skip
+    if images.features is not None:
+        settings["pictures"]["codes"] = "from the features of the full-size pictures"
     return settings | {
         "hash": _digest(settings),
         "importance_samples": importance_samples,

@@ -43,7 +43,7 @@ KINDS: dict[str, FigureKind] = {
     "samples": FigureKind(
         draw=samples,
         caption="New data, drawn from the prior that is fitted to the codes, beside held-out data. Below, some "
-        "samples with the training datum that is nearest: a copy would be seen.",
+        "samples with the training datum that is nearest, mirrored if need be: a copy would be seen.",
     ),
     "reconstructions": FigureKind(draw=reconstructions, caption="Held-out data and their reconstructions."),
     "traversal": FigureKind(

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from vlae.errors import MissingExtraError
+from vlae.shapes import MAX_CHANNELS, MAX_SIDE
 
 KINDS = "a .pt (TorchScript), .pt2 (torch.export) or .onnx file, timm:NAME, or hf:USER/NAME"
 """The networks that can be opened, in words."""
@@ -80,6 +81,7 @@ class FeatureNetwork:
             FileNotFoundError: if the network is no longer there.
         """
         opened = self.open()
+        self.channels_of(x.shape[1])
         x = in_channels(x.detach().cpu().float(), opened.channels)
         if self.side and x.shape[2:] != (self.side, self.side):
             x = interpolate(x, (self.side, self.side), mode="bilinear", antialias=True, align_corners=False)
@@ -120,7 +122,7 @@ class FeatureNetwork:
             FileNotFoundError: if the network is no longer there.
         """
         takes = self.open().channels
-        if channels > 4 and takes not in (None, channels):
+        if max(channels, takes or 1) > 4 and takes not in (None, channels):
             raise ValueError(
                 f"{self.short_name} takes pictures of {takes} channels, and these have {channels}; leave the network "
                 "out, or give one for such pictures"
@@ -223,7 +225,7 @@ def _onnx(path: Path) -> Opened:
         import onnxruntime
     except ImportError as error:
         raise MissingExtraError(
-            'an .onnx network needs onnx and onnxruntime, which are not installed: pip install "vlae[features]"'
+            f'an .onnx network needs {error.name}, which is not installed: pip install "vlae[features]"'
         ) from error
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
@@ -231,18 +233,22 @@ def _onnx(path: Path) -> Opened:
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     first = session.get_inputs()[0]
     declared = [size if isinstance(size, int) else None for size in first.shape]
-    wrong = f"{path.name} takes {first.type} {first.shape}; a network takes float32 pictures (n, 1 or 3, H, W)"
-    if len(declared) != 4 or first.type != "tensor(float)":
+    wrong = f"{path.name} takes {first.type} {first.shape}; a network takes float32 pictures (n, C, H, W)"
+    if len(declared) not in (0, 4) or first.type != "tensor(float)":
         raise ValueError(wrong)
-    num, channels, height, width = declared
-    if channels not in (1, 3) and width in (1, 3):
+    num, channels, height, width = declared or (None, None, None, None)  # it may leave all of them open
+    most = 4 if width in (1, 3) else MAX_CHANNELS
+    if width is not None and width <= MAX_CHANNELS and width != height and (channels or MAX_SIDE) > most:
         raise ValueError(f"{wrong}: the channels come first, not last")
-    if height != width:
+    if channels in (2, 4) or (channels or 1) > MAX_CHANNELS:
+        raise ValueError(f"{wrong}, C of 1, 3, or 5 to {MAX_CHANNELS}: opacity is left out")
+    if None not in (height, width) and height != width:
         raise ValueError(f"{wrong}, as high as they are wide")
 
     def run(x: Tensor) -> np.ndarray:
         try:
-            return np.concatenate([outputs(part) for part in x.split(num or len(x))])
+            found = [outputs(part) for part in x.split(num or len(x))]
+            return found[0] if len(found) == 1 else np.concatenate(found)
         except Exception as error:
             raise ValueError(" ".join(str(error).split())) from error
 
@@ -250,9 +256,9 @@ def _onnx(path: Path) -> Opened:
         lacking = (num or len(x)) - len(x)  # a network of a fixed number gets the last picture again
         filled = torch.cat([x, x[-1:].expand(lacking, -1, -1, -1)]) if lacking else x
         found = np.asarray(session.run(None, {first.name: filled.numpy()})[0])
-        return found[: len(x)] if lacking and len(found) == num else found
+        return found[: len(x)] if lacking and found.shape[:1] == (num,) else found
 
-    return Opened(run, channels, height, _hash_onnx(path, onnx.load(path, load_external_data=False)))
+    return Opened(run, channels, height or width, _hash_onnx(path, onnx.load(path, load_external_data=False)))
 
 
 def _hash_onnx(path: Path, model: Any) -> str:

@@ -19,7 +19,7 @@ from vlae.nn.components import PrincipalComponents
 from vlae.nn.pretrained import FeatureNetwork, open_network
 from vlae.recipes import Recipe, Settings, build
 from vlae.recipes.lean import default_codes
-from vlae.training.precision import fastest, is_processor, lacks_bf16
+from vlae.training.precision import fastest
 from vlae.training.settle import settled
 
 MOST_PASSES = 100
@@ -123,11 +123,6 @@ def choose(
     if settings.get("precision") == "bf16" and fastest(accelerator) == "fp32":
         warnings.warn(
             "bf16 is no faster than fp32 on this machine; leave precision out to take the faster", stacklevel=3
-        )
-    if settings.get("optimizer") == "muon" and is_processor(accelerator) and lacks_bf16():
-        warnings.warn(
-            "muon computes in bf16, which this processor lacks, so a step may take many times as long; choose adam",
-            stacklevel=3,
         )
     return recipe
 

@@ -1,5 +1,6 @@
 """Settings of a recipe that are left to the data, and what a recipe was asked for that has them settled."""
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,7 @@ from vlae.models.levels import ClassLevel, ContentLevel, MomentsLevel
 from vlae.recipes.lean import EFFORTS, Quality
 from vlae.recipes.recipe import Precision, Recipe
 from vlae.shapes import is_image
-from vlae.training.precision import fastest
+from vlae.training.precision import fastest, is_processor, lacks_bf16
 
 OFTEN = 20  # times that a picture is seen in a training, from which it is varied
 
@@ -29,6 +30,11 @@ def settled(recipe: Recipe, values: np.ndarray, *, accelerator: str = "cpu", alo
         ValueError: if the objective or the likelihood cannot be trained on these data.
     """
     recipe.likelihood.check_values(values)
+    if recipe.training.optimizer == "muon" and is_processor(accelerator) and lacks_bf16():
+        warnings.warn(
+            "muon computes in bf16, which this processor lacks, so a step may take many times as long; choose adam",
+            stacklevel=2,
+        )
     recipe = replace(recipe, training=replace(recipe.training, precision=_precision(recipe, accelerator, alone)))
     recipe.objective.check_data(recipe.shape, precision=recipe.training.precision, num_data=len(values))
     if any(isinstance(level, MomentsLevel) and level.polarity == "auto" for level in recipe.levels):

@@ -207,7 +207,8 @@ class Studio:
         if (network := self.run.network) is None:
             return None
         channels, height, width = self.run.recipe.shape
-        shape = (network.channels_of(channels), network.side or height, network.side or width)
+        read_in = network.channels_of(channels) if self.run.value_range is None else channels
+        shape = (read_in, network.side or height, network.side or width)
         picture = read_picture(content, self._frame(shape), self.run.value_range)
         return network(as_input(picture)).numpy()
 
