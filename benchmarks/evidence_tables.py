@@ -167,11 +167,15 @@ def main() -> None:
     measured = read(options.folders)
     if not measured:
         sys.exit(f"no comparison.csv in a folder of {', '.join(map(str, options.folders))}; run vlae compare first")
-    for dataset, systems in (read_earlier(options.before) if options.before else {}).items():
-        for system, measures in systems.items() if dataset in measured else ():
-            measured[dataset].setdefault(system, measures)
+    of_before = read_earlier(options.before) if options.before else {}
+    for dataset, systems in of_before.items():
+        if dataset in measured and "before" in systems:
+            measured[dataset].setdefault("before", systems["before"])
     if options.out:
         write(measured, options.out)
+    for dataset, systems in of_before.items():  # others are in the file that they come from
+        for system, measures in systems.items() if dataset in measured else ():
+            measured[dataset].setdefault(system, measures)
     for title, cells in LADDERS.items():
         rows = [
             [
