@@ -82,7 +82,7 @@ def test_copies_are_looked_for_in_the_training_data_that_are_here(trained, tmp_p
     lost = replace(trained, data=trained.data | {"source": str(tmp_path / "gone.npy")})
     for run in (trained, lost, replace(trained, borrowed="me/run")):
         run.figure("samples", num=4, out=tmp_path / "a.png")
-    assert [len(known) for known in asked] == [len(trained.part("train")), *[len(trained.examples)] * 2]
+    assert [len(known.values) for known in asked] == [len(trained.part("train")), *[len(trained.examples)] * 2]
 
 
 def test_a_run_without_a_prior_opens_and_has_n01(trained, copy):
