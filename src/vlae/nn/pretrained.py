@@ -21,6 +21,10 @@ KINDS = "a .pt (TorchScript), .pt2 (torch.export) or .onnx file, timm:NAME, or h
 """The networks that can be opened, in words."""
 
 
+class _UnfitError(ValueError):
+    """What was named is no network, or one that does not take pictures as they are here."""
+
+
 class Opened(NamedTuple):
     """A network that is open."""
 
@@ -81,7 +85,7 @@ class FeatureNetwork:
             FileNotFoundError: if the network is no longer there.
         """
         opened = self.open()
-        self.channels_of(x.shape[1])
+        self.channels_of(x.shape[1])  # which refuses pictures of channels that it does not take
         x = in_channels(x.detach().cpu().float(), opened.channels)
         if self.side and x.shape[2:] != (self.side, self.side):
             x = interpolate(x, (self.side, self.side), mode="bilinear", antialias=True, align_corners=False)
@@ -188,7 +192,7 @@ def _opened(name: str) -> Opened:
             return _huggingface(of_kind)
         path = Path(name)
         if path.suffix not in (".onnx", ".pt2", ".pt"):
-            raise ValueError(f"{path}: a network is {KINDS}")
+            raise _UnfitError(f"{path}: a network is {KINDS}")
         if path.suffix == ".onnx":
             return _onnx(path)
         digest = _hash_file(path)
@@ -196,13 +200,12 @@ def _opened(name: str) -> Opened:
             exported: Any = torch.export.load(path).module()
             return Opened(_runner(exported), None, None, digest)
         return Opened(_runner(torch.jit.load(path, map_location="cpu").eval()), None, None, digest)
-    except MissingExtraError:
+    except (MissingExtraError, _UnfitError):
         raise
     except Exception as error:
-        reason = _reason(error, 0)
-        if "a network is" in reason or "a network takes" in reason:
-            raise
-        raise ValueError(f"{name} cannot be opened ({reason}); check its name, or save the network again") from error
+        raise ValueError(
+            f"{name} cannot be opened ({_reason(error, 0)}); check its name, or save the network again"
+        ) from error
 
 
 def _reason(error: Exception, line: int) -> str:
@@ -232,18 +235,7 @@ def _onnx(path: Path) -> Opened:
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     first = session.get_inputs()[0]
-    declared = [size if isinstance(size, int) else None for size in first.shape]
-    wrong = f"{path.name} takes {first.type} {first.shape}; a network takes float32 pictures (n, C, H, W)"
-    if len(declared) not in (0, 4) or first.type != "tensor(float)":
-        raise ValueError(wrong)
-    num, channels, height, width = declared or (None, None, None, None)  # it may leave all of them open
-    most = 4 if width in (1, 3) else MAX_CHANNELS
-    if width is not None and width <= MAX_CHANNELS and width != height and (channels or MAX_SIDE) > most:
-        raise ValueError(f"{wrong}: the channels come first, not last")
-    if channels in (2, 4) or (channels or 1) > MAX_CHANNELS:
-        raise ValueError(f"{wrong}, C of 1, 3, or 5 to {MAX_CHANNELS}: opacity is left out")
-    if None not in (height, width) and height != width:
-        raise ValueError(f"{wrong}, as high as they are wide")
+    num, channels, side = _declared(first, path.name)
 
     def run(x: Tensor) -> np.ndarray:
         try:
@@ -258,7 +250,24 @@ def _onnx(path: Path) -> Opened:
         found = np.asarray(session.run(None, {first.name: filled.numpy()})[0])
         return found[: len(x)] if lacking and found.shape[:1] == (num,) else found
 
-    return Opened(run, channels, height or width, _hash_onnx(path, onnx.load(path, load_external_data=False)))
+    return Opened(run, channels, side, _hash_onnx(path, onnx.load(path, load_external_data=False)))
+
+
+def _declared(put: Any, name: str) -> tuple[int | None, int | None, int | None]:
+    """The number of pictures at a time, their channels and their side that the input of an ONNX file declares."""
+    wrong = f"{name} takes {put.type} {put.shape}; a network takes float32 pictures (n, C, H, W)"
+    if len(put.shape) not in (0, 4) or put.type != "tensor(float)":
+        raise _UnfitError(wrong)
+    sizes = put.shape or [None] * 4  # a file may leave all of them open
+    num, channels, height, width = (size if isinstance(size, int) else None for size in sizes)
+    most = 4 if width in (1, 3) else MAX_CHANNELS  # where grey or colour stand last, 5 to 16 are pixels
+    if width is not None and width <= MAX_CHANNELS and width != height and (channels or MAX_SIDE) > most:
+        raise _UnfitError(f"{wrong}: the channels come first, not last")
+    if channels in (2, 4) or (channels or 1) > MAX_CHANNELS:
+        raise _UnfitError(f"{wrong}, C of 1, 3, or 5 to {MAX_CHANNELS}: opacity is left out")
+    if None not in (height, width) and height != width:
+        raise _UnfitError(f"{wrong}, as high as they are wide")
+    return num, channels, height or width
 
 
 def _hash_onnx(path: Path, model: Any) -> str:

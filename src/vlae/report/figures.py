@@ -54,7 +54,7 @@ def figures_of(run: Run, known: Seen) -> list[FigureView]:
 
     Args:
         run: any run; nothing is written in its folder.
-        known: what the run knows of its training data, `run.known()`.
+        known: what the run was trained on; where that is not here, its held-out examples.
     """
     if not is_image(run.recipe.shape):
         return [_chart(run, kind) for kind in (*SHOWN, "traversal", "progress") if _file(run, kind).exists()]

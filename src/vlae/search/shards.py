@@ -33,7 +33,7 @@ def record_of(run: Run, source: Source, contents: Contents, shard: Share | None,
     Args:
         run: the run that encodes it.
         source: as it was given.
-        contents: what was opened of it (`vlae.runs.contents.contents_of`).
+        contents: the pictures or rows of it, in memory or as a stream.
         shard: which part of the source that is. None: all of it.
         how: the layout, key and id by which it was read.
 

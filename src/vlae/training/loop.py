@@ -253,7 +253,7 @@ def validation_of(
         values: the training part, uint8 images or floats in [0, 1], (N, C, H, W); or vectors (N, D).
         features: of the full-size pictures, (N, F); None: there are none.
         recipe: the settings of the training.
-        kept: row numbers (`vlae.training.validation.kept_rows`).
+        kept: the numbers of these rows, (K,), each below N; none: K is 0.
     """
     if not len(kept):
         return None
