@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from vlae import objectives
 from vlae.evaluation.rates import summarise
 from vlae.figures import panels
+from vlae.models import inference
 from vlae.models.base import LatentModel
 from vlae.models.ladder import VLAE
 from vlae.nn.layers import Residual
@@ -74,6 +75,19 @@ def test_codes_are_drawn_from_the_posteriors(model):
     for q, code, other, size in zip(once.posteriors, once.codes, again.codes, model.code_sizes, strict=True):
         assert (((code - q.mean) / q.stddev).abs() < 6).all()
         assert size == 0 or (code != other).any()
+
+
+def test_codes_are_drawn_as_in_the_forward_pass_without_a_picture(model, monkeypatch):
+    x = data(model, 3)
+    with inference.evaluating(model, seed=0):
+        wanted = [model(x).codes for _ in range(2)]
+    monkeypatch.setattr(model, "generate", None)
+    monkeypatch.setattr(model.likelihood, "forward", None)
+    with inference.evaluating(model, seed=0):
+        drawn = model.sample_posterior(x, 2)
+    assert len(drawn) == 2
+    for codes, others in zip(drawn, wanted, strict=True):
+        assert all(code.equal(other) for code, other in zip(codes, others, strict=True))
 
 
 def test_every_parameter_has_a_gradient(model):

@@ -118,7 +118,8 @@ def draw_codes(
             chosen = rows[first : first + size]
             x = as_input(np.ascontiguousarray(values[chosen]), model.device)
             seen = given(None if features is None else features[chosen], device=model.device)
-            noises = [torch.cat(model.noise_of(model(x, **seen).codes), dim=1) for _ in range(draws)]
+            drawn = model.sample_posterior(x, draws, **seen)
+            noises = [torch.cat(model.noise_of(codes), dim=1) for codes in drawn]
             parts.append(torch.stack(noises).double().cpu().numpy())
     return np.concatenate(parts, axis=1)
 

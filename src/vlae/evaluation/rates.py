@@ -240,7 +240,7 @@ def ablate(
     with evaluating(model, seed=seed):
         for start in range(0, len(values), batch_size):
             x = as_input(values[start : start + batch_size], model.device)
-            codes = model(x, **given(features, start, batch_size, model.device)).codes
+            [codes] = model.sample_posterior(x, 1, **given(features, start, batch_size, model.device))
             noise, fresh, before = model.noise_of(codes), model.draw_noise(len(x)), _errors(model, codes, x)
             for afresh in added:
                 mixed = tuple((fresh if level in afresh else noise)[level - 1] for level in levels)

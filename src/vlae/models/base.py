@@ -110,6 +110,23 @@ class LatentModel(nn.Module, ABC):
                 computes them from x.
         """
 
+    def sample_posterior(
+        self, x: Float[Tensor, "n *shape"], num: int = 1, features: Float[Tensor, "n features"] | None = None
+    ) -> tuple[Codes, ...]:
+        """Draws the codes of x, as the forward pass does. A model overrides it where this needs no picture.
+
+        Args:
+            x: images in [0, 1], (n, C, H, W), or vectors (n, D).
+            num: how many draws of each datum, from 1 up.
+            features: of the full-size pictures, (n, F); only given to a model with `num_features`. None: such a model
+                computes them from x.
+
+        Returns:
+            For each draw one tensor (n, code size) per level, level 1 first.
+        """
+        read = {} if features is None else {"features": features}
+        return tuple(self(x, **read).codes for _ in range(num))
+
     @abstractmethod
     def generate(self, codes: Codes) -> Distribution:
         """The likelihood r(x|z) given the codes of all levels.

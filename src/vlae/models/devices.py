@@ -1,9 +1,11 @@
 """Where a model computes: on the processor, or on what this machine has beside it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
+from torch import nn
 
 ACCELERATORS = ("auto", "cpu", "gpu", "mps")
 
@@ -33,6 +35,38 @@ def device_of(accelerator: str = "auto") -> torch.device:
             "choose auto or cpu, or install a PyTorch that supports it"
         )
     return torch.device("cuda" if accelerator == "gpu" else accelerator)
+
+
+Result = TypeVar("Result")
+
+
+def measuring_device(trained_on: torch.device) -> torch.device:
+    """Where a trained model is measured: where it was trained, but on the processor after an Apple GPU.
+
+    That has no float64, in which measurements are added up.
+
+    Args:
+        trained_on: the device of the training.
+    """
+    return torch.device("cpu") if trained_on.type == "mps" else trained_on
+
+
+def where_there_is_room(model: nn.Module, device: torch.device, work: Callable[[], Result]) -> Result:
+    """Does some work with a model on a device, or on the processor if the device has too little memory for it.
+
+    Args:
+        model: moved to the device; it stays where the work was done.
+        device: where to work.
+        work: what to do; it can be done again from the beginning.
+    """
+    try:
+        model.to(device)
+        return work()
+    except torch.OutOfMemoryError:
+        if device.type == "cpu":
+            raise
+        model.to("cpu")
+        return work()
 
 
 @contextmanager

@@ -185,6 +185,22 @@ class InfoGAN(LatentModel):
         """
         return self.posteriors(self.reader(self.trunk(x)))
 
+    def sample_posterior(
+        self, x: Float[Tensor, "n *shape"], num: int = 1, features: Float[Tensor, "n features"] | None = None
+    ) -> tuple[Codes, ...]:
+        """Draws the codes of x; the encoder runs once, and no picture is drawn.
+
+        Args:
+            x: images in [0, 1], (n, C, H, W).
+            num: how many draws of each datum, from 1 up.
+            features: not used.
+
+        Returns:
+            For each draw one tensor (n, code size) per level, level 1 first.
+        """
+        posteriors = self.infer(x)
+        return tuple(tuple(posterior.rsample() for posterior in posteriors) for _ in range(num))
+
     def generate(self, codes: Codes) -> Distribution:
         """The picture of the codes, as a distribution without density.
 

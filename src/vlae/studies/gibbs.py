@@ -64,7 +64,7 @@ def chain(
     ancestral = model.place(model.draw_noise(len(x), generator))
     with torch.random.fork_rng(devices=[x.device] if x.device.type == "cuda" else []):
         torch.manual_seed(int(torch.randint(2**62, (1,), generator=generator)))
-        inferred = model(x).codes
+        [inferred] = model.sample_posterior(x)
     pairs = zip(inferred, ancestral, strict=True)
     codes = tuple(drawn if level in levels else z for level, (drawn, z) in enumerate(pairs, start=1))
     return picture_of_step(model, codes, generator)

@@ -196,7 +196,8 @@ def held(
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(torch.randint(2**62, (1,), generator=generator)))
-        code = model(x).codes[level - 1].repeat_interleave(draws, dim=0)
+        [codes_of_x] = model.sample_posterior(x)
+        code = codes_of_x[level - 1].repeat_interleave(draws, dim=0)
     noise = model.draw_noise(len(code), generator)
     codes: Codes = ()
     for number in range(model.num_levels, 0, -1):

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from inspect import signature
 from pathlib import Path
 from typing import Any, Literal, Unpack, get_args
@@ -26,6 +27,7 @@ from vlae.data.streams import is_streamed
 from vlae.evaluation.prior_fit import fit_prior
 from vlae.evaluation.rates import alarms, summarise
 from vlae.models.base import LatentModel
+from vlae.models.devices import measuring_device, where_there_is_room
 from vlae.nn.pretrained import FeatureNetwork
 from vlae.recipes import Recipe, Settings, build
 from vlae.recipes.footprint import check_training
@@ -349,8 +351,11 @@ def train(
             engine.validation.use_best()
             if progress and is_leader() and (kept_weights := engine.validation.describe()):
                 print(kept_weights, file=sys.stderr)
-        model = engine.model.to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
-        summary = summarise(model, held_out.values, features=held_out.features, columns=held_out.columns)
+        model = engine.model.to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
+        measured = partial(where_there_is_room, model, measuring_device(trainer.strategy.root_device))
+        summary = measured(
+            lambda: summarise(model, held_out.values, features=held_out.features, columns=held_out.columns)
+        )
         if images.columns:
             summary["column_medians"] = dict(images.medians)
         summary["training"] = trained_for(chosen.training, step, share_done)
@@ -365,7 +370,9 @@ def train(
         results = Results(model, summary, held_out.take(held_out.alike_of_each_class(NUM_EXAMPLES)).values)
         if is_leader():
             fitted_at = time.monotonic()
-            prior = fit_prior(model, images.values, features=images.features, seed=chosen.training.seed)
+            prior = measured(
+                lambda: fit_prior(model, images.values, features=images.features, seed=chosen.training.seed)
+            )
             if progress:
                 print(f"prior of the codes: {prior.describe()} ({time.monotonic() - fitted_at:.0f} s)", file=sys.stderr)
             write_results(path, results, prior, kept_out)

@@ -1,0 +1,170 @@
+"""What follows a training is computed where the model was trained, and gives what the processor gives."""
+
+import copy
+import json
+from contextlib import ExitStack
+
+import numpy as np
+import pytest
+import torch
+from far_device import FAR, far_device
+
+import vlae
+from vlae import recipes
+from vlae.codes import outliers
+from vlae.codes.mix import mix
+from vlae.evaluation.prior_fit import fit_prior
+from vlae.evaluation.rates import ablate, summarise
+from vlae.models.devices import measuring_device, where_there_is_room
+from vlae.models.inference import evaluating
+from vlae.report import page
+from vlae.studies.gibbs import chain
+from vlae.training import train as training
+from vlae.workflows import train as train_and_report
+
+PICTURES = np.random.default_rng(0).integers(0, 256, (80, 3, 16, 16), dtype=np.uint8)
+GREY, VECTORS = PICTURES[:, :1], np.random.default_rng(0).normal(size=(80, 5)).astype(np.float32)
+LABELS = np.arange(80) % 2
+SETTINGS = {"steps": 2, "batch_size": 16, "progress": False, "precision": "fp32"}
+SYSTEMS = ("lean", "joint", "hvae", "lvae", "vae", "implicit", "infogan")
+KINDS = {
+    **{name: (PICTURES, {"recipe": name}) for name in SYSTEMS},
+    "m2": ((PICTURES, LABELS), {"recipe": "m2", "labels": "all"}),
+    "m1": (PICTURES, {"recipe": "m1"}),
+    "classes": ((PICTURES, LABELS), {"labels": "all"}),
+    "hidden polarity": (PICTURES, {"recipe": recipes.lean((3, 16, 16), polarity="hidden")}),
+    "of high quality": (PICTURES, {"quality": "high"}),
+    "pixels": (GREY, {"family": "pixel"}),
+    "vectors": (VECTORS, {}),
+}
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def run(request, tmp_path_factory):
+    data, settings = KINDS[request.param]
+    return training.train(data, out=tmp_path_factory.mktemp("runs") / "run", **SETTINGS, **settings)
+
+
+@pytest.fixture
+def far(run):
+    """The same run, its model on another device, which stays there for the test."""
+    with far_device() as device:
+        there = copy.deepcopy(run)
+        there.model.to(device)
+        yield there
+
+
+def test_the_far_device_refuses_what_a_gpu_refuses():
+    with far_device() as device:
+        there, here = torch.ones(2, device=device), torch.ones(2)
+        assert there.device.type == "meta" and (there + 1).tolist() == [2, 2] and float(there.sum()) == 2
+        assert (there * 2).cpu().numpy().tolist() == [2, 2]
+        assert (there * torch.tensor(3.0)).tolist() == [3, 3]  # of no dimension
+        assert there[torch.tensor([0])].tolist() == [1]
+        for both in (lambda: there + here, lambda: torch.cat([here, there]), lambda: here @ there):
+            with pytest.raises(RuntimeError, match="same device"):
+                both()
+        for into in (np.asarray, lambda tensor: tensor.numpy()):
+            with pytest.raises(TypeError, match=r"Tensor\.cpu"):
+                into(there)
+
+
+def alike(here, there):
+    """Whether two results are the same, but for the last digits of numbers."""
+    if isinstance(here, dict):
+        return here.keys() == there.keys() and all(alike(here[key], there[key]) for key in here)
+    if isinstance(here, (list, tuple)):
+        return len(here) == len(there) and all(alike(*pair) for pair in zip(here, there, strict=True))
+    if isinstance(here, (float, torch.Tensor, np.ndarray)):
+        return np.allclose(here, there, rtol=1e-3, atol=1e-4, equal_nan=True)
+    return here == there
+
+
+def figures(run, kinds):
+    return [np.asarray(run.figure(kind)).astype(float) for kind in kinds]
+
+
+def scores(run):
+    return outliers.find_outliers(run, vlae.data.load(PRIOR_DATA[run.recipe.shape])).scores
+
+
+def stepped(run):
+    x, generator = torch.from_numpy(run.decode(run.encode(run.examples))), torch.Generator().manual_seed(0)
+    with evaluating(run.model):
+        return chain(run.model, x.to(run.model.device), levels=(1,), generator=generator).cpu()
+
+
+WORK = {
+    "summary": lambda run: summarise(run.model, run.examples),
+    "what is lost without a level": lambda run: ablate(run.model, run.examples),
+    "prior": lambda run: fit_prior(run.model, PRIOR_DATA[run.recipe.shape]).means,
+    "codes": lambda run: run.encode(run.examples),
+    "decoded codes": lambda run: run.decode(run.encode(run.examples)),
+    "samples": lambda run: run.sample(3, seed=0),
+    "names of dimensions": lambda run: str(run.dimension_names),
+    "outliers": lambda run: scores(run) if "density" not in run.model.lacks else {},
+    "chain": lambda run: stepped(run),
+    "figures": lambda run: figures(run, ["levels", "samples", "reconstructions", "traversal", "mix"]),
+    "mix": lambda run: mix(run, dict.fromkeys(run.model.levels_with_code, run.examples[0])).picture,
+}
+PRIOR_DATA = {data.shape[1:]: data for data in (PICTURES, GREY, VECTORS)}
+
+
+@pytest.mark.parametrize("work", WORK)
+def test_what_follows_a_training_is_the_same_wherever_the_model_is(work, run, far):
+    torch.manual_seed(0)
+    here = WORK[work](run)
+    torch.manual_seed(0)
+    assert alike(here, WORK[work](far))
+
+
+@pytest.mark.slow
+def test_an_evaluation_is_the_same_wherever_the_model_is(run, far):
+    assert alike(vlae.evaluate(run, PRIOR_DATA[run.recipe.shape]), vlae.evaluate(far, PRIOR_DATA[run.recipe.shape]))
+
+
+@pytest.mark.parametrize("lacks", [False, True])
+def test_a_training_is_measured_and_drawn_where_it_was_done_and_on_the_processor_where_memory_lacks(
+    lacks, tmp_path, monkeypatch
+):
+    seen = []
+
+    def watched(work, name):
+        def watching(first, *given, **settings):
+            model = getattr(first, "model", first)
+            seen.append((name, model.device.type))
+            if lacks and model.device == FAR:
+                raise torch.OutOfMemoryError("out of memory")
+            return work(first, *given, **settings)
+
+        return watching
+
+    usual = train_and_report(PICTURES, out=tmp_path / "usual", **SETTINGS)
+    for module, name in ((training, "summarise"), (training, "fit_prior"), (page, "write")):
+        monkeypatch.setattr(module, name, watched(getattr(module, name), name))
+    with ExitStack() as after_training:
+        monkeypatch.setattr(training, "measuring_device", lambda _: after_training.enter_context(far_device()))
+        run = train_and_report(PICTURES, out=tmp_path / "far", **SETTINGS)
+        assert run.model.device.type == "cpu" and alike(run.encode(PICTURES), usual.encode(PICTURES))
+    there = ["meta", "cpu"] if lacks else ["meta"]
+    wanted = [(name, device) for name in ("summarise", "fit_prior") for device in there]
+    assert seen == [*wanted, ("write", "cpu" if lacks else "meta")]
+    for name in ("summary.json", "report.html", "model.safetensors", "prior.safetensors"):
+        assert (tmp_path / "far" / name).exists()
+    assert alike(*(json.loads((tmp_path / name / "summary.json").read_text()) for name in ("usual", "far")))
+    assert (tmp_path / "far" / "model.safetensors").read_bytes() == (
+        tmp_path / "usual" / "model.safetensors"
+    ).read_bytes()
+
+
+def test_memory_that_the_processor_lacks_is_an_error():
+    def fails():
+        raise torch.OutOfMemoryError("out of memory")
+
+    with pytest.raises(torch.OutOfMemoryError):
+        where_there_is_room(torch.nn.Linear(1, 1), torch.device("cpu"), fails)
+
+
+def test_a_gpu_of_apple_lacks_float64_so_the_processor_measures():
+    for trained_on, wanted in (("cuda", "cuda"), ("cpu", "cpu"), ("mps", "cpu")):
+        assert measuring_device(torch.device(trained_on)).type == wanted
