@@ -16,7 +16,7 @@ FAR, NEAR = torch.device("meta"), torch.device("cpu")
 aten = torch.ops.aten
 MOVES = {aten._to_copy, aten.to, aten.copy_}
 BY_NUMBERS_OF_ANY = {aten.index, aten.index_put, aten.index_put_}
-"""What takes tensors of the processor, too, as on a GPU."""
+"""What takes indices of the processor, too, as on a GPU."""
 
 
 class Far(torch.Tensor):
@@ -69,7 +69,10 @@ def _computed(function, args, kwargs):
     op, leaves = function.overloadpacket, list(tree_iter((args, kwargs)))
     tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
     far = [tensor for tensor in tensors if isinstance(tensor, Far)]
-    if far and op not in MOVES | BY_NUMBERS_OF_ANY and any(t.dim() and not isinstance(t, Far) for t in tensors):
+    together = tensors
+    if op in BY_NUMBERS_OF_ANY and isinstance(args[0], Far):
+        together = [leaf for leaf in tree_iter((args[0], args[2:])) if isinstance(leaf, torch.Tensor)]
+    if far and op not in MOVES and any(t.dim() and not isinstance(t, Far) for t in together):
         shapes = [f"{tuple(t.shape)} {'far' if isinstance(t, Far) else 'near'}" for t in tensors]
         raise RuntimeError(f"expected all tensors to be on the same device: {function} of {', '.join(shapes)}")
     asked = [leaf for leaf in leaves if isinstance(leaf, torch.device)]

@@ -55,10 +55,22 @@ def _with_report(training: Callable[P, Run]) -> Callable[P, Run]:
                 print(f"the page is not drawn: {error or type(error).__name__}\n{later}", file=sys.stderr)
             except KeyboardInterrupt:
                 raise KeyboardInterrupt(later) from None
-        run.model.to("cpu")
-        return run
+        return on_the_processor(run)
 
     return train
+
+
+def on_the_processor(run: Run) -> Run:
+    """The run, its model moved to the processor; opened again if a device that has failed does not give it back.
+
+    Args:
+        run: a finished run.
+    """
+    try:
+        run.model.to("cpu")
+    except RuntimeError:
+        return load(run.path)
+    return run
 
 
 train = _with_report(train_alone)

@@ -11,7 +11,7 @@ from far_device import FAR, far_device
 
 import vlae
 from vlae import recipes
-from vlae.codes import outliers
+from vlae.codes import onnx, outliers
 from vlae.codes.mix import mix
 from vlae.evaluation.prior_fit import fit_prior
 from vlae.evaluation.rates import ablate, summarise
@@ -21,6 +21,7 @@ from vlae.models.inference import as_input, evaluating
 from vlae.report import page
 from vlae.studies.gibbs import chain
 from vlae.training import train as training
+from vlae.workflows import on_the_processor
 from vlae.workflows import train as train_and_report
 
 PICTURES = np.random.default_rng(0).integers(0, 256, (80, 3, 16, 16), dtype=np.uint8)
@@ -62,7 +63,15 @@ def test_the_far_device_refuses_what_a_gpu_refuses():
         assert (there * 2).cpu().numpy().tolist() == [2, 2]
         assert (there * torch.tensor(3.0)).tolist() == [3, 3]  # of no dimension
         assert there[torch.tensor([0])].tolist() == [1]
-        for both in (lambda: there + here, lambda: torch.cat([here, there]), lambda: here @ there):
+        number = torch.tensor([0])
+        for both in (
+            lambda: there + here,
+            lambda: torch.cat([here, there]),
+            lambda: here @ there,
+            lambda: here[number.to(device)],
+            lambda: here.index_put_((number,), there[:1]),
+            lambda: there.index_put_((number,), here[:1]),
+        ):
             with pytest.raises(RuntimeError, match="same device"):
                 both()
         for into in (np.asarray, lambda tensor: tensor.numpy()):
@@ -133,7 +142,10 @@ def test_an_evaluation_is_the_same_wherever_the_model_is(run, far):
     assert alike(vlae.evaluate(run, PRIOR_DATA[run.recipe.shape]), vlae.evaluate(far, PRIOR_DATA[run.recipe.shape]))
 
 
-@pytest.mark.parametrize("lacks", [False, True])
+LACKS = [None, torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED")]
+
+
+@pytest.mark.parametrize("lacks", LACKS)
 def test_a_training_is_measured_and_drawn_where_it_was_done_and_on_the_processor_where_memory_lacks(
     lacks, tmp_path, monkeypatch
 ):
@@ -144,7 +156,7 @@ def test_a_training_is_measured_and_drawn_where_it_was_done_and_on_the_processor
             model = getattr(first, "model", first)
             seen.append((name, model.device.type))
             if lacks and model.device == FAR:
-                raise torch.OutOfMemoryError("out of memory")
+                raise lacks
             return work(first, *given, **settings)
 
         return watching
@@ -165,6 +177,25 @@ def test_a_training_is_measured_and_drawn_where_it_was_done_and_on_the_processor
     assert (tmp_path / "far" / "model.safetensors").read_bytes() == (
         tmp_path / "usual" / "model.safetensors"
     ).read_bytes()
+
+
+def test_a_device_that_does_not_give_a_model_back_does_not_lose_the_run(tmp_path, monkeypatch):
+    run = train_and_report(PICTURES, out=tmp_path / "run", **SETTINGS)
+
+    def fails(*_):
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(run.model, "to", fails)
+    again = on_the_processor(run)
+    assert again is not run and alike(again.encode(PICTURES), run.encode(PICTURES))
+
+
+def test_a_run_on_another_device_is_exported(tmp_path):
+    run = training.train(PICTURES, out=tmp_path / "run", **SETTINGS)
+    with far_device() as device:
+        run.model.to(device)
+    assert max(onnx.export(run, tmp_path / "onnx")["differences"].values()) < 1e-3
+    assert run.model.device == FAR
 
 
 def test_memory_that_the_processor_lacks_is_an_error():

@@ -37,10 +37,36 @@ def test_numbers_that_are_not_finite_are_refused(tmp_path):
 
 
 def test_a_place_without_a_network_is_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"no file none.onnx.*timm:NAME, or hf:USER/NAME"):
+    with pytest.raises(
+        FileNotFoundError, match=r"no file none.onnx; give a network as a .pt \(TorchScript\).*hf:USER/NAME$"
+    ):
         open_network("none.onnx")
-    with pytest.raises(ValueError, match="the side of the network's pictures is 0"):
-        open_network(save(Detail(), tmp_path / "net.pt2"), side=0)
+    for side in (0, 4097):
+        with pytest.raises(ValueError, match=f"the side of the network's pictures is {side}; give .* from 1 to 4096"):
+            open_network(tmp_path / "net.onnx", side=side)
+
+
+class Named(nn.Module):
+    """A dictionary instead of a tensor."""
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"features": x.mean((2, 3))}
+
+
+class Half(nn.Module):
+    """Features in bf16, after features of another kind."""
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return x.mean((2, 3)).to(torch.bfloat16), x
+
+
+def test_what_is_no_tensor_is_refused_and_half_precision_is_taken(tmp_path):
+    for network in (Named(), Half()):
+        torch.jit.script(network).save(tmp_path / f"{type(network).__name__}.pt")
+    x = torch.rand(2, 3, 8, 8)
+    with pytest.raises(ValueError, match=r"Named.pt gives a dict, not a tensor; let it give one tensor"):
+        open_network(tmp_path / "Named.pt")(x)
+    torch.testing.assert_close(open_network(tmp_path / "Half.pt")(x), x.mean((2, 3)).bfloat16().float())
 
 
 class Backbone(nn.Module):

@@ -101,6 +101,32 @@ def test_a_prior_is_shared_and_checked(trained, copy, tmp_path):
         vlae.load(shared)
 
 
+def test_a_prior_of_other_weights_does_not_hide_that_of_a_borrowed_run(trained, copy, tmp_path, monkeypatch):
+    monkeypatch.setattr(type(trained), "outputs", property(lambda run: tmp_path / "own"))
+    (tmp_path / "own").mkdir()
+    stale = tmp_path / "own" / "prior.safetensors"
+    store.write_prior(stale, trained.__dict__["planted"], "0" * 64)
+    borrowed = vlae.load(copy)
+    assert borrowed.prior.describe() == trained.prior.describe()
+    shared = borrowed.save_pretrained(tmp_path / "shared")
+    assert (shared / "prior.safetensors").read_bytes() == (copy / "prior.safetensors").read_bytes()
+    store.write_prior(stale, trained.__dict__["planted"], trained.identity)  # fitted again: that is the one
+    assert vlae.load(copy).prior.fit.reason == "planted"
+
+
+def test_a_prior_of_other_weights_is_not_shared_and_the_card_names_none_that_is_not_there(trained, copy, tmp_path):
+    store.write_prior(copy / "prior.safetensors", trained.__dict__["planted"], "0" * 64)
+    with pytest.raises(RunError, match=r"fitted to the codes of other weights; fit it again with: vlae fit-prior"):
+        vlae.load(copy).save_pretrained(tmp_path / "shared")
+    assert not (tmp_path / "shared").exists()
+    for there, words in ((True, "Weights and prior (safetensors), recipe"), (False, "Weights (safetensors), recipe")):
+        shutil.copy(trained.path / "prior.safetensors", copy)
+        if not there:
+            (copy / "prior.safetensors").unlink()
+        card = vlae.load(copy).save_pretrained(tmp_path / str(there)) / "README.md"
+        assert words in card.read_text()
+
+
 def broken(trained, change):
     """The tensors and description of a good file, changed."""
     with safe_open(trained.path / "prior.safetensors", framework="pt") as stored:

@@ -5,6 +5,7 @@ the means of the other levels. The decoder returns the picture of the codes of a
 of the run's prior. The metadata of the files describe their inputs and outputs.
 """
 
+import copy
 import json
 import logging
 import tempfile
@@ -12,6 +13,7 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any, Literal
@@ -143,6 +145,8 @@ def export(
     data = run.examples if examples is None else examples
     if len(data) < (2 if quantize else 1):
         raise RunError(f"{run.name} has {len(data)} held-out examples to check an export with; give some as `examples`")
+    if run.model.device.type != "cpu":  # where ONNX Runtime checks what is written
+        run = replace(run, model=copy.deepcopy(run.model).to("cpu"))
     out = run.outputs / "onnx" if out is None else Path(out)
     opset = OPSET if opset is None else opset
     images = as_input(data)

@@ -14,13 +14,12 @@ from typing import Any
 
 from vlae.atomic import replacing
 from vlae.data.cache import cache_folder
-from vlae.nn.pretrained import FeatureNetwork, Opened, is_name, open_network
+from vlae.nn.pretrained import MOST_SIDE, FeatureNetwork, Opened, is_name, open_network
 
 GIVEN = "VLAE_FEATURES"
 """The environment variable that gives the place of a network."""
 
 MAX_NAME = 4096  # bytes of a remembered path or name
-MAX_NETWORK_SIDE = 4096  # pixels
 
 
 def remembered(network: FeatureNetwork) -> dict[str, Any]:
@@ -51,7 +50,7 @@ def recalled(record: Mapping[str, Any]) -> FeatureNetwork:
     """
     name, sha256, side = (record.get(entry) for entry in ("network", "sha256", "side"))
     named = isinstance(name, str) and isinstance(sha256, str) and re.fullmatch("[0-9a-f]{64}", sha256)
-    if not named or not (side is None or (type(side) is int and 0 < side <= MAX_NETWORK_SIDE)):
+    if not named or not (side is None or (type(side) is int and 0 < side <= MOST_SIDE)):
         raise ValueError("it does not describe the network of its features: network, sha256 and side")
     name, sha256 = str(name), str(sha256)
     return FeatureNetwork(name, sha256=sha256, side=side, find=partial(_find, name, sha256))

@@ -52,7 +52,9 @@ def measuring_device(trained_on: torch.device) -> torch.device:
 
 
 def where_there_is_room(model: nn.Module, device: torch.device, work: Callable[[], Result]) -> Result:
-    """Does some work with a model on a device, or on the processor if the device has too little memory for it.
+    """Does some work with a model on a device, or on the processor if the device fails.
+
+    What fails for want of memory has several kinds of error there, depending on the library that finds it.
 
     Args:
         model: moved to the device; it stays where the work was done.
@@ -62,7 +64,7 @@ def where_there_is_room(model: nn.Module, device: torch.device, work: Callable[[
     try:
         model.to(device)
         return work()
-    except torch.OutOfMemoryError:
+    except RuntimeError:
         if device.type == "cpu":
             raise
         model.to("cpu")

@@ -21,6 +21,14 @@ KINDS = "a .pt (TorchScript), .pt2 (torch.export) or .onnx file, timm:NAME, or h
 """The networks that can be opened, in words."""
 
 
+MOST_SIDE = 4096
+"""The largest side, in pixels, to which pictures are resized for a network."""
+
+
+class _OutputError(ValueError):
+    """A network gives something else than a tensor."""
+
+
 class _UnfitError(ValueError):
     """What was named is no network, or one that does not take pictures as they are here."""
 
@@ -91,6 +99,10 @@ class FeatureNetwork:
             x = interpolate(x, (self.side, self.side), mode="bilinear", antialias=True, align_corners=False)
         try:
             outputs = opened.run(x.contiguous())
+        except _OutputError as error:
+            raise ValueError(
+                f"{self.short_name} gives {error}; let it give one tensor, or a tuple that begins with one"
+            ) from error
         except Exception as error:
             takes = f"(n, {opened.channels or 'C'}, {self.side or 'H'}, {self.side or 'W'})"
             reason = _reason(error, -1)  # the last line of what TorchScript says is the one that tells
@@ -154,19 +166,20 @@ def open_network(name: str | Path, *, side: int | None = None) -> FeatureNetwork
 
     Args:
         name: a .pt (TorchScript), .pt2 (torch.export) or .onnx file; "timm:NAME"; or "hf:USER/NAME".
-        side: the side in pixels to which pictures are resized; None: as the network says, or not at all.
+        side: the side in pixels to which pictures are resized, from 1 to 4096; None: as the network says, or not at
+            all.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it cannot be opened.
+        ValueError: if it cannot be opened, or the side is out of range.
         MissingExtraError: if a package is missing that opens it.
     """
     text = str(name)
-    if side is not None and side < 1:
-        raise ValueError(f"the side of the network's pictures is {side}; give a number of pixels from 1 up")
+    if side is not None and not 1 <= side <= MOST_SIDE:
+        raise ValueError(f"the side of the network's pictures is {side}; give a number of pixels from 1 to {MOST_SIDE}")
     if not is_name(text):
         if not Path(name).is_file():
-            raise FileNotFoundError(f"there is no file {name}; give a network as .pt, .pt2 or .onnx, or as {KINDS}")
+            raise FileNotFoundError(f"there is no file {name}; give a network as {KINDS}")
         text = str(Path(name).resolve())
     opened = _opened(text)
     network = FeatureNetwork(text, sha256=opened.sha256, side=side or opened.side, find=lambda: opened)
@@ -217,7 +230,10 @@ def _runner(module: Any) -> Callable[[Tensor], np.ndarray]:
     def run(x: Tensor) -> np.ndarray:
         with torch.inference_mode():
             output = module(x)
-        return np.asarray((output[0] if isinstance(output, (tuple, list)) else output).numpy())
+        first = output[0] if isinstance(output, (tuple, list)) and output else output
+        if not isinstance(first, Tensor):
+            raise _OutputError(f"a {type(first).__name__}, not a tensor")
+        return (first.float() if first.is_floating_point() else first).numpy()
 
     return run
 

@@ -110,6 +110,7 @@ class SharedRun(ModelHubMixin, library_name="vlae", tags=["vlae", "variational-l
             self._drawn_from(record),
             self.repo_id,
             self.examples,
+            has_prior=self.prior is not None,
         )
         return ModelCard(f"---\n{data.to_yaml()}\n---\n\n{text}")
 
@@ -217,6 +218,8 @@ def _card_text(
     drawn_from: str,
     repo_id: str | None,
     examples: bool,
+    *,
+    has_prior: bool,
 ) -> str:
     recipe = record["recipe"]
     shape = " × ".join(map(str, recipe["shape"]))
@@ -246,7 +249,8 @@ drawn = run.sample(16)  # new ones
         _numbers(summary),
         *([] if summary["elbo_nats"] is None else [LIKELIHOOD_CAUTION]),
         "## Files",
-        f"Weights and prior (safetensors), recipe, numbers, curves{' and a few held-out data' if examples else ''}; "
+        f"Weights{' and prior' if has_prior else ''} (safetensors), recipe, numbers, curves"
+        f"{' and a few held-out data' if examples else ''}; "
         f"`{MANIFEST}` lists the SHA-256 of each.",
         "Reference: Zhao, Song and Ermon, [Learning Hierarchical Features from Generative "
         "Models](https://arxiv.org/abs/1702.08396), ICML 2017.",

@@ -60,15 +60,16 @@ class Run(ReadsData, HtmlRepr):
     Attributes:
         path: the run's folder.
         recipe: the settings of the training.
-        model: the trained model, in eval mode; on the CPU unless `load` was told otherwise.
+        model: the trained model, in eval mode; on the CPU unless `load` was told otherwise, and while the figures that
+            end a training are drawn.
         data: the source of the data and the settings with which it was read.
         summary: numbers on held-out data, from `vlae.evaluation.rates.summarise`.
         examples: held-out data, uint8 or float32 (n, C, H, W), or float32 (n, D); n = 0 if the run was shared without
             examples.
         borrowed: owner and name of a run in a read-only folder: one that ships with the package ("vlae/streets") or
             comes from the hub ("user/name"). None: the folder is the user's own.
-        from_checkpoint: whether the weights are those of a checkpoint, because the training has not ended. Then there
-            is no fitted prior, and `summary` and `examples` are empty if the data cannot be read.
+        from_checkpoint: whether the weights are those of a checkpoint, because the training has not ended. Then no
+            prior has been fitted yet, and `summary` and `examples` are empty if the data cannot be read.
     """
 
     path: Path
@@ -231,21 +232,25 @@ class Run(ReadsData, HtmlRepr):
         Raises:
             RunError: if its file is damaged, or was fitted to the codes of other weights.
         """
-        file = self._prior_file
-        if file is None:
-            return standard_prior(self.recipe.code_sizes)
-        again = "fit it again with: vlae fit-prior RUN"
-        try:
-            prior, weights = safe_load.read_prior(file, self.recipe.code_sizes)
-        except Exception as error:  # as in `_open`
-            raise RunError(f"{file} is damaged ({reason(error)}); {again}") from error
-        if weights != self.identity:
-            raise RunError(f"{file} was fitted to the codes of other weights; {again}")
-        return prior
+        return self._fitted[0]
 
-    @property
-    def _prior_file(self) -> Path | None:
-        return next((folder / PRIOR for folder in (self.outputs, self.path) if (folder / PRIOR).exists()), None)
+    @cached_property
+    def _fitted(self) -> tuple[MixturePrior, Path | None]:
+        """The prior, and the file that it is from: of a borrowed run, the user's own first; None: there is no file."""
+        again, others = "fit it again with: vlae fit-prior RUN", []
+        for file in dict.fromkeys((self.outputs / PRIOR, self.path / PRIOR)):
+            if not file.exists():
+                continue
+            try:
+                prior, weights = safe_load.read_prior(file, self.recipe.code_sizes)
+            except Exception as error:  # as in `_open`
+                raise RunError(f"{file} is damaged ({reason(error)}); {again}") from error
+            if weights == self.identity:
+                return prior, file
+            others.append(file)
+        if others:
+            raise RunError(f"{others[0]} was fitted to the codes of other weights; {again}")
+        return standard_prior(self.recipe.code_sizes), None
 
     def prior_called(self, name: PriorName) -> MixturePrior:
         """The fitted prior or N(0, I), by its name.
@@ -279,7 +284,8 @@ class Run(ReadsData, HtmlRepr):
         with writing(self.outputs):
             self.outputs.mkdir(parents=True, exist_ok=True)
         store.write_prior(self.outputs / PRIOR, prior, self.identity)
-        self.__dict__.pop("prior", None)
+        for name in ("prior", "_fitted"):
+            self.__dict__.pop(name, None)
         return self.prior
 
     def figure(
@@ -522,7 +528,7 @@ class Run(ReadsData, HtmlRepr):
         return hub.SharedRun(
             self.path,
             self.evaluation,
-            prior=self._prior_file,
+            prior=self._fitted[1],
             examples=examples and len(self.examples) > 0,
             license=license,
             repo_id=repo_id,

@@ -32,7 +32,7 @@ class Results(NamedTuple):
     """What a training leaves behind."""
 
     model: LatentModel
-    """The trained model, on the CPU."""
+    """The trained model, on any device."""
     summary: dict[str, Any]
     """Numbers on held-out data, from `vlae.evaluation.rates.summarise`."""
     examples: np.ndarray
