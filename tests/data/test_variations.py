@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vlae.data.variations import VARIATIONS, mirrored, shifted, vary
+from vlae.data.variations import VARIATIONS, mirrored, nudged, shifted, vary
 
 
 def pictures(num=40, side=32):
@@ -45,4 +45,21 @@ def test_variations_follow_one_another_and_none_changes_nothing():
     assert vary(x, "none", np.random.default_rng(3)) is x
     with pytest.raises(KeyError):
         vary(x, "melt", np.random.default_rng(3))
-    assert tuple(VARIATIONS) == ("mirror", "shift")
+    assert tuple(VARIATIONS) == ("mirror", "shift", "nudge")
+
+
+@pytest.mark.parametrize(("side", "furthest"), [(8, 1), (28, 1), (32, 1), (64, 2), (128, 4)])
+def test_a_nudged_picture_is_moved_by_a_thirty_second_and_at_least_a_pixel(side, furthest):
+    x = np.random.default_rng(0).integers(0, 256, (60, 1, side, side), dtype=np.uint8)
+    seen = nudged(x, np.random.default_rng(1))
+    middle, offsets = slice(furthest, side - furthest), set()
+    for before, after in zip(x, seen, strict=True):
+        moves = [(i, j) for i in range(-furthest, furthest + 1) for j in range(-furthest, furthest + 1)]
+        fits = [
+            move
+            for move in moves
+            if (after[:, middle, middle] == np.roll(before, move, (1, 2))[:, middle, middle]).all()
+        ]
+        offsets.update(fits)
+        assert len(fits) == 1
+    assert {abs(move) for offset in offsets for move in offset} == set(range(furthest + 1))

@@ -23,6 +23,14 @@ def test_what_stands_in_one_place_is_not_shifted():
     assert "shift" not in variations_of(x)
 
 
+def test_what_stands_nearly_in_one_place_is_moved_a_little():
+    x, rng = np.zeros((2_000, 1, 28, 28), np.uint8), np.random.default_rng(0)
+    corners = np.rint(rng.normal(9, 2.1, (len(x), 2))).astype(int).clip(0, 18)
+    for picture, (down, across) in zip(x, corners, strict=True):
+        picture[:, down : down + 10, across : across + 10] = 200
+    assert variations_of(x) == ("mirror", "nudge")
+
+
 def test_what_is_lit_from_the_left_is_not_mirrored():
     light = np.linspace(120, 0, 24).astype(np.uint8)
     assert "mirror" not in variations_of(textures() // 4 + light)

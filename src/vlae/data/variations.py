@@ -1,4 +1,4 @@
-"""Variations of pictures that stand in for more pictures in training: mirrored ones, shifted ones."""
+"""Variations of pictures that stand in for more pictures in training: mirrored ones, moved ones."""
 
 from collections.abc import Callable, Mapping
 
@@ -7,7 +7,7 @@ from jaxtyping import UInt8
 
 Pictures = UInt8[np.ndarray, "n channels height width"]
 
-SHIFT = 1 / 16  # of the side, the furthest that a picture is shifted
+SHIFT, NUDGE = 1 / 16, 1 / 32  # of the side, the furthest that a picture is moved
 
 
 def mirrored(values: Pictures, rng: np.random.Generator) -> Pictures:
@@ -28,8 +28,22 @@ def shifted(values: Pictures, rng: np.random.Generator) -> Pictures:
         values: uint8 images, or floats, (n, C, H, W).
         rng: the generator of the shifts.
     """
+    return _moved(values, rng, SHIFT)
+
+
+def nudged(values: Pictures, rng: np.random.Generator) -> Pictures:
+    """Each picture moved by up to a thirty-second of its sides, and at least by one pixel; otherwise like `shifted`.
+
+    Args:
+        values: uint8 images, or floats, (n, C, H, W).
+        rng: the generator of the shifts.
+    """
+    return _moved(values, rng, NUDGE)
+
+
+def _moved(values: Pictures, rng: np.random.Generator, furthest: float) -> Pictures:
     height, width = values.shape[2:]
-    down, across = (max(1, round(SHIFT * side)) for side in (height, width))
+    down, across = (max(1, round(furthest * side)) for side in (height, width))
     padded = np.pad(values, ((0, 0), (0, 0), (down, down), (across, across)), "reflect")
     corners = zip(rng.integers(0, 2 * down + 1, len(values)), rng.integers(0, 2 * across + 1, len(values)), strict=True)
     return np.stack(
@@ -37,7 +51,11 @@ def shifted(values: Pictures, rng: np.random.Generator) -> Pictures:
     )
 
 
-VARIATIONS: Mapping[str, Callable[[Pictures, np.random.Generator], Pictures]] = {"mirror": mirrored, "shift": shifted}
+VARIATIONS: Mapping[str, Callable[[Pictures, np.random.Generator], Pictures]] = {
+    "mirror": mirrored,
+    "shift": shifted,
+    "nudge": nudged,
+}
 """Every variation by its name."""
 
 

@@ -30,12 +30,12 @@ def variations_of(values: Pictures, *, seed: int = 0) -> tuple[str, ...]:
         seed: of their choice, the variations and the probe.
 
     Returns:
-        Names in `vlae.data.variations.VARIATIONS`.
+        Names in `vlae.data.variations.VARIATIONS`; of shift and nudge only the further.
     """
     rng = np.random.default_rng(seed)
     chosen = np.sort(rng.permutation(len(values))[:MAX_ASKED])
     if len(chosen) < MIN_ASKED:
-        return tuple(VARIATIONS)
+        return ("mirror", "shift")
     rows = rng.permutation(chosen)[: len(chosen) // 2 * 2]
     one, other = np.split(np.ascontiguousarray(values[rows]), 2)
     is_varied = np.arange(len(rows)) < len(one)
@@ -48,7 +48,7 @@ def variations_of(values: Pictures, *, seed: int = 0) -> tuple[str, ...]:
         error = np.sqrt(1 / (6 * known.sum() / 2))
         if roc_auc_score(is_varied[known], told[known]) - ERRORS * error < TOLD:
             alike.append(name)
-    return tuple(alike)
+    return tuple(name for name in alike if name != "nudge" or "shift" not in alike)
 
 
 def _described(values: Pictures) -> Float[np.ndarray, "n features"]:

@@ -51,9 +51,9 @@ class Training:
             the objective bears it, else fp32 (`vlae.training.precision.fastest`).
         seed: seed of the weights, of the order of the data and of the sampled codes, from 0 to 2³² - 1.
         augment: how pictures are varied each time they are seen: "none"; "mirror", left and right exchanged in half of
-            them; "shift", moved by up to a sixteenth of their sides; "mirror,shift"; or "auto": if a picture would be
-            seen more than 20 times, as far as varied ones look like others of the data
-            (`vlae.evaluation.variations.variations_of`). Vectors are never varied.
+            them; "shift", moved by up to a sixteenth of their sides; "nudge", by up to a thirty-second; several,
+            with commas; or "auto": if a picture would be seen more than 20 times, as far as varied ones look like
+            others of the data (`vlae.evaluation.variations.variations_of`). Vectors are never varied.
         labelled: how many data of each batch have a known label; 0: as many as it happens.
         validation: the share of the training part that is not trained on; the ELBO of at most 1,000 of it is measured
             while the model trains (`vlae.training.validation`). At least 0 and below 0.5. None: 0.05 with patience,
