@@ -21,7 +21,7 @@ from vlae.evaluation.complexity import ProbeScores
 from vlae.evaluation.factors import subset
 from vlae.evaluation.feature_spaces import network
 from vlae.models.base import LatentModel
-from vlae.models.devices import where_there_is_room
+from vlae.models.devices import device_of, measuring_device, or_on_the_processor
 from vlae.names import some_of
 from vlae.nn.components import PrincipalComponents
 from vlae.report import page
@@ -37,10 +37,7 @@ ENOUGH = 1_000  # held-out data; with fewer, probes use all data of the run
 
 
 def _with_report(training: Callable[P, Run]) -> Callable[P, Run]:
-    """Makes a training draw figures and page at its end, where the model was trained, and move it to the processor.
-
-    The run is finished even if these fail.
-    """
+    """Makes a training draw figures and page at its end, where it trained; the run is finished even if these fail."""
 
     @wraps(training)
     def train(*args: P.args, **settings: P.kwargs) -> Run:
@@ -50,27 +47,15 @@ def _with_report(training: Callable[P, Run]) -> Callable[P, Run]:
                 print("drawing figures", file=sys.stderr, flush=True)
             later = f"the run in {run.path} is finished; draw its figures and page with: vlae report {run.path}"
             try:
-                where_there_is_room(run.model, run.model.device, lambda: page.write(run))
+                device = measuring_device(device_of(str(settings.get("accelerator", "auto"))))
+                or_on_the_processor(run.model, device, lambda model: page.write(replace(run, model=model)))
             except Exception as error:  # whatever it is, hours of training are not lost by it
                 print(f"the page is not drawn: {error or type(error).__name__}\n{later}", file=sys.stderr)
             except KeyboardInterrupt:
                 raise KeyboardInterrupt(later) from None
-        return on_the_processor(run)
+        return run
 
     return train
-
-
-def on_the_processor(run: Run) -> Run:
-    """The run, its model moved to the processor; opened again if a device that has failed does not give it back.
-
-    Args:
-        run: a finished run.
-    """
-    try:
-        run.model.to("cpu")
-    except RuntimeError:
-        return load(run.path)
-    return run
 
 
 train = _with_report(train_alone)

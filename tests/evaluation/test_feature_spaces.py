@@ -77,7 +77,7 @@ def test_a_network_of_another_input_is_refused_before_anything_is_measured(files
         network(files[0] / "net.pt", (1, 28, 28))
     with pytest.raises(ValueError, match="takes images; these data are vectors"):
         network(files[0] / "net.pt", (28,))
-    with pytest.raises(FileNotFoundError, match=r"give a network as \.pt, \.pt2 or \.onnx"):
+    with pytest.raises(FileNotFoundError, match=r"give a network as a .pt .TorchScript., .pt2"):
         network(tmp_path / "none.pt", (3, 16, 16))
     for name in ("bad.pt", "bad.pt2", "bad.onnx"):
         (tmp_path / name).write_bytes(b"no network")

@@ -3,6 +3,8 @@
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
+from vlae.data.variations import VARIATIONS
+from vlae.evaluation import variations
 from vlae.evaluation.variations import variations_of
 
 
@@ -29,6 +31,19 @@ def test_what_stands_nearly_in_one_place_is_moved_a_little():
     for picture, (down, across) in zip(x, corners, strict=True):
         picture[:, down : down + 10, across : across + 10] = 200
     assert variations_of(x) == ("mirror", "nudge")
+
+
+def test_a_nudge_is_asked_only_where_it_is_nearer_than_a_shift_that_is_told(monkeypatch):
+    asked = []
+
+    def counted(name, vary):
+        return lambda x, rng: asked.append(name) or vary(x, rng)
+
+    monkeypatch.setattr(variations, "VARIATIONS", {name: counted(name, vary) for name, vary in VARIATIONS.items()})
+    for x in (textures(side=16), textures()):  # of 16 pixels, both move by one; a shift of textures is not told
+        variations_of(x)
+        assert asked == ["mirror", "shift"]
+        asked.clear()
 
 
 def test_what_is_lit_from_the_left_is_not_mirrored():

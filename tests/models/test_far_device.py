@@ -10,18 +10,19 @@ import torch
 from far_device import FAR, far_device
 
 import vlae
-from vlae import recipes
+from vlae import recipes, workflows
 from vlae.codes import onnx, outliers
 from vlae.codes.mix import mix
+from vlae.evaluation.dimension_names import dimension_names
 from vlae.evaluation.prior_fit import fit_prior
 from vlae.evaluation.rates import ablate, summarise
 from vlae.figures import panels
-from vlae.models.devices import measuring_device, where_there_is_room
+from vlae.models.devices import measuring_device, or_on_the_processor
 from vlae.models.inference import as_input, evaluating
 from vlae.report import page
 from vlae.studies.gibbs import chain
 from vlae.training import train as training
-from vlae.workflows import on_the_processor
+from vlae.web.studio import Studio
 from vlae.workflows import train as train_and_report
 
 PICTURES = np.random.default_rng(0).integers(0, 256, (80, 3, 16, 16), dtype=np.uint8)
@@ -106,6 +107,11 @@ def scores(run):
     return outliers.find_outliers(run, vlae.data.load(PRIOR_DATA[run.recipe.shape])).scores
 
 
+def studio_codes(run):
+    studio, noise = Studio(run), tuple(level.cpu() for level in run.noise_of(run.examples[0]))
+    return studio.codes(noise), studio.pictures(noise)
+
+
 def stepped(run):
     x, generator = torch.from_numpy(run.decode(run.encode(run.examples))), torch.Generator().manual_seed(0)
     with evaluating(run.model):
@@ -119,7 +125,8 @@ WORK = {
     "codes": lambda run: run.encode(run.examples),
     "decoded codes": lambda run: run.decode(run.encode(run.examples)),
     "samples": lambda run: run.sample(3, seed=0),
-    "names of dimensions": lambda run: str(run.dimension_names),
+    "names of dimensions": lambda run: str(dimension_names(run.model, run.examples, prior=run.prior)),
+    "codes of the page": lambda run: studio_codes(run),
     "outliers": lambda run: scores(run) if "density" not in run.model.lacks else {},
     "chain": lambda run: stepped(run),
     "figures": lambda run: figures(run),
@@ -142,12 +149,13 @@ def test_an_evaluation_is_the_same_wherever_the_model_is(run, far):
     assert alike(vlae.evaluate(run, PRIOR_DATA[run.recipe.shape]), vlae.evaluate(far, PRIOR_DATA[run.recipe.shape]))
 
 
-LACKS = [None, torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED")]
+MEMORY, CUBLAS = torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("CUBLAS_STATUS_ALLOC_FAILED")
+ENDS = ("summarise", "fit_prior", "write")
 
 
-@pytest.mark.parametrize("lacks", LACKS)
-def test_a_training_is_measured_and_drawn_where_it_was_done_and_on_the_processor_where_memory_lacks(
-    lacks, tmp_path, monkeypatch
+@pytest.mark.parametrize(("error", "failing"), [(None, ()), (MEMORY, ENDS), (CUBLAS, ENDS[1:]), (CUBLAS, ENDS[2:])])
+def test_what_ends_a_training_is_done_where_it_was_done_and_on_the_processor_if_that_fails(
+    error, failing, tmp_path, monkeypatch, capsys
 ):
     seen = []
 
@@ -155,8 +163,8 @@ def test_a_training_is_measured_and_drawn_where_it_was_done_and_on_the_processor
         def watching(first, *given, **settings):
             model = getattr(first, "model", first)
             seen.append((name, model.device.type))
-            if lacks and model.device == FAR:
-                raise lacks
+            if name in failing and model.device == FAR:
+                raise error
             return work(first, *given, **settings)
 
         return watching
@@ -166,28 +174,18 @@ def test_a_training_is_measured_and_drawn_where_it_was_done_and_on_the_processor
         monkeypatch.setattr(module, name, watched(getattr(module, name), name))
     with ExitStack() as after_training:
         monkeypatch.setattr(training, "measuring_device", lambda _: after_training.enter_context(far_device()))
+        monkeypatch.setattr(workflows, "measuring_device", lambda _: FAR)
         run = train_and_report(PICTURES, out=tmp_path / "far", **SETTINGS)
         assert run.model.device.type == "cpu" and alike(run.encode(PICTURES), usual.encode(PICTURES))
-    there = ["meta", "cpu"] if lacks else ["meta"]
-    wanted = [(name, device) for name in ("summarise", "fit_prior") for device in there]
-    assert seen == [*wanted, ("write", "cpu" if lacks else "meta")]
+    assert seen == [(name, device) for name in ENDS for device in ("meta", *["cpu"] * (name in failing))]
+    said = capsys.readouterr().err
+    assert said.count(f"the device meta failed ({error}); the processor does this instead") == len(failing)
     for name in ("summary.json", "report.html", "model.safetensors", "prior.safetensors"):
         assert (tmp_path / "far" / name).exists()
     assert alike(*(json.loads((tmp_path / name / "summary.json").read_text()) for name in ("usual", "far")))
     assert (tmp_path / "far" / "model.safetensors").read_bytes() == (
         tmp_path / "usual" / "model.safetensors"
     ).read_bytes()
-
-
-def test_a_device_that_does_not_give_a_model_back_does_not_lose_the_run(tmp_path, monkeypatch):
-    run = train_and_report(PICTURES, out=tmp_path / "run", **SETTINGS)
-
-    def fails(*_):
-        raise RuntimeError("CUDA error: an illegal memory access was encountered")
-
-    monkeypatch.setattr(run.model, "to", fails)
-    again = on_the_processor(run)
-    assert again is not run and alike(again.encode(PICTURES), run.encode(PICTURES))
 
 
 def test_a_run_on_another_device_is_exported(tmp_path):
@@ -198,12 +196,14 @@ def test_a_run_on_another_device_is_exported(tmp_path):
     assert run.model.device == FAR
 
 
-def test_memory_that_the_processor_lacks_is_an_error():
-    def fails():
-        raise torch.OutOfMemoryError("out of memory")
+def test_what_the_processor_cannot_do_is_an_error():
+    def fails(model):
+        raise MEMORY
 
     with pytest.raises(torch.OutOfMemoryError):
-        where_there_is_room(torch.nn.Linear(1, 1), torch.device("cpu"), fails)
+        or_on_the_processor(torch.nn.Linear(1, 1), torch.device("cpu"), fails)
+    with far_device() as device, pytest.raises(torch.OutOfMemoryError):
+        or_on_the_processor(torch.nn.Linear(1, 1), device, fails)
 
 
 def test_a_gpu_of_apple_lacks_float64_so_the_processor_measures():

@@ -42,8 +42,8 @@ def test_a_place_without_a_network_is_refused(tmp_path):
     ):
         open_network("none.onnx")
     for side in (0, 4097):
-        with pytest.raises(ValueError, match=f"the side of the network's pictures is {side}; give .* from 1 to 4096"):
-            open_network(tmp_path / "net.onnx", side=side)
+        with pytest.raises(ValueError, match=f"the side of the network's pictures is {side} pixels; .* from 1 to 4096"):
+            open_network(save(Detail(), tmp_path / "net.pt2"), side=side)
 
 
 class Named(nn.Module):

@@ -30,7 +30,11 @@ def test_the_plan_of_pictures(capsys):
 
 @pytest.mark.parametrize(
     ("augment", "words"),
-    [("mirror", "mirrored or not"), ("mirror,shift", "mirrored or not and moved"), ("nudge", "moved a little")],
+    [
+        ("mirror", "mirrored or not"),
+        ("mirror,shift", "mirrored or not and moved"),
+        ("mirror,nudge", "mirrored or not and nudged"),
+    ],
 )
 def test_the_plan_says_how_pictures_are_varied(capsys, augment, words):
     values = np.random.default_rng(0).integers(0, 256, (1_400, 16, 16, 3), dtype=np.uint8)

@@ -121,9 +121,9 @@ def train(
         optimizer: adam; or muon: Adam, but Muon for dense layers, which takes longer and learns more in a step; by
             default the recipe's own, adam.
         precision: fp32, bf16, or auto: bf16 where the machine is faster in it; by default the recipe's own, auto.
-        augment: How pictures are varied each time they are seen: none; mirror; shift, by up to a
-            sixteenth of the side; nudge, by a thirty-second; several, with commas; or auto, as far as varied pictures
-            look like others of the data. By default, the recipe's own.
+        augment: How pictures are varied each time they are seen: none; mirror; shift, by up to a sixteenth of the side;
+            nudge, by up to a thirty-second; several, with commas; or auto, as far as varied pictures look like others
+            of the data. By default, the recipe's own.
         beta: Weight of the KL terms: one number, or one per level, separated by commas, level 1 first. By default, the
             recipe's own.
         free_bits: Rate of a level, in nats, that costs nothing: one number, or one per level, separated by commas. By

@@ -41,9 +41,20 @@ def nudged(values: Pictures, rng: np.random.Generator) -> Pictures:
     return _moved(values, rng, NUDGE)
 
 
-def _moved(values: Pictures, rng: np.random.Generator, furthest: float) -> Pictures:
+def furthest(share: float, values: Pictures) -> tuple[int, int]:
+    """How many pixels pictures are moved at most, down and across; at least one.
+
+    Args:
+        share: of their sides, `SHIFT` or `NUDGE`.
+        values: the pictures, (n, C, H, W).
+    """
+    height, width = (max(1, round(share * side)) for side in values.shape[2:])
+    return height, width
+
+
+def _moved(values: Pictures, rng: np.random.Generator, share: float) -> Pictures:
     height, width = values.shape[2:]
-    down, across = (max(1, round(furthest * side)) for side in (height, width))
+    down, across = furthest(share, values)
     padded = np.pad(values, ((0, 0), (0, 0), (down, down), (across, across)), "reflect")
     corners = zip(rng.integers(0, 2 * down + 1, len(values)), rng.integers(0, 2 * across + 1, len(values)), strict=True)
     return np.stack(

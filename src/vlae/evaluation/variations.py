@@ -6,7 +6,7 @@ from jaxtyping import Float
 from sklearn.metrics import roc_auc_score
 from torch.nn.functional import adaptive_avg_pool2d
 
-from vlae.data.variations import VARIATIONS, Pictures
+from vlae.data.variations import NUDGE, SHIFT, VARIATIONS, Pictures, furthest
 from vlae.evaluation.factors import read_factor
 from vlae.evaluation.probes import predict
 from vlae.models.inference import as_input, batch_of
@@ -42,13 +42,15 @@ def variations_of(values: Pictures, *, seed: int = 0) -> tuple[str, ...]:
     factor = read_factor("varied", is_varied)
     alike = []
     for name, vary in VARIATIONS.items():
+        if name == "nudge" and ("shift" in alike or furthest(NUDGE, values) == furthest(SHIFT, values)):
+            continue
         described = _described(np.concatenate([vary(one, rng), other]))
         told = predict(described, {"varied": factor}, seed=seed)["varied"][:, 0]
         known = np.isfinite(told)
         error = np.sqrt(1 / (6 * known.sum() / 2))
         if roc_auc_score(is_varied[known], told[known]) - ERRORS * error < TOLD:
             alike.append(name)
-    return tuple(name for name in alike if name != "nudge" or "shift" not in alike)
+    return tuple(alike)
 
 
 def _described(values: Pictures) -> Float[np.ndarray, "n features"]:

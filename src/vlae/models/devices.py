@@ -1,5 +1,7 @@
 """Where a model computes: on the processor, or on what this machine has beside it."""
 
+import copy
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
@@ -37,6 +39,7 @@ def device_of(accelerator: str = "auto") -> torch.device:
     return torch.device("cuda" if accelerator == "gpu" else accelerator)
 
 
+Model = TypeVar("Model", bound=nn.Module)
 Result = TypeVar("Result")
 
 
@@ -51,24 +54,28 @@ def measuring_device(trained_on: torch.device) -> torch.device:
     return torch.device("cpu") if trained_on.type == "mps" else trained_on
 
 
-def where_there_is_room(model: nn.Module, device: torch.device, work: Callable[[], Result]) -> Result:
-    """Does some work with a model on a device, or on the processor if the device fails.
+def or_on_the_processor(model: Model, device: torch.device, work: Callable[[Model], Result]) -> Result:
+    """Does some work with a copy of a model on a device; if the device fails, with the model itself, on the processor.
 
-    What fails for want of memory has several kinds of error there, depending on the library that finds it.
+    A device fails for want of memory, by errors of several kinds, and once it has failed it may give nothing back. So
+    the model stays where it is.
 
     Args:
-        model: moved to the device; it stays where the work was done.
+        model: on the processor.
         device: where to work.
-        work: what to do; it can be done again from the beginning.
+        work: what to do with the model that it is given; it can be done again from the beginning.
+
+    Raises:
+        RuntimeError: if the processor fails, too.
     """
+    if device.type == "cpu":
+        return work(model)
     try:
-        model.to(device)
-        return work()
-    except RuntimeError:
-        if device.type == "cpu":
-            raise
-        model.to("cpu")
-        return work()
+        return work(copy.deepcopy(model).to(device))
+    except RuntimeError as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        print(f"the device {device} failed ({reason}); the processor does this instead", file=sys.stderr, flush=True)
+        return work(model)
 
 
 @contextmanager

@@ -52,11 +52,16 @@ class FeatureNetwork:
     Args:
         name: the path, timm:NAME or hf:USER/NAME.
         sha256: SHA-256 of its file, or of its weights.
-        side: the side in pixels to which pictures are resized; None: they keep their size.
+        side: the side in pixels to which pictures are resized, from 1 to 4096; None: they keep their size.
         find: opens the network; it is called at most once.
+
+    Raises:
+        ValueError: if the side is out of range.
     """
 
     def __init__(self, name: str, *, sha256: str, side: int | None, find: Callable[[], Opened]):
+        if side is not None and not 1 <= side <= MOST_SIDE:
+            raise ValueError(f"the side of the network's pictures is {side} pixels; it may be from 1 to {MOST_SIDE}")
         self.name, self.sha256, self.side, self._find = name, sha256, side, find
         self._opened: Opened | None = None
 
@@ -175,14 +180,14 @@ def open_network(name: str | Path, *, side: int | None = None) -> FeatureNetwork
         MissingExtraError: if a package is missing that opens it.
     """
     text = str(name)
-    if side is not None and not 1 <= side <= MOST_SIDE:
-        raise ValueError(f"the side of the network's pictures is {side}; give a number of pixels from 1 to {MOST_SIDE}")
     if not is_name(text):
         if not Path(name).is_file():
             raise FileNotFoundError(f"there is no file {name}; give a network as {KINDS}")
         text = str(Path(name).resolve())
     opened = _opened(text)
-    network = FeatureNetwork(text, sha256=opened.sha256, side=side or opened.side, find=lambda: opened)
+    network = FeatureNetwork(
+        text, sha256=opened.sha256, side=opened.side if side is None else side, find=lambda: opened
+    )
     network.open()
     return network
 

@@ -60,8 +60,7 @@ class Run(ReadsData, HtmlRepr):
     Attributes:
         path: the run's folder.
         recipe: the settings of the training.
-        model: the trained model, in eval mode; on the CPU unless `load` was told otherwise, and while the figures that
-            end a training are drawn.
+        model: the trained model, in eval mode; on the CPU unless `load` was told otherwise.
         data: the source of the data and the settings with which it was read.
         summary: numbers on held-out data, from `vlae.evaluation.rates.summarise`.
         examples: held-out data, uint8 or float32 (n, C, H, W), or float32 (n, D); n = 0 if the run was shared without
@@ -214,7 +213,7 @@ class Run(ReadsData, HtmlRepr):
         Raises:
             ValueError: if `num` is below 1, or there is no such prior.
             NotDefinedError: if pixels are asked for and the model has no density.
-            RunError: if the file of the prior is damaged.
+            RunError: if the file of the prior is damaged, or of other weights.
         """
         inference.check_num(self.model, num)
         noise = self.prior_called(prior).draw(num, torch.Generator().manual_seed(seed))
@@ -260,7 +259,7 @@ class Run(ReadsData, HtmlRepr):
 
         Raises:
             ValueError: if there is no such prior.
-            RunError: if the file of the prior is damaged.
+            RunError: if the file of the prior is damaged, or of other weights.
         """
         if name not in get_args(PriorName):
             raise ValueError(f"prior is {name!r}; choose one of {', '.join(get_args(PriorName))}")
@@ -464,6 +463,7 @@ class Run(ReadsData, HtmlRepr):
 
         Raises:
             WriteError: if the folder is not empty, or cannot be written.
+            RunError: if the run is not finished, or its prior is damaged or of other weights.
         """
         folder = Path(folder)
         with whole_folder(folder) as unfinished:
@@ -495,7 +495,8 @@ class Run(ReadsData, HtmlRepr):
             The address of the commit.
 
         Raises:
-            RunError: if the hub refuses the upload.
+            RunError: if the hub refuses the upload, the run is not finished, or its prior is damaged or of other
+                weights.
         """
         from vlae.runs import hub
 

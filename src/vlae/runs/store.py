@@ -32,7 +32,7 @@ class Results(NamedTuple):
     """What a training leaves behind."""
 
     model: LatentModel
-    """The trained model, on any device."""
+    """The trained model, on the CPU."""
     summary: dict[str, Any]
     """Numbers on held-out data, from `vlae.evaluation.rates.summarise`."""
     examples: np.ndarray
@@ -108,7 +108,7 @@ def write_results(path: Path, results: Results, prior: MixturePrior, held_out: n
 
     for leftover in path.glob(".*.[0-9]*"):  # a process that was killed may leave a file half-written
         leftover.unlink()
-    state = {name: tensor.cpu().contiguous() for name, tensor in results.model.state_dict().items()}
+    state = {name: tensor.contiguous() for name, tensor in results.model.state_dict().items()}
     summary = json.dumps(results.summary, indent=2, allow_nan=False)
     writers: dict[str, Callable[[Path], Any]] = {
         MODEL: lambda file: file.write_bytes(to_bytes(state)),

@@ -27,7 +27,7 @@ WARM_UP, LEAST_STEPS, LEAST_SECONDS = 3, 5, 3.0
 LONG = 600.0
 """Seconds of training from which a quicker one is offered."""
 
-HOW = {"mirror": "mirrored or not", "shift": "moved", "nudge": "moved a little"}
+HOW = {"mirror": "mirrored or not", "shift": "moved", "nudge": "nudged"}
 """The variations of pictures, in words."""
 
 COLOURS = {1: " in grey", 2: " in grey with opacity", 3: " in colour", 4: " in colour with opacity"}

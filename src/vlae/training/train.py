@@ -27,7 +27,7 @@ from vlae.data.streams import is_streamed
 from vlae.evaluation.prior_fit import fit_prior
 from vlae.evaluation.rates import alarms, summarise
 from vlae.models.base import LatentModel
-from vlae.models.devices import measuring_device, where_there_is_room
+from vlae.models.devices import measuring_device, or_on_the_processor
 from vlae.nn.pretrained import FeatureNetwork
 from vlae.recipes import Recipe, Settings, build
 from vlae.recipes.footprint import check_training
@@ -351,10 +351,10 @@ def train(
             engine.validation.use_best()
             if progress and is_leader() and (kept_weights := engine.validation.describe()):
                 print(kept_weights, file=sys.stderr)
-        model = engine.model.to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
-        measured = partial(where_there_is_room, model, measuring_device(trainer.strategy.root_device))
+        model = engine.model.to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
+        measured = partial(or_on_the_processor, model, measuring_device(trainer.strategy.root_device))
         summary = measured(
-            lambda: summarise(model, held_out.values, features=held_out.features, columns=held_out.columns)
+            lambda model: summarise(model, held_out.values, features=held_out.features, columns=held_out.columns)
         )
         if images.columns:
             summary["column_medians"] = dict(images.medians)
@@ -371,7 +371,7 @@ def train(
         if is_leader():
             fitted_at = time.monotonic()
             prior = measured(
-                lambda: fit_prior(model, images.values, features=images.features, seed=chosen.training.seed)
+                lambda model: fit_prior(model, images.values, features=images.features, seed=chosen.training.seed)
             )
             if progress:
                 print(f"prior of the codes: {prior.describe()} ({time.monotonic() - fitted_at:.0f} s)", file=sys.stderr)

@@ -136,7 +136,8 @@ class Studio:
             noise: float32 (n, code size) per level, in standard deviations.
         """
         with self._model_lock, evaluating(self.model):
-            return tuple(code.cpu() for code in self.model.place(noise))
+            placed = self.model.place(tuple(level.to(self.model.device) for level in noise))
+            return tuple(code.cpu() for code in placed)
 
     def parse_noise(self, row: Row) -> Codes:
         """Turn plain numbers into the noise of one datum: float32 (1, code size) per level.
