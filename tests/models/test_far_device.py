@@ -25,7 +25,7 @@ from vlae.training import train as training
 from vlae.web.studio import Studio
 from vlae.workflows import train as train_and_report
 
-PICTURES = np.random.default_rng(0).integers(0, 256, (80, 3, 16, 16), dtype=np.uint8)
+PICTURES = np.random.default_rng(0).integers(0, 256, (80, 3, 8, 8), dtype=np.uint8)
 GREY, VECTORS = PICTURES[:, :1], np.random.default_rng(0).normal(size=(80, 5)).astype(np.float32)
 LABELS = np.arange(80) % 2
 SETTINGS = {"steps": 2, "batch_size": 16, "progress": False, "precision": "fp32"}
@@ -35,7 +35,7 @@ KINDS = {
     "m2": ((PICTURES, LABELS), {"recipe": "m2", "labels": "all"}),
     "m1": (PICTURES, {"recipe": "m1"}),
     "classes": ((PICTURES, LABELS), {"labels": "all"}),
-    "hidden polarity": (PICTURES, {"recipe": recipes.lean((3, 16, 16), polarity="hidden")}),
+    "hidden polarity": (PICTURES, {"recipe": recipes.lean((3, 8, 8), polarity="hidden")}),
     "of high quality": (PICTURES, {"quality": "high"}),
     "pixels": (GREY, {"family": "pixel"}),
     "vectors": (VECTORS, {}),
