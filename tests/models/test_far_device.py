@@ -112,6 +112,13 @@ def studio_codes(run):
     return studio.codes(noise), studio.pictures(noise)
 
 
+def drawn_codes(run):
+    with evaluating(run.model, seed=0):
+        x = as_input(run.examples, run.model.device)
+        drawn = [run.model(x).codes, *run.model.sample_posterior(x, 2)]
+    return [[code.cpu() for code in codes] for codes in drawn]
+
+
 def stepped(run):
     x, generator = torch.from_numpy(run.decode(run.encode(run.examples))), torch.Generator().manual_seed(0)
     with evaluating(run.model):
@@ -121,6 +128,7 @@ def stepped(run):
 WORK = {
     "summary": lambda run: summarise(run.model, run.examples),
     "what is lost without a level": lambda run: ablate(run.model, run.examples),
+    "drawn codes": lambda run: drawn_codes(run),
     "prior": lambda run: fit_prior(run.model, PRIOR_DATA[run.recipe.shape]).means,
     "codes": lambda run: run.encode(run.examples),
     "decoded codes": lambda run: run.decode(run.encode(run.examples)),

@@ -57,6 +57,8 @@ class LatentModel(nn.Module, ABC):
         lacks: for each capability the model lacks, the reason. Evaluation reports it as "not defined".
         unread: for each level, by its number, whose posterior is its prior by design, the reason: noise that no picture
             tells of. Such a level is not told of as dead.
+        independent_posteriors: whether no posterior depends on the code of another level, so that codes are drawn from
+            what `infer` gives.
         num_features: F, the features of each picture that the model reads besides x; 0: it reads x alone.
         class_names: the names of the classes, if the top level is a class; () if it is not.
         class_values: the label of each class in the data, in ascending order.
@@ -71,6 +73,7 @@ class LatentModel(nn.Module, ABC):
     family: Likelihood | None = None
     lacks: Mapping[Capability, str] = {}
     unread: Mapping[int, str] = {}
+    independent_posteriors: bool = False
     num_features: int = 0
     class_names: tuple[str, ...] = ()
     class_values: tuple[int, ...] = ()
@@ -110,10 +113,11 @@ class LatentModel(nn.Module, ABC):
                 computes them from x.
         """
 
+    @final
     def sample_posterior(
         self, x: Float[Tensor, "n *shape"], num: int = 1, features: Float[Tensor, "n features"] | None = None
     ) -> tuple[Codes, ...]:
-        """Draws the codes of x, as the forward pass does. A model overrides it where this needs no picture.
+        """Draws the codes of x, as the forward pass does; with `independent_posteriors` by the encoder alone, once.
 
         Args:
             x: images in [0, 1], (n, C, H, W), or vectors (n, D).
@@ -125,7 +129,10 @@ class LatentModel(nn.Module, ABC):
             For each draw one tensor (n, code size) per level, level 1 first.
         """
         read = {} if features is None else {"features": features}
-        return tuple(self(x, **read).codes for _ in range(num))
+        if not self.independent_posteriors:
+            return tuple(self(x, **read).codes for _ in range(num))
+        posteriors = self.infer(x, **read)
+        return tuple(tuple(posterior.rsample() for posterior in posteriors) for _ in range(num))
 
     @abstractmethod
     def generate(self, codes: Codes) -> Distribution:

@@ -83,25 +83,6 @@ class _Hierarchy(LatentModel):
     def _build_inference(self, levels: Sequence[Level], blocks: Blocks) -> None:
         """Makes the networks by which the model infers, beside those of level 1."""
 
-    def sample_posterior(
-        self, x: Float[Tensor, "n *shape"], num: int = 1, features: Float[Tensor, "n features"] | None = None
-    ) -> tuple[Codes, ...]:
-        """Draws the codes of x, each given those on which its posterior depends; no picture is drawn.
-
-        Args:
-            x: images in [0, 1], (n, C, H, W), or vectors (n, D).
-            num: how many draws of each datum, from 1 up.
-            features: not used.
-
-        Returns:
-            For each draw one tensor (n, code size) per level, level 1 first.
-        """
-        return tuple(self._drawn(x) for _ in range(num))
-
-    @abstractmethod
-    def _drawn(self, x: Tensor) -> Codes:
-        """A draw of the codes of every level from their posteriors."""
-
     def prior(self, level: int, above: Codes) -> NormalCode:
         """The prior p(z_l|z_{l+1}) of level l; at the top N(0, I), of batch shape (1, code size).
 
@@ -169,9 +150,6 @@ class HierarchicalVAE(_Hierarchy):
             features: not used.
         """
         return self._climb(x, draw=False)[0]
-
-    def _drawn(self, x: Tensor) -> Codes:
-        return self._climb(x, draw=True)[1]
 
     def forward(
         self,
@@ -256,9 +234,6 @@ class LadderVAE(_Hierarchy):
             features: not used.
         """
         return self._descend(x, None, draw=False)[0]
-
-    def _drawn(self, x: Tensor) -> Codes:
-        return self._descend(x, None, draw=True)[2]
 
     def forward(
         self,

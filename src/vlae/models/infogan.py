@@ -109,6 +109,7 @@ class InfoGAN(LatentModel):
         [(5, 4), (5, 2), (5, 3)]
     """
 
+    independent_posteriors = True
     error: Tensor
 
     def __init__(
@@ -184,22 +185,6 @@ class InfoGAN(LatentModel):
             features: not used.
         """
         return self.posteriors(self.reader(self.trunk(x)))
-
-    def sample_posterior(
-        self, x: Float[Tensor, "n *shape"], num: int = 1, features: Float[Tensor, "n features"] | None = None
-    ) -> tuple[Codes, ...]:
-        """Draws the codes of x; the encoder runs once, and no picture is drawn.
-
-        Args:
-            x: images in [0, 1], (n, C, H, W).
-            num: how many draws of each datum, from 1 up.
-            features: not used.
-
-        Returns:
-            For each draw one tensor (n, code size) per level, level 1 first.
-        """
-        posteriors = self.infer(x)
-        return tuple(tuple(posterior.rsample() for posterior in posteriors) for _ in range(num))
 
     def generate(self, codes: Codes) -> Distribution:
         """The picture of the codes, as a distribution without density.

@@ -47,6 +47,7 @@ class VLAE(LatentModel):
         [(4, 2), (4, 3)]
     """
 
+    independent_posteriors = True
     mean: Tensor
     stddev: Tensor
 
@@ -105,22 +106,6 @@ class VLAE(LatentModel):
             features: of the full-size pictures, (n, F), for a content level. None: they are computed from x.
         """
         return self._climb(x, features)[0]
-
-    def sample_posterior(
-        self, x: Float[Tensor, "n *shape"], num: int = 1, features: Float[Tensor, "n features"] | None = None
-    ) -> tuple[Codes, ...]:
-        """Draws the codes of x; the encoder runs once, and no picture is drawn.
-
-        Args:
-            x: images in [0, 1], (n, C, H, W), or vectors (n, D).
-            num: how many draws of each datum, from 1 up.
-            features: of the full-size pictures, (n, F), for a content level. None: they are computed from x.
-
-        Returns:
-            For each draw one tensor (n, code size) per level, level 1 first.
-        """
-        posteriors = self.infer(x, features)
-        return tuple(tuple(posterior.rsample() for posterior in posteriors) for _ in range(num))
 
     def _climb(
         self, x: Tensor, features: Tensor | None, seen: Tensor | None = None

@@ -46,7 +46,8 @@ def make_recipe(
     Args:
         recipe: its name, or a recipe.
         images: the training data.
-        code_sizes: of each level; None: as the data ask (`sizes_for`).
+        code_sizes: dimensions of every level's code, level 1 first; None: the recipe's own, with a larger top where the
+            pictures are photographs.
         deep_heads: whether each posterior encodes h_{l-1} again.
         quality: of lean; None: standard.
         num: the number of data to train on; None: not known.
