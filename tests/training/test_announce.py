@@ -7,6 +7,7 @@ import pytest
 
 from vlae import recipes
 from vlae.data import load
+from vlae.recipes.recipe import UNBOUNDED
 from vlae.training import announce
 from vlae.training.announce import TimeEstimate, say_plan
 from vlae.workflows import train
@@ -91,6 +92,8 @@ def test_a_time_that_was_asked_for():
     timed = recipes.adjust(recipes.make("lean", (3, 64, 64)), minutes=2.0)
     (line,) = said_of(timed, per_step=0.5, warm_up=0)
     assert line == "time      2 min, as asked: about 240 of 2,500 steps"
+    unbounded = recipes.adjust(timed, steps=UNBOUNDED)
+    assert said_of(unbounded, per_step=0.5, warm_up=0) == ["time      2 min, as asked: about 240 steps"]
     assert said_of(recipes.adjust(timed, steps=20), per_step=0.5, warm_up=0)[0].startswith(
         "time      about 10 s for 20"
     )

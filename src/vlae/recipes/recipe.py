@@ -33,12 +33,16 @@ Schedule = Literal["constant", "cosine"]
 Optimizer = Literal["adam", "muon"]
 
 
+UNBOUNDED = 10**9
+"""A number of steps that no training reaches, so that its minutes end it."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Training:
     """How a model is trained, and for how long.
 
     Attributes:
-        steps: the number of optimiser steps, from 1 up.
+        steps: the number of optimiser steps, from 1 up; `UNBOUNDED`: as many as the minutes allow.
         minutes: stop after this training time, above 0, if it passes before the steps are done. Growth and learning
             rate follow the time or the steps, whichever is further. None: only steps count, and a seed always gives
             the same run.

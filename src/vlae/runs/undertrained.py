@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vlae.names import printable
-from vlae.recipes.recipe import Training
+from vlae.recipes.recipe import UNBOUNDED, Training
 
 FAR = 5
 """A training that its minutes ended after less than one of so many of its steps is called undertrained.
@@ -80,7 +80,7 @@ def undertrained(path: Path, training: Training, summary: Mapping[str, Any], *, 
     step, progress = summary["training"]["steps"], summary["training"]["progress"]
     folder = shlex.quote(printable(str(path)))
     if whole:
-        if training.minutes is None or step * FAR >= training.steps:
+        if training.minutes is None or training.steps >= UNBOUNDED or step * FAR >= training.steps:
             return None
         minutes = f"{training.minutes:g} minute{'s' * (training.minutes != 1)}"
         state = f"after {step:,} of {training.steps:,} steps, in the {minutes} that it was given"

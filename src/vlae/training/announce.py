@@ -10,6 +10,7 @@ from vlae.data import Images
 from vlae.data.account import counted_data
 from vlae.names import printable
 from vlae.recipes import Recipe
+from vlae.recipes.recipe import UNBOUNDED, Training
 from vlae.shapes import is_image
 from vlae.training.preview import Preview
 from vlae.training.settle import own_code_sizes, qualities_of
@@ -54,8 +55,7 @@ def say_plan(recipe: Recipe, images: Images, held_out: Images, num: int) -> None
     lines = [
         f"train on  {data}{form}; {len(held_out):,} are held out",
         f"model     {recipe.name}: {levels}" + ", level 1 nearest the pixels" * (len(sizes) > 1),
-        f"steps     {training.steps:,}, each of {training.batch_size}"
-        + (f", for at most {training.minutes:g} min" if training.minutes else ""),
+        _budget(training),
     ]
     if varied := [HOW[name] for name in training.augment.split(",") if name in HOW]:
         lines.append(f"varied    {' and '.join(varied)}, each time seen (--augment none: never)")
@@ -63,6 +63,14 @@ def say_plan(recipe: Recipe, images: Images, held_out: Images, num: int) -> None
         lines.append(f"few       {num} pictures teach colours, light and rough shapes, and no more;")
         lines.append(f"          {FEW} and more are better")
     print("\n".join(lines), file=sys.stderr, flush=True)
+
+
+def _budget(training: Training) -> str:
+    """How many steps are trained, and for how long."""
+    if training.steps >= UNBOUNDED and training.minutes:
+        return f"steps     as many as {training.minutes:g} min allow, each of {training.batch_size}"
+    limit = f", for at most {training.minutes:g} min" if training.minutes else ""
+    return f"steps     {training.steps:,}, each of {training.batch_size}{limit}"
 
 
 def watchers_of(
@@ -139,7 +147,8 @@ class TimeEstimate:
         needed, left = per_step * steps, per_step * (training.steps - step)
         if training.minutes and 60 * training.minutes < seconds + left:
             reached = min(training.steps, step + round((60 * training.minutes - seconds) / per_step))
-            return [f"time      {training.minutes:g} min, as asked: about {reached:,} of {training.steps:,} steps"]
+            planned = "" if training.steps >= UNBOUNDED else f" of {training.steps:,}"
+            return [f"time      {training.minutes:g} min, as asked: about {reached:,}{planned} steps"]
         lines = [f"time      about {duration(needed)} for {steps:,} steps on this machine"]
         if needed > LONG and qualities_of(self.recipe) == ["standard"]:
             sizes = own_code_sizes(self.recipe)

@@ -4,10 +4,9 @@ import re
 from dataclasses import replace
 from typing import NamedTuple
 
-from vlae.recipes.recipe import Training
+from vlae.recipes.recipe import UNBOUNDED, Training
 
 MINUTES = {"s": 1 / 60, "m": 1.0, "min": 1.0, "h": 60.0}
-AMPLE = 2.0  # times the steps that are likely in the time that is given, so that the time ends the training
 
 
 class More(NamedTuple):
@@ -50,10 +49,8 @@ def extended(training: Training, more: More, *, step: int, seconds: float) -> Tr
     """
     if more.steps:
         return replace(training, steps=step + more.steps, minutes=None)
-    minutes, steps = round(seconds / 60 + more.minutes, 4), training.steps
-    if steps <= step and seconds:
-        steps = step + int(AMPLE * step * 60 * more.minutes / seconds) + 1
-    return replace(training, steps=steps, minutes=minutes)
+    steps = training.steps if step < training.steps else UNBOUNDED
+    return replace(training, steps=steps, minutes=round(seconds / 60 + more.minutes, 4))
 
 
 def changed(training: Training, *, steps: int | None, minutes: float | None) -> Training:
