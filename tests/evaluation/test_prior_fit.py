@@ -3,11 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from scipy.special import logsumexp
+from scipy.stats import multivariate_normal
 
 import vlae
 from vlae.evaluation import prior_fit
 from vlae.evaluation.prior_fit import draw_codes, fit_prior
 from vlae.models.distributions import NormalCode
+from vlae.models.priors import MixturePrior
 
 
 class Codes(vlae.VLAE):
@@ -59,6 +62,7 @@ def test_codes_of_the_prior_keep_n01(model):
 )
 def test_few_data_give_a_simpler_prior_that_says_why(model, num, expected, reason, monkeypatch):
     monkeypatch.setattr(prior_fit, "LEAST_GAIN", -np.inf)
+    monkeypatch.setattr(prior_fit, "KERNELS", ())
     monkeypatch.setattr(prior_fit, "_standard_score", lambda codes: -1e9)  # so that the largest that may be tried wins
     prior = fit_prior(model, ring(num) if "mixture" in expected else line(num))
     assert (prior.name, prior.fit.num_data) == (expected, num)
@@ -69,6 +73,61 @@ def test_data_are_held_back_whole_not_code_by_code(model):
     """Many codes of each datum: a candidate that learns the data by heart must not win."""
     prior = fit_prior(model, np.random.default_rng(0).normal(size=(150, 3)).astype(np.float32))
     assert prior.fit.num_codes == 20 * 150 and prior.num_components == 1
+
+
+def clusters(num, size, seed=0):
+    """Data around twelve points, which no Gaussian fits; too few for a mixture."""
+    points = np.random.default_rng(1).normal(size=(12, size))
+    rng = np.random.default_rng(seed)
+    return (points[rng.integers(0, 12, num)] + rng.normal(scale=0.3, size=(num, size))).astype(np.float32)
+
+
+def codes_of(values, draws=1):
+    """Codes that are the data themselves."""
+    return lambda model, given, rows, **how: np.repeat(values[rows][None].astype(float), draws, axis=0)
+
+
+def test_few_data_that_are_not_gaussian_take_a_kernel_density(monkeypatch):
+    size, num = 20, 200
+    wide = Codes((size,), [vlae.Level(code_size=size, dense=(4,))], mean=0.0, stddev=1.0)
+    values, others = clusters(num, size), clusters(2_000, size, seed=2).astype(float)
+    monkeypatch.setattr(prior_fit, "draw_codes", codes_of(values, draws=2))
+    prior = fit_prior(wide, values)
+    assert prior.name == "a kernel density of 200 codes" and prior.factors.shape == (1, size, size)
+    assert prior.fit.reason == "200 data are too few for a mixture of 5 Gaussians (1,154 parameters)"
+    monkeypatch.setattr(prior_fit, "KERNELS", ())
+    gaussian = fit_prior(wide, values)
+    assert gaussian.name == "a Gaussian"
+    assert likelihood(prior, others) > likelihood(gaussian, others) + 0.1
+    # It has the mean and the covariance of the codes.
+    drawn = torch.cat(prior.draw(50_000, torch.Generator().manual_seed(0)), dim=1).numpy()
+    np.testing.assert_allclose(drawn.mean(0), values.mean(0), atol=0.05)
+    np.testing.assert_allclose(np.cov(drawn.T), np.cov(values.T), atol=0.1)
+
+
+def likelihood(prior, x):
+    """The mean log-likelihood of rows, by scipy."""
+    each = [
+        multivariate_normal(mean, factor @ factor.T).logpdf(x)
+        for mean, factor in zip(
+            prior.means.numpy(), prior.factors.expand(len(prior.means), -1, -1).numpy(), strict=True
+        )
+    ]
+    return float(logsumexp(np.array(each) + prior.weights.log().numpy()[:, None], axis=0).mean())
+
+
+@pytest.mark.parametrize("size", [1, 2, 30, 60])
+def test_a_kernel_density_scores_as_scipy_does(size):
+    values = np.random.default_rng(0).normal(size=(3, 100, size)) * np.arange(1, size + 1)
+    x = values[0] + 0.1
+    fitted = prior_fit._Kernels(0.7).fit(values, seed=0)
+    prior = MixturePrior(
+        code_sizes=(size,),
+        weights=torch.from_numpy(fitted.weights),
+        means=torch.from_numpy(fitted.means),
+        factors=torch.from_numpy(fitted.factors),
+    )
+    assert fitted.score(x) == pytest.approx(likelihood(prior, x), abs=1e-6)
 
 
 def test_the_same_seed_gives_the_same_prior(model):

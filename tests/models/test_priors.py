@@ -7,6 +7,7 @@ import pytest
 import torch
 from model_cases import CASES, made
 
+from vlae.models import priors
 from vlae.models.inference import evaluating
 from vlae.models.priors import MixturePrior, PriorFit, complete, standard_prior
 
@@ -105,6 +106,32 @@ def test_drawing_level_by_level_gives_the_joint_distribution():
     before, after = joined(noise), joined(again)
     np.testing.assert_allclose(after.mean(0), before.mean(0), atol=0.04)
     np.testing.assert_allclose(np.cov(after.T), np.cov(before.T), atol=0.15)
+
+
+def test_a_factor_that_all_share_is_as_one_for_each():
+    """A kernel density, and what it would be as a mixture."""
+    each = planted()
+    one = MixturePrior(code_sizes=SIZES, weights=each.weights, means=each.means, factors=each.factors[:1])
+    each = MixturePrior(code_sizes=SIZES, weights=each.weights, means=each.means, factors=one.factors.repeat(3, 1, 1))
+    noise = each.draw(50, seeded(1))
+    pairs = [
+        (one.draw(50, seeded(1)), noise),
+        (one.redraw([1, 3], noise, seeded(2)), each.redraw([1, 3], noise, seeded(2))),
+        (one.level_moments(4, noise), each.level_moments(4, noise)),
+        (one.level_moments(4), each.level_moments(4)),
+    ]
+    for ours, other in pairs:
+        torch.testing.assert_close(ours, other)
+    assert one.name == "a kernel density of 3 codes"
+
+
+def test_many_rows_are_drawn_some_at_a_time(monkeypatch):
+    prior = planted()
+    noise = prior.draw(7, seeded(1))
+    monkeypatch.setattr(priors, "MAX_NUMBERS", 2 * prior.means.numel())
+    generator = seeded(2)
+    parts = [prior.redraw([4], tuple(level[i : i + 2] for level in noise), generator) for i in range(0, 7, 2)]
+    torch.testing.assert_close(prior.redraw([4], noise, seeded(2)), tuple(map(torch.cat, zip(*parts, strict=True))))
 
 
 def test_a_code_far_away_still_has_a_conditional():

@@ -51,8 +51,10 @@ def test_training_fits_a_prior(trained):
     assert trained.prior.fit.num_data == len(trained.part("train")) and not trained.prior.is_standard
 
 
-def test_a_prior_is_read_as_it_was_written(trained, copy):
+@pytest.mark.parametrize("num_factors", [1, None])
+def test_a_prior_is_read_as_it_was_written(trained, copy, num_factors):
     planted = trained.__dict__["planted"]
+    planted = replace(planted, factors=planted.factors[:num_factors])
     store.write_prior(copy / "prior.safetensors", planted, trained.identity)
     again = vlae.load(copy).prior
     for name in ("weights", "means", "factors"):

@@ -94,7 +94,8 @@ class _Sampler(nn.Module):
 
     def forward(self, normal: Tensor, uniform: Tensor) -> tuple[Tensor, ...]:
         component = (uniform > self.shares).sum(1)
-        noise = self.means[component] + (self.factors[component] @ normal[..., None])[..., 0]
+        factors = self.factors[component % self.factors.shape[0]]
+        noise = self.means[component] + (factors @ normal[..., None])[..., 0]
         codes = self.model.place(torch.split_with_sizes(noise, list(self.model.code_sizes), dim=1))
         return tuple(codes[level - 1] for level in self.model.levels_with_code)
 

@@ -1,4 +1,4 @@
-"""Priors of the codes of all levels together: mixtures of Gaussians. N(0, I) and one Gaussian are special cases.
+"""Priors of the codes of all levels together: mixtures of Gaussians, of which N(0, I) and one Gaussian are two.
 
 A ladder's own prior is N(0, I), but the codes of real data follow another distribution, in which the levels depend on
 each other. A mixture fitted to these codes (`vlae.evaluation.prior_fit`) draws better pictures. It describes *noise*
@@ -20,6 +20,10 @@ from vlae.models.base import Codes, LatentModel
 
 PriorName = Literal["fitted", "standard"]
 """The prior that is fitted to a run's training data, or N(0, I)."""
+
+
+MAX_NUMBERS = 2**24
+"""Of so many numbers at most (components × rows × dimensions) are levels drawn at once given others."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +53,8 @@ class MixturePrior:
         code_sizes: dimensions of every level's code, level 1 first; D in all.
         weights: π, (K,), above 0, with sum 1.
         means: μ, (K, D).
-        factors: L, the lower Cholesky factors of the covariances, (K, D, D).
+        factors: L, the lower Cholesky factors of the covariances, (K, D, D); or one that all share, (1, D, D): a kernel
+            density.
         fit: what it was fitted to; None for N(0, I).
 
     Raises:
@@ -64,16 +69,17 @@ class MixturePrior:
     code_sizes: tuple[int, ...]
     weights: Float64[Tensor, " k"]
     means: Float64[Tensor, "k d"]
-    factors: Float64[Tensor, "k d d"]
+    factors: Float64[Tensor, "l d d"]
     fit: PriorFit | None = None
 
     def __post_init__(self) -> None:
         """Refuses arrays that make no mixture."""
         num, size = len(self.weights), sum(self.code_sizes)
-        if num < 1 or self.means.shape != (num, size) or self.factors.shape != (num, size, size):
+        shared = (1, size, size)
+        if num < 1 or self.means.shape != (num, size) or self.factors.shape not in {(num, size, size), shared}:
             raise ValueError(
                 f"a mixture of {num} Gaussians over {size} dimensions has means {(num, size)} and factors "
-                f"{(num, size, size)}; {tuple(self.means.shape)} and {tuple(self.factors.shape)} are given"
+                f"{(num, size, size)} or {shared}; {tuple(self.means.shape)} and {tuple(self.factors.shape)} are given"
             )
         finite = all(bool(part.isfinite().all()) for part in (self.weights, self.means, self.factors))
         diagonal = self.factors.diagonal(dim1=1, dim2=2)
@@ -99,7 +105,12 @@ class MixturePrior:
         if self.is_standard:
             return "N(0, I)"
         if self.num_components > 1:
-            return f"a mixture of {self.num_components} Gaussians"
+            shared = len(self.factors) == 1
+            return (
+                f"a kernel density of {self.num_components} codes"
+                if shared
+                else (f"a mixture of {self.num_components} Gaussians")
+            )
         diagonal = not self.factors[0].tril(-1).any()
         return "a Gaussian without correlations" if diagonal else "a Gaussian"
 
@@ -140,11 +151,12 @@ class MixturePrior:
         Returns:
             The noise, of the same shapes, with `levels` drawn anew.
         """
-        columns = self._columns(levels)
-        drawn = _draw(*self._given(columns, noise), generator)
-        parts = iter(torch.split(drawn, [self.code_sizes[level - 1] for level in sorted(set(levels))], dim=1))
+        columns, at_once = self._columns(levels), max(1, MAX_NUMBERS // self.means.numel())
+        parts = zip(*(level.split(at_once) for level in noise), strict=True)
+        drawn = torch.cat([_draw(*self._given(columns, rows), generator) for rows in parts])
+        redrawn = iter(torch.split(drawn, [self.code_sizes[level - 1] for level in sorted(set(levels))], dim=1))
         return tuple(
-            next(parts).to(kept.device, kept.dtype) if level in levels else kept
+            next(redrawn).to(kept.device, kept.dtype) if level in levels else kept
             for level, kept in enumerate(noise, start=1)
         )
 
@@ -174,7 +186,7 @@ class MixturePrior:
         return mean.float(), variance.sqrt().float()
 
     def _given(self, columns: Int64[Tensor, " a"], noise: Codes) -> tuple[Tensor, Tensor, Tensor]:
-        """The mixture of some columns given the others: log weights (K, n), means (K, n, a), factors (K, a, a).
+        """The mixture of some columns given the others: log weights (K, n), means (K, n, a), factors (K or 1, a, a).
 
         With the given columns first, the Cholesky factor of a covariance is [[G, 0], [H, F]], and the conditional is
         N(μ_a + H G⁻¹ (x_b - μ_b), F Fᵀ). The factor of the reordered covariance comes from a QR decomposition of the
@@ -207,7 +219,7 @@ class MixturePrior:
 def _draw(
     log_weights: Float[Tensor, "k n"],
     means: Float[Tensor, "k n a"],
-    factors: Float[Tensor, "k a a"],
+    factors: Float[Tensor, "l a a"],
     generator: torch.Generator | None,
 ) -> Float64[Tensor, "n a"]:
     """A draw from each of n mixtures that share the shapes of their components."""
@@ -218,7 +230,7 @@ def _draw(
     drawn = torch.empty(num, size, dtype=torch.float64)
     for k in chosen.unique().tolist():
         rows = chosen == k
-        drawn[rows] = means[k, rows] + normal[rows] @ factors[k].T
+        drawn[rows] = means[k, rows] + normal[rows] @ factors[k % len(factors)].T
     return drawn
 
 

@@ -212,7 +212,8 @@ def read_prior(file: Path, code_sizes: tuple[int, ...]) -> tuple[MixturePrior, s
             about = json.loads((stored.metadata() or {}).get("vlae", "{}"))
             shapes = {name: tuple(stored.get_slice(name).get_shape()) for name in stored.keys()}  # noqa: SIM118
             num = shapes.get("weights", (0,))[0]
-            wanted = {"weights": (num,), "means": (num, size), "factors": (num, size * (size + 1) // 2)}
+            shared = 1 if shapes.get("factors", ())[:1] == (1,) else num
+            wanted = {"weights": (num,), "means": (num, size), "factors": (shared, size * (size + 1) // 2)}
             if shapes != wanted or not num:
                 raise ValueError(f"{file.name} holds tensors of shapes {shapes}; a prior of these codes has {wanted}")
             tensors = {name: stored.get_tensor(name).double() for name in wanted}
@@ -225,7 +226,7 @@ def read_prior(file: Path, code_sizes: tuple[int, ...]) -> tuple[MixturePrior, s
     fitted_to: str = about.pop("weights")
     tensors["weights"] /= tensors["weights"].sum()
     rows, columns = torch.tril_indices(size, size)
-    factors = torch.zeros(num, size, size, dtype=torch.float64)
+    factors = torch.zeros(len(tensors["factors"]), size, size, dtype=torch.float64)
     factors[:, rows, columns] = tensors["factors"]
     tensors["factors"] = factors
     return MixturePrior(code_sizes=code_sizes, fit=PriorFit(**about), **tensors), fitted_to
