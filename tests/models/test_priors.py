@@ -125,6 +125,19 @@ def test_a_factor_that_all_share_is_as_one_for_each():
     assert one.name == "a kernel density of 3 codes"
 
 
+def test_without_codes_a_kernel_density_is_the_gaussian_of_its_moments():
+    each = planted()
+    density = MixturePrior(code_sizes=SIZES, weights=each.weights, means=each.means, factors=each.factors[:1])
+    gaussian = density.without_codes()
+    assert gaussian.name == "a Gaussian" and gaussian.describe().endswith("the codes of a kernel density are left out")
+    for level in range(1, 5):
+        torch.testing.assert_close(gaussian.level_moments(level), density.level_moments(level))
+    drawn = joined(density.draw(200_000, seeded()))
+    covariance = (gaussian.factors[0] @ gaussian.factors[0].T).numpy()
+    np.testing.assert_allclose(np.cov(drawn.T), covariance, atol=0.1)
+    assert each.without_codes() is each
+
+
 def test_many_rows_are_drawn_some_at_a_time(monkeypatch):
     prior = planted()
     noise = prior.draw(7, seeded(1))

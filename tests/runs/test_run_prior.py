@@ -103,6 +103,17 @@ def test_a_prior_is_shared_and_checked(trained, copy, tmp_path):
         vlae.load(shared)
 
 
+def test_without_examples_no_code_of_a_datum_is_shared(trained, copy, tmp_path):
+    planted = trained.__dict__["planted"]
+    density = replace(planted, factors=planted.factors[:1])
+    store.write_prior(copy / "prior.safetensors", density, trained.identity)
+    for examples, kind in ((True, "a kernel density of"), (False, "a Gaussian")):
+        shared = vlae.load(copy).save_pretrained(tmp_path / kind, examples=examples)
+        assert (
+            vlae.load(shared).prior.name.startswith(kind) and f"drawn from {kind}" in (shared / "README.md").read_text()
+        )
+
+
 def test_a_prior_of_other_weights_does_not_hide_that_of_a_borrowed_run(trained, copy, tmp_path, monkeypatch):
     monkeypatch.setattr(type(trained), "outputs", property(lambda run: tmp_path / "own"))
     (tmp_path / "own").mkdir()

@@ -9,7 +9,7 @@ Deterministic Autoencoders", section 4, which fits a mixture of ten Gaussians.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -94,6 +94,11 @@ class MixturePrior:
         return len(self.weights)
 
     @property
+    def is_kernel_density(self) -> bool:
+        """Whether there is a Gaussian for the code of each of some data, from which that code can be computed."""
+        return self.num_components > 1 and len(self.factors) == 1
+
+    @property
     def is_standard(self) -> bool:
         """Whether it is N(0, I)."""
         identity = torch.eye(self.means.shape[1], dtype=torch.float64)
@@ -105,12 +110,8 @@ class MixturePrior:
         if self.is_standard:
             return "N(0, I)"
         if self.num_components > 1:
-            shared = len(self.factors) == 1
-            return (
-                f"a kernel density of {self.num_components} codes"
-                if shared
-                else (f"a mixture of {self.num_components} Gaussians")
-            )
+            kind = "kernel density of {} codes" if self.is_kernel_density else "mixture of {} Gaussians"
+            return f"a {kind.format(self.num_components)}"
         diagonal = not self.factors[0].tril(-1).any()
         return "a Gaussian without correlations" if diagonal else "a Gaussian"
 
@@ -124,6 +125,17 @@ class MixturePrior:
         if self.fit.gain is not None:
             parts.append(f"{self.fit.gain:.1f} nats per datum better than N(0, I) on held-out codes")
         return "; ".join([*parts, *([self.fit.reason] if self.fit.reason else [])])
+
+    def without_codes(self) -> "MixturePrior":
+        """Itself; of a kernel density the Gaussian of the same mean and covariance, which tells of no single datum."""
+        if not self.is_kernel_density:
+            return self
+        mean = self.weights @ self.means
+        away = self.means - mean
+        covariance = self.factors[0] @ self.factors[0].T + (self.weights[:, None] * away).T @ away
+        fit = replace(self.fit or PriorFit(), gain=None, reason="the codes of a kernel density are left out")
+        ones, factor = torch.ones(1, dtype=torch.float64), torch.linalg.cholesky(covariance)
+        return replace(self, weights=ones, means=mean[None], factors=factor[None], fit=fit)
 
     def draw(self, num: int, generator: torch.Generator | None = None) -> Codes:
         """Noise of all levels, drawn on the CPU.

@@ -14,11 +14,12 @@ from vlae.atomic import whole
 from vlae.errors import reason
 from vlae.evaluation import level_card
 from vlae.evaluation.text import ERRORS, LIKELIHOOD_CAUTION
-from vlae.models.priors import standard_prior
+from vlae.models.priors import MixturePrior, standard_prior
 from vlae.names import printable
 from vlae.runs import safe_load
 from vlae.runs.layout import EVALUATION, EXAMPLES, HELD_OUT, MANIFEST, METRICS, MODEL, PRIOR, RECIPE, SUMMARY, RunError
 from vlae.runs.manifest import FILES, hash_file
+from vlae.runs.store import write_prior
 from vlae.shapes import is_image
 from vlae.text_table import number
 
@@ -33,7 +34,7 @@ class SharedRun(ModelHubMixin, library_name="vlae", tags=["vlae", "variational-l
         path: the run's folder.
         evaluation: the run's evaluation, if it was evaluated.
         prior: the file of the prior that is fitted to its codes, if there is one.
-        examples: whether to include the held-out examples.
+        examples: whether to include the held-out examples, and the codes of data that a kernel density holds.
         license: the license of the weights and examples, by its name on the hub; None: the card names none.
         repo_id: the repository on the hub, "USER/NAME"; None: a folder.
     """
@@ -73,7 +74,10 @@ class SharedRun(ModelHubMixin, library_name="vlae", tags=["vlae", "variational-l
             if (self.path / name).exists():
                 _copy(self.path / name, save_directory / name)
         if self.prior is not None:
-            _copy(self.prior, save_directory / PRIOR)
+            if self.examples:
+                _copy(self.prior, save_directory / PRIOR)
+            else:
+                write_prior(save_directory / PRIOR, *self._shared_prior(record))
         recipe = record["recipe"]
         manifest = {
             "library_name": "vlae",
@@ -107,18 +111,18 @@ class SharedRun(ModelHubMixin, library_name="vlae", tags=["vlae", "variational-l
             record,
             self.evaluation or summary,
             self.evaluation,
-            self._drawn_from(record),
+            self._shared_prior(record)[0].describe(),
             self.repo_id,
             self.examples,
             has_prior=self.prior is not None,
         )
         return ModelCard(f"---\n{data.to_yaml()}\n---\n\n{text}")
 
-    def _drawn_from(self, record: Mapping[str, Any]) -> str:
-        """What new pictures are drawn from, in words."""
+    def _shared_prior(self, record: Mapping[str, Any]) -> tuple[MixturePrior, str]:
+        """The prior, and the hash of the weights it was fitted to; without examples one that tells of no datum."""
         sizes = tuple(level["code_size"] for level in record["recipe"]["levels"])
-        prior = standard_prior(sizes) if self.prior is None else safe_load.read_prior(self.prior, sizes)[0]
-        return prior.describe()
+        prior, weights = (standard_prior(sizes), "") if self.prior is None else safe_load.read_prior(self.prior, sizes)
+        return prior if self.examples else prior.without_codes(), weights
 
 
 def upload(shared: SharedRun, repo_id: str, *, private: bool | None, token: str | None, message: str) -> str:

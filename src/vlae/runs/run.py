@@ -454,7 +454,8 @@ class Run(ReadsData, HtmlRepr):
 
         Args:
             folder: a folder that does not exist yet, or is empty.
-            examples: whether to include the held-out data in `examples`; some figures cannot be drawn without them.
+            examples: whether to include the held-out data in `examples`; some figures cannot be drawn without them. If
+                not, nor is a kernel density shared, which holds codes of data, but the Gaussian of its moments.
             license: the license of the weights and examples, by its name on the hub ("apache-2.0"). None: the card
                 names no license.
 
@@ -484,7 +485,8 @@ class Run(ReadsData, HtmlRepr):
 
         Args:
             repo_id: "USER/NAME". The repository is created if it does not exist; otherwise it gets a new version.
-            examples: whether to include the held-out data in `examples`; some figures cannot be drawn without them.
+            examples: whether to include the held-out data in `examples`; some figures cannot be drawn without them. If
+                not, nor is a kernel density shared, which holds codes of data, but the Gaussian of its moments.
             license: the license of the weights and examples, by its name on the hub ("apache-2.0"). None: the card
                 names no license.
             private: whether only the owner can see a new repository. None: the owner's default.
