@@ -1,12 +1,14 @@
 """An estimator becomes a run's folder, and a run becomes an estimator."""
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_digits, load_iris
+from sklearn.metrics import get_scorer
 
 import vlae
 from vlae import LadderClassifier, LadderEncoder
@@ -103,6 +105,36 @@ def test_a_classifier_keeps_its_classes(iris, tmp_path, named):
     assert back.classes_.tolist() == classifier.classes_.tolist()
     assert np.array_equal(back.predict(X), classifier.predict(X))
     assert back.score(X, y) == classifier.score(X, y)
+
+
+def renamed(classifier, names):
+    """A classifier whose recipe names its classes otherwise, as the folders of a run do."""
+    level = replace(classifier.recipe_.classes, names=names)
+    classifier.recipe_ = replace(classifier.recipe_, levels=(*classifier.recipe_.levels[:-1], level))
+    return classifier
+
+
+@pytest.mark.parametrize(("names", "places"), [(("1", "10", "2"), [0, 2, 1]), (("c", "a", "b"), [1, 2, 0])])
+def test_classes_of_a_run_are_in_ascending_order_and_so_are_their_probabilities(iris, tmp_path, names, places):
+    X, y = iris
+    classifier = renamed(LadderClassifier(code_sizes=(1, 2), **SHORT).fit(X, y), names)
+    back = LadderClassifier.from_run(classifier.to_run(tmp_path / "run", X, X[:30]))
+    assert back.classes_.tolist() == sorted(back.classes_.tolist())
+    assert [str(name) for name in back.classes_] == [names[place] for place in places]
+    assert np.array_equal(back.predict_proba(X), classifier.predict_proba(X)[:, places])
+    labels = np.array([int(name) if name.isdecimal() else name for name in names])[y]
+    log_loss = get_scorer("neg_log_loss")(back, X, labels)
+    assert log_loss == pytest.approx(np.log(classifier.predict_proba(X)[np.arange(len(y)), y]).mean(), rel=1e-4)
+    again = clone(back).set_params(steps=1).fit(X, labels)  # the recipe has the run's order, and y another
+    assert again.recipe_.classes.names == tuple(map(str, again.classes_))
+
+
+def test_names_that_are_one_number_are_refused(iris, tmp_path):
+    X, y = iris
+    classifier = renamed(LadderClassifier(code_sizes=(1, 2), **SHORT).fit(X, y), ("1", "01", "2"))
+    run = classifier.to_run(tmp_path / "run", X, X[:30])
+    with pytest.raises(ValueError, match="the classes 1, 01 are one number; give them other names"):
+        LadderClassifier.from_run(run)
 
 
 def test_a_run_of_vlae_becomes_an_estimator():

@@ -1,6 +1,7 @@
 """A ladder with a class above its top, as a scikit-learn classifier that learns from few labels."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -105,9 +106,11 @@ class LadderClassifier(ClassifierMixin, LadderEncoder):  # type: ignore[misc]
         values = self._values(X, fitting=True)
         check_consistent_length(X, column_or_1d(y))
         self.classes_, labels = _classes(y)
+        self._order = np.arange(len(self.classes_))  # of the model's classes
         names = [str(name) for name in self.classes_.tolist()]
         settings: Settings = (self.settings or Settings()).copy()
         recipe = recipes.adjust(self._recipe(values), batch_size=settings.pop("batch_size", None))
+        recipe = _with_order(recipe, names)
         recipe = recipes.with_classes(recipe, values=range(len(names)), names=names)
         if isinstance(recipe.objective, FewLabels):
             settings.setdefault("views", self.augment)
@@ -118,7 +121,7 @@ class LadderClassifier(ClassifierMixin, LadderEncoder):  # type: ignore[misc]
     def from_run(cls, run: Run, *, image_shape: Sequence[int] | None = None, levels: Any = None) -> Self:
         """Make a fitted classifier of a run with a class above its top.
 
-        `classes_` are the names of the run's classes; whole numbers, if all of them are.
+        `classes_` are the names of the run's classes, in ascending order; whole numbers, if all of them are.
 
         Args:
             run: a finished run, such as `vlae.load` returns, that was trained with labels.
@@ -128,14 +131,15 @@ class LadderClassifier(ClassifierMixin, LadderEncoder):  # type: ignore[misc]
             levels: the number of the level, or of the levels, whose codes `transform` returns. None: all.
 
         Raises:
-            ValueError: if the run knows no classes, reads features of full-size pictures, or images have another shape.
+            ValueError: if the run knows no classes, or two whose names are one number; if it reads features of
+                full-size pictures, or images have another shape.
         """
         if run.recipe.classes is None or not run.recipe.classes.names:
             raise ValueError(f"the run in {run.path} knows no classes; train one with labels, or take LadderEncoder")
         classifier = super().from_run(run, image_shape=image_shape, levels=levels)
-        names = run.recipe.classes.names
-        are_numbers = all(name.removeprefix("-").isdecimal() for name in names)
-        classifier.classes_ = np.array([int(name) for name in names] if are_numbers else names)
+        classes = np.array(_as_classes(run.recipe.classes.names))
+        classifier._order = np.argsort(classes)
+        classifier.classes_ = classes[classifier._order]
         return classifier
 
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -153,7 +157,8 @@ class LadderClassifier(ClassifierMixin, LadderEncoder):  # type: ignore[misc]
         check_is_fitted(self)
         parts = [self.model_.infer(x)[-1].mean.double().numpy() for x in self._batches(X)]
         probabilities = np.concatenate(parts)
-        return probabilities / probabilities.sum(1, keepdims=True)
+        probabilities /= probabilities.sum(1, keepdims=True)
+        return probabilities[:, getattr(self, "_order", slice(None))]  # a pickle of an earlier version has no order
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the most probable class of each datum.
@@ -190,6 +195,28 @@ class LadderClassifier(ClassifierMixin, LadderEncoder):  # type: ignore[misc]
         right = self.predict(X)[known] == given[known]
         weight = None if sample_weight is None else np.asarray(sample_weight)[known]
         return float(np.average(right, weights=weight))
+
+
+def _as_classes(names: Sequence[str]) -> list[int] | list[str]:
+    """Return the classes that a run's names stand for: whole numbers, if all of them are; else the names."""
+    if not all(name.removeprefix("-").isdecimal() for name in names):
+        return list(names)
+    numbers = [int(name) for name in names]
+    if same := [name for name, number in zip(names, numbers, strict=True) if numbers.count(number) > 1]:
+        raise ValueError(f"the classes {', '.join(same)} are one number; give them other names, and train again")
+    return numbers
+
+
+def _with_order(recipe: Recipe, names: Sequence[str]) -> Recipe:
+    """Put the classes that a recipe names, if it names any, in the order of y's."""
+    if recipe.classes is None or not recipe.classes.names:
+        return recipe
+    named = dict(zip(map(str, _as_classes(recipe.classes.names)), recipe.classes.names, strict=True))
+    if sorted(named) != sorted(names):
+        raise ValueError(f"y has the classes {', '.join(names)}; the recipe is for {', '.join(named)}")
+    top = replace(recipe.classes, values=tuple(range(len(names))), names=tuple(named[name] for name in names))
+    levels = tuple(top if level is recipe.classes else level for level in recipe.levels)
+    return replace(recipe, levels=levels)
 
 
 def _missing(y: np.ndarray) -> np.ndarray:
