@@ -107,6 +107,32 @@ def test_a_classifier_keeps_its_classes(iris, tmp_path, named):
     assert back.score(X, y) == classifier.score(X, y)
 
 
+def test_zeros_and_ones_stay_black_and_white(tmp_path):
+    images = (np.random.default_rng(0).random((40, 8, 8)) > 0.5).astype(np.uint8)
+    images[0] = 0  # a batch need not hold a 1
+    encoder = LadderEncoder(code_sizes=(1, 2), **SHORT).fit(images)
+    codes = encoder.transform(images)
+    run = encoder.to_run(tmp_path / "run", images[:30], images[30:])
+    assert np.allclose(LadderEncoder.from_run(run).transform(images), codes, atol=1e-6)
+    with pytest.raises(FileNotFoundError):  # as before: there is no file to read again
+        run.part("train")
+    recipe = tmp_path / "run" / "recipe.json"
+    recipe.write_text(recipe.read_text().replace('"white": 1', '"white_": 1'))  # a run of an earlier version
+    assert np.allclose(LadderEncoder.from_run(vlae.load(run.path)).transform(images), codes, atol=1e-6)
+    np.save(tmp_path / "images.npy", images)
+    trained = vlae.train(tmp_path / "images.npy", out=tmp_path / "trained", steps=2, progress=False)
+    read = np.concatenate(trained.encode(trained.read(tmp_path / "images.npy")), axis=1)
+    assert np.allclose(LadderEncoder.from_run(trained).transform(images), read, atol=1e-5)
+
+
+def test_the_darkest_picture_of_many_is_no_black_and_white_one(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (40, 8, 8), dtype=np.uint8)
+    images[0] = images[0] > 128  # 0 and 1 of 255
+    encoder = LadderEncoder(code_sizes=(1, 2), **SHORT).fit(images)
+    back = LadderEncoder.from_run(encoder.to_run(tmp_path / "run", images, images[:9]))
+    assert np.allclose(back.transform(images[:1]), encoder.transform(images)[:1], atol=1e-5)
+
+
 def renamed(classifier, names):
     """A classifier whose recipe names its classes otherwise, as the folders of a run do."""
     level = replace(classifier.recipe_.classes, names=names)

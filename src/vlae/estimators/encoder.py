@@ -21,7 +21,7 @@ from vlae.data.vectors import as_vectors
 from vlae.evaluation.rates import elbos_of
 from vlae.models.base import LatentModel
 from vlae.models.distributions import CodeDistribution
-from vlae.models.inference import evaluating
+from vlae.models.inference import as_input, evaluating
 from vlae.recipes import Recipe, Settings
 from vlae.runs.layout import METRICS
 from vlae.runs.run import Run
@@ -256,6 +256,7 @@ class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             test=test,
             columns=columns,
             value_range=self.value_range_,
+            white=None if self.image_shape_ is None or self.value_range_ else self._white,
             history=self.history_,
         )
 
@@ -290,7 +291,7 @@ class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             if _channels_second(np.zeros((1, *shape))).shape[1:] != recipe.shape:
                 raise ValueError(f"image_shape is {shape}; the run's pictures are {natural}")
             estimator.image_shape_, estimator.value_range_ = shape, run.value_range
-            estimator._white = 255 if run.value_range is None else None
+            estimator._white = _white_in(run)
         history = (
             {name: np.array(values) for name, values in run.history.items()} if (run.path / METRICS).exists() else {}
         )
@@ -389,6 +390,15 @@ class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             code = code_of_level.get(level, others)
             codes = (code.to(self._dtype), *codes)
         return self.model_.decode(codes).float().numpy()
+
+
+def _white_in(run: Run) -> int | None:
+    """Return which whole number is white in a run's data; None: what `white_of` says of a batch, as `Run.read` does."""
+    if run.value_range is not None:
+        return None
+    if run.data.get("white") in (1, 255):
+        return int(run.data["white"])
+    return None if np.isin(as_input(run.examples), (0, 1)).all() else 255
 
 
 def _finite(table: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -28,6 +29,7 @@ def write_run(
     test: np.ndarray,
     columns: tuple[str, ...],
     value_range: ValueRange | None,
+    white: int | None,
     history: Mapping[str, np.ndarray],
 ) -> Run:
     """Writes everything that a training writes, with figures and report.
@@ -40,6 +42,7 @@ def write_run(
         test: what it was not trained on, of the same form.
         columns: the names of the columns of vectors; () if they have none.
         value_range: the own numbers of images that are 0 and 1, of each channel; None: 8 bits.
+        white: the whole number that is white in images of 8 bits, 1 or 255. None: a table, a wider range, or floats.
         history: the training curves, by column.
 
     Raises:
@@ -47,11 +50,13 @@ def write_run(
         WriteError: if a file cannot be written.
     """
     held_out = content_hashes(test)
-    data = {
+    data: dict[str, Any] = {
         "source": "an array",
         "value_range": value_range,
         "content": digest(content_hashes(train), held_out),
     }
+    if white is not None:
+        data["white"] = white
     with new_folder(path):
         results = Results(model, summarise(model, test, columns=columns), np.array(test[:NUM_EXAMPLES]))
         prior = fit_prior(model, train, seed=recipe.training.seed)

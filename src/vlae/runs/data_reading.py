@@ -175,7 +175,7 @@ class ReadsData:
         from vlae.data import open_stream
         from vlae.data.sampling import part_of_sample
 
-        others = ("source", "content", "limit", "labels", "labels_sha256", "features", "stream")
+        others = ("source", "content", "limit", "labels", "labels_sha256", "features", "stream", "white")
         reading = {name: value for name, value in self.data.items() if name not in others}
         reading["columns"] = self.known_columns
         source, held_out = self.data["source"], self._held_out
