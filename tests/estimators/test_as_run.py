@@ -197,3 +197,12 @@ def test_what_the_data_settled_is_part_of_the_run(tmp_path, monkeypatch, polarit
     opened = vlae.load(tmp_path / "run")
     for mine, theirs in zip(run.encode(run.examples), opened.encode(run.examples), strict=True):
         np.testing.assert_allclose(theirs, mine, atol=1e-6)
+
+
+def test_what_the_recipe_of_a_run_does_not_fit_is_refused(iris, tmp_path):
+    X, y = iris
+    run = LadderClassifier(code_sizes=(1, 2), **SHORT).fit(X, y + 1).to_run(tmp_path / "run", X, X[:30])
+    with pytest.raises(ValueError, match="the recipe 'lean' learns a class from labels; take LadderClassifier"):
+        clone(LadderEncoder.from_run(run)).fit(X)
+    with pytest.raises(ValueError, match="y has the classes 1, 2; the recipe is for 1, 2, 3"):
+        clone(LadderClassifier.from_run(run)).fit(X[y < 2], y[y < 2] + 1)

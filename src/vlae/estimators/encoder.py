@@ -117,10 +117,13 @@ class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             y: not used.
 
         Raises:
-            ValueError: if X is neither a table nor images, or if a setting is out of range.
+            ValueError: if X is neither a table nor images; if a setting is out of range, or the recipe needs labels.
         """
         values = self._values(X, fitting=True)
-        self._train(values, self._adjusted(self._recipe(values), self.settings or {}), None)
+        recipe = self._recipe(values)
+        if recipe.classes is not None:
+            raise ValueError(f"the recipe {recipe.name!r} learns a class from labels; take LadderClassifier")
+        self._train(values, self._adjusted(recipe, self.settings or {}), None)
         return self
 
     def _train(self, values: np.ndarray, recipe: Recipe, labels: np.ndarray | None) -> None:
