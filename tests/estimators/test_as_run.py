@@ -178,6 +178,20 @@ def test_a_run_of_vlae_becomes_an_estimator():
         LadderEncoder.from_run(run, levels=9)
 
 
+@pytest.mark.parametrize("kind", ["floats", "pandas"])
+def test_labels_that_nan_made_floats_are_whole_numbers(iris, tmp_path, kind):
+    X, y = iris
+    y = y.astype("Int64" if kind == "pandas" else float)
+    few = y.where(np.arange(len(y)) % 3 > 0)
+    classifier = LadderClassifier(code_sizes=(1, 2), **SHORT).fit(X, few)
+    back = LadderClassifier.from_run(classifier.to_run(tmp_path / "run", X, X[:30]))
+    for each in (classifier, back):
+        assert each.classes_.dtype.kind == "i" and each.classes_.tolist() == [0, 1, 2]
+        assert each.score(X, few) == classifier.score(X, few)
+    known = LadderClassifier(code_sizes=(1, 2), **SHORT).fit(X, y.astype(float))
+    assert known.classes_.dtype == float and known.recipe_.classes.names == ("0", "1", "2")
+
+
 def test_other_data_are_refused_and_leave_no_folder(digits, tmp_path):
     encoder = LadderEncoder(code_sizes=(1, 2), **SHORT).fit(digits[:50])
     with pytest.raises(ValueError, match="expecting 64 features"):

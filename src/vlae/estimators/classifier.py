@@ -107,7 +107,7 @@ class LadderClassifier(ClassifierMixin, LadderEncoder):  # type: ignore[misc]
         check_consistent_length(X, column_or_1d(y))
         self.classes_, labels = _classes(y)
         self._order = np.arange(len(self.classes_))  # of the model's classes
-        names = [str(name) for name in self.classes_.tolist()]
+        names = [str(int(name) if isinstance(name, float) else name) for name in self.classes_.tolist()]
         settings: Settings = (self.settings or Settings()).copy()
         recipe = recipes.adjust(self._recipe(values), batch_size=settings.pop("batch_size", None))
         recipe = _with_order(recipe, names)
@@ -241,6 +241,8 @@ def _classes(y: Any) -> tuple[np.ndarray, np.ndarray]:
     if known.dtype.kind == "O":
         known = np.array(known.tolist())
     check_classification_targets(known)
+    if known.dtype.kind == "f" and missing.any():
+        known = known.astype(np.int64)  # whole numbers, which NaN had made floats
     classes, numbers = np.unique(known, return_inverse=True)
     if len(classes) < 2:
         raise ValueError(f"y has one class, {classes.tolist()[0]!r}; a classifier needs at least two")
