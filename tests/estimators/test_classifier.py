@@ -161,6 +161,9 @@ def test_classes_that_were_not_there_are_refused_in_score(fitted, iris):
         fitted.score(X, np.where(y == 0, 9, y))
     with pytest.raises(ValueError, match="y has no label"):
         fitted.score(X, np.full(150, -1))
+    with pytest.raises(ValueError, match=r"sample_weight.shape == \(3,\), expected \(150,\)"):
+        fitted.score(X, y, sample_weight=[1, 2, 3])
+    assert fitted.score(X, y, sample_weight=np.ones(150)) == pytest.approx(fitted.score(X, y))
     for method in ("predict", "predict_proba", "transform"):
         with pytest.raises(NotFittedError):
             getattr(QUICK, method)(X)

@@ -165,7 +165,7 @@ def test_zeros_and_ones_are_black_and_white_as_in_load():
 def test_levels_choose_the_columns(fitted, digits):
     codes = fitted.transform(digits)
     assert fitted.get_feature_names_out().tolist() == ["level1_0", "level2_0", "level2_1"]
-    for levels, columns in ((2, [1, 2]), ([1], [0]), ((2, 1), [1, 2, 0])):
+    for levels, columns in ((2, [1, 2]), ([1], [0]), ((2, 1), [0, 1, 2])):
         one = clone(fitted).set_params(levels=levels).fit(digits)
         assert np.array_equal(one.transform(digits), codes[:, columns])
         assert one.get_feature_names_out().tolist() == fitted.get_feature_names_out()[columns].tolist()
@@ -239,6 +239,9 @@ def test_pipeline_grid_search_clone_pickle_and_joblib(digits, fitted, tmp_path):
         ({"image_shape": (4, 4, 4)}, np.zeros((4, 64)), r"expected \(height, width\)"),
         ({"image_shape": (8, 9)}, np.zeros((4, 8, 8)), r"images of shape \(8, 8\) are given; expected \(8, 9\)"),
         ({"levels": 3}, np.zeros((4, 5)), r"levels are 3, of which \[3\] have no code; choose from \[1, 2\]"),
+        ({"levels": (1, 1)}, np.zeros((4, 5)), r"levels are \(1, 1\); give one or more of \[1, 2\], each once"),
+        ({"levels": ()}, np.zeros((4, 5)), r"levels are \(\); give one or more"),
+        ({"recipe": "m2"}, np.zeros((4, 5)), "the recipe 'm2' learns a class from labels; take LadderClassifier"),
         ({"recipe": "learn"}, np.zeros((4, 5)), "no recipe 'learn'; choose one of lean"),
         ({"recipe": lean((6,))}, np.zeros((4, 5)), r"recipe is for data of shape \(6,\)"),
         ({"recipe": lean((5,)), "code_sizes": (1,)}, np.zeros((4, 5)), "a recipe made before has its own"),

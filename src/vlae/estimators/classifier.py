@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
+from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted, column_or_1d
 
 from vlae import recipes
 from vlae.data.labels import UNLABELLED
@@ -193,7 +193,7 @@ class LadderClassifier(ClassifierMixin, LadderEncoder):  # type: ignore[misc]
         if not known.any():
             raise ValueError("y has no label; give at least one to score")
         right = self.predict(X)[known] == given[known]
-        weight = None if sample_weight is None else np.asarray(sample_weight)[known]
+        weight = None if sample_weight is None else _check_sample_weight(sample_weight, X)[known]
         return float(np.average(right, weights=weight))
 
 

@@ -44,7 +44,8 @@ class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     Args:
         code_sizes: the code size of each level, 0 or more, level 1 first. None: the recipe's own for this shape.
-        levels: the number of the level, or of the levels, whose codes `transform` returns. None: all.
+        levels: the number of the level, or of the levels, whose codes `transform` returns, in the order of the ladder.
+            None: all.
         image_shape: the shape of one flattened image: (height, width), (height, width, channels) or (channels, height,
             width); None: X is a table, or its images are not flattened.
         recipe: the name of a recipe, or a `Recipe` for data of this shape.
@@ -149,7 +150,9 @@ class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         wanted = levels if self.levels is None else [int(level) for level in np.atleast_1d(self.levels)]
         if unknown := [level for level in wanted if level not in levels]:
             raise ValueError(f"levels are {self.levels}, of which {unknown} have no code; choose from {levels}")
-        return tuple(wanted)
+        if not wanted or len(set(wanted)) < len(wanted):
+            raise ValueError(f"levels are {self.levels}; give one or more of {levels}, each once")
+        return tuple(sorted(wanted))
 
     def _take(
         self, recipe: Recipe, levels: tuple[int, ...], model: LatentModel, history: Mapping[str, np.ndarray]
