@@ -8,6 +8,7 @@ from shard_files import picture, png, write_parquet, write_tar, write_tars
 from vlae.codes import streaming
 from vlae.codes.encode import encode
 from vlae.codes.encoder import Encoder
+from vlae.codes.errors import CodesError
 from vlae.data import DataError, tar_shards
 from vlae.workflows import train
 
@@ -96,6 +97,15 @@ def test_a_source_that_changes_writes_nothing(small, tmp_path, monkeypatch):
     with pytest.raises(DataError, match="tars: changed while it was encoded; run this again"):
         encode(small, tars, tmp_path / "codes.parquet")
     assert {path.name for path in tmp_path.iterdir()} == {"cache", "tars"}
+
+
+def test_a_whole_data_set_is_refused_before_anything_is_encoded(small, tmp_path, monkeypatch):
+    tars, out = write_tars(tmp_path / "tars"), tmp_path / "codes.lance"
+    encode(small, tars, out)
+    monkeypatch.setattr(Encoder, "columns", lambda *given, **how: pytest.fail("encoded"))
+    with pytest.raises(CodesError, match=r"codes.lance exists already, and is not written over"):
+        encode(small, tars, out)
+    assert {path.name for path in tmp_path.iterdir()} == {"cache", "tars", "codes.lance"}
 
 
 def test_what_needs_the_whole_source_is_refused(small, tmp_path):

@@ -22,6 +22,7 @@ from vlae.codes.encode import encode
 from vlae.codes.encoder import Encoder
 from vlae.codes.files import CodesError, open_codes
 from vlae.data.source import DataError
+from vlae.runs import Run
 
 
 @pytest.fixture(autouse=True)
@@ -130,6 +131,28 @@ def test_what_is_whole_is_not_written_over(run, folder, tmp_path):
     encode(run, folder, tmp_path / "codes.lance")
     with pytest.raises(CodesError, match="exists already"):
         encode(run, folder, tmp_path / "codes.lance")
+
+
+def test_what_another_process_wrote_while_the_source_was_read_is_not_spoilt(run, folder, tmp_path, monkeypatch):
+    out, read = tmp_path / "codes.lance", Run.read
+
+    def and_another_process_ends(run, source, **how):
+        images = read(run, source, **how)
+        monkeypatch.setattr(Run, "read", read)
+        encode(run, source, out)
+        return images
+
+    monkeypatch.setattr(Run, "read", and_another_process_ends)
+    with pytest.raises(CodesError, match="exists already"):
+        encode(run, folder, out)
+    assert open_codes(out).num == len(lance.LanceCodes(out)) == 20
+
+
+def test_rows_that_are_there_twice_are_refused(run, folder, tmp_path):
+    codes = lance.LanceCodes(encode(run, folder, tmp_path / "codes.lance"))
+    codes.write(codes.table.to_arrow().slice(0, 6))
+    with pytest.raises(CodesError, match="has 26 rows for 20 data, as two commands wrote it at once; remove it"):
+        open_codes(tmp_path / "codes.lance")
 
 
 def test_of_a_source_that_has_grown_it_says_what_to_do(run, folder, tmp_path):

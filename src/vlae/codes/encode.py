@@ -132,6 +132,7 @@ def encode(
         about["source_hash"] = hash_of(fingerprint) if fingerprint else digest(content_hashes(images.values))
         about[SETTINGS] = content | how | {"rows_per_part": parts.PART}
         with alone(out, f"writes {out}"):
+            target = LanceCodes(out)  # as it is now: another process may have written while the source was read
             if add:
                 parts.add(encoder, images, target, about, progress)
             else:

@@ -328,6 +328,7 @@ def _lance_header(codes: LanceCodes) -> tuple[list[str], int, str]:
         raise CodesError(
             f"{codes.place} is unfinished ({num:,} of {about['num']:,} rows); go on with: {command(codes.place, about)}"
         )
+    codes.check_whole(about.get("num", num))
     return list(codes.table.schema.names), num, json.dumps(about)
 
 

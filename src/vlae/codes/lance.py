@@ -93,6 +93,14 @@ class LanceCodes:
                     " another --out"
                 )
         self._check_alike(told)
+        self.check_unfinished()
+
+    def check_unfinished(self) -> None:
+        """Refuse to write to a data set that is whole.
+
+        Raises:
+            CodesError: if it is.
+        """
         if self.is_whole:
             raise CodesError(
                 f"{self.place} exists already, and is not written over; choose another --out, or remove it"

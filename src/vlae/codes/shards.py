@@ -61,9 +61,9 @@ def join(shards: Sequence[CodeFile], out: str | Path, about: dict[str, Any], tol
     """
     kind = files.kind_of(out)
     if kind == "lance":
-        target = LanceCodes(out)
         about = {**about, **told, SETTINGS: {**told[SETTINGS], "rows_per_part": PART}}
         with alone(out, f"writes {out}"):
+            target = LanceCodes(out)
             target.check(about)
             there = target.parts(PART)
             for number, table in enumerate(_numbered(shards, about)):

@@ -9,7 +9,7 @@ from vlae.atomic import remove, whole
 from vlae.codes import files
 from vlae.codes.encode import identity
 from vlae.codes.encoder import Encoder
-from vlae.codes.lance import SETTINGS
+from vlae.codes.lance import SETTINGS, LanceCodes
 from vlae.codes.parts import PART, parts_folder, source_columns
 from vlae.codes.shards import join
 from vlae.data.account import say_found
@@ -79,8 +79,10 @@ def encode_stream(
         WriteError: if the output cannot be written, or another process writes it.
     """
     out = as_place(out)
-    if isinstance(out, Path) and files.kind_of(out) != "lance":
-        files.check_new(out)
+    if files.kind_of(out) == "lance":
+        LanceCodes(out).check_unfinished()  # before anything is read
+    else:
+        files.check_new(Path(out))
     stream = stream_for(run, source, layout=layout, key=key, id=id, progress=progress)
     assert stream.form is not None
     if progress:
