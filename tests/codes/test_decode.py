@@ -53,6 +53,41 @@ def test_names_lead_nowhere_else(run, tmp_path):
     assert sorted(path.name for path in out.iterdir()) == ["a-2.png", "a.png", "b.png", "unnamed.png"]
 
 
+def decoded_names(run, tmp_path, names):
+    table = codes.as_table(
+        {"name": names, "level1": np.arange(len(names), dtype=float)[:, None], "level3": np.zeros((len(names), 2))}, {}
+    )
+    parquet.write_table(table, tmp_path / "codes.parquet")
+    out = decode(run, tmp_path / "codes.parquet", tmp_path / f"out{len(list(tmp_path.iterdir()))}")
+    return sorted(path.relative_to(out).as_posix() for path in out.rglob("*.png"))
+
+
+def test_each_row_has_a_file_of_its_name(run, tmp_path):
+    dotted = [f"sample.{i:03d}" for i in range(4)]
+    assert decoded_names(run, tmp_path, dotted) == [f"{name}.png" for name in dotted]
+    assert decoded_names(run, tmp_path, ["a", None, "c.JPG"]) == ["00000001.png", "a.png", "c.png"]
+    many = decoded_names(run, tmp_path, ["shoe"] * 600)  # more than one batch
+    assert many == sorted(["shoe.png", *(f"shoe-{i}.png" for i in range(2, 601))])
+    assert decoded_names(run, tmp_path, ["b", "b", "b-2", "b-2", "x/b"]) == [
+        "b-2-2.png",
+        "b-2.png",
+        "b-3.png",
+        "b.png",
+        "x/b.png",
+    ]
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_codes_that_are_not_finite_are_refused(run, tmp_path, bad):
+    level3 = np.zeros((600, 2))
+    level3[550, 1] = bad
+    np.savez(tmp_path / "codes.npz", level1=np.zeros((600, 1)), level3=level3)
+    for out in ("again", "again.npz"):
+        with pytest.raises(CodesError, match=r"codes.npz: level3 of row 550 is NaN or infinite; leave such rows out"):
+            decode(run, tmp_path / "codes.npz", tmp_path / out)
+    assert [path.name for path in tmp_path.iterdir()] == ["codes.npz"]
+
+
 def test_codes_of_another_run_are_refused(run, other, folder, tmp_path):
     file = encode(other, folder, tmp_path / "codes.parquet")
     with pytest.raises(CodesError, match=r"codes.parquet was made by another run \(.*b\)"):

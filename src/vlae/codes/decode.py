@@ -14,6 +14,7 @@ from vlae.codes.encode import identity
 from vlae.codes.files import CodesError
 from vlae.data.counting import counting
 from vlae.data.depths import out_of_range
+from vlae.data.files import PICTURE_SUFFIXES
 from vlae.models.inference import evaluating
 from vlae.models.priors import complete
 from vlae.runs import Run
@@ -41,7 +42,8 @@ def decode(run: Run, file: str | Path, out: str | Path, *, seed: int = 0, progre
         The path of the folder or file: `out`.
 
     Raises:
-        CodesError: if the output exists, or another run made the codes, or the file holds no codes.
+        CodesError: if the output exists, or another run made the codes, or the file holds no codes, or some that are
+            not finite.
         FileNotFoundError: if there is no such file.
         WriteError: if the output cannot be written.
     """
@@ -59,12 +61,11 @@ def decode(run: Run, file: str | Path, out: str | Path, *, seed: int = 0, progre
         with unfinished(out) as partial:
             with counting("decoding", code_file.num, progress) as advance:
                 form = _numbers if out.suffix else _pixels
-                batches = _decode_batches(run, code_file, seed, advance)
-                formed = ((names, form(run, values)) for names, values in batches)
+                formed = (form(run, values) for values in _decode_batches(run, code_file, seed, advance))
                 if out.suffix:
                     _write_npz(formed, partial, run.columns)
                 else:
-                    _write_folder(formed, partial)
+                    _write_folder(formed, _stems(code_file), partial)
             files.check_new(out)
             partial.rename(out)
     return out
@@ -90,21 +91,51 @@ def _check_codes(run: Run, code_file: files.CodeFile) -> list[int]:
 
 def _decode_batches(
     run: Run, code_file: files.CodeFile, seed: int, advance: Callable[[int], None]
-) -> Iterator[tuple[list[str], np.ndarray]]:
-    """Yield the names and values of each batch: float32 (n, C, H, W) images in [0, 1], or float32 (n, D) vectors."""
+) -> Iterator[np.ndarray]:
+    """Yield the values of each batch: float32 (n, C, H, W) images in [0, 1], or float32 (n, D) vectors."""
     sizes = run.recipe.code_sizes
     levels = [name for level in run.recipe.levels_with_code if (name := level_column(level)) in code_file.columns]
     generator = torch.Generator().manual_seed(seed)
-    name_column = ["name"] if "name" in code_file.columns else []
     first = 0
-    for batch in code_file.batches([*levels, *name_column]):
+    for batch in code_file.batches(levels):
         num = len(batch[levels[0]])
+        for name in levels:
+            _check_finite(batch[name], name, first, code_file.path)
         codes = {i: batch[name] for i, _ in enumerate(sizes, start=1) if (name := level_column(i)) in batch}
         values = run.decode(_whole(run, codes, num, generator))
-        names = list(batch["name"]) if name_column else [f"{row:08d}" for row in range(first, first + num)]
         first += num
         advance(num)
-        yield [str(name) for name in names], values
+        yield values
+
+
+def _check_finite(codes: np.ndarray, column: str, first: int, path: str | Path) -> None:
+    """Refuse codes of which no picture can be drawn.
+
+    Args:
+        codes: some rows of the column.
+        column: its name.
+        first: the number of the first of these rows.
+        path: of the file of codes.
+    """
+    if codes.dtype.kind == "f" and not np.isfinite(codes).all():
+        row = first + int(np.argwhere(~np.isfinite(codes))[0, 0])
+        raise CodesError(f"{path}: {column} of row {row:,} is NaN or infinite; leave such rows out")
+
+
+def _stems(code_file: files.CodeFile) -> list[PurePosixPath]:
+    """The name of each row's file in the folder, without its ending: the row's name, or its number if it has none."""
+    names: list[Any] = [None] * code_file.num
+    if "name" in code_file.columns:
+        names = [name for batch in code_file.batches(["name"]) for name in batch["name"].tolist()]
+    return [_stem(f"{row:08d}" if name is None or name != name else str(name)) for row, name in enumerate(names)]
+
+
+def _stem(name: str) -> PurePosixPath:
+    """The name of a file inside the folder, whatever the row is called, without the ending of a picture."""
+    inner = PurePosixPath(*(word for word in PurePosixPath(name).parts if word not in ("/", "..", ".")))
+    if not inner.name:
+        return PurePosixPath("unnamed")
+    return inner.with_suffix("") if inner.suffix.lower() in PICTURE_SUFFIXES else inner
 
 
 def _numbers(run: Run, values: np.ndarray) -> np.ndarray:
@@ -138,8 +169,8 @@ def _whole(run: Run, codes: Mapping[int, np.ndarray], num: int, generator: torch
         return [code.cpu().numpy() for code in complete(run.model, run.prior, given, generator)]
 
 
-def _write_npz(batches: Iterator[tuple[list[str], np.ndarray]], out: Path, columns: Sequence[str]) -> None:
-    values = np.concatenate([values for _, values in batches])
+def _write_npz(batches: Iterator[np.ndarray], out: Path, columns: Sequence[str]) -> None:
+    values = np.concatenate(list(batches))
     with out.open("wb") as stream:
         if is_image(values.shape[1:]):
             np.savez_compressed(stream, images=values)
@@ -148,18 +179,25 @@ def _write_npz(batches: Iterator[tuple[list[str], np.ndarray]], out: Path, colum
             np.savez_compressed(stream, x=values, **named)
 
 
-def _write_folder(batches: Iterator[tuple[list[str], np.ndarray]], out: Path) -> None:
-    """Write one PNG file per row inside the folder, whatever its name. A second row of one name gets a number."""
-    for names, values in batches:
-        for name, pixels in zip(names, values, strict=True):
-            inner = [word for word in PurePosixPath(name).parts if word not in ("/", "..", ".")]
-            file = (out.joinpath(*inner) if inner else out / "unnamed").with_suffix(".png")
-            file.parent.mkdir(parents=True, exist_ok=True)
-            count = 1
-            while file.exists():
+def _write_folder(batches: Iterator[np.ndarray], stems: Sequence[PurePosixPath], out: Path) -> None:
+    """Write one PNG file per row inside the folder. A further row of one name gets a number that no other row has."""
+    rows, taken = iter(stems), set(stems)
+    counts: dict[PurePosixPath, int] = {}
+    for values in batches:
+        for pixels, stem in zip(values, rows, strict=False):  # the rows go on in the next batch
+            count = counts.get(stem, 0) + 1
+            place = stem if count == 1 else _numbered(stem, count)
+            while (count > 1 and place in taken) or (out / f"{place}.png").exists():  # "A" may be "a" on this disk
                 count += 1
-                file = file.with_name(f"{file.stem}-{count}.png")
+                place = _numbered(stem, count)
+            counts[stem] = count
+            file = out / f"{place}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
             save_pixels(pixels, file)
+
+
+def _numbered(stem: PurePosixPath, count: int) -> PurePosixPath:
+    return stem.with_name(f"{stem.name}-{count}")
 
 
 def save_pixels(pixels: np.ndarray, file: Path) -> None:
