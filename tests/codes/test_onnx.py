@@ -126,6 +126,22 @@ def test_the_model_is_left_as_it_was(trained, tmp_path):
     model.eval()
 
 
+def test_nothing_of_an_earlier_export_stays(trained, tmp_path, monkeypatch):
+    for name in (*export.FILES, "mine.onnx"):
+        (tmp_path / name).write_bytes(b"of another model")
+    traced = export._traced
+
+    def without_sampler(module, *given):
+        if isinstance(module, export._Sampler):
+            raise RunError("it has no operator")
+        return traced(module, *given)
+
+    monkeypatch.setattr(export, "_traced", without_sampler)
+    export.export(trained, tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"encoder.onnx", "decoder.onnx", "mine.onnx"}
+    assert (tmp_path / "encoder.onnx").stat().st_size > 1_000
+
+
 def test_names_shapes_and_metadata(trained, result):
     encoder, decoder = session(trained, "encoder.onnx"), session(trained, "decoder.onnx")
     assert [(x.name, x.shape) for x in encoder.get_inputs()] == [("images", ["batch", 3, 16, 16])]
@@ -225,6 +241,10 @@ def test_what_is_not_a_number_is_not_written(trained, tmp_path, monkeypatch):
 def test_what_cannot_be_exported_is_refused(trained, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="choose 'int8'"):
         export.export(trained, quantize="int4")
+    with pytest.raises(ValueError, match=r"data of shape \(9, 3, 8, 8\) is given; this model takes \(N, 3, 16, 16\)"):
+        export.export(trained, examples=np.zeros((9, 3, 8, 8), np.uint8))
+    with pytest.raises(ValueError, match="values from 0 to 255 are given; images are uint8, or floats"):
+        export.export(trained, examples=np.linspace(0, 255, 9 * 768, dtype=np.float32).reshape(9, 3, 16, 16))
     bare = vlae.load(trained.save_pretrained(tmp_path / "bare", examples=False))
     with pytest.raises(RunError, match="bare has 0 held-out examples to check an export with"):
         export.export(bare)

@@ -22,13 +22,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vlae.atomic import whole, writing
+from vlae.atomic import remove, whole, writing
 from vlae.data.depths import listed_range
 from vlae.errors import MissingExtraError
 from vlae.evaluation import level_card
 from vlae.models.base import LatentModel
 from vlae.models.distributions import CodeDistribution
-from vlae.models.inference import as_input, evaluating
+from vlae.models.inference import as_input, check_values, evaluating
 from vlae.models.priors import MixturePrior
 from vlae.runs import Run, RunError
 from vlae.shapes import is_image, level_column
@@ -41,6 +41,10 @@ TOLERANCE = 1e-4
 
 BATCH_SIZES = (1, 5)
 """The batch sizes of the check, besides all examples at once. The model is traced with 3."""
+
+
+FILES = ("encoder.onnx", "decoder.onnx", "sampler.onnx", "encoder-int8.onnx")
+"""What an export may write. Those that it does not write are removed, as they are of an earlier one."""
 
 
 class _Encoder(nn.Module):
@@ -118,7 +122,8 @@ def export(
 
     Args:
         run: a run of any model that has an encoder.
-        out: the folder for the files. Earlier versions are replaced. None: onnx/ in the run's `outputs`.
+        out: the folder for the files. Those of an earlier export are replaced or removed. None: onnx/ in the
+            run's `outputs`.
         quantize: "int8" also writes encoder-int8.onnx: convolutions and dense layers in 8 bits. Half of the examples
             calibrate it, and the other half measure its error. None: no quantization.
         opset: the version of the ONNX operators. None: 18.
@@ -136,14 +141,14 @@ def export(
         MissingExtraError: if the extra "export" is not installed.
         NotDefinedError: if the model has no encoder.
         RunError: if there are no examples, there is no such opset, or the files do not give what PyTorch gives.
-        ValueError: if there is no such quantization.
+        ValueError: if there is no such quantization, or the examples have another shape or range than the run's data.
         WriteError: if the files cannot be written.
     """
     _require()
     run.model.require("encoder")
     if quantize not in (None, "int8"):
         raise ValueError(f"quantize is {quantize!r}; choose 'int8', or leave it out")
-    data = run.examples if examples is None else examples
+    data = run.examples if examples is None else check_values(examples, run.recipe.shape)
     if len(data) < (2 if quantize else 1):
         raise RunError(f"{run.name} has {len(data)} held-out examples to check an export with; give some as `examples`")
     if run.model.device.type != "cpu":  # where ONNX Runtime checks what is written
@@ -184,6 +189,9 @@ def export(
             written["encoder-int8.onnx"] = small
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
+        for name in FILES:
+            if name not in written:
+                remove(out / name)
     for name, model in written.items():
         extra = {"quantization": result["int8"]} if "int8" in name else {}
         extra |= {"prior": run.prior.describe()} if name == "sampler.onnx" else {}
