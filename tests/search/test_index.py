@@ -253,6 +253,14 @@ def test_missing_labels_and_factors_have_no_value(run, tmp_path, names):
     assert "None" not in str(made.similar("1", num=30))
 
 
+@pytest.mark.parametrize("names", [("a.b", "a_b"), ("label", "factor.label")])
+def test_factors_that_would_become_one_column_are_refused(run, tmp_path, names):
+    images = Images(values=np.zeros((4, 3, 16, 16), np.uint8), factors={name: np.arange(4.0) for name in names})
+    with pytest.raises(SearchError, match=rf"{' and '.join(names)} are one column of an index, .*; rename"):
+        Index.build(run, images, tmp_path / "index")
+    assert not (tmp_path / "index").exists()
+
+
 def test_names_of_rows_say_their_part(run, tmp_path):
     images = load_data("streets:60", split="test", size=16)
     made = Index.build(run, images, tmp_path / "index")

@@ -44,11 +44,20 @@ def source_columns(images: Images) -> dict[str, pa.Array]:
     Returns:
         For each column, an Arrow array of numbers or names, null where one is unknown. Columns of which nothing is
         known are left out.
+
+    Raises:
+        SearchError: if two factors become one column.
     """
     columns: dict[str, Any] = {"label": images.label_of_each() or []}
+    factor_of: dict[str, str] = {}
     for name, factor in images.factors.items():
         column = name.replace(".", "_")
-        columns[f"factor_{column}" if is_own(column) or column == "label" else column] = _as_column(factor)
+        column = f"factor_{column}" if is_own(column) or column == "label" else column
+        if column in factor_of:
+            both = f"{factor_of[column]} and {name}"
+            raise SearchError(f"{images.source}: {both} are one column of an index, {column}; rename one of them")
+        factor_of[column] = name
+        columns[column] = _as_column(factor)
     arrays = {name: pa.array(values, from_pandas=True) for name, values in columns.items()}
     return {name: array for name, array in arrays.items() if not pa.types.is_null(array.type)}
 
