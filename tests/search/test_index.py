@@ -152,8 +152,20 @@ def test_images_that_cannot_be_asked_about(index, run, photos):
         index.similar(np.zeros((1, 3, 8, 8), np.uint8))
     with pytest.raises(SearchError, match="40 data are given"):
         index.similar(photos)
-    with pytest.raises(SearchError, match="num is 0"):
-        index.similar("dark/0's.png", num=0)
+    for num in (0, 2.5):
+        with pytest.raises(SearchError, match=f"num is {num}; give a whole number"):
+            index.similar("dark/0's.png", num=num)
+    with pytest.raises(FileNotFoundError, match=r"no file a{300}, and nothing of this name"):
+        index.similar("a" * 300)
+
+
+def test_numbers_of_numpy_and_names_that_are_folders_are_taken(index, tmp_path, monkeypatch):
+    (tmp_path / "dark" / "0's.png").mkdir(parents=True)
+    known = index.similar("dark/0's.png", levels=(1, 3), num=3)
+    monkeypatch.chdir(tmp_path)
+    found = index.similar("dark/0's.png", levels=np.array([1, 3]), num=np.int64(3))
+    assert found.by.keys() == known.by.keys() and found.table.equals(known.table)
+    assert index.similar("dark/0's.png", levels=np.int64(1), num=3).by[(1,)].equals(known.by[(1,)])
 
 
 def test_figure(index, photos, tmp_path):

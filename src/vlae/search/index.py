@@ -8,8 +8,9 @@ level; `state.py` describes what changes. Images are added by commits.
 import re
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Self
 
@@ -259,8 +260,9 @@ class Index:
             FileNotFoundError: if there is no such picture.
         """
         chosen = self._levels(levels)
-        if num < 1:
+        if not isinstance(num, Integral) or num < 1:
             raise SearchError(f"num is {num}; give a whole number from 1 up")
+        num = int(num)
         query = self._query(image)
         if where is not None:
             self._check(where)
@@ -283,16 +285,20 @@ class Index:
 
     def _levels(self, levels: int | Sequence[int] | None) -> tuple[int, ...]:
         available = self.run.recipe.levels_with_code
-        chosen = available if levels is None else [levels] if isinstance(levels, int) else list(levels)
+        chosen = available if levels is None else list(levels) if isinstance(levels, Iterable) else [levels]
         if wrong := [level for level in chosen if level not in available]:
             raise SearchError(f"there is no level {wrong[0]} with a code; choose of {', '.join(map(str, available))}")
         if not chosen or len(set(chosen)) < len(chosen):
             raise SearchError(f"the levels are {', '.join(map(str, chosen)) or 'none'}; give each at most once")
-        return tuple(chosen)
+        return tuple(int(level) for level in chosen)
 
     def _query(self, image: Source) -> "_Query":
-        if isinstance(image, str | Path) and not Path(image).exists():
-            return self._named(str(image))
+        if isinstance(image, str | Path) and not _is(Path.is_file, image):
+            try:
+                return self._named(str(image))
+            except FileNotFoundError:
+                if not _is(Path.is_dir, image):
+                    raise
         query = image if isinstance(image, np.ndarray) else self.run.read(image)
         values = check_values(query if isinstance(query, np.ndarray) else query.values, self.run.recipe.shape)
         if len(values) > 1:
@@ -404,6 +410,14 @@ class _Query:
     picture: canvas.Picture
     hash: int
     name: tuple[str, str]  # of the source, and in it
+
+
+def _is(kind: Callable[[Path], bool], name: str | Path) -> bool:
+    """Whether there is a file or folder of a name; a name may be longer than the system's."""
+    try:
+        return kind(Path(name))
+    except OSError:
+        return False
 
 
 def _check_regular(path: Path) -> None:
