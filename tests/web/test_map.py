@@ -39,7 +39,28 @@ def test_codes_that_are_all_the_same_are_placed():
     assert np.isfinite(plane.points).all() and "0%" in plane.axes[0]
 
 
-@pytest.mark.parametrize("num", [3, 40])
+@pytest.mark.parametrize("method", ["tsne", "umap"])
+@pytest.mark.parametrize("spread", [0, 1e-30, 1e-8])
+def test_codes_that_are_all_the_same_have_no_neighbourhoods(method, spread, monkeypatch):
+    for embed in ("_tsne", "_umap"):  # t-SNE of the same codes ends the whole process
+        monkeypatch.setattr(maps, embed, lambda codes: pytest.fail("embedded"))
+    monkeypatch.setattr(maps, "has_umap", lambda: True)
+    codes = (1 + spread * np.random.default_rng(0).normal(size=(40, 4))).astype(np.float32)
+    for sample in (maps.MAX_SAMPLE, 10):
+        monkeypatch.setattr(maps, "MAX_SAMPLE", sample)
+        points = place_on_plane(codes, method).points
+        assert points.shape == (40, 2) and np.abs(points).max() < 1e-6
+
+
+def test_very_few_data_are_placed_without_neighbourhoods(monkeypatch):
+    monkeypatch.setattr(maps, "has_umap", lambda: True)
+    for num in (1, 2, 3):
+        for codes in (clusters(num, 5)[0], clusters(num, 5)[0][:, :1]):
+            for method in ("tsne", "umap"):
+                assert np.array_equal(place_on_plane(codes, method).points, place_on_plane(codes, "pca").points)
+
+
+@pytest.mark.parametrize("num", [4, 40])
 def test_few_data_are_placed_by_neighbourhood(num):
     for size in (1, 3):
         points = place_on_plane(clusters(num, 5)[0][:, :size], "tsne").points

@@ -23,6 +23,12 @@ NEAREST = 5
 PERPLEXITY = 30
 """Of t-SNE: how many neighbours of each datum are kept together."""
 
+MIN_DATA = 4
+"""Fewer data have no neighbourhoods to keep together."""
+
+MIN_SPREAD = 1e-6
+"""Codes that differ by less, in standard deviations of the prior, are the same but for rounding."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Map:
@@ -80,12 +86,15 @@ def place_on_plane(codes: np.ndarray, method: Method) -> Map:
         codes: float32 (n, code size), one level's codes.
         method: "code" or "pca": the code itself if it has one or two dimensions, else its first two principal
             components. "tsne" or "umap": t-SNE (van der Maaten and Hinton 2008) or UMAP (McInnes et al. 2018), which
-            keep neighbours together; UMAP needs umap-learn.
+            keep neighbours together; UMAP needs umap-learn. Fewer than four data, and codes that are all the same, have
+            no neighbourhoods; they are placed as by "pca".
 
     Raises:
         ValueError: if UMAP is not installed.
     """
     if method == "umap":
+        if not has_umap():
+            raise ValueError("UMAP is not installed; get it with: pip install umap-learn")
         return Map(points=_by_neighbourhood(codes, _umap), axes=("UMAP 1", "UMAP 2"))
     if method == "tsne":
         return Map(points=_by_neighbourhood(codes, _tsne), axes=("t-SNE 1", "t-SNE 2"))
@@ -132,14 +141,21 @@ def _pca(codes: np.ndarray) -> Map:
 def _by_neighbourhood(codes: np.ndarray, embed: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     """Embed a sample, and place every other datum among the nearest of it: float32 (n, 2)."""
     if len(codes) <= MAX_SAMPLE:
-        return embed(codes).astype(np.float32)
+        return _embedded(codes, embed).astype(np.float32)
     from sklearn.neighbors import KNeighborsRegressor
 
     sample = np.sort(np.random.default_rng(0).permutation(len(codes))[:MAX_SAMPLE])
-    placed = embed(codes[sample])
+    placed = _embedded(codes[sample], embed)
     points: np.ndarray = KNeighborsRegressor(NEAREST, weights="distance").fit(codes[sample], placed).predict(codes)
     points[sample] = placed
     return points.astype(np.float32)
+
+
+def _embedded(codes: np.ndarray, embed: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Embed codes, or show them by PCA if they have no neighbourhoods: of such codes t-SNE ends the whole process."""
+    if len(codes) < MIN_DATA or np.ptp(codes, axis=0).max() < MIN_SPREAD:
+        return place_on_plane(codes, "pca").points
+    return embed(codes)
 
 
 def _tsne(codes: np.ndarray) -> np.ndarray:
@@ -152,8 +168,6 @@ def _tsne(codes: np.ndarray) -> np.ndarray:
 
 
 def _umap(codes: np.ndarray) -> np.ndarray:
-    if not has_umap():
-        raise ValueError("UMAP is not installed; get it with: pip install umap-learn")
     import umap
 
     points: np.ndarray = umap.UMAP(random_state=0).fit_transform(codes)
