@@ -151,6 +151,23 @@ def test_numbers_stay_when_pictures_come_and_go(run):
         after.original(0, 500)
 
 
+def test_the_version_is_another_where_a_number_means_another_picture(run, tmp_path):
+    photos = run.data["source"]
+    own = Collection(run)
+    versions = [own.version, Collection(run, photos).version]  # in the order of the source the numbers differ
+    assert Collection(run).version == own.version
+    file = file_of(own, 59)
+    versions.append(Collection(run, str(shutil.copytree(photos, tmp_path / "moved"))).version)
+    file.rename(file.with_name("zzz.png"))
+    versions.append(Collection(run, photos).version)
+    pairs = tmp_path / "pairs.npy"
+    for value in (1, 2):
+        np.save(pairs, np.full((2, 12, 12, 3), value, np.uint8))
+        versions.append(Collection(run, str(pairs)).version)
+    versions.append(Collection(trained(photos, tmp_path / "other", size=12, seed=1), str(pairs)).version)
+    assert len(set(versions)) == len(versions) == 7
+
+
 def test_of_an_array_the_rows_have_names_and_their_own_size(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (40, 20, 20, 3), dtype=np.uint8)
     np.save(tmp_path / "a.npy", pixels)

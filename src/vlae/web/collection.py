@@ -4,9 +4,11 @@ Of the run's own source the run's examples come first, so that a number means th
 read, or when it is gone. The others follow in the order of the source.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
+from hashlib import blake2b
 from pathlib import Path
 from threading import RLock
 from typing import Any
@@ -77,6 +79,13 @@ class Collection:
     def hashes(self) -> np.ndarray:
         """The hash of each datum's content, int64 (n,)."""
         return self._rows.hashes
+
+    @cached_property
+    def version(self) -> str:
+        """A hash of all that a picture depends on: the run, the source, and in order the contents and the names."""
+        words = blake2b(np.ascontiguousarray(self.hashes).tobytes(), digest_size=8)
+        words.update(json.dumps([self.run.identity, self.source, self.names]).encode())
+        return words.hexdigest()
 
     @property
     def _rows(self) -> _Rows:

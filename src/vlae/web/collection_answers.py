@@ -66,7 +66,7 @@ class CollectionAnswers:
             "held_out": _bytes(collection.held_out, np.uint8),
             "is_own": collection.is_own,
             "note": collection.note,
-            "version": f"{int(np.bitwise_xor.reduce(collection.hashes, initial=0)) & 0xFFFFFFFFFFFF:x}",
+            "version": collection.version,
         }
 
     def known(self) -> Answer:
