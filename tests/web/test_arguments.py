@@ -22,6 +22,17 @@ def test_good_arguments_arrive_as_they_are():
     assert parse(b"[]", dict) == []
 
 
+def test_a_range_is_taken_to_its_ends():
+    def seeded(seed: Annotated[int, range(2**32)]) -> dict[str, int]:
+        return {}
+
+    for seed in (0, 2**32 - 1):
+        assert parse(json.dumps([seed]).encode(), seeded) == [seed]
+    for seed in (-1, 2**32, 10**400, 3.0, True, None, "3", [3]):
+        with pytest.raises(ValueError, match="it must be a whole number from 0 to 4294967295"):
+            parse(json.dumps([seed]).encode(), seeded)
+
+
 @pytest.mark.parametrize(
     ("place", "value", "words"),
     [

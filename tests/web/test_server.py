@@ -30,7 +30,7 @@ NOISE = [[0.5, -0.5], [], [0.0, 1.0, 2.0, 3.0]]
 QUESTIONS = {
     "describe": [],
     "draw": [3, "fitted"],
-    "redraw": [NOISE, 3, 3, "standard"],
+    "redraw": [NOISE, 3, 2**32 - 1, "standard"],
     "datum": [1],
     "picture": [NOISE],
     "strips": [NOISE, [1, 3], 3, "fitted"],

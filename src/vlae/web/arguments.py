@@ -6,7 +6,7 @@ from reprlib import repr as shortened
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 LARGEST = 1e9
-"""The largest number of any argument."""
+"""The largest number of an argument that has no range of its own."""
 
 
 def parse(body: bytes, method: Callable[..., Any]) -> list[Any]:
@@ -41,7 +41,7 @@ def parse(body: bytes, method: Callable[..., Any]) -> list[Any]:
 def _fits(value: Any, hint: Any) -> bool:
     origin, inner = get_origin(hint), get_args(hint)
     if origin is Annotated:
-        return _fits(value, inner[0]) and value in inner[1]
+        return type(value) is int and value in inner[1]  # the range is its limit
     if origin is Literal:
         return isinstance(value, str) and value in inner
     if origin in (list, Sequence):
