@@ -1,5 +1,6 @@
 """A selection of the page becomes a folder of links."""
 
+import csv
 import json
 
 import pytest
@@ -36,6 +37,15 @@ def test_names_and_tags_are_read(exported):
     assert read_selection(exported / "s.json") == ["猫/a.png", "c.png"]
     with pytest.raises(DataError, match="nothing tagged 'good'; its tags: nice"):
         read_selection(exported / "s.json", "good")
+
+
+@pytest.mark.parametrize("separator", ["\n", "\r", "\r\n", "\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\u2029"])
+def test_names_and_tags_may_have_breaks_of_lines(tmp_path, separator):
+    name, tag = f"a{separator}b.png", f"very{separator}nice"
+    with (tmp_path / "s.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([["name", "part", "label", "tags"], [name, "", "", tag], ["c.png", "", "", "nice"]])
+    assert read_selection(tmp_path / "s.csv") == [name, "c.png"]
+    assert read_selection(tmp_path / "s.csv", tag) == [name]
 
 
 @pytest.mark.parametrize("content", ["", "[]", "a,b\n1,2", '{"pictures": 3}', '{"pictures": [{}]}', "\x00"])

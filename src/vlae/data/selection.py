@@ -1,6 +1,7 @@
 """A selection of pictures that the page has exported: read, and put into a folder of links."""
 
 import csv
+import io
 import json
 from pathlib import Path
 
@@ -27,11 +28,11 @@ def read_selection(file: Path, tag: str | None = None) -> list[str]:
     if file.stat().st_size > MAX_BYTES:
         raise wrong
     try:
-        text = file.read_text(encoding="utf-8-sig")
+        text = file.read_bytes().decode("utf-8-sig")
         if file.suffix.lower() == ".json":
             rows = [(row["name"], list(row["tags"])) for row in json.loads(text)["pictures"]]
         else:
-            table = csv.DictReader(text.splitlines())
+            table = csv.DictReader(io.StringIO(text, newline=""))  # breaks within a cell are kept
             rows = [(_plain(row["name"]), _plain(row["tags"] or "").split(";")) for row in table]
     except (ValueError, LookupError, TypeError, AttributeError, csv.Error, RecursionError) as error:
         raise wrong from error
