@@ -225,6 +225,96 @@ def test_selecting_tagging_and_exporting_by_keyboard(visit, address):
     settle(page)
 
 
+def come_back(page):
+    page.wait_for_load_state("networkidle")  # pictures that are still coming would count as failed
+    page.reload()
+    page.wait_for_selector(".cell .shown.there")
+
+
+def tag(page, numbers, words, button="Tag"):
+    page.evaluate(f"document.dispatchEvent(new CustomEvent('vlae-select', {{ detail: {{ numbers: [{numbers}] }} }}))")
+    page.locator(".selection-bar input").fill(words)
+    page.get_by_role("button", name=button, exact=True).click()
+    settle(page)
+
+
+def wait_for_tags(page, *expected):
+    choices = "[...document.querySelectorAll('#vlae-pictures option')].map((one) => one.text)"
+    until(
+        page,
+        f"all => String({choices}.filter((text) => / [(][0-9]+[)]$/.test(text)).sort()) === all",
+        ",".join(expected),
+    )
+
+
+def kept(page):
+    return page.evaluate(
+        "Object.fromEntries(Object.entries(localStorage).map(([key, text]) => [key, JSON.parse(text)]))"
+    )
+
+
+@pytest.mark.parametrize("shown", ["blocks", "photos"])
+def test_tags_outlive_the_visit_of_another_collection(visit, address, shown):
+    page = visit(address)
+    tag(page, 0, "constructor")
+    tag(page, 1, "__proto__")
+    before = kept(page)
+
+    def another(route):
+        response = route.fetch()
+        answer = response.json()
+        answer |= {"shown": shown} if "shown" in answer else {"names": [f"new {name}" for name in answer["names"]]}
+        route.fulfill(response=response, json=answer)
+
+    for name in ("data", "describe"):
+        page.route(f"**/api/{name}", another)
+    come_back(page)
+    assert kept(page) == before
+    tag(page, 3, "nice")
+    wait_for_tags(page, "nice (1)")
+    page.unroute_all()
+    come_back(page)
+    wait_for_tags(page, "__proto__ (1)", "constructor (1)")
+    own = "vlae tags of run on blocks"
+    assert all(kept(page)[own][name] == names for name, names in before[own].items())
+
+
+def test_windows_share_their_tags(visit, address):
+    one = visit(address)
+    two = one.context.new_page()
+    two.goto(address)
+    wait_for_tags(two)
+    two.wait_for_selector(".cell .shown.there")
+    tag(one, 0, "nice")
+    tag(two, 1, "nice")
+    tag(two, 1, "odd")
+    for page in (one, two):
+        wait_for_tags(page, "nice (2)", "odd (1)")
+    tag(one, 1, "odd", "Untag")
+    for page in (one, two):
+        wait_for_tags(page, "nice (2)")
+    one.evaluate("() => { Storage.prototype.setItem = () => { throw new Error('full'); }; }")
+    tag(one, 4, "own")
+    assert "export the tags" in one.locator(".vlae-message").inner_text()
+    tag(two, 5, "other")
+    wait_for_tags(one, "nice (2)", "other (1)", "own (1)")
+    wait_for_tags(two, "nice (2)", "other (1)")
+
+
+def test_tags_of_earlier_versions_are_found(visit, address):
+    page = visit(address)
+    old = {"old": ["blue/0.png", "gone.png"]}
+    page.evaluate("text => (localStorage.clear(), localStorage.setItem('vlae tags of run', text))", json.dumps(old))
+    come_back(page)
+    wait_for_tags(page, "old (1)")
+    assert kept(page) == {"vlae tags of run": old}
+    tag(page, 2, "new")
+    assert kept(page)["vlae tags of run on blocks"]["old"] == old["old"]
+    tag(page, "...Array(120).keys()", "old", "Untag")
+    come_back(page)
+    wait_for_tags(page, "new (1)")
+
+
 def test_slow_and_missing_pictures_show_no_broken_icon(browser, address):
     context = browser.new_context()
     page = context.new_page()

@@ -236,7 +236,7 @@ const buildPictures = (root) => {
     note.textContent = data.note;
     note.hidden = !data.note;
     part.hidden = !data.is_own;
-    restoreTags();
+    showTags();
   });
   document.addEventListener("vlae-tags", () => {
     if (!(view.tag in tags)) view.tag = "";

@@ -1,7 +1,7 @@
 // The selection, and tags. Both are kept in the browser; whoever wants to select dispatches "vlae-select" with numbers.
 
 const selection = new Set();
-let tags = {}; // for each tag, the set of its numbers
+let tags = Object.create(null); // for each tag, the set of its numbers; no name of a tag is taken beforehand
 
 const selectOnly = (numbers) => document.dispatchEvent(new CustomEvent("vlae-select", { detail: { numbers: [...numbers] } }));
 document.addEventListener("vlae-select", (event) => {
@@ -10,37 +10,53 @@ document.addEventListener("vlae-select", (event) => {
   showSelection();
 });
 
-const tagsKey = () => `vlae tags of ${run.name}`;
+// Tags are kept by the names of the data. What is kept is read again before each change: other windows write it, too.
+const tagsKey = () => `vlae tags of ${run.name} on ${run.shown}`;
 const tagsOf = (i) => Object.keys(tags).filter((tag) => tags[tag].has(i));
-const asNames = () => Object.fromEntries(Object.entries(tags).map(([tag, numbers]) => [tag, [...numbers].map(nameOf)]));
-const keepTags = () => {
-  tags = Object.fromEntries(Object.entries(tags).filter(([, numbers]) => numbers.size));
+const areTags = (read) =>
+  read && typeof read === "object" && Object.values(read).every((names) => Array.isArray(names) && names.every((name) => typeof name === "string"));
+const keptTags = () => {
+  const kept = Object.create(null);
   try {
-    localStorage.setItem(tagsKey(), JSON.stringify(asNames()));
+    const text = localStorage.getItem(tagsKey()) ?? localStorage.getItem(`vlae tags of ${run.name}`); // of earlier versions
+    const read = JSON.parse(text ?? "{}");
+    if (areTags(read)) for (const [tag, names] of Object.entries(read)) kept[tag] = new Set(names);
+  } catch {
+    // this browser keeps nothing, or what is kept is not ours
+  }
+  return kept;
+};
+let unkept = []; // changes that the browser has not kept: [tag, names, whether they get it]
+const changedTags = () => {
+  const all = keptTags();
+  for (const [tag, names, on] of unkept) {
+    all[tag] ??= new Set();
+    names.forEach((name) => (on ? all[tag].add(name) : all[tag].delete(name)));
+  }
+  return all;
+};
+const showTags = () => {
+  tags = Object.create(null);
+  for (const [tag, names] of Object.entries(changedTags())) {
+    const numbers = new Set();
+    data.names.forEach((name, i) => names.has(name) && numbers.add(i));
+    if (numbers.size) tags[tag] = numbers;
+  }
+  document.dispatchEvent(new CustomEvent("vlae-tags"));
+};
+const changeTags = (...changes) => {
+  unkept.push(...changes);
+  const every = Object.entries(changedTags()).filter(([, names]) => names.size);
+  try {
+    localStorage.setItem(tagsKey(), JSON.stringify(Object.fromEntries(every.map(([tag, names]) => [tag, [...names]]))));
+    unkept = [];
   } catch {
     throw new Error("This browser keeps nothing of this page; export the tags before you close it.");
   } finally {
-    document.dispatchEvent(new CustomEvent("vlae-tags"));
+    showTags();
   }
 };
-// Adds tags by the names of the data. Returns how many names are not of this collection.
-const addTags = (byName) => {
-  const numberOf = new Map(data.names.map((name, i) => [name, i]));
-  let unknown = 0;
-  for (const [tag, names] of Object.entries(byName)) {
-    const numbers = (tags[tag] ??= new Set());
-    for (const name of names) numberOf.has(name) ? numbers.add(numberOf.get(name)) : unknown++;
-  }
-  return unknown;
-};
-const restoreTags = () => {
-  try {
-    addTags(JSON.parse(localStorage.getItem(tagsKey()) ?? "{}"));
-  } catch {
-    // what is kept is not ours
-  }
-  keepTags();
-};
+window.addEventListener("storage", (event) => data && [tagsKey(), null].includes(event.key) && showTags());
 const readTags = (text) => {
   const wrong = new Error("This file has no tags; give one that was exported here as JSON.");
   let read;
@@ -49,10 +65,14 @@ const readTags = (text) => {
   } catch {
     throw wrong;
   }
-  const fits = read && typeof read === "object" && Object.values(read).every((names) => Array.isArray(names) && names.every((name) => typeof name === "string"));
-  if (!fits) throw wrong;
-  const unknown = addTags(read);
-  keepTags();
+  if (!areTags(read)) throw wrong;
+  const here = new Set(data.names);
+  let unknown = 0;
+  changeTags(...Object.entries(read).map(([tag, names]) => {
+    const known = names.filter((name) => here.has(name));
+    unknown += names.length - known.length;
+    return [tag, known, true];
+  }));
   if (unknown) throw new Error(`${unknown} names in this file are not of this collection; the others have their tags.`);
 };
 
@@ -107,9 +127,7 @@ const setTag = (on) => {
     tagField.focus();
     return;
   }
-  const numbers = (tags[tag] ??= new Set());
-  selection.forEach((i) => (on ? numbers.add(i) : numbers.delete(i)));
-  keepTags();
+  changeTags([tag, [...selection].map(nameOf), on]);
 };
 const selectionBar = make("div", { class: "selection-bar", role: "region", "aria-label": "Selection", hidden: true },
   selectedWords,
