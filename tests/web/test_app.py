@@ -315,6 +315,25 @@ def test_tags_of_earlier_versions_are_found(visit, address):
     wait_for_tags(page, "new (1)")
 
 
+def test_all_of_folded_groups_is_selected_and_exported(visit, address):
+    page = visit(address)
+    show(page, "groups")
+    until(page, "document.querySelectorAll('.cell[data-number]').length < 120")
+    assert page.locator("#vlae-pictures [role=status]", has_text="120 pictures").count() == 1
+    page.get_by_role("button", name="Export all shown…").click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="CSV").click()
+    rows = Path(download.value.path()).read_text().splitlines()[1:]
+    assert len(set(rows)) == len(rows) == 120
+    page.get_by_role("button", name="Select all shown").click()
+    assert page.locator(".selection-bar strong").inner_text() == "120 pictures selected"
+    page.get_by_role("button", name="Clear", exact=True).click()
+    page.locator(".cell[data-number]").first.focus()
+    page.keyboard.press("Control+a")
+    assert page.locator(".selection-bar strong").inner_text() == "120 pictures selected"
+    page.wait_for_load_state("networkidle")
+
+
 def test_slow_and_missing_pictures_show_no_broken_icon(browser, address):
     context = browser.new_context()
     page = context.new_page()

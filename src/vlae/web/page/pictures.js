@@ -6,7 +6,8 @@ const gallery = make("ul", { class: "gallery", role: "listbox", "aria-multiselec
 const galleryCount = make("p", { class: "quiet", role: "status" });
 const gallerySentinel = make("div", { class: "sentinel" });
 const view = { mode: "name", level: 0, dimension: 0, num: 8, levels: [], asked: null, text: "", label: "", part: "", tag: "" };
-const found = { items: [], numbers: [], shown: 0, values: null, digits: 2 }; // what is shown: pictures, and headings of groups
+// What is shown: pictures, and headings of groups; the numbers of the pictures, and with them those of folded groups.
+const found = { items: [], numbers: [], all: [], shown: 0, values: null, digits: 2 };
 let anchor = 0; // the place where a range of selected pictures begins
 let byName;
 
@@ -107,7 +108,8 @@ const showItems = () => {
   found.shown = 0;
   anchor = 0;
   gallery.replaceChildren();
-  const num = view.mode === "groups" || view.mode === "copies" ? new Set(found.items.flatMap((item) => item.all ?? [item.number])).size : found.numbers.length;
+  found.all = [...new Set(found.items.flatMap((item) => item.all ?? [item.number]))];
+  const num = found.all.length;
   galleryCount.textContent = num === data.num ? counted(num) : num || view.mode !== "copies" ? `${num.toLocaleString("en")} of ${counted(data.num)}` : `No ${thing(2)} are near-copies of one another.`;
   showMore();
 };
@@ -168,7 +170,7 @@ gallery.addEventListener("keydown", (event) => {
     if (!event.shiftKey) anchor = place;
   } else if (event.key === "Enter") openViewer(found.numbers, place, askedIn());
   else if (event.key === "Escape") selectOnly([]);
-  else if (event.key === "a" && (event.ctrlKey || event.metaKey)) selectOnly(found.numbers);
+  else if (event.key === "a" && (event.ctrlKey || event.metaKey)) selectOnly(found.all);
   else return;
   event.preventDefault();
 });
@@ -269,8 +271,8 @@ const buildPictures = (root) => {
     make("div", { class: "controls" }, mode, level, dimension, num, text, label, part, tag),
     asked, note,
     make("div", { class: "bar" }, galleryCount, make("span", { class: "buttons" },
-      button("Select all shown", () => selectOnly(found.numbers), { class: "link" }),
-      button("Export all shown…", () => exportDialog(found.numbers), { class: "link" }),
+      button("Select all shown", () => selectOnly(found.all), { class: "link" }),
+      button("Export all shown…", () => exportDialog(found.all), { class: "link" }),
       button("Read in tags…", () => file.click(), { class: "link" }), file)),
     gallery, gallerySentinel, selectionBar);
   gallery.setAttribute("aria-label", isPictures() ? "Pictures: Enter opens, Space selects" : "Rows: Enter opens, Space selects");
