@@ -334,6 +334,17 @@ def test_all_of_folded_groups_is_selected_and_exported(visit, address):
     page.wait_for_load_state("networkidle")
 
 
+def test_of_two_groups_with_like_headings_each_is_opened_by_its_own_button(visit, address):
+    page = visit(address)
+    sets = [list(range(15)), list(range(20, 35))]
+    page.route("**/api/copies", lambda route: route.fulfill(json={"sets": sets}))
+    show(page, "copies")
+    page.get_by_role("button", name="Show the other 3").last.click()
+    shown = page.locator(".cell[data-number]").evaluate_all("all => all.map((one) => Number(one.dataset.number))")
+    assert shown == [*range(12), *range(20, 35)]
+    page.wait_for_load_state("networkidle")
+
+
 def test_slow_and_missing_pictures_show_no_broken_icon(browser, address):
     context = browser.new_context()
     page = context.new_page()

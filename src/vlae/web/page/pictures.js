@@ -81,7 +81,7 @@ const cellOf = ({ number, value, heading, all, open }) => {
     make("span", { class: "because", "aria-hidden": "true" }));
 };
 const openGroup = (heading, all) => {
-  const place = found.items.findIndex((item) => item.heading === heading);
+  const place = found.items.findIndex((item) => item.all === all); // headings may be alike
   found.items.splice(place, 1 + AT_FIRST, { heading, all, open: true }, ...all.map((number) => ({ number })));
   showItems();
 };
