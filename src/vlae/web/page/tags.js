@@ -13,13 +13,13 @@ document.addEventListener("vlae-select", (event) => {
 // Tags are kept by the names of the data. What is kept is read again before each change: other windows write it, too.
 const tagsKey = () => `vlae tags of ${run.name} on ${run.shown}`;
 const tagsOf = (i) => Object.keys(tags).filter((tag) => tags[tag].has(i));
-const areTags = (read) =>
-  read && typeof read === "object" && Object.values(read).every((names) => Array.isArray(names) && names.every((name) => typeof name === "string"));
+const areNames = (names) => Array.isArray(names) && names.every((name) => typeof name === "string");
+const areTags = (read) => read && typeof read === "object" && Object.values(read).every(areNames);
 const keptTags = () => {
   const kept = Object.create(null);
   try {
-    const text = localStorage.getItem(tagsKey()) ?? localStorage.getItem(`vlae tags of ${run.name}`); // of earlier versions
-    const read = JSON.parse(text ?? "{}");
+    const old = `vlae tags of ${run.name}`; // the key of earlier versions, until something is kept under the new one
+    const read = JSON.parse(localStorage.getItem(tagsKey()) ?? localStorage.getItem(old) ?? "{}");
     if (areTags(read)) for (const [tag, names] of Object.entries(read)) kept[tag] = new Set(names);
   } catch {
     // this browser keeps nothing, or what is kept is not ours
