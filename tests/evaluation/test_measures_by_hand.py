@@ -70,6 +70,12 @@ def test_rows_count_once_and_then_as_often_as_they_are_drawn():
     assert not np.array_equal(weights, judging._draws(50, seed=1))
 
 
+def test_copies_are_drawn_together():
+    weights = judging._draws(50, seed=0, kin=-1 - np.arange(50) % 20)
+    assert (weights[:, :20] == weights[:, 20:40]).all() and (weights[0] == 1).all()
+    assert np.array_equal(judging._draws(50, seed=0, kin=-1 - np.arange(50)[::-1]), judging._draws(50, seed=0))
+
+
 def test_scores_and_standard_errors_are_those_of_the_rows_and_of_their_draws(evaluation, codes, images):
     for level, scores in zip(evaluation["levels"], scores_of(codes, images), strict=True):
         assert list(level["factors"].values()) == pytest.approx(scores[:, 0])

@@ -4,9 +4,11 @@ from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import RidgeCV
 from sklearn.metrics.pairwise import rbf_kernel
 
+from vlae.data import Images
 from vlae.errors import NotDefinedError
 from vlae.evaluation import probes
 from vlae.evaluation.factors import factors_to_predict
+from vlae.evaluation.kin import kin_of
 from vlae.evaluation.probes import FIT_SHARE, MAX_FOLDED, accuracy, parts, standardised
 from vlae.evaluation.scoring import score
 
@@ -51,6 +53,57 @@ def test_few_data_are_each_scored_once():
         assert all(sorted([*fit, *scored]) == list(range(num)) for fit, scored in divided)
     ((fit, scored),) = parts(MAX_FOLDED + 1, seed=3)
     assert len(fit) == round(FIT_SHARE * (MAX_FOLDED + 1)) and len(fit) + len(scored) == MAX_FOLDED + 1
+
+
+@pytest.mark.parametrize("copies", [1, 2, 3, 5])
+@pytest.mark.parametrize("num", [600, 2_400])
+def test_copies_tell_nothing_of_each_other(rng, copies, num):
+    each = num // copies
+    row = rng.permutation(each * copies) // copies
+    values = rng.integers(0, 256, (each, 1, 4, 4), dtype=np.uint8)
+    known = {"number": rng.normal(size=each)[row], "kind": rng.integers(0, 4, each)[row]}
+    kin = kin_of(Images(values=values[row]))
+    inputs = rng.normal(size=(each, 4))[row]
+    scores = predict(inputs, known, kin=kin)
+    assert (kin is None) == (copies == 1) and all(abs(value) < 0.2 for value in scores.values())
+    if num == 600:
+        assert accuracy(inputs, known["kind"], kin=kin) < 0.36
+
+
+def test_rows_of_a_set_are_on_one_side_and_of_copies_one_is_fitted_to(rng):
+    kin = np.concatenate([np.repeat(-1 - np.arange(40), 3), np.repeat(40 + np.arange(20), 4)])[rng.permutation(200)]
+    for every in (kin, np.tile(kin, 15)):
+        for fit, scored in parts(len(every), seed=1, kin=every):
+            assert not set(every[fit]) & set(every[scored]) and {*every[fit], *every[scored]} == set(kin)
+            assert np.unique(every[fit][every[fit] < 0], return_counts=True)[1].max() == 1
+            assert (every[fit] >= 0).sum() == (np.isin(every, every[fit]) & (every >= 0)).sum()
+    scored = np.concatenate([scored for _, scored in parts(200, seed=1, kin=kin)])
+    assert sorted(scored) == list(range(200))
+    alone = parts(200, seed=1, kin=rng.permutation(200))
+    for (fit, scored), (same, also) in zip(parts(200, seed=1), alone, strict=True):
+        assert np.array_equal(fit, same) and np.array_equal(scored, also)
+
+
+def test_copies_of_one_datum_cannot_be_probed(rng):
+    for num in (100, 2_400):
+        with pytest.raises(NotDefinedError, match="copies of one"):
+            accuracy(rng.normal(size=(num, 2)), np.arange(num) % 2, kin=np.full(num, -1))
+
+
+def test_data_belong_together_if_they_are_equal_or_pages_of_one_file():
+    values = np.random.default_rng(0).integers(0, 256, (9, 1, 4, 4), dtype=np.uint8)
+    assert kin_of(Images(values=values)) is None
+    values[8] = values[0]
+    assert kin_of(Images(values=values)).tolist() == [-1, -2, -3, -4, -5, -6, -7, -8, -1]
+    pages = np.array([0, 1, 1, 2, 3, 4, 5, -1, 6])
+    kin = kin_of(Images(values=values, groups=pages))
+    assert kin[1] == kin[2] >= 0 and kin[0] == kin[8] < 0 and len(set(kin)) == 7
+    assert kin_of(Images(values=values, groups=np.repeat(0, 9))).tolist() == kin_of(Images(values=values)).tolist()
+    assert kin_of(Images(values=np.repeat(values[:1], 9, 0))) is None
+    rows = np.random.default_rng(0).integers(0, 2, (100, 3)).astype(np.float32)
+    assert kin_of(Images(values=rows)) is None  # eight combinations of three categories, each many times
+    vectors = np.random.default_rng(0).normal(size=(100, 3)).astype(np.float32)
+    assert len(set(kin_of(Images(values=np.concatenate([vectors, vectors]))))) == 100
 
 
 def test_sixty_data_are_enough_for_what_is_plain(rng):

@@ -13,6 +13,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 from vlae.data.images import Images
 from vlae.evaluation import probes
 from vlae.evaluation.factors import MAX_IMAGES, MIN_PROBED, Factor, factors_of, factors_to_predict, subset
+from vlae.evaluation.kin import kin_of
 from vlae.evaluation.scoring import score
 from vlae.shapes import is_image
 
@@ -66,15 +67,22 @@ def predict_from_pixels(
         factors: of these data.
         seed: of the divisions and the probes.
     """
-    pixels = np.asarray(images.values, np.float32)
+    pixels, kin = np.asarray(images.values, np.float32), kin_of(images)
     predictions: dict[str, probes.Predictions] = {}
     with threadpool_limits(limits=1, user_api="blas"):
         if is_image(images.shape):
-            predictions["mean"] = probes.predict(pixels.mean((2, 3)), factors, landmarks=0, seed=seed)
+            predictions["mean"] = probes.predict(pixels.mean((2, 3)), factors, landmarks=0, seed=seed, kin=kin)
         x = components_of(pixels, COMPONENTS, seed=seed)
         for name, landmarks in LANDMARKS.items():
             predictions[name] = probes.predict(
-                x, factors, landmarks=landmarks, widths=WIDTHS, is_linear=not landmarks, is_scaled=True, seed=seed
+                x,
+                factors,
+                landmarks=landmarks,
+                widths=WIDTHS,
+                is_linear=not landmarks,
+                is_scaled=True,
+                seed=seed,
+                kin=kin,
             )
     return predictions
 

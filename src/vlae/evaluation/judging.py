@@ -6,12 +6,13 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from vlae.data.images import Images
 from vlae.evaluation import level_order, probes
 from vlae.evaluation.complexity import ProbeScores, components_of, predict_from_pixels
 from vlae.evaluation.factors import MIN_PROBED, SCORED_BY, Factor, factors_of, factors_to_predict
+from vlae.evaluation.kin import kin_of
 from vlae.evaluation.reasons import attempt, value_or_reason
 from vlae.evaluation.scoring import score
 from vlae.models.base import LatentModel
@@ -81,9 +82,10 @@ def tell(
         raise ValueError(f"complexity says nothing of {', '.join(absent)}; measure it on images with the same factors")
     result["judged_on"] = names
     result["scored_by"] = {name: SCORED_BY[factor.kind] for name, factor in factors.items()}
-    weights = _draws(len(images), seed)
+    kin = kin_of(images)
+    weights = _draws(len(images), seed, kin)
     say("what every level tells of")
-    own = _scores(codes, factors, weights, seed)  # (levels, factors, draws)
+    own = _scores(codes, factors, weights, seed, kin)  # (levels, factors, draws)
     errors = own[:, :, 1:].std(2)
     for level, scores, error in zip(result["levels"], own[:, :, 0], errors, strict=True):
         of_factor = dict(zip(factors, scores.tolist(), strict=True))
@@ -91,7 +93,7 @@ def tell(
         level["factors"] = {name: of_factor[name] for name in names if name not in simple}
         level["standard_errors"] = dict(zip(factors, error.tolist(), strict=True))
     if "label" not in asked.left_out:
-        _name_classes(result, images, codes, seed)
+        _name_classes(result, images, codes, seed, kin)
     say("how complex that is")
     judged_factors = {name: factors[name] for name in names}
     if complexity is None:
@@ -135,7 +137,7 @@ def tell(
             reason = f"{sum(model.code_sizes)} dimensions are more than the data have components"
             not_defined |= {f"{name}_{what}": reason for name in SCORES}
             continue
-        theirs = _scores(of_rival, {name: factors[name] for name in result["complexity"]}, weights, seed)
+        theirs = _scores(of_rival, {name: factors[name] for name in result["complexity"]}, weights, seed, kin)
         table = _table(theirs[coded], theirs[coded][:, :, 1:].std(2))[:, :, 0]
         for name, measure in _measures(np.array(list(result["complexity"].values()))).items():
             attempt(result, {}, f"{name}_{what}", partial(measure, table))
@@ -149,18 +151,19 @@ def too_little(images: Images, names: Collection[str], left_out: Mapping[str, st
     return None if names else f"no label or factor can be predicted ({reasons or 'give labels or factors'})"
 
 
-def _draws(num: int, seed: int) -> Float[np.ndarray, "draws n"]:
-    """How often each row counts: once, and then in each bootstrap draw."""
-    rng = np.random.default_rng(seed)
-    drawn = rng.multinomial(num, np.full(num, 1 / num), size=NUM_DRAWS)
-    return np.concatenate([np.ones((1, num)), drawn])
+def _draws(num: int, seed: int, kin: Int[np.ndarray, " n"] | None = None) -> Float[np.ndarray, "draws n"]:
+    """How often each row counts: once, and then in each bootstrap draw, in which rows of one set are drawn together."""
+    place = np.arange(num) if kin is None else np.unique(kin, return_inverse=True)[1]
+    sets = int(place.max()) + 1
+    drawn = np.random.default_rng(seed).multinomial(sets, np.full(sets, 1 / sets), size=NUM_DRAWS)
+    return np.concatenate([np.ones((1, num)), drawn[:, place]])
 
 
 def _scores(
-    codes: Codes, factors: Mapping[str, Factor], weights: np.ndarray, seed: int
+    codes: Codes, factors: Mapping[str, Factor], weights: np.ndarray, seed: int, kin: np.ndarray | None = None
 ) -> Float[np.ndarray, "levels factors draws"]:
     """How well each level predicts each factor, in each draw; 0 where it is not defined."""
-    predictions = [probes.predict(code, factors, seed=seed) for code in codes]
+    predictions = [probes.predict(code, factors, seed=seed, kin=kin) for code in codes]
     table = [[score(factors[name], of_level[name], weights) for name in factors] for of_level in predictions]
     return np.nan_to_num(np.array(table, float).reshape(len(codes), len(factors), len(weights)))
 
@@ -228,12 +231,15 @@ def factor_table(evaluation: Mapping[str, Any]) -> np.ndarray:
     return _table(np.array(scores, float).reshape(*shape, 1), np.array(errors, float).reshape(shape))[:, :, 0]
 
 
-def _name_classes(result: dict[str, Any], images: Images, codes: Codes, seed: int) -> None:
+def _name_classes(
+    result: dict[str, Any], images: Images, codes: Codes, seed: int, kin: np.ndarray | None = None
+) -> None:
     """Adds how often the literature's probes name the label from each level, and from all together."""
     if images.labels is None:
         return
     labels = np.asarray(images.labels)
     known = np.flatnonzero(labels >= 0)
+    kin = None if kin is None else kin[known]
     of_levels = [
         (f"level {level['level']}", level, code)
         for level, code in zip(result["levels"], codes, strict=True)
@@ -241,7 +247,8 @@ def _name_classes(result: dict[str, Any], images: Images, codes: Codes, seed: in
     ]
     for what, report, code in [*of_levels, ("all levels", result, np.concatenate(codes, axis=1))]:
         for name, hidden in (("label_probe_accuracy", probes.LITERATURE), ("label_linear_probe_accuracy", ())):
-            value = value_or_reason(partial(probes.accuracy, code[known], labels[known], hidden=hidden, seed=seed))
+            probe = partial(probes.accuracy, code[known], labels[known], hidden=hidden, seed=seed, kin=kin)
+            value = value_or_reason(probe)
             if isinstance(value, str):
                 result["not_defined"][f"{what}: {name}"] = value
             else:

@@ -37,27 +37,46 @@ Parts = Sequence[tuple[Int[np.ndarray, " fit"], Int[np.ndarray, " scored"]]]
 Predictions = Mapping[str, Float[np.ndarray, "n columns"]]
 
 
-def parts(num: int, seed: int) -> Parts:
+def parts(num: int, seed: int, kin: Int[np.ndarray, " num"] | None = None) -> Parts:
     """Divides rows at random into rows to fit to and rows to score.
 
     Up to 2,000 rows are divided five times (cross-validation), so that each is scored once. More are divided once, into
-    60% to fit to and 40% to score.
+    60% to fit to and 40% to score. Rows of one set are on the same side, and of copies only one is fitted to: a probe
+    would else remember a row in place of telling of it, and choose its width and penalty by how well it remembers.
 
     Args:
         num: number of rows.
         seed: of the division.
+        kin: the set of each row, below 0 of copies (`vlae.evaluation.kin.kin_of`); None: each row is on its own.
 
     Returns:
         The numbers of the rows to fit to and to score, of each division.
     """
     rows = np.random.default_rng(seed).permutation(num)
+    folds = [len(fold) for fold in np.array_split(rows, NUM_FOLDS)]
+    ends = [round(FIT_SHARE * num)] if num > MAX_FOLDED else np.cumsum(folds)[:-1].tolist()
+    if kin is not None:
+        _, first, place = np.unique(kin[rows], return_index=True, return_inverse=True)
+        order = np.argsort(first[place], kind="stable")  # rows of a set follow each other, where the first of them was
+        rows = rows[order]
+        begins = np.flatnonzero(np.diff(first[place][order])) + 1
+        ends = [begins[np.abs(begins - end).argmin()] for end in ends if len(begins)]
+    pieces = [piece for piece in np.split(rows, ends) if len(piece)]
     if num > MAX_FOLDED:
-        fit, scored = np.split(rows, [round(FIT_SHARE * num)])
-        return [(fit, scored)]
-    folds = np.array_split(rows, NUM_FOLDS)
+        return [(_once(pieces[0], kin), pieces[1])] if len(pieces) > 1 else []
     return [
-        (np.concatenate([other for other in folds if other is not fold]), fold) for fold in folds if 0 < len(fold) < num
+        (_once(np.concatenate([other for other in pieces if other is not fold]), kin), fold)
+        for fold in pieces
+        if len(fold) < num
     ]
+
+
+def _once(rows: Int[np.ndarray, " n"], kin: Int[np.ndarray, " num"] | None) -> Int[np.ndarray, " m"]:
+    """The rows, but of each set of copies only the first."""
+    if kin is None:
+        return rows
+    sets = np.where(kin < 0, kin, np.arange(len(kin)))[rows]  # below 0 copies, else the row itself
+    return rows[np.sort(np.unique(sets, return_index=True)[1])]
 
 
 def predict(
@@ -69,6 +88,7 @@ def predict(
     is_linear: bool = True,
     is_scaled: bool = False,
     seed: int = 0,
+    kin: Int[np.ndarray, " n"] | None = None,
 ) -> Predictions:
     """What a probe predicts of each factor from the inputs, for rows that it was not fitted to.
 
@@ -88,6 +108,7 @@ def predict(
         is_scaled: whether the columns are in one unit already, as principal components are; they are then scaled
             together, else each by its own standard deviation.
         seed: of the division and the landmarks.
+        kin: the set of rows that each belongs to, as in `parts`; None: each row is on its own.
 
     Returns:
         For each factor, the predictions of its columns; not a number for rows that are only fitted to.
@@ -97,7 +118,7 @@ def predict(
     by_rows: dict[bytes, list[str]] = {}  # factors that are known of the same rows share their work
     for name, factor in factors.items():
         by_rows.setdefault(np.packbits(factor.known).tobytes(), []).append(name)
-    for fit, scored in parts(len(inputs), seed):
+    for fit, scored in parts(len(inputs), seed, kin):
         x = inputs - inputs[fit].mean(0) if is_scaled else standardised(inputs, fit)
         x = x / max(float(np.sqrt((x[fit] ** 2).sum(1).mean())), 1e-12)
         # Several threads lose time in decompositions this small, much of it if the processor has other work.
@@ -168,6 +189,7 @@ def accuracy(
     *,
     hidden: tuple[int, ...] = LITERATURE,
     seed: int = 0,
+    kin: Int[np.ndarray, " n"] | None = None,
 ) -> float:
     """Accuracy, in [0, 1], of a classifier that predicts labels from the inputs, on data it was not fitted to.
 
@@ -178,16 +200,17 @@ def accuracy(
         labels: classes, (N,).
         hidden: number of ReLU units of each hidden layer; () for logistic regression.
         seed: of the division and the network's weights.
+        kin: the set of rows that each belongs to, as in `parts`; None: each row is on its own.
 
     Raises:
-        NotDefinedError: if all labels are the same, or the inputs have no column.
+        NotDefinedError: if all labels are the same, the inputs have no column, or all rows are copies of one.
     """
     if len(np.unique(labels)) < 2:
         raise NotDefinedError("all the data have the same label")
     if inputs.shape[1] == 0:
         raise NotDefinedError("a level without a code tells nothing")
     right = []
-    for fit, scored in parts(len(inputs), seed):
+    for fit, scored in parts(len(inputs), seed, kin):
         x = standardised(inputs, fit)
         if len(np.unique(labels[fit])) < 2:
             raise NotDefinedError("the data to fit on have all the same label; give more")
@@ -199,6 +222,8 @@ def accuracy(
         with _unfinished():
             probe.fit(x[fit], labels[fit])
         right.append(probe.predict(x[scored]) == labels[scored])
+    if not right:
+        raise NotDefinedError("all the data with a label are copies of one")
     return float(np.concatenate(right).mean())
 
 

@@ -14,6 +14,7 @@ from vlae.evaluation import disentanglement, factors, information, judging, leve
 from vlae.evaluation.complexity import ProbeScores
 from vlae.evaluation.factors import subset
 from vlae.evaluation.feature_spaces import DEFAULT, FeatureSpace
+from vlae.evaluation.kin import kin_of
 
 
 def protocol(
@@ -77,6 +78,8 @@ def protocol(
     }  # fmt: skip
     if images.features is not None:
         settings["pictures"]["codes"] = "from the features of the full-size pictures"
+    if kin_of(probed) is not None:
+        settings["probes"] += "; copies, and pages of one file, on one side"
     return settings | {
         "hash": _digest(settings),
         "importance_samples": importance_samples,
