@@ -11,8 +11,8 @@ from vlae.evaluation import information, metrics
 from vlae.evaluation.factors import present
 from vlae.evaluation.reasons import attempt
 
-MAX_TABLE = 2_000  # rows
-MAX_NEIGHBOURS = 1_000  # of these rows, for mutual information by nearest neighbours
+MAX_TABLE = 2_000  # rows, chosen at random if there are more
+MAX_NEIGHBOURS = 1_000  # of these rows, likewise, for mutual information by nearest neighbours
 MAX_TREES = 1_000  # of these rows, for metrics that fit trees
 BOOSTED_TREES = 20
 
@@ -24,7 +24,9 @@ def disentangle(
 ) -> Callable[[dict[str, Any]], None]:
     """Starts the metrics of the literature on codes and true factors: for all levels together, and for each level.
 
-    They take no missing values, so only data of which every factor is known are used.
+    They take no missing values, so only data of which every factor is known are used: at most 2,000 of them, chosen at
+    random, for mutual information by nearest neighbours and for trees 1,000 of these. Of a factor that is the same in
+    all of them, though not in all data, the report says so.
 
     Args:
         codes: for every level the mean and standard deviation of its posterior, each (N, code size).
@@ -36,10 +38,18 @@ def disentangle(
         A function that waits for the metrics and adds them to a report, with the reason of each that is not defined.
     """
     known = {name: present(np.asarray(values)) for name, values in factors.items()}
-    rows = np.flatnonzero(np.all([there for _, there in known.values()], axis=0))[:MAX_TABLE]
+    rows = _some(np.flatnonzero(np.all([there for _, there in known.values()], axis=0)), MAX_TABLE, seed)
+    few = _some(np.arange(len(rows)), MAX_NEIGHBOURS, seed)
     tables = {name: np.unique(values[rows], return_inverse=True)[1] if values.dtype.kind == "U" else values[rows]
               for name, (values, _) in known.items()}  # fmt: skip
-    varying = {name: values for name, values in tables.items() if len(np.unique(values)) > 1}
+    varying, compared = _varying(tables), _varying({name: values[few] for name, values in tables.items()})
+    everywhere = _varying({name: values[there] for name, (values, there) in known.items()})
+    constant = {
+        f"{what}: {name}": f"it is the same in the {num:,} data that are compared, of which every factor is known"
+        for what, found, num in (("disentanglement", varying, len(rows)), ("information", compared, len(few)))
+        for name in everywhere
+        if name not in found
+    }
     means, stddevs = [mean[rows] for mean, _ in codes], [stddev[rows] for _, stddev in codes]
     together = np.concatenate(means, axis=1)
     boosted = partial(metrics.dci_boosted, together, varying, seed=seed, trees=BOOSTED_TREES, max_rows=MAX_TREES)
@@ -48,7 +58,7 @@ def disentangle(
     def start(measures: Measures) -> dict[str, Future[Any]]:
         return {name: thread.submit(measure) for name, measure in measures.items()}
 
-    alone = start({"information": lambda: {"factors": list(varying), "levels": _information(means, varying)}})
+    alone = start({"information": lambda: {"factors": list(compared), "levels": _information(means, compared, few)}})
     of_all = start(_metrics(together, np.concatenate(stddevs, axis=1), varying, seed))
     slow = start({"dci_boosted": lambda: boosted()._asdict(), "infomec": lambda: infomec()._asdict()})
     of_levels = [
@@ -58,6 +68,7 @@ def disentangle(
 
     def finish(result: dict[str, Any]) -> None:
         not_defined = result["not_defined"]
+        not_defined |= constant
         _add(alone, result, not_defined)
         levels = zip(result["levels"], of_levels, strict=True)
         parts = [("all levels", result, of_all), *((f"level {level['level']}", level, own) for level, own in levels)]
@@ -78,10 +89,22 @@ def _add(started: Mapping[str, Future[Any]], report: dict[str, Any], not_defined
         attempt(report, not_defined, name, future.result)
 
 
-def _information(tables: Sequence[np.ndarray], factors: Mapping[str, np.ndarray]) -> list[list[float]]:
-    rows = slice(0, MAX_NEIGHBOURS)
-    few = {name: factor[rows] for name, factor in factors.items()}
-    return information.normalised_mutual_information([table[rows] for table in tables], few).tolist()
+def _some(rows: np.ndarray, num: int, seed: int) -> np.ndarray:
+    """At most so many of the rows, chosen at random: data may be stored in an order of their factors."""
+    if len(rows) <= num:
+        return rows
+    return np.sort(np.random.default_rng(seed).permutation(rows)[:num])
+
+
+def _varying(factors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The factors that are not the same in all rows."""
+    return {name: values for name, values in factors.items() if len(np.unique(values)) > 1}
+
+
+def _information(
+    tables: Sequence[np.ndarray], factors: Mapping[str, np.ndarray], rows: np.ndarray
+) -> list[list[float]]:
+    return information.normalised_mutual_information([table[rows] for table in tables], factors).tolist()
 
 
 def _metrics(means: np.ndarray, stddevs: np.ndarray, factors: Mapping[str, np.ndarray], seed: int) -> Measures:

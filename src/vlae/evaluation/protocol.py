@@ -78,6 +78,9 @@ def protocol(
     }  # fmt: skip
     if images.features is not None:
         settings["pictures"]["codes"] = "from the features of the full-size pictures"
+    for name in ("table_rows", "neighbour_rows"):
+        if probed.factors and num > settings[name]:
+            settings[name] = f"{settings[name]}, chosen at random"
     if kin_of(probed) is not None:
         settings["probes"] += "; copies, and pages of one file, on one side"
     return settings | {
