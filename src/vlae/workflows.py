@@ -81,7 +81,7 @@ def evaluate(
             another size are cropped and resized like the training images. At most 5,000 of them, chosen at random, are
             used. None: the held-out part of the run's data; the result is then written to evaluation.json in its
             folder. If fewer than 1,000 are held out, probes are fitted and scored on all data of the run, each datum by
-            probes fitted to others.
+            probes fitted to others; if the run learned from labels, a caution says so.
         complexity: the result of `vlae.evaluation.complexity.complexity_of` for data of this kind. None: it is
             measured.
         features: a network in whose outputs pictures are compared: a .pt, .pt2 or .onnx file, "timm:NAME" or
@@ -135,6 +135,8 @@ def evaluate(
         seed=seed,
         say=_print_measuring if progress else _print_nothing,
     )
+    if probed is not images and run.model.class_names and probed.labels is not None:
+        result["cautions"] = [remembered_labels(len(images), len(probed)), *result["cautions"]]
     if run.undertrained is not None:
         result["cautions"] = [str(run.undertrained), *result.get("cautions", ())]
     if of_run:
@@ -159,6 +161,20 @@ def measured_on(run: Run, images: Images | None = None, *, seed: int = 0) -> tup
     chosen = subset(run.part("test") if images is None else images, seed)
     few = images is None and len(chosen) < ENOUGH
     return chosen, subset(run.part("all"), seed) if few else chosen
+
+
+def remembered_labels(num_held_out: int, num_probed: int) -> str:
+    """The caution of a run that learned from labels and is probed on data that it was trained on.
+
+    Args:
+        num_held_out: number of data that were held out.
+        num_probed: number of data on whose codes probes are fitted and scored.
+    """
+    return (
+        f"Labels trained this model, and of the {num_probed:,} data probed only {num_held_out:,} are held out: "
+        "what levels tell of the label, and of what follows from it, may be learned by heart, and `told`, level order "
+        "and level separation with it. Measure other data with labels; class_error is of held-out data alone."
+    )
 
 
 def untrained(run: Run, seed: int = 0) -> LatentModel:

@@ -36,6 +36,19 @@ def run(tmp_path_factory):
     return train(bars(200), out=tmp_path_factory.mktemp("few") / "run", labels=20, **SETTINGS)
 
 
+def test_a_caution_says_that_labels_trained_what_is_probed(tmp_path):
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "data.npz", x=rng.normal(size=(120, 4)).astype(np.float32), labels=rng.integers(0, 2, 120))
+    warned = []
+    for labels in ("all", None):
+        run = train(tmp_path / "data.npz", out=tmp_path / f"run-{labels}", labels=labels, steps=4, progress=False)
+        cautions = vlae.evaluate(run)["cautions"]
+        warned.append([caution for caution in cautions if "Labels trained this model" in caution])
+    assert "of the 120 data probed only 16 are held out" in warned[0][0] and warned[1] == []
+    held_out = vlae.evaluate(load(tmp_path / "run-all"), run.part("test"))
+    assert not any("Labels trained" in caution for caution in held_out["cautions"])
+
+
 def test_a_class_is_learned_from_few_labels(run):
     new = bars(100, seed=1)
     found = classify(run, new)
