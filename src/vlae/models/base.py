@@ -279,14 +279,21 @@ class LatentModel(nn.Module, ABC):
     def noise_of(self, codes: Codes) -> Codes:
         """The noise that `place` turns into these codes.
 
+        Of a category that is given as probabilities, such as a posterior mean, `place` makes the likeliest value. So
+        the levels below take their noise given that value, and `place` gives their codes back.
+
         Args:
             codes: one tensor (n, code size) per level, level 1 first.
 
         Returns:
             The noise, of the same shapes.
         """
-        levels = range(1, self.num_levels + 1)
-        return tuple(self.prior(level, codes[level:]).noise_of(codes[level - 1]) for level in levels)
+        above: Codes = ()
+        noise: Codes = ()
+        for level in range(self.num_levels, 0, -1):
+            prior, code = self.prior(level, above), codes[level - 1]
+            above, noise = (prior.settled(code), *above), (prior.noise_of(code), *noise)
+        return noise
 
     @final
     def draw_noise(self, num: int, generator: torch.Generator | None = None) -> Codes:

@@ -37,6 +37,14 @@ class CodeDistribution(Distribution, ABC):
             code: (n, code size).
         """
 
+    def settled(self, code: Float[Tensor, "_ size"]) -> Float[Tensor, "_ size"]:
+        """The code that `place` gives for the noise of this code: of a category one-hot, of numbers the code itself.
+
+        Args:
+            code: (n, code size).
+        """
+        return code
+
     def every_code(self) -> Float[Tensor, "values size"] | None:
         """Every code that there is, of a category; None of a distribution of numbers."""
         return None
@@ -163,11 +171,19 @@ class CategoryCode(CodeDistribution):
         Args:
             code: one-hot codes or probabilities, (n, K).
         """
-        chosen = functional.one_hot(code.argmax(1), code.shape[1]).to(code.dtype)
+        chosen = self.settled(code)
         own = (self.logits * chosen).sum(1, keepdim=True)
         lead = (self.logits - own).amax(1, keepdim=True).clamp_min(0) + 2.0
         gumbel = chosen * lead
         return torch.special.ndtri(torch.exp(-torch.exp(-gumbel)).clamp(1e-6, 1 - 1e-6))
+
+    def settled(self, code: Float[Tensor, "_ size"]) -> Float[Tensor, "_ size"]:
+        """The one-hot code of the largest value.
+
+        Args:
+            code: one-hot codes or probabilities, (n, K).
+        """
+        return functional.one_hot(code.argmax(1), code.shape[1]).to(code.dtype)
 
     def every_code(self) -> Float[Tensor, "values values"]:
         """The one-hot code of each value, (K, K)."""

@@ -287,8 +287,9 @@ def complete(
         above = tuple(noise[level:])  # any codes: the prior does not depend on them
         noise[level - 1] = model.prior(level, above).noise_of(given[level])
     codes: Codes = ()
+    upper: Codes = ()  # a category one-hot, as in `noise_of`
     for level in range(model.num_levels, 0, -1):
-        own = model.prior(level, codes)
+        own = model.prior(level, upper)
         if level in given:
             noise[level - 1] = own.noise_of(given[level])
             codes = (given[level], *codes)
@@ -297,6 +298,7 @@ def complete(
                 unknown = sorted(missing | later)
                 noise[level - 1] = prior.redraw(unknown, tuple(noise), generator)[level - 1]
             codes = (own.place(noise[level - 1]), *codes)
+        upper = (own.settled(codes[0]), *upper)
         missing.discard(level)
         later.discard(level)
     return codes

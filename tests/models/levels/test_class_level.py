@@ -1,12 +1,16 @@
 """A class above the top of a ladder: what it touches, and what it is refused."""
 
+import numpy as np
 import pytest
 import torch
 from torch.distributions import kl_divergence
 
+from vlae.evaluation.rates import ablate
 from vlae.models.distributions import CategoryCode
 from vlae.models.levels import ClassLevel, Level
 from vlae.models.levels.classes import WIDTH
+from vlae.models.m2 import M1M2
+from vlae.models.priors import complete, standard_prior
 from vlae.recipes import build, lean, with_classes
 
 THREE = {"values": (0, 1, 2), "names": ("a", "b", "c")}
@@ -41,6 +45,30 @@ def test_noise_holds_while_the_class_changes_and_comes_back():
     offsets = codes[1] - model.prior(2, codes[2:]).mean
     torch.testing.assert_close(offsets, noise[1])
     torch.testing.assert_close(model.noise_of(codes)[1], noise[1])
+
+
+@pytest.mark.parametrize("kind", ["ladder", "M1+M2"])
+@torch.no_grad()
+def test_codes_come_back_from_their_noise_however_unsure_the_class_is(kind):
+    torch.manual_seed(0)
+    dense = [Level(code_size=2, dense=(8,)), Level(code_size=4, dense=(8,)), ClassLevel(code_size=3)]
+    model = classed() if kind == "ladder" else M1M2((5,), dense).eval()
+    x = torch.rand(20, *model.shape)
+    for codes in (tuple(q.mean for q in model.infer(x)), *model.sample_posterior(x, 2)):
+        codes = (*codes[:2], torch.softmax(3 * torch.randn(20, 3), 1))
+        back = model.place(model.noise_of(codes))
+        for one, other in zip(back[:2], codes[:2], strict=True):
+            torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
+        assert back[2].argmax(1).equal(codes[2].argmax(1)) and (back[2].max(1).values == 1).all()
+        whole = {level: code for level, code in enumerate(codes, start=1) if level != 2}
+        filled = complete(model, standard_prior(model.code_sizes), whole, torch.Generator().manual_seed(0))
+        sure = complete(model, standard_prior(model.code_sizes), whole | {3: back[2]}, torch.Generator().manual_seed(0))
+        torch.testing.assert_close(filled[1], sure[1])
+
+
+def test_nothing_is_lost_where_nothing_is_drawn_afresh():
+    kept = ablate(classed(), np.random.default_rng(0).integers(0, 256, (30, 1, 8, 8), np.uint8))[0]["kept_upwards"]
+    assert abs(kept["distortion_nats"]) < 1e-3 and abs(kept["mse"]) < 1e-6
 
 
 def test_the_rate_of_an_unknown_class_is_its_expectation():
