@@ -5,6 +5,7 @@ The noise has the shape of the code.
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from math import log, pi
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -226,6 +227,17 @@ class NormalOfClass(NormalCode):
     def spread(self) -> Float[Tensor, "n size"]:
         """The variance of the classes' means under π, (n, code size); 0 if π is one-hot."""
         return self.classes @ self.means.square() - self.mean.square()
+
+    def log_marginal(self, code: Float[Tensor, "n size"], log_shares: Float[Tensor, "_ values"]) -> Float[Tensor, " n"]:
+        """The log-density of a code whose class is not known: log Σ_y p(y) N(code; μ_y, σ²), whatever π is.
+
+        Args:
+            code: (n, code size).
+            log_shares: log p(y), (n, K) or (1, K).
+        """
+        offsets = (code[:, None] - self.means) / self.stddev[:, None]
+        of_each = -0.5 * (offsets.square() + log(2 * pi)) - self.stddev[:, None].log()
+        return torch.logsumexp(log_shares + of_each.sum(2), dim=1)
 
     @classmethod
     def cat(cls, parts: Sequence[Any]) -> "NormalOfClass":

@@ -7,19 +7,28 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vlae.models.base import ForwardPass, LatentModel
+from vlae.models.distributions import CategoryCode, NormalOfClass
 from vlae.objectives.elbo import distortion
 
 
 def log_importance_weights(forward: ForwardPass, x: Float[Tensor, "n *shape"]) -> Float[Tensor, " n"]:
     """The log importance weight log p(x, z) - log q(z|x) of each datum, at the sampled codes.
 
+    A class y above a ladder is not drawn: its code is q(y|x), and x depends on it only through the code z_l that holds
+    it. So it is summed out, with p(z_l) = Σ_y p(y) p(z_l|y) in place of p(z_l|y) p(y) / q(y|x).
+
     Args:
         forward: the forward pass of the batch.
         x: the batch, (n, C, H, W) or (n, D).
     """
     weight = -distortion(forward, x)
+    holds_class = any(isinstance(p, NormalOfClass) for p in forward.priors)
     for q, p, code in zip(forward.posteriors, forward.priors, forward.codes, strict=True):
-        weight = weight + (p.log_prob(code) - q.log_prob(code)).sum(1)
+        if isinstance(p, NormalOfClass):
+            of_class = next(other for other in forward.priors if isinstance(other, CategoryCode))
+            weight = weight + p.log_marginal(code, of_class.logits) - q.log_prob(code).sum(1)
+        elif not (holds_class and isinstance(p, CategoryCode)):
+            weight = weight + (p.log_prob(code) - q.log_prob(code)).sum(1)
     return weight
 
 
@@ -35,7 +44,8 @@ def log_likelihood(
 ) -> Float[Tensor, " n"]:
     """The importance-weighted bound log (1/K) Σ_k p(x, z_k) / q(z_k|x) on log p(x) of each datum, in nats.
 
-    With K = 1 it is the ELBO at one sample. With growing K it rises towards log p(x).
+    With K = 1 it is the ELBO at one sample; a little more if a class above a ladder is summed out. With growing K it
+    rises towards log p(x).
 
     Reference: Burda et al. 2016, "Importance Weighted Autoencoders", equation 8.
 

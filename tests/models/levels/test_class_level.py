@@ -3,14 +3,17 @@
 import numpy as np
 import pytest
 import torch
-from torch.distributions import kl_divergence
+from torch.distributions import Normal, kl_divergence
 
 from vlae.evaluation.rates import ablate
 from vlae.models.distributions import CategoryCode
+from vlae.models.ladder import VLAE
 from vlae.models.levels import ClassLevel, Level
 from vlae.models.levels.classes import WIDTH
+from vlae.models.likelihoods import Gaussian
 from vlae.models.m2 import M1M2
 from vlae.models.priors import complete, standard_prior
+from vlae.objectives.bounds import log_importance_weights, log_likelihood
 from vlae.recipes import build, lean, with_classes
 
 THREE = {"values": (0, 1, 2), "names": ("a", "b", "c")}
@@ -66,6 +69,26 @@ def test_codes_come_back_from_their_noise_however_unsure_the_class_is(kind):
         torch.testing.assert_close(filled[1], sure[1])
 
 
+@torch.no_grad()
+def test_the_importance_weighted_bound_of_a_ladder_with_classes_rises_to_the_likelihood():
+    torch.manual_seed(0)
+    dense = [Level(code_size=1, dense=(8,)), Level(code_size=1, dense=(8,)), ClassLevel(code_size=2)]
+    model = VLAE((2,), dense, likelihood=Gaussian(scale=1.0), mean=0.0, stddev=1.0).eval()
+    model.levels[2].means *= 0.3  # a posterior that has learned nothing reaches these
+    x, num, means = torch.randn(20, 2) / 2, 100_000, model.levels[2].means
+    forward = model(x)
+    (z_1, z_2, _), (q_1, q_2, _) = forward.codes, forward.posteriors
+    of_each = [np.log(0.5) + Normal(mean, 1.0).log_prob(z_2).sum(1) for mean in means]
+    weights = forward.likelihood.log_prob(x) + Normal(0.0, 1.0).log_prob(z_1).sum(1) + torch.logaddexp(*of_each)
+    weights = weights - q_1.log_prob(z_1).sum(1) - q_2.log_prob(z_2).sum(1)
+    torch.testing.assert_close(log_importance_weights(forward, x), weights)
+    y = torch.eye(2)[torch.randint(0, 2, (num,))]
+    drawn = model.generate((torch.randn(num, 1), y @ means + torch.randn(num, 1), y)).mean  # from the prior
+    truth = (-0.5 * (x[:, None] - drawn).square().sum(2) - np.log(2 * np.pi)).logsumexp(1) - np.log(num)
+    bound = log_likelihood(model, x, num_samples=20_000, chunk=500)
+    torch.testing.assert_close(bound.mean(), truth.mean(), atol=0.03, rtol=0)
+
+
 def test_nothing_is_lost_where_nothing_is_drawn_afresh():
     kept = ablate(classed(), np.random.default_rng(0).integers(0, 256, (30, 1, 8, 8), np.uint8))[0]["kept_upwards"]
     assert abs(kept["distortion_nats"]) < 1e-3 and abs(kept["mse"]) < 1e-6
@@ -108,8 +131,6 @@ def test_wrong_settings_are_refused(wrong, words):
 
 
 def test_wrong_places_are_refused():
-    from vlae.models.ladder import VLAE
-
     classes = ClassLevel(code_size=3, **THREE)
     plain = Level(code_size=2, dense=(8,))
     with pytest.raises(ValueError, match="stands above all levels of a ladder"):
