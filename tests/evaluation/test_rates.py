@@ -23,6 +23,7 @@ from vlae.evaluation.rates import (
 from vlae.models.base import ForwardPass, LatentModel
 from vlae.models.distributions import NormalCode, standard_normal
 from vlae.models.inference import decode, encode
+from vlae.objectives.elbo import elbo
 from vlae.training.train import fit
 
 
@@ -184,6 +185,8 @@ def test_what_is_lost_without_a_level_by_hand():
 class Line(LatentModel):
     """x | z ~ N(z, 1) and z | x ~ N(x / 2, .6²)."""
 
+    independent_posteriors = True
+
     def __init__(self):
         super().__init__()
         self.shape, self.code_sizes = (1,), (1,)
@@ -229,6 +232,29 @@ def test_the_bound_of_a_datum_depends_on_no_other_datum_and_not_on_its_place():
     assert torch.equal(bounds(x[order]), bounds(x)[order])
     assert torch.equal(bounds(x[7:8]), bounds(x)[7:8])
     assert torch.equal(bounds(x), bounds(x)) and not torch.equal(bounds(x, seed=1), bounds(x))
+
+
+@pytest.mark.parametrize(("recipe", "steep"), [(recipes.hvae, 1.2), (recipes.lvae, 3.0)])
+@torch.no_grad()
+def test_the_bound_of_a_hierarchy_is_that_of_its_forward_pass(recipe, steep):
+    torch.manual_seed(0)
+    model = recipes.build(recipe((4,), code_sizes=(3, 2), width=8), mean=torch.zeros(4), stddev=torch.ones(4)).eval()
+    for parameter in model.priors.parameters():
+        parameter *= steep  # so that it matters at which code the prior is taken
+    x = torch.randn(30, 4)
+    bounds = elbos_of(model, x, model.infer(x), num_draws=400)
+    drawn = torch.stack([elbo(model(x), x) for _ in range(400)])
+    assert abs(bounds.mean() - drawn.mean()) < 4 * (drawn.mean(1).std() * (2 / 400) ** 0.5)
+    order = torch.randperm(30)
+    again = elbos_of(model, x[order], model.infer(x[order]), num_draws=400)
+    torch.testing.assert_close(again, bounds[order])
+    torch.testing.assert_close(elbos_of(model, x[7:8], model.infer(x[7:8]), num_draws=400), bounds[7:8])
+    assert not elbos_of(model, x, model.infer(x), seed=1).allclose(elbos_of(model, x, model.infer(x)))
+    torch.manual_seed(1)
+    wanted = torch.rand(2)
+    torch.manual_seed(1)
+    elbos_of(model, x, model.infer(x))
+    assert torch.rand(2).equal(wanted)
 
 
 def test_the_mean_bound_is_more_exact_the_more_data_there_are():

@@ -14,7 +14,7 @@ from vlae.evaluation.columns import columns_of, reconstruction_of, share_of_each
 from vlae.models.base import Codes, LatentModel
 from vlae.models.distributions import CodeDistribution
 from vlae.models.inference import as_input, batch_of, evaluating, given
-from vlae.objectives.elbo import distortion, rates_per_dimension
+from vlae.objectives.elbo import distortion, elbo, rates_per_dimension
 from vlae.shapes import Shape, is_image
 
 STARVED_NATS = 1.0  # a level that costs less carries little information
@@ -267,7 +267,7 @@ def rates_of(model: LatentModel, posteriors: tuple[CodeDistribution, ...]) -> Te
     """The rate of each level for each datum: the KL of its posterior from its prior in nats, (levels, n).
 
     A prior that depends on the codes above is taken at their posterior means. So nothing is drawn, and the rates of a
-    datum depend on no other datum. For the flat ladder the rates are exact.
+    datum depend on no other datum. For the flat ladder they are exact; those of a hierarchy are of no bound.
 
     Args:
         model: any model with an encoder, in eval mode.
@@ -288,19 +288,23 @@ def elbos_of(
     The codes of a datum are placed by a few ε and their negatives. The ε follow from the seed and the datum's own
     numbers. So the bound of a datum depends on no other datum and not on its place, and the same seed gives the same
     number; and the errors of different data are independent, so that their mean is more exact the more data there are.
-    A posterior that depends on other codes is taken at the means.
+
+    Where posteriors depend on other codes, the forward pass draws them, a datum at a time, by a generator whose seed
+    follows from the datum in the same way: at the means of other codes there would be no bound.
 
     Args:
         model: any model with an encoder, in eval mode.
         x: the data, float (n, *shape); images are in [0, 1].
         posteriors: of the codes of `x`, as `model.infer` returns them, one per level.
-        num_draws: number of ε and negatives together, even, from 2 up.
-        seed: of the ε, from 0 up.
+        num_draws: number of ε and negatives together, or of forward passes, even, from 2 up.
+        seed: of the draws, from 0 up.
 
     Raises:
         NotDefinedError: if the model has no density.
     """
     model.require("density")
+    if not model.independent_posteriors:
+        return _elbos_by_forward_passes(model, x, num_draws, seed)
     size, half = sum(model.code_sizes), num_draws // 2
     noise = torch.from_numpy(_noise_of_data(x, half * size, seed)).to(posteriors[0].mean).view(len(x), half, size)
     distortions = torch.zeros(len(x), device=x.device)
@@ -312,18 +316,34 @@ def elbos_of(
     return -distortions / (2 * half) - rates_of(model, posteriors).sum(0)
 
 
+def _elbos_by_forward_passes(model: LatentModel, x: Tensor, num_draws: int, seed: int) -> Tensor:
+    """The mean bound of a few forward passes of each datum, (n,)."""
+    bounds = []
+    with torch.random.fork_rng(devices=[x.device] if x.device.type == "cuda" else []):
+        for datum, state in zip(x, _states_of_data(x, seed).tolist(), strict=True):
+            torch.manual_seed(state)
+            same = datum.expand(num_draws, *datum.shape)
+            bounds.append(elbo(model(same), same).mean())
+    return torch.stack(bounds) if bounds else x.new_zeros(0)
+
+
 def _noise_of_data(x: Tensor, num: int, seed: int) -> Float[np.ndarray, "n num"]:
     """Standard normal noise, (n, num), of which each row is a function of the seed and of that datum in float32."""
     from scipy.special import ndtri  # here: it takes long to import
 
+    states = _states_of_data(x, seed)
+    counters = np.arange(1, num + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    bits = _mixed(states[:, None] + counters) >> np.uint64(12)
+    return np.asarray(ndtri((bits + 0.5) * 2.0**-52))
+
+
+def _states_of_data(x: Tensor, seed: int) -> UInt64[np.ndarray, " n"]:
+    """A number of 64 bits for each datum, a function of the seed and of that datum in float32."""
     values = x.detach().float().flatten(1).cpu().numpy() + 0.0  # -0 becomes 0
     words = values.view(np.uint32).astype(np.uint64)
     # The place of a number is in the upper half of its word, so that data with their numbers exchanged differ.
     states = _mixed(words | (np.arange(words.shape[1], dtype=np.uint64) << np.uint64(32))).sum(1, dtype=np.uint64)
-    states = _mixed(states ^ _mixed(np.array([seed], np.uint64)))
-    counters = np.arange(1, num + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-    bits = _mixed(states[:, None] + counters) >> np.uint64(12)
-    return np.asarray(ndtri((bits + 0.5) * 2.0**-52))
+    return _mixed(states ^ _mixed(np.array([seed], np.uint64)))
 
 
 def _mixed(words: UInt64[np.ndarray, "*any"]) -> UInt64[np.ndarray, "*any"]:
