@@ -86,7 +86,7 @@ const start = async (root) => {
   const codes = state.noise.length ? state.noise : null;
   const origin = state.origin ?? (await originOf.data(0)); // a real image is easier to understand than a draw
   setOrigin(origin, codes ?? origin.noise);
-  openTab(state.tab in tabs ? state.tab : "pictures");
+  openTab(Object.hasOwn(tabs, state.tab) ? state.tab : "pictures");
   document.documentElement.dataset.vlae = "ready";
 };
 

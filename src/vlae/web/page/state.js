@@ -30,7 +30,7 @@ const asSide = (origin) => asReference(origin) ?? `codes:${asText(origin.noise)}
 const fromReference = async (text) => {
   const [kind, value] = (text ?? "").split(":");
   if (kind === "codes") return { kind, value: "", noise: fromText(value) };
-  return kind in originOf && /^\d+$/.test(value) ? originOf[kind](Number(value)) : null;
+  return Object.hasOwn(originOf, kind) && /^\d+$/.test(value) ? originOf[kind](Number(value)) : null;
 };
 const fromText = (text) => {
   const noise = text.split(";").map((level) => (level ? level.split(",").map(Number) : []));

@@ -80,7 +80,7 @@ const readTags = (text) => {
 
 // A spreadsheet would run text that begins like a formula.
 const cell = (value) => {
-  const text = typeof value === "string" && /^'*[=+\-@\t\r＝＋－＠]/.test(value) && !Number.isFinite(Number(value)) ? `'${value}` : String(value ?? "");
+  const text = typeof value === "string" && /^'*[=+\-@\t\r\n＝＋－＠]/.test(value) && !Number.isFinite(Number(value)) ? `'${value}` : String(value ?? "");
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 };
 const rowsOf = (numbers) => numbers.map((i) => ({ name: nameOf(i), part: partOf(i), label: labelOf(i), tags: tagsOf(i).join(";") }));
