@@ -7,6 +7,7 @@ import pytest
 import torch
 from command_line import cli_exit
 from interrupting import stop_at_step
+from lightning.pytorch.callbacks import Callback
 
 import vlae
 from vlae import workflows
@@ -145,6 +146,44 @@ def test_a_resumed_training_stops_where_an_undisturbed_one_does(tmp_path, monkey
     columns = [name for name in rows(run.path)[0] if name.startswith("val_")]
     curves = [{row["step"]: [row[name] for name in columns] for row in rows(path)} for path in (whole.path, run.path)]
     assert curves[0] == {step: values for step, values in curves[1].items() if step in curves[0]}
+
+
+def test_a_stopped_training_is_finished_as_it_is_with_the_best_weights(tmp_path, monkeypatch, worse_and_worse):
+    stop_at_step(monkeypatch, 13)
+    with pytest.raises(Stopped):
+        quick(tmp_path / "run", patience=9)
+    best = torch.load(tmp_path / "run" / "checkpoint.ckpt", weights_only=True)["validation"]["weights"]
+    run = vlae.train(pictures(), out=tmp_path / "run", more=0, progress=False)
+    assert run.summary["validation"] == {"num_images": 16, "elbo_nats": -5.0, "step": 8, "last_step": 13}
+    for name, value in run.model.state_dict().items():
+        assert torch.equal(value, best[name])
+
+
+@pytest.mark.parametrize("settings", [{"validation": 0.2}, {"patience": 3, "validation": 0.2, "growth": "ladder"}])
+@pytest.mark.parametrize("stopped", [2, 6])
+@pytest.mark.parametrize("how", ["later", "at once"])
+def test_what_was_not_measured_when_it_was_stopped_is_measured(tmp_path, monkeypatch, settings, stopped, how):
+    stop_at_step(monkeypatch, stopped)
+    if how == "later":
+        with pytest.raises(Stopped):
+            quick(tmp_path / "run", **settings)
+        run = vlae.train(pictures(), out=tmp_path / "run", more=0, progress=False)
+    else:
+        run = quick(tmp_path / "run", on_interrupt="finish", **settings)
+    train = run_part(run)
+    values, recipe = train[kept_rows(len(train), run.recipe.training)], run.recipe
+    own = Validation(run.model, values, None, recipe.training, interval=4).measure(stopped, grown=False)
+    expected = {"num_images": 16, "elbo_nats": own["val_elbo"], "step": stopped, "last_step": stopped}
+    assert run.summary["validation"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_training_that_a_callback_ends_is_measured(tmp_path):
+    class Enough(Callback):
+        def on_train_batch_end(self, trainer, *_):
+            trainer.should_stop = trainer.should_stop or trainer.global_step == 3
+
+    run = quick(tmp_path / "run", validation=0.2, callbacks=[Enough()])
+    assert run.summary["validation"]["step"] == 3 and np.isfinite(run.summary["validation"]["elbo_nats"])
 
 
 def test_levels_that_are_not_grown_are_neither_best_nor_a_miss():

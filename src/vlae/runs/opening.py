@@ -91,7 +91,7 @@ def _open_checkpoint(path: Path, recipe: Recipe, data: dict[str, Any]) -> Run:
     if not (path / CHECKPOINT).exists():
         raise RunError(f"the run in {path} is not finished, and has no checkpoint yet; go on with: {again}")
     try:
-        model, step, seconds, _ = safe_load.read_checkpoint(path / CHECKPOINT, recipe)
+        model, step, seconds, *_ = safe_load.read_checkpoint(path / CHECKPOINT, recipe)
     except (ValueError, OSError) as error:
         advice = f"delete it, and begin the run again with: {again}"
         raise RunError(f"{path / CHECKPOINT} is damaged ({reason(error)}); {advice}") from error

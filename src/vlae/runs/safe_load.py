@@ -98,16 +98,16 @@ def read_model(file: Path, recipe: Recipe) -> LatentModel:
     return _filled(file, model, recipe, tensors)
 
 
-def read_checkpoint(file: Path, recipe: Recipe) -> tuple[LatentModel, int, float, int | None]:
-    """The recipe's model with the weights of a checkpoint, in eval mode; nothing else in the checkpoint is used.
+def read_checkpoint(file: Path, recipe: Recipe) -> tuple[LatentModel, int, float, int | None, dict[str, Any]]:
+    """The recipe's model with the weights of a checkpoint, in eval mode, and how far its training was.
 
     Args:
         file: the path of the checkpoint.
         recipe: the run's recipe.
 
     Returns:
-        The model, the number of steps that were done, the training time in seconds, and the number of devices; None: it
-        is not known.
+        The model, the number of steps that were done, the training time in seconds, the number of devices (None: it is
+        not known), and what early stopping knew (`vlae.training.validation.Validation.state`; {}: nothing).
 
     Raises:
         ValueError: if the file is no whole checkpoint, does not fit the memory, its tensors do not fit the recipe, or a
@@ -119,6 +119,7 @@ def read_checkpoint(file: Path, recipe: Recipe) -> tuple[LatentModel, int, float
     try:
         content = torch.load(file, map_location="cpu", weights_only=True)
         step, seconds, devices = int(content["global_step"]), float(content["seconds"]), content.get("devices")
+        known = dict(content.get("validation", {}))
         of_model = {
             name.removeprefix(prefix): tensor
             for name, tensor in content["state_dict"].items()
@@ -134,7 +135,7 @@ def read_checkpoint(file: Path, recipe: Recipe) -> tuple[LatentModel, int, float
     tensors = {name: of_model[stored_name].contiguous() for name, stored_name in names.items()}
     if not all(tensor.isfinite().all() for tensor in moments if isinstance(tensor, Tensor)):
         raise ValueError("numbers of the optimiser are NaN or infinite")
-    return _filled(file, model, recipe, tensors), step, seconds, devices
+    return _filled(file, model, recipe, tensors), step, seconds, devices, known
 
 
 def _names_that_fit(file: Path, shapes: Mapping[str, Shape], model: LatentModel) -> dict[str, str]:

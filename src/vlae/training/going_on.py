@@ -36,6 +36,8 @@ class Reached(NamedTuple):
     """The model at that step; None: there is nothing yet."""
     devices: int | None = None
     """The number of devices in all that it goes on with; None: any."""
+    validation: Mapping[str, Any] = {}
+    """What early stopping knew, or a part of it (`vlae.training.validation.Validation.state`)."""
 
 
 def source_text(source: Any) -> str:
@@ -92,16 +94,17 @@ def find_begun(path: Path) -> tuple[Recipe, Reached]:
     checkpoint = path / CHECKPOINT
     if checkpoint.exists():
         try:
-            model, step, seconds, devices = safe_load.read_checkpoint(checkpoint, recipe)
+            model, step, seconds, devices, known = safe_load.read_checkpoint(checkpoint, recipe)
         except (ValueError, OSError) as error:
             raise damaged(checkpoint, error) from error
-        return recipe, Reached(step, seconds, model, devices)
+        return recipe, Reached(step, seconds, model, devices, known)
     if not (path / MODEL).exists():
         return recipe, Reached()
     run, curves = load(path), read_curves(path)
     step = run.summary["training"]["steps"] if "training" in run.summary else int(curves["step"][-1])
     seconds = max(second for at, second in zip(curves["step"], curves["seconds"], strict=True) if at <= step)
-    return recipe, Reached(step, seconds, run.model)
+    known = {"step": run.summary["validation"]["step"]} if "validation" in run.summary else {}
+    return recipe, Reached(step, seconds, run.model, validation=known)
 
 
 def of_new_length(

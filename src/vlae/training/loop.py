@@ -228,16 +228,21 @@ def rise_and_fall(progress: float, schedule: str, since_turn: float | None = Non
     return min(1.0, rising / 0.01 + 0.01) * 0.5 * (1 + cos(pi * progress))
 
 
-def go_on_from(trainer: lightning.Trainer, engine: Engine, state: Mapping[str, Tensor], turn: Turn) -> None:
-    """Makes a training go on from a finished model, with a new optimiser.
+def go_on_from(
+    trainer: lightning.Trainer, engine: Engine, state: Mapping[str, Tensor], turn: Turn, known: Mapping[str, Any]
+) -> None:
+    """Makes a training go on from a finished model, with a new optimiser; or end with it.
 
     Args:
         trainer: of the training, which has not begun.
         engine: with a model like the finished one.
         state: the tensors of the finished model.
         turn: where its training had ended.
+        known: what early stopping knew then, or a part of it.
     """
     engine.model.load_state_dict(state)
+    if engine.validation is not None:
+        engine.validation.restore(dict(known))
     engine.turn, engine.seconds = turn, turn.seconds
     done = trainer.fit_loop.epoch_loop.automatic_optimization.optim_progress.optimizer.step.total
     done.ready = done.completed = turn.step

@@ -324,7 +324,8 @@ def train(
             begun_at = checkpoint if resume and checkpoint.exists() else None
             as_it_is = longer == More()
             if reached.model is not None and (begun_at is None or as_it_is):
-                go_on_from(trainer, engine, reached.model.state_dict(), Turn(1.0, reached.step, reached.seconds))
+                turn = Turn(1.0, reached.step, reached.seconds)
+                go_on_from(trainer, engine, reached.model.state_dict(), turn, reached.validation)
             try:
                 if not as_it_is:
                     trainer.fit(engine, batches, ckpt_path=begun_at, weights_only=True)
@@ -348,7 +349,7 @@ def train(
         if progress and is_leader():
             print("measuring on held-out data", file=sys.stderr, flush=True)
         if engine.validation is not None:
-            engine.validation.use_best()
+            engine.validation.use_best(step)
             if progress and is_leader() and (kept_weights := engine.validation.describe()):
                 print(kept_weights, file=sys.stderr)
         model = engine.model.to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
@@ -461,5 +462,5 @@ def fit(
     if recorder.interrupts.asked:
         raise Stopped(f"stopped after {trainer.global_step} of {recipe.training.steps:,} steps", "nothing is kept")
     if engine.validation is not None:
-        engine.validation.use_best()
+        engine.validation.use_best(trainer.global_step)
     return engine.model.to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]

@@ -62,6 +62,7 @@ class Validation:
         self.last = dict.fromkeys(self.names, float("nan"))
         self.best, self.best_step, self.misses = -inf, 0, 0
         self._weights: dict[str, Tensor] | None = None
+        self._measured: int | None = None  # the step of the last measurement here; None: there was none
 
     def measure(self, step: int, *, grown: bool) -> dict[str, float]:
         """Measures the validation data.
@@ -81,7 +82,7 @@ class Validation:
                 terms = torch.cat([distortion(forward, x)[None], rates(forward)])
                 sums += terms.double().sum(1).cpu()
         means = (sums / len(self.values)).tolist()
-        self.last = dict(zip(self.names, (-sum(means), *means), strict=True))
+        self.last, self._measured = dict(zip(self.names, (-sum(means), *means), strict=True)), step
         if grown and self.patience is not None:
             self._compare(step)
         return self.last
@@ -100,8 +101,17 @@ class Validation:
         """Whether the patience is at its end."""
         return self.patience is not None and self.misses >= self.patience
 
-    def use_best(self) -> None:
-        """Gives the model its best weights, if they were looked for."""
+    def use_best(self, step: int) -> None:
+        """Gives the model its best weights, if they were looked for.
+
+        The last weights are measured first, if they were not: a training that was stopped ends between two
+        measurements, or before the first.
+
+        Args:
+            step: the number of steps done.
+        """
+        if self._measured != step:
+            self.measure(step, grown=self._weights is not None)  # what is best was grown, and what came after it is
         if self._weights is not None:
             self.model.load_state_dict(self._weights)
 
@@ -119,13 +129,16 @@ class Validation:
         """Goes on from a checkpoint.
 
         Args:
-            state: what `state` returned.
+            state: what `state` returned; what it lacks stays as it is.
         """
+        state = self.state() | state
         self.best, self.best_step, self.misses = state["best"], state["step"], state["misses"]
         self._weights = state["weights"]
 
     def summary(self, step: int) -> dict[str, Any]:
         """What summary.json says of it: num_images, elbo_nats of the weights that are kept, their step, the last step.
+
+        `use_best` comes before, so that these weights have been measured.
 
         Args:
             step: the number of steps done.
