@@ -186,6 +186,31 @@ def test_a_training_that_a_callback_ends_is_measured(tmp_path):
     assert run.summary["validation"]["step"] == 3 and np.isfinite(run.summary["validation"]["elbo_nats"])
 
 
+def test_what_goes_on_from_a_finished_model_keeps_it_until_another_is_better(tmp_path, monkeypatch, worse_and_worse):
+    before = quick(tmp_path / "run", patience=3)
+    monkeypatch.setattr(Fixed, "script", (-9.0, -5.0, -6.0, -7.0, -8.0, -6.0, -7.0, -8.0, -4.0, -4.5, -6.0, -6.0))
+    more = vlae.train(pictures(), out=tmp_path / "run", more=40, progress=False)
+    assert more.summary["validation"] == {"num_images": 16, "elbo_nats": -5.0, "step": 8, "last_step": 32}
+    for name, value in before.model.state_dict().items():
+        assert torch.equal(value, more.model.state_dict()[name])
+    better = vlae.train(pictures(), out=tmp_path / "run", more=16, progress=False)
+    assert better.summary["validation"] == {"num_images": 16, "elbo_nats": -4.0, "step": 36, "last_step": 48}
+
+
+def test_a_finished_model_is_measured_on_the_rows_that_were_kept_for_it(tmp_path, monkeypatch):
+    before = quick(tmp_path / "run", patience=3, steps=20).summary["validation"]
+    measured, original = [], Validation.measure
+
+    def measure(self, step, *, grown):
+        measured.append((step, original(self, step, grown=grown)["val_elbo"]))
+        return self.last
+
+    monkeypatch.setattr(Validation, "measure", measure)
+    after = vlae.train(pictures(), out=tmp_path / "run", more=4, progress=False).summary["validation"]
+    assert measured[0] == (before["step"], pytest.approx(before["elbo_nats"], rel=1e-5))
+    assert after["elbo_nats"] == max(elbo for _, elbo in measured)
+
+
 def test_levels_that_are_not_grown_are_neither_best_nor_a_miss():
     model = vlae.recipes.build(lean((1, 8, 8), code_sizes=(1, 2)))
     values = pictures(5)[:, None]

@@ -4,7 +4,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from math import cos, isfinite, nan, pi
+from math import cos, isfinite, isinf, nan, pi
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -325,6 +325,8 @@ class Recorder(Callback):
         exhausted = self.engine.validation is not None and self.engine.validation.exhausted
         trainer.should_stop = self.ended = self.engine.progress() >= 1 or exhausted  # a checkpoint after the last step
         if trainer.global_step and self.engine.turn.step == trainer.global_step:
+            if trainer.is_global_zero:
+                self._measure_the_best(trainer.global_step)
             self._save(trainer, trainer.global_step)  # of a new length, or of a finished model that is trained further
 
     def on_train_batch_end(
@@ -399,6 +401,13 @@ class Recorder(Callback):
             self._warn(name, warning)
         if self.engine.grown() >= SETTLED and min(fade) == 1:
             self._warn_of_shortages([named.get(f"rate_{number}") for number in range(1, len(fade) + 1)])
+
+    def _measure_the_best(self, step: int) -> None:
+        """Measures the finished model that is trained further: it stays the best until another is better."""
+        validation = self.engine.validation
+        if validation is not None and validation.patience is not None and isinf(validation.best):
+            grown = self.engine.recipe.objective.fade(self.engine.grown(), self.engine.model.code_sizes)
+            validation.measure(validation.best_step or step, grown=min(grown) == 1)
 
     def _warn_of_shortages(self, nats: Sequence[float | None]) -> None:
         """Warns of each level that is dead, starved or too large."""
