@@ -25,6 +25,13 @@ def test_each_recipe_counts_as_often_as_it_is_trained(values, monkeypatch):
     assert forecast({"lean": (made("lean", 2_000), 0)}, values) == "0 trainings"
 
 
+def test_a_training_takes_no_longer_than_its_minutes(values, monkeypatch):
+    monkeypatch.setattr(forecasts, "seconds_per_step", lambda recipe, _: 0.5)
+    limited = recipes.adjust(made("lean", 2_000), minutes=2.0)
+    trainings = {"lean": (limited, 3), "vae": (recipes.adjust(made("vae", 400), minutes=9.0), 1)}
+    assert forecast(trainings, values) == "4 trainings, about 9 min on this machine"
+
+
 def test_short_trainings_are_not_timed(values, monkeypatch):
     monkeypatch.setattr(forecasts, "seconds_per_step", None)
     assert forecast({"lean": (made("lean", 100), 1)}, values) == "1 training"
@@ -40,6 +47,7 @@ def test_a_recipe_that_cannot_be_trained_says_so_later(values, monkeypatch):
 
 def test_a_step_is_really_timed(values):
     assert 0 < seconds_per_step(made("lean", 5_000), values) < 10
+    assert 0 < seconds_per_step(recipes.adjust(made("lean", 5_000), minutes=1e-9), values) < 10
 
 
 def test_a_comparison_says_first_what_is_left_to_train(tmp_path, values, capsys, monkeypatch):

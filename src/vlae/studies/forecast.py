@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
-from vlae import recipes
 from vlae.errors import NotDefinedError
 from vlae.recipes import Recipe
 from vlae.training.announce import LEAST_STEPS, WARM_UP, duration
+from vlae.training.budget import changed
 from vlae.training.loop import Recorder
 from vlae.training.train import fit
 
@@ -18,6 +19,8 @@ WORTH = 20
 
 def forecast(trainings: Mapping[str, tuple[Recipe, int]], values: np.ndarray) -> str:
     """Say how many trainings there are and how long they take, by timing a few steps of each recipe.
+
+    A training takes no longer than its minutes.
 
     Args:
         trainings: for each system, its recipe and how many times it is trained.
@@ -35,14 +38,16 @@ def forecast(trainings: Mapping[str, tuple[Recipe, int]], values: np.ndarray) ->
         if recipe.training.steps <= WORTH * (WARM_UP + LEAST_STEPS):
             return counted
         try:
-            seconds += times * recipe.training.steps * seconds_per_step(recipe, values)
+            needed = recipe.training.steps * seconds_per_step(recipe, values)
         except (ValueError, NotDefinedError, ArithmeticError):  # the training itself will say why
             return counted
+        limit = recipe.training.minutes
+        seconds += times * (needed if limit is None else min(needed, 60 * limit))
     return f"{counted}, about {duration(seconds)} on this machine" if num else counted
 
 
 def seconds_per_step(recipe: Recipe, values: np.ndarray) -> float:
-    """The seconds that a training step takes here: the median of a few, after the first.
+    """The seconds that a training step takes here: the median of a few, after the first, whatever its minutes.
 
     Args:
         recipe: a recipe for data of this shape, without a class and without features of a frozen network.
@@ -54,5 +59,6 @@ def seconds_per_step(recipe: Recipe, values: np.ndarray) -> float:
         times.append(time.monotonic())
 
     few = np.asarray(values[: max(2, 2 * recipe.training.batch_size)])
-    fit(few, recipes.adjust(recipe, steps=WARM_UP + LEAST_STEPS), watchers=[watch], accelerator="auto")
+    short = replace(recipe, training=changed(recipe.training, steps=WARM_UP + LEAST_STEPS, minutes=None))
+    fit(few, short, watchers=[watch], accelerator="auto")
     return float(np.median(np.diff(times)[WARM_UP - 1 :]))
