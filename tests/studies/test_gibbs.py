@@ -5,11 +5,13 @@ import pytest
 import torch
 from PIL import Image
 
+from vlae.evaluation.samples import Judge
 from vlae.models.ladder import VLAE
 from vlae.models.levels import Level
 from vlae.recipes import build, hvae, lean, lvae
 from vlae.studies import gibbs
 from vlae.studies.gibbs import chain
+from vlae.training.train import train as train_alone
 
 QUICK = {"steps": 3, "batch_size": 8, "progress": False, "code_sizes": (1, 2), "seeds": 1}
 
@@ -87,6 +89,22 @@ def test_study(source, tmp_path, monkeypatch, capsys):
     assert followed == [] and again == result
     gibbs.study(("hvae",), data=[source], out=tmp_path, seed=1, **QUICK)
     assert followed == ["hvae-0"]
+
+
+def test_the_groups_of_sorted_data_are_like_all(tmp_path):
+    classes = np.repeat(np.arange(5), 400)
+    rng = np.random.default_rng(0)
+    x = (5 * rng.normal(size=(5, 4))[classes] + rng.normal(size=(2_000, 4))).astype(np.float32)
+    for name, rows in (("sorted", np.arange(2_000)), ("shuffled", rng.permutation(2_000))):
+        np.save(tmp_path / f"{name}.npy", x[rows])
+    far = {}
+    for name in ("sorted", "shuffled"):
+        run = train_alone(str(tmp_path / f"{name}.npy"), out=tmp_path / name, steps=2, batch_size=8, progress=False)
+        start, further, held_out = gibbs._parts(run, 0)
+        assert not {row.tobytes() for row in start} & {row.tobytes() for row in further}
+        judge = Judge(further, held_out)
+        far[name] = [np.mean(judge.distances(part)["frechet"]) for part in (start, further)]
+    assert max(*far["sorted"], *far["shuffled"]) < 1  # single classes are at 5
 
 
 def test_too_few_data(tmp_path, rng):

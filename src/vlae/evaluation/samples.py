@@ -49,8 +49,8 @@ class Judge:
         """The Fréchet distance and the classifier's accuracy of each group of samples against the held-out data.
 
         Args:
-            samples: floats (N, …) of the shape and unit of the data, images in [0, 1]; at most the first 2,500 are
-                judged, in 5 groups.
+            samples: floats (N, …) of the shape and unit of the data, images in [0, 1], in random order; at most the
+                first 2,500 are judged, in 5 groups as they follow each other.
 
         Returns:
             "frechet" and "two_sample": the number of each group; the former is from 0 up, the latter in [0, 1].
