@@ -9,6 +9,7 @@ from vlae.evaluation.samples import Judge
 from vlae.models.ladder import VLAE
 from vlae.models.levels import Level
 from vlae.recipes import build, hvae, lean, lvae
+from vlae.runs.opening import load
 from vlae.studies import gibbs
 from vlae.studies.gibbs import chain
 from vlae.training.train import train as train_alone
@@ -105,6 +106,17 @@ def test_the_groups_of_sorted_data_are_like_all(tmp_path):
         judge = Judge(further, held_out)
         far[name] = [np.mean(judge.distances(part)["frechet"]) for part in (start, further)]
     assert max(*far["sorted"], *far["shuffled"]) < 1  # single classes are at 5
+
+
+def test_a_run_that_was_trained_further_is_measured_again(tmp_path, monkeypatch):
+    path, data, measured = tmp_path / "run", np.random.default_rng(0).normal(size=(300, 3)).astype(np.float32), []
+    monkeypatch.setattr(gibbs, "study_run", lambda run, *_, **__: measured.append(run.identity) or {"n": len(measured)})
+    run = train_alone(data, out=path, steps=2, batch_size=8, progress=False)
+    asked = (None, np.zeros((1, 3), np.float32), {"samples": 1}, 0, False)
+    assert [gibbs._result_of(run, *asked), gibbs._result_of(load(path), *asked)] == [{"n": 1}] * 2
+    further = train_alone(data, out=path, more=2, progress=False)
+    assert [gibbs._result_of(further, *asked), gibbs._result_of(load(path), *asked)] == [{"n": 2}] * 2
+    assert measured == [run.identity, further.identity] and len(set(measured)) == 2
 
 
 def test_too_few_data(tmp_path, rng):
