@@ -139,6 +139,7 @@ def evaluate(
         result["cautions"] = [remembered_labels(len(images), len(probed)), *result["cautions"]]
     if run.undertrained is not None:
         result["cautions"] = [str(run.undertrained), *result.get("cautions", ())]
+    result["of"] = run.made_of
     if of_run:
         keep_evaluation(run, result)
     return result

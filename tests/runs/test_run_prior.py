@@ -180,6 +180,40 @@ def test_half_a_file_is_refused_and_fitted_again(copy):
     assert run.sample(1).shape == (1, 3, 8, 8) and vlae.load(copy).prior.describe() == run.prior.describe()
 
 
+def test_an_evaluation_counts_for_its_own_weights_and_prior(trained, copy, tmp_path):
+    kept = vlae.evaluate(vlae.load(copy))
+    assert kept["of"]["weights"] == trained.identity
+    run = vlae.load(copy)
+    assert run.evaluation["of"] == kept["of"]
+    assert vlae.load(run.save_pretrained(tmp_path / "shared")).evaluation["of"] == kept["of"]
+    run.fit_prior()  # the same as at the end of the training
+    assert run.evaluation is not None
+    run.fit_prior(seed=5)
+    assert run.evaluation is None and vlae.load(copy).evaluation is None
+    measured = vlae.compare([copy], out=tmp_path / "compared", progress=False)[0].evaluations["lean"][0]
+    assert measured == vlae.load(copy).evaluation and measured["of"]["prior"] != kept["of"]["prior"]
+    assert measured["pictures"]["frechet"]["samples"] != kept["pictures"]["frechet"]["samples"]
+    (copy / "prior.safetensors").unlink()
+    assert vlae.load(copy).evaluation is None
+
+    file = copy / "evaluation.json"
+    other = {**kept, "of": {"weights": "0" * 64, "prior": ""}}
+    file.write_text(json.dumps(other))
+    assert vlae.load(copy).evaluation is None
+    del other["of"]  # as earlier versions wrote it
+    file.write_text(json.dumps(other))
+    assert vlae.load(copy).evaluation == json.loads(json.dumps(other))
+
+
+def test_an_evaluation_of_ones_own_does_not_hide_that_of_a_borrowed_run(trained, copy, tmp_path, monkeypatch):
+    kept = vlae.evaluate(vlae.load(copy))
+    monkeypatch.setattr(type(trained), "outputs", property(lambda run: tmp_path / "own"))
+    (tmp_path / "own").mkdir()
+    of_another_version = {**kept, "of": {"weights": "0" * 64, "prior": ""}}
+    (tmp_path / "own" / "evaluation.json").write_text(json.dumps(of_another_version))
+    assert vlae.load(copy).evaluation["of"] == kept["of"]
+
+
 def test_the_command_fits_a_prior(trained, copy, capsys):
     (copy / "prior.safetensors").unlink()
     assert cli_exit("fit-prior", copy) == 0

@@ -91,6 +91,7 @@ EVALUATION = {
             "sharpness?": Each(Maybe(NUMBER)),
         }
     ),
+    "of?": {"weights": str, "prior": str},
     "protocol": {"data?": {"source?": str}, "probed?": {"num_images": int}, "hash?": str},
 }
 """What `vlae.evaluation.measures.evaluate` makes, as far as it is read again."""

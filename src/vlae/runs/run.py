@@ -268,6 +268,8 @@ class Run(ReadsData, HtmlRepr):
     def fit_prior(self, *, seed: int = 0) -> MixturePrior:
         """Fits a prior to the codes of the training data, and writes it to `outputs`; it replaces an earlier one.
 
+        An evaluation with an earlier, other prior does not count any more.
+
         Args:
             seed: of the choice of data, the draws and the fits.
 
@@ -396,6 +398,18 @@ class Run(ReadsData, HtmlRepr):
             return safe_load.hash_tensors({name: tensor.cpu() for name, tensor in self.model.state_dict().items()})
         return safe_load.hash_weights(self.path / MODEL)
 
+    @property
+    def made_of(self) -> dict[str, str]:
+        """The hashes of "weights" and "prior" as they are stored, in hex; "" of a prior that was not fitted.
+
+        They tell whether an evaluation is of this run as it is now.
+
+        Raises:
+            RunError: if the file of the prior is damaged, or of other weights.
+        """
+        file = self._fitted[1]
+        return {"weights": self.identity, "prior": "" if file is None else safe_load.hash_weights(file)}
+
     @cached_property
     def dimension_names(self) -> "dict[int, list[DimensionName]]":
         """What each dimension of every code does, in words, by the number of its level.
@@ -432,22 +446,23 @@ class Run(ReadsData, HtmlRepr):
 
     @property
     def evaluation(self) -> dict[str, Any] | None:
-        """What `vlae.evaluate` measured on held-out data; None if nobody has evaluated the run.
+        """What `vlae.evaluate` measured on held-out data; None if nobody has evaluated these weights with this prior.
 
         Raises:
-            RunError: if the file is damaged.
+            RunError: if the file is damaged; or that of the prior is, or of other weights.
         """
-        file = next(
-            (folder / EVALUATION for folder in (self.outputs, self.path) if (folder / EVALUATION).exists()), None
-        )
-        if file is None:
-            return None
-        try:
-            return store.read_evaluation(file, self.recipe.code_sizes)
-        except (ValueError, OSError) as error:
-            raise RunError(
-                f"{file} is damaged ({reason(error)}); write it again with: vlae evaluate {self.path}"
-            ) from error
+        for file in dict.fromkeys((self.outputs / EVALUATION, self.path / EVALUATION)):
+            if not file.exists():
+                continue
+            try:
+                evaluation = store.read_evaluation(file, self.recipe.code_sizes)
+            except (ValueError, OSError) as error:
+                raise RunError(
+                    f"{file} is damaged ({reason(error)}); write it again with: vlae evaluate {self.path}"
+                ) from error
+            if "of" not in evaluation or evaluation["of"] == self.made_of:  # earlier versions did not say of what
+                return evaluation
+        return None
 
     def save_pretrained(self, folder: str | Path, *, examples: bool = True, license: str | None = None) -> Path:
         """Writes everything that `load` needs, and a model card, into a folder that can be shared.

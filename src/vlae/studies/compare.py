@@ -277,7 +277,7 @@ def compare(
 
 
 def measure(systems: RunsBySystem, images: Images | None = None, *, progress: bool = True) -> Comparison:
-    """Evaluates runs alike. An evaluation in a run's folder is used again if its protocol is the same.
+    """Evaluates runs alike. An evaluation in a run's folder is used again if protocol, weights and prior are the same.
 
     Args:
         systems: for each system its runs, all of data of one shape.
