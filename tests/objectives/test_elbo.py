@@ -10,7 +10,7 @@ from torch.distributions import Independent, MultivariateNormal, Normal
 
 from vlae import objectives
 from vlae.models.base import ForwardPass
-from vlae.models.distributions import NormalCode
+from vlae.models.distributions import CategoryCode, NormalCode
 from vlae.models.ladder import VLAE
 from vlae.models.levels import Level, MomentsLevel
 from vlae.models.likelihoods import Laplace
@@ -185,6 +185,19 @@ def test_mmd_counts_at_its_level():
     torch.testing.assert_close(loss, terms[0] + 5 * terms[4])
     loss.backward()
     assert forward.posteriors[1].mean.grad.any() and not forward.posteriors[0].mean.grad.any()
+
+
+def test_a_category_has_no_mmd():
+    """Its noise does not follow N(0, I), not even if the codes follow the prior."""
+    torch.manual_seed(0)
+    normal, category = NormalCode(torch.zeros(500, 2), torch.ones(500, 2)), CategoryCode(torch.zeros(500, 3))
+    codes = (5 + normal.sample(), torch.eye(3)[torch.randint(3, (500,))])
+    forward = forward_pass((normal, category), (normal, category), codes)
+    loss, terms = ELBO(mmd=(1.0, 7.0), beta=0.0).weighted(
+        forward, torch.zeros(500, 1), step=0, progress=0.0, fade=(1.0, 1.0)
+    )
+    assert terms[3] > 0.5 and terms[4] == 0
+    torch.testing.assert_close(loss, terms[0] + terms[3])
 
 
 def test_mmd_is_of_the_noise_under_the_prior():

@@ -75,6 +75,8 @@ def elbo(forward: ForwardPass, x: Float[Tensor, "n *shape"]) -> Float[Tensor, " 
 def noise(forward: ForwardPass) -> Codes:
     """The noise of the sampled codes under their priors; it follows N(0, I) if codes follow the prior.
 
+    Of a category it does not: its noise is one of many, and has no gradient.
+
     Args:
         forward: the forward pass of the batch.
     """
@@ -103,8 +105,9 @@ class ELBO(Objective, kind="elbo"):
             from 0. One number, or one per level; None: no target (Reference: Burgess et al. 2018, "Understanding
             Disentangling in β-VAE", equation 8).
         capacity_until: the share of the training, in [0, 1], after which the target has its full value.
-        mmd: weight of the MMD between the noise of the codes and N(0, I), from 0 up: one number, or one per level
-            (Reference: Zhao et al. 2017, "InfoVAE", equation 6).
+        mmd: weight of the MMD between the noise of the codes and N(0, I), from 0 up: one number, or one per level. That
+            of a class is 0, since its noise does not follow N(0, I) (Reference: Zhao et al. 2017, "InfoVAE", equation
+            6).
         denoise: whether the encoder sees pictures with noise in training, and the decoder must draw them without
             (`vlae.objectives.corruption`). Then the loss is no bound on log p(x).
     """
@@ -247,8 +250,12 @@ class ELBO(Objective, kind="elbo"):
         weights = constant(self.weights(step, fade), x.device)
         loss = terms[0] + (weights * self._charged(terms[1:], progress)).sum()
         if any(values_of(self.mmd)):
-            pairs = [(e, torch.randn_like(e)) for e in noise(forward)]
-            discrepancies = torch.stack([mmd(e, reference) for e, reference in pairs])
+            discrepancies = torch.stack(
+                [
+                    mmd(e, torch.randn_like(e)) if prior.every_code() is None else terms.new_zeros(())
+                    for e, prior in zip(noise(forward), forward.priors, strict=True)
+                ]
+            )
             loss = loss + (constant(per_level(self.mmd, len(fade)), x.device) * discrepancies).sum()
             terms = torch.cat([terms, discrepancies])
         return loss, terms
