@@ -431,6 +431,14 @@ def test_a_changed_source_is_decoded_again(folder, num_decoded, change):
     assert images.values[expected[0], 0, 0, 0] == expected[1]
 
 
+def test_folders_of_the_same_names_sizes_and_times_are_not_taken_for_each_other(tmp_path):
+    for folder, level in (("a", 10), ("b", 200)):
+        for i in range(3):
+            save(tmp_path / folder / f"{i}.bmp", np.full((16, 16), level + i, np.uint8))
+            os.utime(tmp_path / folder / f"{i}.bmp", ns=(0, 0))
+    assert [load(tmp_path / folder, split="all").values[2, 0, 0, 0] for folder in "ab"] == [12, 202]
+
+
 def test_a_damaged_entry_is_made_anew(folder, cache):
     expected = load(folder, split="all").values.copy()
     for name in ("values.npy", "rows.npz", "about.json"):

@@ -65,6 +65,21 @@ def test_parquet_of_numbers_of_lists_and_of_pictures(tmp_path, rng, save_picture
     assert images.labels.tolist() == list(range(20))
 
 
+@pytest.mark.parametrize("named", ["{}.png", "./{}.png"])
+def test_pictures_that_a_table_names_are_decoded_again_when_they_change(tmp_path, save_picture, named, monkeypatch):
+    monkeypatch.setenv("VLAE_CACHE", str(tmp_path / "cache"))
+    cells = [{"bytes": None, "path": named.format(i)} for i in range(4)]
+    cells[3] = {"bytes": None, "path": "no\0file" + "x" * 300}
+    kind = pa.struct({"bytes": pa.binary(), "path": pa.string()})
+    parquet.write_table(pa.table({"image": pa.array(cells, kind)}), tmp_path / "t.parquet")
+    for level in (10, 100):
+        for i in range(3):
+            save_picture(tmp_path / f"{i}.png", np.full((16, 16), level + i))
+        assert load(tmp_path / "t.parquet", split="all").values[:, 0, 0, 0].tolist() == [level, level + 1, level + 2]
+    (tmp_path / "0.png").unlink()
+    assert len(load(tmp_path / "t.parquet", split="all")) == 2
+
+
 def test_tables_without_numbers_and_damaged_ones(tmp_path):
     (tmp_path / "a.csv").write_text("a,b\n" + "x,y\n" * 9)
     with pytest.raises(DataError, match="no numeric column"):

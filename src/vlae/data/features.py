@@ -61,7 +61,7 @@ def add_features(
         features = np.zeros((len(whole), computed.shape[1]), np.float16)
         features[rows] = computed
         return replace(whole, features=features, features_from=network.sha256)
-    fingerprint = identify(source, settings)[0]
+    fingerprint = identify(source, settings, here=True)[0]
     side = network.side or whole.shape[1:]
     words: tuple[object, ...] = (
         fingerprint,
@@ -78,7 +78,7 @@ def add_features(
     if cached is None:
         every = np.arange(len(whole))
         computed = _compute(whole, every, find_originals(whole, source, settings), settings, network, progress)
-        check_unchanged(source, settings, fingerprint)
+        check_unchanged(source, settings, fingerprint, here=True)
         with new_file(file) as unfinished:
             new_array(unfinished, computed.shape, computed.dtype)[:] = computed
         cached = _cached(file, len(whole))

@@ -291,14 +291,14 @@ def _whole(source: Source, settings: ReadSettings, progress: bool) -> tuple[Imag
 def _from_source(source: str | Path, settings: ReadSettings, progress: bool) -> tuple[Images, Array | None]:
     """Decode the source of a path or name, or open it in the cache."""
     with waiting("looking for data", progress):
-        fingerprint, read = identify(source, settings)
+        fingerprint, read = identify(source, settings, here=True)
     entry = cache_folder() / entry_name(settings, fingerprint)
     if (cached := open_entry(entry, printable(str(source)))) is None:
         with waiting("reading", progress and not fingerprint.startswith("hub ")):  # which has a bar of its own
             data = read()
         with new_entry(entry) as folder:
             whole, parts = decode(data, settings, printable(str(source)), progress, folder)
-            check_unchanged(source, settings, fingerprint)
+            check_unchanged(source, settings, fingerprint, here=True)
             write_rows(folder, whole, parts)
         cached = open_entry(entry, printable(str(source))) or (whole, parts)  # mapped, if the cache was deleted
     return cached

@@ -43,12 +43,14 @@ STREETS = r"streets(?::(\d+))?"
 """The built-in street numbers, and how many of them, as a regular expression."""
 
 
-def identify(source: str | Path, settings: ReadSettings) -> tuple[str, Callable[[], SourceData]]:
+def identify(source: str | Path, settings: ReadSettings, *, here: bool = False) -> tuple[str, Callable[[], SourceData]]:
     """Find the reader of a source from its name and first bytes.
 
     Args:
         source: a path, "streets", "streets:NUM", "hf:NAME", or "USER/NAME" of a data set on the Hugging Face hub.
         settings: how to read the source.
+        here: whether the fingerprint is for this machine alone. It then tells apart files of the same names, sizes and
+            times, too, as of an archive that sets all times to 0.
 
     Returns:
         A fingerprint that changes when the content changes, and a function that reads the source, or its shard.
@@ -57,14 +59,14 @@ def identify(source: str | Path, settings: ReadSettings) -> tuple[str, Callable[
         DataError: if the path holds nothing that can be read.
         FileNotFoundError: if there is no such path.
     """
-    fingerprint, read = _identify(source, settings)
+    fingerprint, read = _identify(source, settings, here)
     if settings.shard is None:
         return fingerprint, read
     shard = settings.shard
     return fingerprint, lambda: take_shard(read(), shard, str(source))
 
 
-def _identify(source: str | Path, settings: ReadSettings) -> tuple[str, Callable[[], SourceData]]:
+def _identify(source: str | Path, settings: ReadSettings, here: bool) -> tuple[str, Callable[[], SourceData]]:
     """As `identify`; the function reads all shards."""
     if match := re.fullmatch(STREETS, str(source)):
         height, width = settings.sides or (32, 32)
@@ -77,7 +79,7 @@ def _identify(source: str | Path, settings: ReadSettings) -> tuple[str, Callable
     path = Path(source).expanduser()
     for find, read in READERS:
         if files := find(path):
-            return _fingerprint(path, files), partial(read, path, files, settings)
+            return _fingerprint(path, files, here), partial(read, path, files, settings)
     raise DataError(
         f"{path}: a file of unknown kind; give a folder of pictures, or an .npy, .npz, IDX, .mat, .csv, .tsv or"
         " .parquet file"
@@ -110,34 +112,38 @@ def check_exists(source: str | Path) -> None:
     raise FileNotFoundError(f"{text}: no such file or folder; {advice}")
 
 
-def check_unchanged(source: str | Path, settings: ReadSettings, fingerprint: str) -> None:
+def check_unchanged(source: str | Path, settings: ReadSettings, fingerprint: str, *, here: bool = False) -> None:
     """Check that a source has not changed since it was identified.
 
     Args:
         source: a path or name that `identify` takes.
         settings: how the source was read.
         fingerprint: the fingerprint that `identify` returned before.
+        here: as `identify` was given it.
 
     Raises:
         DataError: if there are other files now, or if a file was written to.
     """
     try:
-        unchanged = identify(source, settings)[0] == fingerprint
+        unchanged = identify(source, settings, here=here)[0] == fingerprint
     except (DataError, FileNotFoundError):  # all of it is gone
         unchanged = False
     if not unchanged:
         raise DataError(f"{source}: changed while it was being read; run this again when it no longer does")
 
 
-def _fingerprint(path: Path, files: Sequence[Path]) -> str:
+def _fingerprint(path: Path, files: Sequence[Path], here: bool) -> str:
     """List the files with their sizes and times.
 
-    The files of a folder are listed relative to it, so that the folder may be moved.
+    The files of a folder are listed relative to it, so that the folder may be moved. For this machine alone the time is
+    added at which the file system last changed each file, which no archive and no `touch` sets. It comes with the size,
+    so it costs no further look at the file. A copy has another one: it is another source for the cache.
     """
     lines = [] if path.is_dir() else [str(path.resolve())]
     for file in files:
         status = file.stat()
-        lines.append(f"{str(file).removeprefix(str(path))}|{status.st_size}|{status.st_mtime_ns}")
+        line = f"{str(file).removeprefix(str(path))}|{status.st_size}|{status.st_mtime_ns}"
+        lines.append(f"{line}|{status.st_ctime_ns}" if here else line)
     return "\n".join(lines)
 
 

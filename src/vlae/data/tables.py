@@ -14,13 +14,56 @@ from vlae.errors import reason
 
 
 def find_table(path: Path) -> list[Path]:
-    """Find a .csv or .tsv file by its ending, or a Parquet file by its first bytes.
+    """Find a .csv or .tsv file by its ending, or a Parquet file by its first bytes, with the pictures that it names.
 
     Args:
         path: a file or folder.
     """
-    is_text = path.is_file() and _is_text(path)
-    return [path] if is_text or begins_with(path, b"PAR1") else []
+    if path.is_file() and _is_text(path):
+        return [path]
+    return [path, *_named_pictures(path)] if begins_with(path, b"PAR1") else []
+
+
+def _named_pictures(path: Path) -> list[Path]:
+    """The files that a Parquet file names in place of the bytes of pictures; none if all bytes are in it.
+
+    Only the paths are read, and only if the file does not say that no bytes are missing.
+    """
+    import pyarrow
+    from pyarrow import compute, parquet
+
+    try:
+        with parquet.ParquetFile(path) as file:
+            schema, about = file.schema_arrow, file.metadata
+            named = [f"{name}.path" for name in schema.names if _may_name_files(about, schema.field(name))]
+            paths = file.read(named)
+        columns = [compute.struct_field(column, "path") for column in paths.columns]
+        names = {name for column in columns for name in column.to_pylist() if name}
+    except (pyarrow.ArrowException, OSError):  # a damaged file, as `read_table` will say
+        return []
+    folder = path.parent.resolve()
+    return [folder / name for name in sorted(names) if _is_file(folder / name)]
+
+
+def _is_file(file: Path) -> bool:
+    try:
+        return file.is_file()
+    except (OSError, ValueError):  # a stranger may have written any name
+        return False
+
+
+def _may_name_files(about: Any, field: Any) -> bool:
+    """Whether cells of a column may be the paths of pictures without their bytes."""
+    from pyarrow import types
+
+    if not types.is_struct(field.type) or not {"bytes", "path"} <= {part.name for part in field.type}:
+        return False
+    for group in map(about.row_group, range(about.num_row_groups)):
+        for column in map(group.column, range(group.num_columns)):
+            counts = column.statistics
+            if column.path_in_schema == f"{field.name}.bytes" and (counts is None or counts.null_count != 0):
+                return True
+    return False
 
 
 def read_table(path: Path, files: list[Path], settings: ReadSettings) -> SourceData:
@@ -28,7 +71,7 @@ def read_table(path: Path, files: list[Path], settings: ReadSettings) -> SourceD
 
     Args:
         path: the .csv, .tsv or Parquet file.
-        files: that file alone, as `find_table` returned it.
+        files: that file, and the pictures that it names, as `find_table` returned them.
         settings: of which `key` chooses the column, and `id` the names of the rows.
 
     Raises:
