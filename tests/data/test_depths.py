@@ -261,6 +261,16 @@ def test_a_table_of_sixteen_bit_pictures(tmp_path, rng):
     assert np.allclose(own(everything(tmp_path / "a.parquet")), numbers.transpose(0, 3, 1, 2), atol=0.02)
 
 
+@pytest.mark.parametrize("largest", [0.02, 1])
+def test_floats_of_sixteen_bits_are_not_rounded_to_bytes(rng, largest):
+    every_byte = np.arange(256).reshape(1, 16, 16)
+    halves = (rng.random((20, 16, 16)) * largest).astype(np.float16)
+    images = load(halves, split="all")
+    assert images.values.dtype == np.float32 and np.array_equal(images.values[:, 0], halves)
+    for made in (np.float16(1 / 255) * every_byte.astype(np.float16), (every_byte / 255).astype(np.float16)):
+        assert np.array_equal(load(made, split="all").values[0, 0], every_byte[0])
+
+
 def test_big_endian_numbers(rng):
     numbers = rng.integers(-999, 999, (4, 8, 8)).astype(">i2")
     assert np.allclose(own(load(numbers, split="all"))[:, 0], numbers, atol=1e-3)

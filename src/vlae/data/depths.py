@@ -1,5 +1,7 @@
 """Numbers of any depth → bytes, or float32 in [0, 1] by a fixed range for each channel; and back."""
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -87,11 +89,14 @@ def white_of(pixels: Array) -> int:
 def _multiples(values: Array) -> Array | None:
     """Floats in [0, 1] times 255 as bytes, if all are whole numbers but for rounding."""
     pixels = np.empty(values.shape, np.uint8)
-    largest = max(4 * float(np.finfo(values.dtype).eps), 1e-6) * 255
+    largest: Any = 1e-6
     for start in range(0, len(values), CHUNK):
-        scaled = values[start : start + CHUNK].astype(np.float64) * 255
+        part = values[start : start + CHUNK]
+        scaled = part.astype(np.float64) * 255
         pixels[start : start + CHUNK] = np.rint(scaled)
-        if np.abs(scaled - pixels[start : start + CHUNK]).max() > largest:
+        if values.dtype == np.float16:  # a multiple is the nearest number that 16 bits can hold, or one beside it
+            largest = np.maximum(np.spacing(part), 1e-6, dtype=np.float64)
+        if (np.abs(scaled - pixels[start : start + CHUNK]) > largest * 255).any():
             return None
     return pixels
 
