@@ -9,6 +9,7 @@ import pytest
 import tifffile
 from PIL import Image
 from pyarrow import parquet
+from scipy.io import savemat
 
 from vlae.data import DataError, load
 from vlae.data.depths import out_of_range
@@ -323,6 +324,25 @@ def test_numbers_that_bytes_could_hold_are_not_stretched_where_a_range_is_asked_
     for numbers in (np.ones((4, 8, 8)), np.ones((4, 8, 8), np.int16), np.ones((4, 8, 8), np.uint8)):
         images = load(numbers, split="all", value_range=(0, 4))
         assert (images.values == 0.25).all() and images.values.dtype == np.float32
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".mat", ".parquet"])
+def test_every_kind_of_file_takes_the_range_that_is_asked_for(tmp_path, rng, suffix):
+    numbers = rng.integers(0, 2, (20, 16, 16)).astype(np.int16)
+    numbers[0, 0, 0] = 1
+    file = tmp_path / f"a{suffix}"
+    if suffix == ".npy":
+        np.save(file, numbers)
+    elif suffix == ".npz":
+        np.savez(file, images=numbers)
+    elif suffix == ".mat":
+        savemat(file, {"X": numbers.transpose(1, 2, 0)})
+    else:
+        column = pyarrow.array(numbers.tolist(), pyarrow.list_(pyarrow.list_(pyarrow.int16())))
+        parquet.write_table(pyarrow.table({"image": column}), file)
+    for low, high in ((0, 200), (-1024, 3071)):
+        images = load(file, split="all", value_range=(low, high))
+        assert images.values[:, 0] == pytest.approx((numbers - low) / (high - low))
 
 
 def test_bytes_do_not_reach_a_wider_range():

@@ -143,6 +143,16 @@ def test_an_array_is_a_stream_of_ranges(monkeypatch):
     assert np.array_equal(values_of(everything(stream)), ALL)
 
 
+def test_wide_numbers_that_bytes_could_hold_keep_their_range_in_every_shard(tmp_path, rng):
+    numbers = rng.integers(-1000, 3000, (40, 8, 8)).astype(np.int16)
+    numbers[20:] = rng.integers(0, 200, (20, 8, 8))
+    column = pyarrow.array(numbers.tolist(), pyarrow.list_(pyarrow.list_(pyarrow.int16())))
+    parquet.write_table(pyarrow.table({"image": column}), tmp_path / "n.parquet", row_group_size=20)
+    whole = load(tmp_path / "n.parquet", split="all")
+    stream = open_stream(tmp_path / "n.parquet", value_range=whole.value_range)
+    assert values_of(everything(stream)) == pytest.approx(whole.values)
+
+
 def test_vectors_keep_their_columns_in_every_shard(tmp_path):
     rng = np.random.default_rng(0)
     numbers = {name: rng.normal(size=40) for name in ("a", "b", "c")}

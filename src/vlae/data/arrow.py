@@ -59,7 +59,9 @@ def from_table(
     chosen = key if key is not None else next(iter(lists), None)
     if chosen in lists:
         what = f"{source}, column {chosen!r}"
-        values = read_array(_equal_lists(columns[chosen], what), layout=settings.layout, what=what)
+        values = read_array(
+            _equal_lists(columns[chosen], what), layout=settings.layout, value_range=settings.value_range, what=what
+        )
         data = SourceData(values=values, fates={f"column {chosen}": "used"})
         beside = {name: column for name, column in columns.items() if name != chosen}
     else:

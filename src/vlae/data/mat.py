@@ -46,7 +46,7 @@ def read_mat(path: Path, files: list[Path], settings: ReadSettings) -> SourceDat
     Args:
         path: the folder, or one file.
         files: one file, or the file to train with and the file to test with.
-        settings: not used.
+        settings: of which `value_range` and `id` are used.
 
     Raises:
         DataError: if a file is damaged, or holds no such X, or if two files differ in their variables.
@@ -56,7 +56,7 @@ def read_mat(path: Path, files: list[Path], settings: ReadSettings) -> SourceDat
         raise DataError(
             f"{path}: {' and '.join(file.name for file in files)} differ in their variables; give one of them"
         )
-    images = [_images(file, variables.pop("X")) for file, variables in zip(files, loaded, strict=True)]
+    images = [_images(file, variables.pop("X"), settings) for file, variables in zip(files, loaded, strict=True)]
     sizes = [len(array) for array in images]
     data = SourceData(
         values=np.concatenate(images),
@@ -94,13 +94,13 @@ def _variables(path: Path) -> dict[str, Any]:
     return variables
 
 
-def _images(path: Path, array: Any) -> Array:
+def _images(path: Path, array: Any, settings: ReadSettings) -> Array:
     """Bring images X (H W C N, or H W N) to (N, C, H, W)."""
     if not isinstance(array, np.ndarray) or array.ndim not in (3, 4):
         raise DataError(f"{path}: X is {getattr(array, 'shape', array)}; expected H W C N; save other arrays as .npz")
     images = np.moveaxis(array, -1, 0)
     images = images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
-    return read_array(images, layout="NCHW", what=f"{path}, X")
+    return read_array(images, layout="NCHW", value_range=settings.value_range, what=f"{path}, X")
 
 
 def _joined(arrays: list[Any], sizes: list[int]) -> Array | str:
