@@ -153,6 +153,31 @@ def test_wide_numbers_that_bytes_could_hold_keep_their_range_in_every_shard(tmp_
     assert values_of(everything(stream)) == pytest.approx(whole.values)
 
 
+@pytest.mark.parametrize("kind", [np.uint8, np.int32])
+def test_a_nearly_black_piece_does_not_become_black_and_white(rng, kind):
+    array = rng.integers(0, 256, (4_097, 8, 8)).astype(kind)
+    array[-1] = 0
+    array[-1, 3, 3] = 1
+    stream = open_stream(array)
+    for each in (stream, stream.like(stream.looked_at)):
+        (piece,) = each.read(1)
+        assert piece.images.values[0, 0].tolist() == array[-1].tolist()
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int32])
+def test_0_and_1_are_black_and_white_in_every_piece_and_what_is_above_is_left_out(kind):
+    array = np.zeros((260, 8, 8), kind)
+    array[:, 0, 0] = 1
+    array[256], array[257, 1, 1] = 0, 7  # behind the rows that tell the form
+    stream = open_stream(array)
+    for each in (stream, stream.like(stream.looked_at)):
+        _, piece = each.read(0)
+        assert piece.images.values.sum((1, 2, 3)).tolist() == [0, 255, 255]
+        assert [why for _, why in piece.images.skipped] == [
+            "numbers from 0 to 7; the training pictures have 8 bits, or 0 to 1"
+        ]
+
+
 def test_vectors_keep_their_columns_in_every_shard(tmp_path):
     rng = np.random.default_rng(0)
     numbers = {name: rng.normal(size=40) for name in ("a", "b", "c")}

@@ -30,7 +30,9 @@ IMAGE_ARRAYS = ("images", "x", "data", "imgs")
 """The usual names of the array of images in an .npz file, in upper or lower case. The first that is present is used."""
 
 
-def read_array(array: Array, *, layout: str | None, what: str, value_range: ValueRange | None = None) -> Array:
+def read_array(
+    array: Array, *, layout: str | None, what: str, value_range: ValueRange | None = None, white: int | None = None
+) -> Array:
     """Turn an array into images or vectors.
 
     Images become bytes where these can hold the numbers (`vlae.data.depths.in_bytes`). Otherwise they keep their
@@ -41,6 +43,7 @@ def read_array(array: Array, *, layout: str | None, what: str, value_range: Valu
         layout: "NHW", "NHWC" or "NCHW". None: the dimension of 1 to 4 is the channels, or else the one of 5 to 16.
         what: the name of the array, for messages.
         value_range: the range of each channel that was asked for. Images then keep their numbers in any case.
+        white: the whole number that is white, 1 or 255, in the array of which this is a piece. None: the piece tells.
 
     Returns:
         uint8 or other numbers (N, C, H, W), or float32 (N, D) if the array has two dimensions.
@@ -60,8 +63,12 @@ def read_array(array: Array, *, layout: str | None, what: str, value_range: Valu
         return as_vectors(array, what)
     _check_finite(array, what)
     images = _channels_second(array, layout, what)
-    pixels = in_bytes(images) if value_range is None else None
-    return images if pixels is None else pixels
+    if value_range is not None:
+        return images
+    pixels = in_bytes(images, white)
+    if pixels is None:
+        return images.astype(np.int16) if images.dtype == np.uint8 else images  # not bytes, among 0 and 1
+    return pixels
 
 
 def _channels_second(array: Array, layout: str | None, what: str) -> Array:

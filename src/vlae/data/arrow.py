@@ -60,7 +60,11 @@ def from_table(
     if chosen in lists:
         what = f"{source}, column {chosen!r}"
         values = read_array(
-            _equal_lists(columns[chosen], what), layout=settings.layout, value_range=settings.value_range, what=what
+            _equal_lists(columns[chosen], what),
+            layout=settings.layout,
+            value_range=settings.value_range,
+            white=settings.white,
+            what=what,
         )
         data = SourceData(values=values, fates={f"column {chosen}": "used"})
         beside = {name: column for name, column in columns.items() if name != chosen}

@@ -48,7 +48,7 @@ def within_bytes(value_range: ValueRange) -> bool:
     return all(low >= 0 and high <= 255 for low, high in value_range)
 
 
-def in_bytes(values: Array) -> Array | None:
+def in_bytes(values: Array, white: int | None = None) -> Array | None:
     """The same numbers as bytes; None if bytes cannot hold them without a loss.
 
     Whole numbers from 0 to 255 stay as they are. Booleans become 0 and 255, and so do whole numbers if the largest is
@@ -56,6 +56,7 @@ def in_bytes(values: Array) -> Array | None:
 
     Args:
         values: numbers of any type, all finite; at least one.
+        white: the whole number that is white, 1 or 255. None: `white_of` these values.
 
     Returns:
         uint8 of the same shape.
@@ -67,10 +68,11 @@ def in_bytes(values: Array) -> Array | None:
     low, high = values.min(), values.max()
     if values.dtype.kind == "f":
         return _multiples(values) if low >= 0 and high <= 1 else None
-    if values.dtype.kind != "b" and (low < 0 or high > 255):
+    white = white_of(values) if white is None or values.dtype.kind == "b" else white
+    if low < 0 or high > white:
         return None
     pixels = values.astype(np.uint8, copy=False)
-    return pixels * np.uint8(255) if white_of(values) == 1 else pixels
+    return pixels * np.uint8(255) if white == 1 else pixels
 
 
 def white_of(pixels: Array) -> int:

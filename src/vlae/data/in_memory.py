@@ -131,7 +131,13 @@ def _to_numpy(array: Any) -> Array:
 
 def _read_array(source: Any, settings: ReadSettings) -> SourceData:
     return SourceData(
-        values=read_array(_to_numpy(source), layout=settings.layout, value_range=settings.value_range, what="the array")
+        values=read_array(
+            _to_numpy(source),
+            layout=settings.layout,
+            value_range=settings.value_range,
+            white=settings.white,
+            what="the array",
+        )
     )
 
 
@@ -194,7 +200,13 @@ def _read_list(source: Sequence[Any], settings: ReadSettings) -> SourceData:
             "shape, or PIL images"
         )
     return SourceData(
-        values=read_array(np.stack(arrays), layout=settings.layout, value_range=settings.value_range, what="the list")
+        values=read_array(
+            np.stack(arrays),
+            layout=settings.layout,
+            value_range=settings.value_range,
+            white=settings.white,
+            what="the list",
+        )
     )
 
 

@@ -162,6 +162,8 @@ class ReadSettings:
     """The dimensions to make of the columns of a table. None: all that they give."""
     shard: "Share | None" = None
     """Which rows to read. None: all."""
+    white: int | None = field(default=None, repr=False)
+    """The whole number that is white, 1 or 255, in the pieces of a stream. None: the numbers that are read tell."""
 
     def __post_init__(self) -> None:
         if any(not MIN_SIDE <= side <= MAX_SIDE for side in self.sides or ()):

@@ -102,6 +102,16 @@ class Stream:
         return joined(pieces)
 
     @cached_property
+    def _settled(self) -> ReadSettings:
+        """The settings with what the first rows tell of all: no piece decides for itself."""
+        white = 255
+        plain = self._read(self._first_rows, self.source, replace(self.settings, white=255)).values
+        if isinstance(plain, np.ndarray) and plain.dtype == np.uint8 and plain.max() == 1:  # or floats, up to 1/255
+            scaled = self._read(self._first_rows, self.source, self.settings).values
+            white = 1 if isinstance(scaled, np.ndarray) and scaled.max() == 255 else 255
+        return replace(self.settings, white=white)
+
+    @cached_property
     def looked_at(self) -> Images:
         """The first rows of some shards, decoded without knowing the others: they tell the form of all."""
         if self.form is not None:
@@ -161,7 +171,8 @@ class Stream:
         Args:
             form: images, or vectors, of that form.
         """
-        settings = replace(self.settings, value_range=form.value_range)
+        settings = self._settled if "_first_rows" in vars(self) else self.settings
+        settings = replace(settings, value_range=form.value_range)
         if is_image(form.shape):
             channels, height, width = form.shape
             settings = replace(settings, size=f"{height}x{width}", channels=channels)
@@ -180,11 +191,16 @@ class Stream:
 
     def _data(self, rows: Any, name: str) -> SourceData:
         """The rows of a shard, not yet decoded."""
-        is_table = hasattr(rows, "column_names")
-        data = from_arrow(rows, name, self.settings) if is_table else read_memory(rows, self.settings)[0]
+        data = self._read(rows, name, self.settings)
+        if isinstance(data.values, np.ndarray) and data.values.dtype.kind in "iu" and self.settings.white is None:
+            data = self._read(rows, name, self._settled)
         if self.class_names and data.labels is not None and not data.label_names:
             data = replace(data, label_names=self.class_names)
         return data
+
+    def _read(self, rows: Any, name: str, settings: ReadSettings) -> SourceData:
+        is_table = hasattr(rows, "column_names")
+        return from_arrow(rows, name, settings) if is_table else read_memory(rows, settings)[0]
 
     def _piece(self, rows: Any, start: int, name: str) -> Piece:
         """Bring rows to the form of the stream."""
