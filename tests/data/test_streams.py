@@ -178,6 +178,15 @@ def test_0_and_1_are_black_and_white_in_every_piece_and_what_is_above_is_left_ou
         ]
 
 
+def test_a_broken_picture_at_the_beginning_of_a_shard_is_left_out_alone(tmp_path):
+    cells = [png(picture(i)) for i in range(40)]
+    cells[20:31] = [b"broken"] * 11
+    parquet.write_table(pyarrow.table({"image": cells, "width": range(40)}), tmp_path / "a.parquet", row_group_size=20)
+    stream = open_stream(tmp_path / "a.parquet")
+    for each in (stream, stream.like(stream.looked_at), open_stream(tmp_path / "a.parquet").like(stream.looked_at)):
+        assert [(len(piece.images), len(piece.images.skipped)) for piece in everything(each)] == [(20, 0), (9, 11)]
+
+
 def test_vectors_keep_their_columns_in_every_shard(tmp_path):
     rng = np.random.default_rng(0)
     numbers = {name: rng.normal(size=40) for name in ("a", "b", "c")}

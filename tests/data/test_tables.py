@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
+from shard_files import png
 
 from vlae.data import DataError, load
 
@@ -78,6 +79,21 @@ def test_pictures_that_a_table_names_are_decoded_again_when_they_change(tmp_path
         assert load(tmp_path / "t.parquet", split="all").values[:, 0, 0, 0].tolist() == [level, level + 1, level + 2]
     (tmp_path / "0.png").unlink()
     assert len(load(tmp_path / "t.parquet", split="all")) == 2
+
+
+@pytest.mark.parametrize("num_broken", [1, 4])
+def test_broken_pictures_at_the_beginning_do_not_hide_the_others(tmp_path, rng, num_broken):
+    cells = [b"broken"] * num_broken + [png(rng.integers(0, 256, (16, 16, 3), np.uint8)) for _ in range(6)]
+    sizes = {"width": [16.5, *range(len(cells) - 1)], "height": range(len(cells))}
+    parquet.write_table(pa.table({"image": cells, **sizes}), tmp_path / "a.parquet")
+    images = load(tmp_path / "a.parquet", split="all")
+    assert images.shape == (3, 16, 16) and len(images) == 6 and len(images.skipped) == num_broken
+
+
+def test_bytes_that_are_mostly_no_pictures_do_not_hide_the_numbers(tmp_path, rng):
+    cells = [b"other", png(rng.integers(0, 256, (16, 16, 3), np.uint8)), *[b"other"] * 8]
+    parquet.write_table(pa.table({"attached": cells, "a": rng.random(10)}), tmp_path / "a.parquet")
+    assert load(tmp_path / "a.parquet", split="all").columns == ("a",)
 
 
 def test_tables_without_numbers_and_damaged_ones(tmp_path):

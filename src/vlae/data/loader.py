@@ -311,7 +311,7 @@ def entry_name(settings: ReadSettings, fingerprint: str) -> str:
         settings: how the source is read.
         fingerprint: changes when its content does.
     """
-    later = ("shard", "white")  # which left the names as they were
+    later = ("shard", "pictures", "white")  # which left the names as they were
     given = [field.name for field in fields(settings) if field.name not in later or getattr(settings, field.name)]
     asked = ", ".join(f"{name}={getattr(settings, name)!r}" for name in given)
     can = f"{' '.join(decoders())}, {max_pixels()} pixels"

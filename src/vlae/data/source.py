@@ -162,6 +162,8 @@ class ReadSettings:
     """The dimensions to make of the columns of a table. None: all that they give."""
     shard: "Share | None" = None
     """Which rows to read. None: all."""
+    pictures: frozenset[str] | None = field(default=None, repr=False)
+    """The columns of bytes that hold pictures in all pieces of a stream. None: the cells that are read tell."""
     white: int | None = field(default=None, repr=False)
     """The whole number that is white, 1 or 255, in the pieces of a stream. None: the numbers that are read tell."""
 

@@ -34,7 +34,7 @@ from vlae.data.source import (
     as_value_range,
 )
 from vlae.data.table_shards import lance_shards, parquet_shards
-from vlae.data.tables import from_arrow
+from vlae.data.tables import byte_columns, from_arrow, picture_columns
 from vlae.data.tar_shards import TAR_SUFFIXES, tar_shards
 from vlae.names import printable
 from vlae.shapes import is_image
@@ -104,12 +104,14 @@ class Stream:
     @cached_property
     def _settled(self) -> ReadSettings:
         """The settings with what the first rows tell of all: no piece decides for itself."""
-        white = 255
-        plain = self._read(self._first_rows, self.source, replace(self.settings, white=255)).values
+        settings, white = self.settings, 255
+        if hasattr(self._first_rows, "column_names"):
+            settings = replace(settings, pictures=picture_columns(self._first_rows))
+        plain = self._read(self._first_rows, self.source, replace(settings, white=255)).values
         if isinstance(plain, np.ndarray) and plain.dtype == np.uint8 and plain.max() == 1:  # or floats, up to 1/255
-            scaled = self._read(self._first_rows, self.source, self.settings).values
+            scaled = self._read(self._first_rows, self.source, settings).values
             white = 1 if isinstance(scaled, np.ndarray) and scaled.max() == 255 else 255
-        return replace(self.settings, white=white)
+        return replace(settings, white=white)
 
     @cached_property
     def looked_at(self) -> Images:
@@ -191,8 +193,10 @@ class Stream:
 
     def _data(self, rows: Any, name: str) -> SourceData:
         """The rows of a shard, not yet decoded."""
-        data = self._read(rows, name, self.settings)
-        if isinstance(data.values, np.ndarray) and data.values.dtype.kind in "iu" and self.settings.white is None:
+        has_bytes = hasattr(rows, "column_names") and bool(byte_columns(rows))
+        settings = self._settled if has_bytes and self.settings.pictures is None else self.settings
+        data = self._read(rows, name, settings)
+        if isinstance(data.values, np.ndarray) and data.values.dtype.kind in "iu" and settings.white is None:
             data = self._read(rows, name, self._settled)
         if self.class_names and data.labels is not None and not data.label_names:
             data = replace(data, label_names=self.class_names)

@@ -1,5 +1,6 @@
 """Tables → vectors or pictures: .csv, .tsv and Parquet files."""
 
+from collections.abc import Collection
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ from vlae.data.files import begins_with, open_picture
 from vlae.data.huggingface import from_dataset
 from vlae.data.source import DataError, ReadSettings, SourceData
 from vlae.errors import reason
+
+TRIED = 100
+"""Cells of a column of bytes that are tried to tell whether it holds pictures."""
 
 
 def find_table(path: Path) -> list[Path]:
@@ -101,7 +105,7 @@ def from_arrow(table: Any, source: str, settings: ReadSettings, folder: Path | N
     """
     import pyarrow
 
-    table = _with_cells(table)
+    table = _with_cells(table, picture_columns(table) if settings.pictures is None else settings.pictures)
     if any(
         pyarrow.types.is_struct(column.type) and column.type.get_field_index("bytes") >= 0 for column in table.columns
     ):
@@ -112,26 +116,50 @@ def from_arrow(table: Any, source: str, settings: ReadSettings, folder: Path | N
     return from_table(table, source, settings)
 
 
-def _with_cells(table: Any) -> Any:
-    """Turn columns of the bytes of pictures into those that `datasets` writes, a struct of bytes and path."""
-    import pyarrow
+def picture_columns(table: Any) -> frozenset[str]:
+    """The columns of bytes that hold pictures.
+
+    Args:
+        table: a pyarrow.Table.
+    """
+    are_bytes, columns = byte_columns(table), zip(table.column_names, table.columns, strict=True)
+    return frozenset(name for name, column in columns if name in are_bytes and _holds_pictures(column))
+
+
+def byte_columns(table: Any) -> list[str]:
+    """The columns of bytes.
+
+    Args:
+        table: a pyarrow.Table.
+    """
     from pyarrow import types
 
+    return [field.name for field in table.schema if types.is_binary(field.type) or types.is_large_binary(field.type)]
+
+
+def _with_cells(table: Any, pictures: Collection[str]) -> Any:
+    """Turn columns of the bytes of pictures into those that `datasets` writes, a struct of bytes and path."""
+    import pyarrow
+
+    are_bytes = byte_columns(table)
     for i, name in enumerate(table.column_names):
-        column = table.column(i)
-        is_bytes = types.is_binary(column.type) or types.is_large_binary(column.type)
-        if is_bytes and _begins_with_picture(column):
-            cells = [None if cell is None else {"bytes": cell, "path": None} for cell in column.to_pylist()]
+        if name in are_bytes and name in pictures:
+            cells = [None if cell is None else {"bytes": cell, "path": None} for cell in table.column(i).to_pylist()]
             kind = pyarrow.struct({"bytes": pyarrow.binary(), "path": pyarrow.string()})
             table = table.set_column(i, name, pyarrow.array(cells, kind))
     return table
 
 
-def _begins_with_picture(column: Any) -> bool:
-    """Whether the first bytes that are given are those of a picture."""
-    first = next(iter(column.drop_null().to_pylist()[:1]), b"")
+def _holds_pictures(column: Any) -> bool:
+    """Whether the first cell that is given is a picture, or at least half of the first `TRIED`: some may be broken."""
+    cells = column.drop_null().slice(0, TRIED).to_pylist()
+    return bool(cells) and (_is_picture(cells[0]) or 2 * sum(map(_is_picture, cells)) >= len(cells))
+
+
+def _is_picture(cell: bytes) -> bool:
+    """Whether bytes are those of a picture."""
     try:
-        with open_picture(BytesIO(first)):
+        with open_picture(BytesIO(cell)):
             return True
     except Exception:  # bytes of any kind raise almost anything
         return False
