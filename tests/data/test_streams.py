@@ -1,7 +1,9 @@
 """Streams: every kind of shard gives the same pictures as a source that is read whole, in pieces of bounded size."""
 
+import io
 import re
 import sys
+import tarfile
 
 import numpy as np
 import pyarrow
@@ -13,6 +15,7 @@ from shard_files import CLASSES, picture, png, table, write_parquet, write_tar, 
 
 from vlae.data import DataError, load, open_stream, sampling, shards, streams
 from vlae.data.content import content_hashes
+from vlae.data.images import say_skipped
 from vlae.data.sampling import part_of_sample, sample_of
 from vlae.data.streams import is_streamed
 from vlae.errors import MissingExtraError
@@ -237,6 +240,39 @@ def test_files_of_one_stem_are_one_row(tmp_path):
     assert [piece.images.class_name(label) for label in piece.images.labels] == ["cat", ""]
     piece = next(open_stream(tmp_path / "a.tar", key="seg.png", size=8, channels=3).read(0))
     assert np.array_equal(piece.images.values, ALL[[1, 3]])
+
+
+def test_names_with_times_are_pictures_of_their_own(tmp_path):
+    names = [f"p/2023-01-0{day} 12.{minute:02}.45" for day in (1, 2) for minute in range(15)]
+    members = [(f"{name}.png", png(picture(i))) for i, name in enumerate(names)]
+    members.insert(1, (f"{names[0]}.cls", b"cat"))
+    stream = open_stream(write_tar(tmp_path / "a.tar", members))
+    (piece,) = everything(stream.like(stream.looked_at))
+    assert piece.images.names == tuple(names) and np.array_equal(piece.images.values, ALL[:30])
+    assert piece.images.class_name(piece.images.labels[0]) == "cat"
+
+
+@pytest.mark.parametrize("endings", [("rgb.png", "seg.png"), ("0.png", "1.png", "cls")])
+def test_further_pictures_of_a_stem_are_told_of(tmp_path, endings, capsys):
+    members = [(f"{i}.{ending}", png(picture(i + 10 * j))) for i in range(9) for j, ending in enumerate(endings)]
+    sample = sample_of(open_stream(write_tar(tmp_path / "a.tar", members)))
+    assert np.array_equal(sample.values, ALL[:9])
+    say_skipped(sample)
+    assert "further pictures of a stem: pictures, too; key=NAME chooses a column" in capsys.readouterr().err
+
+
+def test_links_in_a_shard_are_listed(tmp_path):
+    with tarfile.open(write_tar(tmp_path / "a.tar", [("a.png", png(picture(0)))]), "a") as tar:
+        for name, kind in (("b.png", tarfile.LNKTYPE), ("c.png", tarfile.SYMTYPE), ("d", tarfile.SYMTYPE)):
+            link = tarfile.TarInfo(name)
+            link.type, link.linkname = kind, "a.png"
+            tar.addfile(link)
+        other = tarfile.TarInfo("e.png")
+        other.size = len(png(picture(1)))
+        tar.addfile(other, io.BytesIO(png(picture(1))))
+    (piece,) = everything(open_stream(tmp_path / "a.tar"))
+    assert piece.images.names == ("a", "e")
+    assert piece.images.skipped == (("b", "it has no picture"), ("c", "it has no picture"))
 
 
 # Which shards

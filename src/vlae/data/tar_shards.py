@@ -20,6 +20,12 @@ TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz")
 PICTURE_COLUMN = "image"
 """The column of pictures, unless the settings call it otherwise."""
 
+FURTHER = "further pictures of a stem"
+"""The column that stands for the pictures of a stem that are not used."""
+
+LOOKED_AT = 64
+"""Files at the beginning of the first shard that tell where a stem ends."""
+
 LARGEST = 2**29
 """The most bytes of one file in a shard that is read."""
 
@@ -37,10 +43,32 @@ def tar_shards(files: list[StoredFile], settings: ReadSettings) -> tuple[Shard, 
     for file in files:
         if file.system.protocol == "file" or "file" in file.system.protocol:
             _check_first_bytes(file)
+    dotted = settings.key is None and _has_dotted_stems(files[0])
     return tuple(
-        Shard(name=file.name, stamp=file.stamp, read=partial(_read, file, settings.key), num_bytes=file.num_bytes)
+        Shard(
+            name=file.name,
+            stamp=file.stamp,
+            read=partial(_read, file, settings.key, dotted),
+            num_bytes=file.num_bytes,
+        )
         for file in files
     )
+
+
+def _has_dotted_stems(file: StoredFile) -> bool:
+    """Whether names have dots of their own, as times have: "2023-01-01 12.30.45.jpg".
+
+    It is so if several pictures would be of one stem, and what follows its dot begins with a digit in all names.
+    """
+    stems = []
+    with file.open() as opened, _open(file, opened) as tar:
+        for member in islice(_members(file, tar), LOOKED_AT):
+            stem, ending = _stem_and_ending(member)
+            if not (ending[:1].isdigit() and "." in ending):  # as in most shards: nothing else is read
+                return False
+            if _is_picture(ending, None):
+                stems.append(stem)
+    return len(set(stems)) < len(stems)
 
 
 def _check_first_bytes(file: StoredFile) -> None:
@@ -66,13 +94,13 @@ def _cut_off(file: StoredFile) -> DataError:
     return DataError(f"{file.name}: the .tar file is cut off; get it again")
 
 
-def _read(file: StoredFile, key: str | None, start: int) -> Iterator[Any]:
+def _read(file: StoredFile, key: str | None, dotted: bool, start: int) -> Iterator[Any]:
     """Read the stems from one on."""
     with file.open() as opened, _open(file, opened) as tar:
         rows: list[dict[str, Any]] = []
         num_bytes = 0
-        for stem, members in islice(_stems(file, tar), start, None):
-            rows.append({**_row(file, tar, members, key), "id": stem})
+        for stem, members in islice(_stems(file, tar, dotted), start, None):
+            rows.append({**_row(file, tar, members, key, dotted), "id": stem})
             num_bytes += len(rows[-1][key or PICTURE_COLUMN] or b"")
             if len(rows) == ROWS or num_bytes >= BYTES:
                 yield _table(rows, key)
@@ -84,23 +112,36 @@ def _read(file: StoredFile, key: str | None, start: int) -> Iterator[Any]:
             raise _cut_off(file)
 
 
-def _stems(file: StoredFile, tar: tarfile.TarFile) -> Iterator[tuple[str, Iterator[tarfile.TarInfo]]]:
+def _stems(file: StoredFile, tar: tarfile.TarFile, dotted: bool) -> Iterator[tuple[str, Iterator[tarfile.TarInfo]]]:
     """The stems, in the order of the shard, each with its files."""
-
-    def members() -> Iterator[tarfile.TarInfo]:
-        while (member := _next(file, tar)) is not None:
-            tar.members = []  # type: ignore[attr-defined]  # else they fill the memory
-            if member.isreg() and not PurePosixPath(member.name).name.startswith("."):
-                yield member
-
-    yield from groupby(members(), key=lambda member: _stem_and_ending(member)[0])
+    yield from groupby(_members(file, tar), key=lambda member: _stem_and_ending(member, dotted)[0])
 
 
-def _stem_and_ending(member: tarfile.TarInfo) -> tuple[str, str]:
-    """What a file is of, and what it is: "cat/0001" and "seg.png" of "cat/0001.seg.png"."""
+def _members(file: StoredFile, tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """The files, and links in the place of pictures: these are not followed, and told of as rows without a picture."""
+    while (member := _next(file, tar)) is not None:
+        tar.members = []  # type: ignore[attr-defined]  # else they fill the memory
+        is_link = member.islnk() or member.issym()
+        if not PurePosixPath(member.name).name.startswith(".") and (
+            member.isreg() or (is_link and _is_picture(_stem_and_ending(member)[1], None))
+        ):
+            yield member
+
+
+def _stem_and_ending(member: tarfile.TarInfo, dotted: bool = False) -> tuple[str, str]:
+    """What a file is of, and what it is: "cat/0001" and "seg.png" of "cat/0001.seg.png".
+
+    Args:
+        member: the file.
+        dotted: whether the stem goes on to the last dot, not to the first.
+    """
     path = PurePosixPath(member.name)
-    stem, _, ending = path.name.partition(".")
+    stem, _, ending = path.name.rpartition(".") if dotted and "." in path.name else path.name.partition(".")
     return (path.parent / stem).as_posix(), ending.lower()
+
+
+def _is_picture(ending: str, key: str | None) -> bool:
+    return ending == key if key else f".{ending.rpartition('.')[2]}" in PICTURE_SUFFIXES
 
 
 def _next(file: StoredFile, tar: tarfile.TarFile) -> tarfile.TarInfo | None:
@@ -110,16 +151,21 @@ def _next(file: StoredFile, tar: tarfile.TarFile) -> tarfile.TarInfo | None:
         raise _cut_off(file) from error
 
 
-def _row(file: StoredFile, tar: tarfile.TarFile, members: Iterator[tarfile.TarInfo], key: str | None) -> dict[str, Any]:
+def _row(
+    file: StoredFile, tar: tarfile.TarFile, members: Iterator[tarfile.TarInfo], key: str | None, dotted: bool
+) -> dict[str, Any]:
     """What the files of one stem say: a picture, a label, and other numbers and texts."""
     row: dict[str, Any] = {key or PICTURE_COLUMN: None}
     for member in members:
-        _, ending = _stem_and_ending(member)
-        is_picture = ending == key if key else f".{ending.rpartition('.')[2]}" in PICTURE_SUFFIXES
-        if member.size > LARGEST or not (is_picture or ending in ("cls", "json")):
+        _, ending = _stem_and_ending(member, dotted)
+        is_picture = _is_picture(ending, key)
+        if member.size > LARGEST or not member.isreg() or not (is_picture or ending in ("cls", "json")):
+            continue
+        if is_picture and row[key or PICTURE_COLUMN] is not None:
+            row[FURTHER] = None
             continue
         content = _content(file, tar, member)
-        if is_picture and row[key or PICTURE_COLUMN] is None:
+        if is_picture:
             row[key or PICTURE_COLUMN] = content
         elif ending == "cls":
             row["label"] = content.decode("utf-8", "replace").strip()
@@ -160,7 +206,7 @@ def _table(rows: list[dict[str, Any]], key: str | None) -> Any:
     columns: dict[str, Any] = {}
     for name in dict.fromkeys(name for row in rows for name in row):
         cells = [row.get(name) for row in rows]
-        if name == image:
+        if name in (image, FURTHER):
             kind = pyarrow.struct({"bytes": pyarrow.binary(), "path": pyarrow.string()})
             columns[name] = pyarrow.array([{"bytes": cell, "path": None} for cell in cells], kind)
             continue
