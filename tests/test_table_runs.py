@@ -94,6 +94,17 @@ def test_a_run_keeps_the_medians_and_the_values_of_its_columns(surveyed, survey)
     assert opened.part("all").values[0, 0] == pytest.approx(median)
 
 
+def test_a_run_keeps_the_decimal_mark_for_a_row_that_does_not_tell_it(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = [f"{i % 7},5;{1 + i % 3}.{100 + i};{height:.2f}" for i, height in enumerate(rng.normal(170, 9, NUM))]
+    table = tmp_path / "german.csv"
+    table.write_text("a;b;c\n" + "\n".join(row.rpartition(".")[0] + "," + row[-2:] for row in rows))
+    run = vlae.train(table, out=tmp_path / "run", code_sizes=(1,), steps=5, progress=False)
+    other = tmp_path / "one.csv"
+    other.write_text("a;b;c\n2;1.250;170\n")
+    assert vlae.load(run.path).read(other).values.tolist() == [[2, 1250, 170]]
+
+
 def test_rows_of_another_table_are_read_as_the_run_reads_them(surveyed, survey, tmp_path, capsys):
     """The same codes for the same people, in whatever table they stand; what is not known is said with a count."""
     whole = surveyed.read(write(tmp_path / "whole.csv", survey, HEADER)).values

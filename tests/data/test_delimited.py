@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from vlae.data import DataError, delimited, load
+from vlae.data.source import KnownColumns
 
 pytestmark = pytest.mark.usefixtures("cache")
 ROWS = range(12)
@@ -142,6 +143,39 @@ def test_columns_without_a_name_get_one_of_their_own(tmp_path):
 def test_thousands_and_decimal_marks(tmp_path, separator, texts, numbers):
     rows = read(tmp_path, lines(f"a{separator}b\n", lambda i: f"{texts[i % 3]}{separator}{i}"))
     assert rows.columns == ("a", "b") and rows.values[:3, 0].tolist() == numbers
+
+
+GERMAN = ("950", "1.250", "2.400", "1.100", "870", "3.999")
+
+
+@pytest.mark.parametrize("separator", [";", "\t", "|"])
+def test_the_decimal_mark_is_one_for_all_columns(tmp_path, separator):
+    numbers = [float(text.replace(".", "")) for text in GERMAN]
+    rows = read(tmp_path, "".join(f"{i},5{separator}{text}\n" for i, text in enumerate(("b", *GERMAN))))
+    assert rows.values[:, 1].tolist() == numbers and rows.decimal == ","
+    texts = [text.replace(".", ",") for text in GERMAN]
+    rows = read(tmp_path, "".join(f"{i}.5{separator}{text}\n" for i, text in enumerate(("b", *texts))))
+    assert rows.values[:, 1].tolist() == numbers and rows.decimal == "."
+    assert load(tmp_path / "a.csv", split="all").decimal == "."  # from the cache
+
+
+def test_marks_that_differ_from_column_to_column_are_read_column_by_column(tmp_path):
+    rows = read(tmp_path, "a;b;c\n" + "".join(f"{i},5;{i}.25;1.{100 + i}\n" for i in range(9)))
+    assert rows.values[:2].tolist() == [[0.5, 0.25, np.float32(1.1)], [1.5, 1.25, np.float32(1.101)]]
+    assert rows.decimal is None and {*rows.fates.values()} == {"used"}
+
+
+def test_numbers_that_do_not_tell_their_mark_are_said_or_read_as_in_the_training(tmp_path):
+    content = "b;c\n" + "".join(f"{text};7,{i}00\n" for i, text in enumerate(GERMAN))
+    rows = read(tmp_path, content)
+    assert rows.values[:2].tolist() == [[950, 7], [1.25, np.float32(7.1)]]
+    told = "no number tells whether its mark is decimal or sets thousands apart"
+    assert rows.fates["column b"].startswith("used, and 3.999 is read as 3.999: ")
+    assert rows.fates["column c"] == f"used, and 7,500 is read as 7.5: {told}"
+    for mark, row in ((",", [1250, 7.1]), (".", [1.25, 7100])):
+        known = KnownColumns(names=("b", "c"), medians={"b": 0, "c": 0}, decimal=mark)
+        rows = load(tmp_path / "a.csv", split="all", columns=known)
+        assert rows.values[1] == pytest.approx(row) and {*rows.fates.values()} == {"used"}
 
 
 def test_very_long_lines_are_read_by_their_own_separator(tmp_path, monkeypatch):

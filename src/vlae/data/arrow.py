@@ -17,6 +17,11 @@ from vlae.names import some_of
 PANDAS_INDEX = r"|Unnamed: 0(\.\d+)?|__index_level_\d+__"
 """The names that pandas gives to an index without a name when it writes it, as a regular expression."""
 
+MARK, UNSURE = b"decimal mark", b"read as"
+"""The keys under which a table's metadata tell its decimal mark, and a column's how one of its numbers is read."""
+
+UNTOLD = "used, and {}: no number tells whether its mark is decimal or sets thousands apart"
+
 CONSTANT = "used, though it is the same in every row"
 
 
@@ -81,11 +86,14 @@ def from_table(
         constant = {
             name for name, is_one in zip(names, (values.min(0) == values.max(0)).tolist(), strict=True) if is_one
         }
+        unsure = {name: how for name in made.used if (how := (table.schema.field(name).metadata or {}).get(UNSURE))}
         used = {name: CONSTANT if fate == "used" and name in constant else fate for name, fate in made.used.items()}
+        used |= {name: UNTOLD.format(how.decode()) for name, how in unsure.items() if used[name] == "used"}
         data = SourceData(
             values=values,
             columns=names,
             medians=made.medians,
+            decimal=(table.schema.metadata or {}).get(MARK, b"").decode() or None,
             fates={f"column {name}": fate for name, fate in used.items()},
         )
         beside = {name: made.ignored.get(name, column) for name, column in columns.items() if name not in used}

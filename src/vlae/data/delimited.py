@@ -3,11 +3,13 @@
 import codecs
 import csv
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from vlae.data.arrow import MARK, UNSURE
 from vlae.data.columns import ROW_NAMES
+from vlae.data.decimal_marks import decimal_mark
 from vlae.data.source import LABEL_NAMES, DataError, is_missing
 
 SEPARATORS = "\t;|, "
@@ -33,20 +35,21 @@ LOOKED_AT = 2**20
 """The characters at the beginning of a file that show how it is written."""
 
 
-def read_delimited(path: Path, texts: Collection[str] = ()) -> Any:
+def read_delimited(path: Path, texts: Collection[str] = (), decimal: str | None = None) -> Any:
     """Read a text file of rows and columns.
 
     The encoding is UTF-8, what a byte order mark says, or else Windows' Latin-1. The separator is the one that splits
     all lines into as many fields. The first line is the header unless it holds numbers; without a header, the one
-    column of text is the label if its values recur, and else names the rows. With another separator, a comma is a
-    decimal mark.
+    column of text is the label if its values recur, and else names the rows. With another separator, a comma
+    may be the decimal mark, and a dot then sets thousands apart, in all columns alike (`decimal_marks`).
 
     Args:
         path: the file.
         texts: columns that are text, even if they hold numbers: 007 is no number there.
+        decimal: the decimal mark, "," or ".", if the file does not tell it.
 
     Returns:
-        A pyarrow.Table.
+        A pyarrow.Table. Its metadata tell the decimal mark, and a column's how it was read if nothing tells that.
 
     Raises:
         DataError: if the file is empty, or if a column of numbers holds something else.
@@ -70,24 +73,74 @@ def read_delimited(path: Path, texts: Collection[str] = ()) -> Any:
     first, second = ([field.strip() for field in next(rows, [])] for _ in range(2))
     has_header = _is_header(first, second)
     names = first if has_header else [""] * len(first)
-    table = arrow_csv.read_csv(
-        path,
-        read_options=arrow_csv.ReadOptions(
-            column_names=_named(names, has_header),
-            skip_rows=skipped + has_header,
-            encoding=encoding.removesuffix("-sig"),
-            use_threads=False,  # then an error names the row
-            block_size=min(max(path.stat().st_size, 2**20), 2**31 - 1),  # the types of columns follow from all rows
-        ),
-        convert_options=arrow_csv.ConvertOptions(column_types=dict.fromkeys(texts, "string")),
-        parse_options=arrow_csv.ParseOptions(delimiter=separator),
-    )
+
+    def read(texts: Collection[str], only: Sequence[str] | None = None) -> Any:
+        return arrow_csv.read_csv(
+            path,
+            read_options=arrow_csv.ReadOptions(
+                column_names=_named(names, has_header),
+                skip_rows=skipped + has_header,
+                encoding=encoding.removesuffix("-sig"),
+                use_threads=False,  # then an error names the row
+                block_size=min(max(path.stat().st_size, 2**20), 2**31 - 1),  # the types of columns follow from all rows
+            ),
+            convert_options=arrow_csv.ConvertOptions(column_types=dict.fromkeys(texts, "string"), include_columns=only),
+            parse_options=arrow_csv.ParseOptions(delimiter=separator),
+        )
+
+    def texts_of(chosen: list[str]) -> dict[str, list[str]]:
+        again = read(chosen, chosen)
+        return {
+            name: ["" if value is None else text.strip() for text, value in zip(*cells, strict=True)]
+            for name in chosen
+            for cells in [(again.column(name).to_pylist(), table.column(name).to_pylist())]
+        }
+
+    table = read(texts)
+    mark, read_again, unsure = (None, {}, {}) if separator == "," else _mark(table, texts, texts_of, decimal)
     mended = [
-        _mended(column, name, separator != ",", path, is_text=name in texts)
+        _mended(column, name, separator != "," and mark != ".", path, is_text=name in texts)
+        if mark != "," or name not in read_again
+        else _regrouped(read_again[name])
         for name, column in zip(table.column_names, table.columns, strict=True)
     ]
-    table = pyarrow.table(mended, names=table.column_names)
+    about = {name: {UNSURE: f"{text} is read as {float(text.replace(',', '.')):.15g}"} for name, text in unsure.items()}
+    table = pyarrow.Table.from_arrays(
+        mended,
+        schema=pyarrow.schema(
+            [
+                pyarrow.field(name, column.type, metadata=about.get(name))
+                for name, column in zip(table.column_names, mended, strict=True)
+            ],
+            metadata={MARK: mark} if mark else None,
+        ),
+    )
     return table if has_header else _with_named_text(table)
+
+
+def _mark(
+    table: Any, texts: Collection[str], texts_of: Callable[[list[str]], dict[str, list[str]]], known: str | None
+) -> tuple[str | None, Mapping[str, Sequence[str]], dict[str, str]]:
+    """The decimal mark of a table that commas do not separate, as `decimal_marks.decimal_mark` tells it."""
+    from pyarrow import types
+
+    columns = list(zip(table.column_names, table.columns, strict=True))
+    if len({*table.column_names}) < len(columns):  # which `from_table` refuses
+        return None, {}, {}
+    strings = {name: column for name, column in columns if types.is_string(column.type) and name not in texts}
+    return decimal_mark(
+        {name: [text.strip().strip('"') for text in column.to_pylist()] for name, column in strings.items()},
+        {name: column.to_numpy() for name, column in columns if types.is_floating(column.type)},
+        texts_of,
+        known,
+    )
+
+
+def _regrouped(texts: Sequence[str]) -> Any:
+    """Read numbers in which a dot sets thousands apart."""
+    import pyarrow
+
+    return pyarrow.array([float(text.replace(".", "").replace(",", ".")) if text else None for text in texts])
 
 
 def _named(names: Sequence[str], has_header: bool) -> list[str]:

@@ -57,6 +57,8 @@ class Images(HtmlRepr):
     medians: Mapping[str, float] = field(default_factory=dict)
     """What stands for a missing value of each column of numbers of a table. That of a column of text is 0 in all of its
     dimensions, column=value."""
+    decimal: str | None = None
+    """The decimal mark of the text file of a table, "," or ".". None: there is none, or commas separate the fields."""
     source: str = "an array"
     """The path or name that was read."""
     split: str = "all"

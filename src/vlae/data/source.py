@@ -116,6 +116,9 @@ class KnownColumns:
     """Their names, in order: of a column of numbers its own, of a value of text column=value."""
     medians: Mapping[str, float]
     """What stands for a missing value of each column of numbers."""
+    decimal: str | None = None
+    """The decimal mark of the text file that they were in, "," or "."; None if it is not known. It is that of another
+    file which does not tell its own."""
 
     def columns_of(self, name: str) -> list[str]:
         """Return the columns that may give a dimension, the likeliest first; the name of a column may have a =, too.
@@ -226,6 +229,8 @@ class SourceData:
     """The name of each dimension of vectors. Empty if the source names none."""
     medians: Mapping[str, float] = field(default_factory=dict)
     """What stands for a missing value of each column of numbers of a table."""
+    decimal: str | None = None
+    """The decimal mark of a text file, "," or "."; None if there is none, or commas separate the fields."""
     parts: Array | None = None
     """int8 (N,): TRAIN, TEST or OTHER. None if the source has no test part of its own."""
     groups: Array | None = None

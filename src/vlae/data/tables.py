@@ -84,8 +84,9 @@ def read_table(path: Path, files: list[Path], settings: ReadSettings) -> SourceD
     import pyarrow
 
     try:
-        texts = {*([] if settings.id is None else [settings.id]), *(settings.columns.texts if settings.columns else [])}
-        table = read_delimited(path, texts) if _is_text(path) else _read_parquet(path)
+        known = settings.columns
+        texts = {*([] if settings.id is None else [settings.id]), *(known.texts if known else [])}
+        table = read_delimited(path, texts, known.decimal if known else None) if _is_text(path) else _read_parquet(path)
     except (pyarrow.ArrowException, OSError) as error:
         raise DataError(f"{path}: cannot be read ({reason(error)}); repair the file or get it again") from error
     return from_arrow(table, str(path), settings, path.parent)

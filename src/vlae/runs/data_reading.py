@@ -130,7 +130,9 @@ class ReadsData:
         """
         if not self.columns or "column_medians" not in self.summary:
             return None
-        return KnownColumns(names=self.columns, medians=self.summary["column_medians"])
+        return KnownColumns(
+            names=self.columns, medians=self.summary["column_medians"], decimal=self.summary.get("column_decimal")
+        )
 
     def reading(
         self, source: Any, *, layout: str | None = None, key: str | None = None, id: str | None = None

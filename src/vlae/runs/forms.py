@@ -47,6 +47,7 @@ SUMMARY = {
     "levels": [LEVEL],
     "column_names?": [str],
     "column_medians?": Each(NUMBER),
+    "column_decimal?": str,
     "training?": {"steps": int, "progress": NUMBER, "of_steps": int, "of_minutes": Maybe(NUMBER)},
 }
 """What `vlae.evaluation.rates.summarise` makes, and how far it was trained. A key that ends in ? may be absent."""

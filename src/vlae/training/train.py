@@ -359,6 +359,8 @@ def train(
         )
         if images.columns:
             summary["column_medians"] = dict(images.medians)
+            if images.decimal:
+                summary["column_decimal"] = images.decimal
         summary["training"] = trained_for(chosen.training, step, share_done)
         if engine.validation is not None:
             summary["validation"] = engine.validation.summary(trainer.global_step)
