@@ -209,6 +209,16 @@ def test_pictures_of_other_channels_are_left_out_and_named(tmp_path, rng):
     assert everything(tmp_path).skipped == (("2.tif", "4 channels, expected 5"),)
 
 
+@pytest.mark.parametrize(("usual", "odd", "left"), [(3, 5, 3), (1, 5, 1), (2, 5, 2), (5, 3, 5)])
+def test_one_picture_of_other_channels_leaves_out_itself_alone(tmp_path, rng, usual, odd, left):
+    for name, channels in (*((f"{i}.tif", usual) for i in range(5)), ("z.tif", odd)):
+        numbers = rng.integers(0, 60_000, (16, 16, channels)).astype(np.uint16)
+        planes = None if channels == 1 else "contig"
+        tifffile.imwrite(tmp_path / name, numbers.squeeze(), photometric="minisblack", planarconfig=planes)
+    images = everything(tmp_path)
+    assert images.shape == (left, 16, 16) and [name for name, _ in images.skipped] == ["z.tif"]
+
+
 def test_grey_and_colour_of_sixteen_bits_become_colour(tmp_path):
     save_png(tmp_path / "a.png", np.full((16, 16), 1000, np.uint16))
     save_png(tmp_path / "b.png", np.full((16, 16, 3), [0, 1000, 2000], np.uint16))

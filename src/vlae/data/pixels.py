@@ -1,5 +1,6 @@
 """Pictures → pixels: all pictures of a source are brought to one frame, which has one size and one mode."""
 
+from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -59,7 +60,7 @@ class Look(NamedTuple):
 
 def look_at_all(
     pictures: EncodedPictures, value_range: ValueRange | None, progress: bool
-) -> tuple[set[Look], dict[int, str]]:
+) -> tuple[Counter[Look], dict[int, str]]:
     """Read the headers of all pictures. If some have 8 bits and others more, those of the rarer depth are left out.
 
     So are those of the rarer kind if some have floats and others whole numbers of more than 8 bits, as no one range
@@ -72,7 +73,7 @@ def look_at_all(
         progress: whether to show a progress bar.
 
     Returns:
-        Every look that occurs, and why a picture cannot be used, by its number.
+        How many pictures have each look, and why a picture cannot be used, by its number.
     """
 
     def look(i: int) -> Look:
@@ -103,7 +104,7 @@ def look_at_all(
             why = f"{kinds[rarer]}, others have {kinds[not rarer]}"
             broken[i] = f"{why}; read it apart, or say the value_range of all"
             del looks[i]
-    return set(looks.values()), broken
+    return Counter(looks.values()), broken
 
 
 DEPTH = {False: "8 bits a channel", True: "more than 8 bits a channel"}
@@ -140,14 +141,15 @@ def turned_size(image: Any) -> tuple[int, int]:
     return (size[1], size[0]) if image.getexif().get(ExifTags.Base.Orientation, 1) >= 5 else size
 
 
-def picture_frame(looks: Iterable[Look], data: SourceData, settings: ReadSettings, source: str) -> Frame:
+def picture_frame(looks: Counter[Look], data: SourceData, settings: ReadSettings, source: str) -> Frame:
     """Choose the frame of pictures.
 
     Without settings, pictures of one size keep it, or their proportions with 64 pixels on the longer side. Pictures of
-    several sizes become 64 × 64. They are grey if all are.
+    several sizes become 64 × 64. They are grey if all are. Of several numbers of channels that cannot become each other
+    the commonest is taken.
 
     Args:
-        looks: every look that occurs.
+        looks: how many pictures have each look.
         data: the source, which may have a usual crop and size.
         settings: the size, fit, crop and channels that were asked for.
         source: the name of the source, for messages.
@@ -164,11 +166,20 @@ def picture_frame(looks: Iterable[Look], data: SourceData, settings: ReadSetting
     if sides:
         height, width = sides
     wide = settings.value_range is not None or any(look.wide for look in looks)
-    channels = settings.channels or max(look.channels for look in looks)
+    channels = settings.channels or _commonest_channels(looks)
     if not wide and channels > 4:
         raise DataError(f"{source}: channels is {channels}; pictures of 8 bits have 1 to 4")
     frame = Frame(shape=(channels, height, width), crop=crop, fit=settings.fit or "crop", wide=wide)
     return _checked(frame, source)
+
+
+def _commonest_channels(looks: Counter[Look]) -> int:
+    """The channels of most pictures; grey becomes colour. Of two that are as common, more channels are taken."""
+    nums = Counter[int]()
+    for look, num in looks.items():
+        nums[3 if look.channels == 1 else look.channels] += num
+    chosen = max(nums, key=lambda channels: (nums[channels], channels))
+    return 1 if chosen == 3 and all(look.channels != 3 for look in looks) else chosen
 
 
 def array_frame(array: Array, settings: ReadSettings, source: str) -> Frame:
