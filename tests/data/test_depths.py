@@ -13,6 +13,7 @@ from scipy.io import savemat
 
 from vlae.data import DataError, load
 from vlae.data.depths import out_of_range
+from vlae.data.files import open_picture
 from vlae.data.images import say_form
 from vlae.data.wide import is_wide, num_channels, numbers_of
 
@@ -217,6 +218,41 @@ def test_one_picture_of_other_channels_leaves_out_itself_alone(tmp_path, rng, us
         tifffile.imwrite(tmp_path / name, numbers.squeeze(), photometric="minisblack", planarconfig=planes)
     images = everything(tmp_path)
     assert images.shape == (left, 16, 16) and [name for name, _ in images.skipped] == ["z.tif"]
+
+
+@pytest.mark.parametrize("kind", [np.uint16, np.uint32])
+@pytest.mark.parametrize("planes", [None, "contig", "separate"])
+def test_a_tiff_whose_0_is_white_is_turned(tmp_path, rng, kind, planes):
+    numbers = rng.integers(0, np.iinfo(kind).max, (16, 16), endpoint=True, dtype=kind)
+    whole = numbers
+    if planes:  # with another channel, which has a meaning of its own
+        whole = np.stack([numbers, numbers], -1 if planes == "contig" else 0)
+    extra = {"planarconfig": planes, "extrasamples": [0]} if planes else {}
+    tifffile.imwrite(tmp_path / "a.tif", whole, photometric="miniswhite", **extra)
+    with open_picture(tmp_path / "a.tif") as image:
+        read = numbers_of(image)
+    assert np.array_equal(read[0], np.iinfo(kind).max - numbers)
+    assert planes is None or np.array_equal(read[1], numbers)
+
+
+def test_a_tiff_whose_0_is_white_looks_alike_in_eight_and_sixteen_bits(tmp_path):
+    numbers = np.arange(256).reshape(16, 16)
+    for name, kind, factor in (("8", np.uint8, 1), ("16", np.uint16, 257)):
+        (tmp_path / name).mkdir()
+        tifffile.imwrite(tmp_path / name / "a.tif", (numbers * factor).astype(kind), photometric="miniswhite")
+    assert everything(tmp_path / "16").values == pytest.approx(everything(tmp_path / "8").values / 255)
+
+
+def test_numbers_with_a_sign_and_of_twelve_bits_whose_0_is_white(tmp_path):
+    for kind in (np.int16, np.float32):
+        numbers = np.arange(-128, 128).reshape(16, 16).astype(kind)
+        tifffile.imwrite(tmp_path / "a.tif", numbers, photometric="miniswhite")
+        with open_picture(tmp_path / "a.tif") as image:
+            assert np.array_equal(numbers_of(image)[0], numbers)
+    numbers = np.arange(256, dtype=np.uint16).reshape(16, 16) * 16
+    tifffile.imwrite(tmp_path / "a.tif", numbers, photometric="miniswhite", bitspersample=12)
+    with open_picture(tmp_path / "a.tif") as image:
+        assert np.array_equal(numbers_of(image)[0], 4095 - numbers)
 
 
 def test_grey_and_colour_of_sixteen_bits_become_colour(tmp_path):

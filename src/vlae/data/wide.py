@@ -157,6 +157,8 @@ def has_floats(image: Any) -> bool:
 def numbers_of(image: Any) -> Array:
     """The numbers of a wide picture, turned as its EXIF says. Opacity is laid on white, the largest number of the type.
 
+    In a TIFF whose 0 is white the numbers without a sign are taken from the largest, so that 0 is black in all.
+
     Args:
         image: a picture that `is_wide`.
 
@@ -190,10 +192,22 @@ def numbers_of(image: Any) -> Array:
         if axes not in ("YX", "YXS", "SYX"):  # before there is memory for it
             raise ValueError(f"a TIFF with the axes {axes}; save it as height × width × channels")
         numbers = page.asarray(maxworkers=1)
+        if page.photometric == 0 and numbers.dtype.kind == "u":
+            numbers = _black_is_zero(numbers, axes, page)
         orientation = _orientation(page)
         alpha = _has_alpha(page)
     numbers = numbers[None] if axes == "YX" else numbers.transpose(2, 0, 1) if axes == "YXS" else numbers
     return _turned(_on_white(numbers, alpha), orientation)
+
+
+def _black_is_zero(numbers: Array, axes: str, page: Any) -> Array:
+    """Turn the numbers of a page whose 0 is white, but for its extra channels, as Pillow does with those of 8 bits."""
+    turned = numbers.dtype.type(2**page.bitspersample - 1) - numbers
+    if axes == "YX" or not page.extrasamples:
+        return turned
+    num_grey = page.samplesperpixel - len(page.extrasamples)
+    is_grey = np.arange(page.samplesperpixel) < num_grey
+    return np.where(is_grey if axes == "YXS" else is_grey[:, None, None], turned, numbers)
 
 
 def _numbers_of_ppm(image: Any) -> Array:
