@@ -110,6 +110,22 @@ def test_npz_with_several_arrays(tmp_path, rng):
     assert load(tmp_path / "b.npz").shape == (1, 9, 9)
 
 
+def test_images_go_before_vectors_of_a_usual_name(tmp_path, rng):
+    vectors, images = rng.random((20, 2)), rng.integers(0, 256, (20, 16, 16), np.uint8)
+    np.savez(tmp_path / "a.npz", x=vectors, frames=images)
+    assert np.array_equal(load(tmp_path / "a.npz", split="all").values[:, 0], images)
+    np.savez(tmp_path / "a.npz", imgs=images, x=vectors, frames=images[:, ::-1])
+    assert np.array_equal(load(tmp_path / "a.npz", split="all").values[:, 0], images)
+    for others in (
+        {"points": rng.random((20, 68, 2))},
+        {"turns": rng.random((20, 3, 3))},
+        {"kernels": rng.random((5, 9, 9))},
+        {"one": images, "two": images},
+    ):
+        np.savez(tmp_path / "a.npz", x=vectors, **others)
+        assert load(tmp_path / "a.npz", split="all").shape == (2,)
+
+
 def test_keras_npz_has_its_own_parts(tmp_path, rng):
     pixels = rng.integers(0, 256, (30, 8, 8), np.uint8)
     np.savez(

@@ -24,7 +24,7 @@ from vlae.data.source import (
 from vlae.data.vectors import as_vectors
 from vlae.errors import reason
 from vlae.numpy_files import PYTHON_OBJECTS, NumpyFileError, open_npy, read_npz
-from vlae.shapes import MAX_CHANNELS, has_channels_last
+from vlae.shapes import MAX_CHANNELS, MIN_SIDE, has_channels_last
 
 IMAGE_ARRAYS = ("images", "x", "data", "imgs")
 """The usual names of the array of images in an .npz file, in upper or lower case. The first that is present is used."""
@@ -172,17 +172,29 @@ def _read_npz(
 
 
 def _image_array(path: Path, arrays: Mapping[str, Array], key: str | None) -> str:
-    """Choose the array of images: `key`, or the first of `IMAGE_ARRAYS`, or the only array that can be images."""
+    """Choose the array of images: `key`, or the first of `IMAGE_ARRAYS`, or the only array that can be images.
+
+    Vectors of a usual name give way to the only array of as many images, under any name.
+    """
     shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
     if key is not None and key not in arrays:
         raise DataError(f"{path}: no array {key!r}; it holds {shapes}")
     numbers = [name for name, array in arrays.items() if array.ndim >= 2 and array.dtype.kind in "biuf"]
     candidates = [name for name in numbers if name.lower() not in LABEL_NAMES]
     images = [name for name in candidates if arrays[name].ndim > 2] or candidates
-    chosen = key or first_present(IMAGE_ARRAYS, candidates) or (images[0] if len(images) == 1 else None)
+    usual = first_present(IMAGE_ARRAYS, candidates)
+    if usual is not None and arrays[usual].ndim == 2:
+        beside = [name for name in images if _has_sides(arrays[name]) and len(arrays[name]) == len(arrays[usual])]
+        usual = first_present(IMAGE_ARRAYS, beside) or (beside[0] if len(beside) == 1 else usual)
+    chosen = key or usual or (images[0] if len(images) == 1 else None)
     if chosen is None:
         raise DataError(f"{path}: which array holds the images? It holds {shapes}; say key=NAME")
     return chosen
+
+
+def _has_sides(array: Array) -> bool:
+    """Whether an array can be images by its sides; points, boxes and matrices of a row are smaller."""
+    return array.ndim in (3, 4) and sorted(array.shape[1:])[-2] >= MIN_SIDE
 
 
 def _parts(arrays: Mapping[str, Array]) -> dict[str, tuple[str, str]]:
