@@ -107,11 +107,13 @@ def test_without_examples_no_code_of_a_datum_is_shared(trained, copy, tmp_path):
     planted = trained.__dict__["planted"]
     density = replace(planted, factors=planted.factors[:1])
     store.write_prior(copy / "prior.safetensors", density, trained.identity)
+    vlae.evaluate(copy)
     for examples, kind in ((True, "a kernel density of"), (False, "a Gaussian")):
-        shared = vlae.load(copy).save_pretrained(tmp_path / kind, examples=examples)
-        assert (
-            vlae.load(shared).prior.name.startswith(kind) and f"drawn from {kind}" in (shared / "README.md").read_text()
-        )
+        shared = vlae.load(vlae.load(copy).save_pretrained(tmp_path / kind, examples=examples))
+        assert shared.prior.name.startswith(kind)
+        assert f"drawn from {kind}" in (shared.path / "README.md").read_text()
+        drawn = shared.evaluation["pictures"]["frechet"]
+        assert (drawn["samples"] is not None) == examples and drawn["samples_standard"] is not None
 
 
 def test_a_prior_of_other_weights_does_not_hide_that_of_a_borrowed_run(trained, copy, tmp_path, monkeypatch):

@@ -1,12 +1,14 @@
 import csv
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from vlae import workflows
+from vlae.data import Images
 from vlae.evaluation.text import LIKELIHOOD_CAUTION
 from vlae.studies import compare as comparison
 from vlae.studies.compare import Comparison, compare
@@ -95,6 +97,13 @@ def test_agreement_of_seeds(rng):
     table = rng.normal(size=(300, 3))
     assert comparison._udr_of_each([table, -table[:, ::-1]]) == [pytest.approx(1, abs=0.2)] * 2
     assert comparison._udr_of_each([table]) == [None]
+
+
+def test_agreement_is_of_data_of_all_classes_where_they_are_stored_by_class():
+    run = SimpleNamespace(encode=lambda images: [np.array(images.values, float)])
+    values = np.arange(10_000, dtype=np.float32)[:, None]
+    (codes,) = comparison._codes(run, Images(values=values, source="rows")).T
+    assert len(codes) == 2_000 and abs(codes.mean() - 5_000) < 300 and len(set(codes)) == 2_000
 
 
 def test_nothing_is_measured_twice(compared, source, out, monkeypatch):

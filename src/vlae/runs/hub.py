@@ -69,12 +69,14 @@ class SharedRun(ModelHubMixin, library_name="vlae", tags=["vlae", "variational-l
             evaluation = json.loads(json.dumps(self.evaluation))  # a copy, to be changed
             if source := evaluation.get("protocol", {}).get("data", {}).get("source"):
                 evaluation["protocol"]["data"]["source"] = without_folder(source)
-            _write_json(save_directory / EVALUATION, evaluation)
+            _write_json(
+                save_directory / EVALUATION, evaluation if self._keeps_prior(record) else _unsampled(evaluation)
+            )
         for name in (MODEL, SUMMARY, METRICS, *([EXAMPLES, HELD_OUT] if self.examples else [])):
             if (self.path / name).exists():
                 _copy(self.path / name, save_directory / name)
         if self.prior is not None:
-            if self.examples:
+            if self._keeps_prior(record):
                 _copy(self.prior, save_directory / PRIOR)
             else:
                 write_prior(save_directory / PRIOR, *self._shared_prior(record))
@@ -118,11 +120,28 @@ class SharedRun(ModelHubMixin, library_name="vlae", tags=["vlae", "variational-l
         )
         return ModelCard(f"---\n{data.to_yaml()}\n---\n\n{text}")
 
+    def _keeps_prior(self, record: Mapping[str, Any]) -> bool:
+        """Whether the prior is shared as it is: it holds no codes of data, or examples are shared, too."""
+        return self.examples or not self._prior(record)[0].is_kernel_density
+
+    def _prior(self, record: Mapping[str, Any]) -> tuple[MixturePrior, str]:
+        """The run's prior, and the hash of the weights it was fitted to."""
+        sizes = tuple(level["code_size"] for level in record["recipe"]["levels"])
+        return (standard_prior(sizes), "") if self.prior is None else safe_load.read_prior(self.prior, sizes)
+
     def _shared_prior(self, record: Mapping[str, Any]) -> tuple[MixturePrior, str]:
         """The prior, and the hash of the weights it was fitted to; without examples one that tells of no datum."""
-        sizes = tuple(level["code_size"] for level in record["recipe"]["levels"])
-        prior, weights = (standard_prior(sizes), "") if self.prior is None else safe_load.read_prior(self.prior, sizes)
+        prior, weights = self._prior(record)
         return prior if self.examples else prior.without_codes(), weights
+
+
+def _unsampled(evaluation: dict[str, Any]) -> dict[str, Any]:
+    """An evaluation without what was measured of samples, because another prior is shared than drew them."""
+    evaluation.pop("of", None)
+    for measured in (evaluation.get("pictures") or {}).values():
+        if isinstance(measured, dict) and "samples" in measured:
+            measured["samples"] = None
+    return evaluation
 
 
 def upload(shared: SharedRun, repo_id: str, *, private: bool | None, token: str | None, message: str) -> str:

@@ -301,7 +301,9 @@ def measure(systems: RunsBySystem, images: Images | None = None, *, progress: bo
 
 
 def _codes(run: Run, images: Images) -> np.ndarray:
-    return np.concatenate(run.encode(images.take(slice(UDR_ROWS))), axis=1)
+    """The codes of at most so many data, chosen at random: they may be stored by class."""
+    rows = np.sort(np.random.default_rng(0).permutation(len(images))[:UDR_ROWS])
+    return np.concatenate(run.encode(images.take(rows)), axis=1)
 
 
 def _udr_of_each(tables: Sequence[np.ndarray]) -> list[float | None]:
