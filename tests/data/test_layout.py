@@ -114,6 +114,30 @@ def test_folders_of_one_part_are_no_classes():
     assert read_layout(["val/1.png", "test/1.png"]).fates["folder val"] == "pictures; there is no other part"
 
 
+@pytest.mark.parametrize(
+    ("folders", "classes"),
+    [
+        (("freight_train", "passenger_train", "steam_train"), ("freight", "passenger", "steam")),
+        (("blood_test", "urine_test"), ("blood", "urine")),
+        (("trainA", "trainB"), ("A", "B")),
+        (("bullet_train", "test_tube"), ("bullet", "tube")),
+        (("photos/blood_test", "photos/urine_test"), ("blood", "urine")),
+    ],
+)
+def test_classes_that_all_sound_like_parts(folders, classes):
+    assert said(*(f"{folder}/1.png" for folder in folders), "about.png") == [
+        *(("-", name) for name in classes),
+        ("-", None),
+    ]
+
+
+def test_classes_in_folders_of_one_part_go_before_what_else_these_are_called():
+    found = said("seg_train/cat/1.png", "seg_train/dog/1.png", "pred_test/1.png")
+    assert found == [("-", "cat"), ("-", "dog"), ("-", None)]
+    assert said("cat/train_a/1.png", "dog/train_b/1.png") == [("-", "cat"), ("-", "dog")]
+    assert said("train/1.png", "test_hard/1.png") == [("-", None), ("-", None)]
+
+
 def test_a_folder_in_a_class_is_of_the_class():
     assert said("cat/1.png", "cat/more/2.png", "dog/1.png") == [("-", "cat"), ("-", "cat"), ("-", "dog")]
 

@@ -114,8 +114,8 @@ def _unwrapped(folders: Sequence[Folders]) -> list[Folders]:
 def _take_parts(folders: Sequence[Folders]) -> tuple[list[Folders], Array | None, dict[str, str]]:
     """Find the outermost depth at which folders are called train and test, and leave it out.
 
-    What else the folders there are called stays, if it differs: trainA and trainB leave A and B. Folders that are all
-    of one part are left out, too.
+    What else the folders there are called stays, if it differs: trainA and trainB leave A and B. Folders without
+    another part are left out, too (`_take_lone_part`).
 
     Returns:
         The other folders of each picture, its part, and what became of the folders of parts.
@@ -126,8 +126,7 @@ def _take_parts(folders: Sequence[Folders]) -> tuple[list[Folders], Array | None
         if parts is not None:
             break
         if all(split_of(name)[0] for name in set(names) - {""}):
-            left = [inner[:depth] + inner[depth + 1 :] for inner in folders]
-            return left, None, {f"folder {name}": "pictures; there is no other part" for name in set(names) - {""}}
+            return _take_lone_part(folders, depth)
     else:
         return list(folders), None, {}
     rests = [split_of(name)[1] if part != OTHER else "" for name, part in zip(names, parts, strict=True)]
@@ -149,3 +148,25 @@ def _take_parts(folders: Sequence[Folders]) -> tuple[list[Folders], Array | None
         for (name, part), count in counts.items()
     }
     return left, parts, fates
+
+
+def _take_lone_part(folders: Sequence[Folders], depth: int) -> tuple[list[Folders], None, dict[str, str]]:
+    """Leave out the folders at a depth, which are called like parts that have no other part.
+
+    If no folders of classes are left then, what else each of them is called stays as its class: freight_train and
+    steam_train leave freight and steam.
+
+    Returns:
+        As `_take_parts`.
+    """
+    names = sorted({inner[depth] for inner in folders if len(inner) > depth})
+    rests = {name: split_of(name)[1] for name in names}
+    left = [inner[:depth] + inner[depth + 1 :] for inner in folders]
+    differ = all(rests.values()) and len(set(rests.values())) > 1
+    if not differ or len({inner[0] for inner in _without_first_alone(left) if len(inner) == 1}) > 1:
+        return left, None, {f"folder {name}": "pictures; there is no other part" for name in names}
+    classes = [
+        inner[:depth] + tuple(rests[name] for name in inner[depth : depth + 1]) + inner[depth + 1 :]
+        for inner in folders
+    ]
+    return classes, None, {f"folder {name}": f"class {rest}; there is no other part" for name, rest in rests.items()}
