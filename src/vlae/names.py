@@ -12,6 +12,9 @@ _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\
 MAX_NAMED = 5
 """How many columns one sentence names."""
 
+FORMULA = "=+-@\t\r\n＝＋－＠"
+"""The characters with which a formula begins in a spreadsheet."""
+
 
 def printable(text: str) -> str:
     r"""Replace what cannot be printed in a name by its escape. Different names stay different.
@@ -69,13 +72,27 @@ def safe_cell(value: object) -> object:
         >>> safe_cell("=1+2"), safe_cell("a=1"), safe_cell("-1.5"), safe_cell(-1.5), safe_cell("'@x")
         ("'=1+2", 'a=1', '-1.5', -1.5, "''@x")
     """
-    if not isinstance(value, str) or not value.lstrip("'")[:1] or value.lstrip("'")[0] not in "=+-@\t\r\n＝＋－＠":
+    if not isinstance(value, str) or value.lstrip("'")[:1] not in tuple(FORMULA):
         return value
     try:
         float(value)
         return value
     except ValueError:
         return f"'{value}"
+
+
+def bare_cell(cell: str) -> str:
+    """Take away the apostrophe that `safe_cell` has put before text.
+
+    Args:
+        cell: the text of a cell.
+
+    Examples:
+        >>> bare_cell("'=1+2"), bare_cell("a=1"), bare_cell("''@x"), bare_cell("'tis")
+        ('=1+2', 'a=1', "'@x", "'tis")
+    """
+    begins_like_formula = cell.lstrip("'")[:1] in tuple(FORMULA)
+    return cell[1:] if cell.startswith("'") and begins_like_formula else cell
 
 
 def safe_row(row: Mapping[str, object]) -> dict[str, object]:

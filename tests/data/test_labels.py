@@ -67,9 +67,41 @@ def test_classes_of_a_table_that_no_picture_has_are_told_of(rows, heading, tmp_p
     table, here = tmp_path / "labels.csv", images([0, 0, 0], row_names=("b.png", "a.png", "c.png"))
     table.write_text(heading + rows + "\nelse.png,cow")
     assert known_labels(here, str(table)).names == ("cat", "dog")
-    assert "no picture of here to learn from is of cow; this is not learned" in str(recwarn.pop().message)
+    said = str(recwarn.pop().message)
+    assert "2 of 4 names are pictures here; 1 picture to learn from has no label" in said
+    assert "no picture of here to learn from is of cow; this is not learned" in said
     table.write_text(heading + "a.png,cat\nb.png,dog")
     assert known_labels(here, str(table)).names == ("cat", "dog") and not recwarn
+
+
+def test_a_table_that_hardly_fits_is_told_of(tmp_path, recwarn):
+    table, here = tmp_path / "labels.csv", images([0] * 4, row_names=("a.png", "b.png", "c.png", "d.png"))
+    table.write_text("a.png,cat\nb.png,dog\n" + "".join(f"{i}.png,{'cat' if i % 2 else 'dog'}\n" for i in range(50)))
+    assert known_labels(here, str(table)).labels.tolist() == [0, 1, -1, -1]
+    assert "labels.csv: 2 of 52 names are pictures here; 2 pictures to learn from have no label" in str(
+        recwarn.pop().message
+    )
+    known_labels(here, str(table), beside=[f"{i}.png" for i in range(50)])
+    assert not recwarn, "held-out pictures fit, too"
+
+
+def test_contradictory_names_of_a_table_are_told_of(tmp_path):
+    table, here = tmp_path / "labels.csv", images([0] * 2, row_names=("a.png", "b.png"))
+    table.write_text("a.png,cat\nb.png,dog\na.png,dog\nb.png,dog\na.png,\n")
+    words = r"1 name has several classes, such as 'a.png' \(cat, dog\); the last one counts"
+    with pytest.raises(DataError, match="all labels are of one class"), pytest.warns(UserWarning, match=words):
+        known_labels(here, str(table))
+
+
+def test_names_of_a_table_may_be_spelled_otherwise(tmp_path, recwarn):
+    table = tmp_path / "labels.csv"
+    here = images([0] * 4, row_names=("caf\u00e9.png", "cafe\u0301.jpg", "-a.png", "'=b.png"))
+    table.write_text("cafe\u0301.png,x\ncaf\u00e9.jpg,y\n'-a.png,x\n''=b.png,'-y\n", encoding="utf-8")
+    known = known_labels(here, str(table))
+    assert [known.names[label] for label in known.labels] == ["x", "y", "x", "-y"] and not recwarn
+    both = images([0] * 2, row_names=("'-a.png", "-a.png"))
+    table.write_text("'-a.png,x\n-a.png,y\n")
+    assert known_labels(both, str(table)).labels.tolist() == [0, 1], "a name as it is comes first"
 
 
 def test_labels_of_another_length_are_refused(tmp_path):

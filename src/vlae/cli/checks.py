@@ -108,6 +108,20 @@ def check_figure(kind: str, options: Mapping[str, Any], from_image: Path | None,
     check_source(from_image)
 
 
+def check_labels(labels: str | None) -> None:
+    """Check a file of labels.
+
+    Args:
+        labels: all, a number, or a .csv file; None: none are given.
+
+    Raises:
+        DataError: if it is a file that is not there, or cannot be read.
+    """
+    from vlae.data.labels import check_labels as check
+
+    check(labels)
+
+
 def check_recipe(*names: str) -> None:
     """Check that there are such recipes.
 

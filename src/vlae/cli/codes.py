@@ -252,6 +252,7 @@ def classify(
     """
     checks.check_source(source)
     checks.check_run(run)
+    checks.check_labels(labels)
     checks.check_out(table=out)
     from vlae.codes import classify, outliers
     from vlae.runs.opening import load

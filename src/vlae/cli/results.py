@@ -214,6 +214,7 @@ def compare(
         as_json: Print JSON, one line, instead of text: a list with the numbers of each comparison.
     """
     checks.check_source(*(data or ()))
+    checks.check_labels(labels)
     from vlae.studies import compare
 
     settings: dict[str, Any] = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}

@@ -173,6 +173,7 @@ def train(
     checks.check_source(source, streamed=streamed)
     if recipe is not None:
         checks.check_recipe(recipe)
+    checks.check_labels(labels)
     levels = sizes(code_sizes)
     if shown and is_first_process():
         say_reading(source)

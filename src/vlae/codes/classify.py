@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from vlae.data.images import Images
-from vlae.data.labels import classes_of, known_labels
+from vlae.data.labels import classes_of, is_table, known_labels
 from vlae.html_repr import HtmlRepr
 from vlae.runs.run import Run
 
@@ -88,7 +88,7 @@ def classify(run: Run, images: Images, *, labels: str | int = "all", seed: int =
         names, values = run.model.class_names, run.model.class_values
         return Classified(images=images, names=names, values=values, probabilities=run.encode(images)[-1])
     train = run.part("train")
-    known = known_labels(train, labels, seed=seed)
+    known = known_labels(train, labels, seed=seed, beside=run.part("all").names if is_table(labels) else None)
     rows = np.flatnonzero(known.labels >= 0)
     rows = np.sort(np.random.default_rng(seed).permutation(rows)[:MAX_FITTED])
     classifier = classifier_of(len(rows), seed)

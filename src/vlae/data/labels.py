@@ -3,14 +3,17 @@
 import csv
 import hashlib
 import warnings
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
+from unicodedata import normalize
 
 import numpy as np
 
 from vlae.data.images import IGNORED, Images
-from vlae.data.source import LABEL_NAMES, Array, DataError, is_missing
+from vlae.data.source import LABEL_NAMES, Array, DataError, counted, is_missing
+from vlae.names import bare_cell
 
 UNLABELLED = -1
 """The label of a datum whose class is not known; it stands for any negative one."""
@@ -32,7 +35,29 @@ class Known(NamedTuple):
         return hashlib.sha256(repr((self.values, self.names)).encode() + self.labels.tobytes()).hexdigest()
 
 
-def known_labels(images: Images, which: str | int, *, seed: int = 0) -> Known:
+def check_labels(which: str | int | None) -> None:
+    """Check that there are such labels, as far as it can be told without the data.
+
+    Args:
+        which: as of `known_labels`. None: no labels.
+
+    Raises:
+        DataError: if it is a file that is not there, or cannot be read.
+    """
+    if is_table(which):
+        _read_table(Path(str(which)))
+
+
+def is_table(which: str | int | None) -> bool:
+    """Tell whether labels are those of a table of names.
+
+    Args:
+        which: as of `known_labels`. None: no labels.
+    """
+    return which not in (None, "all") and _number(which) is None
+
+
+def known_labels(images: Images, which: str | int, *, seed: int = 0, beside: Sequence[str] | None = None) -> Known:
     """The labels of data that a training may use.
 
     Args:
@@ -40,15 +65,18 @@ def known_labels(images: Images, which: str | int, *, seed: int = 0) -> Known:
         which: "all": all labels that the source has. A number: so many of them, as many of each class as of any other
             where there are enough, chosen at random. Or a .csv file whose first column holds names of pictures, as
             `vlae data` shows them, and whose second their class; a line of headings is allowed, and names may lack.
+            An accent may be written with other codes, and a name as vlae writes it to a .csv file. What does not fit
+            is warned of.
         seed: of the choice, 0 or more.
+        beside: the names of other pictures of the source, such as those held out, which the table may hold, too.
 
     Raises:
         DataError: if no label is known, or all are of one class; or there are fewer labels than asked for, or than
             classes; or the file cannot be read, or names no picture of these data.
     """
     number = _number(which)
-    if number is None and which != "all":
-        images = _with_table(images, Path(str(which)))
+    if is_table(which):
+        images = _with_table(images, Path(str(which)), frozenset(beside or ()))
     if images.labels is None:
         ignored = "".join(
             f" ({what}: {fate})"
@@ -119,7 +147,7 @@ def classes_of(images: Images, names: tuple[str, ...], values: tuple[int, ...]) 
     return np.array(known, np.int64)[places]
 
 
-def _number(which: str | int) -> int | None:
+def _number(which: str | int | None) -> int | None:
     """How many labels are asked for, if that is said."""
     try:
         return int(str(which))
@@ -147,21 +175,20 @@ def _some(known: Array, number: int, source: str, seed: int) -> Array:
     return some
 
 
-def _classes_of_others(rows: list[list[str]], found: set[str]) -> list[str]:
-    """The classes of a table that no picture here has; a class that stands in the first row alone is a heading."""
-    others = [row[1].strip() for row in rows if not is_missing(row[1]) and row[1].strip() not in found]
-    heading = rows[0][1].strip()
-    if others.count(heading) == 1:
-        others.remove(heading)
-    return sorted(set(others))
+class _Row(NamedTuple):
+    """A row of a table of names and classes."""
+
+    name: str
+    kind: str
+    """The class; empty if it is missing."""
 
 
-def _with_table(images: Images, file: Path) -> Images:
-    """The images with the labels of a table of names and classes."""
-    if images.names is None:
-        raise DataError(
-            f"{images.source}: its rows have no names, so {file} cannot label them; store labels beside them"
-        )
+def _read_table(file: Path) -> list[_Row]:
+    """Read a table of names and classes.
+
+    Raises:
+        DataError: if it cannot be read.
+    """
     try:
         if file.exists() and not file.is_file():
             raise OSError("it is no regular file")  # a pipe would be waited for, a device read for ever
@@ -171,21 +198,74 @@ def _with_table(images: Images, file: Path) -> Images:
         rows = [row for row in csv.reader(text.splitlines(), delimiter=separator) if len(row) > 1]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"labels {str(file)!r} cannot be read ({error}); give all, a number, or a .csv file") from error
-    class_by_name = {row[0].strip(): row[1].strip() for row in rows if not is_missing(row[1])}
+    return [_Row(row[0].strip(), "" if is_missing(row[1]) else bare_cell(row[1].strip())) for row in rows]
+
+
+def _amiss(rows: Sequence[_Row], pictures: Sequence[str | None], images: Images, found: Sequence[str]) -> list[str]:
+    """Say what of a table does not fit.
+
+    Args:
+        rows: of the table.
+        pictures: the name of the picture that each row means; None: there is no such picture.
+        images: the pictures to learn from.
+        found: the class of each of these; empty if it is unknown.
+    """
+    said = []
+    kinds = [row.kind for row in rows]
+    begin = int(pictures[0] is None and kinds.count(kinds[0]) == 1)  # such a first row is a heading
+    if unknown := pictures[begin:].count(None):
+        num, without = len(rows) - begin, found.count("")
+        said.append(
+            f"{num - unknown} of {counted(num, 'name')} {'is a picture' if num - unknown == 1 else 'are pictures'} "
+            f"here; {counted(without, 'picture')} to learn from {'has' if without == 1 else 'have'} no label"
+        )
+    classes: dict[str, set[str]] = {}
+    for name, kind in zip(pictures, kinds, strict=True):
+        if name is not None and kind:
+            classes.setdefault(name, set()).add(kind)
+    if several := [name for name, given in classes.items() if len(given) > 1]:
+        said.append(
+            f"{counted(len(several), 'name')} {'has' if len(several) == 1 else 'have'} several classes, such as "
+            f"{several[0]!r} ({', '.join(sorted(classes[several[0]]))}); the last one counts"
+        )
+    others = {kind for kind in kinds[begin:] if kind} - set(found)
+    if others:
+        said.append(
+            f"no picture of {images.source} to learn from is of {', '.join(sorted(others)[:5])}"
+            f"{' …' * (len(others) > 5)}; this is not learned"
+        )
+    return said
+
+
+def _with_table(images: Images, file: Path, beside: Collection[str]) -> Images:
+    """The images with the labels of a table of names and classes; what of it does not fit is warned of."""
+    rows = _read_table(file)
+    if images.names is None:
+        raise DataError(
+            f"{images.source}: its rows have no names, so {file} cannot label them; store labels beside them"
+        )
+    pictures = _meant([row.name for row in rows], {*images.names, *beside})
+    class_by_name = {name: row.kind for name, row in zip(pictures, rows, strict=True) if row.kind}
     found = [class_by_name.get(name, "") for name in images.names]
     if not any(found):
         raise DataError(
             f"{file}: no name in it is one of the pictures; {images.source} has {images.names[0]!r}, the file "
-            f"{rows[0][0]!r}"
+            f"{rows[0].name!r}"
             if rows
             else f"{file}: it has no rows of a name and a class"
         )
+    if amiss := _amiss(rows, pictures, images, found):
+        warnings.warn(f"{file}: {'; '.join(amiss)}", stacklevel=3)
     names = tuple(sorted(set(found) - {""}))
-    if without := _classes_of_others(rows, set(names)):
-        warnings.warn(
-            f"{file}: no picture of {images.source} to learn from is of {', '.join(without[:5])}"
-            f"{' …' * (len(without) > 5)}; this is not learned",
-            stacklevel=3,
-        )
     labels = np.array([names.index(kind) if kind else UNLABELLED for kind in found], np.int64)
     return replace(images, labels=labels, label_names=names)
+
+
+def _meant(names: Sequence[str], pictures: Collection[str]) -> list[str | None]:
+    """Find the picture that each name of a table means, None if there is none.
+
+    A name that is none may mean a picture that the table does not name otherwise: its accents may have other codes, and
+    an apostrophe may keep a spreadsheet from running it.
+    """
+    others = {normalize("NFC", name): name for name in {*pictures} - {*names}}
+    return [name if name in pictures else others.get(normalize("NFC", bare_cell(name))) for name in names]

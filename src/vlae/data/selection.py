@@ -8,6 +8,7 @@ from pathlib import Path
 from vlae.atomic import WriteError, whole_folder
 from vlae.data.files import is_below
 from vlae.data.source import DataError
+from vlae.names import bare_cell
 
 MAX_BYTES = 100 * 2**20
 """The largest file of a selection."""
@@ -33,7 +34,7 @@ def read_selection(file: Path, tag: str | None = None) -> list[str]:
             rows = [(row["name"], list(row["tags"])) for row in json.loads(text)["pictures"]]
         else:
             table = csv.DictReader(io.StringIO(text, newline=""))  # breaks within a cell are kept
-            rows = [(_plain(row["name"]), _plain(row["tags"] or "").split(";")) for row in table]
+            rows = [(bare_cell(row["name"]), bare_cell(row["tags"] or "").split(";")) for row in table]
     except (ValueError, LookupError, TypeError, AttributeError, csv.Error, RecursionError) as error:
         raise wrong from error
     names = [name for name, tags in rows if isinstance(name, str) and (tag is None or tag in tags)]
@@ -41,12 +42,6 @@ def read_selection(file: Path, tag: str | None = None) -> list[str]:
         known = sorted({each for _, tags in rows for each in tags if each})
         raise DataError(f"{file} has nothing {f'tagged {tag!r}' if tag else 'in it'}; its tags: {', '.join(known)}")
     return names
-
-
-def _plain(cell: str) -> str:
-    """Take away the apostrophe that keeps a spreadsheet from running text (`vlae.names.safe_cell`)."""
-    bare = cell.lstrip("'")
-    return cell[1:] if cell.startswith("'") and bare[:1] in "=+-@\t\r\n＝＋－＠" and bare else cell
 
 
 def link_selection(names: list[str], source: Path, out: Path) -> list[str]:

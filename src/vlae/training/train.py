@@ -20,7 +20,7 @@ from vlae.data import DataError
 from vlae.data import load as load_data
 from vlae.data.account import say_found
 from vlae.data.content import content_hashes, digest
-from vlae.data.labels import check_every_class, known_labels
+from vlae.data.labels import check_every_class, check_labels, known_labels
 from vlae.data.networks import remembered
 from vlae.data.source import Fit, Source, as_value_range
 from vlae.data.streams import is_streamed
@@ -199,6 +199,7 @@ def train(
     resume = resume or longer is not None
     if buffer is not None and buffer < 2:
         raise ValueError(f"buffer is {buffer}; give 2 or more")
+    check_labels(labels)
     path, source = place(source, out, resume=resume)
     reading: dict[str, Any] = {"size": size, "fit": fit, "crop": crop, "channels": channels}
     reading |= {"value_range": as_value_range(value_range), "layout": layout, "key": key, "id": id, "limit": limit}
@@ -247,7 +248,7 @@ def train(
             which = "all"
         asked_seed = None if resume else settings.get("seed")
         seed = chosen.training.seed if asked_seed is None else asked_seed
-        known = None if which is None else known_labels(images, which, seed=seed)
+        known = None if which is None else known_labels(images, which, seed=seed, beside=held_out.names)
         if known is not None and not resume and shards is None and limit is None:
             check_every_class(images, known)
         kept_out = content_hashes(held_out.values)
