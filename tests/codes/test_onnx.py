@@ -169,6 +169,19 @@ def test_names_shapes_and_metadata(trained, result):
     assert [each.version for each in model.opset_import if each.domain == ""] == [18]
 
 
+@pytest.mark.parametrize("opset", [3, 99])
+def test_a_version_that_cannot_be_written_is_refused(trained, tmp_path, opset):
+    with pytest.raises(RunError, match=f"cannot be written as ONNX of opset {opset}"):
+        export.export(trained, tmp_path, opset=opset)
+    assert not list(tmp_path.iterdir())
+
+
+def test_another_version_is_that_of_all_files(trained, tmp_path):
+    result = export.export(trained, tmp_path, opset=20)
+    for file in result["files"]:
+        assert [each.version for each in onnx.load(file).opset_import if each.domain == ""] == [20] == [result["opset"]]
+
+
 def test_int8_and_its_loss(trained, result):
     small = result["int8"]
     x = (trained.examples / 255).astype(np.float32)

@@ -263,7 +263,11 @@ def _traced(
         except Exception as error:
             raise RunError(f"the model cannot be written as ONNX of opset {opset}: {error}") from error
     assert exported is not None
-    return exported.model_proto
+    model = exported.model_proto
+    written = next(each.version for each in model.opset_import if not each.domain)
+    if written != opset:  # a conversion that failed leaves the version as it was
+        raise RunError(f"the model cannot be written as ONNX of opset {opset}; leave it out, which gives {written}")
+    return model
 
 
 @contextmanager
