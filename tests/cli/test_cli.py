@@ -319,6 +319,18 @@ def test_data(tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["shape"] == [3, 16, 16]
 
 
+def test_data_tells_of_every_skipped_file(tmp_path, capsys):
+    write_folder(tmp_path / "photos")
+    for number in range(30):
+        (tmp_path / "photos" / f"broken{number}.png").write_bytes(b"\x89PNG\r\n")
+    assert cli_exit("data", tmp_path / "photos") == 0
+    said = capsys.readouterr().out
+    assert said.count("  skipped  broken") == 20 and "  skipped  and 10 more; --json lists all\n" in said
+    assert cli_exit("data", tmp_path / "photos", "--json") == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert listed["num_skipped"] == 30 == len(listed["skipped"])
+
+
 def test_data_says_what_became_of_each_column(tmp_path, capsys):
     (tmp_path / "a.csv").write_text("id,width,label,note\n" + "".join(f"r{i},{i / 2},{i % 2},x\n" for i in range(20)))
     assert cli_exit("data", tmp_path / "a.csv") == 0

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from vlae.runs.run import Run
 
 MAX_FATES = 20
-"""The most columns, arrays or kinds of file of a source that are listed."""
+"""The most columns, arrays or kinds of file of a source that are listed, and the most skipped files."""
 
 
 def demo(*, out: Path = Path("runs/demo"), minutes: float = 5.0, seed: int = 0) -> None:
@@ -272,8 +272,10 @@ def data(
     for name, value in description.items():
         if value and name not in ("skipped", "fates"):
             print(f"{name:>12}  {_plain(value)}")
-    for file, reason in images.skipped[:20]:
+    for file, reason in images.skipped[:MAX_FATES]:
         print(f"     skipped  {file}: {reason}")
+    if (num := len(images.skipped) - MAX_FATES) > 0:
+        print(f"     skipped  and {num:,} more; --json lists all")
     fates = list(images.fates.items())
     if len(fates) > MAX_FATES:
         fates.sort(key=lambda item: item[1] == "used")  # what is to be known comes first

@@ -234,8 +234,8 @@ class Images(HtmlRepr):
             The source, part, count, shape, kind ("images" or "vectors") and cache folder; the range of values, empty
             of a stream, whose values are read when they are asked for; which own numbers of the source became 0 and 1,
             and how many were outside; what was done to pictures of another size; the count of each label and the range
-            of each factor; the number of skipped files and the first ten of them; what became of each column, array or
-            kind of file ("fates").
+            of each factor; the skipped files and their number; what became of each column, array or kind of file
+            ("fates").
 
         Examples:
             >>> from vlae.data import load
@@ -263,7 +263,7 @@ class Images(HtmlRepr):
                 for known in [factor[np.isfinite(factor)] if factor.dtype.kind == "f" else factor]
             },
             "num_skipped": len(self.skipped),
-            "skipped": [list(pair) for pair in self.skipped[:10]],
+            "skipped": [list(pair) for pair in self.skipped],
             "fates": dict(self.fates),
             "cache": None if self.cache is None else str(self.cache),
         }
