@@ -305,6 +305,17 @@ def test_what_is_streamed_by_itself(tmp_path):
         assert not is_streamed(source)
 
 
+def test_a_folder_of_shards_in_folders_is_streamed(tmp_path):
+    write_tars(tmp_path / "a" / "train", shards=2)
+    write_tars(tmp_path / "a" / "val", shards=1)
+    assert is_streamed(tmp_path / "a") and len(open_stream(tmp_path / "a").shards) == 3
+    write_tars(tmp_path / "b" / "archive", shards=1)
+    for part, num in ("train", 20), ("t10k", 4):
+        header = b"\0\0\x08\3" + np.array([num, 8, 8], ">i4").tobytes()
+        (tmp_path / "b" / f"{part}-images-idx3-ubyte").write_bytes(header + bytes(num * 64))
+    assert not is_streamed(tmp_path / "b") and load(tmp_path / "b", split="all").shape == (1, 8, 8)
+
+
 def test_the_fingerprint_tells_changes_and_not_places(tmp_path):
     write_tars(tmp_path / "a")
     before = open_stream(tmp_path / "a").fingerprint

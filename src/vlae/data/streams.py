@@ -14,14 +14,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vlae.data.addresses import is_address, stored_files
-from vlae.data.files import is_picture
+from vlae.data.files import is_picture, walk
+from vlae.data.folders import find_pictures
 from vlae.data.images import Images
 from vlae.data.in_memory import read_memory
 from vlae.data.item_shards import hub_shards, item_shards
 from vlae.data.labels import UNLABELLED
 from vlae.data.loader import decode
 from vlae.data.pixels import Frame, array_pictures, for_each, picture_values
-from vlae.data.readers import hash_bytes
+from vlae.data.readers import READERS, hash_bytes
 from vlae.data.shards import BYTES, Shard, joined
 from vlae.data.source import (
     Array,
@@ -318,6 +319,8 @@ def _stored_shards(source: str, settings: ReadSettings) -> tuple[Shard, ...]:
 def is_streamed(source: Source) -> bool:
     """Tell a source that is always streamed: .tar shards, an address of object storage, or a data set without a length.
 
+    A folder is one of .tar shards, at whatever depth, if it holds no pictures and is no other source.
+
     Args:
         source: any source.
     """
@@ -330,9 +333,13 @@ def is_streamed(source: Source) -> bool:
     path = Path(source).expanduser()
     if not path.is_dir():
         return False
-    entries = [entry for entry in path.iterdir() if not entry.name.startswith(".")]
-    tars = any(entry.name.lower().endswith(TAR_SUFFIXES) for entry in entries)
-    return tars and not any(entry.is_dir() or is_picture(entry) for entry in entries)
+    tars, is_flat = False, True
+    for file in walk(path):
+        if is_picture(file):
+            return False
+        tars |= file.name.lower().endswith(TAR_SUFFIXES)
+        is_flat &= file.parent == path
+    return tars and (is_flat or not any(find(path) for find, _ in READERS if find is not find_pictures))
 
 
 def is_unchanged(stream: Stream, source: Source) -> bool:
