@@ -30,6 +30,21 @@ def test_blanks_after_commas(tmp_path, quote):
     assert rows.label_names == ("cat", "dog") and rows.labels[:3].tolist() == [1, 0, 1]
 
 
+def test_blanks_before_quotes_around_commas(tmp_path):
+    rows = read(tmp_path, lines('a, b, "label, or kind"\n', lambda i: f'{i}, {i}.5, "{kind(i)}, ""{kind(i)}"""'))
+    assert rows.values[:, :2].tolist() == [[i, i + 0.5] for i in ROWS]
+    assert rows.columns[2:] == ('label, or kind=cat, "cat"', 'label, or kind=dog, "dog"')
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("before", ["", "\n", "sep=,\n\n"])
+def test_line_breaks_in_a_header(tmp_path, before, end):
+    text = before + lines('"Weight\n(kg)",b,"c\n\nd"\n', lambda i: f"{i}.5,{i},7")
+    rows = read(tmp_path, text.replace("\n", end))
+    assert rows.columns == ("Weight (kg)", "b", "c d")
+    assert rows.values.tolist() == [[i + 0.5, i, 7] for i in ROWS]
+
+
 def test_without_a_header_the_text_is_the_class_or_the_name(tmp_path):
     rows = read(tmp_path, lines("", lambda i: f"{i}.1,{i},{kind(i)}"))
     assert rows.values.shape == (12, 2) and rows.values[0] == pytest.approx([0.1, 0])

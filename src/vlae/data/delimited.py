@@ -4,6 +4,8 @@ import codecs
 import csv
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
+from io import BytesIO, StringIO
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -61,28 +63,31 @@ def read_delimited(path: Path, texts: Collection[str] = (), decimal: str | None 
     encoding = _encoding(path)
     csv.field_size_limit(2**31 - 1)  # a line that is not separated yet is one field
     with path.open(encoding=encoding, newline="") as file:
-        lines = (file.read(LOOKED_AT) + file.readline()).splitlines()
+        lines = list(StringIO(file.read(LOOKED_AT) + file.readline(), newline=""))
     skipped = next((i for i, line in enumerate(lines) if line.strip()), None)
     if skipped is None:
         raise DataError(f"{path}: an empty file; give a line of names, and a line for each row")
     said = re.fullmatch(r'"?sep=(.)"?', lines[skipped].strip(), re.IGNORECASE)
     skipped += bool(said)
-    lines[skipped] = lines[skipped].lstrip("# ") or lines[skipped]  # as numpy writes a header
+    if lines[skipped].strip("# \r\n"):
+        lines[skipped] = lines[skipped].lstrip("# ")  # as numpy writes a header
     separator = said[1] if said else _separator(lines[skipped:], path)
-    rows = csv.reader(filter(None, lines[skipped:]), delimiter=separator, skipinitialspace=True)
-    first, second = ([field.strip() for field in next(rows, [])] for _ in range(2))
+    first, second, num_lines = _first_rows(lines[skipped:], separator)
     has_header = _is_header(first, second)
     names = first if has_header else [""] * len(first)
 
+    plain: bytes | None = None
+
     def read(texts: Collection[str], only: Sequence[str] | None = None) -> Any:
+        num_bytes = path.stat().st_size if plain is None else len(plain)
         return arrow_csv.read_csv(
-            path,
+            path if plain is None else BytesIO(plain),
             read_options=arrow_csv.ReadOptions(
                 column_names=_named(names, has_header),
-                skip_rows=skipped + has_header,
-                encoding=encoding.removesuffix("-sig"),
+                skip_rows=skipped + num_lines * has_header,
+                encoding=encoding.removesuffix("-sig") if plain is None else "utf-8",
                 use_threads=False,  # then an error names the row
-                block_size=min(max(path.stat().st_size, 2**20), 2**31 - 1),  # the types of columns follow from all rows
+                block_size=min(max(num_bytes, 2**20), 2**31 - 1),  # the types of columns follow from all rows
             ),
             convert_options=arrow_csv.ConvertOptions(column_types=dict.fromkeys(texts, "string"), include_columns=only),
             parse_options=arrow_csv.ParseOptions(delimiter=separator),
@@ -96,7 +101,13 @@ def read_delimited(path: Path, texts: Collection[str] = (), decimal: str | None 
             for cells in [(again.column(name).to_pylist(), table.column(name).to_pylist())]
         }
 
-    table = read(texts)
+    try:
+        table = read(texts)
+    except pyarrow.ArrowInvalid:
+        plain = _without_blanks_before_quotes(path, encoding, separator)
+        if plain is None:
+            raise
+        table = read(texts)
     mark, read_again, unsure = (None, {}, {}) if separator == "," else _mark(table, texts, texts_of, decimal)
     mended = [
         _mended(column, name, separator != "," and mark != ".", path, is_text=name in texts)
@@ -141,6 +152,42 @@ def _regrouped(texts: Sequence[str]) -> Any:
     import pyarrow
 
     return pyarrow.array([float(text.replace(".", "").replace(",", ".")) if text else None for text in texts])
+
+
+def _first_rows(lines: Sequence[str], separator: str) -> tuple[list[str], list[str], int]:
+    """Split the first two rows into fields, in which a line break becomes a blank.
+
+    Args:
+        lines: of the file, with their ends.
+        separator: of fields.
+
+    Returns:
+        The fields of the first row and of the second, none if there is no such row; and how many lines end with the
+        first, which may have line breaks within quotes.
+    """
+    reader = csv.reader(lines, delimiter=separator, skipinitialspace=True)
+    rows = [
+        ([re.sub(r"\s*[\r\n]\s*", " ", field.strip()) for field in row], reader.line_num)
+        for row in islice(filter(None, reader), 2)
+    ]
+    (first, num_lines), (second, _) = [*rows, ([], 1), ([], 1)][:2]
+    return first, second, num_lines
+
+
+def _without_blanks_before_quotes(path: Path, encoding: str, separator: str) -> bytes | None:
+    """Write the rows of a file without the blanks between a separator and a quote, which pyarrow takes for text.
+
+    Returns:
+        The text in UTF-8, of as many lines; None if there are no such blanks.
+    """
+    with path.open(encoding=encoding, newline="") as file:
+        text = file.read()
+    if separator == " " or not re.search(f'{re.escape(separator)} +"', text):
+        return None
+    plain = StringIO(newline="")
+    rows = csv.reader(StringIO(text, newline=""), delimiter=separator, skipinitialspace=True)
+    csv.writer(plain, delimiter=separator, lineterminator="\n").writerows(rows)
+    return plain.getvalue().encode()
 
 
 def _named(names: Sequence[str], has_header: bool) -> list[str]:
