@@ -305,6 +305,24 @@ def test_what_is_streamed_by_itself(tmp_path):
         assert not is_streamed(source)
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_labels_may_be_numbers_in_one_shard_and_text_in_another(tmp_path, first):
+    for shard, classes in enumerate((("0", "2"), ("cat", "dog", "2"))[:: 1 if first else -1]):
+        members = []
+        for row in range(12):
+            members += [(f"{shard}{row:02d}.png", png(picture(row))), (f"{shard}{row:02d}.cls", b"")]
+            members[-1] = (members[-1][0], classes[row % len(classes)].encode())
+            members.append((f"{shard}{row:02d}.json", b'{"n": 1}' if shard else b'{"n": "x"}'))
+        write_tar(tmp_path / f"{shard}.tar", members)
+    stream = open_stream(tmp_path)
+    sample = sample_of(stream)
+    assert sample.label_counts() == {"0": 6, "2": 10, "cat": 4, "dog": 4}
+    pieces = [piece.images for piece in everything(stream.like(sample))]
+    assert [piece.class_name(label) for piece in pieces for label in piece.labels] == [
+        sample.class_name(label) for label in sample.labels
+    ]
+
+
 def test_a_folder_of_shards_in_folders_is_streamed(tmp_path):
     write_tars(tmp_path / "a" / "train", shards=2)
     write_tars(tmp_path / "a" / "val", shards=1)

@@ -19,7 +19,7 @@ from vlae.data.images import Images
 from vlae.data.labels import UNLABELLED
 from vlae.data.loader import entry_name, load
 from vlae.data.source import Array, DataError
-from vlae.data.streams import Stream, with_labels_of
+from vlae.data.streams import Stream, with_labels_of, with_named_classes
 
 NUM, BYTES = 20_000, 2**28
 """The most data in a sample, and the most bytes."""
@@ -108,6 +108,8 @@ def _joined(stream: Stream, pieces: list[Images]) -> Images:
     num = sum(map(len, pieces))
     if num < 2:
         raise DataError(f"{stream.source}: {num} data can be read in its shards; give at least 2")
+    if any(piece.label_names for piece in pieces):  # some shards may have numbers for classes, others text
+        pieces = [with_named_classes(piece) for piece in pieces]
     label_names = tuple(sorted({name for piece in pieces for name in piece.label_names}))
     if stream.class_names:
         label_names = stream.class_names

@@ -37,10 +37,13 @@ def rows_at_a_time(num_rows: int, num_bytes: int) -> int:
 
 
 def joined(pieces: Sequence[Any]) -> Any:
-    """Join rows that were read one after the other.
+    """Join rows that were read one after the other. A column of numbers here and of text there becomes text.
 
     Args:
         pieces: tables of Arrow, lists of items, or arrays; at least one, all of a kind.
+
+    Raises:
+        pyarrow.ArrowException: if tables have columns of one name that do not fit together.
     """
     if isinstance(pieces[0], list):
         return [item for piece in pieces for item in piece]
@@ -48,4 +51,23 @@ def joined(pieces: Sequence[Any]) -> Any:
         return np.concatenate(pieces)
     import pyarrow
 
+    for name in dict.fromkeys(name for piece in pieces for name in piece.column_names):
+        kinds = {piece.schema.field(name).type for piece in pieces if name in piece.column_names}
+        if len(kinds) > 1 and pyarrow.string() in kinds and all(map(_is_plain, kinds)):
+            pieces = [_with_text(piece, name) for piece in pieces]
     return pyarrow.concat_tables(pieces, promote_options="permissive")
+
+
+def _is_plain(kind: Any) -> bool:
+    """Tell a type of Arrow that is text, numbers, truths or nothing."""
+    from pyarrow import types
+
+    plain = (types.is_string, types.is_integer, types.is_floating, types.is_boolean, types.is_null)
+    return any(tell(kind) for tell in plain)
+
+
+def _with_text(table: Any, name: str) -> Any:
+    """The table, in which a column of a name is text."""
+    if name not in table.column_names:
+        return table
+    return table.set_column(table.column_names.index(name), name, table[name].cast("string"))

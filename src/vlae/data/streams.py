@@ -374,14 +374,31 @@ def with_labels_of(images: Images, label_names: tuple[str, ...]) -> Images:
     """Number the classes of images as others do; a class that these do not know becomes unknown.
 
     Args:
-        images: whose classes have names; others stay as they are.
+        images: whose classes have names, or numbers that are names among the others; else they stay as they are.
         label_names: the names of the classes, class 0 first.
     """
+    if any(name.isdecimal() for name in label_names):
+        images = with_named_classes(images)
     if images.labels is None or not images.label_names:
         return replace(images, label_names=label_names)
     numbers = {name: number for number, name in enumerate(label_names)}
     own = np.array([*(numbers.get(name, UNLABELLED) for name in images.label_names), UNLABELLED], np.int64)
     return replace(images, labels=own[images.labels], label_names=label_names)
+
+
+def with_named_classes(images: Images) -> Images:
+    """Name classes that are numbers by these numbers.
+
+    Args:
+        images: any; those whose classes have names, or that have none, stay as they are.
+    """
+    if images.labels is None or images.label_names:
+        return images
+    known = images.labels >= 0
+    values, places = np.unique(images.labels[known], return_inverse=True)
+    labels = np.full(len(images), UNLABELLED)
+    labels[known] = places
+    return replace(images, labels=labels, label_names=tuple(map(str, values.tolist())))
 
 
 def _num_bytes(rows: Any) -> int:
