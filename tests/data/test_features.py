@@ -1,10 +1,12 @@
 """Features of full-size pictures: each beside its own picture, computed once."""
 
 import numpy as np
+import pyarrow
 import pytest
 import torch
 from imagecodecs import png_encode
 from networks import SIDE, Detail, Maps, Scaled, save
+from pyarrow import parquet
 
 from vlae.data import DataError, load, originals
 from vlae.nn.pretrained import FeatureNetwork, open_network
@@ -50,6 +52,19 @@ def test_each_picture_has_its_own_features_in_every_part(folder, network, part):
     assert small.features == pytest.approx(expected(full.values), abs=2e-3)
     assert small.take([3, 1]).features == pytest.approx(small.features[[3, 1]])
     assert len(small.skipped) == 1 and small.features_from == network.sha256
+
+
+def test_rows_of_one_name_have_their_own_features(tmp_path, network, rng):
+    pictures = rng.integers(0, 256, (20, SIDE, SIDE, 3), np.uint8)
+    encoded = [png_encode(pixels) for pixels in pictures]
+    encoded[3] = b"no picture"
+    table = pyarrow.table({"image": encoded, "id": ["a", "b"] * 10})
+    parquet.write_table(table, tmp_path / "a.parquet")
+    for _ in range(2):  # the second is from the cache
+        images = load(tmp_path / "a.parquet", size=8, split="all", features=network)
+        assert images.left_out == (3,)
+        good = np.delete(pictures, 3, axis=0).transpose(0, 3, 1, 2)
+        assert images.features == pytest.approx(expected(good), abs=2e-3)
 
 
 def test_pictures_of_sixteen_bits_have_the_features_of_their_range(tmp_path, network, rng):

@@ -65,6 +65,8 @@ class Images(HtmlRepr):
     """Which part of the source this is: "train", "test" or "all"."""
     skipped: tuple[tuple[str, str], ...] = ()
     """The files or columns of the whole source that could not be read, each with the reason."""
+    left_out: tuple[int, ...] = ()
+    """The numbers of the rows of the whole source, or of the shard, that are not there, since they cannot be read."""
     fates: Mapping[str, str] = field(default_factory=dict)
     """What became of each column, array or kind of file of the source, as in `SourceData.fates`."""
     fitted: str | None = None

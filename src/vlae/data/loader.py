@@ -369,7 +369,7 @@ def decode(
             (folder / "good.npy").replace(folder / "values.npy")
             whole = whole._with_rows(np.load(folder / "values.npy", mmap_mode="r"), good)
         skipped = tuple((_name(data, i), broken[i]) for i in sorted(broken))
-        whole = replace(whole, skipped=data.skipped + skipped)
+        whole = replace(whole, skipped=data.skipped + skipped, left_out=tuple(sorted(broken)))
         parts = None if parts is None else parts[good]
     whole = _in_range(whole, settings.value_range, folder)
     return (group_copies(whole, parts) if isinstance(data.values, EncodedPictures) else whole), parts

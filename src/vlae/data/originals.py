@@ -56,9 +56,7 @@ def find_originals(whole: Images, source: Source, settings: ReadSettings) -> Ori
 
 def _rows_that_are_read(whole: Images, data: SourceData) -> Array:
     """The row of the source that each image is: all but those that could not be read."""
-    names = data.names or tuple(f"row {i}" for i in range(len(data)))
-    skipped = {name for name, _ in whole.skipped} - {name for name, _ in data.skipped}
-    good = np.array([i for i, name in enumerate(names) if name not in skipped], np.int64)
+    good = np.setdiff1d(np.arange(len(data)), np.array(whole.left_out, np.int64))
     if len(good) != len(whole):
         raise DataError(f"{whole.source}: changed while it was being read; run this again when it no longer does")
     return good
