@@ -37,10 +37,13 @@ REFUSED = {
     "fit-prior nosuch": "there is no run folder nosuch",
     "evaluate nosuch": "there is no run folder nosuch",
     "evaluate streets --limit 3": "go with a source",
+    "evaluate streets --limit 0": "go with a source",
     "evaluate streets --beside nosuch": "there is no run folder nosuch",
     "evaluate streets nosuch": "nosuch: no such file or folder",
     "report nosuch": "there is no run folder nosuch",
     "report streets --out file/report.html": "cannot be written",
+    "report streets --out there": "there is a folder; give the name of a file to write",
+    "figure streets samples --out there.png": "there.png is a folder; give the name of a file to write",
     "compare vae --data nosuch": "nosuch: no such file or folder",
     "study gibbs --data nosuch": "nosuch: no such file or folder",
     "encode nosuch streets --out a.npz": "there is no run folder nosuch",
@@ -76,7 +79,7 @@ REFUSED = {
     "select nosuch.csv there --out a": "nosuch.csv",
     "select file.csv there --out a": "file.csv has nothing in it",
 }
-"""Commands, and what each is refused with. There are a folder `there`, which is not empty, and empty files."""
+"""Commands, and what each is refused with. There are a folder `there`, which is not empty, and empty ones and files."""
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +87,7 @@ def refusals(tmp_path_factory):
     """The exit code, the error and the heavy modules imported for it, of each command in a process of its own."""
     folder = tmp_path_factory.mktemp("refusals")
     (folder / "there").mkdir()
+    (folder / "there.png").mkdir()
     for name in ("there/file", "file", "file.csv", "file.npz"):
         (folder / name).touch()
     code = """if True:

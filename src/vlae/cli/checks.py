@@ -64,16 +64,20 @@ def check_index(run: Path, index: str | Path | None) -> None:
         raise FileNotFoundError(f"there is no index {path}; make one with: vlae index {run} DATA --out {path}")
 
 
-def check_out(*, figure: Path | None = None, table: Path | None = None) -> None:
+def check_out(*, figure: Path | None = None, table: Path | None = None, page: Path | None = None) -> None:
     """Check the names of files that are to be written.
 
     Args:
         figure: a PNG file, which may replace another; None: none is given.
         table: a new .csv or .parquet file; None: none is given.
+        page: an HTML file, which may replace another; None: none is given.
 
     Raises:
-        ValueError: if the name has another ending, or the table exists.
+        ValueError: if the name has another ending, or is that of a folder, or the table exists.
     """
+    for file in (figure, page):
+        if file is not None and file.is_dir():
+            raise ValueError(f"{file} is a folder; give the name of a file to write")
     if figure is not None:
         from vlae.figures.canvas import check_png
 

@@ -119,7 +119,7 @@ def evaluate(
     """
     checks.check_source(source)
     checks.check_run(run, *(beside or ()))
-    if source is None and (limit or split != "test" or reading != Reading()):
+    if source is None and (limit is not None or split != "test" or reading != Reading()):
         raise ValueError("split, limit and how data is read go with a source; give one, or leave them out")
     from vlae import workflows
     from vlae.evaluation.text import as_text
@@ -158,6 +158,7 @@ def report(run: Path, /, *, out: Path | None = None, as_json: AsJson = False) ->
     from vlae.atomic import writing
 
     checks.check_run(run)
+    checks.check_out(page=out)
     if out is not None:  # fail before the slow measurements
         with writing(out):
             out.parent.mkdir(parents=True, exist_ok=True)
