@@ -212,11 +212,19 @@ def test_public_names_are_sorted_and_there():
 )
 def test_trains_on_anything(tmp_path, capsys, name, write, shape):
     write(tmp_path / name)
-    assert cli_exit("train", tmp_path / name, "--out", tmp_path / "run", *QUICK) == 0
+    assert cli_exit("train", tmp_path / name, "--out", tmp_path / "my run", *QUICK) == 0
     said = capsys.readouterr().out
-    for part in ("held-out ", "error", "nats", "report.html", "figures", "next", f"vlae figure {tmp_path / 'run'}"):
+    for part in (
+        "held-out ",
+        "error",
+        "nats",
+        "report.html",
+        "figures",
+        "next",
+        f"vlae figure '{tmp_path / 'my run'}'",
+    ):
         assert part in said
-    run = vlae.load(tmp_path / "run")
+    run = vlae.load(tmp_path / "my run")
     assert run.recipe.shape == shape
     assert run.data["source"] == str(tmp_path / name)
     assert {file.stem for file in (run.path / "figures").iterdir()} == set(KINDS) - {"classes"}
@@ -329,6 +337,24 @@ def test_data_tells_of_every_skipped_file(tmp_path, capsys):
     assert cli_exit("data", tmp_path / "photos", "--json") == 0
     listed = json.loads(capsys.readouterr().out)
     assert listed["num_skipped"] == 30 == len(listed["skipped"])
+
+
+def test_data_says_which_settings_pictures_have_no_use_for(tmp_path, capsys):
+    write_folder(tmp_path / "photos")
+    assert cli_exit("data", tmp_path / "photos", "--layout", "NHW", "--key", "foo") == 0
+    said = capsys.readouterr().out
+    assert "of  layout NHW: ignored: a setting of arrays\n" in said
+    assert "of  key foo: ignored: a setting of arrays and tables\n" in said
+
+
+def test_a_reader_that_stops_reading_is_no_error(tmp_path):
+    write_folder(tmp_path / "photos")
+    unread, end = os.pipe()
+    os.close(unread)
+    command = [VLAE, "data", tmp_path / "photos"]
+    finished = subprocess.run(command, stdout=end, stderr=subprocess.PIPE, text=True, env=environment())
+    os.close(end)
+    assert finished.returncode == 141 and "ipe" not in finished.stderr and "Traceback" not in finished.stderr
 
 
 def test_data_says_what_became_of_each_column(tmp_path, capsys):

@@ -3,6 +3,7 @@
 import codecs
 import io
 import os
+import select
 import sys
 import warnings
 from collections.abc import Sequence
@@ -55,6 +56,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(f"{error}; see vlae --help", 2)
     except KeyboardInterrupt as stop:
         _fail(str(stop) or "interrupted", 130)
+    except BrokenPipeError as error:
+        if not _closed():
+            _fail(str(error), 2)
+        sys.exit(128 + 13)  # as the shell says of a command that is stopped by SIGPIPE
     except (ValueError, TypeError, ArithmeticError, OSError) as error:
         _fail(str(error), 2)
     except (MemoryError, RuntimeError) as error:  # PyTorch raises the latter
@@ -62,6 +67,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise
         reason = (str(error).splitlines() or ["no more memory"])[0]
         _fail(f"out of memory ({reason}); lower --batch-size, --limit, --num or --size, whichever applies", 2)
+
+
+def _closed() -> bool:
+    """Tell whether nobody reads what is printed, as after `| head -1`; then nothing more is printed, also at exit."""
+    if not hasattr(select, "poll"):  # Windows
+        return False
+    closed = False
+    for stream in (sys.stdout, sys.stderr):
+        poll = select.poll()
+        poll.register(stream, 0)  # that nobody reads is told without being asked for
+        if poll.poll(0):
+            closed = True
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)
+    return closed
 
 
 def _bytes_or_escapes(error: UnicodeError) -> tuple[str | bytes, int]:
