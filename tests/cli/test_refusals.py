@@ -25,6 +25,12 @@ REFUSED = {
     "train streets --codes 2,x": "code sizes are '2,x'",
     "train streets --beta high": "beta is 'high'",
     "demo --out there": "there exists already",
+    "data ": "the source is '', no path and no name",
+    "train  --labels all": "the source is '', no path and no name",
+    "fit-prior streets --seed -1": "seed is -1; give a whole number from 0 to 4294967295",
+    "figure streets samples --seed -1": "seed is -1; give a whole number from 0 to 4294967295",
+    "encode streets streets --out a.npz --seed 4294967296": "seed is 4294967296; give a whole number from 0 to",
+    "odd streets streets --seed -1": "seed is -1; give a whole number from 0 to 4294967295",
     "data nosuch": "nosuch: no such file or folder",
     "figure nosuch": "there is no run folder nosuch",
     "figure there": "there holds no run",
@@ -101,7 +107,7 @@ def refusals(tmp_path_factory):
                 continue
             with contextlib.redirect_stderr(io.StringIO()) as errors:
                 try:
-                    main(command.split())
+                    main(command.split(" "))
                 except SystemExit as stop:
                     code = stop.code
             print(json.dumps((command, code, errors.getvalue(), sorted(set(names) & set(sys.modules)))), flush=True)

@@ -6,6 +6,7 @@
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -79,11 +80,23 @@ def _identify(source: str | Path, settings: ReadSettings, here: bool) -> tuple[s
     path = Path(source).expanduser()
     for find, read in READERS:
         if files := find(path):
-            return _fingerprint(path, files, here), partial(read, path, files, settings)
+            return _fingerprint(path, files, here), partial(_read, read, path, files, settings)
     raise DataError(
         f"{path}: a file of unknown kind; give a folder of pictures, or an .npy, .npz, IDX, .mat, .csv, .tsv or"
         " .parquet file"
     )
+
+
+def _read(
+    read: Callable[[Path, list[Path], ReadSettings], SourceData], path: Path, files: list[Path], settings: ReadSettings
+) -> SourceData:
+    """Read a source, and say which settings a source of its kind has no use for."""
+    data = read(path, files, settings)
+    unused = {"layout": "a setting of arrays", "key": "a setting of arrays and tables"}
+    if read not in (read_celeba, read_pictures):
+        return data
+    given = {f"{name} {getattr(settings, name)}": what for name, what in unused.items() if getattr(settings, name)}
+    return replace(data, fates={**data.fates, **{name: f"ignored: {what}" for name, what in given.items()}})
 
 
 def check_exists(source: str | Path) -> None:
@@ -97,6 +110,8 @@ def check_exists(source: str | Path) -> None:
         DataError: if it is a pipe or a device, on which a reader could wait for ever; or is streamed (`streams.py`).
     """
     text = str(source)
+    if not text.strip():
+        raise DataError(f"the source is {text!r}, no path and no name; is a variable of the shell empty?")
     if re.fullmatch(STREETS, text) or _hub_name(source) is not None:
         return
     path = Path(source).expanduser()

@@ -22,7 +22,7 @@ from vlae.data.item_shards import hub_shards, item_shards
 from vlae.data.labels import UNLABELLED
 from vlae.data.loader import decode
 from vlae.data.pixels import Frame, array_pictures, for_each, picture_values
-from vlae.data.readers import READERS, hash_bytes
+from vlae.data.readers import READERS, check_exists, hash_bytes
 from vlae.data.shards import BYTES, Shard, joined
 from vlae.data.source import (
     Array,
@@ -294,6 +294,8 @@ def open_stream(source: Source, **reading: Any) -> Stream:
             class_names=tuple(classes) if named and classes else (),
         )
     name = printable(str(source))
+    if not name.strip():
+        check_exists(source)
     shards = _stored_shards(str(source), settings)
     if not shards:
         raise DataError(f"{name}: it has no rows; give at least one")
@@ -331,7 +333,7 @@ def is_streamed(source: Source) -> bool:
     if is_address(source) or str(source).lower().endswith(TAR_SUFFIXES):
         return True
     path = Path(source).expanduser()
-    if not path.is_dir():
+    if not str(source).strip() or not path.is_dir():
         return False
     tars, is_flat = False, True
     for file in walk(path):
