@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from vlae.cli import checks
-from vlae.cli.options import AsJson, Part
+from vlae.cli.options import AsJson, Part, Seed
 from vlae.cli.output import print, print_json, print_path
 
 
@@ -22,7 +22,7 @@ def encode(
     stddev: Annotated[bool, Parameter(negative=())] = False,
     sample: Annotated[bool, Parameter(negative=())] = False,
     reconstruction: bool = True,
-    seed: int = 0,
+    seed: Seed = 0,
     shard: str | None = None,
     add: Annotated[bool, Parameter(negative=())] = False,
     ray: str | None = None,
@@ -136,7 +136,7 @@ def merge(out: str, /, *parts: str, as_json: AsJson = False) -> None:
     print_path(merge_shards(out, parts), as_json=as_json)
 
 
-def decode(run: Path, file: str, /, *, out: Path, seed: int = 0) -> None:
+def decode(run: Path, file: str, /, *, out: Path, seed: Seed = 0) -> None:
     """Decode a file of codes to pictures.
 
     Levels that have no column in the file are drawn from the run's prior, given the others.
@@ -170,7 +170,7 @@ def odd(
     stream: Annotated[bool, Parameter(negative=())] = False,
     out: Path | None = None,
     table: Path | None = None,
-    seed: int = 0,
+    seed: Seed = 0,
     accelerator: str = "auto",
     as_json: AsJson = False,
 ) -> None:
@@ -231,7 +231,7 @@ def classify(
     labels: str = "all",
     part: Part = Part(),
     out: Path | None = None,
-    seed: int = 0,
+    seed: Seed = 0,
     accelerator: str = "auto",
     as_json: AsJson = False,
 ) -> None:

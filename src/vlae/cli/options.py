@@ -9,6 +9,19 @@ AsJson = Annotated[bool, Parameter(name="--json", negative=())]
 """Whether a command prints JSON, for programs, on the standard output instead of text."""
 
 
+def _check_seed(kind: object, seed: int | None) -> None:
+    """Refuse a seed that not all can take that draw by it."""
+    if seed is not None and not 0 <= seed < 2**32:
+        raise ValueError(f"seed is {seed}; give a whole number from 0 to {2**32 - 1}")
+
+
+Seed = Annotated[int, Parameter(validator=_check_seed)]
+"""The seed of a command's random choices."""
+
+SeedIfGiven = Annotated[int | None, Parameter(validator=_check_seed)]
+"""The same, where another is taken if none is given."""
+
+
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class Layout:

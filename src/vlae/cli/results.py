@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from vlae.cli import checks
-from vlae.cli.options import AsJson, Reading, sizes
+from vlae.cli.options import AsJson, Reading, Seed, SeedIfGiven, sizes
 from vlae.cli.output import print, print_json, print_path
 
 
@@ -24,7 +24,7 @@ def figure(
     out: Path | None = None,
     num: int | None = None,
     span: float | None = None,
-    seed: int | None = None,
+    seed: SeedIfGiven = None,
     as_json: AsJson = False,
 ) -> None:
     """Draw a figure of a run.
@@ -60,7 +60,7 @@ def figure(
     print_path(drawn.filename, as_json=as_json)
 
 
-def fit_prior(run: Path, /, *, seed: int = 0, as_json: AsJson = False) -> None:
+def fit_prior(run: Path, /, *, seed: Seed = 0, as_json: AsJson = False) -> None:
     """Fit a prior to the codes of a run's training data, which samples, figures and mixes then draw from.
 
     vlae train does this at its end. Use this command for a run that has no fitted prior, or to fit it again.
@@ -95,7 +95,7 @@ def evaluate(
     features_side: int | None = None,
     importance_samples: int = 0,
     beside: list[Path] | None = None,
-    seed: int = 0,
+    seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
     """Measure the rate and the content of each level of a run, whether the levels are in order, and the pictures.

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 from vlae.atomic import check_free
 from vlae.cli import checks
-from vlae.cli.options import AsJson, Part, level_numbers
+from vlae.cli.options import AsJson, Part, Seed, level_numbers
 from vlae.cli.output import print, print_json, print_path
 
 
@@ -163,7 +163,7 @@ def mix(
     level: list[tuple[str, Path]],
     base: Path | None = None,
     fill: Annotated[bool, Parameter(negative=())] = False,
-    seed: int = 0,
+    seed: Seed = 0,
     out: Path | None = None,
     as_json: AsJson = False,
 ) -> None:

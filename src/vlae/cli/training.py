@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from vlae.cli import checks
 from vlae.cli.beginning import is_first_process, read_first, say_reading
-from vlae.cli.options import AsJson, Reading, number_or_word, one_or_each, sizes
+from vlae.cli.options import AsJson, Reading, Seed, SeedIfGiven, number_or_word, one_or_each, sizes
 from vlae.cli.output import print, print_json
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ MAX_FATES = 20
 """The most columns, arrays or kinds of file of a source that are listed, and the most skipped files."""
 
 
-def demo(*, out: Path = Path("runs/demo"), minutes: float = 5.0, seed: int = 0) -> None:
+def demo(*, out: Path = Path("runs/demo"), minutes: float = 5.0, seed: Seed = 0) -> None:
     """Train a ladder on the built-in street numbers for five minutes, and print what to do next.
 
     Args:
@@ -75,7 +75,7 @@ def train(
     scale: str | None = None,
     masked_layers: int | None = None,
     masked_kernel: int | None = None,
-    seed: int | None = None,
+    seed: SeedIfGiven = None,
     validation: float | None = None,
     patience: int | None = None,
     logger: list[Literal["auto", "tensorboard", "wandb", "mlflow", "none"]] | None = None,
