@@ -1,5 +1,6 @@
 """What a command refuses before PyTorch is imported: what its words and the file system tell by themselves."""
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,8 @@ def check_index(run: Path, index: str | Path | None) -> None:
 
     path = find_run(run).outputs / INDEX if index is None else as_place(index)
     if isinstance(path, Path) and not path.exists():
-        raise FileNotFoundError(f"there is no index {path}; make one with: vlae index {run} DATA --out {path}")
+        command = f"make one with: vlae index {shlex.quote(str(run))} DATA --out {shlex.quote(str(path))}"
+        raise FileNotFoundError(f"there is no index {path}; {command}")
 
 
 def check_out(*, figure: Path | None = None, table: Path | None = None, page: Path | None = None) -> None:

@@ -1,6 +1,7 @@
 """The commands that train a ladder and describe a source of data."""
 
 import json
+import shlex
 import sys
 import time
 import warnings
@@ -305,16 +306,17 @@ def _print_done(run: "Run") -> None:
         return
     levels = ", ".join(number(level["kl_nats"], ".1f") for level in run.summary["levels"])
     start = "from-image PICTURE" if is_image(run.recipe.shape) else "random"
+    path = shlex.quote(str(run.path))
     if run.undertrained is not None:
         print(f"! {run.undertrained}")
     print(
         f"held-out {_error(run)}; KL of each level, 1 first: {levels} nats\n"
         f"page      {run.path / REPORT}\n"
         f"figures   {run.path / FIGURES}\n"
-        f"next      vlae report {run.path}    measures what each level carries, and adds it to the page\n"
-        f"          vlae explore {run.path}   a web page of it\n"
-        f"          vlae figure {run.path} samples --seed 1\n"
-        f"          vlae figure {run.path} levels --{start}\n"
+        f"next      vlae report {path}    measures what each level carries, and adds it to the page\n"
+        f"          vlae explore {path}   a web page of it\n"
+        f"          vlae figure {path} samples --seed 1\n"
+        f"          vlae figure {path} levels --{start}\n"
         f"          vlae train YOUR_DATA --out runs/mine"
     )
 

@@ -4,6 +4,7 @@ The page loads nothing from a server. Its templates escape whatever they are giv
 """
 
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib.resources import files
@@ -162,7 +163,7 @@ def _warnings(run: Run, evaluation: Mapping[str, Any] | None) -> list[str]:
     else:
         messages = alarms(run.summary)
         messages += [warning for level in run.summary["levels"] if (warning := shortage(level))]
-        command = f"vlae evaluate {printable(str(run.path))}"
+        command = f"vlae evaluate {shlex.quote(printable(str(run.path)))}"
         messages.append(f"What the levels carry has not been measured yet; do it with: {command}")
     if run.undertrained is not None:
         messages = [str(run.undertrained), *messages]
