@@ -208,6 +208,10 @@ def test_pictures_of_other_channels_are_left_out_and_named(tmp_path, rng):
         numbers = rng.integers(0, 999, (16, 16, channels), np.uint16)
         tifffile.imwrite(tmp_path / f"{i}.tif", numbers, photometric="minisblack", planarconfig="contig")
     assert everything(tmp_path).skipped == (("2.tif", "4 channels, expected 5"),)
+    with pytest.raises(
+        DataError, match=r"5 channels, expected 2; pictures of .* no opacity\); ask for as many channels"
+    ):
+        everything(tmp_path, channels=2)
 
 
 @pytest.mark.parametrize(("usual", "odd", "left"), [(3, 5, 3), (1, 5, 1), (2, 5, 2), (5, 3, 5)])

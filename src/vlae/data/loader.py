@@ -405,7 +405,8 @@ class NoneReadableError(DataError):
 def _all_broken(data: SourceData, broken: dict[int, str], source: str) -> DataError:
     first = min(broken)
     example = f"{_name(data, first)}: {broken[first]}"
-    return NoneReadableError(f"{source}: none of its {len(data)} pictures can be read ({example}); get them again")
+    advice = "ask for as many channels as they have" if "channels, expected" in example else "get them again"
+    return NoneReadableError(f"{source}: none of its {len(data)} pictures can be read ({example}); {advice}")
 
 
 def _fit_all(

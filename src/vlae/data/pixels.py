@@ -371,7 +371,8 @@ def _in_channels(numbers: Array, channels: int) -> Array:
         return numbers.repeat(3, axis=0)
     if len(numbers) == 3 and channels == 1:
         return np.tensordot(LUMINANCE, numbers, 1)[None]
-    raise ValueError(f"{len(numbers)} channels, expected {channels}")
+    why = "; pictures of more than 8 bits keep no opacity" if channels in (2, 4) else ""
+    raise ValueError(f"{len(numbers)} channels, expected {channels}{why}")
 
 
 def _bytes_of(image: Any) -> Array:
