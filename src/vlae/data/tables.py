@@ -39,7 +39,7 @@ def _named_pictures(path: Path) -> list[Path]:
     try:
         with parquet.ParquetFile(path) as file:
             schema, about = file.schema_arrow, file.metadata
-            named = [f"{name}.path" for name in schema.names if _may_name_files(about, schema.field(name))]
+            named = [f"{field.name}.path" for field in schema if _may_name_files(about, field)]
             paths = file.read(named)
         columns = [compute.struct_field(column, "path") for column in paths.columns]
         names = {name for column in columns for name in column.to_pylist() if name}
