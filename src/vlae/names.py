@@ -1,6 +1,7 @@
 """Names of files, folders and classes that can be printed, written as UTF-8 and kept in JSON."""
 
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,6 +56,19 @@ def as_utf8(file: Path) -> Iterator[str]:
         return
     with file.open("rb") as stream:
         yield f"/dev/fd/{stream.fileno()}"
+
+
+def quoted(path: object) -> str:
+    """Write a path as a command that is proposed needs it: in quotes if it has blanks, and safe to print.
+
+    Args:
+        path: a path, or the name of a source.
+
+    Examples:
+        >>> quoted("runs/photos"), quoted("runs/my photos")
+        ('runs/photos', "'runs/my photos'")
+    """
+    return shlex.quote(printable(str(path)))
 
 
 def safe_cell(value: object) -> object:

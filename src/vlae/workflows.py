@@ -22,7 +22,7 @@ from vlae.evaluation.factors import subset
 from vlae.evaluation.feature_spaces import network
 from vlae.models.base import LatentModel
 from vlae.models.devices import device_of, measuring_device, or_on_the_processor
-from vlae.names import some_of
+from vlae.names import quoted, some_of
 from vlae.nn.components import PrincipalComponents
 from vlae.report import page
 from vlae.runs.layout import EVALUATION
@@ -45,7 +45,7 @@ def _with_report(training: Callable[P, Run]) -> Callable[P, Run]:
         if is_leader():
             if settings.get("progress", True):
                 print("drawing figures", file=sys.stderr, flush=True)
-            later = f"the run in {run.path} is finished; draw its figures and page with: vlae report {run.path}"
+            later = f"the run in {run.path} is finished; draw its figures and page with: vlae report {quoted(run.path)}"
             try:
                 device = measuring_device(device_of(str(settings.get("accelerator", "auto"))))
                 or_on_the_processor(run.model, device, lambda model: page.write(replace(run, model=model)))
@@ -119,6 +119,7 @@ def evaluate(
                 "mean of what the model was trained on; give data in the same units, column by column"
             )
     images, probed = measured_on(run, images, seed=seed)
+    of = run.made_of  # before it takes long: the prior may be fitted again meanwhile
     others = []
     if beside and images.shape == run.recipe.shape:
         others = [np.concatenate(other.encode(probed), axis=1) for other in beside]
@@ -139,7 +140,7 @@ def evaluate(
         result["cautions"] = [remembered_labels(len(images), len(probed)), *result["cautions"]]
     if run.undertrained is not None:
         result["cautions"] = [str(run.undertrained), *result.get("cautions", ())]
-    result["of"] = run.made_of
+    result["of"] = of
     if of_run:
         keep_evaluation(run, result)
     return result

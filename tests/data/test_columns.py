@@ -133,7 +133,7 @@ def test_what_is_beside_pictures_of_a_table(tmp_path):
         "caption": "ignored: text",
         "made": "ignored: struct<by: int64>, not numbers",
         "none": "ignored: no values",
-        "other": "ignored: pictures, too; key=NAME chooses a column",
+        "other": "ignored: pictures, too; key chooses others",
     }
     assert load(tmp_path / "a.parquet", split="all").fates == images.fates  # from the cache
 

@@ -83,6 +83,8 @@ def test_a_table_that_hardly_fits_is_told_of(tmp_path, recwarn):
     )
     known_labels(here, str(table), beside=[f"{i}.png" for i in range(50)])
     assert not recwarn, "held-out pictures fit, too"
+    known_labels(here, str(table), beside=None)
+    assert not recwarn, "of a limit or a stream the other pictures are not known"
 
 
 def test_contradictory_names_of_a_table_are_told_of(tmp_path):

@@ -258,7 +258,7 @@ def test_further_pictures_of_a_stem_are_told_of(tmp_path, endings, capsys):
     sample = sample_of(open_stream(write_tar(tmp_path / "a.tar", members)))
     assert np.array_equal(sample.values, ALL[:9])
     say_skipped(sample)
-    assert "further pictures of a stem: pictures, too; key=NAME chooses a column" in capsys.readouterr().err
+    assert "further pictures of a stem: pictures, too; key chooses others" in capsys.readouterr().err
 
 
 def test_links_in_a_shard_are_listed(tmp_path):

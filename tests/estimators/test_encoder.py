@@ -241,7 +241,6 @@ def test_pipeline_grid_search_clone_pickle_and_joblib(digits, fitted, tmp_path):
         ({"levels": 3}, np.zeros((4, 5)), r"levels are 3, of which \[3\] have no code; choose from \[1, 2\]"),
         ({"levels": (1, 1)}, np.zeros((4, 5)), r"levels are \(1, 1\); give one or more of \[1, 2\], each once"),
         ({"levels": ()}, np.zeros((4, 5)), r"levels are \(\); give one or more"),
-        ({"recipe": "m2"}, np.zeros((4, 5)), "the recipe 'm2' learns a class from labels; take LadderClassifier"),
         ({"recipe": "learn"}, np.zeros((4, 5)), "no recipe 'learn'; choose one of lean"),
         ({"recipe": lean((6,))}, np.zeros((4, 5)), r"recipe is for data of shape \(6,\)"),
         ({"recipe": lean((5,)), "code_sizes": (1,)}, np.zeros((4, 5)), "a recipe made before has its own"),
@@ -254,6 +253,11 @@ def test_pipeline_grid_search_clone_pickle_and_joblib(digits, fitted, tmp_path):
 def test_bad_input_is_named(settings, X, words):
     with pytest.raises(ValueError, match=words):
         LadderEncoder(**{"steps": 3, **settings}).fit(X)
+
+
+def test_m2_finds_classes_without_labels():
+    encoder = LadderEncoder(recipe="m2", steps=3).fit(np.random.default_rng(0).normal(size=(40, 5)))
+    assert encoder.transform(np.zeros((2, 5))).shape[0] == 2
 
 
 def test_other_codes_and_images_are_refused(fitted):

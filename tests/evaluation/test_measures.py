@@ -56,7 +56,8 @@ def test_has_what_is_promised(evaluation, trained):
     assert set(evaluation) == {
         "num_images", "reconstruction", "distortion_nats", "elbo_nats", "bits_per_dimension", "log_likelihood_nats",
         "levels", "judged_on", "num_known", "cautions", "scored_by", "pixel_probes", "complexity", "information",
-        "disentanglement", "pictures", "not_defined", "protocol", "label_probe_accuracy", "label_linear_probe_accuracy",
+        "disentanglement", "pictures", "not_defined", "protocol", "of",
+        "label_probe_accuracy", "label_linear_probe_accuracy",
         *(name + what for name in ("told", "level_order", "level_separation")
           for what in ("", "_interval", "_untrained", "_components")),
     }  # fmt: skip

@@ -15,6 +15,7 @@ from vlae.atomic import WriteError
 from vlae.data import load
 from vlae.evaluation import level_card
 from vlae.evaluation.text import LIKELIHOOD_CAUTION
+from vlae.names import quoted
 from vlae.report import numbers
 from vlae.report import page as report
 from vlae.report.glossary import KEYS, TERMS
@@ -234,4 +235,4 @@ def test_warnings_are_on_the_page(evaluated):
 
 def test_a_run_not_yet_evaluated_says_how(trained):
     report.write(trained)
-    assert f"vlae evaluate {trained.path}" in page(trained).text
+    assert f"vlae evaluate {quoted(trained.path)}" in page(trained).text

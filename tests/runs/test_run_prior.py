@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 
 import vlae
 from vlae.models.priors import MixturePrior, PriorFit, standard_prior
+from vlae.report import page
 from vlae.runs import RunError, store
 from vlae.training.train import train
 
@@ -103,17 +104,19 @@ def test_a_prior_is_shared_and_checked(trained, copy, tmp_path):
         vlae.load(shared)
 
 
-def test_without_examples_no_code_of_a_datum_is_shared(trained, copy, tmp_path):
+def test_no_code_of_a_datum_is_shared(trained, copy, tmp_path):
     planted = trained.__dict__["planted"]
-    density = replace(planted, factors=planted.factors[:1])
-    store.write_prior(copy / "prior.safetensors", density, trained.identity)
-    vlae.evaluate(copy)
-    for examples, kind in ((True, "a kernel density of"), (False, "a Gaussian")):
-        shared = vlae.load(vlae.load(copy).save_pretrained(tmp_path / kind, examples=examples))
-        assert shared.prior.name.startswith(kind)
-        assert f"drawn from {kind}" in (shared.path / "README.md").read_text()
-        drawn = shared.evaluation["pictures"]["frechet"]
-        assert (drawn["samples"] is not None) == examples and drawn["samples_standard"] is not None
+    store.write_prior(copy / "prior.safetensors", replace(planted, factors=planted.factors[:1]), trained.identity)
+    measured = vlae.evaluate(copy)
+    assert measured["pictures"]["prior"].startswith("a kernel density")
+    shared = vlae.load(vlae.load(copy).save_pretrained(tmp_path / "shared"))
+    assert shared.prior.name == "a Gaussian" and len(shared.prior.means) == 1
+    assert "drawn from a Gaussian" in (shared.path / "README.md").read_text()
+    pictures = shared.evaluation["pictures"]
+    assert pictures["frechet"]["samples"] is None and pictures["prior"] == "a Gaussian"
+    assert pictures["frechet"]["reconstructions"] == measured["pictures"]["frechet"]["reconstructions"]
+    assert {level["read_back"] for level in shared.evaluation["levels"]} == {None}
+    assert "a Gaussian" in page.write(shared, tmp_path / "page.html").read_text()
 
 
 def test_a_prior_of_other_weights_does_not_hide_that_of_a_borrowed_run(trained, copy, tmp_path, monkeypatch):
@@ -204,7 +207,13 @@ def test_an_evaluation_counts_for_its_own_weights_and_prior(trained, copy, tmp_p
     assert vlae.load(copy).evaluation is None
     del other["of"]  # as earlier versions wrote it
     file.write_text(json.dumps(other))
-    assert vlae.load(copy).evaluation == json.loads(json.dumps(other))
+    run = vlae.load(copy)
+    assert run.evaluation == json.loads(json.dumps(other))
+    again = vlae.compare([copy], out=tmp_path / "again", progress=False)[0].evaluations["lean"][0]
+    assert again["of"] == run.made_of  # it may have been measured by another method
+    file.write_text(json.dumps(other))
+    run.fit_prior(seed=6)
+    assert vlae.load(copy).evaluation is None and json.loads((copy / "evaluation-old.json").read_text())["levels"]
 
 
 def test_an_evaluation_of_ones_own_does_not_hide_that_of_a_borrowed_run(trained, copy, tmp_path, monkeypatch):

@@ -88,7 +88,7 @@ def classify(run: Run, images: Images, *, labels: str | int = "all", seed: int =
         names, values = run.model.class_names, run.model.class_values
         return Classified(images=images, names=names, values=values, probabilities=run.encode(images)[-1])
     train = run.part("train")
-    known = known_labels(train, labels, seed=seed, beside=run.part("all").names if is_table(labels) else None)
+    known = known_labels(train, labels, seed=seed, beside=(run.part("all").names or ()) if is_table(labels) else ())
     rows = np.flatnonzero(known.labels >= 0)
     rows = np.sort(np.random.default_rng(seed).permutation(rows)[:MAX_FITTED])
     classifier = classifier_of(len(rows), seed)

@@ -11,6 +11,7 @@ from vlae.atomic import remove
 from vlae.codes.errors import CodesError
 from vlae.data.images import Images
 from vlae.lance_tables import append, committing, connect, is_address, table_at, why
+from vlae.names import quoted
 
 ABOUT = b"vlae"
 """The key under which it stands in JSON what made the codes. It is in the metadata of the schema, which cannot change;
@@ -264,7 +265,8 @@ def command(place: str | Path, about: Mapping[str, Any]) -> str:
         place: where they are.
         about: what made them.
     """
-    words = ["vlae encode", str(about.get("run")), str(about.get(PATH, about.get("source"))), f"--out {place}"]
+    run, source = about.get("run"), about.get(PATH, about.get("source"))
+    words = ["vlae encode", quoted(run), quoted(source), f"--out {quoted(place)}"]
     options = {"split": about.get("split")} | about.get(SETTINGS, {})
     usual = {
         "split": "all",

@@ -85,7 +85,7 @@ def open_entry(entry: Path, source: str) -> tuple[Images, Array | None] | None:
             num_clipped=about["num_clipped"],
             columns=tuple(about["columns"]),
             medians=about["medians"],
-            decimal=about.get("decimal"),
+            decimal=about["decimal"],
             cache=entry,
             first=about.get("first", 0),
             total=about.get("total"),

@@ -189,7 +189,7 @@ def from_dataset(
         fates={f"column {column}": "used"},
     )
     others = dataset.remove_columns(images).with_format("arrow")[:]
-    unused = {name: "pictures, too; key=NAME chooses a column" for name in images if name != column}
+    unused = {name: "pictures, too; key chooses others" for name in images if name != column}
     columns = {**read_columns(others, source, settings.id), **unused}
     return with_columns(data, columns, class_names=class_names, index=index_columns(others), id=settings.id)
 

@@ -57,7 +57,7 @@ def is_table(which: str | int | None) -> bool:
     return which not in (None, "all") and _number(which) is None
 
 
-def known_labels(images: Images, which: str | int, *, seed: int = 0, beside: Sequence[str] | None = None) -> Known:
+def known_labels(images: Images, which: str | int, *, seed: int = 0, beside: Sequence[str] | None = ()) -> Known:
     """The labels of data that a training may use.
 
     Args:
@@ -68,7 +68,8 @@ def known_labels(images: Images, which: str | int, *, seed: int = 0, beside: Seq
             An accent may be written with other codes, and a name as vlae writes it to a .csv file. What does not fit
             is warned of.
         seed: of the choice, 0 or more.
-        beside: the names of other pictures of the source, such as those held out, which the table may hold, too.
+        beside: the names of other pictures of the source, such as those held out, which the table may hold, too. None:
+            they are not known, so nothing is said of names that are no pictures here.
 
     Raises:
         DataError: if no label is known, or all are of one class; or there are fewer labels than asked for, or than
@@ -76,7 +77,7 @@ def known_labels(images: Images, which: str | int, *, seed: int = 0, beside: Seq
     """
     number = _number(which)
     if is_table(which):
-        images = _with_table(images, Path(str(which)), frozenset(beside or ()))
+        images = _with_table(images, Path(str(which)), beside)
     if images.labels is None:
         ignored = "".join(
             f" ({what}: {fate})"
@@ -201,7 +202,9 @@ def _read_table(file: Path) -> list[_Row]:
     return [_Row(row[0].strip(), "" if is_missing(row[1]) else bare_cell(row[1].strip())) for row in rows]
 
 
-def _amiss(rows: Sequence[_Row], pictures: Sequence[str | None], images: Images, found: Sequence[str]) -> list[str]:
+def _amiss(
+    rows: Sequence[_Row], pictures: Sequence[str | None], images: Images, found: Sequence[str], *, is_whole: bool
+) -> list[str]:
     """Say what of a table does not fit.
 
     Args:
@@ -209,11 +212,12 @@ def _amiss(rows: Sequence[_Row], pictures: Sequence[str | None], images: Images,
         pictures: the name of the picture that each row means; None: there is no such picture.
         images: the pictures to learn from.
         found: the class of each of these; empty if it is unknown.
+        is_whole: whether all pictures of the source are known.
     """
     said = []
     kinds = [row.kind for row in rows]
     begin = int(pictures[0] is None and kinds.count(kinds[0]) == 1)  # such a first row is a heading
-    if unknown := pictures[begin:].count(None):
+    if is_whole and (unknown := pictures[begin:].count(None)):
         num, without = len(rows) - begin, found.count("")
         said.append(
             f"{num - unknown} of {counted(num, 'name')} {'is a picture' if num - unknown == 1 else 'are pictures'} "
@@ -237,14 +241,14 @@ def _amiss(rows: Sequence[_Row], pictures: Sequence[str | None], images: Images,
     return said
 
 
-def _with_table(images: Images, file: Path, beside: Collection[str]) -> Images:
+def _with_table(images: Images, file: Path, beside: Sequence[str] | None) -> Images:
     """The images with the labels of a table of names and classes; what of it does not fit is warned of."""
     rows = _read_table(file)
     if images.names is None:
         raise DataError(
             f"{images.source}: its rows have no names, so {file} cannot label them; store labels beside them"
         )
-    pictures = _meant([row.name for row in rows], {*images.names, *beside})
+    pictures = _meant([row.name for row in rows], {*images.names, *(beside or ())})
     class_by_name = {name: row.kind for name, row in zip(pictures, rows, strict=True) if row.kind}
     found = [class_by_name.get(name, "") for name in images.names]
     if not any(found):
@@ -254,7 +258,7 @@ def _with_table(images: Images, file: Path, beside: Collection[str]) -> Images:
             if rows
             else f"{file}: it has no rows of a name and a class"
         )
-    if amiss := _amiss(rows, pictures, images, found):
+    if amiss := _amiss(rows, pictures, images, found, is_whole=beside is not None):
         warnings.warn(f"{file}: {'; '.join(amiss)}", stacklevel=3)
     names = tuple(sorted(set(found) - {""}))
     labels = np.array([names.index(kind) if kind else UNLABELLED for kind in found], np.int64)

@@ -312,8 +312,8 @@ def entry_name(settings: ReadSettings, fingerprint: str) -> str:
         settings: how the source is read.
         fingerprint: changes when its content does.
     """
-    later = ("shard", "pictures", "white")  # which left the names as they were
-    given = [field.name for field in fields(settings) if field.name not in later or getattr(settings, field.name)]
+    of_streams = ("shard", "pictures", "white")  # None of any other source
+    given = [each.name for each in fields(settings) if each.name not in of_streams or getattr(settings, each.name)]
     asked = ", ".join(f"{name}={getattr(settings, name)!r}" for name in given)
     can = f"{' '.join(decoders())}, {max_pixels()} pixels"
     return hash_bytes(f"{FORMAT}\nSettings({asked})\n{can}\n{fingerprint}".encode(errors="surrogateescape"))

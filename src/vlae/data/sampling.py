@@ -122,6 +122,7 @@ def _joined(stream: Stream, pieces: list[Images]) -> Images:
         label_names=label_names,
         names=_names(pieces),
         groups=None,
+        left_out=(),
         factors={},
         skipped=tuple(skipped for piece in pieces for skipped in piece.skipped),
         fates=_fates(form.fates),

@@ -122,7 +122,7 @@ class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """
         values = self._values(X, fitting=True)
         recipe = self._recipe(values)
-        if recipe.classes is not None:
+        if recipe.classes is not None and recipe.classes.names:
             raise ValueError(f"the recipe {recipe.name!r} learns a class from labels; take LadderClassifier")
         self._train(values, self._adjusted(recipe, self.settings or {}), None)
         return self

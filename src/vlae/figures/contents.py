@@ -153,7 +153,7 @@ def changed_noise(
         if size > 2:
             changed.append(base if others == "random" else prior.redraw([level], base, generator))
             continue
-        mean, stddev = prior.level_moments(level, base)
+        mean, stddev = prior.level_moments(level, base if others == "random" else start)
         changed.append(_with_level(base, level, mean + stddev * sweep(num, span, size)))
     return changed
 

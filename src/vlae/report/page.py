@@ -4,7 +4,6 @@ The page loads nothing from a server. Its templates escape whatever they are giv
 """
 
 import re
-import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib.resources import files
@@ -21,7 +20,7 @@ from vlae.evaluation.rates import alarms, shortage
 from vlae.evaluation.text import LIKELIHOOD_CAUTION
 from vlae.figures.contents import Seen
 from vlae.figures.kinds import KINDS
-from vlae.names import printable
+from vlae.names import printable, quoted
 from vlae.report.figures import FigureView, figures_of
 from vlae.report.glossary import OF_PICTURES, TERMS
 from vlae.report.levels import LevelView, levels_of
@@ -163,7 +162,7 @@ def _warnings(run: Run, evaluation: Mapping[str, Any] | None) -> list[str]:
     else:
         messages = alarms(run.summary)
         messages += [warning for level in run.summary["levels"] if (warning := shortage(level))]
-        command = f"vlae evaluate {shlex.quote(printable(str(run.path)))}"
+        command = f"vlae evaluate {quoted(run.path)}"
         messages.append(f"What the levels carry has not been measured yet; do it with: {command}")
     if run.undertrained is not None:
         messages = [str(run.undertrained), *messages]

@@ -33,8 +33,9 @@ class SharedRun(ModelHubMixin, library_name="vlae", tags=["vlae", "variational-l
     Args:
         path: the run's folder.
         evaluation: the run's evaluation, if it was evaluated.
-        prior: the file of the prior that is fitted to its codes, if there is one.
-        examples: whether to include the held-out examples, and the codes of data that a kernel density holds.
+        prior: the file of the prior that is fitted to its codes, if there is one. In place of a kernel density, which
+            holds codes of training data, the Gaussian of its moments is shared.
+        examples: whether to include the held-out examples.
         license: the license of the weights and examples, by its name on the hub; None: the card names none.
         repo_id: the repository on the hub, "USER/NAME"; None: a folder.
     """
@@ -65,21 +66,23 @@ class SharedRun(ModelHubMixin, library_name="vlae", tags=["vlae", "variational-l
         if features := record["data"].get("features"):  # the network's name and SHA-256, not the network
             features["network"] = without_folder(features["network"])
         _write_json(save_directory / RECIPE, record)
+        prior, weights = self._prior(record)
+        shared = prior.without_codes()
+        if self.prior is not None and shared is prior:
+            _copy(self.prior, save_directory / PRIOR)
+        elif self.prior is not None:
+            write_prior(save_directory / PRIOR, shared, weights)
         if self.evaluation is not None:
             evaluation = json.loads(json.dumps(self.evaluation))  # a copy, to be changed
             if source := evaluation.get("protocol", {}).get("data", {}).get("source"):
                 evaluation["protocol"]["data"]["source"] = without_folder(source)
-            _write_json(
-                save_directory / EVALUATION, evaluation if self._keeps_prior(record) else _unsampled(evaluation)
-            )
+            if shared is not prior:
+                _forget_samples(evaluation, shared.name)
+                evaluation["of"] = {"weights": weights, "prior": safe_load.hash_weights(save_directory / PRIOR)}
+            _write_json(save_directory / EVALUATION, evaluation)
         for name in (MODEL, SUMMARY, METRICS, *([EXAMPLES, HELD_OUT] if self.examples else [])):
             if (self.path / name).exists():
                 _copy(self.path / name, save_directory / name)
-        if self.prior is not None:
-            if self._keeps_prior(record):
-                _copy(self.prior, save_directory / PRIOR)
-            else:
-                write_prior(save_directory / PRIOR, *self._shared_prior(record))
         recipe = record["recipe"]
         manifest = {
             "library_name": "vlae",
@@ -113,35 +116,30 @@ class SharedRun(ModelHubMixin, library_name="vlae", tags=["vlae", "variational-l
             record,
             self.evaluation or summary,
             self.evaluation,
-            self._shared_prior(record)[0].describe(),
+            self._prior(record)[0].without_codes().describe(),
             self.repo_id,
             self.examples,
             has_prior=self.prior is not None,
         )
         return ModelCard(f"---\n{data.to_yaml()}\n---\n\n{text}")
 
-    def _keeps_prior(self, record: Mapping[str, Any]) -> bool:
-        """Whether the prior is shared as it is: it holds no codes of data, or examples are shared, too."""
-        return self.examples or not self._prior(record)[0].is_kernel_density
-
     def _prior(self, record: Mapping[str, Any]) -> tuple[MixturePrior, str]:
         """The run's prior, and the hash of the weights it was fitted to."""
         sizes = tuple(level["code_size"] for level in record["recipe"]["levels"])
         return (standard_prior(sizes), "") if self.prior is None else safe_load.read_prior(self.prior, sizes)
 
-    def _shared_prior(self, record: Mapping[str, Any]) -> tuple[MixturePrior, str]:
-        """The prior, and the hash of the weights it was fitted to; without examples one that tells of no datum."""
-        prior, weights = self._prior(record)
-        return prior if self.examples else prior.without_codes(), weights
 
-
-def _unsampled(evaluation: dict[str, Any]) -> dict[str, Any]:
-    """An evaluation without what was measured of samples, because another prior is shared than drew them."""
-    evaluation.pop("of", None)
-    for measured in (evaluation.get("pictures") or {}).values():
+def _forget_samples(evaluation: dict[str, Any], prior: str) -> None:
+    """Takes from an evaluation what was measured of samples, because another prior is shared than drew them."""
+    pictures = evaluation.get("pictures") or {}
+    for measured in pictures.values():
         if isinstance(measured, dict) and "samples" in measured:
             measured["samples"] = None
-    return evaluation
+    if "prior" in pictures:
+        pictures["prior"] = prior
+    for level in evaluation["levels"]:
+        if "read_back" in level:
+            level["read_back"] = None
 
 
 def upload(shared: SharedRun, repo_id: str, *, private: bool | None, token: str | None, message: str) -> str:

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from vlae.atomic import beside, locked, remove, writing
+from vlae.names import quoted
 
 RECIPE = "recipe.json"
 MODEL = "model.safetensors"
@@ -102,7 +103,7 @@ def find_run(name: str | Path) -> Place:
         return Place(shipped_folder(str(name)), f"vlae/{name}")
     if not path.is_dir():
         raise FileNotFoundError(
-            f"there is no run folder {path}; train one with: vlae train DATA --out {path}; "
+            f"there is no run folder {path}; train one with: vlae train DATA --out {quoted(path)}; "
             f"take one that ships with vlae: {', '.join(SHIPPED)}; or one on the hub: {ON_HUB}USER/NAME"
         )
     if not (path / RECIPE).exists():

@@ -23,7 +23,7 @@ from vlae.models import inference
 from vlae.models.base import Codes, LatentModel
 from vlae.models.inference import as_input
 from vlae.models.priors import MixturePrior, PriorName, standard_prior
-from vlae.names import printable
+from vlae.names import printable, quoted
 from vlae.nn.pretrained import FeatureNetwork
 from vlae.recipes.recipe import Recipe
 from vlae.runs import safe_load, store
@@ -285,6 +285,7 @@ class Run(ReadsData, HtmlRepr):
         with writing(self.outputs):
             self.outputs.mkdir(parents=True, exist_ok=True)
         store.write_prior(self.outputs / PRIOR, prior, self.identity)
+        store.set_aside_undated(self.outputs)
         for name in ("prior", "_fitted"):
             self.__dict__.pop(name, None)
         return self.prior
@@ -394,7 +395,7 @@ class Run(ReadsData, HtmlRepr):
     @cached_property
     def identity(self) -> str:
         """SHA-256 of the stored weights, in hex; it tells whether codes or an index were made with this model."""
-        if self.from_checkpoint:
+        if self.from_checkpoint or not (self.path / MODEL).exists():
             return safe_load.hash_tensors({name: tensor.cpu() for name, tensor in self.model.state_dict().items()})
         return safe_load.hash_weights(self.path / MODEL)
 
@@ -458,7 +459,7 @@ class Run(ReadsData, HtmlRepr):
                 evaluation = store.read_evaluation(file, self.recipe.code_sizes)
             except (ValueError, OSError) as error:
                 raise RunError(
-                    f"{file} is damaged ({reason(error)}); write it again with: vlae evaluate {self.path}"
+                    f"{file} is damaged ({reason(error)}); write it again with: vlae evaluate {quoted(self.path)}"
                 ) from error
             if "of" not in evaluation or evaluation["of"] == self.made_of:  # earlier versions did not say of what
                 return evaluation
@@ -467,10 +468,11 @@ class Run(ReadsData, HtmlRepr):
     def save_pretrained(self, folder: str | Path, *, examples: bool = True, license: str | None = None) -> Path:
         """Writes everything that `load` needs, and a model card, into a folder that can be shared.
 
+        In place of a kernel density, which holds codes of training data, the Gaussian of its moments is written.
+
         Args:
             folder: a folder that does not exist yet, or is empty.
-            examples: whether to include the held-out data in `examples`; some figures cannot be drawn without them. If
-                not, nor is a kernel density shared, which holds codes of data, but the Gaussian of its moments.
+            examples: whether to include the held-out data in `examples`; some figures cannot be drawn without them.
             license: the license of the weights and examples, by its name on the hub ("apache-2.0"). None: the card
                 names no license.
 
@@ -500,8 +502,7 @@ class Run(ReadsData, HtmlRepr):
 
         Args:
             repo_id: "USER/NAME". The repository is created if it does not exist; otherwise it gets a new version.
-            examples: whether to include the held-out data in `examples`; some figures cannot be drawn without them. If
-                not, nor is a kernel density shared, which holds codes of data, but the Gaussian of its moments.
+            examples: whether to include the held-out data in `examples`; some figures cannot be drawn without them.
             license: the license of the weights and examples, by its name on the hub ("apache-2.0"). None: the card
                 names no license.
             private: whether only the owner can see a new repository. None: the owner's default.
@@ -540,7 +541,8 @@ class Run(ReadsData, HtmlRepr):
 
         if self.from_checkpoint:
             raise RunError(
-                f"the run in {self.path} is not finished; finish it as it is with: vlae train --more 0 {self.path}; or "
+                f"the run in {self.path} is not finished; finish it as it is with: "
+                f"vlae train --more 0 {quoted(self.path)}; or "
                 f"go on with: {resume_command(self.path)}"
             )
         return hub.SharedRun(

@@ -132,6 +132,17 @@ def _write_array(file: Path, array: np.ndarray) -> None:
         np.save(stream, array, allow_pickle=False)
 
 
+def set_aside_undated(folder: Path) -> None:
+    """Sets an evaluation aside that does not say of which prior it is, as those of earlier versions do not.
+
+    Args:
+        folder: where the run writes.
+    """
+    with suppress(ValueError, OSError):
+        if "of" not in safe_load.read_json(folder / EVALUATION):
+            (folder / EVALUATION).replace(folder / OUTDATED)
+
+
 def write_prior(file: Path, prior: MixturePrior, weights: str) -> None:
     """Writes a prior, in float32, with what it was fitted to.
 

@@ -1,12 +1,11 @@
 """Whether a run was trained for less than was planned, in words, and the command that mends it."""
 
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vlae.names import printable
+from vlae.names import quoted
 from vlae.recipes.recipe import UNBOUNDED, Training
 
 FAR = 5
@@ -78,7 +77,7 @@ def undertrained(path: Path, training: Training, summary: Mapping[str, Any], *, 
     if whole is None:
         return None
     step, progress = summary["training"]["steps"], summary["training"]["progress"]
-    folder = shlex.quote(printable(str(path)))
+    folder = quoted(path)
     if whole:
         if training.minutes is None or training.steps >= UNBOUNDED or step * FAR >= training.steps:
             return None
@@ -113,4 +112,4 @@ def resume_command(path: Path) -> str:
     Args:
         path: the run's folder.
     """
-    return f"vlae train --resume {shlex.quote(printable(str(path)))}"
+    return f"vlae train --resume {quoted(path)}"

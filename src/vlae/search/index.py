@@ -26,7 +26,7 @@ from vlae.errors import MissingExtraError
 from vlae.figures import canvas
 from vlae.lance_tables import alone, as_place, committing, connect, is_address, table_at, why
 from vlae.models.inference import check_values
-from vlae.names import printable
+from vlae.names import printable, quoted
 from vlae.runs.contents import Contents, contents_of
 from vlae.runs.run import Run
 from vlae.search import rows
@@ -136,7 +136,7 @@ class Index:
             table = table_at(path, TABLE)
             if table is None and not (isinstance(path, Path) and (path / f"{TABLE}.lance").is_dir()):
                 raise FileNotFoundError(
-                    f"there is no index {path}; make one with: vlae index {run.path} DATA --out {path}"
+                    f"there is no index {path}; make one with: vlae index {quoted(run.path)} DATA --out {quoted(path)}"
                 )
             if isinstance(path, Path):
                 _check_regular(path)
@@ -159,7 +159,7 @@ class Index:
         if owner != run.identity:
             raise SearchError(
                 f"the index {path} was made by another run (weights {owner[:12] or 'unknown'}, these are "
-                f"{run.identity[:12]}); make one for {run.path} with: vlae index {run.path} DATA --out ANOTHER"
+                f"{run.identity[:12]}); make one for {run.path} with: vlae index {quoted(run.path)} DATA --out ANOTHER"
             )
         index = cls(run=run, path=path, table=table, spread=rows.spread_in(table.schema))
         if warn and index.state.unfinished:

@@ -292,7 +292,8 @@ def measure(systems: RunsBySystem, images: Images | None = None, *, progress: bo
         evaluations[system] = []
         for run in runs:
             evaluation = run.evaluation if images is None else None
-            if evaluation is None or evaluation["protocol"].get("hash") != wanted:
+            # An evaluation of an earlier version does not say of what it is, and may be by another method.
+            if evaluation is None or "of" not in evaluation or evaluation["protocol"].get("hash") != wanted:
                 say(f"measuring {run.path}", progress)
                 evaluation = workflows.evaluate(run, images)
             evaluations[system].append(evaluation)

@@ -195,7 +195,9 @@ def _grouped(loaded: Sequence[Run], *, same_data: bool) -> RunsBySystem:
     shapes = {run.recipe.shape for run in loaded}
     if len(shapes) > 1:
         raise ValueError(f"the runs are of data of different shapes, {', '.join(map(str, sorted(shapes)))}")
-    trained_on = {json.dumps(run.data | {"content": None}, sort_keys=True): run.data["source"] for run in loaded}
+    trained_on = {
+        json.dumps(run.data | {"content": None, "white": None}, sort_keys=True): run.data["source"] for run in loaded
+    }
     contents = {run.data["content"] for run in loaded if "content" in run.data}  # earlier versions kept none
     if same_data and max(len(trained_on), len(contents)) > 1:
         raise ValueError(

@@ -11,6 +11,7 @@ from vlae.data.networks import recalled
 from vlae.data.source import as_value_range
 from vlae.errors import reason
 from vlae.models.base import LatentModel
+from vlae.names import quoted
 from vlae.nn.pretrained import FeatureNetwork
 from vlae.recipes import Recipe, Settings
 from vlae.runs import safe_load
@@ -142,7 +143,7 @@ def of_new_length(
         if whole or (whole is None and not (path / CHECKPOINT).exists()):
             raise RunError(
                 f"the run in {path} is finished; there is nothing to resume; train it further with: "
-                f"vlae train --more 10m {path}"
+                f"vlae train --more 10m {quoted(path)}"
             )
     return replace(begun, training=training)
 

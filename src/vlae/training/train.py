@@ -28,6 +28,7 @@ from vlae.evaluation.prior_fit import fit_prior
 from vlae.evaluation.rates import alarms, summarise
 from vlae.models.base import LatentModel
 from vlae.models.devices import measuring_device, or_on_the_processor
+from vlae.names import quoted
 from vlae.nn.pretrained import FeatureNetwork
 from vlae.recipes import Recipe, Settings, build
 from vlae.recipes.footprint import check_training
@@ -218,7 +219,7 @@ def train(
             raise RunError(f"the run in {path} was begun without stream; leave it out, or choose another --out")
         which, begun_with = reading.pop("labels", None), {name: reading.pop(name, None) for name in BEGUN_WITH}
         said_source = source_text(source)
-        begun_on = reading.pop("source", said_source)
+        begun_on, _ = reading.pop("source", said_source), reading.pop("white", None)
         shown = progress and is_leader()
         shards = None
         if streamed:
@@ -248,7 +249,8 @@ def train(
             which = "all"
         asked_seed = None if resume else settings.get("seed")
         seed = chosen.training.seed if asked_seed is None else asked_seed
-        known = None if which is None else known_labels(images, which, seed=seed, beside=held_out.names)
+        others = (held_out.names or ()) if shards is None and reading.get("limit") is None else None
+        known = None if which is None else known_labels(images, which, seed=seed, beside=others)
         if known is not None and not resume and shards is None and limit is None:
             check_every_class(images, known)
         kept_out = content_hashes(held_out.values)
@@ -345,7 +347,8 @@ def train(
         if recorder.interrupts.asked:
             stopped = f"stopped {state_of(chosen.training, step, share_done)}"
             if not _is_to_finish(on_interrupt, recorder, stopped, again):
-                raise Stopped(stopped, f"go on with: {again}; or finish it as it is with: vlae train --more 0 {path}")
+                folder = quoted(path)
+                raise Stopped(stopped, f"go on with: {again}; or finish it as it is with: vlae train --more 0 {folder}")
 
         if progress and is_leader():
             print("measuring on held-out data", file=sys.stderr, flush=True)
