@@ -1,6 +1,5 @@
 """The commands that search images by a run's codes, and mix them."""
 
-import shlex
 import warnings
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +14,7 @@ from vlae.atomic import check_free
 from vlae.cli import checks
 from vlae.cli.options import AsJson, Part, Seed, level_numbers
 from vlae.cli.output import print, print_json, print_path
+from vlae.names import quoted
 
 
 def index(
@@ -79,9 +79,9 @@ def index(
     datum = "row" if contents.form.is_vectors else "image"
     given = {"out": out, "shard": cut, **vars(part)} | {"split": None if part.split == "all" else part.split}
     flags = {"add": add, "no-pictures": not pictures, "stream": stream}
-    command = f"vlae index {shlex.quote(str(run))} {shlex.quote(source)}"
+    command = f"vlae index {quoted(run)} {quoted(source)}"
     command += "".join(f" --{name}" for name, is_set in flags.items() if is_set)
-    command += "".join(f" --{name} {shlex.quote(str(value))}" for name, value in given.items() if value is not None)
+    command += "".join(f" --{name} {quoted(value)}" for name, value in given.items() if value is not None)
     try:
         if old is None:
             index = Index.build(

@@ -1,7 +1,6 @@
 """The commands that train a ladder and describe a source of data."""
 
 import json
-import shlex
 import sys
 import time
 import warnings
@@ -14,6 +13,7 @@ from vlae.cli import checks
 from vlae.cli.beginning import is_first_process, read_first, say_reading
 from vlae.cli.options import AsJson, Reading, Seed, SeedIfGiven, number_or_word, one_or_each, sizes
 from vlae.cli.output import print, print_json
+from vlae.names import quoted
 
 if TYPE_CHECKING:
     from vlae.runs.run import Run
@@ -306,7 +306,7 @@ def _print_done(run: "Run") -> None:
         return
     levels = ", ".join(number(level["kl_nats"], ".1f") for level in run.summary["levels"])
     start = "from-image PICTURE" if is_image(run.recipe.shape) else "random"
-    path = shlex.quote(str(run.path))
+    path = quoted(run.path)
     if run.undertrained is not None:
         print(f"! {run.undertrained}")
     print(
