@@ -1,7 +1,6 @@
 """Codes in a Lance data set: commits that survive a stop, here and in an object store."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -253,7 +252,7 @@ def test_killed_at_random_moments_nothing_is_lost_or_twice(run, tmp_path):
             time.sleep(0.01)
         if kills < 3:
             time.sleep(chance.uniform(0, 0.05))
-            os.kill(child.pid, signal.SIGKILL)
+            child.kill()
             kills += 1
         assert child.wait() in (0, -signal.SIGKILL)
         assert len(lance.LanceCodes(out)) % 6 == 0

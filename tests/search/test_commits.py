@@ -1,6 +1,5 @@
 """An index that grows by commits, here and in an object store; and one that is large enough for partitions."""
 
-import os
 import shutil
 import signal
 import subprocess
@@ -335,7 +334,7 @@ def test_killed_at_random_moments_nothing_is_lost_or_twice(run, tmp_path):
                 while child.poll() is None and there() == before:
                     time.sleep(0.01)
                 time.sleep(chance.uniform(0, 0.3))
-                os.kill(child.pid, signal.SIGKILL)
+                child.kill()
             assert child.wait() in (0, -signal.SIGKILL)
             if child.returncode == 0:
                 break

