@@ -50,7 +50,7 @@ def test_it_is_said_once_for_each_source(photos, cache, capsys):
 
 def test_arrays_and_rows(capsys):
     for _ in range(2):  # they have no name to be known by
-        say_found(load(np.zeros((1_200, 16, 24, 3), np.uint8), split="all"))
+        say_found(load(np.random.default_rng(0).integers(0, 256, (1_200, 16, 24, 3), np.uint8), split="all"))
         assert capsys.readouterr().err == "found     1,200 pictures of 24×16 pixels\n"
     say_found(load(np.random.default_rng(0).normal(size=(40, 5)), split="all"))
     assert capsys.readouterr().err == "found     40 rows of 5 columns\n"

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from vlae.data import load
 from vlae.data.copies import find_copies
 
 
@@ -66,3 +67,24 @@ def test_pictures_as_floats(pictures):
 def test_few_and_small_pictures():
     assert find_copies(np.zeros((1, 1, 8, 8), np.uint8)).tolist() == [0]
     assert find_copies(np.zeros((3, 1, 8, 8), np.uint8)).tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("ending", [None, "npy", "npz"])
+def test_equal_pictures_of_an_array_are_on_one_side(tmp_path, rng, ending):
+    pictures = rng.integers(0, 256, (200, 8, 8), np.uint8)
+    source = np.concatenate([pictures, pictures[:40]])
+    if ending:
+        (np.save if ending == "npy" else np.savez)(tmp_path / f"a.{ending}", source)
+        source = tmp_path / f"a.{ending}"
+    for seed in range(3):
+        test, train = (load(source, split=split, seed=seed, holdout=0.3) for split in ("test", "train"))
+        assert len(test) == 72 and len(train) == 168
+        assert not {value.tobytes() for value in test.values} & {value.tobytes() for value in train.values}
+    assert "40 copies of other pictures" in test.fates
+
+
+def test_small_pictures_of_an_array_that_are_alike_are_no_copies(rng):
+    pictures = np.repeat(rng.integers(0, 250, (20, 8, 8), np.uint8), 2, axis=0)
+    pictures[1::2, 0, 0] += 1
+    assert load(pictures, split="all").groups is None
+    assert len(set(find_copies(pictures[:, None]))) == 20

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from vlae.data.content import content_hash
 from vlae.data.source import Array
 
 COARSE, FINE = 4, 16
@@ -25,12 +26,13 @@ BATCH = 1024
 """Pictures or pairs that are compared at once."""
 
 
-def find_copies(pictures: Array, rows: Array | None = None) -> Array:
+def find_copies(pictures: Array, rows: Array | None = None, *, near: bool = True) -> Array:
     """Find the pictures that are copies of one another, whatever they were compressed by.
 
     Args:
         pictures: (N, C, H, W), uint8, or floats from 0 to 1.
         rows: the numbers of the n pictures to compare. None: all.
+        near: whether pictures that differ as those do that were compressed or sized anew are copies; else equal ones.
 
     Returns:
         int64 (n,): the number of the set of copies that a picture is in. Each picture that has no copy is a set of its
@@ -47,6 +49,8 @@ def find_copies(pictures: Array, rows: Array | None = None) -> Array:
 
     rows = np.arange(len(pictures)) if rows is None else rows
     exact = _exact_copies(pictures, rows)
+    if not near:
+        return exact
     first = rows[np.unique(exact, return_index=True)[1]]
     left, right = _near_copies(pictures, first)
     links = coo_array((np.ones(len(left), bool), (left, right)), shape=(len(first), len(first)))
@@ -56,11 +60,9 @@ def find_copies(pictures: Array, rows: Array | None = None) -> Array:
 
 def _exact_copies(pictures: Array, rows: Array) -> Array:
     """Number the different pictures in their order: int64 (n,)."""
-    from hashlib import blake2b
-
-    seen: dict[bytes, int] = {}
-    digests = (blake2b(pictures[i].tobytes(), digest_size=16).digest() for i in rows)
-    return np.array([seen.setdefault(digest, len(seen)) for digest in digests], np.int64)
+    hashes = np.fromiter((content_hash(pictures[i]) for i in rows), np.int64, len(rows))
+    _, first, place = np.unique(hashes, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[place].astype(np.int64)
 
 
 def _near_copies(pictures: Array, rows: Array) -> tuple[Array, Array]:

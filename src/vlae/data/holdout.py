@@ -81,17 +81,18 @@ def keep_out(whole: Images, parts: Array, held_out: Array) -> Array:
     return np.where(kept, TEST, np.where(tested, OTHER, parts)).astype(np.int8)
 
 
-def group_copies(whole: Images, parts: Array | None) -> Images:
+def group_copies(whole: Images, parts: Array | None, *, near: bool = True) -> Images:
     """Put copies of a picture into one group, and say how many there are. Pages of one file stay in theirs.
 
     Args:
         whole: all images of a source.
         parts: int8 (N,), TRAIN, TEST or OTHER of each; None if the source has no parts.
+        near: as for `find_copies`. Arrays often hold small pictures that are alike, digits say, and are no copies.
     """
     groups = np.arange(len(whole)) if whole.groups is None else whole.groups
     _, place, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     single = np.flatnonzero(sizes[place] == 1)
-    copies = find_copies(whole.values, single)
+    copies = find_copies(whole.values, single, near=near)
     num_alike = np.bincount(copies)[copies] if len(copies) else copies
     copied = single[num_alike > 1]
     sets = copies[num_alike > 1]

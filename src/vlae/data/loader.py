@@ -372,7 +372,9 @@ def decode(
         whole = replace(whole, skipped=data.skipped + skipped, left_out=tuple(sorted(broken)))
         parts = None if parts is None else parts[good]
     whole = _in_range(whole, settings.value_range, folder)
-    return (group_copies(whole, parts) if isinstance(data.values, EncodedPictures) else whole), parts
+    if not whole.is_vectors:
+        whole = group_copies(whole, parts, near=isinstance(data.values, EncodedPictures))
+    return whole, parts
 
 
 def _check_row_names(data: SourceData, asked: str | None, source: str) -> None:
