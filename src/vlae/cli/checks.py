@@ -1,6 +1,5 @@
 """What a command refuses before PyTorch is imported: what its words and the file system tell by themselves."""
 
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -58,11 +57,12 @@ def check_index(run: Path, index: str | Path | None) -> None:
         RunError: if there is no such run.
     """
     from vlae.lance_tables import as_place
+    from vlae.names import quoted
     from vlae.runs.layout import INDEX, find_run
 
     path = find_run(run).outputs / INDEX if index is None else as_place(index)
     if isinstance(path, Path) and not path.exists():
-        command = f"make one with: vlae index {shlex.quote(str(run))} DATA --out {shlex.quote(str(path))}"
+        command = f"make one with: vlae index {quoted(run)} DATA --out {quoted(path)}"
         raise FileNotFoundError(f"there is no index {path}; {command}")
 
 
