@@ -99,6 +99,15 @@ def script(*words: str, quick: tuple[str, ...] = ("--quick",), **how: Any) -> Ca
     return commands
 
 
+def profile(*nets: str) -> Callable[[Namespace], dict[str, Command]]:
+    """The command that tells what a step of some nets spends its time on; of a quick run the first."""
+
+    def commands(asked: Namespace) -> dict[str, Command]:
+        return script("step_profile.py", *(nets[:1] if asked.quick else nets))(asked)
+
+    return commands
+
+
 def beside_pythae(asked: Namespace) -> dict[str, Command]:
     words = ["beside_pythae.py", asked.mnist, *(["--quick"] if asked.quick else [])]
     words += ["--pythae-python", asked.pythae_python] if asked.pythae_python else []
@@ -121,7 +130,7 @@ PARTS: dict[str, Part] = {
     "profile": Part(
         "a step by kind of work",
         60,
-        script("step_profile.py", "lean28", "lean32", "mnist-deep", "svhn-deep", "celeba-deep"),
+        profile("lean28", "lean32", "mnist-deep", "svhn-deep", "celeba-deep"),
     ),
     "pythae": Part("the same time with pythae", 115, beside_pythae, needs=("mnist",)),
     "quality": Part("time to the authors' error", 105, script("time_to_quality.py", "{mnist}"), needs=("mnist",)),
