@@ -1,3 +1,4 @@
+import copy
 import json
 import subprocess
 import sys
@@ -33,8 +34,28 @@ def trained(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def result(trained):
-    return export.export(trained, quantize="int8")
+def traces():
+    """What `result` traced, by the kind of module."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def result(trained, traces):
+    traced = export._traced
+
+    def kept(module, *given):
+        traces[type(module)] = traced(module, *given)
+        return copy.deepcopy(traces[type(module)])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(export, "_traced", kept)
+        return export.export(trained, quantize="int8")
+
+
+@pytest.fixture
+def traced_before(result, traces, monkeypatch):
+    """For tests of what follows the tracing, which takes seconds: `trained` is not traced again."""
+    monkeypatch.setattr(export, "_traced", lambda module, *given: copy.deepcopy(traces[type(module)]))
 
 
 def session(run, name):
@@ -126,7 +147,7 @@ def test_the_model_is_left_as_it_was(trained, tmp_path):
     model.eval()
 
 
-def test_nothing_of_an_earlier_export_stays(trained, tmp_path, monkeypatch):
+def test_nothing_of_an_earlier_export_stays(trained, traced_before, tmp_path, monkeypatch):
     for name in (*export.FILES, "mine.onnx"):
         (tmp_path / name).write_bytes(b"of another model")
     traced = export._traced
@@ -225,7 +246,7 @@ def test_vectors(tmp_path, rng, capsys, monkeypatch):
     assert "vectors" in printed.err
 
 
-def test_what_differs_is_not_written(trained, tmp_path, monkeypatch):
+def test_what_differs_is_not_written(trained, traced_before, tmp_path, monkeypatch):
     monkeypatch.setattr(export, "TOLERANCE", 0.0)
     (tmp_path / "encoder.onnx").write_text("earlier")
     with pytest.raises(RunError, match=r"in ONNX differs from the model by .*; it is not written"):
@@ -233,7 +254,7 @@ def test_what_differs_is_not_written(trained, tmp_path, monkeypatch):
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("encoder.onnx", "earlier")]
 
 
-def test_what_is_not_a_number_is_not_written(trained, tmp_path, monkeypatch):
+def test_what_is_not_a_number_is_not_written(trained, traced_before, tmp_path, monkeypatch):
     class Broken:
         def __init__(self, model, **settings):
             self.real = real(model, **settings)
@@ -251,7 +272,7 @@ def test_what_is_not_a_number_is_not_written(trained, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_what_cannot_be_exported_is_refused(trained, tmp_path, monkeypatch):
+def test_what_cannot_be_exported_is_refused(trained, traced_before, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="choose 'int8'"):
         export.export(trained, quantize="int4")
     with pytest.raises(ValueError, match=r"data of shape \(9, 3, 8, 8\) is given; this model takes \(N, 3, 16, 16\)"):
