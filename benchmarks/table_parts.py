@@ -168,7 +168,12 @@ PARTS: dict[str, Part] = {
     "onnx": Part(
         "encoders in ONNX Runtime",
         15,
-        script("export_speed.py", quick=("--rounds", "1", "--batch", "10"), read=from_json_lines, has_file=False),
+        script(
+            "export_speed.py",
+            quick=("mnist", "--rounds", "1", "--batch", "10"),
+            read=from_json_lines,
+            has_file=False,
+        ),
     ),
 }
 """Every part, by its name, in the order in which they run."""
