@@ -93,6 +93,17 @@ def test_table_gives_median_least_and_most(compared):
     assert any(line.startswith("| squared error") for line in lines)
 
 
+def test_cautions_stand_below_the_table_once_with_their_systems(compared):
+    lean, vae = compared.evaluations["lean"], compared.evaluations["vae"]
+    cautioned = {
+        "lean": [{**each, "cautions": ["By heart."]} for each in lean],
+        "vae": [vae[0], {**vae[1], "cautions": ["Far.", "By heart."]}],
+    }
+    warned = replace(compared, evaluations=cautioned)
+    assert warned.as_text().split("\n\n")[2:] == ["lean and vae: By heart.", "vae: Far."]
+    assert json.loads(warned.to_json())["cautions"]["lean"] == [["By heart."]] * 2
+
+
 def test_agreement_of_seeds(rng):
     table = rng.normal(size=(300, 3))
     assert comparison._udr_of_each([table, -table[:, ::-1]]) == [pytest.approx(1, abs=0.2)] * 2

@@ -113,7 +113,8 @@ class Comparison:
     def as_text(self) -> str:
         """The table in Markdown: a row per measure and a column per system.
 
-        A cell holds the median over the runs, with the least and the most. Below stands what likelihoods do not say.
+        A cell holds the median over the runs, with the least and the most. Below stands what likelihoods do not say,
+        and what the evaluations warn of.
         """
         counts = {len(values) for values in self.systems.values()}
         seeds = f"median of {counts.pop()} runs" if len(counts) == 1 else "median of runs"
@@ -126,7 +127,17 @@ class Comparison:
         head, *body = padded([header, *rows])
         table = "\n".join(f"| {' | '.join(row)} |" for row in [head, ["-" * len(cell) for cell in head], *body])
         has_likelihood = any(row[0] == "ELBO (nats)" for row in rows)
-        return f"{table}\n\n{LIKELIHOOD_CAUTION}" if has_likelihood else table
+        below = [LIKELIHOOD_CAUTION] if has_likelihood else []
+        below += [f"{' and '.join(systems)}: {caution}" for caution, systems in self._cautions().items()]
+        return "\n\n".join([table, *below])
+
+    def _cautions(self) -> dict[str, list[str]]:
+        """The systems of which each caution of the evaluations is said."""
+        said: dict[str, list[str]] = {}
+        for system, evaluations in self.evaluations.items():
+            for caution in dict.fromkeys(each for evaluation in evaluations for each in evaluation.get("cautions", ())):
+                said.setdefault(caution, []).append(system)
+        return said
 
     def to_json(self) -> str:
         """All values of the table, the folders and recipes of the runs, and the protocol of the evaluations."""
@@ -137,6 +148,10 @@ class Comparison:
             "measures": self.measures(),
             "not_defined": {
                 system: [evaluation["not_defined"] for evaluation in evaluations]
+                for system, evaluations in self.evaluations.items()
+            },
+            "cautions": {
+                system: [evaluation.get("cautions", []) for evaluation in evaluations]
                 for system, evaluations in self.evaluations.items()
             },
             "protocol": next(iter(self.evaluations.values()))[0]["protocol"],
