@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from vlae.data import DataError, Images, load
-from vlae.data.labels import check_every_class, classes_of, known_labels
+from vlae.data.labels import check_every_class, check_labels, classes_of, known_labels
 from vlae.data.source import as_classes
 
 
@@ -119,8 +119,8 @@ def test_labels_of_another_length_are_refused(tmp_path):
 
 def test_tables_that_do_not_fit_are_refused(tmp_path):
     table = tmp_path / "labels.csv"
-    table.write_text("x.png,cat\n")
-    with pytest.raises(DataError, match=r"no name in it is one of the pictures; here has 'a', the file 'x.png'"):
+    table.write_text("name,species\nx.png,cat\n")
+    with pytest.raises(DataError, match=r"of a picture to learn from; here has 'a', its last row 'x\.png'"):
         known_labels(images([0, 1], row_names=("a", "b")), str(table))
     with pytest.raises(DataError, match="its rows have no names"):
         known_labels(images([0, 1]), str(table))
@@ -129,6 +129,52 @@ def test_tables_that_do_not_fit_are_refused(tmp_path):
         known_labels(images([0, 1], row_names=("a", "b")), str(table))
     with pytest.raises(DataError, match="there are no labels to learn from"):
         known_labels(Images(values=np.zeros((2, 1, 8, 8), np.uint8)), "all")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "file,width,class\na,7,cat\nb,9,dog\n",
+        "id,FILE,Label,y\n1,a,cat,3\n2,b,dog,3\n",
+        "class,file\ncat,a\ndog,b\n",
+        "species,name\ncat,a\ndog,b\n",
+        "class,picture\ncat,a\ndog,b\n",
+        "a,cat,\nb,dog,\n",
+    ],
+)
+def test_headings_tell_the_columns_of_a_table(tmp_path, recwarn, text):
+    table, here = tmp_path / "labels.csv", images([0, 0], row_names=("a", "b"))
+    table.write_text(text)
+    known = known_labels(here, str(table))
+    assert known.names == ("cat", "dog") and known.labels.tolist() == [0, 1] and not recwarn
+
+
+def test_a_table_of_more_columns_that_does_not_say_which_is_the_class_is_refused(tmp_path):
+    table = tmp_path / "labels.csv"
+    for text in ("file,site,species\na,1,cat\nb,2,dog\n", "a,1,cat\nb,2,dog\n"):
+        table.write_text(text)
+        words = (
+            r"it has 3 columns \(.*\); give two, the name of a picture and its class, or call these two file and label"
+        )
+        with pytest.raises(DataError, match=words):
+            check_labels(str(table))
+
+
+def test_names_of_a_table_may_break_lines(tmp_path, recwarn):
+    table, here = tmp_path / "labels.csv", images([0, 0], row_names=("a\u2028b", "c\x85d"))
+    table.write_text("a\u2028b,cat\nc\x85d,dog\n", encoding="utf-8")
+    assert known_labels(here, str(table)).labels.tolist() == [0, 1] and not recwarn
+
+
+def test_folders_before_names_and_their_ending_may_differ_if_all_do(tmp_path, recwarn):
+    table, here = tmp_path / "labels.csv", images([0] * 4, row_names=("x/a.png", "a.png", "b.png", "b.jpg"))
+    table.write_text("/home/me/x/a.png,cat\nother\\a.png,dog\nphotos/b.png,cat\n")
+    assert known_labels(here, str(table)).labels.tolist() == [0, 1, 0, -1]
+    table.write_text("x/a,cat\na,dog\nb,cat\n")
+    assert known_labels(here, str(table)).labels.tolist() == [0, 1, -1, -1], "which b is meant, is not known"
+    recwarn.clear()
+    table.write_text("a.png,cat\nb.png,dog\nphotos/b.jpg,cat\n")
+    assert known_labels(here, str(table)).labels.tolist() == [-1, 0, 1, -1], "some names are those of pictures"
 
 
 def test_two_classes_of_one_name_are_refused():

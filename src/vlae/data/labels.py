@@ -3,17 +3,21 @@
 import csv
 import hashlib
 import warnings
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from io import StringIO
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 from unicodedata import normalize
 
 import numpy as np
 
+from vlae.data.columns import ROW_NAMES
 from vlae.data.images import IGNORED, Images
 from vlae.data.source import LABEL_NAMES, Array, DataError, counted, is_missing
-from vlae.names import bare_cell
+from vlae.names import bare_cell, some_of
 
 UNLABELLED = -1
 """The label of a datum whose class is not known; it stands for any negative one."""
@@ -63,10 +67,10 @@ def known_labels(images: Images, which: str | int, *, seed: int = 0, beside: Seq
     Args:
         images: the data to train on.
         which: "all": all labels that the source has. A number: so many of them, as many of each class as of any other
-            where there are enough, chosen at random. Or a .csv file whose first column holds names of pictures, as
-            `vlae data` shows them, and whose second their class; a line of headings is allowed, and names may lack.
-            An accent may be written with other codes, and a name as vlae writes it to a .csv file. What does not fit
-            is warned of.
+            where there are enough, chosen at random. Or a .csv file of two columns, the names of pictures, as
+            `vlae data` shows them, and their class; headings such as file and label tell them among others. Names may
+            lack. An accent may be written with other codes, and a name as vlae writes it to a .csv file; where no name
+            is one of a picture, other folders before it and its ending do not count. What does not fit is warned of.
         seed: of the choice, 0 or more.
         beside: the names of other pictures of the source, such as those held out, which the table may hold, too. None:
             they are not known, so nothing is said of names that are no pictures here.
@@ -176,19 +180,22 @@ def _some(known: Array, number: int, source: str, seed: int) -> Array:
     return some
 
 
-class _Row(NamedTuple):
-    """A row of a table of names and classes."""
+class _Table(NamedTuple):
+    """A table of names and classes."""
 
-    name: str
-    kind: str
-    """The class; empty if it is missing."""
+    names: list[list[str]]
+    """The columns that may name the pictures, usually one."""
+    kinds: list[str]
+    """The class of each row; empty if it is missing."""
+    is_headed: bool
+    """Whether there was a line of usual headings, which is left out here."""
 
 
-def _read_table(file: Path) -> list[_Row]:
+def _read_table(file: Path) -> _Table:
     """Read a table of names and classes.
 
     Raises:
-        DataError: if it cannot be read.
+        DataError: if it cannot be read, has no rows, or does not say which columns hold names and classes.
     """
     try:
         if file.exists() and not file.is_file():
@@ -196,29 +203,47 @@ def _read_table(file: Path) -> list[_Row]:
         with file.open(newline="", encoding="utf-8-sig") as stream:
             text = stream.read()
         separator = max(",;\t", key=text.count)
-        rows = [row for row in csv.reader(text.splitlines(), delimiter=separator) if len(row) > 1]
+        rows = [row for row in csv.reader(StringIO(text, newline=""), delimiter=separator) if len(row) > 1]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"labels {str(file)!r} cannot be read ({error}); give all, a number, or a .csv file") from error
-    return [_Row(row[0].strip(), "" if is_missing(row[1]) else bare_cell(row[1].strip())) for row in rows]
+    columns = [[cell.strip() for cell in column] for column in zip_longest(*rows, fillvalue="")]
+    columns = [column for column in columns if any(column)]
+    if len(columns) < 2:
+        raise DataError(f"{file}: it has no rows of a name and a class")
+    headings = [column[0].lower() for column in columns]
+    names = [i for i, heading in enumerate(headings) if heading in ROW_NAMES]
+    label = next((headings.index(name) for name in LABEL_NAMES if name in headings), None)
+    if len(columns) > 2 and (label is None or not names):
+        raise DataError(
+            f"{file}: it has {len(columns)} columns ({some_of([column[0] for column in columns])}); give two, the name "
+            "of a picture and its class, or call these two file and label"
+        )
+    is_headed = bool(names) or label is not None
+    if label is None:
+        label = 0 if names == [1] else 1
+    names = [i for i in names if i != label] or [1 - label]
+    columns = [column[is_headed:] for column in columns]
+    kinds = ["" if is_missing(cell) else bare_cell(cell) for cell in columns[label]]
+    return _Table(names=[columns[i] for i in names], kinds=kinds, is_headed=is_headed)
 
 
 def _amiss(
-    rows: Sequence[_Row], pictures: Sequence[str | None], images: Images, found: Sequence[str], *, is_whole: bool
+    table: _Table, pictures: Sequence[str | None], images: Images, found: Sequence[str], *, is_whole: bool
 ) -> list[str]:
     """Say what of a table does not fit.
 
     Args:
-        rows: of the table.
+        table: names and classes.
         pictures: the name of the picture that each row means; None: there is no such picture.
         images: the pictures to learn from.
         found: the class of each of these; empty if it is unknown.
         is_whole: whether all pictures of the source are known.
     """
     said = []
-    kinds = [row.kind for row in rows]
-    begin = int(pictures[0] is None and kinds.count(kinds[0]) == 1)  # such a first row is a heading
+    kinds = table.kinds
+    begin = int(not table.is_headed and pictures[0] is None and kinds.count(kinds[0]) == 1)  # of unusual headings
     if is_whole and (unknown := pictures[begin:].count(None)):
-        num, without = len(rows) - begin, found.count("")
+        num, without = len(kinds) - begin, found.count("")
         said.append(
             f"{num - unknown} of {counted(num, 'name')} {'is a picture' if num - unknown == 1 else 'are pictures'} "
             f"here; {counted(without, 'picture')} to learn from {'has' if without == 1 else 'have'} no label"
@@ -243,22 +268,23 @@ def _amiss(
 
 def _with_table(images: Images, file: Path, beside: Sequence[str] | None) -> Images:
     """The images with the labels of a table of names and classes; what of it does not fit is warned of."""
-    rows = _read_table(file)
+    table = _read_table(file)
     if images.names is None:
         raise DataError(
             f"{images.source}: its rows have no names, so {file} cannot label them; store labels beside them"
         )
-    pictures = _meant([row.name for row in rows], {*images.names, *(beside or ())})
-    class_by_name = {name: row.kind for name, row in zip(pictures, rows, strict=True) if row.kind}
+    here = {*images.names, *(beside or ())}
+    pictures = max((_meant(names, here) for names in table.names), key=lambda each: len(each) - each.count(None))
+    class_by_name = {name: kind for name, kind in zip(pictures, table.kinds, strict=True) if kind}
     found = [class_by_name.get(name, "") for name in images.names]
     if not any(found):
         raise DataError(
-            f"{file}: no name in it is one of the pictures; {images.source} has {images.names[0]!r}, the file "
-            f"{rows[0].name!r}"
-            if rows
+            f"{file}: no name in it is that of a picture to learn from; {images.source} has {images.names[0]!r}, "
+            f"its last row {table.names[0][-1]!r}"
+            if table.kinds
             else f"{file}: it has no rows of a name and a class"
         )
-    if amiss := _amiss(rows, pictures, images, found, is_whole=beside is not None):
+    if amiss := _amiss(table, pictures, images, found, is_whole=beside is not None):
         warnings.warn(f"{file}: {'; '.join(amiss)}", stacklevel=3)
     names = tuple(sorted(set(found) - {""}))
     labels = np.array([names.index(kind) if kind else UNLABELLED for kind in found], np.int64)
@@ -269,7 +295,19 @@ def _meant(names: Sequence[str], pictures: Collection[str]) -> list[str | None]:
     """Find the picture that each name of a table means, None if there is none.
 
     A name that is none may mean a picture that the table does not name otherwise: its accents may have other codes, and
-    an apostrophe may keep a spreadsheet from running it.
+    an apostrophe may keep a spreadsheet from running it. If none is one, folders before a name do not count, nor does
+    an ending that it lacks, where but one picture can be meant.
     """
     others = {normalize("NFC", name): name for name in {*pictures} - {*names}}
-    return [name if name in pictures else others.get(normalize("NFC", bare_cell(name))) for name in names]
+    meant = [name if name in pictures else others.get(normalize("NFC", bare_cell(name))) for name in names]
+    if any(meant):
+        return meant
+    stems = Counter(name.rpartition(".")[0] for name in pictures)
+    short = {stem: name for name in pictures if stems[stem := name.rpartition(".")[0]] == 1 and stem}
+    return [_shorter(name.replace("\\", "/"), {name: name for name in pictures} | short) for name in names]
+
+
+def _shorter(name: str, pictures: Mapping[str, str]) -> str | None:
+    """Find the picture of the longest end of a path, None if there is none."""
+    parts = name.split("/")
+    return next((pictures[end] for i in range(len(parts)) if (end := "/".join(parts[i:])) in pictures), None)
