@@ -297,7 +297,8 @@ class ScaledHead(LikelihoodHead, ABC):
         # At the optimum the derivative of the loss by the scale is 0, so no gradient flows through the scale.
         best: Tensor = self.best_scale(error).clamp_min(self.smallest_scale)
         self.num_fits += 1
-        self.fitted_scale.lerp_(best, torch.clamp(1 / self.num_fits, min=0.01))
+        # Over the last tenth of the steps, 100 at most: a short training is not judged by the scale of its beginning.
+        self.fitted_scale.lerp_(best, torch.clamp(10 / (self.num_fits + 9), min=0.01))
         return best
 
 
