@@ -50,3 +50,10 @@ def test_components_are_the_largest_first_and_of_columns_in_one_unit(rng):
     assert x.shape == (50, 5) and (np.diff(x.var(0)) < 0).all()
     columns = rng.normal(size=(500, 3)) * (1, 1000, 1)
     assert components_of(columns, 9).var(0) == pytest.approx(1, abs=0.2)
+
+
+@pytest.mark.parametrize("constant", [1234.5, 3.7, 1e15, 2.0**60])  # of which single precision rounds the mean
+def test_a_column_that_does_not_vary_changes_no_component(rng, constant):
+    columns = rng.normal(size=(200, 4)).astype(np.float32)
+    with_constant = np.column_stack([columns, np.full(200, constant, np.float32)])
+    assert components_of(with_constant, 4) == pytest.approx(components_of(columns, 4), abs=1e-3)

@@ -17,6 +17,17 @@ def variances(values: np.ndarray) -> Float[np.ndarray, " columns"]:
     return np.where(varies, values.var(0, dtype=np.float64), np.nan)
 
 
+def units_of(values: np.ndarray) -> Float[np.ndarray, " columns"]:
+    """The unit that each column is compared in, its standard deviation; infinite where it does not vary.
+
+    A column that does not vary thus becomes 0: rounding makes its standard deviation a small number, not 0.
+
+    Args:
+        values: (N, D).
+    """
+    return np.where(np.ptp(values, axis=0) > 0, values.std(0), np.inf)
+
+
 def reconstruction_of(missed: Float[np.ndarray, " columns"]) -> dict[str, float | None]:
     """R² and the error in standard deviations, over all columns.
 

@@ -12,6 +12,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 from vlae.data.images import Images
 from vlae.evaluation import probes
+from vlae.evaluation.columns import units_of
 from vlae.evaluation.factors import MAX_IMAGES, MIN_PROBED, Factor, factors_of, factors_to_predict, subset
 from vlae.evaluation.kin import kin_of
 from vlae.evaluation.scoring import score
@@ -113,6 +114,8 @@ def scores_of(
 def components_of(values: Float[np.ndarray, "n ..."], num: int, *, seed: int = 0) -> Float[np.ndarray, "n d"]:
     """The first principal components of data, the largest first; fewer if there are not so many.
 
+    Columns of vectors are in their standard deviations; one that does not vary does not count.
+
     Args:
         values: pictures (N, C, H, W), which are averaged down to at most 32 pixels a side, or vectors (N, D).
         num: number of components at most, from 1 up.
@@ -120,7 +123,7 @@ def components_of(values: Float[np.ndarray, "n ..."], num: int, *, seed: int = 0
     """
     flat = _shrunk(values).reshape(len(values), -1)
     if not is_image(values.shape[1:]):
-        flat = flat / np.maximum(flat.std(0), 1e-12)
+        flat = flat / units_of(flat)
     solver = PCA(min(num, *flat.shape), svd_solver="auto", random_state=seed)
     return np.asarray(solver.fit_transform(flat), float)
 

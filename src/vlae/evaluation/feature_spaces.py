@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 from sklearn.decomposition import PCA
 
+from vlae.evaluation.columns import units_of
 from vlae.models.inference import as_input
 from vlae.nn.pretrained import open_network
 from vlae.shapes import is_image
@@ -49,7 +50,7 @@ def components(values: np.ndarray, *, num: int = COMPONENTS, seed: int = 0) -> F
         seed: of the randomised decomposition.
     """
     flat = _flat(values)
-    scale = 1.0 if is_image(values.shape[1:]) else np.where(np.ptp(flat, axis=0) > 0, flat.std(0), np.inf)
+    scale = 1.0 if is_image(values.shape[1:]) else units_of(flat)
     pca = PCA(min(num, *flat.shape), random_state=seed).fit(flat / scale)
     what = "the pixels" if is_image(values.shape[1:]) else "the standardised columns"
     return FeatureSpace(

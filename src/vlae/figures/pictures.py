@@ -40,7 +40,8 @@ def to_pictures(
         values: the data, (n, *shape); images are in [0, 1].
         shape: of one datum: (C, H, W) or (D,).
         mean: subtracted from vectors, one number or one per dimension; None: the mean of these values.
-        stddev: divisor of vectors, one number or one per dimension; None: the standard deviation of these values.
+        stddev: divisor of vectors, one number or one per dimension; None: the standard deviation of these values. A
+            column whose standard deviation is 0 is not divided.
         opacity: whether the last of 2 or 4 channels is opacity.
 
     Raises:
@@ -50,9 +51,10 @@ def to_pictures(
         raise ValueError(f"the values have shape {tuple(values.shape)}; expected (n, {', '.join(map(str, shape))})")
     values = values.detach().float().cpu()
     if not is_image(shape):
+        values = values.double()  # in single precision the mean of equal numbers is another one
         centre = values.mean(0) if mean is None else torch.as_tensor(mean).cpu()
         spread = values.std(0, correction=0) if stddev is None else torch.as_tensor(stddev).cpu()
-        return _bars((values - centre) / spread.clamp_min(1e-12))
+        return _bars(((values - centre) / torch.where(spread > 0, spread, 1.0)).float())
     if shape[0] in (2, 4) and opacity:
         opaque = values[:, -1:].clamp(0, 1)
         values = values[:, :-1] * opaque + (1 - opaque)
@@ -82,7 +84,7 @@ def to_pictures_like(
     """
     if is_image(shape):
         return to_pictures(values, shape, opacity=opacity)
-    others = as_input(examples)
+    others = as_input(examples).double()  # as in `to_pictures`
     return to_pictures(values, shape, others.mean(0), others.std(0, correction=0))
 
 

@@ -82,7 +82,7 @@ class Reasons:
     def _near(self, noise: Codes, numbers: Sequence[int], level: int) -> list[Reason]:
         self._studio.size_of(level)
         codes = self._encoding.noise[level - 1]
-        mean, stddev = codes.mean(0), np.maximum(codes.std(0), 1e-6)
+        mean, stddev = codes.mean(0, dtype=np.float64), np.maximum(codes.std(0, dtype=np.float64), 1e-6)
         asked = (noise[level - 1][0].numpy() - mean) / stddev
         found = (codes[np.asarray(numbers, np.int64)] - mean) / stddev
         shared = np.where(asked * found > 0, np.minimum(np.abs(asked), np.abs(found)), 0.0)
