@@ -14,6 +14,7 @@ import torch
 from vlae import recipes
 from vlae.atomic import whole, writing
 from vlae.data.images import Images
+from vlae.data.in_memory import IN_MEMORY
 from vlae.data.source import Source
 from vlae.evaluation import measures
 from vlae.evaluation.cautions import FAR, far_columns
@@ -112,7 +113,7 @@ def evaluate(
     if images is not None:
         is_fit = isinstance(images, Images) and (images.is_vectors or images.shape == run.recipe.shape)
         images = run.fitted(images) if is_fit else run.read(images, progress=progress)
-        is_own = images.source == run.data["source"] != "an array"
+        is_own = images.source == run.data["source"] and images.source not in IN_MEMORY
         if not is_own and (names := far_columns(run.model, images, quantile=0.5)):
             raise ValueError(
                 f"{images.source}: most values of {some_of(names)} are more than {FAR:,} standard deviations from the "

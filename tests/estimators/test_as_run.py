@@ -12,9 +12,13 @@ from sklearn.metrics import get_scorer
 
 import vlae
 from vlae import LadderClassifier, LadderEncoder
+from vlae.codes.classify import classify
+from vlae.data import DataError, load
 from vlae.report import page
 from vlae.runs.layout import RunError
+from vlae.runs.run import Run
 from vlae.training import settle
+from vlae.web.collection import Collection
 
 SHORT = {"steps": 20, "settings": {"batch_size": 16}, "random_state": 0}
 
@@ -95,6 +99,19 @@ def test_wide_numbers_keep_their_range(tmp_path):
     assert np.allclose(back.transform(images), encoder.transform(images), atol=1e-6)
 
 
+def test_data_in_memory_are_asked_for(iris, tmp_path):
+    X, _ = iris
+    run = LadderEncoder(code_sizes=(1, 2), **SHORT).fit(X[:100]).to_run(tmp_path / "run", X[:100], X[100:])
+    asked = "in memory, and does not keep it; give the data, where they can be given, as in: vlae evaluate"
+    for use in (vlae.evaluate, lambda run: classify(run, load(X, split="all")), Run.fit_prior):
+        with pytest.raises(DataError, match=f"trained on an array {asked}"):
+            use(run)
+    assert asked in Collection(run).note
+    run.data["source"] = load(X).source
+    with pytest.raises(DataError, match=f"trained on a table {asked}"):
+        run.part("test")
+
+
 @pytest.mark.parametrize("named", [False, True])
 def test_a_classifier_keeps_its_classes(iris, tmp_path, named):
     X, y = iris
@@ -114,8 +131,6 @@ def test_zeros_and_ones_stay_black_and_white(tmp_path):
     codes = encoder.transform(images)
     run = encoder.to_run(tmp_path / "run", images[:30], images[30:])
     assert np.allclose(LadderEncoder.from_run(run).transform(images), codes, atol=1e-6)
-    with pytest.raises(FileNotFoundError):  # as before: there is no file to read again
-        run.part("train")
     recipe = tmp_path / "run" / "recipe.json"
     recipe.write_text(recipe.read_text().replace('"white": 1', '"white_": 1'))  # a run of an earlier version
     assert np.allclose(LadderEncoder.from_run(vlae.load(run.path)).transform(images), codes, atol=1e-6)

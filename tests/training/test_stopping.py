@@ -22,6 +22,7 @@ from safetensors.numpy import load_file
 
 import vlae
 from vlae import workflows
+from vlae.data import load
 from vlae.recipes.recipe import UNBOUNDED
 from vlae.report import page
 from vlae.runs.layout import RunError
@@ -384,10 +385,11 @@ def test_a_run_of_an_earlier_version_goes_on(data, tmp_path):
 
 
 def test_an_array_is_given_again(tmp_path):
-    path = quick(pictures(), tmp_path / "run").path
-    with pytest.raises(RunError, match=r"was trained on an array; give it again, with out="):
-        train(path, more=4)
-    assert column(train(pictures(), out=path, more=4, progress=False), "step") == [20, 24]
+    for number, (given, what) in enumerate([(pictures(), "an array"), (load(list(pictures()), split="all"), "a list")]):
+        path = quick(given, tmp_path / str(number)).path
+        with pytest.raises(RunError, match=rf"was trained on {what}; give it again, with out="):
+            train(path, more=4)
+        assert column(train(given, out=path, more=4, progress=False), "step") == [20, 24]
 
 
 def test_data_that_have_changed_are_not_trained_on(data, tmp_path):

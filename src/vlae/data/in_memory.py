@@ -260,3 +260,6 @@ _KINDS: tuple[tuple[Callable[[Any], bool], Callable[[Any, ReadSettings], SourceD
     (_has_items, _read_items, "a data set"),
 )
 """Which sources are of a kind, how they are read, and what they are called. The first that fits decides."""
+
+IN_MEMORY = frozenset(what for *_, what in _KINDS)
+"""What sources are called that were in memory, and cannot be read again by their name."""

@@ -11,6 +11,7 @@ import numpy as np
 from vlae.data.depths import listed_range
 from vlae.data.source import KnownColumns, NoRowNamesError, as_value_range
 from vlae.errors import reason
+from vlae.names import quoted
 from vlae.nn.pretrained import FeatureNetwork
 from vlae.recipes.recipe import Recipe
 from vlae.runs import safe_load
@@ -170,13 +171,19 @@ class ReadsData:
             split: "train", the part the model was trained on; "test", the part held out; or "all".
 
         Raises:
-            DataError: if the data cannot be read again.
+            DataError: if the data cannot be read again, or were in memory.
             FileNotFoundError: if the data are no longer there.
         """
+        from vlae.data import DataError, open_stream
         from vlae.data import load as load_data
-        from vlae.data import open_stream
+        from vlae.data.in_memory import IN_MEMORY
         from vlae.data.sampling import part_of_sample
 
+        if self.data["source"] in IN_MEMORY:
+            raise DataError(
+                f"the run in {self.path} was trained on {self.data['source']} in memory, and does not keep it; give "
+                f"the data, where they can be given, as in: vlae evaluate {quoted(self.path)} DATA"
+            )
         others = ("source", "content", "limit", "labels", "labels_sha256", "features", "stream", "white")
         reading = {name: value for name, value in self.data.items() if name not in others}
         reading["columns"] = self.known_columns

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from vlae import recipes
 from vlae.data import Images, Stream
+from vlae.data.in_memory import IN_MEMORY
 from vlae.data.networks import recalled
 from vlae.data.source import as_value_range
 from vlae.errors import reason
@@ -72,8 +73,8 @@ def place(source: Any, out: str | Path | None, *, resume: bool) -> tuple[Path, A
     path = Path(source)
     check_unlinked(path)
     _, data = read_recipe(path)
-    if data["source"] == "an array":
-        raise RunError(f"the run in {path} was trained on an array; give it again, with out={str(path)!r}")
+    if data["source"] in IN_MEMORY:
+        raise RunError(f"the run in {path} was trained on {data['source']}; give it again, with out={str(path)!r}")
     return path, data["source"]
 
 
