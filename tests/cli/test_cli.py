@@ -200,6 +200,11 @@ def test_public_names_are_sorted_and_there():
         _ = vlae.leran
 
 
+def test_packages_are_there_without_an_import_of_their_own():
+    code = "import vlae; assert vlae.data.load and vlae.recipes.RECIPES and not hasattr(vlae, 'leran')"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stderr == ""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "write", "shape"),
