@@ -1,5 +1,8 @@
 """Errors that several folders raise; each says what was given, what was expected and what to do."""
 
+from numbers import Real
+from typing import Any
+
 from vlae.names import printable
 
 LONGEST_REASON = 200  # characters
@@ -17,6 +20,30 @@ def reason(error: BaseException) -> str:
     """
     line = (str(error).strip() or type(error).__name__).splitlines()[0]
     return printable(line if len(line) <= LONGEST_REASON else f"{line[:LONGEST_REASON]}…")
+
+
+def check_whole(name: str, value: Any, least: int, most: int | None = None) -> None:
+    """Check that a setting is a whole number in its range; 5.0 is one, True and "5" are none.
+
+    Args:
+        name: of the setting, for the message.
+        value: what was given.
+        least: the least that it may be.
+        most: the most that it may be; None: any.
+
+    Raises:
+        ValueError: if it is not.
+
+    Examples:
+        >>> check_whole("steps", 2.5, 1)
+        Traceback (most recent call last):
+            ...
+        ValueError: steps is 2.5; give a whole number from 1 up
+    """
+    is_whole = isinstance(value, Real) and not isinstance(value, bool) and value % 1 == 0
+    if not is_whole or value < least or (most is not None and value > most):
+        said = repr(value) if isinstance(value, str) else value
+        raise ValueError(f"{name} is {said}; give a whole number from {least} {'up' if most is None else f'to {most}'}")
 
 
 class NotDefinedError(ValueError):

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vlae.errors import NotDefinedError
+from vlae.errors import NotDefinedError, check_whole
 from vlae.models.base import Codes, LatentModel
 from vlae.models.inference import as_input, check_num, draw, evaluating, given, noise_of_values
 from vlae.models.priors import MixturePrior, standard_prior
@@ -183,10 +183,10 @@ def traversed_noise(
     Raises:
         ValueError: if `steps` is below 2, `span` is none or `max_rows` below 1.
     """
-    check_number("steps", steps, 2)
+    check_whole("steps", steps, 2)
     _check_span(span)
     if max_rows is not None:
-        check_number("max_rows", max_rows, 1)
+        check_whole("max_rows", max_rows, 1)
     fixed = repeated(start, steps)
     rows = [(level, d) for level in model.levels_with_code for d in range(model.code_sizes[level - 1])[:max_rows]]
     noises: list[tuple[Tensor, ...]] = []
@@ -289,7 +289,7 @@ def mixed_data(
     Raises:
         ValueError: if `x` is not of the model's shape or holds fewer than two data, or `num` is below 1.
     """
-    check_number("num", num, 1)
+    check_whole("num", num, 1)
     check_data(model, x, 2)
     a, b = (x[first : len(x) - len(x) % 2 : 2][:num] for first in (0, 1))
     noise_a, noise_b = noise_at(model, a), noise_at(model, b)
@@ -337,21 +337,6 @@ def repeated(noise: Codes, num: int) -> tuple[Float[Tensor, "num _"], ...]:
 
 def _with_level(noise: Codes, level: int, varied: Tensor) -> Codes:
     return (*noise[: level - 1], varied, *noise[level:])
-
-
-def check_number(name: str, value: int, least: int) -> None:
-    """Checks that a setting of a figure is large enough.
-
-    Args:
-        name: of the setting, for the message.
-        value: what was given.
-        least: the least that it may be.
-
-    Raises:
-        ValueError: if it is less.
-    """
-    if value < least:
-        raise ValueError(f"{name} is {value}; give a whole number from {least} up")
 
 
 def _check_span(span: float) -> None:

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from vlae.errors import check_whole
 from vlae.figures.canvas import GAP, LETTERS, TILE, Picture, Pictures, blank, grid, text
 from vlae.figures.contents import (
     NUM_NEAREST,
@@ -20,7 +21,6 @@ from vlae.figures.contents import (
     Start,
     changed_noise,
     check_data,
-    check_number,
     class_data,
     decoded,
     drawn_pixels,
@@ -226,7 +226,7 @@ def reconstructions(model: LatentModel, x: Float[Tensor, "n *shape"], *, num: in
     Raises:
         ValueError: if `x` is not of the model's shape, or `num` is below 1.
     """
-    check_number("num", num, 1)
+    check_whole("num", num, 1)
     check_data(model, x, 1)
     x = x[:num]
     again = decoded(model, noise_at(model, x))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from vlae import memory
+from vlae.errors import check_whole
 from vlae.models.base import LatentModel
 from vlae.models.devices import exact_convolutions
 from vlae.shapes import Shape, is_image, listed
@@ -102,8 +103,7 @@ def check_num(model: LatentModel, num: int, name: str = "num", *, drawn: int | N
         ValueError: if the number is below 1.
         NotEnoughMemoryError: if there is too little memory.
     """
-    if num < 1:
-        raise ValueError(f"{name} is {num}; give a whole number from 1 up")
+    check_whole(name, num, 1)
     drawn = num if drawn is None else drawn
     memory.require(COPIES * 4 * drawn * prod(model.shape), f"drawing {drawn:,} pictures", f"lower {name}")
 

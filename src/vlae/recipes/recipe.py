@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from vlae.data.variations import VARIATIONS
+from vlae.errors import check_whole
 from vlae.models.base import LatentModel
 from vlae.models.hierarchical import HierarchicalVAE, LadderVAE
 from vlae.models.infogan import InfoGAN
@@ -85,13 +86,11 @@ class Training:
             raise ValueError(
                 f"augment is {self.augment!r}; give none, auto, or of {', '.join(VARIATIONS)}, with commas"
             )
-        for name, value in (("steps", self.steps), ("batch_size", self.batch_size)):
-            least = 2 if name == "batch_size" else 1
-            if value < least:
-                raise ValueError(f"{name} is {value}; give a whole number from {least} up")
-        if not 0 <= self.seed < 2**32:  # what scikit-learn takes, when the training is over
-            raise ValueError(f"seed is {self.seed}; give a whole number from 0 to {2**32 - 1}")
-        if not 0 <= self.labelled < self.batch_size:
+        check_whole("steps", self.steps, 1)
+        check_whole("batch_size", self.batch_size, 2)
+        check_whole("seed", self.seed, 0, 2**32 - 1)  # what scikit-learn takes, when the training is over
+        check_whole("labelled", self.labelled, 0)
+        if self.labelled >= self.batch_size:
             raise ValueError(
                 f"labelled is {self.labelled}; give a number from 0 to {self.batch_size - 1}, one less than batch_size"
             )
@@ -101,9 +100,12 @@ class Training:
             raise ValueError(f"minutes is {self.minutes}; give a number above 0")
         if self.validation is not None and not 0 <= self.validation < 0.5:
             raise ValueError(f"validation is {self.validation}; give a share of the training data, from 0 to below 0.5")
-        if self.patience is not None and (self.patience < 1 or self.validation == 0):
-            zero = " and validation 0" * (self.validation == 0)
-            raise ValueError(f"patience is {self.patience}{zero}; give a whole number from 1 up, and data to measure")
+        if self.patience is not None:
+            check_whole("patience", self.patience, 1)
+            if self.validation == 0:
+                raise ValueError(
+                    f"patience is {self.patience} and validation 0; give a validation above 0, or leave it out"
+                )
         choices = ((self.schedule, Schedule), (self.precision, Precision), (self.optimizer, Optimizer))
         for choice, allowed in choices:
             if choice not in get_args(allowed):
