@@ -84,6 +84,11 @@ def test_a_table_keeps_its_columns(iris, tmp_path):
     encoder = LadderEncoder(code_sizes=(1, 2), **SHORT).fit(X[:100])
     run = encoder.to_run(tmp_path / "run", X[:100], X[100:])
     assert run.columns == tuple(X.columns)
+    known = run.known_columns
+    assert known.names == run.columns and known.medians == pytest.approx(X[:100].median().to_dict())
+    run.data["source"] = str(tmp_path / "iris.csv")  # a missing value is the median, as after vlae.train
+    X.mask(X.index.to_series() == 3).to_csv(tmp_path / "gap.csv", index=False)
+    assert run.read(tmp_path / "gap.csv").values[3] == pytest.approx(X[:100].median().to_numpy())
     assert next(encoder.model_.parameters()).dtype.itemsize == 8  # the estimator stays as it was
     back = LadderEncoder.from_run(vlae.load(run.path))
     assert np.array_equal(back.transform(X), encoder.transform(X))
@@ -96,7 +101,34 @@ def test_wide_numbers_keep_their_range(tmp_path):
     run = encoder.to_run(tmp_path / "run", images, images[:5])
     assert run.value_range == encoder.value_range_
     back = LadderEncoder.from_run(vlae.load(run.path))
-    assert np.allclose(back.transform(images), encoder.transform(images), atol=1e-6)
+    codes = back.transform(images)
+    assert np.allclose(codes, encoder.transform(images), atol=1e-6)
+    for each in (encoder, back):  # decoded numbers are of the same units, and taken as they are
+        decoded = each.inverse_transform(codes)
+        assert 100 < decoded.mean() < 4095 and decoded.max() <= 4095
+        each.transform(decoded)
+
+
+def test_channels_come_first_or_last(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), dtype=np.uint8)
+    encoder = LadderEncoder(code_sizes=(1, 2), **SHORT).fit(images)
+    codes = encoder.transform(images)
+    assert np.array_equal(encoder.transform(np.moveaxis(images, 3, 1)), codes)
+    run = encoder.to_run(tmp_path / "run", images[:30], images[30:])
+    assert np.allclose(LadderEncoder.from_run(run).transform(run.examples), codes[30:], atol=1e-5)
+    with pytest.raises(ValueError, match=r"images of shape \(8, 3, 8\) are given; expected \(8, 8, 3\)"):
+        encoder.transform(np.moveaxis(images, 3, 2))
+    with pytest.raises(ValueError, match=r"images of shape \(3, 4, 16\) are given; expected"):
+        encoder.transform(np.zeros((2, 3, 4, 16), np.uint8))
+
+
+def test_whole_numbers_as_floats_say_how_to_convert_them():
+    images = np.random.default_rng(0).integers(0, 241, (40, 8, 8), dtype=np.uint8)
+    encoder = LadderEncoder(code_sizes=(1, 2), **SHORT).fit(images)
+    with pytest.raises(
+        ValueError, match=r"are given; images are whole .* of an integer type.* with \.astype\(np\.uint8\)"
+    ):
+        encoder.transform(images.astype(float))
 
 
 def test_data_in_memory_are_asked_for(iris, tmp_path):

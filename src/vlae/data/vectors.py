@@ -61,8 +61,8 @@ def as_vectors(table: Array, what: str, names: Sequence[str] = ()) -> Array:
     if (blurred := (noise < spread) & (spread < EXACT * largest * np.finfo(np.float32).eps)).any():
         column = int(blurred.argmax())
         raise DataError(
-            f"{_column(what, column, names)}: values near {mean[column]:g} differ by {spread[column]:.2g}, which "
-            "single precision blurs; subtract their mean"
+            f"{_column(what, column, names)}{'' if names else ', counted from 0'}: values near {mean[column]:g} differ "
+            f"by {spread[column]:.2g}, which single precision blurs; subtract their mean"
         )
     return np.asarray(vectors)
 

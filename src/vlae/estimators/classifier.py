@@ -126,8 +126,8 @@ class LadderClassifier(ClassifierMixin, LadderEncoder):  # type: ignore[misc]
         Args:
             run: a finished run, such as `vlae.load` returns, that was trained with labels.
             image_shape: the shape of one flattened image, (height, width), (height, width, channels) or (channels,
-                height, width). None: X is a table, or an array of images (n, height, width) if they are grey, and else
-                (n, height, width, channels).
+                height, width). None: X is a table, or an array of images; what is decoded is (n, height, width) if they
+                are grey, and else (n, height, width, channels).
             levels: the number of the level, or of the levels, whose codes `transform` returns. None: all.
 
         Raises:

@@ -15,9 +15,10 @@ from sklearn.utils.validation import _check_feature_names_in, check_array, check
 from torch import Tensor
 
 from vlae import recipes
-from vlae.data.depths import found_range, into_range, listed_range, white_of
+from vlae.data.depths import found_range, into_range, listed_range, out_of_range, white_of
 from vlae.data.source import counted
 from vlae.data.vectors import as_vectors
+from vlae.errors import check_whole
 from vlae.evaluation.rates import elbos_of
 from vlae.models.base import LatentModel
 from vlae.models.distributions import CodeDistribution
@@ -139,6 +140,7 @@ class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             values,
             recipe,
             labels=labels,
+            columns=self._columns,
             accelerator=self.accelerator,
             progress=bool(self.verbose),
             history=history,
@@ -147,12 +149,15 @@ class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def _wanted_levels(self, recipe: Recipe) -> tuple[int, ...]:
         levels = [level for level in levels_with_code(recipe.code_sizes) if recipe.levels[level - 1].draws]
-        wanted = levels if self.levels is None else [int(level) for level in np.atleast_1d(self.levels)]
+        asked: Any = self.levels
+        wanted = levels if asked is None else [asked] if np.ndim(asked) == 0 else list(asked)
+        for level in wanted:
+            check_whole("a level of levels", level, 1)
         if unknown := [level for level in wanted if level not in levels]:
             raise ValueError(f"levels are {self.levels}, of which {unknown} have no code; choose from {levels}")
         if not wanted or len(set(wanted)) < len(wanted):
             raise ValueError(f"levels are {self.levels}; give one or more of {levels}, each once")
-        return tuple(sorted(wanted))
+        return tuple(sorted(map(int, wanted)))
 
     def _take(
         self, recipe: Recipe, levels: tuple[int, ...], model: LatentModel, history: Mapping[str, np.ndarray]
@@ -184,7 +189,8 @@ class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             X: (n_samples, n_codes), the codes of the chosen levels side by side, level 1 first.
 
         Returns:
-            float32 (n_samples, n_features), or images in [0, 1] of the shape they had in `fit`.
+            float32 (n_samples, n_features), or images of the shape they had in `fit`: in [0, 1], or in their own
+            numbers where there is a `value_range_`. `transform` takes them.
 
         Raises:
             ValueError: if X has another number of columns.
@@ -253,14 +259,13 @@ class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
         check_is_fitted(self)
         train, test = (self._values(each, fitting=False) for each in (X, X_test))
-        columns = tuple(map(str, getattr(self, "feature_names_in_", ())))
         return write_run(
             Path(path),
             model=deepcopy(self.model_).float(),
             recipe=self.recipe_,
             train=train,
             test=test,
-            columns=columns,
+            columns=self._columns,
             value_range=self.value_range_,
             white=None if self.image_shape_ is None or self.value_range_ else self._white,
             history=self.history_,
@@ -273,8 +278,8 @@ class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         Args:
             run: a finished run, such as `vlae.load` returns.
             image_shape: the shape of one flattened image, (height, width), (height, width, channels) or (channels,
-                height, width). None: X is a table, or an array of images (n, height, width) if they are grey, and else
-                (n, height, width, channels).
+                height, width). None: X is a table, or an array of images; what is decoded is (n, height, width) if they
+                are grey, and else (n, height, width, channels).
             levels: the number of the level, or of the levels, whose codes `transform` returns. None: all.
 
         Raises:
@@ -293,7 +298,7 @@ class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         if is_image(recipe.shape):
             channels, height, width = recipe.shape
             natural = (height, width) if channels == 1 else (height, width, channels)
-            shape = natural if image_shape is None else tuple(int(side) for side in image_shape)
+            shape = natural if image_shape is None else _whole_sides(image_shape)
             if _channels_second(np.zeros((1, *shape))).shape[1:] != recipe.shape:
                 raise ValueError(f"image_shape is {shape}; the run's pictures are {natural}")
             estimator.image_shape_, estimator.value_range_ = shape, run.value_range
@@ -318,16 +323,18 @@ class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         least = {"ensure_min_samples": 2} if fitting else {}
         table = validate_data(self, X, reset=fitting, dtype="numeric", **least)
         if fitting:
-            shape = x_shape if self.image_shape is None else tuple(int(side) for side in self.image_shape)
+            shape = x_shape if self.image_shape is None else _whole_sides(self.image_shape)
             self.image_shape_, self._flat = shape, x_shape is None
             self._white = white_of(table) if table.dtype.kind in "iu" else None
             self.value_range_ = None
         shape = self.image_shape_
         if x_shape is not None and x_shape != shape:
-            raise ValueError(f"images of shape {x_shape} are given; expected {shape}")
+            if shape is None or _model_shape(x_shape) != _model_shape(shape):
+                raise ValueError(f"images of shape {x_shape} are given; expected {shape}")
+            shape = x_shape
         if shape is None:
             vectors = _finite(table)
-            return as_vectors(table, "X") if fitting else vectors
+            return as_vectors(table, "X", self._columns) if fitting else vectors
         if prod(shape) != table.shape[1]:
             raise ValueError(f"image_shape {shape} has {prod(shape)} numbers; X has {table.shape[1]} columns")
         images = _channels_second(table.reshape(len(table), *shape))
@@ -345,9 +352,16 @@ class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """Give decoded data the shape they had in `fit`."""
         if self.image_shape_ is None:
             return values
+        if self.value_range_ is not None:
+            values = out_of_range(values, self.value_range_)
         if _channels_last(self.image_shape_):
             values = np.moveaxis(values, 1, 3)
         return np.ascontiguousarray(values).reshape(len(values), *((-1,) if self._flat else self.image_shape_))
+
+    @property
+    def _columns(self) -> tuple[str, ...]:
+        """The names of the columns of X in `fit`; () if they have none."""
+        return tuple(map(str, getattr(self, "feature_names_in_", ())))
 
     def _recipe(self, values: np.ndarray) -> Recipe:
         from vlae.training.preparing import sizes_for
@@ -367,6 +381,8 @@ class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def _adjusted(self, recipe: Recipe, settings: Settings) -> Recipe:
         """The recipe with steps, a seed, and further settings."""
+        if self.random_state is not None and settings.get("seed") is not None:
+            raise ValueError("random_state and the seed of settings are both given; give one of the two")
         seed = check_random_state(self.random_state).randint(2**31 - 1)
         chosen: Settings = {"steps": self.steps, "seed": int(seed)}
         chosen.update(settings)
@@ -421,11 +437,20 @@ def _grey_values(table: np.ndarray, fitted: int | None) -> np.ndarray:
     low, high = table.min(), table.max()
     white = fitted if fitted is not None and table.dtype.kind in "iu" else white_of(table)
     if not (low >= 0 and high <= white):
-        expected = (
-            "only 0 and 1, as in fit" if white == fitted == 1 else "whole numbers from 0 to 255, or floats in [0, 1]"
-        )
+        expected = "whole numbers from 0 to 255, of an integer type, or floats in [0, 1]"
+        if white == fitted == 1:
+            expected = "only 0 and 1, as in fit"
+        elif table.dtype.kind == "f" and low >= 0 and high <= 255 and not (table % 1).any():
+            expected += "; convert these with .astype(np.uint8)"
         raise ValueError(f"pixels from {low:g} to {high:g} are given; images are {expected}")
     return table.astype(np.float32) / np.float32(white)
+
+
+def _whole_sides(shape: Sequence[int]) -> tuple[int, ...]:
+    """Convert an image_shape to a tuple of whole numbers."""
+    for side in shape:
+        check_whole("a side of image_shape", side, 1)
+    return tuple(map(int, shape))
 
 
 def _channels_last(shape: Sequence[int]) -> bool:
@@ -439,6 +464,14 @@ def _channels_last(shape: Sequence[int]) -> bool:
             f"height, width), with 1 to {MAX_CHANNELS} channels"
         )
     return last
+
+
+def _model_shape(shape: Sequence[int]) -> tuple[int, ...] | None:
+    """The shape (channels, height, width) of an image; None if its shape does not tell which are its channels."""
+    if len(shape) == 2:
+        return (1, *shape)
+    last = has_channels_last(shape)
+    return None if last is None else (shape[2], *shape[:2]) if last else tuple(shape)
 
 
 def _channels_second(images: np.ndarray) -> np.ndarray:

@@ -58,7 +58,10 @@ def write_run(
     if white is not None:
         data["white"] = white
     with new_folder(path):
-        results = Results(model, summarise(model, test, columns=columns), np.array(test[:NUM_EXAMPLES]))
+        summary = summarise(model, test, columns=columns)
+        if columns:  # what a missing value of another table becomes
+            summary["column_medians"] = dict(zip(columns, np.median(train, axis=0).tolist(), strict=True))
+        results = Results(model, summary, np.array(test[:NUM_EXAMPLES]))
         prior = fit_prior(model, train, seed=recipe.training.seed)
         write_recipe(path, recipe, data)
         if history:

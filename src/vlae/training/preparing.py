@@ -11,7 +11,6 @@ from torch import Tensor
 from vlae import recipes
 from vlae.data import DataError, Images
 from vlae.data.labels import Known
-from vlae.evaluation.columns import names_or_numbers
 from vlae.evaluation.polarity import edges_tell_polarity
 from vlae.models.base import LatentModel
 from vlae.names import some_of
@@ -172,7 +171,7 @@ def statistics_of(values: np.ndarray, columns: Sequence[str] = ()) -> tuple[Tens
 
     Args:
         values: float32 vectors (N, D).
-        columns: their names; (): they have none.
+        columns: their names; (): they have none, and are numbered from 0 in messages.
 
     Returns:
         Two float32 tensors (D,).
@@ -185,9 +184,11 @@ def statistics_of(values: np.ndarray, columns: Sequence[str] = ()) -> tuple[Tens
     stddev = np.where(varies, values.std(0), 1.0)
     far = (stddev < LEAST_STDDEV) | (stddev > MOST_STDDEV)
     if far.any():
-        names = [name for name, is_far in zip(names_or_numbers(columns, far.size), far.ravel(), strict=True) if is_far]
+        places = np.flatnonzero(far).tolist()
+        names = [columns[place] if columns else str(place) for place in places]
+        counted = "" if columns else ", counted from 0,"
         raise DataError(
-            f"the standard deviation of column {some_of(names)} is {stddev[far].flat[0]:.0e}, and single precision "
-            f"holds {LEAST_STDDEV:.0e} to {MOST_STDDEV:.0e}; scale it, or leave it out"
+            f"the standard deviation of column {some_of(names)}{counted} is {stddev[far].flat[0]:.0e}, and single "
+            f"precision holds {LEAST_STDDEV:.0e} to {MOST_STDDEV:.0e}; scale it, or leave it out"
         )
     return torch.as_tensor(values.mean(0), dtype=torch.float32), torch.as_tensor(stddev, dtype=torch.float32)

@@ -424,6 +424,7 @@ def fit(
     recipe: Recipe,
     *,
     labels: np.ndarray | None = None,
+    columns: Sequence[str] = (),
     accelerator: str = "cpu",
     progress: bool = False,
     history: dict[str, np.ndarray] | None = None,
@@ -435,6 +436,7 @@ def fit(
         values: uint8 images or floats in [0, 1], (N, C, H, W); or float32 vectors (N, D). N is at least 2.
         recipe: a recipe for data of this shape.
         labels: the class of each datum, int64 (N,), -1 if it is unknown; for an objective that uses labels.
+        columns: the names of the columns of vectors, for messages; (): they have none.
         accelerator: the kind of device: "auto", "cpu", "gpu" or "mps".
         progress: show a progress bar.
         history: gets the training curves, the columns of metrics.csv by their names.
@@ -452,7 +454,7 @@ def fit(
     devices = [] if accelerator == "cpu" or not torch.cuda.is_available() else [torch.cuda.current_device()]
     with torch.random.fork_rng(devices=devices), quiet():
         torch.manual_seed(recipe.training.seed)
-        mean, stddev = statistics_of(values) if recipe.mean is None else (None, None)
+        mean, stddev = statistics_of(values, columns) if recipe.mean is None else (None, None)
         model = build(recipe, mean=mean, stddev=stddev)
         kept = kept_rows(len(values), recipe.training, labels=labels, learned=recipe.classes is not None)
         engine = Engine(model, recipe, validation_of(model, values, None, recipe, kept))
@@ -463,8 +465,8 @@ def fit(
                 engine, Batches(values, labels, recipe.training, trainer, left_out=kept, pinned=is_gpu(trainer))
             )
     if history is not None:
-        columns = np.array(recorder.curves.rows, float).T
-        history.update(zip(recorder.curves.columns, columns, strict=True))
+        curves = np.array(recorder.curves.rows, float).T
+        history.update(zip(recorder.curves.columns, curves, strict=True))
     if recorder.interrupts.asked:
         raise Stopped(f"stopped after {trainer.global_step} of {recipe.training.steps:,} steps", "nothing is kept")
     if engine.validation is not None:
