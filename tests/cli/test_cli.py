@@ -22,6 +22,7 @@ from vlae.data.images import say_skipped
 from vlae.figures.kinds import KINDS
 from vlae.models.priors import standard_prior
 from vlae.runs import store
+from vlae.runs.run import Run
 
 VLAE = Path(sys.executable).parent / "vlae"
 COMMANDS = (
@@ -446,7 +447,7 @@ def test_bad_commands_are_refused(tmp_path, capsys, trained):
     assert "there is no run folder nowhere" in refusal(capsys, "report", "nowhere")
     assert "holds no run" in refusal(capsys, "figure", tmp_path)
     assert "pie" in refusal(capsys, "figure", trained, "pie")
-    assert "no option span" in refusal(capsys, "figure", trained, "samples", "--span", "1")
+    assert "no option --span" in refusal(capsys, "figure", trained, "samples", "--span", "1")
     assert "num is 0" in refusal(capsys, "figure", trained, "samples", "--num", "0")
     assert "none.png" in refusal(capsys, "figure", trained, "levels", "--from-image", tmp_path / "none.png")
 
@@ -581,12 +582,13 @@ def test_encode_decode_and_odd(trained, tmp_path, capsys):
     assert len(_lines(tmp_path / "odd.csv")) == 7
 
 
-def test_encode_and_its_company_refuse(trained, tmp_path, capsys):
+def test_encode_and_its_company_refuse(trained, tmp_path, capsys, monkeypatch):
     photos = trained.parent.parent / "photos"
     (tmp_path / "codes.parquet").write_text("mine")
     assert "exists already" in refusal(capsys, "encode", trained, photos, "--out", tmp_path / "codes.parquet")
     assert "damaged" in refusal(capsys, "decode", trained, tmp_path / "codes.parquet", "--out", tmp_path / "pictures")
     assert "no such file" in refusal(capsys, "encode", trained, tmp_path / "none", "--out", tmp_path / "a.npz")
+    monkeypatch.setattr(Run, "read", None)  # the level is refused before the source is read
     assert "level 3 has no code" in refusal(capsys, "odd", trained, photos, "--level", "3")
     assert [path.name for path in tmp_path.iterdir()] == ["codes.parquet"]
 

@@ -127,7 +127,9 @@ def test_tables_that_do_not_fit_are_refused(tmp_path):
     table.write_text("")
     with pytest.raises(DataError, match="it has no rows of a name and a class"):
         known_labels(images([0, 1], row_names=("a", "b")), str(table))
-    with pytest.raises(DataError, match="there are no labels to learn from"):
+    with pytest.raises(
+        DataError, match=r"there are no labels to learn from.*; give a table of names and classes \(--labels FILE, "
+    ):
         known_labels(Images(values=np.zeros((2, 1, 8, 8), np.uint8)), "all")
 
 

@@ -201,7 +201,9 @@ def test_figures_that_cannot_be_had_are_refused(trained, tmp_path):
         trained.figure("levels", prior="best")
     with pytest.raises(ValueError, match="a 'mix' figure has no option prior"):
         trained.figure("mix", prior="standard")
-    with pytest.raises(ValueError, match="there are 2 data; give one"):
+    with pytest.raises(
+        ValueError, match="what is given has 2 data; give one: a picture, or a table or an array of one row"
+    ):
         trained.figure("levels", from_image=trained.examples[:2])
     with pytest.raises(ValueError, match=r"ends in \.png"):
         trained.figure("levels", out=tmp_path / "a.jpg")

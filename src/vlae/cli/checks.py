@@ -109,9 +109,26 @@ def check_figure(kind: str, options: Mapping[str, Any], from_image: Path | None,
         if "start" in options:
             raise ValueError("a figure starts from one image or from start; give one of the two")
         options = {**options, "start": from_image}
-    check_kind(kind, options)
+    check_kind(kind, options, command=True)
     check_out(figure=out)
     check_source(from_image)
+
+
+def check_from(least: int, **numbers: int | None) -> None:
+    """Check numbers for which a least one is known.
+
+    Args:
+        least: the least that each may be.
+        numbers: by the names of their options; None: not given.
+
+    Raises:
+        ValueError: if one is less.
+    """
+    from vlae.errors import check_whole
+
+    for name, value in numbers.items():
+        if value is not None:
+            check_whole(name.replace("_", "-"), value, least)
 
 
 def check_labels(labels: str | None) -> None:

@@ -195,6 +195,8 @@ def odd(
     """
     from vlae.data.streams import is_streamed
 
+    checks.check_from(1, num=num, level=level)
+    checks.check_from(12, reference=reference)
     stream = stream or is_streamed(source)
     checks.check_source(source, streamed=stream)
     checks.check_run(run)
@@ -204,6 +206,7 @@ def odd(
     from vlae.runs.opening import load
 
     trained = load(run, accelerator=accelerator)
+    outliers.levels_of(trained, level)
     if stream:
         images: Any = contents_of(trained, source, stream=True, progress=True, **vars(part))
     else:

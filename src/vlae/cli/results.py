@@ -50,6 +50,7 @@ def figure(
     given["pixels"] = pixels or None
     options = {name: value for name, value in given.items() if value is not None}
     checks.check_run(run)
+    checks.check_from(1, num=num)
     checks.check_figure(kind, options, from_image, out)
     from vlae.runs.opening import load
 
@@ -117,6 +118,7 @@ def evaluate(
         seed: Seed of all random choices.
         as_json: Print JSON instead of text.
     """
+    checks.check_from(0, importance_samples=importance_samples)
     checks.check_source(source)
     checks.check_run(run, *(beside or ()))
     if source is None and (limit is not None or split != "test" or reading != Reading()):
@@ -214,6 +216,7 @@ def compare(
         learning_rate: Highest learning rate of Adam; by default the recipes' own.
         as_json: Print JSON, one line, instead of text: a list with the numbers of each comparison.
     """
+    checks.check_from(1, seeds=seeds)
     checks.check_source(*(data or ()))
     checks.check_labels(labels)
     from vlae.studies import compare
@@ -265,6 +268,7 @@ def gibbs(
         steps: Optimiser steps of each run; by default the recipes' own.
         batch_size: Images per step; by default the recipes' own.
     """
+    checks.check_from(1, seeds=seeds)
     checks.check_source(*(data or ()))
     from vlae.studies import gibbs as chains
     from vlae.studies.train_alike import PAPER_CODES

@@ -134,6 +134,9 @@ def similar(
         table: Also write the table, with all columns of the index, to this new CSV file.
         as_json: Print JSON, one line, instead of text.
     """
+    checks.check_from(1, num=num)
+    for each in level or ():
+        checks.check_from(1, level=each)
     checks.check_run(run)
     checks.check_out(figure=out)
     if table is not None:

@@ -188,10 +188,7 @@ def find_outliers(
         raise ValueError(f"{form.source}: {len(form)} are given; give at least {NEIGHBOURS + 2} to compare")
     if reference is not None and reference < NEIGHBOURS + 2:
         raise ValueError(f"reference is {reference}; give at least {NEIGHBOURS + 2}")
-    levels = run.recipe.levels_with_code
-    if level is not None and level not in levels:
-        raise ValueError(f"level {level} has no code; choose one of {', '.join(map(str, levels))}")
-    chosen = levels if level is None else (level,)
+    chosen = levels_of(run, level)
     if isinstance(images, Images):
         codes, new_codes, elbos = _encode_twice(run.model, images.values, run.features_of(images), seed)
     else:
@@ -266,6 +263,22 @@ def _stream_twice(
         fates={},
     )
     return whole, (joined[0], joined[1], np.concatenate(elbos))
+
+
+def levels_of(run: Run, level: int | None) -> tuple[int, ...]:
+    """The levels by which data are scored.
+
+    Args:
+        run: a run of any model.
+        level: the only one that is asked for. None: all that have a code.
+
+    Raises:
+        ValueError: if the level has no code.
+    """
+    levels = run.recipe.levels_with_code
+    if level is not None and level not in levels:
+        raise ValueError(f"level {level} has no code; choose one of {', '.join(map(str, levels))}")
+    return levels if level is None else (level,)
 
 
 def score(

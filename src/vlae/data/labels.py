@@ -89,8 +89,8 @@ def known_labels(images: Images, which: str | int, *, seed: int = 0, beside: Seq
             if fate.startswith(IGNORED) and what.rpartition(" ")[2].lower() in LABEL_NAMES
         )
         raise DataError(
-            f"{images.source}: there are no labels to learn from{ignored}; give a table of names and classes as "
-            "labels, or put pictures into a folder for each class"
+            f"{images.source}: there are no labels to learn from{ignored}; give a table of names and classes "
+            "(--labels FILE, labels=FILE), or put pictures into a folder for each class"
         )
     labels = np.asarray(images.labels, np.int64)
     values, classes = np.unique(labels[labels >= 0], return_inverse=True)

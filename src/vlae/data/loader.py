@@ -177,7 +177,7 @@ def load(
     whole, parts = _whole(source, settings, progress)
     if split != "all" and parts is None and len(whole) < 2:
         raise DataError(
-            f"{whole.source}: one picture is not enough to train and test with; give more (split='all' takes it)"
+            f"{whole.source}: one picture is not enough to train and test with; give more, or take split 'all'"
         )
     rng = np.random.default_rng(seed)
     if split != "all":

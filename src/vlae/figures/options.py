@@ -15,12 +15,20 @@ OPTIONS: Mapping[str, Sequence[str]] = {
 """For every kind of figure of `vlae.figures.kinds.KINDS`, the parameters of its function that are options."""
 
 
-def check_kind(kind: str, options: Mapping[str, Any]) -> None:
+OF_COMMAND: Mapping[str, str] = {
+    **{name: f"--{name}" for name in ("prior", "num", "seed", "span", "pixels")},
+    "start": "--from-image, --random",
+}
+"""Those that `vlae figure` has, as it calls them."""
+
+
+def check_kind(kind: str, options: Mapping[str, Any], *, command: bool = False) -> None:
     """Checks that there is such a figure with such options, before anything is read or drawn.
 
     Args:
         kind: the name of the figure.
         options: its options by name; `start` is one that can start from one image.
+        command: whether they are asked for by `vlae figure`, whose names of them are then said.
 
     Raises:
         ValueError: if there is no such figure, it does not start from an image, or it has no such option.
@@ -32,4 +40,6 @@ def check_kind(kind: str, options: Mapping[str, Any]) -> None:
         able = " and ".join(repr(name) for name, names in OPTIONS.items() if "start" in names)
         raise ValueError(f"a {kind!r} figure does not start from one image; {able} do")
     if unknown := sorted(set(options) - set(known)):
-        raise ValueError(f"a {kind!r} figure has no option {', '.join(unknown)}; it has {', '.join(known) or 'none'}")
+        names = OF_COMMAND if command else {name: name for name in [*known, *unknown]}
+        lacks, has = (", ".join(names[name] for name in each if name in names) for each in (unknown, known))
+        raise ValueError(f"a {kind!r} figure has no option {lacks}; it has {has or 'none'}")

@@ -201,6 +201,8 @@ def _check_empty(path: Path) -> None:
     half = beside(path / RECIPE, "")
     content = [] if not path.is_dir() else [file for file in path.iterdir() if file.name != LOCK]
     if not path.is_dir() or not all(file.name.startswith(half.name) for file in content):
-        raise RunError(f"{path} exists already; choose another --out, or go on with an unfinished run by --resume")
+        raise RunError(
+            f"{path} exists already; choose another folder, or go on with an unfinished run (--resume, resume=True)"
+        )
     for file in content:
         remove(file)

@@ -389,7 +389,8 @@ class Run(ReadsData, HtmlRepr):
             image if isinstance(image, np.ndarray | torch.Tensor | Images) else self.read(image)
         )
         if len(values) != 1:
-            raise ValueError(f"there are {len(values)} data; give one, from which the figure starts")
+            what = image if isinstance(image, str | Path) else "what is given"
+            raise ValueError(f"{what} has {len(values)} data; give one: a picture, or a table or an array of one row")
         return values, features
 
     @cached_property
