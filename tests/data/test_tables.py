@@ -118,6 +118,30 @@ def test_a_column_that_is_asked_for_names_the_rows(tmp_path):
     assert load(tmp_path / "t.csv", split="all").names[:2] == ("100", "101")
 
 
+@pytest.mark.parametrize("separator", [",", ";"])
+@pytest.mark.parametrize("name", ["id", "File", "", "Unnamed: 0"])
+def test_a_column_that_is_found_to_name_the_rows_keeps_them_as_they_are_written(tmp_path, name, separator):
+    """Zeros before a number, numbers that no float holds, and dates; plain numbers are as ever."""
+
+    def names(cells):
+        rows = [f"{cell},{i / 2}".replace(",", separator) for i, cell in enumerate(cells)]
+        (tmp_path / "t.csv").write_text("\n".join([f"{name}{separator}a", *rows]))
+        images = load(tmp_path / "t.csv", split="all")
+        assert images.columns == ("a",) and images.fates[f"column {name}"] == "id"
+        return list(images.names)
+
+    padded = [f"{i:05}" for i in range(12)]
+    assert names(padded) == padded
+    assert names([*padded[:11], ""]) == [*padded[:11], ""]
+    assert names([f" {cell}" for cell in padded]) == padded
+    large = [str(10**20 + i) for i in range(12)]
+    assert names(large) == large
+    dates = [f"2026-01-{i + 1:02}" for i in range(12)]
+    assert names(dates) == dates
+    assert names(range(12)) == [*map(str, range(12))]
+    assert names([*range(11), ""]) == [*map(str, range(11)), ""]
+
+
 def test_the_names_of_rows_from_other_sources(tmp_path):
     big = 2**60 + np.arange(20)
     parquet.write_table(pa.table({"a": np.arange(20), "key": big, "v": [[1, 2]] * 20}), tmp_path / "t.parquet")

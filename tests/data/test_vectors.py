@@ -1,6 +1,7 @@
 """Vectors that single precision or a standardisation would spoil."""
 
 import numpy as np
+import pandas
 import pytest
 
 from vlae.data import DataError, load
@@ -64,3 +65,31 @@ def test_values_that_are_not_finite_are_named(value):
         DataError, match=r"x, column 'b': 1 of 9 values are missing, NaN or infinite, the first in row 4,"
     ):
         as_vectors(table, "x", ["a", "b", "c"])
+
+
+@pytest.mark.parametrize(
+    "column", [2**60 + np.arange(50), 1_700_000_000_000_000_000 + 20 * np.arange(50), -(2**62) - np.arange(50)]
+)
+@pytest.mark.parametrize("kind", [np.int64, np.uint64])
+def test_whole_numbers_that_even_double_precision_blurs_are_refused(tmp_path, column, kind):
+    column = np.abs(column).astype(kind) if kind == np.uint64 else column
+    said = "which single precision blurs; subtract their mean"
+    with pytest.raises(DataError, match=said):
+        load(column[:, None])
+    pandas.DataFrame({"time": column, "b": np.arange(50) / 7}).to_csv(tmp_path / "t.csv", index=False)
+    for name, more in ((tmp_path / "t.csv", {}), (tmp_path / "t.csv", {"key": "time"})):
+        with pytest.raises(DataError, match=rf"t\.csv, column 'time': .*, {said}"):
+            load(name, **more)
+    with pytest.raises(DataError, match=rf"the table, column 'time': .*, {said}"):
+        load(pandas.DataFrame({"time": column, "b": np.arange(50) / 7}))
+    with pytest.raises(
+        DataError, match=r"an array: whole numbers near .* differ by .* at most, which floats blur; subtract"
+    ):
+        load(np.broadcast_to(column[:, None, None], (50, 8, 8)))
+
+
+def test_large_whole_numbers_that_are_equal_or_far_from_each_other_are_read():
+    for column in (np.full(50, 2**60), 2**60 + 2**50 * np.arange(50), np.arange(50) * 2**57 - 2**62):
+        assert (load(column[:, None], split="all").values[:, 0] == column.astype(np.float32)).all()
+        pictures = load(np.broadcast_to(column[:, None, None], (50, 8, 8)), split="all").values
+        assert pictures.min() == 0 and pictures.max() == (0 if len({*column.tolist()}) == 1 else 1)

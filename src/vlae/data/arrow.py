@@ -11,7 +11,7 @@ from vlae.data.arrays import read_array
 from vlae.data.columns import ROW_NAMES, label_and_row_name, may_be_names, with_columns
 from vlae.data.dimensions import NO_VALUES, all_dimensions, known_dimensions
 from vlae.data.source import LABEL_NAMES, Array, DataError, ReadSettings, SourceData
-from vlae.data.vectors import as_vectors
+from vlae.data.vectors import as_vectors, refuse_blurred
 from vlae.names import some_of
 
 PANDAS_INDEX = r"|Unnamed: 0(\.\d+)?|__index_level_\d+__"
@@ -82,6 +82,8 @@ def from_table(
                 f"{source}: no numeric column among {some_of(list(columns))}; give numbers, equally many in each row"
             )
         names = tuple(made.by_name)
+        for name, column in made.by_name.items():
+            refuse_blurred(column, source, name)
         values = as_vectors(np.column_stack(list(made.by_name.values())), source, names)
         constant = {
             name for name, is_one in zip(names, (values.min(0) == values.max(0)).tolist(), strict=True) if is_one

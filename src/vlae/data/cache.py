@@ -18,7 +18,7 @@ from vlae.atomic import remove_abandoned, replacing
 from vlae.data.images import Images
 from vlae.data.source import Array, DataError, as_value_range
 
-FORMAT = 8
+FORMAT = 9
 """The format of the cache. Raise it if the same source and settings give other values, or if more is kept."""
 
 

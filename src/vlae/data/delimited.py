@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from vlae.data.arrow import MARK, UNSURE
+from vlae.data.arrow import MARK, PANDAS_INDEX, UNSURE
 from vlae.data.columns import ROW_NAMES
 from vlae.data.decimal_marks import decimal_mark
 from vlae.data.source import LABEL_NAMES, DataError, is_missing
@@ -33,6 +33,9 @@ USUAL = (*LABEL_NAMES, *ROW_NAMES)
 MOSTLY = 0.9
 """A column with at least this share of numbers is one of numbers, and what else is in it is a mistake."""
 
+NOT_AS_WRITTEN = r"[-+]?0\d+|\+\d+|[-+]?\d{19,}"
+"""Whole numbers that are written otherwise once they are read, as a regular expression: 007 would be 7."""
+
 LOOKED_AT = 2**20
 """The characters at the beginning of a file that show how it is written."""
 
@@ -47,7 +50,8 @@ def read_delimited(path: Path, texts: Collection[str] = (), decimal: str | None 
 
     Args:
         path: the file.
-        texts: columns that are text, even if they hold numbers: 007 is no number there.
+        texts: columns that are text, even if they hold numbers: 007 is no number there. So are those that name rows by
+            their usual names, if numbers or dates would not be as they are written.
         decimal: the decimal mark, "," or ".", if the file does not tell it.
 
     Returns:
@@ -108,6 +112,9 @@ def read_delimited(path: Path, texts: Collection[str] = (), decimal: str | None 
         if plain is None:
             raise
         table = read(texts)
+    if names_of_rows := _names_as_written(table, lambda chosen: read(chosen, chosen)):
+        texts = {*texts, *names_of_rows}
+        table = read(texts)
     mark, read_again, unsure = (None, {}, {}) if separator == "," else _mark(table, texts, texts_of, decimal)
     mended = [
         _mended(column, name, separator != "," and mark != ".", path, is_text=name in texts)
@@ -127,6 +134,32 @@ def read_delimited(path: Path, texts: Collection[str] = (), decimal: str | None 
         ),
     )
     return table if has_header else _with_named_text(table)
+
+
+def _names_as_written(table: Any, read_texts: Callable[[list[str]], Any]) -> list[str]:
+    """Find the columns of row names, by their usual names, whose cells would be written otherwise if read as numbers.
+
+    Args:
+        table: the columns as they are read if nothing is said of them.
+        read_texts: reads columns as text.
+    """
+    from pyarrow import compute, types
+
+    if len({*table.column_names}) < len(table.column_names):  # which `from_table` refuses
+        return []
+    kinds = {
+        name: column.type
+        for name, column in zip(table.column_names, table.columns, strict=True)
+        if name.lower() in ROW_NAMES or re.fullmatch(PANDAS_INDEX, name)
+    }
+    numbers = [name for name, kind in kinds.items() if types.is_integer(kind) or types.is_floating(kind)]
+    again: Any = read_texts(numbers) if numbers else None
+    changed = [
+        name
+        for name in numbers
+        if compute.any(compute.match_substring_regex(again[name], rf"^\s*({NOT_AS_WRITTEN})\s*$")).as_py()
+    ]
+    return changed + [name for name, kind in kinds.items() if types.is_temporal(kind)]
 
 
 def _mark(

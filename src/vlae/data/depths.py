@@ -103,19 +103,31 @@ def _multiples(values: Array) -> Array | None:
     return pixels
 
 
-def found_range(values: Array) -> ValueRange | None:
+def found_range(values: Array, what: str) -> ValueRange | None:
     """The least and the greatest number of each channel; None if all are in [0, 1] already.
 
     Args:
         values: (N, C, H, W), numbers of any type, all finite; at least one.
+        what: their name, for messages.
+
+    Raises:
+        DataError: if whole numbers are so large, and so near to each other, that floats hardly tell them apart.
     """
     parts = [values[start : start + CHUNK] for start in range(0, len(values), CHUNK)]
     lows = np.min([part.min((0, 2, 3)) for part in parts], axis=0)
     highs = np.max([part.max((0, 2, 3)) for part in parts], axis=0)
     if lows.min() >= 0 and highs.max() <= 1:
         return None
+    apart = np.spacing(np.maximum(np.abs(lows.astype(np.float64)), np.abs(highs.astype(np.float64))))
+    for low, high, least in zip(lows.tolist(), highs.tolist(), apart.tolist(), strict=True):
+        if isinstance(low, int) and low < high < low + 255 * least and least > 1:
+            raise DataError(
+                f"{what}: whole numbers near {low:g} differ by {high - low} at most, which floats blur; subtract their "
+                "mean"
+            )
     return tuple(
-        (float(low), float(high) if high > low else float(low) + 1) for low, high in zip(lows, highs, strict=True)
+        (float(low), float(high) if high > low else float(low) + max(1, float(least)))
+        for low, high, least in zip(lows, highs, apart, strict=True)
     )
 
 

@@ -477,7 +477,7 @@ def _in_range(whole: Images, asked: ValueRange | None, folder: Path | None) -> I
             f"{whole.source}: bytes, from 0 to 255, but value_range is {listed_range(asked)}; give the data in a wider"
             " type"
         )
-    value_range = found_range(whole.values) if asked is None else of_channels(asked, whole.shape[0])
+    value_range = found_range(whole.values, whole.source) if asked is None else of_channels(asked, whole.shape[0])
     file = None if folder is None else folder / "mapped.npy"
     mapped = new_array(file, whole.values.shape, np.dtype(np.float32))
     num_clipped = into_range(whole.values, value_range, mapped)

@@ -291,7 +291,7 @@ def picture_values(image: Any, frame: Frame, value_range: ValueRange | None, wha
     pixels = fit_picture(image, replace(frame, wide=wide or value_range is not None), what)
     if not wide and value_range is None:
         return pixels
-    if value_range is None and (outside := found_range(pixels[None])) is not None:
+    if value_range is None and (outside := found_range(pixels[None], what)) is not None:
         raise ValueError(f"numbers from {listed_range(outside)}; the training pictures have 8 bits, or 0 to 1")
     into_range(pixels[None], value_range and of_channels(value_range, len(pixels)), pixels[None])
     return pixels

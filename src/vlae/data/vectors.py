@@ -12,6 +12,9 @@ FAR = 10_000
 EXACT = 100
 """How many times as large as the rounding of single precision a column's standard deviation must be."""
 
+HELD = 2**24
+"""The largest whole number up to which single precision holds all."""
+
 LOOKED_AT = 2_000_000
 """About how many numbers show what distance from the median is typical."""
 
@@ -50,11 +53,7 @@ def as_vectors(table: Array, what: str, names: Sequence[str] = ()) -> Array:
             where = f"{_column(what, column, names)}: {int(bad[:, column].sum())} of {len(table)} values are missing, "
             where += f"NaN or infinite, the first in row {int(bad[:, column].argmax())}, counted from 0"
         raise DataError(f"{where}; fill them or drop their rows")
-    mean = table.mean(0, dtype=np.float64)
-    spread = np.sqrt(
-        sum((np.square(table[at : at + 1024] - mean).sum(0) for at in range(0, len(table), 1024)), np.zeros(1))
-        / len(table)
-    )
+    mean, spread = _mean_and_spread(table)
     _refuse_far_values(table, mean, spread, what, names)
     largest = np.maximum(np.abs(low), np.abs(high)).astype(np.float64)
     noise = EXACT * largest * (np.finfo(table.dtype).eps if table.dtype.kind == "f" else 0)  # of equal numbers
@@ -65,6 +64,36 @@ def as_vectors(table: Array, what: str, names: Sequence[str] = ()) -> Array:
             f"by {spread[column]:.2g}, which single precision blurs; subtract their mean"
         )
     return np.asarray(vectors)
+
+
+def refuse_blurred(column: Array, what: str, name: str) -> None:
+    """Refuse whole numbers that differ less than single precision tells apart, before they become floats.
+
+    Args:
+        column: (N,) numbers of any type; those that are not whole, or that single precision holds, are not looked at.
+        what: the name of the table, for messages.
+        name: the name of the column.
+
+    Raises:
+        DataError: if they are too near to each other, as of `as_vectors`.
+    """
+    if column.dtype.kind in "iu" and max(-int(column.min()), int(column.max())) > HELD:
+        as_vectors(column[:, None], what, [name])
+
+
+def _mean_and_spread(table: Array) -> tuple[Array, Array]:
+    """The mean and the standard deviation of each column, (D,); those of whole numbers from their differences."""
+    low = table.min(0) if table.dtype.kind in "iu" else None
+
+    def differences(rows: Array) -> Array:  # from the least, which 64 bits hold without a sign
+        return rows if low is None else (rows - low).view(rows.dtype.str.replace("i", "u"))
+
+    mean = sum(
+        (differences(table[at : at + 1024]).sum(0, np.float64) for at in range(0, len(table), 1024)), np.zeros(1)
+    )
+    mean /= len(table)
+    squares = (np.square(differences(table[at : at + 1024]) - mean).sum(0) for at in range(0, len(table), 1024))
+    return mean if low is None else low + mean, np.sqrt(sum(squares, np.zeros(1)) / len(table))
 
 
 def _refuse_far_values(table: Array, mean: Array, spread: Array, what: str, names: Sequence[str]) -> None:

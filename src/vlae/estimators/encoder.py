@@ -339,7 +339,7 @@ class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             raise ValueError(f"image_shape {shape} has {prod(shape)} numbers; X has {table.shape[1]} columns")
         images = _channels_second(table.reshape(len(table), *shape))
         if fitting and (images.min() < 0 or images.max() > white_of(images)):
-            self.value_range_ = found_range(images)
+            self.value_range_ = found_range(images, "X")
         if self.value_range_ is None:
             return _grey_values(images, self._white)
         values = np.empty(images.shape, np.float32)
