@@ -1,5 +1,8 @@
 """Pictures as their files have them, found by the names of their rows."""
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -77,3 +80,16 @@ def test_what_is_not_there_is_none(folder, tmp_path):
     )
     assert [original(folder, name) for name in (*others, "", None, "cats", "a\0.png")] == [None] * 11
     assert original("streets", "0") is None and original("an array", "a.png") is None
+
+
+@pytest.mark.parametrize("file", [b"new\nline.png", b"caf\xe9.png", b"back\\slash.png"])
+@pytest.mark.parametrize("inner", [b"", b"ann\xe9e 1/"])
+def test_names_that_cannot_be_printed_are_found(tmp_path, file, inner):
+    parent = os.fsencode(tmp_path) + b"/phot\xe9s"
+    folder, path = Path(os.fsdecode(parent)), Path(os.fsdecode(parent + b"/" + inner + file))
+    path.parent.mkdir(parents=True)
+    Image.fromarray(PIXELS).save(path.open("wb"), "png")
+    images = load(folder, split="all", size=8)
+    assert original_file(images.source, images.names[0]) == path
+    assert np.array_equal(original(images.source, images.names[0]), PIXELS)
+    assert original_file(images.source, "no\\n.png") is None
