@@ -1,6 +1,7 @@
 import gzip
 import json
 import os
+import re
 import shutil
 import signal
 import struct
@@ -333,6 +334,37 @@ def test_data(tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["shape"] == [3, 16, 16]
 
 
+def test_data_shows_the_first_of_many_classes_and_factors_and_counts_the_rest(tmp_path, capsys):
+    more = {f"factor{i}": np.arange(1_500) % 7 for i in range(30)}
+    np.savez(tmp_path / "a.npz", x=np.random.default_rng(0).normal(size=(1_500, 3)), y=np.arange(1_500), **more)
+    assert cli_exit("data", tmp_path / "a.npz") == 0
+    said = capsys.readouterr().out
+    assert "  labels  0: 1, 1: 1, " in said and "19: 1 and 1,480 more; --json lists all\n" in said
+    assert " and 10 more; --json lists all\n" in said
+    assert max(map(len, said.splitlines())) < 2_000
+
+
+@pytest.mark.parametrize("counted", [True, False])
+def test_data_says_what_is_an_estimate(tmp_path, capsys, monkeypatch, counted):
+    from shard_files import write_tars
+
+    if not counted:
+        monkeypatch.setattr("vlae.data.streams.COUNTED", 0)
+    folder = write_tars(tmp_path / "tars")
+    assert cli_exit("data", folder) == 0
+    (number,) = re.findall(r"rows of all  (.*)", capsys.readouterr().out)
+    assert number == "60" if counted else number.startswith("about ")
+    assert cli_exit("data", folder, "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["rows of all are estimated"] is not counted and isinstance(told["rows of all"], int)
+
+
+def test_data_says_that_numbers_are_clipped(tmp_path, capsys):
+    np.save(tmp_path / "a.npy", np.arange(40 * 256, dtype=np.uint8).reshape(40, 16, 16))
+    assert cli_exit("data", tmp_path / "a.npy", "--value-range", "0,100") == 0
+    assert "form  6,200 numbers are outside of that range, and clipped" in capsys.readouterr().out
+
+
 def test_data_tells_of_every_skipped_file(tmp_path, capsys):
     write_folder(tmp_path / "photos")
     for number in range(30):
@@ -373,9 +405,7 @@ def test_data_says_what_became_of_each_column(tmp_path, capsys):
     assert cli_exit("data", tmp_path / "a.csv", "--json") == 0
     assert json.loads(capsys.readouterr().out)["fates"] == fates
     say_skipped(load(tmp_path / "a.csv"))
-    assert (
-        capsys.readouterr().err == f"ignored 1 of {tmp_path / 'a.csv'}:\n  column note: text, the same in every row\n"
-    )
+    assert capsys.readouterr().err == f"ignored in {tmp_path / 'a.csv'}:\n  column note: text, the same in every row\n"
 
 
 # What cannot be had: one line that names it, exit code 2

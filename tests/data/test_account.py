@@ -29,12 +29,12 @@ def test_what_was_found(photos, cache, capsys):
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err.splitlines() == [
-        "found     30 pictures of 24×24 to 1,600×24 pixels (21 .png, 10 .jpg)",
+        "found     30 pictures of 24×24 to 1,600×24 pixels (20 .png, 10 .jpg)",
         "classes   2: cat 20, dog 10",
         "form      pictures of another size are cut and resized to 64×64",
         f"skipped 1 of {photos}:",
         "  cat/broken.png: not a picture that Pillow can read",
-        f"ignored 1 of {photos}:",
+        f"ignored in {photos}:",
         "  1 .txt: not a picture that is read",
     ]
 
@@ -93,3 +93,19 @@ def test_on_a_terminal_something_moves_while_files_are_looked_for(photos, cache,
     load(photos, progress=True)
     said = capsys.readouterr().err
     assert said.index("looking for data") < said.index("looking at pictures") < said.index("decoding pictures")
+
+
+def test_the_ends_of_sizes_are_those_of_each_side(tmp_path, cache):
+    for number, size in enumerate([(3_000, 10), (100, 100), (300, 300)]):
+        Image.effect_noise(size, 50).save(tmp_path / f"{number}.png")
+    assert load(tmp_path, split="all").sizes == ((100, 10), (3_000, 300))
+
+
+def test_an_unknown_class_is_no_class(tmp_path, capsys):
+    values = np.random.default_rng(0).normal(size=(30, 3))
+    say_found(load((values, np.where(np.arange(30) % 2, 1, -2)), split="all"))
+    assert "classes   1: 1 15; the class of 15 is unknown\n" in capsys.readouterr().err
+    images = load((values, ["unknown", "a", None] * 10), split="all")
+    say_found(images)
+    assert "classes   2: a 10, unknown 10; the class of 10 is unknown\n" in capsys.readouterr().err
+    assert images.label_counts() == {"unknown": 20, "a": 10}

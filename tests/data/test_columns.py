@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 from pyarrow import parquet
 
-from vlae.data import load
+from vlae.data import DataError, load
+from vlae.data.labels import known_labels
 
 pytestmark = pytest.mark.usefixtures("cache")
 ROWS = np.arange(24)
@@ -251,3 +252,29 @@ def test_bytes_of_pictures_are_pictures(tmp_path):
 def test_other_bytes_are_not(tmp_path):
     rows = table(tmp_path, blob=[b"x"] * 24, f=ROWS * 0.5)
     assert rows.columns == ("f",) and rows.fates["column blob"] == "ignored: binary, not numbers"
+
+
+@pytest.mark.parametrize("kind", ["table", "floats", "pair", "list", "npz", "items"])
+def test_minus_one_among_two_classes_is_said_to_count_as_unknown(tmp_path, kind):
+    values, labels = np.random.default_rng(0).normal(size=(30, 3)), np.where(np.arange(30) % 2, 1, -1)
+
+    def source(labels):
+        if kind in ("table", "floats"):
+            written = [f"{label:+}" if kind == "floats" else str(label) for label in labels.tolist()]
+            rows = [",".join([*map(str, row), label]) for row, label in zip(values.tolist(), written, strict=True)]
+            (tmp_path / "a.csv").write_text("\n".join(["a,b,c,label", *rows]))
+            return tmp_path / "a.csv"
+        if kind == "npz":
+            np.savez(tmp_path / "a.npz", x=values, y=labels)
+            return tmp_path / "a.npz"
+        if kind == "items":
+            return list(zip(values.astype(np.float32), labels.tolist(), strict=True))
+        return values, labels if kind == "pair" else labels.tolist()
+
+    read = load(source(labels), split="all")
+    said = "-1 counts as unknown; if it is a class, write the classes as 0 and 1, or as names"
+    assert f"label; {said}" in read.fates.values()
+    with pytest.raises(DataError, match=f"all labels are of one class, 1 \\({said}\\); give labels"):
+        known_labels(read, "all")
+    assert "label" in load(source(np.where(labels < 0, -2, 1)), split="all").fates.values()
+    assert "label" in load(source(np.abs(labels)), split="all").fates.values()

@@ -282,7 +282,7 @@ def test_a_single_file_of_pages(tmp_path, rng):
     assert load(tmp_path / "one.tif", split="all").names[39] == "one.tif#40"
     train, test = load(tmp_path / "one.tif"), load(tmp_path / "one.tif", split="test")
     assert (len(train), len(test)) == (30, 10)
-    assert "ignored: some are held out all the same" in train.fates.values()
+    assert "some are held out all the same" in train.fates.values()
 
 
 def test_small_versions_of_a_page_are_no_pictures(tmp_path, rng):
@@ -416,7 +416,7 @@ def test_copies_are_not_held_out_and_they_are_counted(tmp_path, rng):
         assert not any(name.startswith(("copy", "again")) for name in test.names)
     train = load(tmp_path)
     assert len(train) == 50
-    assert train.fates["6 copies of other pictures"].startswith("ignored: for testing, with what")
+    assert train.fates["6 copies of other pictures"].startswith("not held out, with what")
 
 
 def test_copies_across_given_parts_are_said(tmp_path, rng):
@@ -426,7 +426,10 @@ def test_copies_across_given_parts_are_said(tmp_path, rng):
             Image.fromarray(noise(rng)).save(tmp_path / part / f"{i}.png")
     (tmp_path / "test" / "5.png").write_bytes((tmp_path / "train" / "0.png").read_bytes())
     images = load(tmp_path)
-    assert images.fates["1 picture of the test part, also in the train part"] == "ignored: left where they are"
+    assert (
+        images.fates["1 picture of the test part, also in the train part"]
+        == "not moved: the source has parts of its own"
+    )
     assert len(load(tmp_path, split="test")) == 6
 
 
@@ -434,7 +437,7 @@ def test_nothing_but_copies_is_held_out_all_the_same(tmp_path, save_picture):
     for i in range(8):
         save_picture(tmp_path / f"{i}.png", np.zeros((16, 16)))
     assert (len(load(tmp_path)), len(load(tmp_path, split="test"))) == (6, 2)
-    assert "ignored: some are held out all the same" in load(tmp_path).fates.values()
+    assert "some are held out all the same" in load(tmp_path).fates.values()
 
 
 def test_what_is_left_out_is_said_once(tmp_path, save_picture, rng, capsys):
@@ -443,11 +446,14 @@ def test_what_is_left_out_is_said_once(tmp_path, save_picture, rng, capsys):
     (tmp_path / "copy.png").write_bytes((tmp_path / "0.png").read_bytes())
     (tmp_path / "broken.png").write_bytes(b"x")
     (tmp_path / "a.svg").write_text("x")
-    say_skipped(load(tmp_path))
+    say_skipped(load(tmp_path), with_parts=True)
     assert capsys.readouterr().err.splitlines() == [
         f"skipped 1 of {tmp_path}:",
         "  broken.png: not a picture that Pillow can read",
-        f"ignored 2 of {tmp_path}:",
+        f"ignored in {tmp_path}:",
         "  1 .svg: not a picture that is read",
-        "  1 copy of another picture: for testing, with what they are copies of, unless there are too few others",
+        f"noted in {tmp_path}:",
+        "  1 copy of another picture: not held out, with what they are copies of, unless there are too few others",
     ]
+    say_skipped(load(tmp_path, split="all"))  # nothing is held out
+    assert "copy" not in capsys.readouterr().err

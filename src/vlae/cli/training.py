@@ -18,6 +18,9 @@ from vlae.names import quoted
 if TYPE_CHECKING:
     from vlae.runs.run import Run
 
+MAX_LISTED = 20
+"""The most classes, factors and the like that `vlae data` shows in one line."""
+
 MAX_FATES = 20
 """The most columns, arrays or kinds of file of a source that are listed, and the most skipped files."""
 
@@ -258,21 +261,27 @@ def data(
     streamed = is_streamed(source)
     checks.check_source(source, streamed=streamed)
     from vlae.data import load, open_stream
+    from vlae.data.images import forms
     from vlae.data.sampling import sample_of
 
     if streamed:
         stream = open_stream(source, **vars(reading))
         images = sample_of(stream, progress=True)
-        of_all = {"shards": len(stream.shards), "rows of all": stream.num_rows[0]}
+        num_rows, is_exact = stream.num_rows
+        of_all = {"shards": len(stream.shards), "rows of all": num_rows, "rows of all are estimated": not is_exact}
     else:
         images, of_all = load(source, split="all", progress=True, **vars(reading)), {}
     description = images.describe() | of_all
     if as_json:
         print(json.dumps(description, indent=2))
         return
+    if description.pop("rows of all are estimated", False) and description["rows of all"]:
+        description["rows of all"] = f"about {description['rows of all']:,}"
     for name, value in description.items():
         if value and name not in ("skipped", "fates"):
             print(f"{name:>12}  {_plain(value)}")
+    if images.num_clipped:
+        print(f"        form  {forms(images)[-1]}")
     for file, reason in images.skipped[:MAX_FATES]:
         print(f"     skipped  {file}: {reason}")
     if (num := len(images.skipped) - MAX_FATES) > 0:
@@ -333,5 +342,8 @@ def _error(run: "Run") -> str:
 
 def _plain(value: Any) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{key}: {_plain(item)}" for key, item in value.items())
-    return ", ".join(map(_plain, value)) if isinstance(value, list | tuple) else str(value)
+        return _plain([f"{key}: {_plain(item)}" for key, item in value.items()])
+    if not isinstance(value, list | tuple):
+        return str(value)
+    more = len(value) - MAX_LISTED
+    return ", ".join(map(_plain, value[:MAX_LISTED])) + f" and {more:,} more; --json lists all" * (more > 0)

@@ -86,7 +86,7 @@ def encode_stream(
     stream = stream_for(run, source, layout=layout, key=key, id=id, progress=progress)
     assert stream.form is not None
     if progress:
-        say_found(stream.form, stream=stream, buffer=ROWS)
+        say_found(stream.form, stream=stream, buffer=ROWS, with_parts=False)
     about: dict[str, Any] = {**identity(run), "source": stream.source, "split": "all"}
     about["label_names"] = list(stream.form.label_names)
     content: dict[str, Any] = {"stddev": stddev, "sample": sample, "reconstruction": reconstruction, "seed": seed}

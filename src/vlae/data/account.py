@@ -1,11 +1,12 @@
 """What was found in a source, in a few lines that a user reads while more is being done."""
 
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
 from vlae import memory
-from vlae.data.images import Images, forms, say_skipped
+from vlae.data.images import PICTURES, Images, forms, say_skipped
 from vlae.data.source import counted
 from vlae.data.streams import Stream
 from vlae.names import printable
@@ -17,13 +18,14 @@ _said: set[Path] = set()
 """The decoded sources that this process has told of: a comparison trains on one of them many times."""
 
 
-def say_found(*parts: Images, stream: Stream | None = None, buffer: int = 0) -> None:
+def say_found(*parts: Images, stream: Stream | None = None, buffer: int = 0, with_parts: bool = True) -> None:
     """Print to the error output what a source holds, and what is left out and why; once for each source.
 
     Args:
         parts: all that was read of one source, as one or several parts.
         stream: of which the parts are a sample; None: they are all.
         buffer: data of the stream that are in memory at a time.
+        with_parts: whether a part is held out.
     """
     first = parts[0]
     if first.cache in _said:
@@ -35,15 +37,17 @@ def say_found(*parts: Images, stream: Stream | None = None, buffer: int = 0) -> 
         print(f"found     {counted_data(num, first)}{_kinds(first)}", file=sys.stderr)
     else:
         _say_stream(num, first, stream, buffer)
-    counts: dict[str, int] = {}
+    counts, num_unknown = Counter[str](), 0
     for part in parts:
-        for name, count in part.label_counts().items():
-            counts[name] = counts.get(name, 0) + count
-    if counts:
-        print(f"classes   {_classes(counts)}", file=sys.stderr)
+        classes, unknown = part.class_counts()
+        counts.update(classes)
+        num_unknown += unknown
+    if first.labels is not None:
+        unlabelled = f"; the class of {num_unknown:,} is unknown" if num_unknown else ""
+        print(f"classes   {_classes(counts)}{unlabelled}", file=sys.stderr)
     for line in forms(first):
         print(f"form      {line}", file=sys.stderr)
-    say_skipped(first)
+    say_skipped(first, with_parts=with_parts)
 
 
 def _say_stream(num: int, like: Images, stream: Stream, buffer: int) -> None:
@@ -76,7 +80,7 @@ def _kinds(images: Images) -> str:
     if images.is_vectors:
         return f" of {counted(images.shape[0], 'column')}"
     sizes = [f"{width:,}×{height:,}" for width, height in dict.fromkeys(images.sizes or (images.shape[:0:-1],))]
-    endings = [printable(name) for name, fate in images.fates.items() if fate == "pictures"]
+    endings = [printable(name) for name, fate in images.fates.items() if fate == PICTURES]
     return f" of {' to '.join(sizes)} pixels" + f" ({', '.join(endings)})" * bool(endings)
 
 
@@ -84,4 +88,4 @@ def _classes(counts: Mapping[str, int]) -> str:
     """How many classes there are, and the pictures of each."""
     most = sorted(counts.items(), key=lambda item: -item[1])[:MOST_CLASSES]
     each = ", ".join(f"{printable(name)} {count:,}" for name, count in most)
-    return f"{len(counts)}: {each}{', …' * (len(counts) > MOST_CLASSES)}"
+    return f"{len(counts)}{': ' * bool(each)}{each}{', …' * (len(counts) > MOST_CLASSES)}"

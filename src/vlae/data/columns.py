@@ -17,6 +17,9 @@ ROW_NAMES = (
 ROW_NAME = "id"
 """What became of the column that names the rows."""
 
+MINUS_ONE = "-1 counts as unknown; if it is a class, write the classes as 0 and 1, or as names"
+"""What is said where -1 is the only negative number among labels."""
+
 MAX_FACTORS = 100
 """The most factors that become of one column."""
 
@@ -68,8 +71,9 @@ def with_columns(
         elif name in index:
             fate = "ignored: the index that pandas writes"
         elif name == label and (classes := _labels(column)) is not None:
-            (labels, label_names), fate = classes, "label"
+            labels, label_names = classes
             label_names = label_names or tuple(names_of.get(name, ()))
+            fate = f"label; {MINUS_ONE}" if not label_names and _has_minus_one(column) else "label"
         else:
             made, fate = _factors(name, column, names_of.get(name))
             factors |= made
@@ -155,6 +159,11 @@ def _labels(column: Array) -> tuple[Array, tuple[str, ...]] | None:
         whole = known.any() and (np.abs(column[known]) < MAX_LABEL).all() and (column[known] % 1 == 0).all()
         return (np.where(known, np.nan_to_num(column), -1).astype(np.int64), ()) if whole else None
     return _from_one_hot(column) if column.ndim == 2 and column.dtype.kind in "iubf" else None
+
+
+def _has_minus_one(column: Array) -> bool:
+    """Tell numbers, one a row, of which -1 is the only negative one."""
+    return column.ndim == 1 and {cell for cell in column.tolist() if cell is not None and cell < 0} == {-1}
 
 
 def _from_one_hot(column: Array) -> tuple[Array, tuple[str, ...]] | None:

@@ -19,6 +19,7 @@ from vlae.data.files import (
     picture_format,
     walk,
 )
+from vlae.data.images import PICTURES
 from vlae.data.layout import read_layout
 from vlae.data.source import DataError, EncodedPictures, ReadSettings, SourceData, counted
 from vlae.names import printable
@@ -128,7 +129,7 @@ def _by_ending(files: Sequence[Path]) -> dict[str, str]:
 def _fate(file: Path) -> str:
     """What becomes of a file with this ending."""
     if is_picture(file):
-        return "pictures"
+        return PICTURES
     kind = picture_format(file)
     return f"ignored: {_needs(kind)}" if kind else "ignored: not a picture that is read"
 
@@ -141,7 +142,7 @@ def _needs(kind: str) -> str:
 def _of_pages(groups: Sequence[int]) -> dict[str, str]:
     """What becomes of the pages of files that have several."""
     counts = [num for num in Counter(groups).values() if num > 1]
-    return {f"{sum(counts)} pages of {counted(len(counts), 'TIFF file')}": "pictures"} if counts else {}
+    return {f"{sum(counts)} pages of {counted(len(counts), 'TIFF file')}": PICTURES} if counts else {}
 
 
 def _hidden(left_out: Sequence[tuple[str, str]]) -> dict[str, str]:

@@ -103,7 +103,7 @@ def group_copies(whole: Images, parts: Array | None, *, near: bool = True) -> Im
         fates |= _say_copies(sets, None if parts is None else parts[copied])
         whole = replace(whole, groups=groups)
     if parts is None and len(whole) > 1 and len(np.unique(groups)) == 1:
-        fates["that all pictures are copies of one, or pages of one file"] = "ignored: some are held out all the same"
+        fates["that all pictures are copies of one, or pages of one file"] = "some are held out all the same"
     return replace(whole, fates=fates)
 
 
@@ -117,9 +117,11 @@ def _say_copies(sets: Array, parts: Array | None) -> dict[str, str]:
     num = len(sets) - len(np.unique(sets))
     what = "1 copy of another picture" if num == 1 else f"{num} copies of other pictures"
     if parts is None:
-        return {what: "ignored: for testing, with what they are copies of, unless there are too few others"}
+        return {what: "not held out, with what they are copies of, unless there are too few others"}
     leaked = int(np.isin(sets[parts == TEST], sets[parts == TRAIN]).sum())
     fates = {what: "left where they are"}
     if leaked:
-        fates[f"{counted(leaked, 'picture')} of the test part, also in the train part"] = "ignored: left where they are"
+        fates[f"{counted(leaked, 'picture')} of the test part, also in the train part"] = (
+            "not moved: the source has parts of its own"
+        )
     return fates

@@ -100,7 +100,7 @@ def read_idx(path: Path, files: list[Path], settings: ReadSettings) -> SourceDat
     )
     if not labels:
         return data
-    unknown = {part: np.full(len(array), -1) for part, array in images.items()}
+    unknown = {part: np.full(len(array), np.nan) for part, array in images.items()}
     return with_columns(
         data, {"label": np.concatenate([labels.get(part, unknown[part]) for part in images])}, kind="array"
     )

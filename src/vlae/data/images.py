@@ -15,8 +15,14 @@ from vlae.html_repr import HtmlRepr
 from vlae.names import printable
 from vlae.shapes import is_image
 
+NOTED_OF_PARTS = ("not held out", "not moved", "some are held out")
+"""How a fate begins that is to be known only where a part is held out."""
+
 NOTED = ("one-hot", "used;", "used,")
 """How the fate of a column begins that is changed, or may not be meant to be used."""
+
+PICTURES = "pictures"
+"""What became of a kind of file that is read."""
 
 IGNORED = "ignored: "
 """How the fate of a column, array or kind of file begins that is not read; the reason follows."""
@@ -72,7 +78,7 @@ class Images(HtmlRepr):
     fitted: str | None = None
     """What was done to pictures of another size, as text: "cut and resized to 64×64". None if there were none."""
     sizes: tuple[tuple[int, int], ...] = ()
-    """(width, height) in pixels of the smallest and the largest picture of the source as it is, by their pixels. Empty
+    """The least (width, height) in pixels of the pictures of the source as they are, and the greatest. Empty
     if the source is no pictures, or this is not known."""
     features: Array | None = None
     """float16 (N, F): what a frozen network says of each full-size picture. None unless `load` was given a network."""
@@ -271,11 +277,21 @@ class Images(HtmlRepr):
         }
 
     def label_counts(self) -> dict[str, int]:
-        """Count the rows of each class, by its name if it has one."""
+        """Count the rows of each class, by its name if it has one; first those without a label, as "unknown"."""
+        classes, num_unknown = self.class_counts()
+        return ({"unknown": num_unknown + classes.get("unknown", 0)} if num_unknown else {}) | {
+            name: count for name, count in classes.items() if name != "unknown" or not num_unknown
+        }
+
+    def class_counts(self) -> tuple[dict[str, int], int]:
+        """Count the rows of each class, by its name if it has one, and those whose label is unknown."""
         if self.labels is None:
-            return {}
-        labels, counts = np.unique(self.labels, return_counts=True)
-        return {self.class_name(int(i)) or "unknown": int(count) for i, count in zip(labels, counts, strict=True)}
+            return {}, 0
+        counts: dict[str, int] = {}
+        for label, count in zip(*np.unique(np.maximum(self.labels, -1), return_counts=True), strict=True):
+            name = self.class_name(int(label)) if label >= 0 else None
+            counts |= {} if name is None else {name: int(count)}
+        return counts, int((np.asarray(self.labels) < 0).sum())
 
 
 def _range(values: Array) -> list[Any]:
@@ -284,17 +300,20 @@ def _range(values: Array) -> list[Any]:
     return [values.min().item(), values.max().item()] if values.size else []
 
 
-def say_skipped(images: Images) -> None:
+def say_skipped(images: Images, *, with_parts: bool = False) -> None:
     """Print to the error output what could not be read, what is ignored, and what is to be noted of columns.
 
     Args:
         images: the images that were read.
+        with_parts: whether to say what is to be known where a part is held out.
     """
     ignored = [(name, fate.removeprefix(IGNORED)) for name, fate in images.fates.items() if fate.startswith(IGNORED)]
-    noted = [(name, fate) for name, fate in images.fates.items() if fate.startswith(NOTED)]
+    begin = (*NOTED, *NOTED_OF_PARTS) if with_parts else NOTED
+    noted = [(name, fate) for name, fate in images.fates.items() if fate.startswith(begin)]
     for what, left_out in (("skipped", images.skipped), ("ignored", ignored), ("noted", noted)):
         if left_out:
-            print(f"{what} {len(left_out)} of {printable(images.source)}:", file=sys.stderr)
+            num = f"{len(left_out)} of" if what == "skipped" else "in"  # a line may stand for many files
+            print(f"{what} {num} {printable(images.source)}:", file=sys.stderr)
         for name, reason in left_out[:20]:
             print(printable(f"  {name}: {reason}"), file=sys.stderr)
         if len(left_out) > 20:
@@ -332,7 +351,7 @@ def forms(images: Images, like: str = "") -> list[str]:
     if not images.is_vectors and (images.shape[0] > 4 or (images.shape[0] in (2, 4) and images.value_range)):
         lines.append(f"{images.shape[0]} channels; figures show 1, 2, 3 as red, green, blue")
     if images.num_clipped:
-        lines.append(f"{images.num_clipped} numbers are outside of that range, and clipped")
+        lines.append(f"{images.num_clipped:,} numbers are outside of that range, and clipped")
     return lines
 
 

@@ -14,7 +14,7 @@ from unicodedata import normalize
 
 import numpy as np
 
-from vlae.data.columns import ROW_NAMES
+from vlae.data.columns import MINUS_ONE, ROW_NAMES
 from vlae.data.images import IGNORED, Images
 from vlae.data.source import LABEL_NAMES, Array, DataError, counted, is_missing
 from vlae.names import bare_cell, some_of
@@ -96,7 +96,8 @@ def known_labels(images: Images, which: str | int, *, seed: int = 0, beside: Seq
     values, classes = np.unique(labels[labels >= 0], return_inverse=True)
     if len(values) < 2:
         what = "no label is known" if len(values) == 0 else f"all labels are of one class, {values[0]}"
-        raise DataError(f"{images.source}: {what}; give labels of at least two classes")
+        unknown = f" ({MINUS_ONE})" if any(fate.endswith(MINUS_ONE) for fate in images.fates.values()) else ""
+        raise DataError(f"{images.source}: {what}{unknown}; give labels of at least two classes")
     known = np.full(len(labels), UNLABELLED)
     known[labels >= 0] = classes
     if number is not None:

@@ -4,9 +4,10 @@
 shape. The result is kept in a cache. A part is held out for testing.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -17,7 +18,7 @@ from vlae.data.counting import waiting
 from vlae.data.depths import found_range, into_range, listed_range, of_channels, out_of_range, within_bytes
 from vlae.data.files import decoders, has_more_frames, max_pixels
 from vlae.data.holdout import group_copies, hold_out, keep_out
-from vlae.data.images import Images
+from vlae.data.images import PICTURES, Images
 from vlae.data.in_memory import read_memory
 from vlae.data.pixels import array_frame, array_pictures, fit_picture, for_each, how_fitted, look_at_all, picture_frame
 from vlae.data.readers import check_unchanged, hash_bytes, identify
@@ -369,7 +370,8 @@ def decode(
             (folder / "good.npy").replace(folder / "values.npy")
             whole = whole._with_rows(np.load(folder / "values.npy", mmap_mode="r"), good)
         skipped = tuple((_name(data, i), broken[i]) for i in sorted(broken))
-        whole = replace(whole, skipped=data.skipped + skipped, left_out=tuple(sorted(broken)))
+        fates = _without(whole.fates, [name for name, _ in skipped])
+        whole = replace(whole, skipped=data.skipped + skipped, left_out=tuple(sorted(broken)), fates=fates)
         parts = None if parts is None else parts[good]
     whole = _in_range(whole, settings.value_range, folder)
     if not whole.is_vectors:
@@ -396,6 +398,17 @@ def _check_row_names(data: SourceData, asked: str | None, source: str) -> None:
     raise NoRowNamesError(f"{source}: no column {asked!r} to name the rows; {there}")
 
 
+def _without(fates: Mapping[str, str], files: Sequence[str]) -> dict[str, str]:
+    """What became of each kind of file, in which the pictures that cannot be read are not counted."""
+    broken = Counter(PurePosixPath(file).suffix.lower() for file in files)
+    left: dict[str, str] = {}
+    for name, fate in fates.items():
+        num, _, ending = name.partition(" ")
+        count = int(num) - broken[ending] if fate == PICTURES and ending in broken else None
+        left |= {name: fate} if count is None else {f"{count} {ending}": fate} if count > 0 else {}
+    return left
+
+
 def _name(data: SourceData, i: int) -> str:
     return data.names[i] if data.names else f"row {i}"
 
@@ -418,8 +431,8 @@ def _fit_all(
 
     Returns:
         The values, images still in their own numbers; why a row could not be read, by its number; what was done to
-        pictures of another size, None if there were none; what became of the frames of animations; and the sizes of the
-        smallest and the largest picture.
+        pictures of another size, None if there were none; what became of the frames of animations; and the least
+        and the greatest width and height.
     """
     if not isinstance(data.values, EncodedPictures) and not is_image(data.values.shape[1:]):
         if any((settings.size, settings.fit, settings.crop, settings.channels, settings.value_range)):
@@ -452,7 +465,7 @@ def _fit_all(
 
     _, more_broken = for_each(fit, [i for i in range(pictures.num) if i not in broken], "decoding pictures", progress)
     more = {f"{counted(len(animated), 'picture')} of several frames": "ignored: all frames but the first"}
-    ends = tuple(end(sizes, key=lambda size: (size[0] * size[1], size)) for end in (min, max))
+    ends = tuple((end(width for width, _ in sizes), end(height for _, height in sizes)) for end in (min, max))
     return out, broken | more_broken, how_fitted(sizes, frame), more if animated else {}, ends
 
 

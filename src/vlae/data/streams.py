@@ -49,6 +49,12 @@ SUFFIXES = (*TAR_SUFFIXES, ".parquet", ".parq", ".pq")
 OVERHEAD = 1_500
 """Bytes of a row in a .tar file beside the picture: headers, a label, and what fills the blocks up."""
 
+PACKED = (".gz", ".tgz")
+"""The endings of shards in which `OVERHEAD` takes next to no room."""
+
+COUNTED = 2**25
+"""The most bytes of a source whose rows are counted if its shards do not tell how many there are."""
+
 
 class Piece(NamedTuple):
     """Some rows of a shard."""
@@ -134,8 +140,11 @@ class Stream:
         num_bytes = sum(shard.num_bytes for shard in self.shards)
         if not num_bytes:
             return 0, False
-        of_rows = _num_bytes(self._first_rows) / len(self._first_rows) + OVERHEAD
-        return max(1, round(num_bytes / of_rows)), False
+        if num_bytes <= COUNTED and self.is_stored:
+            return sum(sum(map(len, shard.read(0))) for shard in self.shards), True
+        of_rows = _num_bytes(self._first_rows) / len(self._first_rows)
+        is_packed = self.shards[0].name.lower().endswith(PACKED)
+        return max(1, round(num_bytes / (of_rows if is_packed else of_rows + OVERHEAD))), False
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -226,7 +226,7 @@ def _streamed(run: Run, source: Source, shard: Share | None, how: dict[str, Any]
     stream = stream_for(run, source, **how, progress=progress)
     assert stream.form is not None
     if progress:
-        say_found(replace(stream.form, skipped=()), stream=stream, buffer=ROWS)
+        say_found(replace(stream.form, skipped=()), stream=stream, buffer=ROWS, with_parts=False)
     shards = range(len(stream.shards))
     if shard is not None:
         shards = shards[shard.rows(len(shards), stream.source)]

@@ -82,7 +82,7 @@ class ReadsData:
                 print(f"{error}, as in the training data", file=sys.stderr)
         images = self.accepted(images)
         if progress:
-            say_skipped(images)
+            say_skipped(images, with_parts=split != "all")
             say_form(images, ", like the training data")
         return images
 
