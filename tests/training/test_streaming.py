@@ -311,7 +311,7 @@ def test_what_needs_the_whole_source_is_refused(tars, tmp_path):
 def test_what_will_be_read_and_kept_is_said_before(tars, tmp_path, capsys):
     quick(str(tars), tmp_path / "run", progress=True)
     told = capsys.readouterr().err
-    assert "found     5 shards of about" in told and "read one after the other" in told
+    assert "found     5 shards of 100 pictures" in told and "read one after the other" in told
     assert "buffer    24 pictures, 4.6 kB of memory" in told
     assert "sample    100 pictures, 19.2 kB in the cache" in told
     assert "classes   3: cat 34, dog 33, owl 33" in told
