@@ -95,9 +95,9 @@ def known_labels(images: Images, which: str | int, *, seed: int = 0, beside: Seq
     labels = np.asarray(images.labels, np.int64)
     values, classes = np.unique(labels[labels >= 0], return_inverse=True)
     if len(values) < 2:
-        what = "no label is known" if len(values) == 0 else f"all labels are of one class, {values[0]}"
+        what = "".join(f"all labels are of one class, {images.class_name(value)}" for value in values.tolist())
         unknown = f" ({MINUS_ONE})" if any(fate.endswith(MINUS_ONE) for fate in images.fates.values()) else ""
-        raise DataError(f"{images.source}: {what}{unknown}; give labels of at least two classes")
+        raise DataError(f"{images.source}: {what or 'no label is known'}{unknown}; give labels of at least two classes")
     known = np.full(len(labels), UNLABELLED)
     known[labels >= 0] = classes
     if number is not None:
