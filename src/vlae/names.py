@@ -41,6 +41,15 @@ def is_utf8(path: Path) -> bool:
     return not re.search("[\ud800-\udfff]", str(path))
 
 
+def path_text(path: Path) -> str:
+    """Write a path as text that a table can hold: as it is, or `printable` if it is not UTF-8.
+
+    Args:
+        path: of a file or folder.
+    """
+    return str(path) if is_utf8(path) else printable(str(path))
+
+
 @contextmanager
 def as_utf8(file: Path) -> Iterator[str]:
     """Give a path in UTF-8 to a file that is read in the block, for libraries that take no other.
@@ -59,7 +68,9 @@ def as_utf8(file: Path) -> Iterator[str]:
 
 
 def quoted(path: object) -> str:
-    """Write a path as a command that is proposed needs it: in quotes if it has blanks, and safe to print.
+    r"""Write a path as a command that is proposed needs it: in quotes if it has blanks, and safe to print.
+
+    What cannot be printed is written as bash and zsh read it.
 
     Args:
         path: a path, or the name of a source.
@@ -67,8 +78,14 @@ def quoted(path: object) -> str:
     Examples:
         >>> quoted("runs/photos"), quoted("runs/my photos")
         ('runs/photos', "'runs/my photos'")
+        >>> print(quoted("caf\udce9\n.png"))
+        $'caf\xe9\n.png'
     """
-    return shlex.quote(printable(str(path)))
+    text = str(path)
+    if not _UNPRINTABLE.search(text):
+        return shlex.quote(text)
+    plain = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"$'{_UNPRINTABLE.sub(lambda match: _shell_escape(match[0]), plain)}'"
 
 
 def safe_cell(value: object) -> object:
@@ -123,6 +140,11 @@ def _escape(character: str) -> str:
     if "\udc80" <= character <= "\udcff":
         return f"\\x{ord(character) - 0xDC00:02x}"
     return character.encode("unicode_escape").decode()
+
+
+def _shell_escape(character: str) -> str:
+    r"""Write a character as a shell reads it between $' and ': there \x85 is a byte, and \u0085 a character."""
+    return f"\\u00{ord(character):02x}" if "\x7f" <= character <= "\x9f" else _escape(character)
 
 
 def some_of(names: Sequence[str]) -> str:

@@ -1,7 +1,7 @@
 """Pictures as their files have them, found by the names of their rows."""
 
 import os
-from pathlib import Path
+import subprocess
 
 import numpy as np
 import pytest
@@ -9,6 +9,8 @@ from PIL import Image
 
 from vlae.data import load
 from vlae.data.picture_files import SIDE, original, original_file
+from vlae.data.selection import link_selection
+from vlae.names import path_text, quoted
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
 
@@ -26,6 +28,22 @@ def test_every_row_is_found_by_its_name(folder):
     assert [original_file(images.source, name) for name in images.names] == [folder / name for name in images.names]
     found = dict(zip(images.names, (original(images.source, name) for name in images.names), strict=True))
     assert np.array_equal(found["cats/a.png"], PIXELS) and np.array_equal(found["b.png"], PIXELS[::-1])
+
+
+@pytest.mark.parametrize("inside", [b"new\nline.png", b"caf\xe9.png", b"caf\xe9\n/\xe2\x80\xa8.png", b"a#1\n.png"])
+def test_a_file_is_found_by_the_name_that_is_shown(tmp_path, inside):
+    file = tmp_path / "odd\n" / os.fsdecode(inside)
+    file.parent.mkdir(parents=True)
+    Image.fromarray(PIXELS).save(file)
+    images = load(tmp_path / "odd\n", split="all", size=8)
+    assert original_file(images.source, images.names[0]) == file and "\\" in images.source + images.names[0]
+    assert np.array_equal(original(images.source, images.names[0]), PIXELS)
+    assert original_file(images.source, r"no\nthing.png") is None and original_file(r"no\nthing", "a") is None
+    link_selection(list(images.names), tmp_path / "odd\n", tmp_path / "out")
+    assert (tmp_path / "out" / os.fsdecode(inside)).samefile(file)
+    path_text(file).encode()
+    command = f"test -f {quoted(file)}"
+    assert command.isprintable() and subprocess.run(["bash", "-c", command]).returncode == 0
 
 
 def test_a_source_of_one_file(folder):
@@ -80,16 +98,3 @@ def test_what_is_not_there_is_none(folder, tmp_path):
     )
     assert [original(folder, name) for name in (*others, "", None, "cats", "a\0.png")] == [None] * 11
     assert original("streets", "0") is None and original("an array", "a.png") is None
-
-
-@pytest.mark.parametrize("file", [b"new\nline.png", b"caf\xe9.png", b"back\\slash.png"])
-@pytest.mark.parametrize("inner", [b"", b"ann\xe9e 1/"])
-def test_names_that_cannot_be_printed_are_found(tmp_path, file, inner):
-    parent = os.fsencode(tmp_path) + b"/phot\xe9s"
-    folder, path = Path(os.fsdecode(parent)), Path(os.fsdecode(parent + b"/" + inner + file))
-    path.parent.mkdir(parents=True)
-    Image.fromarray(PIXELS).save(path.open("wb"), "png")
-    images = load(folder, split="all", size=8)
-    assert original_file(images.source, images.names[0]) == path
-    assert np.array_equal(original(images.source, images.names[0]), PIXELS)
-    assert original_file(images.source, "no\\n.png") is None

@@ -23,7 +23,7 @@ from vlae.figures.pictures import to_pictures
 from vlae.html_repr import HtmlRepr
 from vlae.models.base import LatentModel
 from vlae.models.inference import as_input, evaluating, given
-from vlae.names import printable, safe_row
+from vlae.names import path_text, safe_row
 from vlae.runs import Run
 from vlae.runs.contents import Contents, Place, Reread, contents_of
 from vlae.runs.layout import FIGURES
@@ -87,7 +87,7 @@ class Outliers(HtmlRepr):
                 if self.images.names is not None:
                     entry["name"] = self.images.names[row]
                     if file := original_file(self.images.source, entry["name"]):
-                        entry["file"] = printable(str(file))
+                        entry["file"] = path_text(file)
                 if labels is not None:
                     entry["label"] = labels[row]
                 table.append(entry | {name: float(score[row]) for name, score in self.scores.items()})

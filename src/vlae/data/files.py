@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vlae.data.source import DataError
+from vlae.names import printable
 
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # what it logs of a file that another reader then takes
 
@@ -101,6 +102,25 @@ def begins_with(path: Path, *magic: bytes) -> bool:
         return False
     with path.open("rb") as file:
         return file.read(max(map(len, magic))).startswith(magic)
+
+
+def as_stored(path: Path) -> Path:
+    """Find the path that was meant where a name for show (`vlae.names.printable`) stands in its place.
+
+    Args:
+        path: as it is, or with escapes for line breaks, bytes that are not UTF-8 and the like.
+
+    Returns:
+        The path itself if it is there, or if no other is shown like it.
+    """
+    if "\\" not in str(path) or os.path.lexists(path):
+        return path
+    folder = as_stored(path.parent)
+    try:
+        names = sorted(file.name for file in folder.iterdir())
+    except (OSError, ValueError):
+        return path
+    return folder / next((name for name in names if printable(name) == path.name), path.name)
 
 
 def is_below(file: Path, folder: Path) -> bool:

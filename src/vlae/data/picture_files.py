@@ -3,11 +3,10 @@
 import re
 from pathlib import Path
 
-from vlae.data.files import is_below, is_picture, open_page, open_picture
+from vlae.data.files import as_stored, is_below, is_picture, open_page, open_picture
 from vlae.data.originals import shrink
 from vlae.data.source import Array
 from vlae.data.wide import is_wide
-from vlae.names import printable
 
 SIDE = 256
 """Pixels of the longer side, to which a larger picture is reduced."""
@@ -52,29 +51,12 @@ def _file_and_page(source: str | Path, name: str | None) -> tuple[Path | None, i
     """The file of a row, and the number of its page from 1 up; 0: the file is one picture."""
     if not name:
         return None, 0
-    folder = _as_on_disk(Path(), str(Path(source).expanduser()))
+    folder = as_stored(Path(source).expanduser())
     if folder.is_file():
         folder = folder.parent
     page = re.fullmatch(r"(.+)#(\d+)", name)
-    places = [(name, 0)] + ([(page[1], int(page[2]))] if page else [])
-    for place, number in places:
-        file = _as_on_disk(folder, place)
+    places = [(as_stored(folder / name), 0)] + ([(as_stored(folder / page[1]), int(page[2]))] if page else [])
+    for file, number in places:
         if is_below(file, folder) and is_picture(file):
             return file, number
     return None, 0
-
-
-def _as_on_disk(folder: Path, name: str) -> Path:
-    """The file of a name, in which escapes may stand for what cannot be printed."""
-    file = folder / name
-    if "\\" not in name or file.exists():
-        return file
-    found = folder
-    for part in Path(name).parts:
-        exact = found / part
-        try:
-            there = [] if "\\" not in part or exact.exists() else [*found.iterdir()]
-        except OSError:  # no folder, or one that may not be read
-            there = []
-        found = next((each for each in there if printable(each.name) == part), exact)
-    return found

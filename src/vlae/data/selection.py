@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from vlae.atomic import WriteError, whole_folder
-from vlae.data.files import is_below
+from vlae.data.files import as_stored, is_below
 from vlae.data.source import DataError
 from vlae.names import bare_cell
 
@@ -61,17 +61,21 @@ def link_selection(names: list[str], source: Path, out: Path) -> list[str]:
     """
     if not source.is_dir():
         raise DataError(f"{source} is no folder; links lead to pictures of a folder")
-    files = dict.fromkeys(name if (source / name).is_file() else name.rpartition("#")[0] or name for name in names)
+    files = {}
+    for name in names:
+        name = name if as_stored(source / name).is_file() else name.rpartition("#")[0] or name
+        files[name] = as_stored(source / name)
     own = source.resolve()
-    missing = [name for name in files if not is_below(source / name, source)]
+    missing = [name for name, file in files.items() if not is_below(file, source)]
     if len(missing) == len(files):
         raise DataError(f"{source} has none of the {len(files)} pictures, such as {missing[0]}; give their folder")
     if out.resolve().is_relative_to(own):
         raise WriteError(f"{out} lies in {source}, and would become part of it; choose another place")
     with whole_folder(out) as folder:
-        for name in files:
+        for name, file in files.items():
             if name not in missing:
-                link = folder / name
+                inner = file.relative_to(source)
+                link = folder / inner
                 link.parent.mkdir(parents=True, exist_ok=True)
-                link.symlink_to(own / name)
+                link.symlink_to(own / inner)
     return missing

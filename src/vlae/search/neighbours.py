@@ -16,7 +16,7 @@ from vlae.data.picture_files import original, original_file
 from vlae.figures import canvas
 from vlae.figures.canvas import Picture
 from vlae.html_repr import HtmlRepr
-from vlae.names import printable, safe_row
+from vlae.names import path_text, safe_row
 from vlae.shapes import named_levels
 from vlae.text_table import columns
 
@@ -53,7 +53,7 @@ class Neighbours(HtmlRepr):
         for levels, rows in self.by.items():
             table = rows.drop_columns([name for name in ["picture"] if name in rows.column_names])
             pairs = zip(rows["source"].to_pylist(), rows["name"].to_pylist(), strict=True)
-            files = [file and printable(str(file)) for file in (original_file(*pair) for pair in pairs)]
+            files = [file and path_text(file) for file in (original_file(*pair) for pair in pairs)]
             table = table.append_column("file", pa.array(files, pa.string())) if any(files) else table
             table = table.add_column(0, "rank", pa.array(range(1, len(rows) + 1), pa.int64()))
             parts.append(table.add_column(0, "by", pa.array([named_levels(levels)] * len(rows), pa.string())))

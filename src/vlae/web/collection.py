@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from vlae.data.content import content_hashes
+from vlae.data.files import as_stored
 from vlae.data.images import Images
 from vlae.data.originals import Originals, find_originals, shrink
 from vlae.data.source import ReadSettings
@@ -263,7 +264,7 @@ class Collection:
     def _file(self, number: int) -> Path | None:
         """The file of a picture, if the source is a folder; its name may be written otherwise on the disk."""
         folder = Path(self.source).expanduser()
-        return folder / self.names[number].partition("#")[0] if folder.is_dir() else None
+        return as_stored(folder / self.names[number].partition("#")[0]) if folder.is_dir() else None
 
     @property
     def _originals(self) -> Originals | None:

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from vlae.data.files import as_stored
+from vlae.data.picture_files import original_file
 from vlae.models.inference import as_input
 from vlae.shapes import level_column
 from vlae.web.map import place_on_plane
@@ -61,14 +63,15 @@ def fiftyone(session: Session, numbers: Sequence[int], tags: Sequence[Sequence[s
     Raises:
         ValueError: if the source is no folder of pictures: FiftyOne shows files alone.
     """
-    folder = Path(session.collection.source).expanduser()
+    folder = as_stored(Path(session.collection.source).expanduser())
     if not folder.is_dir():
         raise ValueError(f"FiftyOne shows files of pictures, and {folder} is no folder of them; export a table")
     known = _known(session, numbers)
     samples = []
     for name, part, label, own in zip(known["name"], known["part"], known["label"], tags, strict=True):
+        file = original_file(folder, name) or folder / name.partition("#")[0]
         sample: dict[str, Any] = {
-            "filepath": str(folder.resolve() / name.partition("#")[0]),
+            "filepath": str(folder.resolve() / file.relative_to(folder)),
             "tags": [*filter(None, [part]), *own],
         }
         if label is not None:
