@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vlae import workflows
+from vlae import recipes, workflows
 from vlae.data import Images
 from vlae.evaluation.text import LIKELIHOOD_CAUTION
 from vlae.studies import compare as comparison
@@ -102,6 +102,24 @@ def test_cautions_stand_below_the_table_once_with_their_systems(compared):
     warned = replace(compared, evaluations=cautioned)
     assert warned.as_text().split("\n\n")[2:] == ["lean and vae: By heart.", "vae: Far."]
     assert json.loads(warned.to_json())["cautions"]["lean"] == [["By heart."]] * 2
+
+
+def test_learned_labels_and_families_are_told_below_the_table(compared):
+    vae, lean = compared.systems["vae"], compared.systems["lean"]
+    learned = [replace(run, data=run.data | {"labels": None, "labels_sha256": "0"}) for run in vae]
+    laplace = [replace(run, recipe=recipes.adjust(run.recipe, family="laplace")) for run in lean]
+    told = replace(compared, systems={"vae": learned, "lean": laplace})
+    *_, families, labels = told.as_text().split("\n\n")
+    assert "only likelihoods of one family. Here are gaussian: vae; laplace: lean." in families
+    assert labels.startswith("vae: Learned every label of its training data, others here other labels or none")
+    kept = json.loads(told.to_json())
+    assert kept["families"] == {"vae": "gaussian", "lean": "laplace"}
+    assert len(kept["cautions"]["vae"]) == 2 and "every label" in kept["cautions"]["vae"][1][-1]
+    assert not any("label" in caution for of_run in kept["cautions"]["lean"] for caution in of_run)
+    hundred = [replace(run, data=run.data | {"labels": "100", "labels_sha256": "0"}) for run in vae]
+    assert "vae: Learned labels 100, others" in replace(compared, systems={"vae": hundred, "lean": lean}).as_text()
+    alike = replace(compared, systems=dict.fromkeys(("vae", "lean"), learned))
+    assert "Learned" not in alike.as_text() and "families" not in alike.as_text()
 
 
 def test_agreement_of_seeds(rng):

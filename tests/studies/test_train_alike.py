@@ -1,4 +1,5 @@
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -6,7 +7,7 @@ import pytest
 from vlae import recipes, workflows
 from vlae.runs import layout
 from vlae.runs.layout import RunError
-from vlae.studies.train_alike import _learns, are_recipes, train_alike
+from vlae.studies.train_alike import _grouped, _learns, are_recipes, train_alike
 from vlae.training.train import Stopped
 
 QUICK = {"steps": 3, "batch_size": 8, "progress": False}
@@ -87,6 +88,17 @@ def test_finished_runs_are_grouped_by_recipe(source, tmp_path):
     assert {name: [run.path for run in runs] for name, runs in systems.items()} == {
         "lean": [paths[0], paths[2]], "vae": [paths[1]], "lean, lean-0": [paths[3]],
     }  # fmt: skip
+
+
+def test_columns_of_one_recipe_name_the_family_where_it_differs():
+    def run(path, **settings):
+        recipe = recipes.adjust(recipes.lean((1, 8, 8)), **settings)
+        return SimpleNamespace(path=Path(path), recipe=recipe, data={"source": "noise.npy"})
+
+    runs = [run("a/run"), run("b/run", family="laplace"), run("c/run", steps=7), run("d/run", steps=8)]
+    grouped = _grouped(runs, same_data=True)
+    assert list(grouped) == ["lean (gaussian)", "lean (laplace)", "lean (gaussian), run", "lean (gaussian), d/run"]
+    assert all(len(of_system) == 1 for of_system in grouped.values())
 
 
 def test_runs_of_different_shapes(source, tmp_path, rng):

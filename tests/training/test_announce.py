@@ -7,6 +7,7 @@ import pytest
 
 from vlae import recipes
 from vlae.data import load
+from vlae.data.labels import Known
 from vlae.recipes.recipe import UNBOUNDED
 from vlae.training import announce
 from vlae.training.announce import TimeEstimate, say_plan
@@ -49,6 +50,16 @@ def test_the_plan_of_few_pictures_says_what_can_be_expected(capsys):
     assert lines[0] == "train on  30 pictures of 8×8 in grey; 10 are held out"
     assert lines[3].startswith("few       30 pictures teach colours") and len(lines) == 5
     assert all(len(line) <= 80 for line in lines)
+
+
+def test_the_plan_says_how_many_labels_are_learned(capsys):
+    images = load(np.random.default_rng(0).integers(0, 256, (300, 8, 8), dtype=np.uint8), split="train")
+    known = Known(np.array([-1, *[0, 1] * 20]), (3, 5), ("3", "5"))
+    say_plan(recipes.make("lean", images.shape), images, images, len(images), known)
+    line = capsys.readouterr().err.splitlines()[3]
+    assert (
+        line == f"labels    40 of {len(images)} are learned, of 2 classes (fewer: --labels NUMBER)" and len(line) <= 80
+    )
 
 
 def test_the_plan_of_rows(capsys):

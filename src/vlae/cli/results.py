@@ -210,7 +210,7 @@ def compare(
         reading: How to read the data.
         limit: Train on at most this many images, chosen at random; by default all.
         labels: Labels that a class above the top of each system learns, if it can have one: all, or a number of them,
-            chosen at random by the seed. By default, none.
+            chosen at random by the seed. By default, m2 and m1+m2, which have a class anyway, learn all, others none.
         steps: Optimiser steps of each run; by default the recipes' own.
         batch_size: Images per step; by default the recipes' own.
         learning_rate: Highest learning rate of Adam; by default the recipes' own.

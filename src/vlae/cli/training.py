@@ -113,7 +113,8 @@ def train(
         buffer: Images of a stream that are in memory at a time, where their order is shuffled; by default 16384, or
             fewer if memory is short.
         labels: Labels that a class above the top level learns: all that the source has; a number of them, chosen at
-            random, alike of each class; or a .csv file of names of pictures and their class. By default, none.
+            random, alike of each class; or a .csv file of names of pictures and their class. By default, m2 and m1+m2,
+            which have a class anyway, learn all, others none.
         features: A frozen network, trained elsewhere. A level on top reads and explains its features of the full-size
             pictures: a .pt (TorchScript), .pt2 (torch.export) or .onnx file, timm:NAME or hf:USER/NAME. Open only files
             that you trust. By default there is no such level.

@@ -114,7 +114,7 @@ class Comparison:
         """The table in Markdown: a row per measure and a column per system.
 
         A cell holds the median over the runs, with the least and the most. Below stands what likelihoods do not say,
-        and what the evaluations warn of.
+        of which families they are if these differ, and `cautions`.
         """
         counts = {len(values) for values in self.systems.values()}
         seeds = f"median of {counts.pop()} runs" if len(counts) == 1 else "median of runs"
@@ -128,32 +128,48 @@ class Comparison:
         table = "\n".join(f"| {' | '.join(row)} |" for row in [head, ["-" * len(cell) for cell in head], *body])
         has_likelihood = any(row[0] == "ELBO (nats)" for row in rows)
         below = [LIKELIHOOD_CAUTION] if has_likelihood else []
-        below += [f"{' and '.join(systems)}: {caution}" for caution, systems in self._cautions().items()]
+        if len(of_families := self._systems_by_family()) > 1:
+            listed = "; ".join(f"{family}: {' and '.join(systems)}" for family, systems in of_families.items())
+            below.append(f"ELBO and bits per dimension compare only likelihoods of one family. Here are {listed}.")
+        said: dict[str, list[str]] = {}
+        for system, of_runs in self.cautions().items():
+            for caution in dict.fromkeys(each for of_run in of_runs for each in of_run):
+                said.setdefault(caution, []).append(system)
+        below += [f"{' and '.join(systems)}: {caution}" for caution, systems in said.items()]
         return "\n\n".join([table, *below])
 
-    def _cautions(self) -> dict[str, list[str]]:
-        """The systems of which each caution of the evaluations is said."""
-        said: dict[str, list[str]] = {}
-        for system, evaluations in self.evaluations.items():
-            for caution in dict.fromkeys(each for evaluation in evaluations for each in evaluation.get("cautions", ())):
-                said.setdefault(caution, []).append(system)
-        return said
+    def cautions(self) -> dict[str, list[list[str]]]:
+        """For each system and run, sentences on what must be known to read its column; [] if there are none."""
+        alone = len({_labels_of(runs[0]) for runs in self.systems.values()}) > 1
+        return {
+            system: [
+                [*evaluation.get("cautions", []), *([of_labels] if alone and (of_labels := _learned(run)) else [])]
+                for run, evaluation in zip(self.systems[system], evaluations, strict=True)
+            ]
+            for system, evaluations in self.evaluations.items()
+        }
+
+    def _systems_by_family(self) -> dict[str, list[str]]:
+        """The systems whose likelihood is of each family, of those that have an ELBO."""
+        found: dict[str, list[str]] = {}
+        for system, runs in self.systems.items():
+            if any(evaluation["elbo_nats"] is not None for evaluation in self.evaluations[system]):
+                found.setdefault(runs[0].recipe.likelihood.kind, []).append(system)
+        return found
 
     def to_json(self) -> str:
-        """All values of the table, the folders and recipes of the runs, and the protocol of the evaluations."""
+        """All values of the table, folders, recipes, likelihood families and cautions of the runs, and the protocol."""
         record = {
             "source": self.source,
             "runs": {system: [str(run.path) for run in runs] for system, runs in self.systems.items()},
             "recipes": {system: runs[0].recipe.as_dict()["recipe"] for system, runs in self.systems.items()},
+            "families": {system: runs[0].recipe.likelihood.kind for system, runs in self.systems.items()},
             "measures": self.measures(),
             "not_defined": {
                 system: [evaluation["not_defined"] for evaluation in evaluations]
                 for system, evaluations in self.evaluations.items()
             },
-            "cautions": {
-                system: [evaluation.get("cautions", []) for evaluation in evaluations]
-                for system, evaluations in self.evaluations.items()
-            },
+            "cautions": self.cautions(),
             "protocol": next(iter(self.evaluations.values()))[0]["protocol"],
         }
         return json.dumps(record, indent=2, allow_nan=False)
@@ -314,6 +330,20 @@ def measure(systems: RunsBySystem, images: Images | None = None, *, progress: bo
             evaluations[system].append(evaluation)
     udr = {system: _udr_of_each([_codes(run, probed) for run in runs]) for system, runs in systems.items()}
     return Comparison(source=source_name(chosen.source), systems=systems, evaluations=evaluations, udr=udr)
+
+
+def _labels_of(run: Run) -> str | None:
+    """Which labels a run has learned, as they were asked for; None: none."""
+    return str(run.data.get("labels") or "all") if "labels_sha256" in run.data else None
+
+
+def _learned(run: Run) -> str | None:
+    """What must be known of a run that learned labels, beside others that learned none, or others; None: nothing."""
+    labels = _labels_of(run)
+    if labels is None:
+        return None
+    which = f"labels {labels}" if labels != "all" else "every label of its training data"
+    return f"Learned {which}, others here other labels or none: what its levels tell of the class was taught."
 
 
 def _codes(run: Run, images: Images) -> np.ndarray:

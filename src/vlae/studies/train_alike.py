@@ -207,8 +207,11 @@ def _grouped(loaded: Sequence[Run], *, same_data: bool) -> RunsBySystem:
     systems: dict[str, list[Run]] = {}
     for run in loaded:
         same = [name for name, runs in systems.items() if _alike(runs[0].recipe, run.recipe)]
-        name = run.recipe.name if run.recipe.name not in systems else f"{run.recipe.name}, {run.path.name}"
-        systems.setdefault(same[0] if same else name, []).append(run)
+        families = {other.recipe.likelihood.kind for other in loaded if other.recipe.name == run.recipe.name}
+        name = run.recipe.name + f" ({run.recipe.likelihood.kind})" * (len(families) > 1)
+        names = [name, f"{name}, {run.path.name}", f"{name}, {run.path}"]  # no two folders have the same path
+        system = same[0] if same else next(free for free in names if free not in systems)
+        systems.setdefault(system, []).append(run)
     return systems
 
 

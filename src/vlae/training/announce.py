@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from vlae import recipes
 from vlae.data import Images
 from vlae.data.account import counted_data
+from vlae.data.labels import Known
 from vlae.names import printable
 from vlae.recipes import Recipe
 from vlae.recipes.recipe import UNBOUNDED, Training
@@ -34,7 +35,7 @@ HOW = {"mirror": "mirrored or not", "shift": "moved", "nudge": "nudged"}
 COLOURS = {1: " in grey", 2: " in grey with opacity", 3: " in colour", 4: " in colour with opacity"}
 
 
-def say_plan(recipe: Recipe, images: Images, held_out: Images, num: int) -> None:
+def say_plan(recipe: Recipe, images: Images, held_out: Images, num: int, known: Known | None = None) -> None:
     """Print to the error output what will be done: with which data, which levels and how many steps.
 
     Args:
@@ -42,6 +43,7 @@ def say_plan(recipe: Recipe, images: Images, held_out: Images, num: int) -> None
         images: what is trained on.
         held_out: what is not.
         num: how many there are to train on, if the images are a sample; 0: it is not known.
+        known: the labels of the images that are learned; None: none are.
     """
     form = ""
     if is_image(recipe.shape):
@@ -57,6 +59,10 @@ def say_plan(recipe: Recipe, images: Images, held_out: Images, num: int) -> None
         f"model     {recipe.name}: {levels}" + ", level 1 nearest the pixels" * (len(sizes) > 1),
         _budget(training),
     ]
+    if known is not None:
+        count = int((known.labels >= 0).sum())
+        share = f"{count:,} of {len(images):,}" if num == len(images) else "those of the stream"
+        lines.append(f"labels    {share} are learned, of {len(known.values)} classes (fewer: --labels NUMBER)")
     if varied := [HOW[name] for name in training.augment.split(",") if name in HOW]:
         lines.append(f"varied    {' and '.join(varied)}, each time seen (--augment none: never)")
     if is_image(recipe.shape) and 0 < num < FEW:
@@ -74,7 +80,14 @@ def _budget(training: Training) -> str:
 
 
 def watchers_of(
-    recipe: Recipe, images: Images, held_out: Images, path: Path, *, num: int, progress: bool
+    recipe: Recipe,
+    images: Images,
+    held_out: Images,
+    path: Path,
+    *,
+    num: int,
+    progress: bool,
+    known: Known | None = None,
 ) -> list[Callable[["Recorder"], None]]:
     """What watches a training: the estimate of its time, and the preview. What will be done is printed now.
 
@@ -85,6 +98,7 @@ def watchers_of(
         path: the run's folder.
         num: how many there are to train on, if the images are a sample; 0: it is not known.
         progress: whether anything is printed.
+        known: the labels of the images that are learned; None: none are.
     """
     screen = None
     watchers: list[Callable[[Recorder], None]] = []
@@ -92,7 +106,7 @@ def watchers_of(
         from rich.console import Console
 
         screen = screen_of(Console(stderr=True))
-        say_plan(recipe, images, held_out, num)
+        say_plan(recipe, images, held_out, num, known)
         watchers.append(TimeEstimate(recipe, path))
     if is_image(recipe.shape):
         watchers.append(Preview(held_out.values, held_out.features, path, screen))

@@ -277,7 +277,7 @@ def train(
         check_training(chosen, len(images), accelerator=accelerator)
 
         num = len(images) if shards is None else max(0, shards.num_rows[0] - len(held_out))
-        watchers = watchers_of(chosen, images, held_out, path, num=num, progress=shown)
+        watchers = watchers_of(chosen, images, held_out, path, num=num, progress=shown, known=known)
         torch.manual_seed(chosen.training.seed)
         mean, stddev = statistics_of(images.values, images.columns) if chosen.mean is None else (None, None)
         model = build_model(chosen, images, mean=mean, stddev=stddev)
