@@ -3,15 +3,20 @@
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from pytest_examples import CodeExample, EvalExample, find_examples
 
 from vlae.cli.main import app
-from vlae.recipes import RECIPES
+from vlae.recipes import RECIPES, adjust
+from vlae.recipes.footprint import footprint, model_without_memory
+from vlae.training.train import fit
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+EXTENDING = ROOT / "docs" / "extending.md"
 
 
 def shortened(code: str) -> str:
@@ -40,6 +45,18 @@ def test_python_runs(example: CodeExample, eval_example: EvalExample, tmp_path, 
             del RECIPES[added]
     if failure:
         pytest.fail(failure, pytrace=False)
+
+
+def test_the_likelihood_of_the_docs_trains(rng):
+    (block,) = [code for code in re.findall(r"```python\n(.*?)```", EXTENDING.read_text(), re.S) if "kind=" in code
+                and "vlae.Likelihood," in code]  # fmt: skip
+    names: dict[str, Any] = {"__name__": "docs"}
+    exec(compile(block.replace('kind="student"', 'kind="student-tested"').replace('family="student"',
+         'family="student-tested"'), "extending.md", "exec", dont_inherit=True), names)  # fmt: skip
+    recipe = adjust(names["recipe"], steps=2, batch_size=4)
+    assert footprint(model_without_memory(recipe), 2).maps > 0  # nothing asks for a value
+    model = fit(rng.integers(0, 256, (12, 1, 28, 28), dtype=np.uint8), recipe)
+    assert model.sample(2).sample().shape == (2, 1, 28, 28)
 
 
 def commands() -> list[str]:

@@ -2,19 +2,21 @@
 
 import re
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 import torch
 from command_line import refusal
 from model_cases import CASES, made
+from torch.distributions import Independent, StudentT
 
 import vlae
 from vlae import memory, recipes
 from vlae.memory import NotEnoughMemoryError
+from vlae.models.likelihoods import Likelihood, LikelihoodHead
 from vlae.nn.layers import Blocks
-from vlae.recipes.footprint import check_training, check_use, footprint, model_without_memory
+from vlae.recipes.footprint import NoEstimateError, check_training, check_use, footprint, model_without_memory
 from vlae.training.train import fit
 
 GB = 10**9
@@ -24,6 +26,37 @@ GB = 10**9
 def small(monkeypatch):
     """A machine with little memory."""
     monkeypatch.setattr(memory, "available", lambda: GB)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asking(Likelihood, kind="asking"):
+    """A likelihood whose head asks for a value: as it is built, or in each pass."""
+
+    at_once: bool = False
+
+    def build(self, shape):
+        return AskingHead(at_once=self.at_once)
+
+
+class AskingHead(LikelihoodHead):
+    def __init__(self, *, at_once):
+        super().__init__()
+        if at_once:
+            torch.ones(1).item()
+
+    def forward(self, output, mean, stddev, x=None):
+        return Independent(StudentT(4.0, output.sigmoid(), 0.2), output.ndim - 1)  # its Chi2 validates
+
+
+def test_what_a_pass_needs_may_be_unknown(rng):
+    recipe = replace(recipes.lean((1, 8, 8)), likelihood=Asking())
+    recipe = recipes.adjust(recipe, steps=1, batch_size=4)
+    with pytest.raises(NoEstimateError):
+        footprint(model_without_memory(recipe), 1)
+    check_use(model_without_memory(recipe), recipe)
+    assert fit(rng.integers(0, 256, (12, 1, 8, 8), dtype=np.uint8), recipe).shape == (1, 8, 8)
+    with pytest.raises(ValueError, match=r"Tensor.item\(\).*; build its parts without asking a tensor for a value"):
+        model_without_memory(replace(recipe, likelihood=Asking(at_once=True)))
 
 
 def test_what_needs_too_much_is_named(small):

@@ -47,6 +47,10 @@ class Footprint:
     largest: int
 
 
+class NoEstimateError(ValueError):
+    """A pass of the model asks a tensor for its value, so what it needs is not known before there is memory for it."""
+
+
 def model_without_memory(recipe: Recipe) -> LatentModel:
     """The recipe's model on the device "meta": it has names and shapes of its weights, and no memory for them.
 
@@ -69,13 +73,14 @@ def footprint(model: LatentModel, num_data: int) -> Footprint:
         num_data: how many data pass through the model at a time.
 
     Raises:
+        NoEstimateError: if the pass asks a tensor for its value, which a part of another package may do.
         ValueError: if no data can pass through the model.
     """
     x = torch.zeros(num_data, *model.shape, device="meta")
     features = torch.zeros(num_data, model.num_features, device="meta") if model.num_features else None
     codes = tuple(torch.zeros(num_data, size, device="meta") for size in model.code_sizes)
     weights = sum(tensor.nbytes for tensor in model.state_dict().values())
-    with _reasons(), evaluating(model), _Meter() as meter:
+    with _reasons(of_pass=True), evaluating(model), _Meter() as meter:
         encodes = "encoder" not in model.lacks
         likelihood = model(x, **given(features, device=x.device)).likelihood if encodes else model.generate(codes)
         model.picture_of(likelihood)
@@ -87,7 +92,8 @@ def footprint(model: LatentModel, num_data: int) -> Footprint:
 def check_use(model: LatentModel, recipe: Recipe) -> None:
     """Checks that there is memory for a model and for the data of a figure.
 
-    What it needs is kept in the cache: to measure it, PyTorch imports its compiler, which takes a second.
+    What it needs is kept in the cache: to measure it, PyTorch imports its compiler, which takes a second. A model of
+    which it cannot be known is not refused.
 
     Args:
         model: on the device "meta".
@@ -98,7 +104,10 @@ def check_use(model: LatentModel, recipe: Recipe) -> None:
         ValueError: if no data can pass through the model.
     """
     settings = {**recipe.as_dict()["recipe"], "training": None, "objective": None}
-    needed = Footprint(**computed_once("footprints", [settings, DRAWN], lambda: asdict(footprint(model, DRAWN))))
+    try:
+        needed = Footprint(**computed_once("footprints", [settings, DRAWN], lambda: asdict(footprint(model, DRAWN))))
+    except NoEstimateError:
+        return
     num_bytes = needed.weights + needed.largest
     memory.require(num_bytes, f"its model, with {DRAWN} data at a time,", "open it on a larger machine")
 
@@ -106,7 +115,8 @@ def check_use(model: LatentModel, recipe: Recipe) -> None:
 def check_training(recipe: Recipe, num_data: int, *, accelerator: str = "cpu") -> None:
     """Checks that there is memory to train a recipe.
 
-    Only the weights are checked if an accelerator with memory of its own may be used.
+    Only the weights are checked if an accelerator with memory of its own may be used. A model of which it cannot be
+    known what it needs is not refused.
 
     Args:
         recipe: the settings of the training.
@@ -119,7 +129,10 @@ def check_training(recipe: Recipe, num_data: int, *, accelerator: str = "cpu") -
     """
     batch_size = min(recipe.training.batch_size, num_data)
     model = model_without_memory(recipe)
-    one = footprint(model, 1)
+    try:
+        one = footprint(model, 1)
+    except NoEstimateError:
+        return
     remedy = "give smaller code sizes (--codes) or, for pictures, a smaller --size"
     memory.require(TRAINED * one.weights + one.maps, "training this model", remedy)
     memory.require(OF_PRIOR * sum(model.code_sizes) ** 2, "a prior of these codes", remedy)
@@ -179,12 +192,17 @@ def _at_most(num_modules: int) -> Iterator[None]:
 
 
 @contextmanager
-def _reasons() -> Iterator[None]:
-    """Turns any error into one line."""
+def _reasons(*, of_pass: bool = False) -> Iterator[None]:
+    """Turns any error into one line; of a pass, that a value was asked for, which is no fault of the model."""
     try:
         yield
     except Exception as error:  # wrong types or absurd sizes make torch raise almost any error
-        raise ValueError(f"no model can be built from its recipe: {reason(error)}") from error
+        said = f"no model can be built from its recipe: {reason(error)}"
+        if "meta tensor" not in said.lower():
+            raise ValueError(said) from error
+        if of_pass:
+            raise NoEstimateError(said) from error
+        raise ValueError(f"{said}; build its parts without asking a tensor for a value: no .item(), no if") from error
 
 
 def _check_shape(shape: Any) -> None:
