@@ -120,8 +120,19 @@ def test_a_folder_of_a_training_killed_before_its_recipe_starts(photos, tmp_path
         (run / name).write_text('{"ha')
     with pytest.raises(RunError, match=r"there is no run in .* to resume; leave --resume out to begin one"):
         quick(str(photos), run, resume=True)
+    for again in ({"resume": True}, {"more": 5}):  # the run's folder is named, as messages of a stopped training do
+        with pytest.raises(RunError, match=rf"no run in {run} yet, nor in runs/run, .* begins it again, without --res"):
+            train(str(run), **again)
     quick(str(photos), run)
     assert not [file for file in run.iterdir() if file.name.startswith(".")]
+
+
+def test_a_run_that_was_never_begun_is_named(photos, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RunError, match=r"no run in k/r5\.0 yet, nor in runs/r5\.0, to go on with"):
+        train("k/r5.0", resume=True)
+    with pytest.raises(RunError, match=r"no run in runs/\w+ to resume; leave --more out to begin one"):
+        train(str(photos), more=5)  # a folder of data
 
 
 def test_what_is_the_users_is_no_leftover(photos, tmp_path):

@@ -194,15 +194,30 @@ def training_in(path: Path) -> Iterator[None]:
         yield
 
 
+def is_unbegun(path: Path) -> bool:
+    """Whether there is nothing at a path but what a process that was killed at its very beginning leaves.
+
+    Args:
+        path: a folder, a file, or a path where nothing is.
+    """
+    return not path.exists() or (path.is_dir() and not _content(path)[1])
+
+
+def _content(path: Path) -> tuple[list[Path], list[Path]]:
+    """What a folder has of a recipe that a killed process has left half-written, and all else but the lock."""
+    half = beside(path / RECIPE, "").name
+    content = [file for file in path.iterdir() if file.name != LOCK]
+    left = [file for file in content if file.name.startswith(half)]
+    return left, [file for file in content if file not in left]
+
+
 def _check_empty(path: Path) -> None:
     """Refuses a folder with something in it, and removes a recipe that a killed process has left half-written."""
     if not path.exists():
         return
-    half = beside(path / RECIPE, "")
-    content = [] if not path.is_dir() else [file for file in path.iterdir() if file.name != LOCK]
-    if not path.is_dir() or not all(file.name.startswith(half.name) for file in content):
+    if not is_unbegun(path):
         raise RunError(
             f"{path} exists already; choose another folder, or go on with an unfinished run (--resume, resume=True)"
         )
-    for file in content:
+    for file in _content(path)[0]:
         remove(file)

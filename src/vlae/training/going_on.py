@@ -16,7 +16,17 @@ from vlae.names import quoted
 from vlae.nn.pretrained import FeatureNetwork
 from vlae.recipes import Recipe, Settings
 from vlae.runs import safe_load
-from vlae.runs.layout import CHECKPOINT, MANIFEST, MODEL, RECIPE, SUMMARY, RunError, check_unlinked, default_folder
+from vlae.runs.layout import (
+    CHECKPOINT,
+    MANIFEST,
+    MODEL,
+    RECIPE,
+    SUMMARY,
+    RunError,
+    check_unlinked,
+    default_folder,
+    is_unbegun,
+)
 from vlae.runs.opening import load
 from vlae.runs.store import read_curves, read_recipe
 from vlae.runs.undertrained import is_as_planned, resume_command
@@ -64,12 +74,18 @@ def place(source: Any, out: str | Path | None, *, resume: bool) -> tuple[Path, A
         resume: whether a run goes on.
 
     Raises:
-        RunError: if the source is the folder of a run that was trained on an array.
+        RunError: if the source is the folder of a run that was trained on an array, or a folder where none was begun.
     """
     if out is not None:
         return Path(out), source
     if not resume or not isinstance(source, str | Path) or not (Path(source) / RECIPE).exists():
-        return default_folder(source), source
+        path = default_folder(source)
+        if resume and isinstance(source, str | Path) and not (path / RECIPE).exists() and is_unbegun(Path(source)):
+            raise RunError(
+                f"there is no run in {source} yet, nor in {path}, to go on with; give the command that begins it "
+                "again, without --resume and --more"
+            )
+        return path, source
     path = Path(source)
     check_unlinked(path)
     _, data = read_recipe(path)

@@ -206,7 +206,7 @@ def train(
     reading |= {"value_range": as_value_range(value_range), "layout": layout, "key": key, "id": id, "limit": limit}
     reading |= {"labels": None if labels is None else str(labels), "stream": buffer}
     network = network_of(features, features_side)
-    with _alone_in(path, resume=resume):
+    with _alone_in(path, resume=resume, asked="--resume" if longer is None else "--more"):
         begun, reached = None, Reached()
         if resume:
             begun, reached = find_begun(path)
@@ -399,13 +399,13 @@ def _is_to_finish(on_interrupt: OnInterrupt, recorder: Recorder, stopped: str, r
 
 
 @contextmanager
-def _alone_in(path: Path, *, resume: bool) -> Iterator[None]:
+def _alone_in(path: Path, *, resume: bool, asked: str) -> Iterator[None]:
     """Makes the run's folder, or finds it again, and lets this process alone train there; says how to go on after."""
     if not is_leader():
         yield
         return
     if resume and not (path / RECIPE).exists():
-        raise RunError(f"there is no run in {path} to resume; leave --resume out to begin one")
+        raise RunError(f"there is no run in {path} to resume; leave {asked} out to begin one")
     with training_in(path) if resume else new_folder(path):
         try:
             yield
