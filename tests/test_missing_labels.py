@@ -59,6 +59,7 @@ def test_probes_are_fitted_and_scored_on_the_rows_whose_label_is_known(run, imag
     known = ~MISSING
     alone = vlae.evaluate(run, images.take(np.flatnonzero(known)))
     assert evaluation["num_known"] == {"height": 80, "label": 80}
+    assert 0 < evaluation["label_commonest"] == alone["label_commonest"] < 1
     assert evaluation["label_probe_accuracy"] == alone["label_probe_accuracy"] > 0.8
     assert evaluation["not_defined"]["soil"] == "it is the same in all the data"
     assert "the class is known of 80 of 120 data" in as_text(evaluation)

@@ -1,5 +1,7 @@
 """`vlae.evaluate` at its doors: what it takes as a run, and as data. What it measures is tested elsewhere."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -27,6 +29,16 @@ def measured(monkeypatch):
     seen = []
     monkeypatch.setattr(workflows.measures, "evaluate", lambda model, images, **_: seen.append(images) or {})
     return seen
+
+
+def test_a_warm_up_that_was_cut_short_is_told_of(tmp_path, rng, measured):
+    images = rng.integers(0, 256, (60, 8, 8), dtype=np.uint8)
+    with pytest.warns(UserWarning, match="Ended in its warm-up: after 3 steps the KL terms had 0.01 of their weight"):
+        run = workflows.train(images, out=tmp_path / "run", recipe="lvae", steps=3, batch_size=8, progress=False)
+    assert "Ended in its warm-up" in (run.path / "report.html").read_text()
+    assert workflows.evaluate(run, images)["cautions"] == [run.cut_short]
+    short = replace(run, summary=run.summary | {"training": run.summary["training"] | {"steps": 2_000}})
+    assert run.cut_short is not None and short.cut_short is None
 
 
 def test_a_run_is_given_by_its_path(folder, measured):

@@ -139,8 +139,9 @@ def evaluate(
     )
     if probed is not images and run.model.class_names and probed.labels is not None:
         result["cautions"] = [remembered_labels(len(images), len(probed)), *result["cautions"]]
-    if run.undertrained is not None:
-        result["cautions"] = [str(run.undertrained), *result.get("cautions", ())]
+    of_training = [str(said) for said in (run.undertrained, run.cut_short) if said is not None]
+    if of_training:
+        result["cautions"] = [*of_training, *result.get("cautions", ())]
     result["of"] = of
     if of_run:
         keep_evaluation(run, result)

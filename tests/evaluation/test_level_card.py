@@ -28,7 +28,9 @@ def test_labels_are_told_by_their_probe():
     low = level(1, factors={"label": 0.1}, label_probe_accuracy=0.2)
     high = level(2, factors={"label": 0.8}, label_probe_accuracy=0.853)
     card = level_card.level_cards(evaluation(low, high))[1]
-    assert card.title == "content" and "names the class of 85%" in card.sentence
+    assert card.title == "content" and "names the class of 85%;" in card.sentence
+    beside = evaluation(low, high) | {"label_commonest": 0.98}
+    assert "names the class of 85% (the commonest: 98%);" in level_card.level_cards(beside)[1].sentence
 
 
 def test_a_level_that_tells_of_nothing_best_says_so():

@@ -333,6 +333,25 @@ def test_numbers_that_no_working_model_has_are_told(model, images):
     assert two.startswith("The squared error is 7 per dimension, and pictures lie in [0, 1]")
 
 
+def test_reconstructions_worse_than_the_mean_of_the_data_are_told(model):
+    grey = np.random.default_rng(0).integers(120, 136, (23, 1, 8, 8), dtype=np.uint8)
+    far = np.where(np.arange(23)[:, None, None, None] < 20, 0, grey).astype(np.uint8)
+    (told,) = alarms(summarise(model, far))
+    ratio = np.square(far / 255 - model_pictures(model, far)).mean() / (far / 255).var(0).mean()
+    assert told.startswith("Reconstructions are worse than the mean of these data")
+    assert f"squared error is {ratio:.3g} times smaller" in told
+    assert "lower --learning-rate" in told and alarms(summarise(model, far[:9])) == []
+    torch.manual_seed(0)
+    of_rows = recipes.build(recipes.lean((3,), code_sizes=(1, 3), width=8), mean=torch.ones(3), stddev=torch.ones(3))
+    rows = np.random.default_rng(0).normal(1, 1, (50, 3)).astype(np.float32)
+    assert alarms(summarise(of_rows, rows)) == [] and "worse than the mean" in alarms(summarise(of_rows, rows + 9))[0]
+
+
+def model_pictures(model, values):
+    codes = tuple(mean for mean, _ in encode(model, values))
+    return decode(model, codes)
+
+
 def test_pictures_that_are_unlike_nearly_constant_training_data_do_not_explode():
     """A channel that was constant in training grew a hundredfold in each layer: 10^20 nats were seen."""
     rng = np.random.default_rng(0)

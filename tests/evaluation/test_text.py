@@ -24,6 +24,11 @@ EVALUATION = {
 }
 
 
+def test_the_commonest_class_stands_beside_accuracies():
+    assert "the commonest class has  98.0% of the labels" in as_text(EVALUATION | {"label_commonest": 0.98})
+    assert "commonest" not in as_text(EVALUATION)
+
+
 def test_table_sentences_scores_and_warnings():
     assert as_text(EVALUATION).splitlines() == [
         "level  code  active  KL nats  share  error without it  names the class",

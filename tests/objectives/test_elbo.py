@@ -272,3 +272,10 @@ def test_the_seeded_loss_is_what_it_was():
     fade = (1.0, 0.25, 0.5, 1.0)
     loss, _ = ELBO(warmup=10.0).weighted(forward, x, step=5, progress=0.5, fade=fade)
     assert loss.item() == pytest.approx(52.53881, rel=1e-4)
+
+
+def test_a_training_that_ends_in_its_warm_up_says_so():
+    said = ELBO(warmup=500.0).cut_short(60)
+    assert "after 60 steps the KL terms had 0.11 of their weight" in said and "Train for 1,152 steps or more" in said
+    assert ELBO(warmup=500.0).cut_short(1_152) is None and ELBO(warmup=500.0).cut_short(1_151) is not None
+    assert ELBO().cut_short(1) is None and ELBO(warmup=500.0, beta=0.0).cut_short(1) is None

@@ -234,11 +234,13 @@ def factor_table(evaluation: Mapping[str, Any]) -> np.ndarray:
 def _name_classes(
     result: dict[str, Any], images: Images, codes: Codes, seed: int, kin: np.ndarray | None = None
 ) -> None:
-    """Adds how often the literature's probes name the label from each level, and from all together."""
+    """Adds how often the literature's probes name the label from each level and all, and the commonest's share."""
     if images.labels is None:
         return
     labels = np.asarray(images.labels)
     known = np.flatnonzero(labels >= 0)
+    if len(known):
+        result["label_commonest"] = float(np.unique(labels[known], return_counts=True)[1].max() / len(known))
     kin = None if kin is None else kin[known]
     of_levels = [
         (f"level {level['level']}", level, code)

@@ -229,7 +229,10 @@ def _card_of(evaluation: Mapping[str, Any], level: Mapping[str, Any]) -> LevelCa
         return _by_what_it_moves(level, active)
     title, *titles = _titles(topics)
     scored_by = evaluation.get("scored_by", {})
-    parts = [_explains(level, topic, members, names, scored_by) for topic, members in list(topics.items())[:3]]
+    commonest = evaluation.get("label_commonest")
+    parts = [
+        _explains(level, topic, members, names, scored_by, commonest) for topic, members in list(topics.items())[:3]
+    ]
     more = ", though more of it can be read from other levels" if predicted and not best else ""
     little = "" if predicted else "little can be read from its code: it "
     return LevelCard(level["level"], title, f"{little}{', '.join(parts)}{more}; {active}.", tuple(titles))
@@ -295,10 +298,12 @@ def _explains(
     members: Mapping[str, float],
     measured: Sequence[str],
     scored_by: Mapping[str, str],
+    commonest: float | None,
 ) -> str:
     """The words for what a level explains: the topic if all its measured factors are members, else the members."""
     if "label" in members and "label_probe_accuracy" in level:
-        return f"names the class of {level['label_probe_accuracy']:.0%}"
+        beside = "" if commonest is None else f" (the commonest: {commonest:.0%})"
+        return f"names the class of {level['label_probe_accuracy']:.0%}{beside}"
     share = sum(members.values()) / len(members)
     names = list(members)
     for group in ("mean", "ink", "background"):  # three channels of one colour

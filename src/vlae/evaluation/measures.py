@@ -65,7 +65,8 @@ def evaluate(
     - pictures: how good the pictures are (`vlae.evaluation.pictures.picture_quality`).
     - class_error: the share of the data with a label whose class the top level names wrongly; of a model whose top
       level is a class.
-    - label_probe_accuracy and label_linear_probe_accuracy: of the codes of all levels together.
+    - label_probe_accuracy and label_linear_probe_accuracy: of the codes of all levels together. label_commonest: the
+      share of the commonest label among those known, which an answer that is always the same gets right.
     - information: the normalised mutual information, levels × factors.
     - disentanglement: of the codes of all levels together.
     - udr: if there are other runs.

@@ -19,6 +19,8 @@ from vlae.shapes import Shape, is_image
 
 STARVED_NATS = 1.0  # a level that costs less carries little information
 MAX_ABLATED = 1_000  # data for what is lost without a level, which draws each of them twice for every level
+MIN_WORSE = 10  # data from which reconstructions are compared with their mean
+WORSE, LITTLE = 1.25, 1e-3  # how much larger an error must be than that of the mean: a factor, and beyond it
 DEAD_NATS = 0.1  # a level that costs less carries almost no information
 
 
@@ -51,8 +53,8 @@ def summarise(
       (Reference: Burda et al. 2016, section 5.3). A level that no picture tells of, by design, has the reason in
       unread.
     - not_defined: if some numbers are not defined, the reason of each.
-    - absurd: if a number is larger than it can be, or data are left out because they give numbers that are not finite,
-      sentences that say so (`absurdities`).
+    - absurd: if a number is larger than it can be (`absurdities`), reconstructions are worse than the mean of the data,
+      or data are left out because they give numbers that are not finite, sentences that say so.
 
     Args:
         model: any model, in train or eval mode; it is measured in eval mode and left as it was.
@@ -73,6 +75,7 @@ def summarise(
     has_density = "density" not in model.lacks
     not_finite: list[int] = []
     squared, absolute, distorted = np.zeros(prod(model.shape)), 0.0, 0.0
+    moments = np.zeros((2, prod(model.shape)))
     rate = [torch.zeros(size, dtype=torch.float64) for size in model.code_sizes]
     finite_means: list[list[Tensor]] = []
     unexplained: list[Tensor] = []
@@ -91,6 +94,8 @@ def summarise(
             finite = (error.square().mean(1) + distortions + sum(each.sum(1) for each in rates)).isfinite()
             not_finite += [start + row for row in (~finite).nonzero().flatten().tolist()]
             squared += error[finite].square().sum(0).cpu().numpy()
+            numbers = x[finite].double().flatten(1)
+            moments += torch.stack([numbers.sum(0), numbers.square().sum(0)]).cpu().numpy()
             absolute += error[finite].abs().mean(1).sum().item()
             distorted += distortions[finite].sum().item()
             if forward.features_distortion is not None:
@@ -141,6 +146,17 @@ def summarise(
     if not_defined:
         summary["not_defined"] = not_defined
     absurd = absurdities(summary, model.shape)
+    if is_image(model.shape):
+        of_mean = float((moments[1] / num - np.square(moments[0] / num)).mean())
+        of_model = mse
+    else:
+        of_mean, of_model = 1.0, 1.0 - (reconstruction["r2"] or 0.0)
+    if has_density and num >= MIN_WORSE and of_model > WORSE * of_mean + LITTLE:
+        absurd.append(
+            f"Reconstructions are worse than the mean of these data, whose squared error is {of_model / of_mean:.3g} "
+            "times smaller: the training diverged (lower --learning-rate) or was too short, or these data are unlike "
+            "its own"
+        )
     if not_finite:
         absurd.append(
             f"{len(not_finite):,} of {len(values):,} data, the first in row {not_finite[0]}, give numbers that are not "

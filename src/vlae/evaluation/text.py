@@ -57,6 +57,8 @@ def as_text(evaluation: Mapping[str, Any]) -> str:
     if (bits := evaluation.get("bits_per_dimension")) is not None:
         numbers["bits per dimension"] = bits
     scores |= {name: "not defined" if value is None else f"{value:.4g}" for name, value in numbers.items()}
+    if (commonest := evaluation.get("label_commonest")) is not None:
+        scores["the commonest class has"] = f"{commonest:.1%} of the labels"
     scores |= pictures(evaluation)
     num = evaluation.get("protocol", {}).get("probed", {}).get("num_images")
     of_some = {name: known for name, known in evaluation.get("num_known", {}).items() if num and known < num}

@@ -116,6 +116,14 @@ class Objective(Kind, ABC):
         """
         return
 
+    def cut_short(self, step: int) -> str | None:
+        """What a reader must know of a training that ended within a schedule in steps, as a sentence; None: nothing.
+
+        Args:
+            step: the number of steps that were done.
+        """
+        return None
+
     def networks(self, model: LatentModel) -> nn.Module | None:
         """Networks that the objective needs besides the model, for example a critic; None: there are none.
 

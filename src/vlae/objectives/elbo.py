@@ -5,6 +5,7 @@ The functions take the `ForwardPass` of any model. All results are in nats per d
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil, log
 from typing import ClassVar, get_args
 
 import torch
@@ -20,6 +21,9 @@ from vlae.objectives.corruption import corrupted
 from vlae.objectives.discrepancies import mmd
 from vlae.objectives.schedules import Growth, PerLevel, fade, per_level, values_of, warm_up
 from vlae.shapes import Shape, is_image
+
+WARM = 0.9
+"""The share of β from which its warm-up counts as done."""
 
 
 def distortion(forward: ForwardPass, x: Float[Tensor, "n *shape"]) -> Float[Tensor, " n"]:
@@ -166,6 +170,20 @@ class ELBO(Objective, kind="elbo"):
         """
         if self.denoise and not is_image(shape):
             raise ValueError(f"denoise is for pictures; these data are vectors of {shape[0]} numbers")
+
+    def cut_short(self, step: int) -> str | None:
+        """That the training ended in the warm-up of β, below 0.9 of its value; None: it did not.
+
+        Args:
+            step: the number of steps that were done.
+        """
+        reached = warm_up(step, self.warmup)
+        if reached >= WARM or not any(values_of(self.beta)):
+            return None
+        return (
+            f"Ended in its warm-up: after {step:,} steps the KL terms had {reached:.2f} of their weight, so its codes "
+            f"cost more than they will. Train for {ceil(-self.warmup * log(1 - WARM)):,} steps or more."
+        )
 
     def fade(self, progress: float, code_sizes: Sequence[int]) -> tuple[float, ...]:
         """How far each level has grown, in [0, 1], level 1 first.

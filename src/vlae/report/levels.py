@@ -126,7 +126,7 @@ def levels_of(run: Run) -> tuple[Shown | None, list[LevelView]]:
                 dead=measured["kl_nats"] is not None and is_dead(measured),
                 panel=drawn[level],
                 sentence=sentences.get(level, ""),
-                facts=_facts(measured),
+                facts=_facts(measured, (evaluation or {}).get("label_commonest")),
                 told=_told(measured),
                 rows=[
                     Row(
@@ -186,7 +186,7 @@ def _ends(run: Run, names: Sequence[DimensionName], codes: Sequence[np.ndarray] 
     )
 
 
-def _facts(level: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+def _facts(level: Mapping[str, Any], commonest: float | None) -> list[tuple[str, str, str]]:
     if level["kl_nats"] is None:
         return []
     facts = [("rate", "KL", f"{level['kl_nats']:.2f} nats, {level['share']:.0%} of all")]
@@ -197,7 +197,8 @@ def _facts(level: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         facts.append(("reconstruction", "squared error without it", f"{lost['mse']:+.4f}"))
     facts.append(("active", "active units", f"{number(level['active_units'], 'd')} of {level['code_size']}"))
     if (linear := level.get("label_linear_probe_accuracy")) is not None and "label_probe_accuracy" in level:
-        value = f"{level['label_probe_accuracy']:.1%} (linear probe {linear:.1%})"
+        value = f"{level['label_probe_accuracy']:.1%} (linear probe {linear:.1%}"
+        value += ")" if commonest is None else f"; the commonest {commonest:.1%})"
         facts.append(("probe", "names the class", value))
     return facts
 

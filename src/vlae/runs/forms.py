@@ -83,6 +83,7 @@ EVALUATION = {
     "log_likelihood_nats?": Maybe(NUMBER),
     "udr?": Maybe(NUMBER),
     "class_error?": Maybe(NUMBER),
+    "label_commonest?": NUMBER,
     "pictures?": Maybe(
         {
             "prior?": str,

@@ -113,6 +113,12 @@ class Run(ReadsData, HtmlRepr):
         return images.features if self.network is not None and images.features_from == self.network.sha256 else None
 
     @property
+    def cut_short(self) -> str | None:
+        """A sentence that says that the training ended within a warm-up; None: it did not, or it is not known."""
+        done = self.summary.get("training")
+        return None if done is None else self.recipe.objective.cut_short(done["steps"])
+
+    @property
     def undertrained(self) -> Undertrained | None:
         """How far the run was trained, and the command that mends it, if that is less than was planned; else None."""
         own = self.borrowed is None and not (self.path / MANIFEST).exists()

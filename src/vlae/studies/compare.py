@@ -19,6 +19,7 @@ from vlae.evaluation import judging, metrics
 from vlae.evaluation.mesh import PERIODS
 from vlae.evaluation.pictures import KINDS
 from vlae.evaluation.protocol import protocol
+from vlae.evaluation.rates import alarms
 from vlae.evaluation.text import LIKELIHOOD_CAUTION
 from vlae.figures import canvas
 from vlae.figures.panels import levels
@@ -143,7 +144,11 @@ class Comparison:
         alone = len({_labels_of(runs[0]) for runs in self.systems.values()}) > 1
         return {
             system: [
-                [*evaluation.get("cautions", []), *([of_labels] if alone and (of_labels := _learned(run)) else [])]
+                [
+                    *alarms(evaluation),
+                    *evaluation.get("cautions", []),
+                    *([of_labels] if alone and (of_labels := _learned(run)) else []),
+                ]
                 for run, evaluation in zip(self.systems[system], evaluations, strict=True)
             ]
             for system, evaluations in self.evaluations.items()
@@ -385,6 +390,7 @@ def _measures(evaluation: Mapping[str, Any]) -> dict[str, float | None]:
         "class named wrongly": evaluation.get("class_error"),
         **each("class probe", "label_probe_accuracy"),
         "class probe, all levels": evaluation.get("label_probe_accuracy"),
+        "share of the commonest class": evaluation.get("label_commonest"),
         **{
             f"{name.replace('_', ' ')}{words}": evaluation[f"{name}{key}"]
             for name in judging.SCORES

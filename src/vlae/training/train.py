@@ -369,7 +369,8 @@ def train(
         if engine.validation is not None:
             summary["validation"] = engine.validation.summary(trainer.global_step)
         if is_leader():
-            for alarm in alarms(summary):
+            in_warm_up = chosen.objective.cut_short(step)
+            for alarm in [*alarms(summary), *([in_warm_up] if in_warm_up else [])]:
                 if progress:
                     print(f"! {alarm}", file=sys.stderr, flush=True)
                 else:
