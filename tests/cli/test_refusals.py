@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from command_line import refusal
 
 from vlae import recipes
 from vlae.cli import checks, main
@@ -149,3 +150,10 @@ def test_names_that_are_known_without_torch_are_those_that_there_are():
     for name, kind in KINDS.items():
         parameters = inspect.signature(kind.draw).parameters
         assert OPTIONS[name] == tuple(parameter for parameter in parameters if parameter not in inputs)
+
+
+@pytest.mark.parametrize("command", ["compare lean", "study gibbs", "study proposition-2"])
+@pytest.mark.parametrize("seeds", ["0,1", "two", "0"])
+def test_seeds_are_a_number_of_runs(capsys, command, seeds):
+    line = refusal(capsys, *command.split(), "--seeds", seeds)
+    assert f"seeds is '{seeds}'; give the number of runs of each recipe, 3 for the seeds 0, 1, 2" in line

@@ -65,7 +65,7 @@ def test_the_papers_networks():
 def test_json_gives_back_an_equal_recipe(name, shape):
     recipe = make(name, shape, deep_heads=name in ("svhn", "lsun"))
     assert Recipe.from_json(recipe.to_json()) == recipe
-    betas = tuple(0.5 + level for level in range(len(recipe.levels)))
+    betas = tuple(0.5 + level for level in range(len(recipe.levels_with_code)))
     of_elbo = {"beta": betas, "family": "gaussian", "scale": "learned"} if isinstance(recipe.objective, ELBO) else {}
     other = adjust(recipe, minutes=2.5, seed=7, **of_elbo)
     assert other != recipe

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Literal, Union, get_args, get_origin, get_type_hints
 
@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 import vlae
+from vlae import recipes
 from vlae.models.likelihoods import Likelihood
 from vlae.objectives.base import Objective
+from vlae.objectives.elbo import ELBO
 from vlae.recipes import Settings, Training, adjust, lean
 from vlae.studies.compare import compare
 from vlae.studies.gibbs import study
@@ -83,3 +85,18 @@ def test_the_error_names_the_nearest(tmp_path):
     with pytest.raises(ValueError, match="see the settings"):
         adjust(lean((1, 8, 8)), xyzzy=3)
     assert not (tmp_path / "run").exists()
+
+
+def test_one_value_per_level_with_a_code_is_asked_for():
+    vae = recipes.make("vae", (1, 32, 32))
+    num, last = len(vae.levels), vae.levels_with_code[-1] - 1
+    assert num > 1 and len(vae.levels_with_code) == 1
+    for name in ("beta", "free_bits", "capacity", "mmd"):
+        with pytest.raises(ValueError, match=rf"{name} has {num} values; the recipe 'vae' has 1 level with a code"):
+            adjust(vae, **{name: (1.0,) * num})
+        assert getattr(adjust(vae, **{name: 2.0}).objective, name) == 2.0
+        assert getattr(adjust(vae, **{name: (2.0,)}).objective, name)[last] == 2.0
+    kept = replace(vae, objective=ELBO(beta=(1.0,) * num))  # as files of earlier versions hold it
+    assert recipes.Recipe.from_json(kept.to_json()) == kept
+    assert adjust(kept, steps=3).objective == kept.objective
+    assert adjust(lean((1, 8, 8), code_sizes=(1, 2)), beta=(1.0, 2.0)).objective.beta == (1.0, 2.0)

@@ -1,12 +1,25 @@
 """Options that several commands share, and functions that parse their values."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from cyclopts import Parameter
+from cyclopts import Parameter, Token
 
 AsJson = Annotated[bool, Parameter(name="--json", negative=())]
 """Whether a command prints JSON, for programs, on the standard output instead of text."""
+
+
+def _as_number_of_runs(kind: object, tokens: Sequence[Token]) -> int:
+    """Parse how many runs there are of each recipe, which seeds themselves may have been given for."""
+    text = tokens[0].value
+    if not text.isdecimal() or int(text) < 1:
+        raise ValueError(f"seeds is {text!r}; give the number of runs of each recipe, 3 for the seeds 0, 1, 2")
+    return int(text)
+
+
+Seeds = Annotated[int, Parameter(converter=_as_number_of_runs)]
+"""How many runs there are of each recipe."""
 
 
 def _check_seed(kind: object, seed: int | None) -> None:

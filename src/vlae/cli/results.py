@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from vlae.cli import checks
-from vlae.cli.options import AsJson, Reading, Seed, SeedIfGiven, sizes
+from vlae.cli.options import AsJson, Reading, Seed, SeedIfGiven, Seeds, sizes
 from vlae.cli.output import print, print_json, print_path
 
 
@@ -106,9 +106,10 @@ def evaluate(
         source: Data to measure on: a folder of pictures; a .npy, .npz, .csv, .tsv or .parquet file; a Hugging Face data
             set; the files of MNIST, SVHN or CelebA; or "streets", the built-in street numbers. Images of another size
             are cropped and resized like the training images. By default, the held-out part of the training data.
-        split: Part of the source to use.
-        reading: How to read the source.
-        limit: Use at most this many images, chosen at random; by default at most 5,000.
+        split: Part of the source to use; only with a source.
+        reading: How to read the source; only with a source.
+        limit: Use at most this many images of the source, chosen at random; by default at most 5,000. Only
+            with a source.
         features: A network in whose outputs pictures are compared: a .pt (TorchScript), .pt2 (torch.export) or .onnx
             file that takes images in [0, 1], timm:NAME or hf:USER/NAME. Open only files that you trust. By default,
             principal components.
@@ -182,7 +183,7 @@ def compare(
     data: list[str] | None = None,
     preset: Literal["hierarchy"] | None = None,
     out: Path | None = None,
-    seeds: int = 3,
+    seeds: Seeds = 3,
     code_sizes: Annotated[str | None, Parameter(name=["--code-sizes", "--codes"])] = None,
     reading: Reading = Reading(),
     limit: int | None = None,
@@ -204,7 +205,7 @@ def compare(
             street numbers. Repeat for several data sets.
         preset: hierarchy: VAE, hierarchical VAE, Ladder VAE, the paper's ladder and ours, on street numbers and MNIST.
         out: Folder for runs, tables and figures; by default runs/compare, or runs/ and the preset's name.
-        seeds: Number of runs of each recipe.
+        seeds: Number of runs of each recipe; their seeds are 0, 1, …
         code_sizes: Code size of each level of the ladders, level 1 first: 2,2,2. The other models get as many
             dimensions in all. By default, the recipes' own.
         reading: How to read the data.
@@ -242,7 +243,7 @@ def gibbs(
     *what: str,
     data: list[str] | None = None,
     out: Path = Path("runs/gibbs"),
-    seeds: int = 3,
+    seeds: Seeds = 3,
     code_sizes: Annotated[str | None, Parameter(name=["--code-sizes", "--codes"])] = None,
     reading: Reading = Reading(),
     limit: int | None = None,
@@ -260,7 +261,7 @@ def gibbs(
             set; the files of MNIST, SVHN or CelebA; or "streets", the built-in street numbers. Repeat for several data
             sets.
         out: Folder for runs, tables and figures.
-        seeds: Number of runs of each recipe.
+        seeds: Number of runs of each recipe; their seeds are 0, 1, …
         code_sizes: Code size of each level of the ladder, level 1 first; by default 2,2,2 for images of 28 × 28
             pixels, else the recipe's own. The other models get as many dimensions in all.
         reading: How to read the data.
@@ -286,7 +287,7 @@ def gibbs(
     print("\n\n".join(chains.as_text(result) for result in results))
 
 
-def proposition_2(*, out: Path = Path("runs/proposition-2"), seeds: int = 3, steps: int = 1_500) -> None:
+def proposition_2(*, out: Path = Path("runs/proposition-2"), seeds: Seeds = 3, steps: int = 1_500) -> None:
     """Show on toy data what factorised Gaussian conditionals deny a hierarchy, and what it then does.
 
     The command writes two tables and one figure. It needs no data; it takes about ten seconds for each training.

@@ -97,6 +97,8 @@ def adjust(recipe: Recipe, **settings: Unpack[Settings]) -> Recipe:
             recipe = replace(recipe, objective=_sharp(recipe))
         current = getattr(recipe, part)
         changes = {field.name: given.pop(field.name) for field in fields(current) if field.name in given}
+        if part == "objective":
+            changes = {name: _of_each_level(recipe, name, value) for name, value in changes.items()}
         if changes:
             recipe = replace(recipe, **{part: replace(current, **changes)})
     changes = {name: given.pop(name) for name in _of_likelihoods() if name in given}
@@ -142,6 +144,21 @@ def known_settings() -> set[str]:
 def _of_likelihoods() -> set[str]:
     """The settings of all families of likelihoods."""
     return {field.name for family in Likelihood.kinds().values() for field in fields(family)}
+
+
+def _of_each_level(recipe: Recipe, name: str, value: Any) -> Any:
+    """A setting of the objective; of one value per level with a code, with the value of every level in their places."""
+    coded = recipe.levels_with_code
+    if not isinstance(value, tuple | list) or len(coded) == len(recipe.levels):
+        return value
+    if len(value) != len(coded):
+        raise ValueError(
+            f"{name} has {len(value)} values; the recipe {recipe.name!r} has {len(coded)} "
+            f"level{'s' * (len(coded) > 1)} with a code: give one number, or one for each of them"
+        )
+    # What a level without a code has does not matter: it has no rate.
+    placed = dict(zip(coded, value, strict=True))
+    return tuple(placed.get(level, value[-1]) for level in range(1, len(recipe.levels) + 1))
 
 
 def _sharp(recipe: Recipe) -> AdversarialELBO:
