@@ -1,5 +1,6 @@
 """Options that several commands share, and functions that parse their values."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -13,7 +14,7 @@ AsJson = Annotated[bool, Parameter(name="--json", negative=())]
 def _as_number_of_runs(kind: object, tokens: Sequence[Token]) -> int:
     """Parse how many runs there are of each recipe, which seeds themselves may have been given for."""
     text = tokens[0].value
-    if not text.isdecimal() or int(text) < 1:
+    if not re.fullmatch(r"-?[0-9]+", text):
         raise ValueError(f"seeds is {text!r}; give the number of runs of each recipe, 3 for the seeds 0, 1, 2")
     return int(text)
 

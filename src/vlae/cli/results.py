@@ -297,6 +297,7 @@ def proposition_2(*, out: Path = Path("runs/proposition-2"), seeds: Seeds = 3, s
         seeds: Number of trainings of the hierarchy and of the ladder.
         steps: Optimiser steps of each training.
     """
+    checks.check_from(1, seeds=seeds)
     from vlae.studies import proposition_2 as toys
 
     print(toys.as_text(toys.study(out=out, seeds=seeds, steps=steps)))
