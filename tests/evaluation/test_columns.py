@@ -112,7 +112,7 @@ def test_a_scale_beyond_single_precision_is_refused_by_the_name_of_its_column(sc
     values = np.array([[0, scale], [1, 3 * scale]], np.float32)
     with pytest.raises(DataError, match=f"column year is {scale:.0e}.*scale it, or leave it out".replace("+", r"\+")):
         statistics_of(values, ("a", "year"))
-    with pytest.raises(DataError, match="column 2 is"):
+    with pytest.raises(DataError, match="column 1, counted from 0, is"):
         fit(values, recipes.lean((2,), code_sizes=(1, 1), width=2))
 
 
