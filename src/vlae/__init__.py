@@ -97,7 +97,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in _HOME:
         return getattr(importlib.import_module(f"vlae.{_HOME[name]}"), name)
-    if not name.startswith("_") and importlib.util.find_spec(f"vlae.{name}") is not None:
+    if name.isidentifier() and not name.startswith("_") and importlib.util.find_spec(f"vlae.{name}") is not None:
         return importlib.import_module(f"vlae.{name}")  # `vlae.data.load`, without an import of its own
     raise AttributeError(f"module 'vlae' has no attribute {name!r}")
 

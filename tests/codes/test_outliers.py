@@ -147,5 +147,5 @@ def test_recall_is_said_and_usearch_is_named_if_it_is_missing(run, planted, monk
     monkeypatch.setitem(sys.modules, "usearch.index", None)
     line = refusal(capsys, *words)
     assert 'pip install "vlae[search]"' in line and "--reference 100" in line
-    assert "give at least 12" in refusal(capsys, *words, "--reference", 3)
+    assert "reference is 3; give a whole number from 12 up" in refusal(capsys, *words, "--reference", 3)
     assert cli_exit(*words, "--reference", 100) == 0

@@ -151,6 +151,34 @@ def test_headings_tell_the_columns_of_a_table(tmp_path, recwarn, text):
     assert known.names == ("cat", "dog") and known.labels.tolist() == [0, 1] and not recwarn
 
 
+def test_a_class_that_is_called_like_a_heading_is_none(tmp_path, recwarn):
+    table, here = tmp_path / "labels.csv", images([0] * 4, row_names=("a.png", "b.png", "c.png", "d.png"))
+    table.write_text("a.png,y\nb.png,n\nc.png,y\nd.png,n\n")
+    known = known_labels(here, str(table))
+    assert known.names == ("n", "y") and known.labels.tolist() == [1, 0, 1, 0] and not recwarn
+
+
+def test_a_name_as_it_is_comes_before_one_without_its_ending(tmp_path):
+    table, here = tmp_path / "labels.csv", images([0] * 3, row_names=("a.png", "a.png.jpg", "caf\\xe9.png"))
+    table.write_text("x/a.png,cat\nx/caf\\xe9.png,dog\n")
+    assert known_labels(here, str(table)).labels.tolist() == [0, -1, 1]
+
+
+def test_labels_of_an_unsigned_type_are_counted():
+    few = Images(values=np.zeros((3, 1, 8, 8), np.uint8), labels=np.array([0, 1, 1], np.uint8))
+    assert few.label_counts() == {"0": 1, "1": 2} and few.class_counts() == ({"0": 1, "1": 2}, 0)
+
+
+@pytest.mark.parametrize("word", ["?", "", "null"])
+def test_labels_that_are_all_missing_are_read(tmp_path, word):
+    (tmp_path / "t.csv").write_text("a,b,label\n" + "".join(f"{i},{i * i % 7},{word}\n" for i in range(40)))
+    read = load(tmp_path / "t.csv", split="all")
+    assert read.labels is None or (read.labels == -1).all()
+    np.savez(tmp_path / "t.npz", images=np.zeros((40, 8, 8), np.uint8), label=np.array([word] * 40))
+    read = load(tmp_path / "t.npz", split="all")
+    assert read.labels is None or (read.labels == -1).all()
+
+
 def test_a_table_of_more_columns_that_does_not_say_which_is_the_class_is_refused(tmp_path):
     table = tmp_path / "labels.csv"
     for text in ("file,site,species\na,1,cat\nb,2,dog\n", "a,1,cat\nb,2,dog\n"):

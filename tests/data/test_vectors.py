@@ -93,3 +93,10 @@ def test_large_whole_numbers_that_are_equal_or_far_from_each_other_are_read():
         assert (load(column[:, None], split="all").values[:, 0] == column.astype(np.float32)).all()
         pictures = load(np.broadcast_to(column[:, None, None], (50, 8, 8)), split="all").values
         assert pictures.min() == 0 and pictures.max() == (0 if len({*column.tolist()}) == 1 else 1)
+
+
+@pytest.mark.parametrize("kind", ["i2", "i4", "i8", "u2", "u4", "u8", "i1", "u1"])
+def test_whole_numbers_of_either_byte_order_are_the_same(kind):
+    table = np.random.default_rng(0).integers(0, 100, (40, 3))
+    for order in "<>":
+        np.testing.assert_array_equal(as_vectors(table.astype(f"{order}{kind}"), "x"), table)

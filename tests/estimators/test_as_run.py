@@ -79,6 +79,13 @@ def test_there_and_back(digits, tmp_path):
     clone(back).set_params(steps=2, random_state=0).fit(digits[:20])  # the recipe of the run
 
 
+def test_pictures_of_a_table_with_names_become_a_run(digits, tmp_path):
+    X = pd.DataFrame(digits.reshape(len(digits), -1)).add_prefix("pixel")
+    encoder = LadderEncoder(image_shape=(8, 8), code_sizes=(1, 2), **SHORT).fit(X[:100])
+    run = encoder.to_run(tmp_path / "run", X[:100], X[100:])
+    assert run.columns == () and run.recipe.shape == (1, 8, 8)
+
+
 def test_a_table_keeps_its_columns(iris, tmp_path):
     X, _ = iris
     encoder = LadderEncoder(code_sizes=(1, 2), **SHORT).fit(X[:100])

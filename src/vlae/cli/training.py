@@ -129,14 +129,14 @@ def train(
         augment: How pictures are varied each time they are seen: none; mirror; shift, by up to a sixteenth of the side;
             nudge, by up to a thirty-second; several, with commas; or auto, as far as varied pictures look like others
             of the data. By default, the recipe's own.
-        beta: Weight of the KL terms: one number, or one per level, separated by commas, level 1 first. By default, the
-            recipe's own.
-        free_bits: Rate of a level, in nats, that costs nothing: one number, or one per level, separated by commas. By
-            default, the recipe's own.
-        capacity: Target rate of a level, in nats: one number, or one per level, separated by commas. By default, the
-            recipe's own.
-        mmd: Weight of the discrepancy between codes and prior: one number, or one per level, separated by commas. By
-            default, the recipe's own.
+        beta: Weight of the KL terms: one number, or one per level with a code, separated by commas, level 1 first.
+            By default, the recipe's own.
+        free_bits: Rate of a level, in nats, that costs nothing: one number, or one per level with a code, with commas.
+            By default, the recipe's own.
+        capacity: Target rate of a level, in nats: one number, or one per level with a code, with commas.
+            By default, the recipe's own.
+        mmd: Weight of the discrepancy between codes and prior: one number, or one per level with a code, with commas.
+            By default, the recipe's own.
         growth: Order in which the levels fade in; by default the recipe's own.
         denoise: Train as a denoising autoencoder: the encoder sees noisy pictures, the decoder draws clean ones.
         sharp: Train a critic beside the ladder, which tells pictures from reconstructions: they become sharper.

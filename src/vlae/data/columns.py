@@ -163,7 +163,10 @@ def _labels(column: Array) -> tuple[Array, tuple[str, ...]] | None:
 
 def _has_minus_one(column: Array) -> bool:
     """Tell numbers, one a row, of which -1 is the only negative one."""
-    return column.ndim == 1 and {cell for cell in column.tolist() if cell is not None and cell < 0} == {-1}
+    if column.ndim != 1 or column.dtype.kind not in "iuf":
+        return False
+    negative = column[column < 0]
+    return bool(negative.size) and bool((negative == -1).all())
 
 
 def _from_one_hot(column: Array) -> tuple[Array, tuple[str, ...]] | None:

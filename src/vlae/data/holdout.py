@@ -48,6 +48,8 @@ def _whole_groups(order: Array, groups: Array, num_test: int) -> Array:
         return order[:num_test]
     taken, room = [], num_test
     for i in np.argsort(first):
+        if room == 0:
+            break
         if sizes[i] <= room:
             taken.append(numbers[i])
             room -= sizes[i]

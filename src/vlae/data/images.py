@@ -288,10 +288,11 @@ class Images(HtmlRepr):
         if self.labels is None:
             return {}, 0
         counts: dict[str, int] = {}
-        for label, count in zip(*np.unique(np.maximum(self.labels, -1), return_counts=True), strict=True):
+        labels = np.asarray(self.labels, np.int64)
+        for label, count in zip(*np.unique(labels, return_counts=True), strict=True):
             name = self.class_name(int(label)) if label >= 0 else None
             counts |= {} if name is None else {name: int(count)}
-        return counts, int((np.asarray(self.labels) < 0).sum())
+        return counts, int((labels < 0).sum())
 
 
 def _range(values: Array) -> list[Any]:

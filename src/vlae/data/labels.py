@@ -219,6 +219,8 @@ def _read_table(file: Path) -> _Table:
             f"{file}: it has {len(columns)} columns ({some_of([column[0] for column in columns])}); give two, the name "
             "of a picture and its class, or call these two file and label"
         )
+    if not names and label is not None and columns[label].count(columns[label][0]) > 1:
+        label = None  # a class called y, say
     is_headed = bool(names) or label is not None
     if label is None:
         label = 0 if names == [1] else 1
@@ -275,7 +277,10 @@ def _with_table(images: Images, file: Path, beside: Sequence[str] | None) -> Ima
             f"{images.source}: its rows have no names, so {file} cannot label them; store labels beside them"
         )
     here = {*images.names, *(beside or ())}
-    pictures = max((_meant(names, here) for names in table.names), key=lambda each: len(each) - each.count(None))
+    meant = [_meant(names, here) for names in table.names]
+    if not any(any(each) for each in meant):
+        meant = [_meant_otherwise(names, here) for names in table.names]
+    pictures = max(meant, key=lambda each: len(each) - each.count(None))
     class_by_name = {name: kind for name, kind in zip(pictures, table.kinds, strict=True) if kind}
     found = [class_by_name.get(name, "") for name in images.names]
     if not any(found):
@@ -296,16 +301,21 @@ def _meant(names: Sequence[str], pictures: Collection[str]) -> list[str | None]:
     """Find the picture that each name of a table means, None if there is none.
 
     A name that is none may mean a picture that the table does not name otherwise: its accents may have other codes, and
-    an apostrophe may keep a spreadsheet from running it. If none is one, folders before a name do not count, nor does
-    an ending that it lacks, where but one picture can be meant.
+    an apostrophe may keep a spreadsheet from running it.
     """
     others = {normalize("NFC", name): name for name in {*pictures} - {*names}}
-    meant = [name if name in pictures else others.get(normalize("NFC", bare_cell(name))) for name in names]
-    if any(meant):
-        return meant
+    return [name if name in pictures else others.get(normalize("NFC", bare_cell(name))) for name in names]
+
+
+def _meant_otherwise(names: Sequence[str], pictures: Collection[str]) -> list[str | None]:
+    """Find the picture that each name of a table means that names none as it is: None if there is none.
+
+    Folders before a name do not count, nor does an ending that it lacks, where but one picture can be meant.
+    """
     stems = Counter(name.rpartition(".")[0] for name in pictures)
     short = {stem: name for name in pictures if stems[stem := name.rpartition(".")[0]] == 1 and stem}
-    return [_shorter(name.replace("\\", "/"), {name: name for name in pictures} | short) for name in names]
+    known = short | {name: name for name in pictures}
+    return [_shorter(name, known) or _shorter(name.replace("\\", "/"), known) for name in names]
 
 
 def _shorter(name: str, pictures: Mapping[str, str]) -> str | None:

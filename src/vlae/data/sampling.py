@@ -15,10 +15,10 @@ import numpy as np
 from vlae.data.cache import cache_folder, new_array, new_entry, open_entry, write_rows
 from vlae.data.counting import counting
 from vlae.data.holdout import group_copies
-from vlae.data.images import Images
+from vlae.data.images import NOTED_OF_PARTS, Images
 from vlae.data.labels import UNLABELLED
 from vlae.data.loader import entry_name, load
-from vlae.data.source import Array, DataError
+from vlae.data.source import Array, DataError, EncodedPictures
 from vlae.data.streams import Stream, with_labels_of, with_named_classes
 
 NUM, BYTES = 20_000, 2**28
@@ -128,7 +128,8 @@ def _joined(stream: Stream, pieces: list[Images]) -> Images:
         fates=_fates(form.fates),
         source=stream.source,
     )
-    return whole if whole.is_vectors else group_copies(whole, None)
+    near = isinstance(stream.undecoded.values, EncodedPictures)
+    return whole if whole.is_vectors else group_copies(whole, None, near=near)
 
 
 def _labels(pieces: list[Images]) -> Array | None:
@@ -145,7 +146,9 @@ def _names(pieces: list[Images]) -> tuple[str, ...] | None:
 
 
 def _fates(fates: Any) -> dict[str, str]:
-    """What became of the columns; factors are not read from streams."""
+    """What became of the columns; factors are not read from streams, and copies are counted anew."""
     return {
-        name: "ignored: streams have no factors" if fate.startswith("factor") else fate for name, fate in fates.items()
+        name: "ignored: streams have no factors" if fate.startswith("factor") else fate
+        for name, fate in fates.items()
+        if not fate.startswith(NOTED_OF_PARTS)
     }

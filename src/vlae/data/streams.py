@@ -190,7 +190,10 @@ class Stream:
             settings = replace(settings, size=f"{height}x{width}", channels=channels)
         elif form.columns:
             settings = replace(settings, columns=KnownColumns(names=form.columns, medians=form.medians))
-        return replace(self, settings=settings, form=form)
+        settled = replace(self, settings=settings, form=form)
+        if "num_rows" in vars(self):  # counted already
+            vars(settled)["num_rows"] = self.num_rows
+        return settled
 
     @property
     def _frame(self) -> Frame | None:

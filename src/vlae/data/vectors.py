@@ -86,7 +86,10 @@ def _mean_and_spread(table: Array) -> tuple[Array, Array]:
     low = table.min(0) if table.dtype.kind in "iu" else None
 
     def differences(rows: Array) -> Array:  # from the least, which 64 bits hold without a sign
-        return rows if low is None else (rows - low).view(rows.dtype.str.replace("i", "u"))
+        if low is None:
+            return rows
+        above = rows - low  # of this machine's byte order
+        return above.view(f"u{above.dtype.itemsize}")
 
     mean = sum(
         (differences(table[at : at + 1024]).sum(0, np.float64) for at in range(0, len(table), 1024)), np.zeros(1)

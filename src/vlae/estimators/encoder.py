@@ -265,7 +265,7 @@ class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             recipe=self.recipe_,
             train=train,
             test=test,
-            columns=self._columns,
+            columns=self._columns if self.image_shape_ is None else (),
             value_range=self.value_range_,
             white=None if self.image_shape_ is None or self.value_range_ else self._white,
             history=self.history_,

@@ -147,15 +147,14 @@ def summarise(
         summary["not_defined"] = not_defined
     absurd = absurdities(summary, model.shape)
     if is_image(model.shape):
-        of_mean = float((moments[1] / num - np.square(moments[0] / num)).mean())
+        of_mean = max(0.0, float((moments[1] / num - np.square(moments[0] / num)).mean()))
         of_model = mse
     else:
         of_mean, of_model = 1.0, 1.0 - (reconstruction["r2"] or 0.0)
     if has_density and num >= MIN_WORSE and of_model > WORSE * of_mean + LITTLE:
         absurd.append(
-            f"Reconstructions are worse than the mean of these data, whose squared error is {of_model / of_mean:.3g} "
-            "times smaller: the training diverged (lower --learning-rate) or was too short, or these data are unlike "
-            "its own"
+            f"Reconstructions, of an error of {of_model:.3g}, are worse than the mean of these data, of {of_mean:.3g}: "
+            "the training diverged (lower --learning-rate) or was too short, or these data are unlike its own"
         )
     if not_finite:
         absurd.append(

@@ -98,7 +98,8 @@ def adjust(recipe: Recipe, **settings: Unpack[Settings]) -> Recipe:
         current = getattr(recipe, part)
         changes = {field.name: given.pop(field.name) for field in fields(current) if field.name in given}
         if part == "objective":
-            changes = {name: _of_each_level(recipe, name, value) for name, value in changes.items()}
+            per_level = getattr(type(current), "_PER_LEVEL", ())
+            changes |= {name: _of_each_level(recipe, name, changes[name]) for name in per_level if name in changes}
         if changes:
             recipe = replace(recipe, **{part: replace(current, **changes)})
     changes = {name: given.pop(name) for name in _of_likelihoods() if name in given}
