@@ -262,8 +262,8 @@ def train(
             if begun_on != said_source:
                 raise of_others(path, begun_on, said_source)
             raise RunError(
-                f"the data in {images.source} have changed since the run in {path} was begun, or hold equal pictures "
-                "that an earlier vlae held out otherwise; put them back as they were, or begin anew with another --out"
+                f"the data in {images.source} have changed since the run in {path} was begun; put them back as they "
+                "were, or begin anew with another --out (as where an earlier vlae divided equal pictures otherwise)"
             )
         if resume and known is not None and known.sha256 != begun_with["labels_sha256"]:
             raise RunError(f"the labels of {images.source} are others than those that the run in {path} was begun with")
