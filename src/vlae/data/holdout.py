@@ -89,7 +89,8 @@ def group_copies(whole: Images, parts: Array | None, *, near: bool = True) -> Im
     Args:
         whole: all images of a source.
         parts: int8 (N,), TRAIN, TEST or OTHER of each; None if the source has no parts.
-        near: as for `find_copies`. Arrays often hold small pictures that are alike, digits say, and are no copies.
+        near: whether pictures that differ as those do that were compressed or sized anew are copies; else equal ones.
+            Arrays often hold small pictures that are alike, digits say, and are no copies.
     """
     groups = np.arange(len(whole)) if whole.groups is None else whole.groups
     _, place, sizes = np.unique(groups, return_inverse=True, return_counts=True)

@@ -75,7 +75,7 @@ def refuse_blurred(column: Array, what: str, name: str) -> None:
         name: the name of the column.
 
     Raises:
-        DataError: if they are too near to each other, as of `as_vectors`.
+        DataError: if they differ, but less than a hundred times what single precision tells apart.
     """
     if column.dtype.kind in "iu" and max(-int(column.min()), int(column.max())) > HELD:
         as_vectors(column[:, None], what, [name])
