@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from vlae.data.source import DataError, NoRowNamesError
+from vlae.data.source import DataError
 from vlae.errors import MissingExtraError, reason
 from vlae.memory import NotEnoughMemoryError
 from vlae.names import printable
@@ -87,7 +87,7 @@ def reaching(address: str) -> Iterator[None]:
     """
     try:
         yield
-    except (DataError, NoRowNamesError, MissingExtraError, NotEnoughMemoryError):
+    except (DataError, MissingExtraError, NotEnoughMemoryError):
         raise
     except ImportError as error:
         raise MissingExtraError(f'{address}: {reason(error)}; get it: pip install "vlae[streams]"') from error

@@ -18,11 +18,11 @@ from vlae.data.source import (
     ValueRange,
     first_present,
     not_finite,
+    reading,
     split_of,
     train_and_test,
 )
 from vlae.data.vectors import as_vectors
-from vlae.errors import reason
 from vlae.numpy_files import PYTHON_OBJECTS, NumpyFileError, open_npy, read_npz
 from vlae.shapes import MAX_CHANNELS, MIN_SIDE, has_channels_last
 
@@ -61,7 +61,10 @@ def read_array(
         raise DataError(f"{what}: an empty array, of shape {array.shape}; give at least one row")
     if array.ndim == 2 and layout is None:
         return as_vectors(array, what)
-    _check_finite(array, what)
+    if array.dtype.kind == "f" and not np.isfinite([array.min(), array.max()]).all():
+        bad = ~np.isfinite(array)
+        first = tuple(map(int, np.unravel_index(bad.argmax(), bad.shape)))
+        raise DataError(f"{what}: {not_finite(int(bad.sum()))}, the first at {first}; remove or fill them")
     images = _channels_second(array, layout, what)
     if value_range is not None:
         return images
@@ -69,6 +72,17 @@ def read_array(
     if pixels is None:
         return images.astype(np.int16) if images.dtype == np.uint8 else images  # not bytes, among 0 and 1
     return pixels
+
+
+def read_as_asked(array: Array, settings: ReadSettings, what: str) -> Array:
+    """Turn an array into images or vectors (`read_array`) as the settings say.
+
+    Args:
+        array: of images or vectors.
+        settings: of which `layout`, `value_range` and `white` are used.
+        what: the name of the array, for messages.
+    """
+    return read_array(array, layout=settings.layout, what=what, value_range=settings.value_range, white=settings.white)
 
 
 def _channels_second(array: Array, layout: str | None, what: str) -> Array:
@@ -91,14 +105,6 @@ def _channels_second(array: Array, layout: str | None, what: str) -> Array:
     return images
 
 
-def _check_finite(array: Array, what: str) -> None:
-    """Check that no value is NaN or infinite; the least and the largest value show it."""
-    if array.dtype.kind == "f" and not np.isfinite([array.min(), array.max()]).all():
-        bad = ~np.isfinite(array)
-        first = tuple(int(i) for i in np.unravel_index(int(bad.argmax()), bad.shape))
-        raise DataError(f"{what}: {not_finite(int(bad.sum()))}, the first at {first}; remove or fill them")
-
-
 # numpy's files --------------------------------------------------------------------------------------------------------
 
 
@@ -114,11 +120,8 @@ def find_numpy(path: Path) -> list[Path]:
     if begins_with(path, b"\x93NUMPY"):
         return [path]
     if begins_with(path, b"PK") and zipfile.is_zipfile(path):
-        try:
-            with zipfile.ZipFile(path) as archive:
-                names = archive.namelist()
-        except Exception as error:  # a damaged file raises almost anything
-            raise DataError(f"{path}: cannot be read ({reason(error)}); the file is damaged, get it again") from error
+        with reading(str(path)), zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
         if names and all(name.endswith(".npy") for name in names):
             return [path]
         raise DataError(f"{path}: a zip file that holds no arrays; unpack it, and give the folder")
@@ -139,8 +142,7 @@ def read_numpy(path: Path, files: list[Path], settings: ReadSettings) -> SourceD
     try:
         if begins_with(path, b"PK"):
             return _read_npz(path, *read_npz(path), settings)
-        values = read_array(open_npy(path), layout=settings.layout, value_range=settings.value_range, what=str(path))
-        return SourceData(values=values)
+        return SourceData(values=read_as_asked(open_npy(path), settings, str(path)))
     except NumpyFileError as error:
         raise DataError(str(error)) from error
     except OSError as error:
@@ -162,9 +164,7 @@ def _read_npz(
     if settings.key is None and (pair := _parts(arrays)):
         return with_columns(_read_parts(path, arrays, pair, settings), fates, kind="array", id=settings.id)
     key = _image_array(path, arrays, settings.key)
-    values = read_array(
-        arrays.pop(key), layout=settings.layout, value_range=settings.value_range, what=f"{path}, array {key!r}"
-    )
+    values = read_as_asked(arrays.pop(key), settings, f"{path}, array {key!r}")
     beside: dict[str, Array | str] = {**arrays, **fates}
     if {"latents_classes", "latents_values"} <= arrays.keys():  # dSprites states each factor as a class and a number
         beside["latents_values"] = "latents_classes says the same"
@@ -223,9 +223,7 @@ def _read_parts(
             f"{path}: {names[0]} {train.shape} and {names[1]} {test.shape} differ in shape; say key={names[0]!r}"
         )
     data = SourceData(
-        values=read_array(
-            np.concatenate([train, test]), layout=settings.layout, value_range=settings.value_range, what=str(path)
-        ),
+        values=read_as_asked(np.concatenate([train, test]), settings, str(path)),
         parts=train_and_test(len(train), len(test)),
         fates=dict.fromkeys((f"array {name}" for name in names), "used"),
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from vlae.data.arrays import read_array
+from vlae.data.arrays import read_as_asked
 from vlae.data.columns import ROW_NAMES, label_and_row_name, may_be_names, with_columns
 from vlae.data.dimensions import NO_VALUES, all_dimensions, known_dimensions
 from vlae.data.source import LABEL_NAMES, Array, DataError, ReadSettings, SourceData
@@ -64,13 +64,7 @@ def from_table(
     chosen = key if key is not None else next(iter(lists), None)
     if chosen in lists:
         what = f"{source}, column {chosen!r}"
-        values = read_array(
-            _equal_lists(columns[chosen], what),
-            layout=settings.layout,
-            value_range=settings.value_range,
-            white=settings.white,
-            what=what,
-        )
+        values = read_as_asked(_equal_lists(columns[chosen], what), settings, what)
         data = SourceData(values=values, fates={f"column {chosen}": "used"})
         beside = {name: column for name, column in columns.items() if name != chosen}
     else:

@@ -16,10 +16,16 @@ import numpy as np
 
 from vlae.atomic import remove_abandoned, replacing
 from vlae.data.images import Images
-from vlae.data.source import Array, DataError, as_value_range
+from vlae.data.source import Array, DataError
 
 FORMAT = 9
 """The format of the cache. Raise it if the same source and settings give other values, or if more is kept."""
+
+KEPT = (
+    *("label_names", "names", "columns", "medians", "decimal", "skipped", "left_out", "fates", "fitted", "sizes"),
+    *("value_range", "num_clipped", "first", "total"),
+)
+"""The fields of `Images` that are kept as JSON, under their own names."""
 
 
 def cache_folder() -> Path:
@@ -65,34 +71,26 @@ def open_entry(entry: Path, source: str) -> tuple[Images, Array | None] | None:
         All its images and the part of each row, int8 (N,); None if the entry is absent or damaged.
     """
     try:
-        about = json.loads((entry / "about.json").read_text(encoding="utf-8"))
+        about = {"first": 0, "total": None} | json.loads((entry / "about.json").read_text(encoding="utf-8"))
         with np.load(entry / "rows.npz") as archive:
             rows = {name: archive[name] for name in archive}
         images = Images(
             values=np.load(entry / "values.npy", mmap_mode="r"),
             labels=rows.get("labels"),
-            label_names=tuple(about["label_names"]),
             factors={name: rows[f"factor_{i}"] for i, name in enumerate(about["factors"])},
-            names=None if about["names"] is None else tuple(about["names"]),
             groups=rows.get("groups"),
             source=source,
-            skipped=tuple((file, reason) for file, reason in about["skipped"]),
-            left_out=tuple(about["left_out"]),
-            fates=about["fates"],
-            fitted=about["fitted"],
-            sizes=tuple((width, height) for width, height in about["sizes"]),
-            value_range=as_value_range(about["value_range"]),
-            num_clipped=about["num_clipped"],
-            columns=tuple(about["columns"]),
-            medians=about["medians"],
-            decimal=about["decimal"],
             cache=entry,
-            first=about.get("first", 0),
-            total=about.get("total"),
+            **{name: _tuples(about[name]) for name in KEPT},
         )
     except (OSError, ValueError, EOFError, LookupError, TypeError, zipfile.BadZipFile):
         return None
     return images, rows.get("parts")
+
+
+def _tuples(value: Any) -> Any:
+    """What was a tuple before JSON made a list of it, at any depth."""
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
 def write_rows(folder: Path, whole: Images, parts: Array | None) -> None:
@@ -108,26 +106,9 @@ def write_rows(folder: Path, whole: Images, parts: Array | None) -> None:
     rows |= {} if whole.groups is None else {"groups": whole.groups}
     rows |= {} if parts is None else {"parts": parts}
     np.savez(folder / "rows.npz", **rows)
-    about = {
-        "format": FORMAT,
-        "source": whole.source,
-        "factors": list(whole.factors),
-        "label_names": whole.label_names,
-        "names": whole.names,
-        "columns": whole.columns,
-        "medians": dict(whole.medians),
-        "decimal": whole.decimal,
-        "skipped": whole.skipped,
-        "left_out": whole.left_out,
-        "fates": dict(whole.fates),
-        "fitted": whole.fitted,
-        "sizes": whole.sizes,
-        "value_range": whole.value_range,
-        "num_clipped": whole.num_clipped,
-        "first": whole.first,
-        "total": whole.total,
-    }
-    (folder / "about.json").write_text(json.dumps(about), encoding="utf-8")
+    about = {"format": FORMAT, "source": whole.source, "factors": list(whole.factors)}
+    about |= {name: getattr(whole, name) for name in KEPT}
+    (folder / "about.json").write_text(json.dumps(about, default=dict), encoding="utf-8")
 
 
 @contextmanager

@@ -75,11 +75,9 @@ def read_celeba(path: Path, files: list[Path], settings: ReadSettings) -> Source
         fates[file.name] = f"factor: {len(factors)} of them"
     if file := lists.get("list_eval_partition"):
         _, rows = _celeba_rows(file)
-        codes = [("train", "val", "test")[_celeba_row(rows, name, file)[0]] for name in ids]
-        parts = parts_by_name(codes)
+        parts = parts_by_name([("train", "val", "test")[_celeba_row(rows, name, file)[0]] for name in ids])
         fates[file.name] = "used: the parts"
-    data = replace(data, labels=None, label_names=(), factors=factors, parts=parts, fates=fates)
-    return replace(data, crop=CROP, size=SIZE)
+    return replace(data, labels=None, label_names=(), factors=factors, parts=parts, fates=fates, crop=CROP, size=SIZE)
 
 
 def _celeba_rows(file: Path) -> tuple[list[str], dict[str, list[int]]]:

@@ -32,7 +32,17 @@ def counting(title: str, num: int, progress: bool) -> Iterator[Callable[..., Non
             task = bar.add_task(title, total=num or None)
             yield lambda num=1: bar.advance(task, num)
     else:
-        yield _Lines(title, num).count
+        done, next_line = 0, time.monotonic() + LINE_EVERY
+
+        def count(more: int = 1) -> None:
+            nonlocal done, next_line
+            done, now = done + more, time.monotonic()
+            if now >= next_line:
+                next_line = now + LINE_EVERY
+                of = f" of {num:,}" if num else ""
+                print(f"{title}: {done:,}{of}", file=sys.stderr, flush=True)
+
+        yield count
 
 
 @contextmanager
@@ -51,19 +61,3 @@ def waiting(title: str, progress: bool) -> Iterator[None]:
             yield
     else:
         yield
-
-
-class _Lines:
-    """Prints a line at times."""
-
-    def __init__(self, title: str, num: int):
-        self.title, self.num, self.done = title, num, 0
-        self.next_line = time.monotonic() + LINE_EVERY
-
-    def count(self, num: int = 1) -> None:
-        self.done += num
-        now = time.monotonic()
-        if now >= self.next_line:
-            self.next_line = now + LINE_EVERY
-            of = f" of {self.num:,}" if self.num else ""
-            print(f"{self.title}: {self.done:,}{of}", file=sys.stderr, flush=True)

@@ -63,17 +63,10 @@ def add_features(
         return replace(whole, features=features, features_from=network.sha256)
     fingerprint = identify(source, settings, here=True)[0]
     side = network.side or whole.shape[1:]
-    words: tuple[object, ...] = (
-        fingerprint,
-        settings.crop,
-        settings.fit,
-        whole.value_range,
-        settings.layout,
-        settings.key,
-        network.sha256,
-    )
-    words = (*words, *([] if settings.shard is None else [str(settings.shard)]))
-    file = cache_folder() / "features" / f"{hash_bytes(repr((*words, side)).encode(errors='surrogateescape'))}.npy"
+    asked = (settings.crop, settings.fit, whole.value_range, settings.layout, settings.key)
+    shard = () if settings.shard is None else (str(settings.shard),)
+    words = repr((fingerprint, *asked, network.sha256, *shard, side))
+    file = cache_folder() / "features" / f"{hash_bytes(words.encode(errors='surrogateescape'))}.npy"
     cached = _cached(file, len(whole))
     if cached is None:
         every = np.arange(len(whole))

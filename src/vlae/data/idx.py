@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from vlae import memory
-from vlae.data.arrays import read_array
+from vlae.data.arrays import read_as_asked
 from vlae.data.columns import with_columns
 from vlae.data.files import begins_with
 from vlae.data.source import Array, DataError, ReadSettings, SourceData, parts_by_name
@@ -89,12 +89,7 @@ def read_idx(path: Path, files: list[Path], settings: ReadSettings) -> SourceDat
         file.name: "used" if part in images else "ignored: no images of its part" for (_, part), file in named.items()
     }
     data = SourceData(
-        values=read_array(
-            np.concatenate(list(images.values())),
-            layout=settings.layout,
-            value_range=settings.value_range,
-            what=str(path),
-        ),
+        values=read_as_asked(np.concatenate(list(images.values())), settings, str(path)),
         parts=parts_by_name(np.repeat(list(images), [len(array) for array in images.values()]).tolist()),
         fates=fates or {path.name: "used"},
     )

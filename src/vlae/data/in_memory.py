@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from vlae import memory
-from vlae.data.arrays import IMAGE_ARRAYS, read_array
+from vlae.data.arrays import IMAGE_ARRAYS, read_as_asked
 from vlae.data.arrow import read_columns
 from vlae.data.columns import with_columns
 from vlae.data.files import open_picture
@@ -64,10 +64,6 @@ def _is_table(source: Any) -> bool:
     return _is_from(source, "pandas", "DataFrame") or hasattr(source, "__arrow_c_stream__")
 
 
-def _is_loaded(source: Any) -> bool:
-    return _is_from(source, "datasets", "Dataset", "DatasetDict")
-
-
 def _is_picture(source: Any) -> bool:
     return _is_from(source, "PIL", "Image")
 
@@ -94,10 +90,6 @@ def _is_flat(source: Any) -> bool:
 def _is_list_of_items(source: Any) -> bool:
     """Tell a list of (datum, label), or of dicts, from a list of data."""
     return isinstance(source, list) and len(source) > 0 and _has_beside(source[0])
-
-
-def _is_sparse(source: Any) -> bool:
-    return hasattr(source, "toarray") and hasattr(source, "nnz")
 
 
 def _is_list(source: Any) -> bool:
@@ -130,15 +122,7 @@ def _to_numpy(array: Any) -> Array:
 
 
 def _read_array(source: Any, settings: ReadSettings) -> SourceData:
-    return SourceData(
-        values=read_array(
-            _to_numpy(source),
-            layout=settings.layout,
-            value_range=settings.value_range,
-            white=settings.white,
-            what="the array",
-        )
-    )
+    return SourceData(values=read_as_asked(_to_numpy(source), settings, "the array"))
 
 
 def _read_table(source: Any, settings: ReadSettings) -> SourceData:
@@ -151,10 +135,6 @@ def _read_table(source: Any, settings: ReadSettings) -> SourceData:
             f"the table: {reason(error)}; give each column a name of its own and values of one type"
         ) from error
     return from_arrow(table, "the table", settings)
-
-
-def _read_loaded(source: Any, settings: ReadSettings) -> SourceData:
-    return from_loaded(source, "the data set", settings)
 
 
 def _read_pair(source: Any, settings: ReadSettings) -> SourceData:
@@ -199,15 +179,7 @@ def _read_list(source: Sequence[Any], settings: ReadSettings) -> SourceData:
             f"the list: item {other} is of shape {arrays[other].shape}, item 0 of {arrays[0].shape}; give all one "
             "shape, or PIL images"
         )
-    return SourceData(
-        values=read_array(
-            np.stack(arrays),
-            layout=settings.layout,
-            value_range=settings.value_range,
-            white=settings.white,
-            what="the list",
-        )
-    )
+    return SourceData(values=read_as_asked(np.stack(arrays), settings, "the list"))
 
 
 def _read_items(source: Any, settings: ReadSettings) -> SourceData:
@@ -228,11 +200,19 @@ def _read_items(source: Any, settings: ReadSettings) -> SourceData:
             read |= read_columns(pyarrow.table({name: pyarrow.array(cells)}), "the data set", settings.id)
         except (pyarrow.ArrowException, TypeError, ValueError):
             read[name] = "neither numbers nor text"
+    names = class_names(source)
+    return with_columns(result, read, class_names={"label": names} if names else None, id=settings.id)
+
+
+def class_names(source: Any) -> tuple[str, ...]:
+    """The names of the classes of a data set, as torchvision's have them; none if it has no such names.
+
+    Args:
+        source: a data set in Python.
+    """
     classes = getattr(source, "classes", None)
     named = isinstance(classes, list | tuple) and all(isinstance(name, str) for name in classes)
-    return with_columns(
-        result, read, class_names={"label": tuple(classes)} if named and classes else None, id=settings.id
-    )
+    return tuple(classes) if named and classes else ()
 
 
 def _split(item: Any, key: str | None) -> tuple[Any, dict[str, Any]]:
@@ -250,8 +230,12 @@ def _split(item: Any, key: str | None) -> tuple[Any, dict[str, Any]]:
 
 _KINDS: tuple[tuple[Callable[[Any], bool], Callable[[Any, ReadSettings], SourceData], str], ...] = (
     (_is_array, _read_array, "an array"),
-    (_is_sparse, _read_sparse, "an array"),
-    (_is_loaded, _read_loaded, "a data set"),
+    (lambda source: hasattr(source, "toarray") and hasattr(source, "nnz"), _read_sparse, "an array"),
+    (
+        lambda source: _is_from(source, "datasets", "Dataset", "DatasetDict"),
+        lambda source, settings: from_loaded(source, "the data set", settings),
+        "a data set",
+    ),
     (_is_table, _read_table, "a table"),
     (_is_picture, lambda picture, settings: _read_list([picture], settings), "a picture"),
     (_is_pair, _read_pair, "arrays"),

@@ -12,7 +12,7 @@ from vlae import memory
 from vlae.data.arrays import read_array
 from vlae.data.columns import with_columns
 from vlae.data.files import begins_with
-from vlae.data.source import Array, DataError, ReadSettings, SourceData, train_and_test
+from vlae.data.source import Array, DataError, ReadSettings, SourceData, reading, train_and_test
 
 SVHN_NAME = re.compile(r"(train|extra|test)_32x32\.mat")
 """The names of the files as their owners publish them."""
@@ -78,14 +78,10 @@ def _variables(path: Path) -> dict[str, Any]:
 
     if not begins_with(path, b"MATLAB 5.0"):
         raise DataError(f"{path}: not a MATLAB 5 file (7.3 is not read); save it in MATLAB with -v7, or as .npz")
-    try:
+    with reading(str(path)):
         num = sum(prod(shape) for _, shape, _ in whosmat(path))
         memory.require(num, f"{path}, unpacked,", "is it the right file?")
         variables = {name: value for name, value in loadmat(path).items() if not name.startswith("__")}
-    except memory.NotEnoughMemoryError:
-        raise
-    except Exception as error:  # a damaged file raises almost anything
-        raise DataError(f"{path}: cannot be read ({error}); the file is damaged, get it again") from error
     if "X" not in variables:
         raise DataError(
             f"{path}: expected images X (H W C N) and labels y (N), found {', '.join(variables) or 'nothing'}; save "

@@ -12,7 +12,7 @@ from vlae.data.in_memory import read_memory
 from vlae.data.pixels import Frame, array_pictures, fit_picture, picture_values, turned_size
 from vlae.data.readers import identify
 from vlae.data.sharding import take_shard
-from vlae.data.source import Array, DataError, EncodedPictures, ReadSettings, Source, SourceData, ValueRange
+from vlae.data.source import Array, DataError, EncodedPictures, ReadSettings, Source, ValueRange
 from vlae.data.wide import is_wide, num_channels
 
 
@@ -50,16 +50,10 @@ def find_originals(whole: Images, source: Source, settings: ReadSettings) -> Ori
     if settings.shard is not None and not is_named:
         data = take_shard(data, settings.shard, whole.source)
     pictures = data.values if isinstance(data.values, EncodedPictures) else array_pictures(data.values)
-    good = _rows_that_are_read(whole, data)
-    return Originals(open=lambda i: pictures.open(int(good[i])), crop=data.crop, value_range=whole.value_range)
-
-
-def _rows_that_are_read(whole: Images, data: SourceData) -> Array:
-    """The row of the source that each image is: all but those that could not be read."""
     good = np.setdiff1d(np.arange(len(data)), np.array(whole.left_out, np.int64))
     if len(good) != len(whole):
         raise DataError(f"{whole.source}: changed while it was being read; run this again when it no longer does")
-    return good
+    return Originals(open=lambda i: pictures.open(int(good[i])), crop=data.crop, value_range=whole.value_range)
 
 
 def shrink(image: Any, side: int, value_range: ValueRange | None = None) -> Array:

@@ -5,7 +5,6 @@ leaves out of the training whatever has the content of a datum that is held out,
 trained on, only the sample is held in the cache, and nothing else of the source is lost to the training.
 """
 
-from collections.abc import Iterator
 from dataclasses import replace
 from math import ceil, prod
 from typing import Any, Literal
@@ -43,10 +42,10 @@ def sample_of(stream: Stream, *, progress: bool = False) -> Images:
         DataError: if a shard cannot be read, or there are fewer than two data.
     """
     if not stream.is_stored:
-        return _joined(stream, list(_sampled(stream, progress)))
+        return _joined(stream, _sampled(stream, progress))
     entry = cache_folder() / entry_name(stream.settings, f"sample of {NUM}, {BYTES} of stream {stream.fingerprint}")
     if (cached := open_entry(entry, stream.source)) is None:
-        whole = _joined(stream, list(_sampled(stream, progress)))
+        whole = _joined(stream, _sampled(stream, progress))
         with new_entry(entry) as folder:
             new_array(folder / "values.npy", whole.values.shape, whole.values.dtype)[:] = whole.values
             write_rows(folder, whole, None)
@@ -72,7 +71,7 @@ def part_of_sample(
     return load(sample_of(stream, progress=progress), split=split, held_out=held_out)
 
 
-def _sampled(stream: Stream, progress: bool) -> Iterator[Images]:
+def _sampled(stream: Stream, progress: bool) -> list[Images]:
     """Read rows from places all over the stream."""
     form = stream.looked_at
     num = min(NUM, BYTES // (prod(form.shape) * form.values.itemsize))
@@ -92,7 +91,7 @@ def _sampled(stream: Stream, progress: bool) -> Iterator[Images]:
                         break
             if num <= 0:
                 break
-    return iter([pieces[place] for place in sorted(pieces)])
+    return [pieces[place] for place in sorted(pieces)]
 
 
 def _places(num_rows: int | None, quota: int) -> list[tuple[int, int]]:
@@ -110,9 +109,7 @@ def _joined(stream: Stream, pieces: list[Images]) -> Images:
         raise DataError(f"{stream.source}: {num} data can be read in its shards; give at least 2")
     if any(piece.label_names for piece in pieces):  # some shards may have numbers for classes, others text
         pieces = [with_named_classes(piece) for piece in pieces]
-    label_names = tuple(sorted({name for piece in pieces for name in piece.label_names}))
-    if stream.class_names:
-        label_names = stream.class_names
+    label_names = stream.class_names or tuple(sorted({name for piece in pieces for name in piece.label_names}))
     pieces = [with_labels_of(piece, label_names) for piece in pieces]
     form = stream.looked_at
     whole = replace(

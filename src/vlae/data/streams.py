@@ -17,7 +17,7 @@ from vlae.data.addresses import is_address, stored_files
 from vlae.data.files import is_picture, walk
 from vlae.data.folders import find_pictures
 from vlae.data.images import Images
-from vlae.data.in_memory import read_memory
+from vlae.data.in_memory import class_names, read_memory
 from vlae.data.item_shards import hub_shards, item_shards
 from vlae.data.labels import UNLABELLED
 from vlae.data.loader import decode
@@ -125,7 +125,7 @@ class Stream:
         """The first rows of some shards, decoded without knowing the others: they tell the form of all."""
         if self.form is not None:
             return self.form
-        return decode(self._data(self._first_rows, self.source), self.settings, self.source, False, None)[0]
+        return decode(self.undecoded, self.settings, self.source, False, None)[0]
 
     @cached_property
     def undecoded(self) -> SourceData:
@@ -216,8 +216,9 @@ class Stream:
         return data
 
     def _read(self, rows: Any, name: str, settings: ReadSettings) -> SourceData:
-        is_table = hasattr(rows, "column_names")
-        return from_arrow(rows, name, settings) if is_table else read_memory(rows, settings)[0]
+        if hasattr(rows, "column_names"):
+            return from_arrow(rows, name, settings)
+        return read_memory(rows, settings)[0]
 
     def _piece(self, rows: Any, start: int, name: str) -> Piece:
         """Bring rows to the form of the stream."""
@@ -296,14 +297,12 @@ def open_stream(source: Source, **reading: Any) -> Stream:
     reading = {**reading, "value_range": as_value_range(reading.get("value_range"))}
     settings = ReadSettings(**reading)
     if not isinstance(source, str | Path):
-        classes = getattr(source, "classes", None)
-        named = isinstance(classes, list | tuple) and all(isinstance(name, str) for name in classes)
         return Stream(
             source=f"a {type(source).__name__}",
             settings=settings,
             shards=item_shards(source),
             is_stored=False,
-            class_names=tuple(classes) if named and classes else (),
+            class_names=class_names(source),
         )
     name = printable(str(source))
     if not name.strip():

@@ -174,12 +174,8 @@ def _read_parquet(path: Path) -> Any:
     from pyarrow import parquet
 
     about = parquet.read_metadata(path)
-    num_bytes = max(8 * about.num_rows * about.num_columns, sum(_unpacked(about)))
+    unpacked = sum(about.row_group(group).total_byte_size for group in range(about.num_row_groups))
+    num_bytes = max(8 * about.num_rows * about.num_columns, unpacked)
     memory.require(num_bytes, f"{path}, unpacked,", "is it the right file?")
     with parquet.ParquetFile(path) as file:
         return file.read()
-
-
-def _unpacked(about: Any) -> list[int]:
-    """The bytes of each group of rows, as the file states them."""
-    return [about.row_group(group).total_byte_size for group in range(about.num_row_groups)]

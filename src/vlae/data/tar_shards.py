@@ -3,6 +3,7 @@
 import json
 import tarfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from itertools import groupby, islice
 from pathlib import PurePosixPath
@@ -61,8 +62,8 @@ def _has_dotted_stems(file: StoredFile) -> bool:
     It is so if several pictures would be of one stem, and what follows its dot begins with a digit in all names.
     """
     stems = []
-    with file.open() as opened, _open(file, opened) as tar:
-        for member in islice(_members(file, tar), LOOKED_AT):
+    with _opened(file) as tar:
+        for member in islice(_members(tar), LOOKED_AT):
             stem, ending = _stem_and_ending(member)
             if not (ending[:1].isdigit() and "." in ending):  # as in most shards: nothing else is read
                 return False
@@ -90,17 +91,28 @@ def _open(file: StoredFile, opened: Any) -> tarfile.TarFile:
         ) from error
 
 
+@contextmanager
+def _opened(file: StoredFile) -> Iterator[tarfile.TarFile]:
+    """Open a shard to be read; what is cut off is told of as that."""
+    with file.open() as opened, _open(file, opened) as tar:
+        try:
+            yield tar
+        except (tarfile.TarError, EOFError) as error:
+            raise _cut_off(file) from error
+
+
 def _cut_off(file: StoredFile) -> DataError:
     return DataError(f"{file.name}: the .tar file is cut off; get it again")
 
 
 def _read(file: StoredFile, key: str | None, dotted: bool, start: int) -> Iterator[Any]:
     """Read the stems from one on."""
-    with file.open() as opened, _open(file, opened) as tar:
+    with _opened(file) as tar:
         rows: list[dict[str, Any]] = []
         num_bytes = 0
-        for stem, members in islice(_stems(file, tar, dotted), start, None):
-            rows.append({**_row(file, tar, members, key, dotted), "id": stem})
+        stems = groupby(_members(tar), key=lambda member: _stem_and_ending(member, dotted)[0])
+        for stem, members in islice(stems, start, None):
+            rows.append({**_row(tar, members, key, dotted), "id": stem})
             num_bytes += len(rows[-1][key or PICTURE_COLUMN] or b"")
             if len(rows) == ROWS or num_bytes >= BYTES:
                 yield _table(rows, key)
@@ -109,17 +121,12 @@ def _read(file: StoredFile, key: str | None, dotted: bool, start: int) -> Iterat
             yield _table(rows, key)
         tar.fileobj.seek(tar.offset)
         if not tar.fileobj.read(1):  # a .tar file ends with blocks of zeros
-            raise _cut_off(file)
+            raise EOFError
 
 
-def _stems(file: StoredFile, tar: tarfile.TarFile, dotted: bool) -> Iterator[tuple[str, Iterator[tarfile.TarInfo]]]:
-    """The stems, in the order of the shard, each with its files."""
-    yield from groupby(_members(file, tar), key=lambda member: _stem_and_ending(member, dotted)[0])
-
-
-def _members(file: StoredFile, tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+def _members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
     """The files, and links in the place of pictures: these are not followed, and told of as rows without a picture."""
-    while (member := _next(file, tar)) is not None:
+    while (member := tar.next()) is not None:
         tar.members = []  # type: ignore[attr-defined]  # else they fill the memory
         is_link = member.islnk() or member.issym()
         if not PurePosixPath(member.name).name.startswith(".") and (
@@ -144,44 +151,33 @@ def _is_picture(ending: str, key: str | None) -> bool:
     return ending == key if key else f".{ending.rpartition('.')[2]}" in PICTURE_SUFFIXES
 
 
-def _next(file: StoredFile, tar: tarfile.TarFile) -> tarfile.TarInfo | None:
-    try:
-        return tar.next()
-    except (tarfile.TarError, EOFError) as error:
-        raise _cut_off(file) from error
-
-
-def _row(
-    file: StoredFile, tar: tarfile.TarFile, members: Iterator[tarfile.TarInfo], key: str | None, dotted: bool
-) -> dict[str, Any]:
+def _row(tar: tarfile.TarFile, members: Iterator[tarfile.TarInfo], key: str | None, dotted: bool) -> dict[str, Any]:
     """What the files of one stem say: a picture, a label, and other numbers and texts."""
-    row: dict[str, Any] = {key or PICTURE_COLUMN: None}
+    column = key or PICTURE_COLUMN
+    row: dict[str, Any] = {column: None}
     for member in members:
         _, ending = _stem_and_ending(member, dotted)
         is_picture = _is_picture(ending, key)
         if member.size > LARGEST or not member.isreg() or not (is_picture or ending in ("cls", "json")):
             continue
-        if is_picture and row[key or PICTURE_COLUMN] is not None:
+        if is_picture and row[column] is not None:
             row[FURTHER] = None
             continue
-        content = _content(file, tar, member)
+        content = _content(tar, member)
         if is_picture:
-            row[key or PICTURE_COLUMN] = content
+            row[column] = content
         elif ending == "cls":
             row["label"] = content.decode("utf-8", "replace").strip()
-        elif ending == "json":
+        else:
             row = _facts(content) | row
     return row
 
 
-def _content(file: StoredFile, tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    try:
-        stream = tar.extractfile(member)
-        content = b"" if stream is None else stream.read()
-    except (tarfile.TarError, EOFError) as error:
-        raise _cut_off(file) from error
+def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    stream = tar.extractfile(member)
+    content = b"" if stream is None else stream.read()
     if len(content) < member.size:
-        raise _cut_off(file)
+        raise EOFError
     return content
 
 
@@ -191,22 +187,18 @@ def _facts(content: bytes) -> dict[str, Any]:
         told = json.loads(content)
     except (ValueError, RecursionError):
         return {}
-    return (
-        {name: value for name, value in told.items() if isinstance(value, str | int | float)}
-        if isinstance(told, dict)
-        else {}
-    )
+    given = told.items() if isinstance(told, dict) else ()
+    return {name: value for name, value in given if isinstance(value, str | int | float)}
 
 
 def _table(rows: list[dict[str, Any]], key: str | None) -> Any:
     """A table of rows; the cells of a column that has numbers and texts become texts."""
     import pyarrow
 
-    image = key or PICTURE_COLUMN
     columns: dict[str, Any] = {}
     for name in dict.fromkeys(name for row in rows for name in row):
         cells = [row.get(name) for row in rows]
-        if name in (image, FURTHER):
+        if name in (key or PICTURE_COLUMN, FURTHER):
             kind = pyarrow.struct({"bytes": pyarrow.binary(), "path": pyarrow.string()})
             columns[name] = pyarrow.array([{"bytes": cell, "path": None} for cell in cells], kind)
             continue

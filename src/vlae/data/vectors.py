@@ -47,7 +47,7 @@ def as_vectors(table: Array, what: str, names: Sequence[str] = ()) -> Array:
     if not (np.isfinite(low).all() and np.isfinite(high).all()):
         bad = ~np.isfinite(vectors)
         column = int(bad.any(0).argmax())
-        row, number = _first(bad)
+        row, number = map(int, np.unravel_index(bad.argmax(), bad.shape))
         where = f"{what}: {not_finite(int(bad.sum()))}, the first in row {row}, column {number}, counted from 0"
         if names:
             where = f"{_column(what, column, names)}: {int(bad[:, column].sum())} of {len(table)} values are missing, "
@@ -118,7 +118,3 @@ def _refuse_far_values(table: Array, mean: Array, spread: Array, what: str, name
 
 def _column(what: str, column: int, names: Sequence[str]) -> str:
     return f"{what}, column {names[column]!r}" if names else f"{what}, column {column}"
-
-
-def _first(bad: Array) -> tuple[int, ...]:
-    return tuple(int(i) for i in np.unravel_index(int(bad.argmax()), bad.shape))
