@@ -14,7 +14,7 @@ from vlae.codes import shards
 from vlae.codes.encode import encode
 from vlae.codes.encoder import Encoder
 from vlae.codes.files import CodesError
-from vlae.data import loader
+from vlae.data import decoding, loader
 from vlae.data.sharding import Share
 from vlae.data.source import DataError
 
@@ -81,8 +81,8 @@ def test_every_source_can_be_cut(run, tmp_path, kind):
 def test_a_shard_of_a_folder_decodes_its_own_pictures_alone(run, tmp_path, monkeypatch):
     photos = write_folder(tmp_path / "photos")
     decoded = []
-    fit = loader.fit_picture
-    monkeypatch.setattr(loader, "fit_picture", lambda *of: decoded.append(of[2]) or fit(*of))
+    fit = decoding.fit_picture
+    monkeypatch.setattr(decoding, "fit_picture", lambda *of: decoded.append(of[2]) or fit(*of))
     encode(run, photos, tmp_path / "a.parquet", shard="2/5")
     names = parquet.read_table(tmp_path / "a.parquet")["name"].to_pylist()
     assert len(names) == 4

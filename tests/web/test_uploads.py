@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vlae.data.pixels import Frame
+from vlae.data.frames import Frame
 from vlae.web import uploads
 from vlae.web.uploads import read_picture
 

@@ -8,7 +8,7 @@ from vlae.codes import files
 from vlae.codes.encoder import Encoder
 from vlae.codes.parts import PART, source_columns
 from vlae.codes.streaming import tables_of
-from vlae.data.loader import NoneReadableError, decode
+from vlae.data.decoding import NoneReadableError, decode
 from vlae.data.readers import check_unchanged, identify
 from vlae.data.sharding import Share, take_shard
 from vlae.data.source import DataError, ReadSettings

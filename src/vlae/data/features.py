@@ -10,11 +10,14 @@ from rich.console import Console
 from rich.progress import track
 
 from vlae.data.cache import cache_folder, new_array, new_file
+from vlae.data.decoding import row_name
+from vlae.data.frames import Frame
 from vlae.data.images import Images
 from vlae.data.originals import Originals, find_originals
-from vlae.data.pixels import Frame, for_each, picture_values
+from vlae.data.pixels import picture_values
 from vlae.data.readers import check_unchanged, hash_bytes, identify
 from vlae.data.source import Array, DataError, ReadSettings, Source
+from vlae.data.threads import for_each
 
 if TYPE_CHECKING:  # torch is not needed to say that a source is missing
     from vlae.nn.pretrained import FeatureNetwork
@@ -109,7 +112,7 @@ def _compute(
 
     def fit(i: int) -> Array:
         with originals.open(i) as image:
-            return picture_values(image, frame, originals.value_range, f"{whole.source}, {_name(whole, i)}")
+            return picture_values(image, frame, originals.value_range, f"{whole.source}, {row_name(whole, i)}")
 
     console = Console(stderr=True)
     shown = progress and console.is_terminal
@@ -122,7 +125,7 @@ def _compute(
         fitted, broken = for_each(fit, chosen, "", False)
         if broken:
             first = min(broken)
-            raise DataError(f"{whole.source}, {_name(whole, first)}: cannot be read again ({broken[first]})")
+            raise DataError(f"{whole.source}, {row_name(whole, first)}: cannot be read again ({broken[first]})")
         batches.append(_features(np.stack([fitted[i] for i in chosen]), network))
     computed = np.concatenate(batches)
     largest, least = np.abs(computed).max(initial=0.0), np.finfo(np.float16).smallest_normal
@@ -148,7 +151,3 @@ def _features(pictures: Array, network: "FeatureNetwork") -> Array:
             "up to 65,504: let the network divide them"
         )
     return features
-
-
-def _name(images: Images, i: int) -> str:
-    return f"row {i}" if images.names is None else images.names[i]

@@ -4,23 +4,21 @@
 shape. The result is kept in a cache. A part is held out for testing.
 """
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import fields, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from vlae.data.cache import FORMAT, cache_folder, new_array, new_entry, new_file, open_entry, write_rows
-from vlae.data.columns import ROW_NAME
 from vlae.data.counting import waiting
-from vlae.data.depths import found_range, into_range, listed_range, of_channels, out_of_range, within_bytes
-from vlae.data.files import decoders, has_more_frames, max_pixels
-from vlae.data.holdout import group_copies, hold_out, keep_out
-from vlae.data.images import PICTURES, Images
+from vlae.data.decoding import beside, copy_rows, decode
+from vlae.data.depths import out_of_range
+from vlae.data.files import decoders, max_pixels
+from vlae.data.holdout import hold_out, keep_out
+from vlae.data.images import Images
 from vlae.data.in_memory import read_memory
-from vlae.data.pixels import array_frame, array_pictures, fit_picture, for_each, how_fitted, look_at_all, picture_frame
 from vlae.data.readers import check_unchanged, hash_bytes, identify
 from vlae.data.sharding import Share, take_shard
 from vlae.data.source import (
@@ -28,20 +26,15 @@ from vlae.data.source import (
     TRAIN,
     Array,
     DataError,
-    EncodedPictures,
     Fit,
     KnownColumns,
-    NoRowNamesError,
     ReadSettings,
     Source,
     SourceData,
-    ValueRange,
     as_value_range,
-    counted,
     reading,
 )
-from vlae.names import printable, some_of
-from vlae.shapes import is_image
+from vlae.names import printable
 
 if TYPE_CHECKING:  # torch is not needed to say that a source is missing
     from vlae.nn.pretrained import FeatureNetwork
@@ -184,7 +177,9 @@ def load(
     if split != "all":
         parts = hold_out(len(whole), holdout, rng, whole.groups) if parts is None else parts
         parts = parts if held_out is None else keep_out(whole, parts, held_out)
-    rows = _rows(len(whole), parts, split)
+    rows = np.arange(len(whole))
+    if split != "all":
+        rows = np.flatnonzero(parts == (TRAIN if split == "train" else TEST))
     if len(rows) == 0:
         raise DataError(
             f"{whole.source}: its {split} part is empty; take another part, or change holdout ({holdout:g})"
@@ -200,16 +195,6 @@ def load(
     return replace(_select(whole, rows, None if isinstance(source, Images) else whole.cache), split=split)
 
 
-# Parts ---------------------------------------------------------------------------------------------------------------
-
-
-def _rows(num: int, parts: Array | None, split: str) -> Array:
-    """Return the numbers of the rows of a part, in order."""
-    if split == "all" or parts is None:
-        return np.arange(num)
-    return np.flatnonzero(parts == (TRAIN if split == "train" else TEST))
-
-
 def _select(whole: Images, rows: Array, folder: Path | None) -> Images:
     """Select rows.
 
@@ -223,17 +208,11 @@ def _select(whole: Images, rows: Array, folder: Path | None) -> Images:
     file = folder / f"rows-{hash_bytes(rows.tobytes())}.npy"
     if not file.exists():
         with new_file(file) as unfinished:
-            _copy_rows(whole.values, rows, new_array(unfinished, (len(rows), *whole.shape), whole.values.dtype))
+            copy_rows(whole.values, rows, new_array(unfinished, (len(rows), *whole.shape), whole.values.dtype))
     try:
         return whole._with_rows(np.load(file, mmap_mode="r"), rows)
     except FileNotFoundError:  # somebody has deleted the cache
         return whole.take(rows)
-
-
-def _copy_rows(values: Array, rows: Array, out: Array) -> None:
-    """Copy the chosen rows, 1024 at a time."""
-    for start in range(0, len(rows), 1024):
-        out[start : start + 1024] = values[rows[start : start + 1024]]
 
 
 # A whole source, decoded ---------------------------------------------------------------------------------------------
@@ -255,22 +234,7 @@ def _whole(source: Source, settings: ReadSettings, progress: bool) -> tuple[Imag
         values = source.values
         if settings.value_range is not None and source.value_range is not None:  # back to its own numbers
             values = out_of_range(values, source.value_range)
-        data = SourceData(
-            values=values,
-            labels=source.labels,
-            label_names=source.label_names,
-            factors=source.factors,
-            names=source.names,
-            groups=source.groups,
-            columns=source.columns,
-            medians=source.medians,
-            decimal=source.decimal,
-            parts=parts,
-            skipped=source.skipped,
-            fates=source.fates,
-            first=source.first,
-            total=source.total,
-        )
+        data = SourceData(values=values, parts=parts, **beside(source))
         whole, parts = decode(data, settings, source.source, progress, None)
         whole = replace(
             whole,
@@ -318,182 +282,3 @@ def entry_name(settings: ReadSettings, fingerprint: str) -> str:
     asked = ", ".join(f"{name}={getattr(settings, name)!r}" for name in given)
     can = f"{' '.join(decoders())}, {max_pixels()} pixels"
     return hash_bytes(f"{FORMAT}\nSettings({asked})\n{can}\n{fingerprint}".encode(errors="surrogateescape"))
-
-
-def decode(
-    data: SourceData, settings: ReadSettings, source: str, progress: bool, folder: Path | None
-) -> tuple[Images, Array | None]:
-    """Bring all rows to one shape, and leave out those that cannot be read.
-
-    Args:
-        data: the source.
-        settings: the shape that was asked for.
-        source: the name of the source, for messages.
-        progress: whether to show a progress bar.
-        folder: where to write values.npy; None: keep the values in memory.
-
-    Returns:
-        The images, and the part of each.
-
-    Raises:
-        DataError: if none can be read, or not in this shape.
-    """
-    _check_row_names(data, settings.id, source)
-    values, broken, fitted, frames, sizes = _fit_all(data, settings, source, progress, folder)
-    whole = Images(
-        values=values,
-        labels=data.labels,
-        label_names=data.label_names,
-        factors=data.factors,
-        names=data.names,
-        groups=data.groups,
-        columns=data.columns,
-        medians=data.medians,
-        decimal=data.decimal,
-        source=source,
-        skipped=data.skipped,
-        fates={**data.fates, **frames},
-        fitted=fitted,
-        sizes=sizes,
-        first=data.first,
-        total=data.total,
-    )
-    parts = data.parts
-    if broken:
-        good = np.setdiff1d(np.arange(len(data)), list(broken))
-        if len(good) == 0:
-            raise _all_broken(data, broken, source)
-        if folder is None:
-            whole = whole.take(good)
-        else:
-            _copy_rows(values, good, new_array(folder / "good.npy", (len(good), *values.shape[1:]), values.dtype))
-            (folder / "good.npy").replace(folder / "values.npy")
-            whole = whole._with_rows(np.load(folder / "values.npy", mmap_mode="r"), good)
-        skipped = tuple((_name(data, i), broken[i]) for i in sorted(broken))
-        fates = _without(whole.fates, [name for name, _ in skipped])
-        whole = replace(whole, skipped=data.skipped + skipped, left_out=tuple(sorted(broken)), fates=fates)
-        parts = None if parts is None else parts[good]
-    whole = _in_range(whole, settings.value_range, folder)
-    if not whole.is_vectors:
-        whole = group_copies(whole, parts, near=isinstance(data.values, EncodedPictures))
-    return whole, parts
-
-
-def _check_row_names(data: SourceData, asked: str | None, source: str) -> None:
-    """Check that the column which was asked for names the rows.
-
-    Raises:
-        NoRowNamesError: if it is not there, or cannot name them.
-    """
-    fates = {
-        name.partition(" ")[2]: fate for name, fate in data.fates.items() if name.startswith(("column ", "array "))
-    }
-    if asked is None or fates.get(asked) == ROW_NAME:
-        return
-    if asked in fates:
-        raise NoRowNamesError(
-            f"{source}: the column {asked!r} cannot name the rows ({fates[asked]}); choose another id"
-        )
-    there = f"it has {some_of(list(fates))}" if fates else "only tables and archives of arrays have columns"
-    raise NoRowNamesError(f"{source}: no column {asked!r} to name the rows; {there}")
-
-
-def _without(fates: Mapping[str, str], files: Sequence[str]) -> dict[str, str]:
-    """What became of each kind of file, in which the pictures that cannot be read are not counted."""
-    broken = Counter(PurePosixPath(file).suffix.lower() for file in files)
-    left: dict[str, str] = {}
-    for name, fate in fates.items():
-        num, _, ending = name.partition(" ")
-        count = int(num) - broken[ending] if fate == PICTURES and ending in broken else None
-        left |= {name: fate} if count is None else {f"{count} {ending}": fate} if count > 0 else {}
-    return left
-
-
-def _name(data: SourceData, i: int) -> str:
-    return data.names[i] if data.names else f"row {i}"
-
-
-class NoneReadableError(DataError):
-    """None of the pictures of a source, or of a shard of it, can be read."""
-
-
-def _all_broken(data: SourceData, broken: dict[int, str], source: str) -> DataError:
-    first = min(broken)
-    example = f"{_name(data, first)}: {broken[first]}"
-    advice = "ask for as many channels as they have" if "channels, expected" in example else "get them again"
-    return NoneReadableError(f"{source}: none of its {len(data)} pictures can be read ({example}); {advice}")
-
-
-def _fit_all(
-    data: SourceData, settings: ReadSettings, source: str, progress: bool, folder: Path | None
-) -> tuple[Array, dict[int, str], str | None, dict[str, str], tuple[tuple[int, int], ...]]:
-    """Bring every row to one frame.
-
-    Returns:
-        The values, images still in their own numbers; why a row could not be read, by its number; what was done to
-        pictures of another size, None if there were none; what became of the frames of animations; and the least
-        and the greatest width and height.
-    """
-    if not isinstance(data.values, EncodedPictures) and not is_image(data.values.shape[1:]):
-        if any((settings.size, settings.fit, settings.crop, settings.channels, settings.value_range)):
-            raise DataError(
-                f"{source}: these are vectors; size, fit, crop, channels and value_range are for images, and so is a"
-                " run of images"
-            )
-        return _store(data.values, folder), {}, None, {}, ()
-    if isinstance(data.values, EncodedPictures):
-        looks, broken = look_at_all(data.values, settings.value_range, progress)
-        if not looks:
-            raise _all_broken(data, broken, source)
-        frame = picture_frame(looks, data, settings, source)
-        sizes, pictures = {look.size for look in looks}, data.values
-    else:
-        broken = {}
-        frame = array_frame(data.values, settings, source)
-        if frame.shape == data.values.shape[1:] and frame.crop is None:
-            return _store(data.values, folder), {}, None, {}, ()
-        sizes, pictures = {data.values.shape[:1:-1]}, array_pictures(data.values)
-    animated = set()
-    kind = np.float32 if frame.wide else np.uint8
-    out = new_array(folder and folder / "values.npy", (pictures.num, *frame.shape), np.dtype(kind))
-
-    def fit(i: int) -> None:
-        with pictures.open(i) as image:
-            out[i] = fit_picture(image, frame, f"{source}, {_name(data, i)}")
-            if has_more_frames(image):
-                animated.add(i)
-
-    _, more_broken = for_each(fit, [i for i in range(pictures.num) if i not in broken], "decoding pictures", progress)
-    more = {f"{counted(len(animated), 'picture')} of several frames": "ignored: all frames but the first"}
-    ends = tuple((end(width for width, _ in sizes), end(height for _, height in sizes)) for end in (min, max))
-    return out, broken | more_broken, how_fitted(sizes, frame), more if animated else {}, ends
-
-
-def _store(values: Array, folder: Path | None) -> Array:
-    """Write an array into the folder; without a folder, keep it in memory."""
-    if folder is None:
-        return np.ascontiguousarray(values)
-    out = new_array(folder / "values.npy", values.shape, values.dtype)
-    _copy_rows(values, np.arange(len(values)), out)
-    return out
-
-
-def _in_range(whole: Images, asked: ValueRange | None, folder: Path | None) -> Images:
-    """Map the numbers of images to float32 in [0, 1], by the range that was asked for or that they have.
-
-    Bytes stay as they are, unless a range was asked for.
-    """
-    if whole.is_vectors or (whole.values.dtype == np.uint8 and asked is None):
-        return whole
-    if whole.values.dtype == np.uint8 and asked is not None and not within_bytes(asked):
-        raise DataError(
-            f"{whole.source}: bytes, from 0 to 255, but value_range is {listed_range(asked)}; give the data in a wider"
-            " type"
-        )
-    value_range = found_range(whole.values, whole.source) if asked is None else of_channels(asked, whole.shape[0])
-    file = None if folder is None else folder / "mapped.npy"
-    mapped = new_array(file, whole.values.shape, np.dtype(np.float32))
-    num_clipped = into_range(whole.values, value_range, mapped)
-    if folder is not None and file is not None:
-        file.replace(folder / "values.npy")
-    return replace(whole, values=mapped, value_range=value_range, num_clipped=num_clipped)

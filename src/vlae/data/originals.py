@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from vlae.data.frames import Frame, turned_size
 from vlae.data.images import Images
 from vlae.data.in_memory import read_memory
-from vlae.data.pixels import Frame, array_pictures, fit_picture, picture_values, turned_size
+from vlae.data.pixels import array_pictures, fit_picture, picture_values
 from vlae.data.readers import identify
 from vlae.data.sharding import take_shard
 from vlae.data.source import Array, DataError, EncodedPictures, ReadSettings, Source, ValueRange

@@ -14,14 +14,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vlae.data.addresses import is_address, stored_files
+from vlae.data.decoding import decode
 from vlae.data.files import is_picture, walk
 from vlae.data.folders import find_pictures
+from vlae.data.frames import Frame
 from vlae.data.images import Images
 from vlae.data.in_memory import class_names, read_memory
 from vlae.data.item_shards import hub_shards, item_shards
 from vlae.data.labels import UNLABELLED
-from vlae.data.loader import decode
-from vlae.data.pixels import Frame, array_pictures, for_each, picture_values
+from vlae.data.pixels import array_pictures, picture_values
 from vlae.data.readers import READERS, check_exists, hash_bytes
 from vlae.data.shards import BYTES, Shard, joined
 from vlae.data.source import (
@@ -37,6 +38,7 @@ from vlae.data.source import (
 from vlae.data.table_shards import lance_shards, parquet_shards
 from vlae.data.tables import byte_columns, from_arrow, picture_columns
 from vlae.data.tar_shards import TAR_SUFFIXES, tar_shards
+from vlae.data.threads import for_each
 from vlae.names import printable
 from vlae.shapes import is_image
 

@@ -122,6 +122,24 @@ def is_wide(image: Any) -> bool:
     return image.format == "PNG" and any("16" in str(tile.args) for tile in image.tile)
 
 
+def is_grey(image: Any) -> bool:
+    """Whether a picture of 8 bits is grey.
+
+    Args:
+        image: a PIL.Image.Image.
+    """
+    return image.mode in ("1", "L", "LA", "La")
+
+
+def channels_first(pixels: Array) -> Array:
+    """Bring the pixels of a picture, (H, W) or (H, W, C), to (C, H, W) without a copy.
+
+    Args:
+        pixels: of any type.
+    """
+    return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+
+
 def num_channels(image: Any) -> int:
     """The channels of a wide picture, without its opacity, from its header alone.
 
@@ -176,8 +194,7 @@ def numbers_of(image: Any) -> Array:
         from imagecodecs import png_decode
 
         image.fp.seek(0)
-        numbers = png_decode(image.fp.read())
-        numbers = numbers[None] if numbers.ndim == 2 else numbers.transpose(2, 0, 1)
+        numbers = channels_first(png_decode(image.fp.read()))
         return _turned(_on_white(numbers, len(numbers) in (2, 4)), int(image.getexif().get(_ORIENTATION, 1)))
     if image.format == "PPM":
         return _numbers_of_ppm(image)
@@ -196,7 +213,7 @@ def numbers_of(image: Any) -> Array:
             numbers = _black_is_zero(numbers, axes, page)
         orientation = _orientation(page)
         alpha = _has_alpha(page)
-    numbers = numbers[None] if axes == "YX" else numbers.transpose(2, 0, 1) if axes == "YXS" else numbers
+    numbers = numbers if axes == "SYX" else channels_first(numbers)
     return _turned(_on_white(numbers, alpha), orientation)
 
 

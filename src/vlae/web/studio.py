@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from vlae.codes.encoder import error_of
-from vlae.data.pixels import Frame
+from vlae.data.frames import Frame
 from vlae.figures.canvas import Pictures
 from vlae.figures.contents import noise_at, sweep
 from vlae.figures.pictures import to_pictures_like

@@ -5,7 +5,8 @@ from io import BytesIO
 import numpy as np
 
 from vlae.data.files import decoders, open_picture
-from vlae.data.pixels import Frame, picture_values
+from vlae.data.frames import Frame
+from vlae.data.pixels import picture_values
 from vlae.data.source import ValueRange
 
 MAX_BYTES = 20 * 2**20
