@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from vlae.data.variations import VARIATIONS, mirrored, nudged, shifted, vary
+from vlae.data.variations import VARIATIONS, vary
+
+mirrored, shifted, nudged = (VARIATIONS[name] for name in ("mirror", "shift", "nudge"))
 
 
 def pictures(num=40, side=32):

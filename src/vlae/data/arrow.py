@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from vlae.data.arrays import read_as_asked
-from vlae.data.columns import ROW_NAMES, label_and_row_name, may_be_names, with_columns
+from vlae.data.columns import ROW_NAMES, label_and_row_name, may_be_names, objects, with_columns
 from vlae.data.dimensions import NO_VALUES, all_dimensions, known_dimensions
 from vlae.data.source import LABEL_NAMES, Array, DataError, ReadSettings, SourceData
 from vlae.data.vectors import as_vectors, refuse_blurred
@@ -120,7 +120,7 @@ def read_columns(table: Any, source: str, id: str | None) -> dict[str, Array | s
     }
     for name, column in columns.items():
         if name.lower() in LABEL_NAMES and not isinstance(column, str) and _are_sets(column):
-            columns[name] = _objects(column.tolist())
+            columns[name] = objects(column.tolist())
     return columns
 
 
@@ -149,7 +149,7 @@ def _read_column(column: Any) -> Array | str:
     if types.is_null(kind):
         return NO_VALUES
     if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
-        return _objects(column.to_pylist())
+        return objects(column.to_pylist())
     if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
         return _read_lists(column)
     if types.is_boolean(kind) and not column.null_count:
@@ -160,7 +160,7 @@ def _read_column(column: Any) -> Array | str:
         try:
             return np.asarray(column.cast("float64").to_numpy(), np.float64)
         except pyarrow.ArrowInvalid:  # whole numbers that floats cannot tell apart: they name rows
-            return _objects(column.to_pylist())
+            return objects(column.to_pylist())
     return f"{kind}, not numbers"
 
 
@@ -169,7 +169,7 @@ def _as_text(column: Any) -> Array | str:
     import pyarrow
 
     try:
-        return _objects(column.cast("string").to_pylist())
+        return objects(column.cast("string").to_pylist())
     except pyarrow.ArrowException:
         return f"{column.type}, which has no text"
 
@@ -183,13 +183,7 @@ def _read_lists(column: Any) -> Array | str:
     if len(lengths) == 1 and None not in lengths and 0 not in lengths:
         inner = _read_column(pyarrow.chunked_array([compute.list_flatten(column)]))
         return inner if isinstance(inner, str) else inner.reshape(len(column), -1, *inner.shape[1:])
-    return _objects(column.to_pylist())
-
-
-def _objects(cells: list[Any]) -> Array:
-    objects = np.empty(len(cells), object)
-    objects[:] = cells
-    return objects
+    return objects(column.to_pylist())
 
 
 def _are_sets(column: Array) -> bool:
@@ -201,7 +195,7 @@ def _named_classes(column: Array | str, names: Sequence[str]) -> Array | str:
     """Turn numbers of classes into their names; None where a class is not known."""
     if isinstance(column, str) or column.ndim > 1 or column.dtype.kind not in "iuf":
         return column
-    return _objects([names[int(number)] if 0 <= number < len(names) else None for number in column.tolist()])
+    return objects([names[int(number)] if 0 <= number < len(names) else None for number in column.tolist()])
 
 
 def _are_vectors(column: Array | str, kind: Any) -> bool:

@@ -120,9 +120,18 @@ def _decoded(column: Array) -> Array:
     if column.dtype.kind not in "USO" or column.ndim != 1:
         return column
     cells = [cell.decode("utf-8", "replace") if isinstance(cell, bytes) else cell for cell in column.tolist()]
-    decoded = np.empty(len(cells), object)
-    decoded[:] = [cell.strip() if isinstance(cell, str) else cell for cell in cells]
-    return decoded
+    return objects([cell.strip() if isinstance(cell, str) else cell for cell in cells])
+
+
+def objects(cells: list[Any]) -> Array:
+    """Make an array of Python objects, (N,), also of lists of one length.
+
+    Args:
+        cells: N objects.
+    """
+    array = np.empty(len(cells), object)
+    array[:] = cells
+    return array
 
 
 def may_be_names(column: Array) -> bool:

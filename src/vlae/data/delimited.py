@@ -112,6 +112,8 @@ def read_delimited(path: Path, texts: Collection[str] = (), decimal: str | None 
         if plain is None:
             raise
         table = read(texts)
+    if len({*table.column_names}) < len(table.column_names):  # which `from_table` refuses
+        return table
     if names_of_rows := _names_as_written(table, lambda chosen: read(chosen, chosen)):
         texts = {*texts, *names_of_rows}
         table = read(texts)
@@ -123,16 +125,10 @@ def read_delimited(path: Path, texts: Collection[str] = (), decimal: str | None 
         for name, column in zip(table.column_names, table.columns, strict=True)
     ]
     about = {name: {UNSURE: f"{text} is read as {float(text.replace(',', '.')):.15g}"} for name, text in unsure.items()}
-    table = pyarrow.Table.from_arrays(
-        mended,
-        schema=pyarrow.schema(
-            [
-                pyarrow.field(name, column.type, metadata=about.get(name))
-                for name, column in zip(table.column_names, mended, strict=True)
-            ],
-            metadata={MARK: mark} if mark else None,
-        ),
-    )
+    kinds = zip(table.column_names, mended, strict=True)
+    fields = [pyarrow.field(name, column.type, metadata=about.get(name)) for name, column in kinds]
+    schema = pyarrow.schema(fields, metadata={MARK: mark} if mark else None)
+    table = pyarrow.Table.from_arrays(mended, schema=schema)
     return table if has_header else _with_named_text(table)
 
 
@@ -145,8 +141,6 @@ def _names_as_written(table: Any, read_texts: Callable[[list[str]], Any]) -> lis
     """
     from pyarrow import compute, types
 
-    if len({*table.column_names}) < len(table.column_names):  # which `from_table` refuses
-        return []
     kinds = {
         name: column.type
         for name, column in zip(table.column_names, table.columns, strict=True)
@@ -169,8 +163,6 @@ def _mark(
     from pyarrow import types
 
     columns = list(zip(table.column_names, table.columns, strict=True))
-    if len({*table.column_names}) < len(columns):  # which `from_table` refuses
-        return None, {}, {}
     strings = {name: column for name, column in columns if types.is_string(column.type) and name not in texts}
     return decimal_mark(
         {name: [text.strip().strip('"') for text in column.to_pylist()] for name, column in strings.items()},

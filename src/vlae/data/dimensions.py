@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from vlae.data.columns import objects
 from vlae.data.source import Array, KnownColumns, counted, says_nothing
 from vlae.names import some_of
 
@@ -160,9 +161,7 @@ def _one_hot(texts: Array, values: Sequence[str], name: str, made: Dimensions) -
 
 def _as_texts(column: Array) -> Array:
     """Write the cells of a column as text without blanks around it, "" where one is missing."""
-    texts = np.empty(len(column), object)
-    texts[:] = ["" if says_nothing(cell) else _as_text(cell) for cell in column.tolist()]
-    return texts
+    return objects(["" if says_nothing(cell) else _as_text(cell) for cell in column.tolist()])
 
 
 def _as_text(cell: Any) -> str:

@@ -92,11 +92,13 @@ def _read(
 ) -> SourceData:
     """Read a source, and say which settings a source of its kind has no use for."""
     data = read(path, files, settings)
-    unused = {"layout": "a setting of arrays", "key": "a setting of arrays and tables"}
     if read not in (read_celeba, read_pictures):
         return data
-    given = {f"{name} {getattr(settings, name)}": what for name, what in unused.items() if getattr(settings, name)}
-    return replace(data, fates={**data.fates, **{name: f"ignored: {what}" for name, what in given.items()}})
+    of = {"layout": "arrays", "key": "arrays and tables"}
+    fates = {
+        f"{name} {given}": f"ignored: a setting of {of[name]}" for name in of if (given := getattr(settings, name))
+    }
+    return replace(data, fates={**data.fates, **fates})
 
 
 def check_exists(source: str | Path) -> None:

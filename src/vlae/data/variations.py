@@ -1,6 +1,7 @@
 """Variations of pictures that stand in for more pictures in training: mirrored ones, moved ones."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import numpy as np
 from jaxtyping import UInt8
@@ -21,26 +22,6 @@ def mirrored(values: Pictures, rng: np.random.Generator) -> Pictures:
     return np.where(chosen[:, None, None, None], values[..., ::-1], values)
 
 
-def shifted(values: Pictures, rng: np.random.Generator) -> Pictures:
-    """Each picture moved by up to a sixteenth of its sides; what lies beyond the border is its mirror image.
-
-    Args:
-        values: uint8 images, or floats, (n, C, H, W).
-        rng: the generator of the shifts.
-    """
-    return _moved(values, rng, SHIFT)
-
-
-def nudged(values: Pictures, rng: np.random.Generator) -> Pictures:
-    """Each picture moved by up to a thirty-second of its sides, and at least by one pixel; otherwise like `shifted`.
-
-    Args:
-        values: uint8 images, or floats, (n, C, H, W).
-        rng: the generator of the shifts.
-    """
-    return _moved(values, rng, NUDGE)
-
-
 def furthest(share: float, values: Pictures) -> tuple[int, int]:
     """How many pixels pictures are moved at most, down and across; at least one.
 
@@ -52,7 +33,14 @@ def furthest(share: float, values: Pictures) -> tuple[int, int]:
     return height, width
 
 
-def _moved(values: Pictures, rng: np.random.Generator, share: float) -> Pictures:
+def moved(values: Pictures, rng: np.random.Generator, *, share: float) -> Pictures:
+    """Each picture moved by up to a share of its sides; what lies beyond the border is its mirror image.
+
+    Args:
+        values: uint8 images, or floats, (n, C, H, W).
+        rng: the generator of the shifts.
+        share: of the sides, `SHIFT` or `NUDGE`; at least one pixel.
+    """
     height, width = values.shape[2:]
     down, across = furthest(share, values)
     padded = np.pad(values, ((0, 0), (0, 0), (down, down), (across, across)), "reflect")
@@ -64,8 +52,8 @@ def _moved(values: Pictures, rng: np.random.Generator, share: float) -> Pictures
 
 VARIATIONS: Mapping[str, Callable[[Pictures, np.random.Generator], Pictures]] = {
     "mirror": mirrored,
-    "shift": shifted,
-    "nudge": nudged,
+    "shift": partial(moved, share=SHIFT),
+    "nudge": partial(moved, share=NUDGE),
 }
 """Every variation by its name."""
 
