@@ -26,10 +26,7 @@ CONSTANT = "used, though it is the same in every row"
 
 
 def from_table(
-    table: Any,
-    source: str,
-    settings: ReadSettings,
-    class_names: Mapping[str, Sequence[str]] | None = None,
+    table: Any, source: str, settings: ReadSettings, class_names: Mapping[str, Sequence[str]] | None = None
 ) -> SourceData:
     """Turn the numbers and texts of a table, or one column of lists, into vectors, or nested lists into images.
 

@@ -80,20 +80,12 @@ def with_columns(
         fates[f"{kind} {name}"] = fate
     ordered = {f"{kind} {name}": fates[f"{kind} {name}"] for name in columns}
     return replace(
-        data,
-        labels=labels,
-        label_names=label_names,
-        names=names,
-        factors=factors,
-        fates={**data.fates, **ordered},
+        data, labels=labels, label_names=label_names, names=names, factors=factors, fates={**data.fates, **ordered}
     )
 
 
 def label_and_row_name(
-    columns: Mapping[str, Array],
-    class_names: Mapping[str, Sequence[str]],
-    index: Sequence[str],
-    id: str | None,
+    columns: Mapping[str, Array], class_names: Mapping[str, Sequence[str]], index: Sequence[str], id: str | None
 ) -> tuple[str | None, str | None]:
     """Choose the column of labels, and the one that names the rows.
 

@@ -27,12 +27,7 @@ BATCH = 32
 
 
 def add_features(
-    whole: Images,
-    rows: Array,
-    source: Source,
-    settings: ReadSettings,
-    network: "FeatureNetwork",
-    progress: bool,
+    whole: Images, rows: Array, source: Source, settings: ReadSettings, network: "FeatureNetwork", progress: bool
 ) -> Images:
     """Add to images what a network says of their full-size pictures.
 
@@ -93,12 +88,7 @@ def _cached(file: Path, num: int) -> Array | None:
 
 
 def _compute(
-    whole: Images,
-    rows: Array,
-    originals: Originals,
-    settings: ReadSettings,
-    network: "FeatureNetwork",
-    progress: bool,
+    whole: Images, rows: Array, originals: Originals, settings: ReadSettings, network: "FeatureNetwork", progress: bool
 ) -> Array:
     """Compute the features of some rows: float16 (n, F)."""
     channels, height, width = whole.shape

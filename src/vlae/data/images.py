@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vlae.data.depths import listed_range, out_of_range
-from vlae.data.source import Array, DataError, ValueRange
+from vlae.data.source import Array, DataError, ValueRange, of_rows
 from vlae.html_repr import HtmlRepr
 from vlae.names import printable
 from vlae.shapes import is_image
@@ -224,16 +224,7 @@ class Images(HtmlRepr):
 
     def _with_rows(self, values: Array, rows: slice | Array) -> Self:
         """Replace the values by those of some rows, and select what is known of these rows."""
-        positions = np.arange(len(self))[rows]
-        return replace(
-            self,
-            values=values,
-            labels=None if self.labels is None else self.labels[rows],
-            factors={name: factor[rows] for name, factor in self.factors.items()},
-            names=None if self.names is None else tuple(self.names[i] for i in positions),
-            groups=None if self.groups is None else self.groups[rows],
-            features=None if self.features is None else self.features[rows],
-        )
+        return replace(self, values=values, **of_rows(self, rows))
 
     def describe(self) -> dict[str, Any]:
         """Describe the images in words and numbers that JSON can hold.

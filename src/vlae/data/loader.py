@@ -5,7 +5,7 @@ shape. The result is kept in a cache. A part is held out for testing.
 """
 
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -278,7 +278,6 @@ def entry_name(settings: ReadSettings, fingerprint: str) -> str:
         fingerprint: changes when its content does.
     """
     of_streams = ("shard", "pictures", "white")  # None of any other source
-    given = [each.name for each in fields(settings) if each.name not in of_streams or getattr(settings, each.name)]
-    asked = ", ".join(f"{name}={getattr(settings, name)!r}" for name in given)
+    given = [f"{name}={value!r}" for name, value in vars(settings).items() if name not in of_streams or value]
     can = f"{' '.join(decoders())}, {max_pixels()} pixels"
-    return hash_bytes(f"{FORMAT}\nSettings({asked})\n{can}\n{fingerprint}".encode(errors="surrogateescape"))
+    return hash_bytes(f"{FORMAT}\nSettings({', '.join(given)})\n{can}\n{fingerprint}".encode(errors="surrogateescape"))

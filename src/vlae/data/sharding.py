@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from vlae.data.content import content_hash
-from vlae.data.source import Array, DataError, EncodedPictures, SourceData
+from vlae.data.source import DataError, EncodedPictures, SourceData, of_rows
 from vlae.names import MAX_NAMED
 
 BLOCK = 1_024
@@ -115,23 +115,12 @@ def take_shard(data: SourceData, shard: Share, source: str) -> SourceData:
         DataError: if there are fewer rows than shards.
     """
     num, rows = len(data), shard.rows(len(data), source)
-    return replace(
-        data,
-        values=_taken(data.values, rows),
-        labels=None if data.labels is None else data.labels[rows],
-        factors={name: factor[rows] for name, factor in data.factors.items()},
-        names=None if data.names is None else data.names[rows],
-        parts=None if data.parts is None else data.parts[rows],
-        groups=None if data.groups is None else data.groups[rows],
-        first=rows.start,
-        total=num,
-    )
-
-
-def _taken(values: EncodedPictures | Array, rows: slice) -> EncodedPictures | Array:
-    if not isinstance(values, EncodedPictures):
-        return values[rows]
-    return EncodedPictures(num=rows.stop - rows.start, open=lambda i: values.open(rows.start + i))
+    pictures = data.values
+    if isinstance(pictures, EncodedPictures):
+        values: Any = EncodedPictures(num=rows.stop - rows.start, open=lambda i: pictures.open(rows.start + i))
+    else:
+        values = pictures[rows]
+    return replace(data, values=values, **of_rows(data, rows), first=rows.start, total=num)
 
 
 def in_memory(source: Any) -> str:

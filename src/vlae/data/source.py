@@ -254,6 +254,19 @@ class SourceData:
         return self.values.num if isinstance(self.values, EncodedPictures) else len(self.values)
 
 
+def of_rows(of: Any, rows: slice | Array) -> dict[str, Any]:
+    """What is known of some rows beside their values, by the names of the fields that hold it.
+
+    Args:
+        of: `SourceData` or `Images`.
+        rows: the numbers of the rows, or a slice.
+    """
+    per_row = {name: getattr(of, name, None) for name in ("labels", "parts", "groups", "features")}
+    known = {name: each[rows] for name, each in per_row.items() if each is not None}
+    factors = {name: factor[rows] for name, factor in of.factors.items()}
+    return {**known, "factors": factors, "names": of.names and tuple(of.names[i] for i in np.arange(len(of))[rows])}
+
+
 # Parts and labels ----------------------------------------------------------------------------------------------------
 
 

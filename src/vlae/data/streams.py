@@ -5,7 +5,7 @@ training has to know before it has read all of it comes from a sample (`vlae.dat
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import ceil
 from pathlib import Path
@@ -365,8 +365,7 @@ def is_unchanged(stream: Stream, source: Source) -> bool:
         source: what was opened.
     """
     source = source.source if isinstance(source, Stream) else source
-    settings = {field.name: getattr(stream.settings, field.name) for field in fields(stream.settings)}
-    return open_stream(source, **settings).fingerprint == stream.fingerprint
+    return open_stream(source, **vars(stream.settings)).fingerprint == stream.fingerprint
 
 
 def alike(images: Images, form: Images | None) -> Images:

@@ -47,10 +47,7 @@ def tar_shards(files: list[StoredFile], settings: ReadSettings) -> tuple[Shard, 
     dotted = settings.key is None and _has_dotted_stems(files[0])
     return tuple(
         Shard(
-            name=file.name,
-            stamp=file.stamp,
-            read=partial(_read, file, settings.key, dotted),
-            num_bytes=file.num_bytes,
+            name=file.name, stamp=file.stamp, read=partial(_read, file, settings.key, dotted), num_bytes=file.num_bytes
         )
         for file in files
     )
