@@ -8,6 +8,8 @@ from PIL import Image
 
 from vlae import workflows
 from vlae.data import load
+from vlae.notebook.views import html_of
+from vlae.web.level_words import describe_alarms
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +39,8 @@ def test_a_warm_up_that_was_cut_short_is_told_of(tmp_path, rng, measured):
         run = workflows.train(images, out=tmp_path / "run", recipe="lvae", steps=3, batch_size=8, progress=False)
     assert "Ended in its warm-up" in (run.path / "report.html").read_text()
     assert workflows.evaluate(run, images)["cautions"] == [run.cut_short]
+    assert run.cut_short in describe_alarms(run) and run.cut_short in html_of(run)
+    assert run.cut_short in (run.save_pretrained(tmp_path / "shared") / "README.md").read_text()
     short = replace(run, summary=run.summary | {"training": run.summary["training"] | {"steps": 2_000}})
     assert run.cut_short is not None and short.cut_short is None
 

@@ -139,9 +139,8 @@ def evaluate(
     )
     if probed is not images and run.model.class_names and probed.labels is not None:
         result["cautions"] = [remembered_labels(len(images), len(probed)), *result["cautions"]]
-    of_training = [str(said) for said in (run.undertrained, run.cut_short) if said is not None]
-    if of_training:
-        result["cautions"] = [*of_training, *result.get("cautions", ())]
+    if run.shortfalls:
+        result["cautions"] = [*run.shortfalls, *result.get("cautions", ())]
     result["of"] = of
     if of_run:
         keep_evaluation(run, result)

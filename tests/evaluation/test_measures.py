@@ -8,6 +8,7 @@ import torch
 from vlae import recipes, runs
 from vlae.data import Images, load
 from vlae.evaluation import level_card, level_order, measures
+from vlae.evaluation.cautions import EARLIER
 from vlae.evaluation.complexity import complexity_of
 from vlae.evaluation.feature_spaces import FeatureSpace
 from vlae.evaluation.judging import factor_table
@@ -55,8 +56,8 @@ def test_has_what_is_promised(evaluation, trained):
     json.dumps(evaluation, allow_nan=False)  # nothing that JSON cannot hold, no NaN
     assert set(evaluation) == {
         "num_images", "reconstruction", "distortion_nats", "elbo_nats", "bits_per_dimension", "log_likelihood_nats",
-        "levels", "judged_on", "num_known", "cautions", "scored_by", "pixel_probes", "complexity", "information",
-        "disentanglement", "pictures", "not_defined", "protocol", "of",
+        "levels", "judged_on", "num_known", "cautions", "checks", "scored_by", "pixel_probes", "complexity",
+        "information", "disentanglement", "pictures", "not_defined", "protocol", "of",
         "label_probe_accuracy", "label_linear_probe_accuracy", "label_commonest",
         *(name + what for name in ("told", "level_order", "level_separation")
           for what in ("", "_interval", "_untrained", "_components")),
@@ -151,6 +152,12 @@ def test_kept_for_the_runs_own_data_and_only_then(trained, evaluation, images):
     assert own["protocol"]["data"]["source"] == "streets:600" and own["num_images"] == 60  # these are held out
     assert own["protocol"]["probed"] == {"split": "all", "num_images": 660, "hash": own["protocol"]["probed"]["hash"]}
     assert "parts" in own["protocol"]["probes"] and own["level_order"] > own["level_order_untrained"]
+    old = json.loads(json.dumps(own)) | {"cautions": ["Undertrained: elsewhere."]}
+    del old["checks"]
+    old["levels"][0]["kl_nats"], old["reconstruction"]["mse"] = 1e9, None
+    (trained.path / layout.EVALUATION).write_text(json.dumps(old))
+    today = trained.evaluation
+    assert today["cautions"] == [EARLIER] and [said[:20] for said in today["absurd"]] == ["Level 1 costs 1e+09 "]
     (trained.path / layout.EVALUATION).write_text("{")
     with pytest.raises(runs.RunError, match="damaged"):
         _ = trained.evaluation

@@ -66,6 +66,20 @@ def test_a_shared_folder_gives_the_same_run_to_the_bit(trained, folder):
         assert run.outputs == folder  # the user's own
 
 
+def test_a_training_cut_short_is_told_of_without_its_folder(trained, tmp_path):
+    planned = trained.summary["training"] | {"steps": 2, "progress": 0.5}
+    path = shutil.copytree(trained.path, tmp_path / "secret")
+    (path / layout.SUMMARY).write_text(json.dumps(trained.summary | {"training": planned}))
+    run = vlae.load(path)
+    said = "Undertrained: after 2 of 4 steps."
+    assert run.evaluation["cautions"] == [f"{said} Go on with: vlae train --resume {path}"]
+    (path / layout.EVALUATION).write_text(json.dumps(run.evaluation))
+    shared = run.save_pretrained(tmp_path / "shared")
+    assert f"> {said}\n" in (shared / "README.md").read_text()
+    assert "secret" not in (shared / layout.EVALUATION).read_text()
+    assert vlae.load(shared).evaluation["cautions"] == [said]
+
+
 def test_only_what_is_needed_is_shared_and_no_place_on_this_machine(trained, folder):
     assert {file.name for file in folder.iterdir()} == {*manifest.FILES, "config.json", "README.md"}
     for file in folder.iterdir():

@@ -1,16 +1,28 @@
 """What the reader of an evaluation must know of the data to read its numbers."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
 from vlae.data.images import Images
 from vlae.data.labels import classes_of
 from vlae.evaluation.columns import names_or_numbers
+from vlae.evaluation.rates import absurdities
 from vlae.models.base import LatentModel
 from vlae.names import some_of
-from vlae.shapes import is_image
+from vlae.shapes import Shape, is_image
 
 FAR = 1_000
 """Standard deviations of the training data. Values this far from their mean are in other units, or of another kind."""
+
+CHECKS = 1
+"""Raise it with each new caution or alarm, so that an evaluation of an earlier version is known by its `checks`."""
+
+EARLIER = (
+    "An earlier version of vlae measured this and looked for less that may be wrong, such as data unlike those of the "
+    "training; measure it again (vlae evaluate)."
+)
 
 
 def cautions(model: LatentModel, images: Images) -> list[str]:
@@ -35,6 +47,27 @@ def cautions(model: LatentModel, images: Images) -> list[str]:
                 "they are left out of the share of classes named wrongly."
             )
     return sentences
+
+
+def as_of_today(evaluation: dict[str, Any], shape: Shape, shortfalls: Sequence[str]) -> dict[str, Any]:
+    """An evaluation that was kept, with what is to be told of it today.
+
+    Args:
+        evaluation: as it was kept, perhaps by an earlier version, which looked for less that may be wrong.
+        shape: shape of one datum, (C, H, W) or (D,).
+        shortfalls: what is to be said of the training, in sentences.
+
+    Returns:
+        The evaluation. If it was made with fewer checks than `CHECKS`, `absurd` has what its numbers tell, and
+        `cautions` that the rest was not looked for.
+    """
+    kept = [each for each in evaluation.get("cautions", ()) if not each.startswith("Undertrained: ")]
+    said = [*shortfalls, *kept]
+    if evaluation.get("checks", 0) < CHECKS:
+        said.append(EARLIER)
+        if absurd := [*evaluation.get("absurd", ()), *absurdities(evaluation, shape)]:
+            evaluation = evaluation | {"absurd": list(dict.fromkeys(absurd))}
+    return evaluation | {"cautions": list(dict.fromkeys(said))}
 
 
 def far_columns(model: LatentModel, images: Images, *, quantile: float = 1.0) -> list[str]:

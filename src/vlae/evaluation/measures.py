@@ -7,7 +7,7 @@ import numpy as np
 
 from vlae.data.images import Images
 from vlae.evaluation import metrics, pictures
-from vlae.evaluation.cautions import cautions
+from vlae.evaluation.cautions import CHECKS, cautions
 from vlae.evaluation.class_error import class_error
 from vlae.evaluation.columns import explain_columns
 from vlae.evaluation.complexity import ProbeScores
@@ -50,6 +50,7 @@ def evaluate(
     - bits_per_dimension: of images.
     - log_likelihood_nats: the bound, if importance samples are asked for.
     - cautions: what the reader must know of these data to read the numbers, in sentences.
+    - checks: the number of `vlae.evaluation.cautions.CHECKS` when it was made.
     - levels: each level also has without_it and kept_upwards, what is lost when its code, or the codes of all levels
       below it, are drawn from the prior (`vlae.evaluation.rates.ablate`); statistics and factors, how well a probe
       predicts each (`vlae.evaluation.scoring.score`), and standard_errors of these; label_probe_accuracy and
@@ -137,7 +138,7 @@ def evaluate(
         result |= {"judged_on": [], "num_known": {}, "scored_by": {}, "pixel_probes": {}, "complexity": {}}
         for name in SCORES:
             result |= {name: None, **{f"{name}_{what}": None for what in ("interval", "untrained", "components")}}
-        result |= {"not_defined": not_defined, "cautions": cautions(model, images)}
+        result |= {"not_defined": not_defined, "cautions": cautions(model, images), "checks": CHECKS}
         if "density" not in model.lacks and "encoder" not in model.lacks:
             _bounds(result, model, images, importance_samples, seed, say)
         if codes is None:

@@ -182,7 +182,7 @@ def absurdities(summary: Mapping[str, Any], shape: Shape) -> list[str]:
         for level in summary["levels"]
         if level["kl_nats"] is not None and level["kl_nats"] > most
     ]
-    if is_image(shape) and (error := summary["reconstruction"].get("mse", 0.0)) > 1:
+    if is_image(shape) and (error := summary["reconstruction"].get("mse") or 0.0) > 1:
         sentences.append(f"The squared error is {error:.3g} per dimension, and pictures lie in [0, 1]")
     advice = "the numbers on held-out data say nothing; are some of these unlike those of the training?"
     return [f"{sentence}: {advice}" for sentence in sentences]

@@ -22,7 +22,7 @@ from vlae.notebook import html
 from vlae.runs.run import Run
 from vlae.search.neighbours import Neighbours
 from vlae.shapes import is_image, named_levels
-from vlae.web.level_words import describe_levels
+from vlae.web.level_words import describe_alarms, describe_levels
 
 PANEL = 5
 """Pictures on each side of a level's panel."""
@@ -51,9 +51,9 @@ def html_of(thing: object) -> str | None:
 def _run(run: Run) -> str:
     """The level cards: of every level what it changes, its title and its sentence; and what there is to warn of."""
     evaluation = run.evaluation
-    warnings = level_card.warnings(evaluation) if evaluation else []
+    warnings = [*describe_alarms(run), *(level_card.warnings(evaluation) if evaluation else [])]
     if not evaluation:
-        warnings = ["What the levels carry has not been measured yet; do it with: vlae.evaluate(run)"]
+        warnings.append("What the levels carry has not been measured yet; do it with: vlae.evaluate(run)")
     try:
         pictures = panels(run.model, prior=run.prior, held_out=as_input(run.examples), num=PANEL)
     except NotDefinedError:  # a model that has no such figure
@@ -68,7 +68,7 @@ def _run(run: Run) -> str:
     return html.output(
         run.name,
         run.describe(),
-        *(html.paragraph(warning, "warning") for warning in warnings),
+        *(html.paragraph(warning, "warning") for warning in dict.fromkeys(warnings)),
         html.paragraph("Each picture changes one level and holds the others.", "quiet"),
         html.cards(cards, wide=not is_image(run.recipe.shape)),
     )

@@ -164,5 +164,4 @@ def _warnings(run: Run, evaluation: Mapping[str, Any] | None) -> list[str]:
         messages += [warning for level in run.summary["levels"] if (warning := shortage(level))]
         command = f"vlae evaluate {quoted(run.path)}"
         messages.append(f"What the levels carry has not been measured yet; do it with: {command}")
-    of_training = [str(said) for said in (run.undertrained, run.cut_short) if said is not None]
-    return list(dict.fromkeys([*of_training, *messages]))
+    return list(dict.fromkeys([*run.shortfalls, *messages]))

@@ -93,6 +93,8 @@ EVALUATION = {
             "sharpness?": Each(Maybe(NUMBER)),
         }
     ),
+    "cautions?": [str],
+    "checks?": int,
     "of?": {"weights": str, "prior": str},
     "protocol": {"data?": {"source?": str}, "probed?": {"num_images": int}, "hash?": str},
 }

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ class SharedRun(ModelHubMixin, library_name="vlae", tags=["vlae", "variational-l
     Args:
         path: the run's folder.
         evaluation: the run's evaluation, if it was evaluated.
+        shortfalls: sentences on a training that was cut short, for the model card.
         prior: the file of the prior that is fitted to its codes, if there is one. In place of a kernel density, which
             holds codes of training data, the Gaussian of its moments is shared.
         examples: whether to include the held-out examples.
@@ -47,13 +48,14 @@ class SharedRun(ModelHubMixin, library_name="vlae", tags=["vlae", "variational-l
         path: Path,
         evaluation: dict[str, Any] | None = None,
         *,
+        shortfalls: Sequence[str] = (),
         prior: Path | None = None,
         examples: bool = True,
         license: str | None = None,
         repo_id: str | None = None,
     ):
         self.path, self.evaluation, self.prior, self.examples = path, evaluation, prior, examples
-        self.license, self.repo_id = license, repo_id
+        self.shortfalls, self.license, self.repo_id = shortfalls, license, repo_id
 
     def _save_pretrained(self, save_directory: Path) -> None:
         record = safe_load.read_json(self.path / RECIPE, limit=safe_load.MAX_RECIPE)
@@ -116,6 +118,7 @@ class SharedRun(ModelHubMixin, library_name="vlae", tags=["vlae", "variational-l
             record,
             self.evaluation or summary,
             self.evaluation,
+            self.shortfalls,
             self._prior(record)[0].without_codes().describe(),
             self.repo_id,
             self.examples,
@@ -236,6 +239,7 @@ def _card_text(
     record: Mapping[str, Any],
     summary: Mapping[str, Any],
     evaluation: Mapping[str, Any] | None,
+    shortfalls: Sequence[str],
     drawn_from: str,
     repo_id: str | None,
     examples: bool,
@@ -254,7 +258,7 @@ def _card_text(
         "meant for simple features, the top level for complex ones.",
         "## Levels",
         _levels(summary, evaluation),
-        *([f"> {warning}" for warning in level_card.warnings(evaluation)] if evaluation else []),
+        *(f"> {warning}" for warning in [*shortfalls, *(level_card.warnings(evaluation) if evaluation else [])]),
         "## Use",
         f"""```python
 import vlae

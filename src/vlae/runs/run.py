@@ -1,7 +1,7 @@
 """A trained model with everything that belongs to it: use it, draw it, share it. `vlae.runs.opening` opens one."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -14,6 +14,7 @@ from vlae.atomic import whole_folder, writing
 from vlae.data.cache import computed_once
 from vlae.data.networks import recalled
 from vlae.errors import reason
+from vlae.evaluation.cautions import as_of_today
 from vlae.evaluation.text import reconstruction_errors
 from vlae.figures import canvas
 from vlae.figures.contents import Seen, noise_at
@@ -123,6 +124,11 @@ class Run(ReadsData, HtmlRepr):
         """How far the run was trained, and the command that mends it, if that is less than was planned; else None."""
         own = self.borrowed is None and not (self.path / MANIFEST).exists()
         return undertrained(self.path, self.recipe.training, self.summary, own=own)
+
+    @property
+    def shortfalls(self) -> list[str]:
+        """Sentences that say that the training was shorter than planned, or than its warm-up; [] if it was neither."""
+        return [str(said) for said in (self.undertrained, self.cut_short) if said is not None]
 
     @property
     def outputs(self) -> Path:
@@ -456,6 +462,9 @@ class Run(ReadsData, HtmlRepr):
     def evaluation(self) -> dict[str, Any] | None:
         """What `vlae.evaluate` measured on held-out data; None if nobody has evaluated these weights with this prior.
 
+        Of one that an earlier version made, the cautions say what can be told from what it kept, and that it looked for
+        less.
+
         Raises:
             RunError: if the file is damaged; or that of the prior is, or of other weights.
         """
@@ -469,7 +478,7 @@ class Run(ReadsData, HtmlRepr):
                     f"{file} is damaged ({reason(error)}); write it again with: vlae evaluate {quoted(self.path)}"
                 ) from error
             if "of" not in evaluation or evaluation["of"] == self.made_of:  # earlier versions did not say of what
-                return evaluation
+                return as_of_today(evaluation, self.recipe.shape, self.shortfalls)
         return None
 
     def save_pretrained(self, folder: str | Path, *, examples: bool = True, license: str | None = None) -> Path:
@@ -552,9 +561,15 @@ class Run(ReadsData, HtmlRepr):
                 f"vlae train --more 0 {quoted(self.path)}; or "
                 f"go on with: {resume_command(self.path)}"
             )
+        shortfalls, evaluation = self.shortfalls, self.evaluation
+        if evaluation is not None:  # these name the run's folder, and are told again where it is read
+            evaluation["cautions"] = [each for each in evaluation["cautions"] if each not in shortfalls]
+        if self.undertrained is not None:
+            shortfalls[0] = str(replace(self.undertrained, mend=None))
         return hub.SharedRun(
             self.path,
-            self.evaluation,
+            evaluation,
+            shortfalls=shortfalls,
             prior=self._fitted[1],
             examples=examples and len(self.examples) > 0,
             license=license,

@@ -16,6 +16,7 @@ from vlae.atomic import whole, writing
 from vlae.data import Images
 from vlae.errors import NotDefinedError
 from vlae.evaluation import judging, metrics
+from vlae.evaluation.cautions import CHECKS
 from vlae.evaluation.mesh import PERIODS
 from vlae.evaluation.pictures import KINDS
 from vlae.evaluation.protocol import protocol
@@ -329,7 +330,8 @@ def measure(systems: RunsBySystem, images: Images | None = None, *, progress: bo
         for run in runs:
             evaluation = run.evaluation if images is None else None
             # An evaluation of an earlier version does not say of what it is, and may be by another method.
-            if evaluation is None or "of" not in evaluation or evaluation["protocol"].get("hash") != wanted:
+            known = evaluation if evaluation and "of" in evaluation and evaluation.get("checks", 0) >= CHECKS else None
+            if evaluation is None or known is None or evaluation["protocol"].get("hash") != wanted:
                 say(f"measuring {run.path}", progress)
                 evaluation = workflows.evaluate(run, images)
             evaluations[system].append(evaluation)

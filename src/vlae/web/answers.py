@@ -13,7 +13,7 @@ from vlae.models.base import Codes
 from vlae.models.priors import PriorName
 from vlae.names import printable
 from vlae.report import page
-from vlae.web.level_words import describe_levels
+from vlae.web.level_words import describe_alarms, describe_levels
 from vlae.web.map import has_umap
 from vlae.web.session import Session
 from vlae.web.studio import SPAN, Row
@@ -69,7 +69,7 @@ class Answers:
             "subsets": [list(chosen) for chosen in self._studio.subsets()],
             "prior": None if run.prior.is_standard else run.prior.name,
             "measured": run.evaluation is not None,
-            "undertrained": None if run.undertrained is None else str(run.undertrained),
+            "alarms": describe_alarms(run),
             "path": printable(str(run.path)),
             "span": SPAN,
             "strip": STRIP,

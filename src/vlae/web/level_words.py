@@ -3,11 +3,23 @@
 from typing import Any
 
 from vlae.evaluation import level_card
-from vlae.evaluation.rates import is_dead
+from vlae.evaluation.rates import alarms, is_dead
 from vlae.runs.run import Run
 from vlae.shapes import is_image
 
 DEAD_DIMENSION = 0.05  # nats; a dimension that costs less changes next to nothing
+
+
+def describe_alarms(run: Run) -> list[str]:
+    """Say what is to be known of a run first: a training that was cut short, and numbers that no working model has.
+
+    Args:
+        run: a finished run.
+
+    Returns:
+        The sentences of the run's page, each once; [] if there is nothing to say.
+    """
+    return list(dict.fromkeys([*run.shortfalls, *alarms(run.evaluation or run.summary)]))
 
 
 def describe_levels(run: Run) -> list[dict[str, Any]]:

@@ -211,7 +211,7 @@ const buildLevels = (root) => {
   const note = run.measured
     ? null
     : make("p", { class: "note", text: `The levels have not been measured yet. The command vlae evaluate ${run.path} measures and names them.` });
-  if (run.undertrained) root.append(make("p", { class: "note", text: run.undertrained }));
+  root.append(...run.alarms.map((text) => make("p", { class: "note", text })));
   root.append(
     make("p", { class: "lead", text: "The model draws a picture from a few numbers. They are sorted into levels: level 1 has the simplest features, the last level the most complex. Move a slider to see what its number changes." }),
     make("div", { class: "studio" },
