@@ -1,6 +1,7 @@
 """Runs of pictures of more than 8 bits: the range of the training is kept, and new pictures are read by it."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ from PIL import Image
 from vlae.cli import main as cli
 from vlae.codes.decode import decode
 from vlae.codes.encode import encode
+from vlae.codes.outliers import find_outliers
+from vlae.runs.contents import contents_of
 from vlae.runs.layout import RunError
 from vlae.runs.opening import load
 from vlae.training.train import train
@@ -61,6 +64,21 @@ def test_new_pictures_are_read_by_the_range_of_the_training(trained, tmp_path, c
         assert "numbers from -1024 to 3071 become 0 to 1, like the training data" in said
         assert "1 numbers are outside of that range, and clipped" in said
     assert [code.shape for code in trained.encode(images)] == [(1, 1), (1, 2)]
+
+
+def test_numbers_outside_of_the_range_are_counted_in_streams_too(trained, tmp_path, capsys):
+    numbers = slices(3000)
+    numbers[[5, 2900], 0, :2] = 5000, -3000
+    shutil.copytree(trained.path, tmp_path / "run")
+    run, said = load(tmp_path / "run"), "4 of the numbers that were read are outside of -1024 to 3071, and clipped"
+    encode(run, numbers, tmp_path / "codes.npz", stream=True, progress=True)
+    assert said in capsys.readouterr().err
+    find_outliers(run, contents_of(run, numbers, stream=True), progress=True)
+    assert said in capsys.readouterr().err
+    how = {"value_range": f"{LOW},{HIGH}", **QUICK, "progress": True, "stream": True, "buffer": 6000}
+    train(numbers, out=tmp_path / "streamed", **how)
+    told = capsys.readouterr().err
+    assert said in told and "4 numbers are outside of that range, and clipped" in told
 
 
 def test_pictures_of_eight_bits_are_refused_and_named(trained, tmp_path):

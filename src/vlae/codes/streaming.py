@@ -147,6 +147,8 @@ def _parts(
                 start = stop
                 yield part
             done.touch()
+    if progress:
+        stream.say_clipped()
     if progress and skipped and stream.form is not None:
         say_skipped(replace(stream.form, skipped=tuple(skipped), fates={}))
 

@@ -102,7 +102,7 @@ def _compute(
 
     def fit(i: int) -> Array:
         with originals.open(i) as image:
-            return picture_values(image, frame, originals.value_range, f"{whole.source}, {row_name(whole, i)}")
+            return picture_values(image, frame, originals.value_range, f"{whole.source}, {row_name(whole, i)}")[0]
 
     console = Console(stderr=True)
     shown = progress and console.is_terminal

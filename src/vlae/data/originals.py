@@ -80,6 +80,6 @@ def shrink(image: Any, side: int, value_range: ValueRange | None = None) -> Arra
     if not wide:
         pixels = fit_picture(image, frame, "the picture")
     else:
-        pixels = np.rint(picture_values(image, frame, value_range, "the picture") * 255).astype(np.uint8)
+        pixels = np.rint(picture_values(image, frame, value_range, "the picture")[0] * 255).astype(np.uint8)
     shown = pixels[:3] if len(pixels) >= 3 else pixels[:1].repeat(3, axis=0)
     return np.ascontiguousarray(shown.transpose(1, 2, 0))

@@ -68,7 +68,7 @@ def fit_picture(image: Any, frame: Frame, what: str) -> Array:
     return _padded(channels_first(np.asarray(_on_white(image, channels))), frame)
 
 
-def picture_values(image: Any, frame: Frame, value_range: ValueRange | None, what: str) -> Array:
+def picture_values(image: Any, frame: Frame, value_range: ValueRange | None, what: str) -> tuple[Array, int]:
     """One picture as a model takes it that was trained on pictures of some range.
 
     Args:
@@ -78,7 +78,8 @@ def picture_values(image: Any, frame: Frame, value_range: ValueRange | None, wha
         what: the name of the picture, for messages.
 
     Returns:
-        uint8 (C, H, W), 0 to 255, or float32 (C, H, W) in [0, 1].
+        uint8 (C, H, W), 0 to 255, or float32 (C, H, W) in [0, 1]; and how many of its numbers were outside of the range
+        and became 0 or 1.
 
     Raises:
         DataError: if the picture is smaller than the crop.
@@ -89,11 +90,11 @@ def picture_values(image: Any, frame: Frame, value_range: ValueRange | None, wha
         raise ValueError(f"{DEPTH[False]}; the training pictures have numbers from {listed_range(value_range)}")
     pixels = fit_picture(image, replace(frame, wide=wide or value_range is not None), what)
     if not wide and value_range is None:
-        return pixels
+        return pixels, 0
     if value_range is None and (outside := found_range(pixels[None], what)) is not None:
         raise ValueError(f"numbers from {listed_range(outside)}; the training pictures have 8 bits, or 0 to 1")
-    into_range(pixels[None], value_range and of_channels(value_range, len(pixels)), pixels[None])
-    return pixels
+    num_outside = into_range(pixels[None], value_range and of_channels(value_range, len(pixels)), pixels[None])
+    return pixels, num_outside
 
 
 def _geometry(size: tuple[int, int], frame: Frame, what: str) -> tuple[tuple[int, int, int, int], tuple[int, int]]:

@@ -121,6 +121,7 @@ def _joined(stream: Stream, pieces: list[Images]) -> Images:
         groups=None,
         left_out=(),
         factors={},
+        num_clipped=sum(piece.num_clipped for piece in pieces),
         skipped=tuple(skipped for piece in pieces for skipped in piece.skipped),
         fates=_fates(form.fates),
         source=stream.source,

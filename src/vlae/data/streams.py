@@ -4,8 +4,9 @@ A stream knows its shards, and how to read one of them in pieces of bounded size
 training has to know before it has read all of it comes from a sample (`vlae.data.sampling`).
 """
 
+import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import ceil
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 
 from vlae.data.addresses import is_address, stored_files
 from vlae.data.decoding import decode
+from vlae.data.depths import listed_range
 from vlae.data.files import is_picture, walk
 from vlae.data.folders import find_pictures
 from vlae.data.frames import Frame
@@ -94,6 +96,8 @@ class Stream:
     from the first rows of some shards, or said by the settings."""
     class_names: tuple[str, ...] = ()
     """The names of classes whose numbers alone are in the rows."""
+    clipped: dict[tuple[int, int], int] = field(default_factory=dict, compare=False, repr=False)
+    """How many numbers of what was read were outside of the range, by the shard and the first row of each piece."""
 
     @cached_property
     def _first_rows(self) -> Any:
@@ -176,8 +180,16 @@ class Stream:
         """
         for rows in self.shards[shard].read(start):
             piece = self._piece(rows, start, self.shards[shard].name)
+            if piece.images.num_clipped:
+                self.clipped[shard, start] = piece.images.num_clipped
             start = piece.stop
             yield piece
+
+    def say_clipped(self) -> None:
+        """Print to the error output how many numbers that were read were outside of the range, if any were."""
+        if self.clipped and self.settings.value_range is not None:
+            found = f"{sum(self.clipped.values()):,} of the numbers that were read are outside of "
+            print(f"{self.source}: {found}{listed_range(self.settings.value_range)}, and clipped", file=sys.stderr)
 
     def like(self, form: Images) -> "Stream":
         """The same stream, with a form that is settled.
@@ -192,7 +204,7 @@ class Stream:
             settings = replace(settings, size=f"{height}x{width}", channels=channels)
         elif form.columns:
             settings = replace(settings, columns=KnownColumns(names=form.columns, medians=form.medians))
-        settled = replace(self, settings=settings, form=form)
+        settled = replace(self, settings=settings, form=form, clipped={})
         if "num_rows" in vars(self):  # counted already
             vars(settled)["num_rows"] = self.num_rows
         return settled
@@ -227,11 +239,12 @@ class Stream:
         if self._frame is None and self.form is None:
             return self.like(self.looked_at)._piece(rows, start, name)
         data = self._data(rows, name)
-        values, good, broken = self._values(data, name)
+        values, good, broken, num_clipped = self._values(data, name)
         names = data.names or tuple(f"{name}, row {start + i}" for i in range(len(data)))
         images = Images(
             values=values,
             value_range=self.settings.value_range,
+            num_clipped=num_clipped,
             labels=None if data.labels is None else data.labels[good],
             label_names=data.label_names,
             names=None if data.names is None else tuple(data.names[i] for i in good),
@@ -244,31 +257,34 @@ class Stream:
             images = with_labels_of(images, self.form.label_names)
         return Piece(images, start + good, start + len(data))
 
-    def _values(self, data: SourceData, name: str) -> tuple[Array, Array, dict[int, str]]:
-        """The values of rows in the form of the stream; which rows they are; and why others cannot be read."""
+    def _values(self, data: SourceData, name: str) -> tuple[Array, Array, dict[int, str], int]:
+        """The values of rows in the form of the stream; which rows; why not others; and how many numbers are clipped."""
         values, frame, every = data.values, self._frame, np.arange(len(data))
         if not isinstance(values, EncodedPictures) and not is_image(values.shape[1:]):
             if frame is not None or values.shape[1:] != self.shape:
                 raise DataError(f"{name}: vectors of {values.shape[1]} columns among other data; read them apart")
-            return values, every, {}
+            return values, every, {}, 0
         if frame is None:
             raise DataError(f"{name}: pictures among vectors; read them apart")
         if not isinstance(values, EncodedPictures):
             if values.dtype == np.uint8 and values.shape[1:] == frame.shape and frame == Frame(shape=frame.shape):
-                return self._in_kind(values), every, {}
+                return self._in_kind(values), every, {}, 0
             values = array_pictures(values)
 
-        def fit(i: int) -> Array:
+        def fit(i: int) -> tuple[Array, int]:
             with values.open(i) as picture:
-                return self._in_kind(picture_values(picture, frame, self.settings.value_range, f"{name}, row {i}"))
+                pixels, num_outside = picture_values(picture, frame, self.settings.value_range, f"{name}, row {i}")
+                return self._in_kind(pixels), num_outside
 
         fitted, broken = for_each(fit, every.tolist(), "decoding pictures", False)
         good = np.array(sorted(fitted), np.int64)
-        kind = fitted[good[0]].dtype if len(good) else np.dtype(np.uint8)
+        kind = fitted[good[0]][0].dtype if len(good) else np.dtype(np.uint8)
         out = np.empty((len(good), *frame.shape), kind)
+        num_clipped = 0
         for place, i in enumerate(good.tolist()):
-            out[place] = fitted.pop(i)
-        return out, good, broken
+            out[place], num_outside = fitted.pop(i)
+            num_clipped += num_outside
+        return out, good, broken, num_clipped
 
     def _in_kind(self, values: Array) -> Array:
         """Bytes, or floats in [0, 1], as the stream has them."""

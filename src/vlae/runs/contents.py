@@ -112,7 +112,9 @@ class Contents:
             raise DataError(f"{self.stream.source}: changed while it was read; {advice}")
 
     def say_skipped(self) -> None:
-        """Print what could not be read of a stream."""
+        """Print what could not be read of a stream, and how many numbers were outside of the range."""
+        if self.stream is not None:
+            self.stream.say_clipped()
         if self.skipped:
             say_skipped(replace(self.form, skipped=tuple(self.skipped), fates={}))
 

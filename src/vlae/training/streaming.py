@@ -217,7 +217,8 @@ class StreamBatches:
         self._closed.set()
 
     def say_skipped(self) -> None:
-        """Print to the error output what could not be read."""
+        """Print to the error output what could not be read, and how many numbers were outside of the range."""
+        self.stream.say_clipped()
         if self.skipped:
             say_skipped(replace(self.sample, skipped=tuple(self.skipped), fates={}))
 

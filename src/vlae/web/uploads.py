@@ -37,7 +37,7 @@ def read_picture(content: bytes, frame: Frame, value_range: ValueRange | None = 
             width, height = picture.size
             if width * height > MAX_PIXELS:
                 raise ValueError(f"{width} × {height} pixels are more than {MAX_PIXELS:,}")
-            return picture_values(picture, frame, value_range, "the picture")[None]
+            return picture_values(picture, frame, value_range, "the picture")[0][None]
     except Exception as error:  # a broken or hostile file makes Pillow raise almost anything
         raise ValueError(f"this file cannot be read as a picture ({_reason(error)})") from error
 
