@@ -147,6 +147,16 @@ def test_many_rows_are_drawn_some_at_a_time(monkeypatch):
     torch.testing.assert_close(prior.redraw([4], noise, seeded(2)), tuple(map(torch.cat, zip(*parts, strict=True))))
 
 
+def test_moments_of_many_rows_are_taken_some_at_a_time(monkeypatch):
+    prior, given = planted(), []
+    noise = prior.draw(7, seeded(1))
+    expected, real = prior.level_moments(3, noise), MixturePrior._given
+    monkeypatch.setattr(priors, "MAX_NUMBERS", 2 * prior.means.numel())
+    monkeypatch.setattr(MixturePrior, "_given", lambda *args: given.append(len(args[2][0])) or real(*args))
+    torch.testing.assert_close(prior.level_moments(3, noise), expected)
+    assert given == [2, 2, 2, 1]
+
+
 def test_a_code_far_away_still_has_a_conditional():
     prior = planted()
     noise = tuple(torch.full((2, size), 1e4) for size in SIZES)

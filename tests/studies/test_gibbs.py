@@ -119,6 +119,17 @@ def test_a_run_that_was_trained_further_is_measured_again(tmp_path, monkeypatch)
     assert measured == [run.identity, further.identity] and len(set(measured)) == 2
 
 
+def test_the_numbers_of_a_borrowed_run_are_kept_in_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(gibbs, "study_run", lambda *_, **__: {"n": 1})
+    run = load("streets")
+    gibbs._result_of(run, None, np.zeros(1), {"seed": 0}, 0, progress=False)
+    assert not (run.path / gibbs.NUMBERS).exists()
+    assert [file.name for file in run.outputs.iterdir()] == [
+        gibbs.NUMBERS
+    ] and tmp_path in run.outputs.absolute().parents
+
+
 def test_too_few_data(tmp_path, rng):
     np.save(tmp_path / "few.npy", rng.integers(0, 256, (100, 8, 8), dtype=np.uint8))
     with pytest.raises(ValueError, match="the study needs 200 and 40"):

@@ -258,7 +258,7 @@ class Stream:
         return Piece(images, start + good, start + len(data))
 
     def _values(self, data: SourceData, name: str) -> tuple[Array, Array, dict[int, str], int]:
-        """The values of rows in the form of the stream; which rows; why not others; and how many numbers are clipped."""
+        """The values of rows in the form of the stream; which rows; why not others; how many numbers are clipped."""
         values, frame, every = data.values, self._frame, np.arange(len(data))
         if not isinstance(values, EncodedPictures) and not is_image(values.shape[1:]):
             if frame is not None or values.shape[1:] != self.shape:

@@ -8,7 +8,7 @@ Reference: Dai and Wipf 2019, "Diagnosing and Enhancing VAE Models"; Ghosh et al
 Deterministic Autoencoders", section 4, which fits a mixture of ten Gaussians.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -163,9 +163,8 @@ class MixturePrior:
         Returns:
             The noise, of the same shapes, with `levels` drawn anew.
         """
-        columns, at_once = self._columns(levels), max(1, MAX_NUMBERS // self.means.numel())
-        parts = zip(*(level.split(at_once) for level in noise), strict=True)
-        drawn = torch.cat([_draw(*self._given(columns, rows), generator) for rows in parts])
+        columns = self._columns(levels)
+        drawn = torch.cat([_draw(*self._given(columns, rows), generator) for rows in self._parts(noise)])
         redrawn = iter(torch.split(drawn, [self.code_sizes[level - 1] for level in sorted(set(levels))], dim=1))
         return tuple(
             next(redrawn).to(kept.device, kept.dtype) if level in levels else kept
@@ -187,15 +186,14 @@ class MixturePrior:
         """
         columns = self._columns([level])
         if noise is None:
-            log_weights, means = self.weights.log()[:, None], self.means[:, None, columns]
-            variances = self.factors[:, columns].square().sum(2)
-        else:
-            log_weights, means, factors = self._given(columns, noise)
-            variances = factors.square().sum(2)
-        shares = log_weights.softmax(0)[..., None]
-        mean = (shares * means).sum(0)
-        variance = (shares * (variances[:, None] + (means - mean).square())).sum(0)
-        return mean.float(), variance.sqrt().float()
+            return _moments(self.weights.log()[:, None], self.means[:, None, columns], self.factors[:, columns])
+        means, stddevs = zip(*(_moments(*self._given(columns, rows)) for rows in self._parts(noise)), strict=True)
+        return torch.cat(means), torch.cat(stddevs)
+
+    def _parts(self, noise: Codes) -> Iterator[Codes]:
+        """Noise a part at a time, so that the mixture given its rows takes bounded memory."""
+        at_once = max(1, MAX_NUMBERS // self.means.numel())
+        return zip(*(level.split(at_once) for level in noise), strict=True)
 
     def _given(self, columns: Int64[Tensor, " a"], noise: Codes) -> tuple[Tensor, Tensor, Tensor]:
         """The mixture of some columns given the others: log weights (K, n), means (K, n, a), factors (K or 1, a, a).
@@ -226,6 +224,16 @@ class MixturePrior:
 
     def _split(self, noise: Float[Tensor, "n d"]) -> Codes:
         return torch.split_with_sizes(noise, list(self.code_sizes), dim=1)
+
+
+def _moments(
+    log_weights: Float[Tensor, "k n"], means: Float[Tensor, "k n a"], factors: Float[Tensor, "l a b"]
+) -> tuple[Float[Tensor, "n a"], Float[Tensor, "n a"]]:
+    """Mean and standard deviation of each dimension of n mixtures, in float32."""
+    shares = log_weights.softmax(0)[..., None]
+    mean = (shares * means).sum(0)
+    variance = (shares * (factors.square().sum(2)[:, None] + (means - mean).square())).sum(0)
+    return mean.float(), variance.sqrt().float()
 
 
 def _draw(

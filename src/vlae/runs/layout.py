@@ -6,6 +6,7 @@ model.safetensors     the weights of a finished training; with a checkpoint besi
 summary.json          numbers on the held-out part of the data
 evaluation.json       the measurements of `vlae evaluate`, if the run was evaluated
 evaluation-old.json   those of the weights that were here before the run was trained further
+gibbs.json            the measurements of `vlae study gibbs`, if it followed the run's chains
 examples.npy          a few held-out data, so that figures can be drawn without the data set
 metrics.csv           the training curves
 figures/, report.html figures and report

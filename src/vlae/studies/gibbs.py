@@ -137,7 +137,8 @@ def study(
     """Measures how redundant the upper levels of several systems are; writes gibbs.md, gibbs.png and gibbs.json.
 
     Runs are trained alike and kept in OUT/SOURCE/RECIPE-SEED, and the folder of a `vlae.compare` can be given again.
-    The measurements of a run are kept in its folder, until it is trained further. If the call was stopped, the same
+    The measurements of a run are kept in its folder (of a run of the hub, or that ships with vlae, in
+    runs/OWNER--NAME), until it is trained further. If the call was stopped, the same
     call goes on from there.
 
     Args:
@@ -199,14 +200,16 @@ def study(
 def _result_of(
     run: Run, judge: Judge, start: np.ndarray, protocol: Mapping[str, Any], seed: int, progress: bool
 ) -> dict[str, Any]:
-    """The results of a run: those in its folder if protocol and weights are the same, else new ones, kept there."""
-    file, weights = run.path / NUMBERS, run.identity
+    """The results of a run: those where it writes if protocol and weights are the same, else new ones, kept there."""
+    file, weights = run.outputs / NUMBERS, run.identity
     if file.exists():
         kept = json.loads(file.read_text())
         if kept["protocol"] == protocol and kept.get("weights") == weights:
             return dict(kept["found"])
     say(f"following the chains of {run.path}", progress)
     result = study_run(run, judge, start, seed=seed)
+    with writing(file):
+        file.parent.mkdir(parents=True, exist_ok=True)
     with whole(file) as partial:
         partial.write_text(
             json.dumps({"protocol": protocol, "weights": weights, "found": result}, indent=2, allow_nan=False)
