@@ -104,6 +104,12 @@ def test_columns_that_look_like_ids_are_named(tmp_path):
     said = "used, though it is another in every row; if it names them, say --id {}"
     assert fate(images, "n") == said.format("n") and fate(images, "order_no") == said.format("order_no")
     assert fate(images, "people") == fate(images, "x") == "used"
+    floats = table(tmp_path, n=np.arange(20.0), order_no=np.array(big, float), at=1.7e12 + np.arange(20) ** 2 * 1e9)
+    assert [fate(floats, name) for name in floats.columns] == [said.format(name) for name in floats.columns]
+    gaps = table(tmp_path, order_no=[None, *big[1:]], mass=np.linspace(1, 9, 20) * 1e20, cents=np.arange(20) * 2.0)
+    filled = "; 1 missing value filled with the median "
+    assert fate(gaps, "order_no").startswith(said.format("order_no") + filled)
+    assert fate(gaps, "mass") == fate(gaps, "cents") == "used"
 
 
 def known(folder, header, *rows):

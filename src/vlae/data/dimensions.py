@@ -17,6 +17,9 @@ MAX_VALUES = 20
 ID = r"(^|[^A-Za-z])(?i:id|key|no|nr|num|number|index)$|[a-z]I[Dd]$"
 """The end of a name that says that a column numbers something, as a regular expression."""
 
+HUGE = 10**12
+"""Whole numbers above this that are all different are times in milliseconds or finer, or name something."""
+
 NO_VALUES = "no values"
 """Why a column is not read of which every value is missing."""
 
@@ -104,14 +107,23 @@ def _add_numbers(name: str, column: Array, made: Dimensions) -> None:
     made.medians[name] = float(np.median(column[~missing].astype(np.float64)))
     made.by_name[name], made.used[name] = _filled(column, made.medians[name], "the")
     if _looks_like_id(name, column):
-        made.used[name] = f"used, though it is another in every row; if it names them, say --id {name}"
+        said = f"used, though it is another in every row; if it names them, say --id {name}"
+        made.used[name] = made.used[name].replace("used", said, 1)
 
 
 def _looks_like_id(name: str, column: Array) -> bool:
-    """Tell whole numbers, all different, that count the rows, or whose name says that they number something."""
-    if column.dtype.kind not in "iu" or len(np.unique(column)) < max(len(column), 2):
+    """Tell whole numbers, all different, that count the rows, are huge, or whose name says that they number something.
+
+    Floats may hold them, too, as where some are missing; those so large that all floats are whole are measurements.
+    """
+    if column.dtype.kind == "f":
+        column = column[~np.isnan(column)]
+        if not (np.abs(column) <= 2 / np.finfo(column.dtype).eps).all() or (column % 1).any():
+            return False
+    if column.dtype.kind not in "iuf" or len(np.unique(column)) < max(len(column), 2):
         return False
-    return int(column.max()) - int(column.min()) == len(column) - 1 or re.search(ID, name) is not None
+    low, high = int(column.min()), int(column.max())
+    return high - low == len(column) - 1 or max(-low, high) > HUGE or re.search(ID, name) is not None
 
 
 def _add_texts(name: str, texts: Array, made: Dimensions) -> None:
