@@ -1,7 +1,9 @@
 """The doors are open: what tests/newcomers.py brings moves in through the public names, and nothing else is changed."""
 
+import ast
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -24,6 +26,21 @@ from vlae.report import page
 from vlae.runs import RunError
 
 STEPS = 20
+
+
+def test_errors_that_reach_both_doors_name_what_to_change_at_both():
+    """An error from below the command line names an option with the parameter; or the command that mends it."""
+    one_sided = []
+    for file in sorted(Path(vlae.__file__).parent.rglob("*.py")):
+        if "cli" in file.parts:
+            continue
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Raise):
+                parts = [part.value for part in ast.walk(node) if isinstance(part, ast.Constant)]
+                text = " ".join(part for part in parts if isinstance(part, str))
+                if re.search(r"--[a-z]", text) and not re.search(r"\b(vlae|ray) [a-z]|torchrun|=|Index\.", text):
+                    one_sided.append(f"{file.name}, line {node.lineno}: {text}")
+    assert not one_sided
 
 
 def images():

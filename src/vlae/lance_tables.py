@@ -57,7 +57,7 @@ def _lancedb(place: str | Path) -> Any:
     except ImportError as error:
         raise MissingExtraError('Lance tables need LanceDB; install it with: pip install "vlae[search]"') from error
     if not is_utf8(Path(place)):
-        raise WriteError(f"{place}: LanceDB takes no name that is not UTF-8; choose another place (--out)")
+        raise WriteError(f"{place}: LanceDB takes no name that is not UTF-8; choose another place (--out, out=)")
     return lancedb
 
 

@@ -338,7 +338,7 @@ def test_a_disk_that_is_full_at_any_moment_loses_nothing(photos, tmp_path, monke
                 stopped_at.append(written[-1])
                 resumes = (run / "recipe.json").exists()
                 assert f"{written[-1]} cannot be written (No space left on device); make room" in str(error)
-                assert str(error).endswith("the training goes on with --resume") == resumes
+                assert str(error).endswith("the training goes on with --resume (resume=True)") == resumes
             else:
                 break
         assert not run.exists() or not [file for file in run.iterdir() if file.name.startswith(".")]

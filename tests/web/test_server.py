@@ -594,10 +594,8 @@ def test_a_port_in_use_is_one_line(run, visitor, capsys):
         main.main(["explore", str(run.path), "--port", str(visitor.port)])
     assert stop.value.code == 2
     message = capsys.readouterr().err
-    assert (
-        message
-        == f"vlae: port {visitor.port} is in use; choose another with --port, or leave it out for the first free one\n"
-    )
+    advice = "choose another with --port (port=), or leave it out for the first free one"
+    assert message == f"vlae: port {visitor.port} is in use; {advice}\n"
 
 
 def test_without_its_packages_it_says_what_to_install(run, monkeypatch, capsys):

@@ -104,7 +104,7 @@ def encode_on_cluster(
     place = str(out) if "://" in str(out) else str(Path(out).expanduser().resolve())
     fragments = Fragments(place)
     if fragments.is_whole() and not fragments.done():
-        raise CodesError(f"{out} exists already, and is not written over; choose another --out, or remove it")
+        raise CodesError(f"{out} exists already, and is not written over; choose another --out (out=), or remove it")
     source = _from_anywhere(source)
     opened = SharedSource(run, source, **how)
     num = opened.num_shares
@@ -159,7 +159,7 @@ def _check_begun(fragments: Fragments, place: str, about: dict[str, Any]) -> Non
             what = {"source_is": "source, or state of it", "total": "source", "of": "source"}.get(differing[0])
             raise CodesError(
                 f"{place} was begun with another {what or differing[0]}; go on with that, remove it, or choose another"
-                " --out"
+                " --out (out=)"
             )
 
 

@@ -105,8 +105,8 @@ def encode(
     stream = stream or is_streamed(source)
     if add and (kind != "lance" or shard is not None or stream or split != "all" or limit is not None):
         raise CodesError(
-            f"{out}: only a .lance data set of a whole source is added to; leave out --add, and encode new data to a "
-            "file of its own"
+            f"{out}: only a .lance data set of a whole source is added to; leave out --add (add=), and encode new "
+            "data to a file of its own"
         )
     if isinstance(out, Path) and kind != "lance":
         files.check_new(out)

@@ -60,9 +60,9 @@ def check_new(out: Path) -> None:
         CodesError: if something does, or the name is not UTF-8.
     """
     if not is_utf8(out):
-        raise CodesError(f"{out}: codes are written to names in UTF-8 alone; choose another --out")
+        raise CodesError(f"{out}: codes are written to names in UTF-8 alone; choose another --out (out=)")
     if out.exists():
-        raise CodesError(f"{out} exists already, and is not written over; choose another --out, or remove it")
+        raise CodesError(f"{out} exists already, and is not written over; choose another --out (out=), or remove it")
 
 
 def check_there(place: str | Path) -> None:

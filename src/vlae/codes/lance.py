@@ -90,8 +90,8 @@ class LanceCodes:
             self._check_alike({what: value for what, value in told.items() if what not in GROWING})
             if told["source"] != self.about.get("source_hash"):
                 raise CodesError(
-                    f"{self.place} is whole, and {about[PATH]} has changed since; add what is new with --add, or choose"
-                    " another --out"
+                    f"{self.place} is whole, and {about[PATH]} has changed since; add what is new with --add "
+                    "(add=True), or choose another --out (out=)"
                 )
         self._check_alike(told)
         self.check_unfinished()
@@ -104,7 +104,7 @@ class LanceCodes:
         """
         if self.is_whole:
             raise CodesError(
-                f"{self.place} exists already, and is not written over; choose another --out, or remove it"
+                f"{self.place} exists already, and is not written over; choose another --out (out=), or remove it"
             )
 
     def _may_grow(self, about: Mapping[str, Any]) -> bool:
@@ -119,7 +119,7 @@ class LanceCodes:
             what = differing[0]
             raise CodesError(
                 f"{self.place} was begun with another {what} ({_short(then.get(what))}, not {_short(now[what])}); "
-                "go on with that, or choose another --out"
+                "go on with that, or choose another --out (out=)"
             )
 
     def grow(
@@ -146,7 +146,7 @@ class LanceCodes:
         own = "; encode them to a data set of their own"
         then = self.about
         if self.table is None:
-            raise CodesError(f"{self.place}: there is no such data set to add to; write it first, without --add")
+            raise CodesError(f"{self.place}: there is no such data set to add to; write it first, without --add (add=)")
         if not self.is_whole and not then.get(GROWN):
             raise CodesError(f"{self.place} is unfinished; go on with: {command(self.place, then)}")
         if SETTINGS not in then:

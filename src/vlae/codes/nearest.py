@@ -88,7 +88,7 @@ def check_affordable(num: int, reference: int | None) -> None:
 def _missing() -> MissingExtraError:
     return MissingExtraError(
         f"neighbours among more than {MOST_EXACT:,} data need usearch; install it with: pip install "
-        f'"vlae[search]", or search among fewer (--reference {MOST_EXACT})'
+        f'"vlae[search]", or search among fewer (--reference {MOST_EXACT}, reference={MOST_EXACT})'
     )
 
 

@@ -48,7 +48,7 @@ class SharedSource:
         id: str | None = None,
     ):
         if run.network is not None:
-            raise DataError(f"{run.path} reads features of full-size pictures; encode for it with --shard instead")
+            raise DataError(f"{run.path} reads features of full-size pictures; encode for it with --shard (shard=)")
         self.run, self.source, self.name = run, source, printable(str(source))
         self.stream: Stream | None = None
         if stream or is_streamed(source):

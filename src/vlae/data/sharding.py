@@ -152,7 +152,9 @@ def in_order(parts: Sequence[tuple[str, str | None, Any]]) -> list[int]:
     first, run, like = parts[0]
     for place, (path, weights, shard) in enumerate(parts):
         if not _is_shard(shard) or not _is_shard(like):
-            raise DataError(f"{first if _is_shard(shard) else path} is no shard; merge what was written with --shard")
+            raise DataError(
+                f"{first if _is_shard(shard) else path} is no shard; merge what was written with --shard (shard=)"
+            )
         if weights != run:
             raise DataError(f"{first} and {path} were made by different runs; give the shards of one run")
         if shard["of"] != like["of"]:

@@ -104,7 +104,7 @@ def evaluate(
         if data.shape != model.shape:
             raise ValueError(
                 f"{data.source} has data of shape {data.shape}, the model takes {model.shape}; "
-                "give data of that shape, or read it with the --size and --channels of the training"
+                "give data of that shape, or read it with the --size and --channels (size=, channels=) of the training"
             )
     if not 0 <= importance_samples <= MAX_IMPORTANCE_SAMPLES:
         raise ValueError(

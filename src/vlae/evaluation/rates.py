@@ -154,7 +154,8 @@ def summarise(
     if has_density and num >= MIN_WORSE and of_model > WORSE * of_mean + LITTLE:
         absurd.append(
             f"Reconstructions, of an error of {of_model:.3g}, are worse than the mean of these data, of {of_mean:.3g}: "
-            "the training diverged (lower --learning-rate) or was too short, or these data are unlike its own"
+            "the training diverged (lower --learning-rate, learning_rate=) or was too short, or these data are "
+            "unlike its own"
         )
     if not_finite:
         absurd.append(

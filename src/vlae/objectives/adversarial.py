@@ -36,10 +36,11 @@ def check_for_critic(shape: Shape, *, precision: str, num_data: int | None = Non
     """
     if not is_image(shape):
         raise ValueError(
-            f"a critic is for pictures; these data are vectors of {shape[0]} numbers: choose lean, without --sharp"
+            f"a critic is for pictures; these data are vectors of {shape[0]} numbers: choose lean, without --sharp "
+            "(sharp=)"
         )
     if precision == "bf16":
-        raise ValueError("a critic's gradient penalties need full precision; give --precision fp32")
+        raise ValueError('a critic\'s gradient penalties need full precision; give --precision fp32 (precision="fp32")')
     if num_data is not None and num_data < LEAST_DATA:
         raise ValueError(
             f"there are {num_data} pictures to train on, which a critic would learn by heart; give {LEAST_DATA} or "

@@ -145,7 +145,7 @@ class AdversarialELBO(FeaturesELBO, kind="elbo with critic"):
         if likelihood.autoregressive and not self.distortion:
             raise ValueError(
                 f"only the distortion trains the pixels of the family {likelihood.kind!r}, and its weight is 0; give "
-                "--distortion 0.02, or another --family"
+                "--distortion 0.02 (distortion=0.02), or another --family (family=)"
             )
 
     def networks(self, model: LatentModel) -> nn.Module:
@@ -260,7 +260,7 @@ class AdversarialELBO(FeaturesELBO, kind="elbo with critic"):
         if spread < COLLAPSED:
             found["collapsed"] = (
                 f"what the model gives varies {spread:.2f} times as much as what it must resemble: it has collapsed; "
-                "try a smaller --learning-rate, or a larger penalty than "
+                "try a smaller --learning-rate (learning_rate=), or a larger penalty than "
                 f"{self.penalty:g}"
             )
         if loss < BEATEN:
@@ -271,7 +271,7 @@ class AdversarialELBO(FeaturesELBO, kind="elbo with critic"):
         if loss > DIVERGED:
             found["diverged"] = (
                 f"the critic is wrong most of the time (its loss is {loss:.2g}, and guessing gives 0.69): it "
-                "diverges; try a smaller --learning-rate"
+                "diverges; try a smaller --learning-rate (learning_rate=)"
             )
         if IDLE * log(2) < loss < log(2) / IDLE:
             found["idle"] = (

@@ -133,13 +133,13 @@ def check_training(recipe: Recipe, num_data: int, *, accelerator: str = "cpu") -
         one = footprint(model, 1)
     except NoEstimateError:
         return
-    remedy = "give smaller code sizes (--codes) or, for pictures, a smaller --size"
+    remedy = "give smaller code sizes (--codes) or, for pictures, a smaller --size (code_sizes=, size=)"
     memory.require(TRAINED * one.weights + one.maps, "training this model", remedy)
     memory.require(OF_PRIOR * sum(model.code_sizes) ** 2, "a prior of these codes", remedy)
     if accelerator != "cpu" and (torch.cuda.is_available() or torch.backends.mps.is_available()):
         return
     all_data = footprint(model, batch_size)
-    remedy = f"lower --batch-size, which is {recipe.training.batch_size:,}"
+    remedy = f"lower --batch-size, which is {recipe.training.batch_size:,} (batch_size=)"
     memory.require(TRAINED * one.weights + all_data.maps, f"training with {batch_size:,} data at a time", remedy)
 
 

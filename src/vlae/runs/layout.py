@@ -191,7 +191,7 @@ def training_in(path: Path) -> Iterator[None]:
     Raises:
         WriteError: if another process trains there, which is named; or if the folder cannot be written.
     """
-    with locked(path / LOCK, f"trains in {path}", "choose another --out"):
+    with locked(path / LOCK, f"trains in {path}", "choose another --out (out=)"):
         yield
 
 

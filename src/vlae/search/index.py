@@ -178,7 +178,7 @@ class Index:
         """What to do next, in words."""
         unfinished = self.state.unfinished
         if not unfinished:
-            return "add to it (--add), or choose another place (--out)"
+            return "add to it (--add, Index.add), or choose another place (--out, out=)"
         first = unfinished[0]
         of = f", {'about ' * bool(first.fingerprint)}{first.num:,} to come in all" if first.num else ""
         return f"is unfinished ({len(self):,} images{of}); go on with: {first.command}"
@@ -457,11 +457,11 @@ def check_new(path: str | Path) -> Any | None:
     except (RuntimeError, OSError, ValueError) as error:
         if isinstance(error, MissingExtraError | WriteError):
             raise
-        raise SearchError(f"{path} cannot be opened ({why(error)}); choose another place (--out)") from error
+        raise SearchError(f"{path} cannot be opened ({why(error)}); choose another place (--out, out=)") from error
     there = isinstance(path, Path) and path.exists() and (not path.is_dir() or any(path.iterdir()))
     if table is not None or there:
-        advice = "it is no index" if table is None else "add to it (--add)"
-        raise SearchError(f"{path} exists already: {advice}, or choose another place (--out)")
+        advice = "it is no index" if table is None else "add to it (--add, Index.add)"
+        raise SearchError(f"{path} exists already: {advice}, or choose another place (--out, out=)")
     return None
 
 

@@ -170,7 +170,7 @@ def study(
     """
     check_names(settings, others=signature(study).parameters)
     if data and not are_recipes(what):
-        raise ValueError("finished runs are judged by what they were trained on; leave --data out")
+        raise ValueError("finished runs are judged by what they were trained on; leave --data (data=) out")
     studies = []
     for folder, systems in train_alike(
         what,

@@ -99,7 +99,7 @@ def train_alike(
         yield out, _grouped([load(path) for path in what], same_data=not data)
         return
     if not data:
-        raise ValueError("there are no data to train on; give --data")
+        raise ValueError("there are no data to train on; give --data (data=)")
     if seeds < 1 or len(set(what)) < len(what):
         raise ValueError(
             f"{seeds} seeds of {', '.join(map(str, what))}; name each recipe once, and give at least 1 seed"
@@ -127,7 +127,9 @@ def train_alike(
                 own = read if _learns(recipe) else plain
                 runs[name].append(_run(seeded, source, folder / f"{name}-{seed}", own, progress))
         if len({run.data["content"] for alike in runs.values() for run in alike if "content" in run.data}) > 1:
-            raise RunError(f"{source} has changed since the first of the runs in {folder}; begin anew in another --out")
+            raise RunError(
+                f"{source} has changed since the first of the runs in {folder}; begin anew in another --out (out=)"
+            )
         yield folder, runs
 
 
@@ -174,7 +176,9 @@ def _run(recipe: Recipe, source: str, path: Path, reading: Mapping[str, Any], pr
         kept, data = read_recipe(path)
         known = {name: value for name, value in data.items() if value is not None and name not in BEGUN_WITH}
         if as_begun(recipe, kept) != kept or known != {"source": source.rstrip("/"), **reading}:
-            raise RunError(f"{path} holds a run with other settings or data; choose another --out, or ask for the same")
+            raise RunError(
+                f"{path} holds a run with other settings or data; choose another --out (out=), or ask for the same"
+            )
     if (path / MODEL).exists():
         return load(path)
     try:
@@ -202,7 +206,7 @@ def _grouped(loaded: Sequence[Run], *, same_data: bool) -> RunsBySystem:
     if same_data and max(len(trained_on), len(contents)) > 1:
         raise ValueError(
             f"the runs were trained on different data, or on data read differently ({', '.join(trained_on.values())}); "
-            "give --data to measure them all on"
+            "give --data (data=) to measure them all on"
         )
     systems: dict[str, list[Run]] = {}
     for run in loaded:

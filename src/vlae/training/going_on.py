@@ -83,7 +83,7 @@ def place(source: Any, out: str | Path | None, *, resume: bool) -> tuple[Path, A
         if resume and isinstance(source, str | Path) and not (path / RECIPE).exists() and is_unbegun(Path(source)):
             raise RunError(
                 f"there is no run in {source} yet, nor in {path}, to go on with; give the command that begins it "
-                "again, without --resume and --more"
+                "again, without --resume and --more (resume=, more=)"
             )
         return path, source
     path = Path(source)
@@ -219,7 +219,7 @@ def read_as_begun(
     if other_than:
         raise RunError(
             f"the run in {path} was begun with other settings ({', '.join(other_than)}) and keeps them; "
-            "leave these out, or choose another --out"
+            "leave these out, or choose another --out (out=)"
         )
     return data
 
@@ -239,7 +239,9 @@ def same_network(path: Path, given: FeatureNetwork | None, record: Mapping[str, 
     if given is None or (begun is not None and (begun.sha256, begun.side) == (given.sha256, given.side)):
         return given or begun
     name = "without features" if begun is None else f"with the features of {begun.short_name}"
-    raise RunError(f"the run in {path} was begun {name} and keeps them; leave features out, or choose another --out")
+    raise RunError(
+        f"the run in {path} was begun {name} and keeps them; leave features out, or choose another --out (out=)"
+    )
 
 
 def of_others(path: Path, begun_on: str, given: str) -> RunError:
@@ -250,7 +252,7 @@ def of_others(path: Path, begun_on: str, given: str) -> RunError:
         begun_on: its source.
         given: the source that was given.
     """
-    return RunError(f"the run in {path} was begun on {begun_on}, not on {given}; give that, or another --out")
+    return RunError(f"the run in {path} was begun on {begun_on}, not on {given}; give that, or another --out (out=)")
 
 
 def damaged(checkpoint: Path, error: Exception) -> RunError:
@@ -260,4 +262,6 @@ def damaged(checkpoint: Path, error: Exception) -> RunError:
         checkpoint: its file.
         error: what went wrong.
     """
-    return RunError(f"{checkpoint} is damaged ({reason(error)}); delete it, and --resume begins the run again")
+    return RunError(
+        f"{checkpoint} is damaged ({reason(error)}); delete it, and --resume (resume=True) begins the run again"
+    )

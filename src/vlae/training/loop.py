@@ -74,7 +74,7 @@ class Engine(lightning.LightningModule):
         if recipe.training.optimizer == "muon" and not hidden_dense(model):
             raise ValueError(
                 "muon trains dense layers of 128 to 512 units with a batch norm, and this model has none; choose adam "
-                "(--optimizer)"
+                "(--optimizer, optimizer=)"
             )
         self.networks = recipe.objective.networks(model)
         self.terms = recipe.objective.terms(model.num_levels)

@@ -79,7 +79,7 @@ class Stopped(KeyboardInterrupt):
         advice: how to go on.
     """
 
-    def __init__(self, what: str, advice: str = "go on with the same command and --resume"):
+    def __init__(self, what: str, advice: str = "go on with the same command and --resume (resume=True)"):
         super().__init__(f"{what}; {advice}")
         self.what = what
 
@@ -206,7 +206,7 @@ def train(
     reading |= {"value_range": as_value_range(value_range), "layout": layout, "key": key, "id": id, "limit": limit}
     reading |= {"labels": None if labels is None else str(labels), "stream": buffer}
     network = network_of(features, features_side)
-    with _alone_in(path, resume=resume, asked="--resume" if longer is None else "--more"):
+    with _alone_in(path, resume=resume, asked="resume" if longer is None else "more"):
         begun, reached = None, Reached()
         if resume:
             begun, reached = find_begun(path)
@@ -216,7 +216,7 @@ def train(
         buffer = reading.pop("stream", None)
         streamed = buffer is not None if resume else stream or buffer is not None or is_streamed(source)
         if stream and not streamed:
-            raise RunError(f"the run in {path} was begun without stream; leave it out, or choose another --out")
+            raise RunError(f"the run in {path} was begun without stream; leave it out, or choose another --out (out=)")
         which, begun_with = reading.pop("labels", None), {name: reading.pop(name, None) for name in BEGUN_WITH}
         said_source = source_text(source)
         begun_on, _ = reading.pop("source", said_source), reading.pop("white", None)
@@ -263,7 +263,8 @@ def train(
                 raise of_others(path, begun_on, said_source)
             raise RunError(
                 f"the data in {images.source} have changed since the run in {path} was begun; put them back as they "
-                "were, or begin anew with another --out (as where an earlier vlae divided equal pictures otherwise)"
+                "were, or begin anew with another --out (out=), as where an earlier vlae divided equal pictures "
+                "otherwise"
             )
         if resume and known is not None and known.sha256 != begun_with["labels_sha256"]:
             raise RunError(f"the labels of {images.source} are others than those that the run in {path} was begun with")
@@ -406,7 +407,7 @@ def _alone_in(path: Path, *, resume: bool, asked: str) -> Iterator[None]:
         yield
         return
     if resume and not (path / RECIPE).exists():
-        raise RunError(f"there is no run in {path} to resume; leave {asked} out to begin one")
+        raise RunError(f"there is no run in {path} to resume; leave --{asked} out to begin one ({asked}=)")
     with training_in(path) if resume else new_folder(path):
         try:
             yield
@@ -417,7 +418,9 @@ def _alone_in(path: Path, *, resume: bool, asked: str) -> Iterator[None]:
                 raise
             raise Stopped(str(stop) or "interrupted", f"go on with: {resume_command(path)}") from stop
         except WriteError as error:
-            raise WriteError(f"{error}{'; the training goes on with --resume' * (path / RECIPE).exists()}") from error
+            raise WriteError(
+                f"{error}{'; the training goes on with --resume (resume=True)' * (path / RECIPE).exists()}"
+            ) from error
 
 
 def fit(

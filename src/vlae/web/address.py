@@ -48,7 +48,7 @@ def listen(host: str, port: int | None) -> socket.socket:
         OSError: if the port is in use, or the host is not this machine's.
     """
     if port is not None and not 1 <= port <= 65535:
-        raise ValueError(f"port is {port}; give one from 1 to 65535 with --port")
+        raise ValueError(f"port is {port}; give one from 1 to 65535 with --port (port=)")
     ports = range(FIRST_PORT, FIRST_PORT + TRIED_PORTS) if port is None else [port]
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     for number in ports:
@@ -59,10 +59,14 @@ def listen(host: str, port: int | None) -> socket.socket:
                 continue
             reason = (error.strerror or str(error)).partition(" (")[0]
             place = authority(host, number)
-            raise OSError(f"cannot listen at {place} ({reason}); choose another --host, or another --port") from error
+            raise OSError(
+                f"cannot listen at {place} ({reason}); choose another --host (host=), or another --port (port=)"
+            ) from error
     if port is not None:
-        raise OSError(f"port {port} is in use; choose another with --port, or leave it out for the first free one")
-    raise OSError(f"ports {ports[0]} to {ports[-1]} are in use; choose a free one with --port")
+        raise OSError(
+            f"port {port} is in use; choose another with --port (port=), or leave it out for the first free one"
+        )
+    raise OSError(f"ports {ports[0]} to {ports[-1]} are in use; choose a free one with --port (port=)")
 
 
 def authority(host: str, port: int | None = None) -> str:
@@ -111,5 +115,7 @@ def public_address(text: str) -> tuple[str, str]:
         host = ""
     is_name = re.fullmatch(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*|[0-9a-f:.]*:[0-9a-f:.]*", host)
     if not is_name or parts.scheme not in DEFAULT_PORTS or parts.path not in ("", "/") or "@" in parts.netloc:
-        raise ValueError(f"--share takes the name under which others open the page, as page.example.org; not {text!r}")
+        raise ValueError(
+            f"--share takes the name (share=) under which others open the page, as page.example.org; not {text!r}"
+        )
     return parts.scheme, authority(host, None if port == DEFAULT_PORTS[parts.scheme] else port)

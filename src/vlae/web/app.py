@@ -103,7 +103,9 @@ def explore(
     host = host.removeprefix("[").removesuffix("]")
     scheme, public = address.public_address(share) if share is not None else ("http", None)
     if not password and not (address.is_local(host) and public is None):
-        raise ValueError(f"a page at {public or host or 'every address'} needs a password: give one with --password")
+        raise ValueError(
+            f"a page at {public or host or 'every address'} needs a password: give one with --password (password=)"
+        )
     try:
         from vlae.web.server import application
         from vlae.web.serving import serve
