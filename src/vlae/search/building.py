@@ -249,5 +249,5 @@ def check_room(path: str | Path, run: Run, contents: Contents, pictures: bool, p
     if (free := shutil.disk_usage(there).free) < each * contents.num:
         raise SearchError(
             f"{path} needs about {total}{of_pictures}, and {memory.size(free)} are free; make room, choose another "
-            "place" + (", or leave the pictures out (--no-pictures, pictures=False)" if picture else "")
+            "place" + (", or leave the pictures out (--no-pictures) (pictures=False)" if picture else "")
         )

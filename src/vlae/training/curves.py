@@ -43,8 +43,8 @@ class Curves:
                 kept = [row for row in rows if len(row) == len(self.columns) and int(row[0]) <= step]
             except (ValueError, csv.Error, OSError) as error:
                 raise RunError(
-                    f"{self.path} cannot be read ({error}); move it away, and --resume (resume=True) goes on without "
-                    "earlier curves"
+                    f"{self.path} cannot be read ({error}); move it away, and --resume goes on without earlier "
+                    "curves (resume=True)"
                 ) from error
         with whole(self.path) as partial, partial.open("w", newline="") as stream:
             csv.writer(stream).writerows([self.columns, *kept])

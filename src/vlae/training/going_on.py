@@ -263,5 +263,5 @@ def damaged(checkpoint: Path, error: Exception) -> RunError:
         error: what went wrong.
     """
     return RunError(
-        f"{checkpoint} is damaged ({reason(error)}); delete it, and --resume (resume=True) begins the run again"
+        f"{checkpoint} is damaged ({reason(error)}); delete it, and --resume begins the run again (resume=True)"
     )
