@@ -74,7 +74,8 @@ def protocol(
         "dci_boosted": f"{disentanglement.BOOSTED_TREES} boosted trees a class, {disentanglement.MAX_TREES} rows",
         "infomec": f"10 nearest neighbours, {disentanglement.MAX_TREES} rows",
         "pictures": {"features": features.name if features else DEFAULT, "half": min(pictures.MAX_HALF, num // 2),
-                     "samples": "codes of the prior fitted to those of the training data, and of N(0, I)"},
+                     "samples": "codes of the prior fitted to those of the training data, and of N(0, I)",
+                     "mesh": "in the periodic part of each picture"},
     }  # fmt: skip
     if images.features is not None:
         settings["pictures"]["codes"] = "from the features of the full-size pictures"
