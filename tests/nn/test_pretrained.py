@@ -105,18 +105,108 @@ def test_a_network_of_the_hub_gives_its_pooled_output(monkeypatch):
     made.on_hub = True
     transformers = ModuleType("transformers")
     transformers.AutoModel = SimpleNamespace(
-        from_pretrained=lambda name, **options: asked.update(name=name, **options) or made
+        from_pretrained=lambda name, **options: asked.update(name=name, **options) or (made, {"missing_keys": missing})
     )
+    missing = []
     processor = SimpleNamespace(size={"height": 24, "width": 24}, image_mean=[0.5] * 3, image_std=[0.25] * 3)
     transformers.AutoImageProcessor = SimpleNamespace(from_pretrained=lambda name: processor)
     monkeypatch.setitem(sys.modules, "transformers", transformers)
     network = open_network("hf:user/net")
-    assert asked == {"name": "user/net", "use_safetensors": True}  # no weights that can run code
+    assert asked == {
+        "name": "user/net",
+        "use_safetensors": True,
+        "output_loading_info": True,
+    }  # no weights that can run code
     x = torch.rand(4, 3, 24, 24)
     torch.testing.assert_close(network(x), made.linear((x.mean((2, 3)) - 0.5) / 0.25).detach())
     assert network.side == 24
     processor.size, processor.crop_size = {"shortest_edge": 30}, {"height": 28, "width": 28}
     assert open_network("hf:user/net").side == 28
+    processor.do_center_crop = False
+    assert open_network("hf:user/net").side == 30
+    processor.do_normalize = False
+    plain = open_network("hf:user/net")
+    torch.testing.assert_close(plain(x), made.linear(x.mean((2, 3))).detach(), atol=1e-3, rtol=1e-3)
+    assert plain.sha256 != network.sha256  # such runs had other features before
+    for name, value in (
+        ("do_pad", True),
+        ("rescale_offset", True),
+        ("rescale_factor", 1 / 127.5),
+        ("do_rescale", False),
+    ):
+        setattr(processor, name, value)
+        with pytest.raises(
+            ValueError, match=rf"processor of hf:user/net does more than .*\({name}.*\); choose another"
+        ):
+            open_network("hf:user/net")
+        delattr(processor, name)
+    missing.append("encoder.weight")
+    with pytest.raises(ValueError, match=r"hf:user/net comes without weights .*\(encoder.weight\); choose another"):
+        open_network("hf:user/net")
+
+
+class Headless(nn.Module):
+    """A network of the hub whose file has no pooler, which is drawn at random; its first token stands for all."""
+
+    def __init__(self):
+        super().__init__()
+        self.cls_token = nn.Parameter(torch.ones(3))
+        self.pooler = nn.Linear(3, 3)
+
+    def forward(self, pixel_values):
+        tokens = pixel_values.flatten(2).transpose(1, 2) * self.cls_token
+        return SimpleNamespace(last_hidden_state=tokens, pooler_output=self.pooler(tokens[:, 0]))
+
+
+def test_a_pooler_that_was_drawn_at_random_is_not_used(monkeypatch):
+    transformers = ModuleType("transformers")
+    info = {"missing_keys": {"pooler.weight", "pooler.bias"}}
+    transformers.AutoModel = SimpleNamespace(from_pretrained=lambda name, **options: (Headless(), info))
+    processor = SimpleNamespace(size={"height": 8}, image_mean=[0.0] * 3, image_std=[1.0] * 3)
+    transformers.AutoImageProcessor = SimpleNamespace(from_pretrained=lambda name: processor)
+    monkeypatch.setitem(sys.modules, "transformers", transformers)
+    first, second = open_network("hf:user/net"), open_network("hf:user/net")
+    x = torch.rand(2, 3, 8, 8)
+    torch.testing.assert_close(first(x), x[:, :, 0, 0])
+    assert first.sha256 == second.sha256
+
+
+def noisy(*, dropout):
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.Dropout(0.5) if dropout else nn.BatchNorm2d(8), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    )
+
+
+@pytest.mark.parametrize("dropout", [True, False])
+def test_a_network_that_was_saved_in_training_is_refused(tmp_path, dropout):
+    x = torch.rand(4, 3, 16, 16)
+    for kind in ("pt2", "pt"):
+        for mode in (True, False):
+            module, file = noisy(dropout=dropout).train(mode), tmp_path / f"{mode}.{kind}"
+            if kind == "pt":
+                torch.jit.trace(module, x, check_trace=False).save(file)
+            else:
+                batch = ({0: torch.export.Dim("n", min=2)},)
+                torch.export.save(torch.export.export(module, (x,), dynamic_shapes=batch), file)
+        assert open_network(tmp_path / f"False.{kind}")(x).shape == (4, 8)
+        with pytest.raises(ValueError, match=rf"True.{kind} says something else of a picture.*after .eval\(\)$"):
+            open_network(tmp_path / f"True.{kind}")(x)
+
+
+def exported(file, channels):
+    example = torch.rand(2, channels, 8, 8)
+    program = torch.export.export(nn.Flatten().eval(), (example,), dynamic_shapes=({0: torch.export.Dim("n", min=1)},))
+    torch.export.save(program, file)
+    return file
+
+
+def test_an_exported_network_takes_the_channels_that_it_declares(tmp_path):
+    grey, colour = (open_network(exported(tmp_path / f"{n}.pt2", n)) for n in (1, 3))
+    for x in (torch.rand(2, 1, 8, 8), torch.rand(2, 3, 8, 8)):
+        torch.testing.assert_close(grey(x), x.mean(1).flatten(1))
+        assert colour(x).shape == (2, 192)
+    with pytest.raises(ValueError, match=r"4.pt2 takes pictures of 4 channels; C of 1, 3, or 5 to 16"):
+        open_network(exported(tmp_path / "4.pt2", 4))
 
 
 @pytest.mark.parametrize(("name", "package"), [("timm:resnet18", "timm"), ("hf:user/net", "transformers")])

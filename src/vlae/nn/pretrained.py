@@ -4,7 +4,8 @@ A network turns pictures into features. Nothing here is trained, and no weight o
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +24,9 @@ KINDS = "a .pt (TorchScript), .pt2 (torch.export) or .onnx file, timm:NAME, or h
 
 MOST_SIDE = 4096
 """The largest side, in pixels, to which pictures are resized for a network."""
+
+
+CHANNELS = f"C of 1, 3, or 5 to {MAX_CHANNELS}: opacity is left out"
 
 
 class _OutputError(ValueError):
@@ -64,6 +68,7 @@ class FeatureNetwork:
             raise ValueError(f"the side of the network's pictures is {side} pixels; it may be from 1 to {MOST_SIDE}")
         self.name, self.sha256, self.side, self._find = name, sha256, side, find
         self._opened: Opened | None = None
+        self._is_steady = False
 
     def __deepcopy__(self, memo: Mapping[int, Any]) -> "FeatureNetwork":
         """Itself, because a copy of a model reads the same frozen network."""
@@ -109,7 +114,7 @@ class FeatureNetwork:
                 f"{self.short_name} gives {error}; let it give one tensor, or a tuple that begins with one"
             ) from error
         except Exception as error:
-            takes = f"(n, {opened.channels or 'C'}, {self.side or 'H'}, {self.side or 'W'})"
+            takes = f"(n, {opened.channels or x.shape[1]}, {self.side or 'H'}, {self.side or 'W'})"
             reason = _reason(error, -1)  # the last line of what TorchScript says is the one that tells
             raise ValueError(
                 f"{self.short_name} does not take pictures {tuple(x.shape)} ({reason}); it must take float32 {takes} "
@@ -125,7 +130,32 @@ class FeatureNetwork:
                 f"{self.short_name} gives {outputs.shape} of {len(x)} pictures; it must give a row of finite numbers "
                 "each"
             )
+        if not self._is_steady and not is_name(self.name):  # those of a name are here set to tell, not to learn
+            self._check_steady(opened.run, x.shape[1:])
         return outputs
+
+    def gave(self, images: Any) -> bool:
+        """Whether features are those of this network, at this side.
+
+        Args:
+            images: `Images`, or whatever else has `features_from` and `features_side`.
+        """
+        return (images.features_from, images.features_side) == (self.sha256, self.side)
+
+    def _check_steady(self, run: Callable[[Tensor], np.ndarray], shape: Sequence[int]) -> None:
+        """Refuses a network that says something else of a picture as others stand beside it, as in training."""
+        pictures = torch.rand((3, *shape), generator=torch.Generator().manual_seed(0))
+        pictures *= torch.tensor([1.0, 0.6, 0.3])[:, None, None, None]
+        beside_black, beside_white = (
+            np.asarray(run(torch.cat([pictures, torch.full_like(pictures[:1], level)])), np.float32)[:3]
+            for level in (0.0, 1.0)
+        )
+        if np.abs(beside_black - beside_white).max(initial=0) > 0.05 * np.abs(beside_black).max(initial=0):
+            raise ValueError(
+                f"{self.short_name} says something else of a picture each time, or as others stand beside it, as "
+                "networks do in training; export it after .eval()"
+            )
+        self._is_steady = True
 
     @property
     def short_name(self) -> str:
@@ -215,8 +245,9 @@ def _opened(name: str) -> Opened:
             return _onnx(path)
         digest = _hash_file(path)
         if path.suffix == ".pt2":
-            exported: Any = torch.export.load(path).module()
-            return Opened(_runner(exported), None, None, digest)
+            program = torch.export.load(path)
+            exported: Any = program.module()
+            return Opened(_runner(exported), _exported_channels(program, path.name), None, digest)
         return Opened(_runner(torch.jit.load(path, map_location="cpu").eval()), None, None, digest)
     except (MissingExtraError, _UnfitError):
         raise
@@ -224,6 +255,18 @@ def _opened(name: str) -> Opened:
         raise ValueError(
             f"{name} cannot be opened ({_reason(error, 0)}); check its name, or save the network again"
         ) from error
+
+
+def _exported_channels(program: Any, name: str) -> int | None:
+    """The channels that the input of a .pt2 file declares; None: it does not say."""
+    first = program.graph_signature.user_inputs[0]
+    value = next((node.meta.get("val") for node in program.graph.nodes if node.name == first), None)
+    shape: Any = getattr(value, "shape", ())
+    if len(shape) != 4 or not isinstance(shape[1], int):
+        return None
+    if shape[1] in (2, 4) or not 1 <= shape[1] <= MAX_CHANNELS:
+        raise _UnfitError(f"{name} takes pictures of {shape[1]} channels; {CHANNELS}")
+    return int(shape[1])
 
 
 def _reason(error: Exception, line: int) -> str:
@@ -285,7 +328,7 @@ def _declared(put: Any, name: str) -> tuple[int | None, int | None, int | None]:
     if width is not None and width <= MAX_CHANNELS and width != height and (channels or MAX_SIDE) > most:
         raise _UnfitError(f"{wrong}: the channels come first, not last")
     if channels in (2, 4) or (channels or 1) > MAX_CHANNELS:
-        raise _UnfitError(f"{wrong}, C of 1, 3, or 5 to {MAX_CHANNELS}: opacity is left out")
+        raise _UnfitError(f"{wrong}, {CHANNELS}")
     if None not in (height, width) and height != width:
         raise _UnfitError(f"{wrong}, as high as they are wide")
     return num, channels, height or width
@@ -323,7 +366,7 @@ def _timm(name: str) -> Opened:
     model = timm.create_model(name, pretrained=True, num_classes=0).eval()
     settings = timm.data.resolve_model_data_config(model)
     channels, side, _ = settings["input_size"]
-    return _normalised(model, model, settings["mean"], settings["std"], channels, side)
+    return _normalised(model, settings["mean"], settings["std"], channels, side, _hash_weights(model))
 
 
 def _huggingface(name: str) -> Opened:
@@ -333,26 +376,55 @@ def _huggingface(name: str) -> Opened:
         raise MissingExtraError(
             f'hf:{name} needs transformers, which is not installed: pip install "vlae[features]"'
         ) from error
-    model = AutoModel.from_pretrained(name, use_safetensors=True).eval()
+    model, info = AutoModel.from_pretrained(name, use_safetensors=True, output_loading_info=True)
+    missing = sorted(info["missing_keys"])  # which were drawn at random
+    of_class = any(each.endswith("cls_token") for each in model.state_dict())
+    if missing and not (of_class and all(each.startswith("pooler.") for each in missing)):
+        raise _UnfitError(f"hf:{name} comes without weights that its network needs ({missing[0]}); choose another")
+    model.eval()
     processor = AutoImageProcessor.from_pretrained(name)
-    size = getattr(processor, "crop_size", None) or processor.size
+    if more := _does_more(processor):
+        raise _UnfitError(
+            f"the image processor of hf:{name} does more than resize, crop, divide by 255 and normalise ({more}); "
+            "choose another network, or save this one with what it needs as a file"
+        )
+    crop_size = getattr(processor, "crop_size", None) if getattr(processor, "do_center_crop", True) else None
+    size = crop_size or processor.size
     side = size.get("height") or size["shortest_edge"]
 
     def pooled(x: Tensor) -> Tensor:
-        output = model(pixel_values=x).pooler_output
+        found = model(pixel_values=x)
+        output = found.last_hidden_state[:, 0] if missing else found.pooler_output  # without a pooler: the class token
         if output is None:
             raise ValueError("it has no pooled output; choose a network for images that has one")
         return output.flatten(1)
 
-    return _normalised(pooled, model, processor.image_mean, processor.image_std, 3, side)
+    if getattr(processor, "do_normalize", True):
+        digest = _hash_weights(model, without=missing)
+        return _normalised(pooled, processor.image_mean, processor.image_std, 3, side, digest)
+    return Opened(_runner(pooled), 3, side, _hash_weights(model, without=missing, how="not normalised\n"))
+
+
+def _does_more(processor: Any) -> str:
+    """What an image processor does with pictures that is not done here, by the name of its setting; "": nothing."""
+    known = ("resize", "center_crop", "rescale", "normalize", "convert_rgb", "reduce_labels")
+    settings = vars(processor)
+    names = {name for name in settings if name.startswith("do_")} - {f"do_{name}" for name in known}
+    names |= {"rescale_offset", "offset", "include_top"} & set(settings)
+    more = [name for name in sorted(names) if settings[name]]
+    if not settings.get("do_rescale", True):
+        more.append("do_rescale=False")
+    elif not math.isclose(settings.get("rescale_factor") or 1 / 255, 1 / 255, rel_tol=1e-3):
+        more.append("rescale_factor")
+    return ", ".join(more)
 
 
 def _normalised(
-    run: Callable[[Tensor], Tensor], model: torch.nn.Module, mean: Any, stddev: Any, channels: int, side: int
+    run: Callable[[Tensor], Tensor], mean: Any, stddev: Any, channels: int, side: int, digest: str
 ) -> Opened:
     """A network behind its own normalisation, (x - mean) / stddev of each channel."""
     shift, scale = (torch.tensor(values, dtype=torch.float32)[:, None, None] for values in (mean, stddev))
-    return Opened(_runner(lambda x: run((x - shift) / scale)), channels, side, _hash_weights(model))
+    return Opened(_runner(lambda x: run((x - shift) / scale)), channels, side, digest)
 
 
 def _hash_file(path: Path) -> str:
@@ -360,13 +432,22 @@ def _hash_file(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _hash_weights(model: torch.nn.Module) -> str:
-    """SHA-256 of the names, types, shapes and values of all tensors of a network."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
+def _hash_weights(model: torch.nn.Module, *, without: Collection[str] = (), how: str = "") -> str:
+    """SHA-256 of how pictures are given, if unusually, and of the names, types, shapes and values of all tensors."""
+    digest = hashlib.sha256(how.encode())
+    for name, tensor in sorted((name, each) for name, each in model.state_dict().items() if name not in without):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+def on_white(x: Tensor) -> Tensor:
+    """Pictures without their opacity, laid on white; others as they are.
+
+    Args:
+        x: pictures in [0, 1], (n, C, H, W), of which the last of 2 or 4 channels is opacity.
+    """
+    return x[:, :-1] * x[:, -1:] + 1 - x[:, -1:] if x.ndim == 4 and x.shape[1] in (2, 4) else x
 
 
 def in_channels(x: Tensor, channels: int | None) -> Tensor:
