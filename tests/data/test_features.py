@@ -9,7 +9,7 @@ from networks import SIDE, Detail, Maps, Scaled, save
 from pyarrow import parquet
 
 from vlae.data import DataError, load, originals
-from vlae.nn.pretrained import FeatureNetwork, open_network
+from vlae.nn.pretrained import FeatureNetwork, Opened, open_network
 
 pytestmark = pytest.mark.usefixtures("cache")
 
@@ -166,10 +166,11 @@ def test_features_too_small_for_sixteen_bits_are_refused(folder, tmp_path):
 
 
 @pytest.mark.parametrize("channels", [2, 4])
-def test_floats_with_opacity_have_the_features_of_their_colours(network, rng, channels):
+def test_floats_with_opacity_have_the_features_of_their_colours_on_white(network, rng, channels):
     pictures = rng.random((20, channels, SIDE, SIDE)).astype(np.float32)
     images = load(pictures, layout="NCHW", split="all", features=network)
     colours = np.repeat(pictures[:, :1], 3, axis=1) if channels == 2 else pictures[:, :3]
+    colours = colours * pictures[:, -1:] + 1 - pictures[:, -1:]
     assert images.features == pytest.approx(Detail()(torch.from_numpy(colours)).numpy(), abs=2e-3)
 
 
@@ -179,3 +180,43 @@ def test_pictures_of_more_channels_than_a_network_takes_are_refused(tmp_path, rn
     many = rng.integers(0, 256, (20, 5, SIDE, SIDE), np.uint8)
     with pytest.raises(DataError, match=r"takes pictures of 3 channels, and these have 5"):
         load(many, features=given)
+
+
+@pytest.mark.parametrize("fit", ["crop", "pad", "squash", None])
+def test_pictures_that_are_not_square_show_the_network_what_the_images_show(tmp_path, save_picture, network, fit):
+    for i, size in enumerate([(64, 128), (64, 128), (128, 128)][: 3 if fit else 2]):
+        pixels = np.full((*size, 3), 100)
+        pixels[:, :30] = 255 * (i % 2)  # which the middle square does not show
+        save_picture(tmp_path / "photos" / f"{i}.png", pixels)
+    images = load(tmp_path / "photos", split="all", size="32x64", fit=fit, features=network)
+    own = network(torch.from_numpy(np.ascontiguousarray(images.values)).float() / 255).numpy()
+    assert images.features[:, :12] == pytest.approx(own[:, :12], abs=0.02)
+    square = load(tmp_path / "photos", split="all", size=32, fit=fit, features=network)  # not those of the cache
+    own = network(torch.from_numpy(np.ascontiguousarray(square.values)).float() / 255).numpy()
+    assert square.features[:, :12] == pytest.approx(own[:, :12], abs=0.02)
+    again = load(images, split="all", size=32, fit=fit, features=network)  # of what the images show
+    own = network(torch.from_numpy(np.ascontiguousarray(again.values)).float() / 255).numpy()
+    assert again.features[:, :12] == pytest.approx(own[:, :12], abs=0.02)
+
+
+def test_features_of_another_side_are_computed_anew(network, rng):
+    pictures = rng.integers(0, 256, (20, SIDE, SIDE, 3), dtype=np.uint8)
+    free = FeatureNetwork("net", sha256=network.sha256, side=None, find=lambda: Opened(detail, None, None, "0" * 64))
+    small = FeatureNetwork("net", sha256=network.sha256, side=8, find=free.open)
+    first = load(pictures, split="all", features=small)
+    assert first.features_side == 8
+    again = load(first, split="all", features=network)
+    assert again.features == pytest.approx(expected(again.values), abs=2e-3) and again.features_side == SIDE
+
+
+def detail(x):
+    return Detail()(x).numpy()
+
+
+def test_floats_of_other_channels_have_their_own_features(tmp_path, network, rng):
+    pictures = rng.random((20, SIDE, SIDE, 3), np.float32)
+    np.save(tmp_path / "a.npy", pictures)
+    for channels in (1, 3):
+        images = load(tmp_path / "a.npy", split="all", channels=channels, features=network)
+        seen = torch.from_numpy(np.ascontiguousarray(images.values)).expand(-1, 3, -1, -1)
+        assert images.features == pytest.approx(Detail()(seen).numpy(), abs=2e-3)

@@ -296,3 +296,22 @@ def test_an_array_is_trained_on_with_features(network, tmp_path):
     run = train(pictures, out=tmp_path / "run", features=network, **{**SETTINGS, "steps": 2})
     assert run.recipe.levels[-1].num_features == 15
     assert run.encode(load(pictures, split="all", size=8, features=network))[2].shape == (60, 16)
+
+
+def test_transparent_pictures_lie_on_white_in_both_ways(network, tmp_path, rng):
+    from PIL import Image
+
+    for i in range(20):
+        pixels = np.zeros((SIDE, SIDE, 4), np.uint8)  # black hides where nothing is to be seen
+        pixels[8:24, 8:24] = [*rng.integers(60, 120, 3), 255]
+        Image.fromarray(pixels).save(tmp_path / f"{i:02}.png")
+    run = train(tmp_path, out=tmp_path / "run", features=network, channels=4, **{**SETTINGS, "size": 16, "steps": 2})
+    images = run.read(tmp_path)
+    assert images.shape == (4, 16, 16)
+    own = run.model.features_of(as_input(images.values)).numpy()
+    assert images.features[:, :12] == pytest.approx(own[:, :12], abs=0.02)
+
+
+def test_features_of_another_side_are_not_those_of_a_run(run, photos):
+    assert run.features_of(photos) is photos.features
+    assert run.features_of(replace(photos, features_side=8)) is None

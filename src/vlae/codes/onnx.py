@@ -333,7 +333,7 @@ def _described(run: Run) -> dict[str, Any]:
             "network": run.network.short_name,
             "sha256": run.network.sha256,
             "side": run.network.side,
-            "of": "the full-size picture, cut to the same square",
+            "of": "the full-size picture, brought to the proportions of the images, then squashed to a square",
         }
     if not is_image(shape):
         return described | {"preprocessing": {"values": "float32, as in the table", "dimensions": shape[0]}}

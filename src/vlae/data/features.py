@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import replace
+from math import gcd
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from vlae.data.images import Images
 from vlae.data.originals import Originals, find_originals
 from vlae.data.pixels import picture_values
 from vlae.data.readers import check_unchanged, hash_bytes, identify
-from vlae.data.source import Array, DataError, ReadSettings, Source
+from vlae.data.source import Array, DataError, Fit, ReadSettings, Source
 from vlae.data.threads import for_each
 
 if TYPE_CHECKING:  # torch is not needed to say that a source is missing
@@ -31,7 +32,7 @@ def add_features(
 ) -> Images:
     """Add to images what a network says of their full-size pictures.
 
-    Each picture is taken from the source again, cut to the same square, and resized to the network's side. So what is
+    Each picture is taken from the source again, cut to the same part, and resized to the network's side. So what is
     lost in the smaller images is not lost here. The features of all rows of a path or name are kept in the cache, for
     images of any size and number of channels. Of other sources only the rows that are needed are computed.
 
@@ -50,7 +51,7 @@ def add_features(
         DataError: if the images are vectors, or the network's outputs do not fit, or a picture cannot be read again.
         FileNotFoundError: if the network is no longer there.
     """
-    if whole.features is not None and whole.features_from == network.sha256:
+    if whole.features is not None and network.gave(whole):
         return whole
     if whole.is_vectors:
         raise DataError(f"{whole.source}: these are vectors; features of a network are for pictures")
@@ -58,12 +59,17 @@ def add_features(
         computed = _compute(whole, rows, find_originals(whole, source, settings), settings, network, progress)
         features = np.zeros((len(whole), computed.shape[1]), np.float16)
         features[rows] = computed
-        return replace(whole, features=features, features_from=network.sha256)
+        return replace(whole, features=features, features_from=network.sha256, features_side=network.side)
     fingerprint = identify(source, settings, here=True)[0]
     side = network.side or whole.shape[1:]
     asked = (settings.crop, settings.fit, whole.value_range, settings.layout, settings.key)
     shard = () if settings.shard is None else (str(settings.shard),)
-    words = repr((fingerprint, *asked, network.sha256, *shard, side))
+    channels, height, width = whole.shape
+    divisor = gcd(height, width)
+    # words that say how else others were computed before, so that their files stay those of square pictures in bytes
+    seen = () if not network.side or height == width else ("proportions", height // divisor, width // divisor)
+    numbers = () if whole.values.dtype == np.uint8 else ("channels", channels)  # which stay those of the images
+    words = repr((fingerprint, *asked, network.sha256, *shard, *seen, *numbers, side))
     file = cache_folder() / "features" / f"{hash_bytes(words.encode(errors='surrogateescape'))}.npy"
     cached = _cached(file, len(whole))
     if cached is None:
@@ -74,7 +80,7 @@ def add_features(
             new_array(unfinished, computed.shape, computed.dtype)[:] = computed
         cached = _cached(file, len(whole))
         cached = computed if cached is None else cached  # somebody may have deleted the cache
-    return replace(whole, features=cached, features_from=network.sha256)
+    return replace(whole, features=cached, features_from=network.sha256, features_side=network.side)
 
 
 def _cached(file: Path, num: int) -> Array | None:
@@ -97,8 +103,8 @@ def _compute(
     except ValueError as error:
         raise DataError(f"{whole.source}: {error}") from error
     read_in = taken if whole.values.dtype == np.uint8 else channels  # numbers are made grey or colour by the network
-    shape = (read_in, network.side or height, network.side or width)
-    frame = Frame(shape=shape, crop=settings.crop or originals.crop, fit=settings.fit or "crop")
+    frame = frame_of(network, (read_in, height, width), settings.crop or originals.crop, settings.fit)
+    opacity = read_in in (2, 4) and whole.value_range is None
 
     def fit(i: int) -> Array:
         with originals.open(i) as image:
@@ -116,7 +122,7 @@ def _compute(
         if broken:
             first = min(broken)
             raise DataError(f"{whole.source}, {row_name(whole, first)}: cannot be read again ({broken[first]})")
-        batches.append(_features(np.stack([fitted[i] for i in chosen]), network))
+        batches.append(_features(np.stack([fitted[i] for i in chosen]), network, opacity))
     computed = np.concatenate(batches)
     largest, least = np.abs(computed).max(initial=0.0), np.finfo(np.float16).smallest_normal
     if len(rows) > 1 and 0 < largest < least:
@@ -127,12 +133,28 @@ def _compute(
     return computed.astype(np.float16)
 
 
-def _features(pictures: Array, network: "FeatureNetwork") -> Array:
+def frame_of(network: "FeatureNetwork", shape: tuple[int, int, int], crop: int | None, fit: Fit | None) -> Frame:
+    """How a full-size picture is brought to a network: it sees as much as the images show, squashed to its square.
+
+    Args:
+        network: the network.
+        shape: (channels that are read, height of the images, their width).
+        crop: side of the square that is cut from the middle first, in pixels; None: no crop.
+        fit: what is done with pictures of other proportions; None: they are cut.
+    """
+    channels, height, width = shape
+    sides = (network.side or height, network.side or width)
+    proportions = None if height == width else (height, width)
+    return Frame(shape=(channels, *sides), crop=crop, fit=fit or "crop", proportions=proportions)
+
+
+def _features(pictures: Array, network: "FeatureNetwork", opacity: bool) -> Array:
     """What the network says of pictures: float32 (n, F)."""
     from vlae.models.inference import as_input
+    from vlae.nn.pretrained import on_white
 
     try:
-        features = network(as_input(pictures)).numpy()
+        features = network(on_white(as_input(pictures)) if opacity else as_input(pictures)).numpy()
     except ValueError as error:
         raise DataError(str(error)) from error
     if np.abs(features).max() > np.finfo(np.float16).max:

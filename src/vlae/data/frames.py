@@ -30,6 +30,8 @@ class Frame:
     """Side of the square that is cut from the middle before resizing, in pixels. None: no crop."""
     fit: Fit = "crop"
     """What is done with pictures of other proportions."""
+    proportions: tuple[int, int] | None = None
+    """(height, width) to which pictures are cut or padded before they are squashed to the shape. None: the shape's."""
     wide: bool = False
     """Whether the numbers of a picture become floats. Otherwise they become bytes."""
 

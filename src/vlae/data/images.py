@@ -84,6 +84,8 @@ class Images(HtmlRepr):
     """float16 (N, F): what a frozen network says of each full-size picture. None unless `load` was given a network."""
     features_from: str | None = None
     """SHA-256 of that network, in hex."""
+    features_side: int | None = None
+    """The side in pixels at which it saw them. None: they kept the size of the images."""
     cache: Path | None = None
     """The cache folder of the decoded source. None if it is not in the cache."""
     first: int = 0

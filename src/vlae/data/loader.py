@@ -242,9 +242,14 @@ def _whole(source: Source, settings: ReadSettings, progress: bool) -> tuple[Imag
             num_clipped=whole.num_clipped + source.num_clipped,
             fitted=whole.fitted or source.fitted,
             sizes=source.sizes,
-            features=source.features,
-            features_from=source.features_from,
         )
+        if _shows_as_much(source.shape, whole.shape, settings):
+            whole = replace(
+                whole,
+                features=source.features,
+                features_from=source.features_from,
+                features_side=source.features_side,
+            )
         return whole, parts
     if not isinstance(source, str | Path):
         data, name = read_memory(source, settings)
@@ -252,6 +257,13 @@ def _whole(source: Source, settings: ReadSettings, progress: bool) -> tuple[Imag
         return decode(data, settings, name, progress, None)
     with reading(printable(str(source))):
         return _from_source(source, settings, progress)
+
+
+def _shows_as_much(before: tuple[int, ...], after: tuple[int, ...], settings: ReadSettings) -> bool:
+    """Whether images of another shape show all that they showed before, so that their features stay."""
+    if settings.crop is not None or len(before) != 3:
+        return False
+    return settings.fit == "squash" or abs(before[1] * after[2] - before[2] * after[1]) <= max(before[1:]) / 2
 
 
 def _from_source(source: str | Path, settings: ReadSettings, progress: bool) -> tuple[Images, Array | None]:

@@ -103,7 +103,8 @@ def _geometry(size: tuple[int, int], frame: Frame, what: str) -> tuple[tuple[int
     Returns:
         (left, top, right, bottom) in the picture, and the (width, height) to which this box is resized.
     """
-    (width, height), (_, high, wide), left, top = size, frame.shape, 0, 0
+    (width, height), inner, left, top = size, frame.shape[1:], 0, 0
+    high, wide = frame.proportions or inner
     if frame.crop is not None:
         if min(size) < frame.crop:
             raise DataError(f"{what}: {width}×{height} pixels, less than crop={frame.crop}; say a smaller crop")
@@ -117,8 +118,9 @@ def _geometry(size: tuple[int, int], frame: Frame, what: str) -> tuple[tuple[int
     box = (left, top, left + width, top + height)
     if frame.fit == "pad":
         scale = min(wide / width, high / height)
-        return box, (max(1, round(width * scale)), max(1, round(height * scale)))
-    return box, (wide, high)
+        sides = width * scale * (inner[1] / wide), height * scale * (inner[0] / high)
+        return box, (max(1, round(sides[0])), max(1, round(sides[1])))
+    return box, (inner[1], inner[0])
 
 
 def _padded(pixels: Array, frame: Frame) -> Array:
@@ -173,7 +175,9 @@ def _draft(image: Any, frame: Frame) -> None:
     """
     if frame.crop is not None or getattr(image, "format", None) != "JPEG":
         return
-    scale, limit = 2 * max(frame.shape[1:]) / min(image.size), max_pixels()
+    high, wide = frame.proportions or (1, 1)
+    cut = max(high, wide) / min(high, wide)  # so much less of the picture is used
+    scale, limit = 2 * cut * max(frame.shape[1:]) / min(image.size), max_pixels()
     fills_memory = "progressive" in image.info and limit and image.width * image.height > 4 * limit
     if scale < 1 and not fills_memory:
         image.draft(None, (round(image.width * scale), round(image.height * scale)))

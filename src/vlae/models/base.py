@@ -13,6 +13,7 @@ from torch.distributions import Distribution
 from vlae.errors import NotDefinedError
 from vlae.models.distributions import CodeDistribution
 from vlae.models.likelihoods import Likelihood
+from vlae.nn.pretrained import on_white
 from vlae.shapes import Shape, is_image, levels_with_code
 
 Codes = tuple[Float[Tensor, "n _"], ...]
@@ -223,7 +224,7 @@ class LatentModel(nn.Module, ABC):
                 "the model has no network that gives features of pictures; give `features`, or open its run by "
                 "vlae.load"
             )
-        return self.network(x)
+        return self.network(on_white(x) if self.opacity else x)
 
     @final
     def require(self, *capabilities: Capability) -> None:

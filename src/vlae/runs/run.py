@@ -111,7 +111,7 @@ class Run(ReadsData, HtmlRepr):
         Args:
             images: images of the run's shape, such as `read` returns.
         """
-        return images.features if self.network is not None and images.features_from == self.network.sha256 else None
+        return images.features if self.network is not None and self.network.gave(images) else None
 
     @property
     def cut_short(self) -> str | None:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from vlae.codes.encoder import error_of
+from vlae.data.features import frame_of
 from vlae.data.frames import Frame
 from vlae.figures.canvas import Pictures
 from vlae.figures.contents import noise_at, sweep
@@ -209,8 +210,8 @@ class Studio:
             return None
         channels, height, width = self.run.recipe.shape
         read_in = network.channels_of(channels) if self.run.value_range is None else channels
-        shape = (read_in, network.side or height, network.side or width)
-        picture = read_picture(content, self._frame(shape), self.run.value_range)
+        frame = frame_of(network, (read_in, height, width), self.run.data.get("crop"), self.run.data.get("fit"))
+        picture = read_picture(content, frame, self.run.value_range)
         return network(as_input(picture)).numpy()
 
     def read(self, content: bytes) -> np.ndarray:
