@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from vlae.data import load
-from vlae.evaluation.polarity import polarity_of
+from vlae.evaluation import polarity
+from vlae.evaluation.polarity import edges_tell_polarity, polarity_of
 
 NUM, SIDE = 800, 16
 ROWS, COLUMNS = np.indices((SIDE, SIDE)) - (SIDE - 1) / 2
@@ -82,3 +83,23 @@ def test_a_seed_gives_the_same_answer_and_nothing_is_changed(rng):
     values.flags.writeable = False
     assert {polarity_of(values, seed=seed) for seed in (0, 1)} == {"hidden"}
     assert np.array_equal(values, kept)
+
+
+def test_copies_count_once():
+    rng = np.random.default_rng(0)
+    values = pictures(rng, masks(rng)[0], rng.random(NUM) < 0.5)
+    near = np.concatenate([values, values ^ rng.integers(0, 2, values.shape, np.uint8)])  # as they are compressed anew
+    assert polarity_of(np.repeat(values, 3, axis=0)) == "hidden"
+    assert polarity_of(near, groups=-1 - np.tile(np.arange(NUM), 2)) == "hidden"
+    assert edges_tell_polarity(np.repeat(values[:40], 5, axis=0)) is None
+
+
+@pytest.mark.parametrize(
+    ("num", "area", "answer"),
+    [(80, 0.4, False), (80, 0.52, None), (80, 0.62, None), (80, 0.7, True), (NUM, 0.54, False), (NUM, 0.62, True)],
+)
+def test_doubt_counts_as_neither(rng, monkeypatch, num, area, answer):
+    monkeypatch.setattr(polarity, "roc_auc_score", lambda *_: area)
+    values = pictures(rng, masks(rng, num)[0], rng.random(num) < 0.5)
+    assert edges_tell_polarity(values) is answer
+    assert polarity_of(values) == ("hidden" if answer is False else "visible")

@@ -5,6 +5,7 @@ from jaxtyping import Int
 
 from vlae.data.content import content_hashes
 from vlae.data.images import Images
+from vlae.data.source import Array
 from vlae.evaluation.factors import MIN_PROBED
 
 MIN_GROUPS = 5
@@ -12,24 +13,55 @@ MIN_GROUPS = 5
 
 
 def kin_of(images: Images) -> Int[np.ndarray, " n"] | None:
+    """Numbers sets of data that belong together, as `kin_among` does.
+
+    Args:
+        images: the data.
+    """
+    return kin_among(images.values, images.groups)
+
+
+def without_copies(
+    values: Array, groups: Array | None, rows: Int[np.ndarray, " n"]
+) -> tuple[Int[np.ndarray, " m"], Int[np.ndarray, " m"]]:
+    """Rows of which none is a copy of another, and the set that each belongs to.
+
+    Args:
+        values: data, (N, ...).
+        groups: int64 (N,), as `Images.groups`; None: there are none.
+        rows: those to choose from, in any order, which is kept.
+
+    Returns:
+        Some of the rows, and the number of the set of each, from 0 up: pages of one file have one.
+    """
+    kin = kin_among(values[rows], None if groups is None else np.asarray(groups)[rows])
+    if kin is None:
+        return rows, np.arange(len(rows))
+    own = np.where(kin < 0, kin, np.arange(len(kin)))  # below 0 copies, else each row
+    first = np.sort(np.unique(own, return_index=True)[1])
+    return rows[first], _numbered(kin[first])
+
+
+def kin_among(values: Array, groups: Array | None) -> Int[np.ndarray, " n"] | None:
     """Numbers sets of data that belong together: those of equal values, and those of one group of `Images.groups`.
 
     Vectors of fewer than 60 different rows are combinations of a few categories: there, equal rows are no copies.
 
     Args:
-        images: the data.
+        values: images (N, C, H, W), or vectors (N, D).
+        groups: int64 (N,), as `Images.groups`; None: there are none.
 
     Returns:
         The number of the set of each datum, (N,): of copies below 0, of pages of one file from 0 up. None if each datum
         is a set of its own, or all are one set.
     """
-    num = len(images)
-    same = _numbered(content_hashes(images.values))
-    if images.is_vectors and same.max(initial=0) + 1 < MIN_PROBED:
+    num = len(values)
+    same = _numbered(content_hashes(values))
+    if values.ndim == 2 and same.max(initial=0) + 1 < MIN_PROBED:
         same = np.arange(num)
     sets, is_pages = same, np.zeros(num, bool)
-    if images.groups is not None:
-        groups = np.asarray(images.groups)
+    if groups is not None:
+        groups = np.asarray(groups)
         joined = _joined(same, _numbered(groups))
         if joined.max(initial=0) + 1 >= MIN_GROUPS:
             _, place, sizes = np.unique(groups, return_inverse=True, return_counts=True)
