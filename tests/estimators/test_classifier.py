@@ -183,3 +183,17 @@ def test_a_name_that_says_nothing_is_no_class(unknown):
     y = np.array([["a", "b", unknown][i % 3] for i in range(30)], object)
     x = np.random.default_rng(0).normal(size=(30, 3))
     assert LadderClassifier(steps=1, random_state=0).fit(x, y).classes_.tolist() == ["a", "b"]
+
+
+def test_without_augment_pictures_are_not_varied_unless_it_is_said_how():
+    x, y = np.random.default_rng(0).integers(0, 256, (40, 8, 8), np.uint8), np.arange(40) % 2
+    classifier = LadderClassifier(steps=2, random_state=0, settings={"batch_size": 1_000})
+
+    def how(**given):
+        return clone(classifier).set_params(**given).fit(x, y).recipe_
+
+    assert how().training.augment == "shift"
+    plain = how(augment=False)
+    assert plain.training.augment == "none" and plain.objective.views is False
+    asked = {"batch_size": 1_000, "augment": "mirror"}
+    assert how(augment=False, settings=asked).training.augment == "mirror"

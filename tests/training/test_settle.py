@@ -29,7 +29,7 @@ def answers(monkeypatch):
         polarity = "hidden"
         asked = []  # noqa: RUF012
 
-    def polarity_of(values):
+    def polarity_of(values, groups):
         Answers.asked.append(values)
         return Answers.polarity
 
@@ -165,7 +165,7 @@ def test_settings_come_before_those_of_a_quality(tmp_path):
 
 @pytest.mark.parametrize(("told", "top"), [(False, 10), (None, 10), (True, 32)])
 def test_the_top_of_pictures_like_photographs_is_larger(monkeypatch, told, top):
-    monkeypatch.setattr(preparing, "edges_tell_polarity", lambda values: told)
+    monkeypatch.setattr(preparing, "edges_tell_polarity", lambda values, groups: told)
     images = Images(values=np.zeros((4, 3, 32, 32), np.uint8))
 
     def sizes(recipe, images=images, code_sizes=None):
@@ -285,3 +285,37 @@ def test_the_command_line_passes_the_quality(tmp_path, capsys):
             cli.main([*words, *wrong])
         assert stop.value.code != 0 and "quality" in capsys.readouterr().err.lower()
     assert not (tmp_path / "wrong").exists()
+
+
+# Variations
+
+
+def test_a_training_says_which_labels_and_copies_there_are(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(settle, "variations_of", lambda values, **of: asked.append(of) or ("shift",))
+    file, labels = tmp_path / "pictures.npz", np.arange(60) % 2
+    twice = PICTURES.copy()
+    twice[1] = twice[0]
+    np.savez(file, images=twice, labels=labels)
+    run = quick(tmp_path / "run", file, labels="all", augment="auto", batch_size=400)
+    assert asked[0]["labels"].shape == asked[0]["groups"].shape and set(asked[0]["labels"]) == {0, 1}
+    assert run.recipe.training.augment == "shift"
+    quick(tmp_path / "other", file, batch_size=400)
+    assert asked[1]["labels"] is None
+    for estimator, of_labels in ((vlae.LadderClassifier(), labels), (vlae.LadderEncoder(), None)):
+        asked.clear()
+        estimator.set_params(steps=4, settings={"batch_size": 400}).fit(PICTURES, labels)
+        assert len(asked) == 1 and np.array_equal(asked[0]["labels"], of_labels)
+
+
+@pytest.mark.parametrize("augment", ["mirror", "shift,mirror"])
+def test_vectors_are_not_varied(tmp_path, augment):
+    table = np.random.default_rng(0).normal(size=(40, 5)).astype(np.float32)
+    recipe = adjust(lean((5,)), steps=2, augment=augment)
+    with pytest.raises(ValueError, match="only pictures can be varied; leave it out"):
+        fit(table, recipe)
+    with pytest.raises(ValueError, match="only pictures can be varied"):
+        quick(tmp_path / "run", table, augment=augment)
+    with pytest.raises(ValueError, match="only pictures can be varied"):
+        vlae.LadderEncoder(steps=2, settings={"augment": augment}).fit(table)
+    assert quick(tmp_path / "auto", table, augment="auto").recipe.training.augment == "none"

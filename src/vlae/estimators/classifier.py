@@ -36,8 +36,8 @@ class LadderClassifier(ClassifierMixin, LadderEncoder):  # type: ignore[misc]
         code_sizes: the code size of each level below the class, level 1 first. None: the recipe's own for this shape.
         image_shape: the shape of one flattened image: (height, width), (height, width, channels) or (channels, height,
             width); None: X is a table, or its images are not flattened.
-        augment: whether images are turned, scaled, slanted and moved a little while it learns. False: they get noise.
-            Tables always get noise.
+        augment: whether images are turned, scaled, slanted and moved a little while it learns, and mirrored where that
+            leaves their classes what they are. False: they get noise. Tables always get noise.
         recipe: the name of a ladder's recipe, or m2 or m1+m2, which vary no images; or a `Recipe` for data of this
             shape.
         steps: the number of optimiser steps, 1 or more. None: the recipe's own.
@@ -114,6 +114,8 @@ class LadderClassifier(ClassifierMixin, LadderEncoder):  # type: ignore[misc]
         recipe = recipes.with_classes(recipe, values=range(len(names)), names=names)
         if isinstance(recipe.objective, FewLabels):
             settings.setdefault("views", self.augment)
+        if not self.augment:
+            settings.setdefault("augment", "none")
         self._train(values, self._adjusted(recipe, settings), labels)
         return self
 

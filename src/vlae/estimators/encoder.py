@@ -133,7 +133,8 @@ class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         from vlae.training.settle import settled
         from vlae.training.train import fit
 
-        recipe = settled(recipe, values, accelerator=self.accelerator)  # what is kept is what was trained
+        # What is kept is what was trained.
+        recipe = settled(recipe, values, labels=labels, accelerator=self.accelerator)
         levels = self._wanted_levels(recipe)
         history: dict[str, np.ndarray] = {}
         model = fit(

@@ -157,7 +157,7 @@ def are_recipes(what: Sequence[str | Path]) -> bool:
 
 def _recipe(name: str, images: Images, code_sizes: CodeSizes, settings: Settings) -> Recipe:
     ladder = code_sizes.get(images.shape) if isinstance(code_sizes, Mapping) else code_sizes
-    own = sizes_for(name, images.values) if ladder is None else rival_codes(name, ladder)
+    own = sizes_for(name, images.values, images.groups) if ladder is None else rival_codes(name, ladder)
     return recipes.adjust(recipes.make(name, images.shape, code_sizes=own), **settings)
 
 

@@ -56,7 +56,7 @@ def make_recipe(
         ValueError: if a recipe's levels are chosen that has them already.
     """
     if isinstance(recipe, str):
-        sizes = sizes_for(recipe, images.values) if code_sizes is None else code_sizes
+        sizes = sizes_for(recipe, images.values, images.groups) if code_sizes is None else code_sizes
         made = recipes.make(recipe, images.shape, code_sizes=sizes, deep_heads=deep_heads, quality=quality)
         if quality != "high" or num is None:
             return made
@@ -70,7 +70,7 @@ def make_recipe(
     return recipe
 
 
-def sizes_for(recipe: str, values: np.ndarray) -> tuple[int, ...] | None:
+def sizes_for(recipe: str, values: np.ndarray, groups: np.ndarray | None = None) -> tuple[int, ...] | None:
     """The code sizes that the data ask for: what a photograph is of takes more numbers than a digit.
 
     Pictures whose edges tell light from dark count as photographs (`vlae.evaluation.polarity.edges_tell_polarity`).
@@ -78,6 +78,7 @@ def sizes_for(recipe: str, values: np.ndarray) -> tuple[int, ...] | None:
     Args:
         recipe: its name.
         values: the training data, uint8 images or floats in [0, 1], (N, C, H, W); or vectors (N, D).
+        groups: copies and pages of one file, int64 (N,), as `vlae.data.images.Images.groups`; None: there are none.
 
     Returns:
         The sizes, level 1 first; None: the recipe's own.
@@ -86,7 +87,7 @@ def sizes_for(recipe: str, values: np.ndarray) -> tuple[int, ...] | None:
     sizes = default_codes(shape, rich=True)
     if recipe not in recipes.SIZED_BY_SHAPE or sizes == default_codes(shape):
         return None
-    return recipes.rival_codes(recipe, sizes) if edges_tell_polarity(values) else None
+    return recipes.rival_codes(recipe, sizes) if edges_tell_polarity(values, groups=groups) else None
 
 
 def choose(
@@ -119,7 +120,8 @@ def choose(
         recipe = recipes.with_classes(recipe, values=known.values, names=known.names)
     recipe = recipes.adjust(recipe, **settings)
     recipe.objective.check_likelihood(recipe.likelihood)
-    recipe = settled(recipe, images.values, accelerator=accelerator, alone=alone)
+    labels = None if known is None else known.labels
+    recipe = settled(recipe, images.values, labels=labels, groups=images.groups, accelerator=accelerator, alone=alone)
     if settings.get("precision") == "bf16" and fastest(accelerator) == "fp32":
         warnings.warn(
             "bf16 is no faster than fp32 on this machine; leave precision out to take the faster", stacklevel=3

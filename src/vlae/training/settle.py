@@ -17,18 +17,30 @@ from vlae.training.precision import fastest, is_processor, lacks_bf16
 OFTEN = 20  # times that a picture is seen in a training, from which it is varied
 
 
-def settled(recipe: Recipe, values: np.ndarray, *, accelerator: str = "cpu", alone: bool = True) -> Recipe:
+def settled(
+    recipe: Recipe,
+    values: np.ndarray,
+    *,
+    labels: np.ndarray | None = None,
+    groups: np.ndarray | None = None,
+    accelerator: str = "cpu",
+    alone: bool = True,
+) -> Recipe:
     """A recipe in which nothing is left open: whether polarity is hidden, how pictures are varied, which precision.
 
     Args:
         recipe: a recipe for data of this shape.
         values: the training data, uint8 images or floats in [0, 1], (N, C, H, W); or vectors (N, D).
+        labels: the classes that are learned, int64 (N,), -1 where it is unknown; None: none are.
+        groups: copies and pages of one file, int64 (N,), as `vlae.data.images.Images.groups`; None: there are none.
         accelerator: the kind of device: "auto", "cpu", "gpu" or "mps".
         alone: whether one process trains.
 
     Raises:
-        ValueError: if the objective or the likelihood cannot be trained on these data.
+        ValueError: if the objective or the likelihood cannot be trained on these data, or vectors are to be varied.
     """
+    if not is_image(recipe.shape) and recipe.training.augment not in ("none", "auto"):
+        raise ValueError(f"augment is {recipe.training.augment!r}, and only pictures can be varied; leave it out")
     recipe.likelihood.check_values(values)
     if recipe.training.optimizer == "muon" and is_processor(accelerator) and lacks_bf16():
         warnings.warn(
@@ -38,7 +50,7 @@ def settled(recipe: Recipe, values: np.ndarray, *, accelerator: str = "cpu", alo
     recipe = replace(recipe, training=replace(recipe.training, precision=_precision(recipe, accelerator, alone)))
     recipe.objective.check_data(recipe.shape, precision=recipe.training.precision, num_data=len(values))
     if any(isinstance(level, MomentsLevel) and level.polarity == "auto" for level in recipe.levels):
-        polarity = polarity_of(values)
+        polarity = polarity_of(values, groups=groups)
         levels = [
             replace(level, polarity=polarity) if isinstance(level, MomentsLevel) and level.polarity == "auto" else level
             for level in recipe.levels
@@ -47,7 +59,8 @@ def settled(recipe: Recipe, values: np.ndarray, *, accelerator: str = "cpu", alo
     training = recipe.training
     if training.augment == "auto":
         often = training.steps * training.batch_size > OFTEN * len(values)
-        names = variations_of(values) if often and is_image(recipe.shape) else ()
+        varies = often and is_image(recipe.shape)
+        names = variations_of(values, labels=labels, groups=groups) if varies else ()
         recipe = replace(recipe, training=replace(training, augment=",".join(names) or "none"))
     return recipe
 

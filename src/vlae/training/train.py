@@ -453,7 +453,7 @@ def fit(
         Stopped: after Ctrl-C.
         NotFiniteError: if a term of the loss is not finite.
     """
-    recipe = settled(recipe, values, accelerator=accelerator)
+    recipe = settled(recipe, values, labels=labels, accelerator=accelerator)
     check_training(recipe, len(values), accelerator=accelerator)
     devices = [] if accelerator == "cpu" or not torch.cuda.is_available() else [torch.cuda.current_device()]
     with torch.random.fork_rng(devices=devices), quiet():
