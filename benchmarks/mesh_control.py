@@ -17,10 +17,11 @@ import numpy as np
 from sklearn.decomposition import PCA
 
 import vlae
-from vlae.evaluation.mesh import mesh, peaks, spectrum
+from vlae.evaluation.mesh import peaks, spectrum
 from vlae.models.inference import as_input
 
 MOST = 5_000
+DRAWS = 200  # of pictures, for the range in which a ratio lies by chance
 FEW = 500  # held-out pictures below which all pictures are measured
 
 
@@ -35,13 +36,35 @@ def principal_components(train: np.ndarray, test: np.ndarray, error: float) -> t
 
 
 def foreign(drawn: np.ndarray, real: np.ndarray) -> np.ndarray:
-    """The power of drawn pictures that does not go with the real ones: E|Y - gX|² at each frequency.
+    """The power of each drawn picture that does not go with the real one: |Y - gX|² at each frequency.
 
     g is the gain E[Y X*] / E|X|² with which the real picture's part of a frequency is drawn.
     """
     y, x = spectrum(drawn), spectrum(real)
     gain = (y * x.conj()).mean(0) / (np.square(np.abs(x)).mean(0) + 1e-12)
-    return np.square(np.abs(y - gain * x)).mean(0)
+    return np.square(np.abs(y - gain * x))
+
+
+def ratios(powers: np.ndarray, of_real: np.ndarray, *, paired: bool) -> dict[int, list[float]]:
+    """The mesh of pictures in times that of real ones, for each period: of all, and where 90 % of bootstrap draws lie.
+
+    Args:
+        powers: the power of each picture at each frequency, (n, height, width).
+        of_real: the same of real pictures, (m, height, width).
+        paired: whether the pictures are of these real ones, and drawn together with them.
+    """
+    rng = np.random.default_rng(0)
+
+    def means(of: np.ndarray) -> np.ndarray:
+        """Of all pictures, and of those of each draw."""
+        times = np.vstack([np.ones(len(of)), rng.multinomial(len(of), np.full(len(of), 1 / len(of)), DRAWS)])
+        return (times @ of.reshape(len(of), -1) / len(of)).reshape(-1, *of.shape[1:])
+
+    drawn = means(powers)
+    rng = np.random.default_rng(0 if paired else 1)
+    found = [(peaks(one), peaks(real)) for one, real in zip(drawn, means(of_real), strict=True)]
+    values = {period: [one[period] / real[period] for one, real in found] for period in found[0][1]}
+    return {period: [each[0], *np.percentile(each[1:], (5, 95))] for period, each in values.items()}
 
 
 def main() -> None:
@@ -62,27 +85,22 @@ def main() -> None:
         error = float(np.square(drawn - real).mean())
         flat = real.reshape(len(real), -1)
         num, blurred = principal_components(as_input(train).numpy().reshape(len(train), -1), flat, error)
-        of_real, half = mesh(real[::2]), mesh(real[1::2])
-        others = {
-            "ladder": mesh(drawn),
-            "foreign to the pictures": peaks(foreign(drawn, real)),
-            "samples": mesh(run.sample(len(test), seed=0)),
-            "principal components": mesh(blurred.reshape(real.shape)),
+        of_real = np.square(np.abs(spectrum(real)))
+        shown = {
+            "ladder": ratios(np.square(np.abs(spectrum(drawn))), of_real, paired=True),
+            "foreign to the pictures": ratios(foreign(drawn, real), of_real, paired=True),
+            "samples": ratios(np.square(np.abs(spectrum(run.sample(len(test), seed=0)))), of_real, paired=False),
+            "principal components": ratios(
+                np.square(np.abs(spectrum(blurred.reshape(real.shape)))), of_real, paired=True
+            ),
         }
-        for period, strength in of_real.items():
-            ratios = {"other half": half[period] / strength} | {
-                name: of[period] / (0.5 * (strength + half[period])) for name, of in others.items()
-            }
-            rows.append(
-                {
-                    "run": f"{path.parent.name} {path.name}",
-                    "period": period,
-                    "components": num,
-                    "squared error": f"{error:.4f}",
-                }
-            )
-            rows[-1] |= {name: f"{ratio:.2f}" for name, ratio in ratios.items()}
-            print(*rows[-1].values(), sep="\t", flush=True)
+        for period in shown["ladder"]:
+            row = {"run": f"{path.parent.name} {path.name}", "period": period, "components": num}
+            row["squared error"] = f"{error:.4f}"
+            for name, of in shown.items():
+                row |= {f"{name}{what}": f"{of[period][i]:.2f}" for i, what in enumerate(("", ", least", ", most"))}
+            rows.append(row)
+            print(*row.values(), sep="\t", flush=True)
     if asked.out:
         with asked.out.open("w", newline="") as stream:
             writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
