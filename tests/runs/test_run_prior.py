@@ -88,6 +88,15 @@ def test_copies_are_looked_for_in_the_training_data_that_are_here(trained, tmp_p
     assert [len(known.values) for known in asked] == [len(trained.part("train")), *[len(trained.examples)] * 2]
 
 
+def test_what_a_run_was_trained_on_ends_at_its_limit(tmp_path):
+    np.save(tmp_path / "data.npy", grey())
+    run = train(tmp_path / "data.npy", out=tmp_path / "run", limit=40, steps=2, code_sizes=(2, 3), progress=False)
+    begun = run.prior
+    assert (len(run.part("train")), len(run.part("all"))) == (40, 200) and len(run.known().values) == 40
+    again = run.fit_prior()
+    assert again.fit.num_data == 40 and torch.equal(again.means, begun.means)
+
+
 def test_a_run_without_a_prior_opens_and_has_n01(trained, copy):
     (copy / "prior.safetensors").unlink()
     run = vlae.load(copy)

@@ -168,7 +168,8 @@ class ReadsData:
         """A part of the run's data, read again from its source; of a stream, a part of its sample.
 
         Args:
-            split: "train", the part the model was trained on; "test", the part held out; or "all".
+            split: "train", the part the model was trained on, no more of it than the limit that was asked for; "test",
+                the part held out; or "all".
 
         Raises:
             DataError: if the data cannot be read again, or were in memory.
@@ -191,7 +192,8 @@ class ReadsData:
         if "stream" in self.data:
             images = part_of_sample(open_stream(source, **reading), split, held_out=held_out)
         else:
-            images = load_data(source, split=split, features=self.network, held_out=held_out, **reading)
+            limit = self.data.get("limit") if split == "train" else None
+            images = load_data(source, split=split, features=self.network, held_out=held_out, limit=limit, **reading)
         self._check_range(images)
         return images
 
