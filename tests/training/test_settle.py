@@ -163,6 +163,18 @@ def test_settings_come_before_those_of_a_quality(tmp_path):
     assert run.recipe.training.steps == 4
 
 
+def test_a_run_goes_on_with_its_quality_whatever_steps_were_asked_for(tmp_path, monkeypatch):
+    """Those of the draft, here 4, with the quality "standard", which has the same networks."""
+    training = lean(SHAPE).training
+    steps = {"draft": 4, "standard": 6, "high": 8}
+    made = {name: replace(lean(SHAPE), training=replace(training, steps=num)) for name, num in steps.items()}
+    path = unfinished(quick(tmp_path / "run", quality="standard"))
+    monkeypatch.setattr(recipes, "lean", lambda shape, quality="standard", **_: made[quality])
+    with pytest.raises(RunError, match="begun with other settings \\(quality\\)"):
+        quick(path, quality="standard", steps=None, resume=True)
+    assert quick(path, quality="standard", resume=True).recipe.training.steps == 4
+
+
 @pytest.mark.parametrize(("told", "top"), [(False, 10), (None, 10), (True, 32)])
 def test_the_top_of_pictures_like_photographs_is_larger(monkeypatch, told, top):
     monkeypatch.setattr(preparing, "edges_tell_polarity", lambda values, groups: told)

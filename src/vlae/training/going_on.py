@@ -192,7 +192,7 @@ def read_as_begun(
     Raises:
         RunError: if the run was begun with other settings, or on other data.
     """
-    _, data = read_recipe(path)
+    begun, data = read_recipe(path)
     if (begun_on := data["source"]) != source_text(source) and "content" not in data:
         raise of_others(path, begun_on, source_text(source))
     data["value_range"] = as_value_range(data.get("value_range"))
@@ -212,7 +212,8 @@ def read_as_begun(
         deep = recipes.make(recipe.name, recipe.shape, code_sizes=own_sizes, deep_heads=True)
         if as_begun(deep, recipe).levels != recipe.levels:
             other_than.append("deep_heads")
-    if quality is not None and quality not in qualities_of(recipe):
+    own_steps = settings.get("steps") is None and recipe.training.steps == begun.training.steps
+    if quality is not None and quality not in qualities_of(recipe, own_steps=own_steps):
         other_than.append("quality")
     if code_sizes is not None and tuple(code_sizes) != own_sizes:
         other_than.append("code_sizes")

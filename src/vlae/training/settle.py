@@ -120,13 +120,14 @@ def own_code_sizes(begun: Recipe) -> tuple[int, ...]:
     return tuple(level.code_size for level in begun.levels if not isinstance(level, ContentLevel | ClassLevel))
 
 
-def qualities_of(begun: Recipe) -> list[Quality]:
+def qualities_of(begun: Recipe, *, own_steps: bool = True) -> list[Quality]:
     """The qualities of `lean` with which a training may have been begun; [] if it was begun with another recipe.
 
     Two qualities may have the same networks. Then the number of steps tells them apart, unless it was given.
 
     Args:
         begun: the recipe that a training has recorded.
+        own_steps: whether the number of steps may be that of a quality; not if it is known that it was given.
     """
     if begun.name != "lean":
         return []
@@ -138,4 +139,4 @@ def qualities_of(begun: Recipe) -> list[Quality]:
         for name, one in made.items()
         if (replace(one.blocks, smooth=smooth), one.levels) == (begun.blocks, begun.levels)
     ]
-    return [name for name in alike if made[name].training.steps == begun.training.steps] or alike
+    return [name for name in alike if own_steps and made[name].training.steps == begun.training.steps] or alike
