@@ -22,7 +22,7 @@ def reason(error: BaseException) -> str:
     return printable(line if len(line) <= LONGEST_REASON else f"{line[:LONGEST_REASON]}…")
 
 
-def check_whole(name: str, value: Any, least: int, most: int | None = None) -> None:
+def check_whole(name: str, value: Any, least: int, most: int | None = None) -> int:
     """Check that a setting is a whole number in its range; 5.0 is one, True and "5" are none.
 
     Args:
@@ -31,10 +31,15 @@ def check_whole(name: str, value: Any, least: int, most: int | None = None) -> N
         least: the least that it may be.
         most: the most that it may be; None: any.
 
+    Returns:
+        The number, as an int.
+
     Raises:
         ValueError: if it is not.
 
     Examples:
+        >>> check_whole("steps", 5.0, 1)
+        5
         >>> check_whole("steps", 2.5, 1)
         Traceback (most recent call last):
             ...
@@ -44,6 +49,22 @@ def check_whole(name: str, value: Any, least: int, most: int | None = None) -> N
     if not is_whole or value < least or (most is not None and value > most):
         said = repr(value) if isinstance(value, str) else value
         raise ValueError(f"{name} is {said}; give a whole number from {least} {'up' if most is None else f'to {most}'}")
+    return int(value)
+
+
+def check_seed(value: Any) -> int:
+    """Check a seed: a whole number from 0 to 2³² - 1, which is what scikit-learn takes.
+
+    Args:
+        value: what was given.
+
+    Returns:
+        The seed, as an int.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    return check_whole("seed", value, 0, 2**32 - 1)
 
 
 class NotDefinedError(ValueError):

@@ -16,6 +16,7 @@ from vlae.atomic import whole, writing
 from vlae.data.images import Images
 from vlae.data.in_memory import IN_MEMORY
 from vlae.data.source import Source
+from vlae.errors import check_seed, check_whole
 from vlae.evaluation import measures
 from vlae.evaluation.cautions import FAR, far_columns
 from vlae.evaluation.complexity import ProbeScores
@@ -91,7 +92,7 @@ def evaluate(
             at all.
         importance_samples: samples per datum in the bound on the log-likelihood, from 1 up; 0: no such bound.
         beside: other runs, with the same recipe and other seeds, for UDR.
-        seed: seed of codes, splits and probes.
+        seed: seed of codes, splits and probes, from 0 to 2³² - 1.
         progress: print on the error output what is being measured.
 
     Returns:
@@ -103,6 +104,7 @@ def evaluate(
         DataError: if the data the run was trained on cannot be read again.
         WriteError: if the result cannot be written.
     """
+    seed, importance_samples = check_seed(seed), check_whole("importance_samples", importance_samples, 0)
     run = run if isinstance(run, Run) else load(run)
     if any(other.path.resolve() == run.path.resolve() for other in beside):
         raise ValueError(f"{run.path} is given beside itself; UDR compares it with runs of other seeds")

@@ -65,3 +65,8 @@ def test_a_run_knows_whether_it_saw_mirror_images(tmp_path, augment, mirrored):
     known = run.known()
     assert known.mirrored == mirrored and ("mirror image" in known.what) == mirrored
     assert known.values.shape == (30, 1, 8, 8)
+
+
+def test_a_mix_of_one_example_says_that_it_needs_two(model):
+    with pytest.raises(RunError, match="a 'mix' figure needs 2 held-out data; a run has 1: draw another"):
+        drawn(model, "mix", num_examples=1)

@@ -321,3 +321,51 @@ def test_pictures_are_cropped_as_in_training(tmp_path, rng):
     run = quick(tmp_path / "run", str(folder), crop=8)
     assert run.read(folder / "00.png").values.max() < 60
     assert run.read(folder).values.max() < 60
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda run: run.sample(2.5), "num is 2.5; give a whole number from 1 up"),
+        (lambda run: run.sample(2, seed=None), "seed is None; give a whole number from 0 to 4294967295"),
+        (lambda run: run.sample(2, seed=-1), "seed is -1"),
+        (lambda run: run.sample(2, batch_size=0), "batch_size is 0; give a whole number from 1 up"),
+        (lambda run: run.encode(run.examples, batch_size=-1), "batch_size is -1"),
+        (lambda run: run.stddevs(run.examples, batch_size=0), "batch_size is 0"),
+        (lambda run: run.decode(run.encode(run.examples), batch_size=0), "batch_size is 0"),
+        (lambda run: run.fit_prior(seed=1.5), "seed is 1.5"),
+        (lambda run: run.read(np.zeros((9, 8, 8, 3), np.uint8), limit=2.5), "limit is 2.5"),
+        (lambda run: run.read(np.zeros((9, 8, 8, 3), np.uint8), limit=2, seed="a"), "seed is 'a'"),
+        (lambda run: run.figure(seed=-1), "seed is -1"),
+        (lambda run: run.figure("samples", seed=2**32), "seed is 4294967296"),
+        (lambda run: run.figure("traversal", seed=-1), "seed is -1"),
+        (lambda run: vlae.mix(run, {1: run.examples[0]}, fill=True, seed=0.5), "seed is 0.5"),
+        (lambda run: vlae.evaluate(run, run.examples, seed="a"), "seed is 'a'"),
+        (lambda run: vlae.evaluate(run, run.examples, importance_samples=0.5), "importance_samples is 0.5"),
+        (lambda run: vlae.compare(["lean"], data=["digits"], out="x", seeds=1.5), "seeds is 1.5"),
+    ],
+)
+def test_what_is_no_whole_number_is_refused_in_a_line(trained, call, message):
+    with pytest.raises(ValueError, match=message):
+        call(trained)
+
+
+def test_a_whole_number_may_be_a_float(trained):
+    assert np.array_equal(trained.sample(2.0, seed=1.0), trained.sample(2, seed=1))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e300])
+def test_codes_that_are_not_finite_are_refused(trained, bad):
+    codes = [code.astype(float) for code in trained.encode(trained.examples)]
+    codes[1][2, 0] = bad
+    with pytest.raises(ValueError, match="the code of level 2 in row 2 is NaN or infinite; leave such rows out"):
+        trained.decode(codes)
+
+
+@pytest.mark.parametrize(("kind", "options"), [("samples", {"num": 70_000}), ("levels", {"num": 200}),
+                                               ("traversal", {"steps": 20_000})])  # fmt: skip
+def test_a_figure_that_could_not_be_opened_is_not_drawn(trained, kind, options, monkeypatch, tmp_path):
+    monkeypatch.setattr(type(trained.model), "decode", None)
+    with pytest.raises(ValueError, match="million pixels, and 89 million are the most: draw fewer"):
+        trained.figure(kind, out=tmp_path / "a.png", **options)
+    assert not list(tmp_path.iterdir())

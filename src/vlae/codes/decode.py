@@ -15,7 +15,7 @@ from vlae.codes.files import CodesError
 from vlae.data.counting import counting
 from vlae.data.depths import out_of_range
 from vlae.data.files import PICTURE_SUFFIXES
-from vlae.models.inference import evaluating
+from vlae.models.inference import evaluating, generator_of
 from vlae.models.priors import complete
 from vlae.runs import Run
 from vlae.shapes import is_image, level_column, named_levels
@@ -95,7 +95,7 @@ def _decode_batches(
     """Yield the values of each batch: float32 (n, C, H, W) images in [0, 1], or float32 (n, D) vectors."""
     sizes = run.recipe.code_sizes
     levels = [name for level in run.recipe.levels_with_code if (name := level_column(level)) in code_file.columns]
-    generator = torch.Generator().manual_seed(seed)
+    generator = generator_of(seed)
     first = 0
     for batch in code_file.batches(levels):
         num = len(batch[levels[0]])

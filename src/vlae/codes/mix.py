@@ -14,7 +14,7 @@ from vlae.figures import canvas
 from vlae.figures.pictures import to_pictures
 from vlae.html_repr import HtmlRepr
 from vlae.models.base import Codes
-from vlae.models.inference import as_input, check_values, evaluating
+from vlae.models.inference import as_input, check_values, evaluating, generator_of
 from vlae.runs.run import Run
 from vlae.shapes import named_levels
 
@@ -114,7 +114,7 @@ def mix(
     noise = tuple(noises[source][level - 1] for level, source in image_of_level.items())
     drawn = tuple(level for level in run.model.levels_with_code if fill and level not in chosen)
     if drawn:
-        noise = run.prior.redraw(drawn, noise, torch.Generator().manual_seed(seed))
+        noise = run.prior.redraw(drawn, noise, generator_of(seed))
     codes = _codes(run, noise)
     sources = [
         (

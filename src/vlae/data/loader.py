@@ -34,6 +34,7 @@ from vlae.data.source import (
     as_value_range,
     reading,
 )
+from vlae.errors import check_seed, check_whole
 from vlae.names import printable
 
 if TYPE_CHECKING:  # torch is not needed to say that a source is missing
@@ -145,8 +146,10 @@ def load(
         raise DataError(f"split is {split!r}: choose 'train', 'test' or 'all'")
     if not 0 <= holdout < 1:
         raise DataError(f"holdout is {holdout}: choose a fraction from 0 to less than 1")
-    if limit is not None and limit < 1:
-        raise DataError(f"limit is {limit}: choose 1 or more")
+    try:
+        limit, seed = None if limit is None else check_whole("limit", limit, 1), check_seed(seed)
+    except ValueError as error:
+        raise DataError(str(error)) from None
     settings = ReadSettings(
         size=size,
         fit=fit,

@@ -10,6 +10,7 @@ from jaxtyping import Float, UInt64
 from torch import Tensor
 from torch.distributions import kl_divergence
 
+from vlae.errors import check_whole
 from vlae.evaluation.columns import columns_of, reconstruction_of, share_of_each, variances
 from vlae.models.base import Codes, LatentModel
 from vlae.models.distributions import CodeDistribution
@@ -71,7 +72,7 @@ def summarise(
     num = len(values)
     if "encoder" in model.lacks:
         return not_measured(model, num, model.lacks["encoder"])
-    batch_size = batch_of(model.shape) if batch_size is None else batch_size
+    batch_size = batch_of(model.shape) if batch_size is None else check_whole("batch_size", batch_size, 1)
     has_density = "density" not in model.lacks
     not_finite: list[int] = []
     squared, absolute, distorted = np.zeros(prod(model.shape)), 0.0, 0.0
@@ -248,7 +249,7 @@ def ablate(
         NotDefinedError: if the model has no encoder.
     """
     model.require("encoder")
-    batch_size = batch_of(model.shape) if batch_size is None else batch_size
+    batch_size = batch_of(model.shape) if batch_size is None else check_whole("batch_size", batch_size, 1)
     replaced = {("without_it", level): frozenset({level}) for level in model.levels_with_code}
     replaced |= {("kept_upwards", level): frozenset(range(1, level)) for level in model.levels_with_code}
     added = {afresh: np.zeros(1 + prod(model.shape)) for afresh in replaced.values()}  # some cases are the same

@@ -23,6 +23,8 @@ TILE = 48  # Side, in pixels, below which small images are enlarged.
 GAP = 2  # pixels
 LETTERS = 14
 SMALL_LETTERS = 11
+MAX_PIXELS = 89_000_000
+"""Of a figure. Pillow, which opens it again, warns of more."""
 CAPTIONED = 144  # Side, in pixels, of the square of a picture with words below.
 
 
@@ -102,13 +104,33 @@ def _shortened(line: str, width: int) -> str:
     return ""
 
 
+def check_pixels(num: int) -> None:
+    """Refuses a figure that is too large to be opened again.
+
+    Args:
+        num: its pixels, or those of a part of it.
+
+    Raises:
+        ValueError: if there are more than 89 million.
+    """
+    if num > MAX_PIXELS:
+        raise ValueError(
+            f"the figure would have {num / 1e6:,.0f} million pixels, and {MAX_PIXELS / 1e6:.0f} million are the most: "
+            "draw fewer pictures (num, steps)"
+        )
+
+
 def blank(height: int, width: int) -> Picture:
     """A white picture.
 
     Args:
         height: pixels, from 1 up.
         width: pixels, from 1 up.
+
+    Raises:
+        ValueError: if there are more than 89 million.
     """
+    check_pixels(height * width)
     return np.full((height, width, 3), 255, dtype=np.uint8)
 
 
@@ -142,6 +164,7 @@ def rendered(figure: "Figure") -> Picture:
     """A matplotlib figure as a picture."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
+    check_pixels(round(figure.bbox.width * figure.bbox.height))
     canvas: Any = FigureCanvasAgg(figure)
     canvas.draw()
     return np.array(canvas.buffer_rgba())[..., :3].copy()

@@ -4,6 +4,9 @@ Every figure fixes and varies the noise of the levels (`LatentModel.place` makes
 models with flat and with conditional priors. Nothing here depends on the kind of model, or on how it is drawn.
 """
 
+from collections.abc import Callable
+from math import ceil
+from numbers import Real
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
@@ -12,9 +15,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vlae.errors import NotDefinedError, check_whole
+from vlae.figures.canvas import TILE, check_pixels
 from vlae.models.base import Codes, LatentModel
-from vlae.models.inference import as_input, check_num, draw, evaluating, given, noise_of_values
+from vlae.models.inference import as_input, check_num, draw, evaluating, generator_of, given, noise_of_values
 from vlae.models.priors import MixturePrior, standard_prior
+from vlae.shapes import is_image
 
 Others = Literal["hold", "random"]
 Start = Codes | Float[Tensor, "1 *shape"] | Literal["random"] | None
@@ -139,7 +144,7 @@ def changed_noise(
     _check_span(span)
     if others not in get_args(Others):
         raise ValueError(f"others is {others!r}; choose one of {', '.join(get_args(Others))}")
-    check_num(model, num, drawn=num * num)
+    num = _check_num(model, num, lambda num: num * num * len(model.levels_with_code))
     prior = prior or standard_prior(model.code_sizes)
     changed: list[tuple[Tensor, ...]] = []
     for level in model.levels_with_code:
@@ -183,12 +188,13 @@ def traversed_noise(
     Raises:
         ValueError: if `steps` is below 2, `span` is none or `max_rows` below 1.
     """
-    check_whole("steps", steps, 2)
+    steps = check_whole("steps", steps, 2)
     _check_span(span)
     if max_rows is not None:
-        check_whole("max_rows", max_rows, 1)
+        max_rows = check_whole("max_rows", max_rows, 1)
     fixed = repeated(start, steps)
     rows = [(level, d) for level in model.levels_with_code for d in range(model.code_sizes[level - 1])[:max_rows]]
+    _check_size(model, steps * len(rows))
     noises: list[tuple[Tensor, ...]] = []
     for level, dimension in rows:
         varied = fixed[level - 1].clone()
@@ -251,8 +257,8 @@ def sample_data(
         ValueError: if `num` is below 1.
         NotDefinedError: if pixels are asked for and the model has no density.
     """
-    check_num(model, num)
-    noise = prior.draw(num, torch.Generator().manual_seed(seed))
+    num = _check_num(model, num)
+    noise = prior.draw(num, generator_of(seed))
     drawn = drawn_pixels(model, noise, seed) if pixels else decoded(model, noise)
     beside = drawn[:0] if held_out is None else held_out[:num]
     nearest = _nearest(drawn[:NUM_NEAREST], known) if known is not None and len(known.values) else drawn[:0]
@@ -289,7 +295,7 @@ def mixed_data(
     Raises:
         ValueError: if `x` is not of the model's shape or holds fewer than two data, or `num` is below 1.
     """
-    check_whole("num", num, 1)
+    num = check_whole("num", num, 1)
     check_data(model, x, 2)
     a, b = (x[first : len(x) - len(x) % 2 : 2][:num] for first in (0, 1))
     noise_a, noise_b = noise_at(model, a), noise_at(model, b)
@@ -314,11 +320,11 @@ def class_data(
         NotDefinedError: if the model has no classes.
         ValueError: if `num` is below 1.
     """
-    check_num(model, num, drawn=num * len(model.class_names))
+    num = _check_num(model, num, lambda num: num * len(model.class_names))
     if not model.class_names:
         raise NotDefinedError("the model has no classes; train one with labels: vlae train DATA --labels all")
     prior = prior or standard_prior(model.code_sizes)
-    base = prior.draw(num, torch.Generator().manual_seed(seed))
+    base = prior.draw(num, generator_of(seed))
     each = noise_of_values(model, model.num_levels)
     assert each is not None
     drawn = [decoded(model, (*base[:-1], one.expand(num, -1))) for one in each]
@@ -339,9 +345,25 @@ def _with_level(noise: Codes, level: int, varied: Tensor) -> Codes:
     return (*noise[: level - 1], varied, *noise[level:])
 
 
+def _check_num(model: LatentModel, num: int, drawn: Callable[[int], int] = int) -> int:
+    """A number of pictures as an int, once memory and figure are known to hold what is drawn for it."""
+    num = check_whole("num", num, 1)
+    check_num(model, num, drawn=drawn(num))
+    _check_size(model, drawn(num))
+    return num
+
+
+def _check_size(model: LatentModel, drawn: int) -> None:
+    """Refuses so many pictures that no figure holds them, before they are drawn."""
+    if is_image(model.shape):
+        height, width = model.shape[1:]
+        check_pixels(drawn * height * width * ceil(TILE / max(height, width)) ** 2)
+
+
 def _check_span(span: float) -> None:
-    if not 0 < span <= MAX_SPAN:
-        raise ValueError(f"span is {span:g}; give a number of standard deviations, above 0 and at most {MAX_SPAN:g}")
+    if not isinstance(span, Real) or not 0 < span <= MAX_SPAN:
+        said = f"{span:g}" if isinstance(span, Real) else repr(span)
+        raise ValueError(f"span is {said}; give a number of standard deviations, above 0 and at most {MAX_SPAN:g}")
 
 
 def check_data(model: LatentModel, x: Tensor, least: int) -> None:

@@ -34,6 +34,7 @@ from vlae.figures.contents import (
 from vlae.figures.pictures import to_pictures
 from vlae.figures.profiles import Panel, profiles
 from vlae.models.base import Codes, LatentModel
+from vlae.models.inference import generator_of
 from vlae.models.priors import MixturePrior, standard_prior
 from vlae.shapes import is_image
 
@@ -80,8 +81,9 @@ def levels(
     Raises:
         ValueError: if `start` does not fit the model, `num` is below 1 or `others` is unknown.
     """
+    num = check_whole("num", num, 1)
     shown = model.levels_with_code
-    generator = torch.Generator().manual_seed(seed)
+    generator = generator_of(seed)
     noise, datum = start_noise(model, prior, held_out, start, generator)
     titles = [f"level {level} ({model.code_sizes[level - 1]})" for level in shown]
     changed = changed_noise(model, prior, noise, num=num, generator=generator, span=span, others=others)
@@ -133,7 +135,8 @@ def panels(
     Raises:
         ValueError: if `start` does not fit the model, `num` is below 1 or `others` is unknown.
     """
-    generator = torch.Generator().manual_seed(seed)
+    num = check_whole("num", num, 1)
+    generator = generator_of(seed)
     noise, datum = start_noise(model, prior, held_out, start, generator)
     changed = changed_noise(model, prior, noise, num=num, generator=generator, span=span, others=others)
     if not is_image(model.shape):
@@ -226,7 +229,7 @@ def reconstructions(model: LatentModel, x: Float[Tensor, "n *shape"], *, num: in
     Raises:
         ValueError: if `x` is not of the model's shape, or `num` is below 1.
     """
-    check_whole("num", num, 1)
+    num = check_whole("num", num, 1)
     check_data(model, x, 1)
     x = x[:num]
     again = decoded(model, noise_at(model, x))
@@ -266,8 +269,9 @@ def traversal(
     Raises:
         ValueError: if `start` does not fit the model, `steps` is below 2 or `max_rows` below 1.
     """
+    steps = check_whole("steps", steps, 2)
     prior = prior or standard_prior(model.code_sizes)
-    fixed = start_noise(model, prior, held_out, start, torch.Generator().manual_seed(seed))[0]
+    fixed = start_noise(model, prior, held_out, start, generator_of(seed))[0]
     rows, noises = traversed_noise(model, prior, fixed, steps=steps, span=span, max_rows=max_rows)
     if not is_image(model.shape):
         each = [

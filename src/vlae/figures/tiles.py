@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -22,6 +21,7 @@ from vlae.figures.contents import (
 )
 from vlae.figures.panels import pictures_of
 from vlae.models.base import LatentModel
+from vlae.models.inference import generator_of
 from vlae.models.priors import MixturePrior
 
 
@@ -56,7 +56,7 @@ def level_tiles(
         The start (the datum and what is drawn from its codes; or the draw alone), and the tiles of each level with a
         code, by its number.
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator = generator_of(seed)
     noise, datum = start_noise(model, prior, held_out, None, generator)
     changed = changed_noise(model, prior, noise, num=num, generator=generator, span=2.0, others="hold")
     parts = [decoded(model, one) for one in (noise, *changed)]
@@ -162,7 +162,7 @@ def traversal_tiles(
         max_rows: how many of the first dimensions of each level; None: all.
         seed: of the draw.
     """
-    noise, _ = start_noise(model, prior, held_out, None, torch.Generator().manual_seed(seed))
+    noise, _ = start_noise(model, prior, held_out, None, generator_of(seed))
     rows, noises = traversed_noise(model, prior, noise, steps=steps, max_rows=max_rows)
     drawn = pictures_of(model, *(decoded(model, one) for one in noises))
     return {

@@ -3,13 +3,14 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from math import prod
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from vlae import memory
-from vlae.errors import check_whole
+from vlae.errors import check_seed, check_whole
 from vlae.models.base import LatentModel
 from vlae.models.devices import exact_convolutions
 from vlae.shapes import Shape, is_image, listed
@@ -90,7 +91,7 @@ def check_values(x: np.ndarray | Tensor, shape: Shape) -> np.ndarray:
     return values
 
 
-def check_num(model: LatentModel, num: int, name: str = "num", *, drawn: int | None = None) -> None:
+def check_num(model: LatentModel, num: Any, name: str = "num", *, drawn: int | None = None) -> int:
     """Checks a number of pictures to draw: it is 1 or more, and the pictures fit the memory.
 
     Args:
@@ -99,13 +100,29 @@ def check_num(model: LatentModel, num: int, name: str = "num", *, drawn: int | N
         name: of the setting, for messages.
         drawn: how many pictures are drawn for it; None: as many.
 
+    Returns:
+        The number, as an int.
+
     Raises:
-        ValueError: if the number is below 1.
+        ValueError: if it is no whole number, or below 1.
         NotEnoughMemoryError: if there is too little memory.
     """
-    check_whole(name, num, 1)
-    drawn = num if drawn is None else drawn
+    num = check_whole(name, num, 1)
+    drawn = num if drawn is None else int(drawn)
     memory.require(COPIES * 4 * drawn * prod(model.shape), f"drawing {drawn:,} pictures", f"lower {name}")
+    return num
+
+
+def generator_of(seed: Any) -> torch.Generator:
+    """A generator of random numbers on the CPU.
+
+    Args:
+        seed: from 0 to 2³² - 1.
+
+    Raises:
+        ValueError: if the seed is no such number.
+    """
+    return torch.Generator().manual_seed(check_seed(seed))
 
 
 @contextmanager
@@ -117,7 +134,11 @@ def evaluating(model: LatentModel, *, seed: int | None = None) -> Iterator[None]
     Args:
         model: in any mode.
         seed: seed of the random draws in the block; the generators are restored after it. None: they are left alone.
+
+    Raises:
+        ValueError: if the seed is no whole number from 0 to 2³² - 1.
     """
+    seed = None if seed is None else check_seed(seed)
     modes = [(module, module.training) for module in model.modules()]
     devices = [model.device] if model.device.type == "cuda" else []
     model.eval()
@@ -151,9 +172,10 @@ def encode(
 
     Raises:
         NotDefinedError: if the model has no encoder.
+        ValueError: if `batch_size` is no whole number from 1 up.
     """
     model.require("encoder")
-    batch_size = batch_of(model.shape) if batch_size is None else batch_size
+    batch_size = batch_of(model.shape) if batch_size is None else check_whole("batch_size", batch_size, 1)
     batches = []
     with evaluating(model):
         for start in range(0, len(values), batch_size):
@@ -176,9 +198,12 @@ def decode(model: LatentModel, codes: Sequence[np.ndarray], *, batch_size: int |
 
     Returns:
         float32 (N, C, H, W) in [0, 1], or vectors (N, D).
+
+    Raises:
+        ValueError: if `batch_size` is no whole number from 1 up.
     """
     tensors = [torch.tensor(code, dtype=torch.float32, device=model.device) for code in codes]
-    batch_size = batch_of(model.shape) if batch_size is None else batch_size
+    batch_size = batch_of(model.shape) if batch_size is None else check_whole("batch_size", batch_size, 1)
     with evaluating(model):
         starts = range(0, len(tensors[0]), batch_size)
         batches = (tuple(tensor[start : start + batch_size] for tensor in tensors) for start in starts)
@@ -199,13 +224,14 @@ def draw(model: LatentModel, codes: Sequence[np.ndarray], *, seed: int = 0, prog
 
     Raises:
         NotDefinedError: if the model has no density.
+        ValueError: if the seed is no whole number from 0 to 2³² - 1.
     """
     from rich.console import Console
     from rich.progress import track
 
     tensors = [torch.tensor(code, dtype=torch.float32, device=model.device) for code in codes]
     batch_size = max(1, DRAWN_PIXELS // prod(model.shape[1:]))
-    generator, console = torch.Generator().manual_seed(seed), Console(stderr=True)
+    generator, console = generator_of(seed), Console(stderr=True)
     starts = range(0, len(tensors[0]), batch_size)
     with evaluating(model):
         batches = []

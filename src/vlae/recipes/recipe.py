@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vlae.data.variations import VARIATIONS
-from vlae.errors import check_whole
+from vlae.errors import check_seed, check_whole
 from vlae.models.base import LatentModel
 from vlae.models.hierarchical import HierarchicalVAE, LadderVAE
 from vlae.models.infogan import InfoGAN
@@ -88,7 +88,7 @@ class Training:
             )
         check_whole("steps", self.steps, 1)
         check_whole("batch_size", self.batch_size, 2)
-        check_whole("seed", self.seed, 0, 2**32 - 1)  # what scikit-learn takes, when the training is over
+        check_seed(self.seed)
         check_whole("labelled", self.labelled, 0)
         if self.labelled >= self.batch_size:
             raise ValueError(

@@ -45,7 +45,7 @@ def draw_figure(kind: str, inputs: Mapping[str, Callable[[], Any]], options: Map
 
     Raises:
         NotDefinedError: if the figure needs an encoder and the model has none.
-        RunError: if the figure needs examples and there are none.
+        RunError: if the figure needs more examples than there are.
         ValueError: if the values of the options do not fit.
     """
     draw = KINDS[kind].draw
@@ -54,4 +54,6 @@ def draw_figure(kind: str, inputs: Mapping[str, Callable[[], Any]], options: Map
         taken["model"].require("encoder")
         if not len(taken["x"]):
             raise RunError(f"{name} was shared without examples; a {kind!r} figure needs some")
+        if len(taken["x"]) < (least := KINDS[kind].least_examples):
+            raise RunError(f"a {kind!r} figure needs {least} held-out data; {name} has {len(taken['x'])}: draw another")
     return draw(**taken, **options)

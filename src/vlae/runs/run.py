@@ -13,7 +13,7 @@ from PIL import Image, ImageFile
 from vlae.atomic import whole_folder, writing
 from vlae.data.cache import computed_once
 from vlae.data.networks import recalled
-from vlae.errors import reason
+from vlae.errors import check_seed, reason
 from vlae.evaluation.cautions import as_of_today
 from vlae.evaluation.text import reconstruction_errors
 from vlae.figures import canvas
@@ -154,7 +154,8 @@ class Run(ReadsData, HtmlRepr):
             One float32 array (N, code size) per level, level 1 first.
 
         Raises:
-            ValueError: if x has another shape than the training data, or values out of range.
+            ValueError: if x has another shape than the training data, or values out of range, or `batch_size` is no
+                whole number from 1 up.
             NotDefinedError: if the model has no encoder.
         """
         return tuple(mean for mean, _ in self._encode(x, batch_size))
@@ -173,7 +174,8 @@ class Run(ReadsData, HtmlRepr):
             One float32 array (N, code size) per level, level 1 first.
 
         Raises:
-            ValueError: if x has another shape than the training data, or values out of range.
+            ValueError: if x has another shape than the training data, or values out of range, or `batch_size` is no
+                whole number from 1 up.
             NotDefinedError: if the model has no encoder.
         """
         return tuple(stddev for _, stddev in self._encode(x, batch_size))
@@ -189,13 +191,17 @@ class Run(ReadsData, HtmlRepr):
             Images, float32 (N, C, H, W) in [0, 1]; or vectors (N, D).
 
         Raises:
-            ValueError: if the shapes of the codes do not fit this ladder.
+            ValueError: if the shapes of the codes do not fit this ladder, or a number of them is NaN or infinite, or
+                `batch_size` is no whole number from 1 up.
         """
         arrays = [np.asarray(code, np.float32) for code in codes]
         shapes, num = [array.shape for array in arrays], len(arrays[0]) if arrays and arrays[0].ndim else 0
         if not num or shapes != [(num, size) for size in self.recipe.code_sizes]:
             wanted = ", ".join(f"(N, {size})" for size in self.recipe.code_sizes)
             raise ValueError(f"codes of shapes {shapes} are given; this ladder's are {wanted}, level 1 first")
+        for level, array in enumerate(arrays, start=1):
+            if len(rows := np.flatnonzero(~np.isfinite(array).all(1))):
+                raise ValueError(f"the code of level {level} in row {rows[0]} is NaN or infinite; leave such rows out")
         return inference.decode(self.model, arrays, batch_size=batch_size)
 
     def sample(
@@ -223,12 +229,13 @@ class Run(ReadsData, HtmlRepr):
             Images, float32 (num, C, H, W) in [0, 1]; or vectors (num, D).
 
         Raises:
-            ValueError: if `num` is below 1, or there is no such prior.
+            ValueError: if `num` or `batch_size` is no whole number from 1 up, `seed` none from 0 to 2³² - 1, or there
+                is no such prior.
             NotDefinedError: if pixels are asked for and the model has no density.
             RunError: if the file of the prior is damaged, or of other weights.
         """
-        inference.check_num(self.model, num)
-        noise = self.prior_called(prior).draw(num, torch.Generator().manual_seed(seed))
+        num = inference.check_num(self.model, num)
+        noise = self.prior_called(prior).draw(num, inference.generator_of(seed))
         with inference.evaluating(self.model):
             codes = self.model.place(tuple(level.to(self.model.device) for level in noise))
         arrays = [code.cpu().numpy() for code in codes]
@@ -283,15 +290,17 @@ class Run(ReadsData, HtmlRepr):
         An evaluation with an earlier, other prior does not count any more.
 
         Args:
-            seed: of the choice of data, the draws and the fits.
+            seed: of the choice of data, the draws and the fits, from 0 to 2³² - 1.
 
         Raises:
+            ValueError: if the seed is no such number.
             DataError: if the data cannot be read again.
             FileNotFoundError: if the data are no longer there.
             WriteError: if the file cannot be written.
         """
         from vlae.evaluation.prior_fit import fit_prior
 
+        seed = check_seed(seed)
         train = self.part("train")
         prior = fit_prior(self.model, train.values, features=self.features_of(train), seed=seed)
         with writing(self.outputs):
@@ -326,7 +335,7 @@ class Run(ReadsData, HtmlRepr):
         Raises:
             ValueError: if there is no such figure or option, or the picture does not fit the model.
             NotDefinedError: if the figure needs an encoder and the model has none.
-            RunError: if the figure needs examples and the run has none.
+            RunError: if the figure needs more examples than the run has.
             WriteError: if the file cannot be written.
         """
         name = name_of(kind, options, from_image)

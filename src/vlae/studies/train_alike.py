@@ -10,6 +10,7 @@ from typing import Any, Unpack
 from vlae import recipes
 from vlae.data import Images
 from vlae.data import load as load_data
+from vlae.errors import check_whole
 from vlae.recipes import RECIPES, Recipe, Settings, rival_codes
 from vlae.runs.layout import MODEL, RECIPE, RunError, source_name
 from vlae.runs.opening import load
@@ -100,10 +101,9 @@ def train_alike(
         return
     if not data:
         raise ValueError("there are no data to train on; give --data (data=)")
-    if seeds < 1 or len(set(what)) < len(what):
-        raise ValueError(
-            f"{seeds} seeds of {', '.join(map(str, what))}; name each recipe once, and give at least 1 seed"
-        )
+    seeds = check_whole("seeds", seeds, 1)
+    if len(set(what)) < len(what):
+        raise ValueError(f"a recipe is named twice in {', '.join(map(str, what))}; name each once")
     names = [source_name(source) for source in data]
     if len(set(names)) < len(names):
         raise ValueError(f"the data are called {', '.join(names)}; two of one name would share a folder: rename one")
