@@ -10,6 +10,8 @@ import vlae
 from vlae.evaluation import prior_fit
 from vlae.evaluation.prior_fit import draw_codes, fit_prior
 from vlae.models.distributions import NormalCode
+from vlae.models.inference import noise_of_values
+from vlae.models.levels import ClassLevel
 from vlae.models.priors import MixturePrior
 
 
@@ -163,3 +165,28 @@ def test_pictures_of_the_shipped_ladders_are_far_nearer_to_real_ones(name):
     real = features(run.examples)
     fitted, standard = (frechet(features(run.sample(400, prior=prior)), real) for prior in ("fitted", "standard"))
     assert fitted < 0.5 * standard
+
+
+def test_a_category_that_tells_of_nothing_gains_nothing():
+    """Its noise takes as many values as there are classes, so its density would be a gain of its own."""
+    levels = [vlae.Level(code_size=2, dense=(4,)), ClassLevel(code_size=3, names=("a", "b", "c"), values=(0, 1, 2))]
+    model = vlae.VLAE((3,), levels, mean=0.0, stddev=1.0)
+    rng = np.random.default_rng(0)
+    noises = noise_of_values(model, 2).numpy()
+
+    def fit(numbers_of):
+        classes = rng.integers(0, 3, 4_000)
+        codes = np.concatenate([numbers_of(classes), noises[classes]], axis=1)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(prior_fit, "draw_codes", codes_of(codes))
+            return fit_prior(model, codes.astype(np.float32))
+
+    alone = fit(lambda classes: rng.normal(size=(4_000, 2)))
+    assert abs(alone.fit.gain or 0) < 0.02
+    means = np.array([[-3, 0], [3, 0], [0, 3]])
+    told = fit(lambda classes: means[classes] + 0.5 * rng.normal(size=(4_000, 2)))
+    exact = 2 * np.log(2) + 0.5 * (np.square(means).sum(1).mean() + 2 * 0.25) - 1
+    assert told.num_components >= 5 and told.fit.gain == pytest.approx(exact, abs=0.3)
+    least = prior_fit._Fitted(told.weights.numpy(), told.means.numpy(), told.factors.numpy(), lambda codes: 0.0)
+    x = rng.normal(size=(9, 5))
+    assert prior_fit._score_of(least, x, range(5)) == pytest.approx(likelihood(told, x))

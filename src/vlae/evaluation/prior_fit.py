@@ -1,7 +1,7 @@
 """Fits a prior to the codes of data: N(0, I), a Gaussian, a kernel density or a mixture, over all levels together."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import ceil, log, pi
 from typing import Literal, NamedTuple
@@ -17,7 +17,7 @@ from sklearn.mixture import GaussianMixture
 from threadpoolctl import threadpool_limits
 
 from vlae.models.base import LatentModel
-from vlae.models.inference import as_input, batch_of, evaluating, given
+from vlae.models.inference import as_input, batch_of, evaluating, given, noise_of_values
 from vlae.models.priors import MixturePrior, PriorFit, standard_prior
 
 MAX_DATA = 20_000
@@ -152,7 +152,7 @@ def fit_prior(
     held_out = held_out.reshape(-1, size)
     # Several threads lose time in decompositions this small, and change the last digits.
     with threadpool_limits(limits=1, user_api="blas"):
-        candidate, gain, reason = _choose(fitted, held_out, num, seed)
+        candidate, gain, reason = _choose(fitted, held_out, num, seed, _category_columns(model))
         if candidate is None:
             return _standard(model, PriorFit(num_data=num, num_codes=draws * num, reason=reason))
         best = candidate.fit(codes if draws > 1 else fitted, seed)
@@ -193,32 +193,73 @@ def draw_codes(
 
 
 def _choose(
-    fitted: Float[np.ndarray, "draws n d"], held_out: Float[np.ndarray, "m d"], num_data: int, seed: int
+    fitted: Float[np.ndarray, "draws n d"],
+    held_out: Float[np.ndarray, "m d"],
+    num_data: int,
+    seed: int,
+    category: Sequence[int],
 ) -> tuple[_Mixture | _Kernels | None, float, str]:
-    """What fits held-out codes best (None: N(0, I)), its gain, and why no larger mixture was tried."""
+    """What fits held-out codes best (None: N(0, I)), its gain, and why no larger mixture was tried.
+
+    The columns of a category take part in the choice, so that its values are drawn, and no others; but the gain is that
+    of the other columns given them, because a few values have no density.
+    """
     size = fitted.shape[2]
     best: _Mixture | _Kernels | None = None
-    gain = gain_of_simple = 0.0
+    gain = gain_of_simple = of_category = 0.0
     for family in (SIMPLE, KERNELS, MIXTURES):
         last = gain_of_simple
         for candidate in family:
             parameters = candidate.num_parameters(size)
             if NUMBERS_PER_PARAMETER * parameters > num_data * size or not len(held_out):
-                return best, gain, f"{num_data:,} data are too few for {candidate.name} ({parameters:,} parameters)"
-            found = float(candidate.fit(fitted, seed).score(held_out)) - _standard_score(held_out)
+                return (
+                    best,
+                    gain - of_category,
+                    f"{num_data:,} data are too few for {candidate.name} ({parameters:,} parameters)",
+                )
+            one = candidate.fit(fitted, seed)
+            found = float(one.score(held_out)) - _standard_score(held_out)
             if family is not SIMPLE and found < last + LEAST_GAIN:
                 break
             last = found
             if found > gain:
                 best, gain = candidate, found
+                of_category = _score_of(one, held_out, category) - _standard_score(held_out[:, category])
         if family is SIMPLE:
             gain_of_simple = gain
-    return best, gain, ""
+    return best, gain - of_category, ""
 
 
 def _standard_score(codes: Float[np.ndarray, "n d"]) -> float:
     """Mean log-likelihood of codes under N(0, I), in nats."""
     return -0.5 * float(np.square(codes).sum(1).mean()) - 0.5 * codes.shape[1] * log(2 * pi)
+
+
+def _category_columns(model: LatentModel) -> list[int]:
+    """The columns of the levels whose code is a category: noise of a few values, which has no density."""
+    ends = np.cumsum(model.code_sizes)
+    return [
+        column
+        for level in model.levels_with_code
+        if noise_of_values(model, level) is not None
+        for column in range(ends[level - 1] - model.code_sizes[level - 1], ends[level - 1])
+    ]
+
+
+def _score_of(fitted: _Fitted, codes: Float[np.ndarray, "n d"], columns: Sequence[int]) -> float:
+    """The mean log-likelihood of some columns of codes by themselves, in nats; 0 of no column."""
+    if not columns:
+        return 0.0
+    rows = fitted.factors[:, columns]
+    factors = np.linalg.cholesky(rows @ rows.transpose(0, 2, 1))
+    each = []
+    for mean, factor in zip(
+        fitted.means, np.broadcast_to(factors, (len(fitted.means), *factors.shape[1:])), strict=True
+    ):
+        away = solve_triangular(factor, (codes[:, columns] - mean[columns]).T, lower=True)
+        each.append(-0.5 * np.square(away).sum(0) - np.log(np.diag(factor)).sum())
+    density = logsumexp(np.array(each) + np.log(fitted.weights)[:, None], axis=0)
+    return float(density.mean()) - 0.5 * len(columns) * log(2 * pi)
 
 
 def _standard(model: LatentModel, fit: PriorFit) -> MixturePrior:

@@ -33,7 +33,8 @@ class PriorFit:
     Attributes:
         num_data: number of data, from 0 up.
         num_codes: number of codes drawn from their posteriors, from 0 up.
-        gain: log-likelihood of held-out codes above that under N(0, I), in nats per datum; None: not measured.
+        gain: log-likelihood of held-out codes above that under N(0, I), in nats per datum; None: not measured. A
+            level whose code is a category is given: its noise has no density.
         reason: why no larger mixture was fitted, in words; "": the largest was tried, or no longer fitted better.
     """
 
