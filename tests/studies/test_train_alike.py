@@ -119,7 +119,7 @@ def test_runs_of_different_shapes(source, tmp_path, rng):
         ((), {}, "nothing to compare"),
         (("lean", "rnus/a"), {}, "rnus/a: no recipe"),
         (("lean", "lean"), {}, "name each recipe once"),
-        (("lean",), {"seeds": 0}, "at least 1 seed"),
+        (("lean",), {"seeds": 0}, "seeds is 0; give a whole number from 1 up"),
     ],
 )
 def test_what_cannot_be_compared(what, more, message, source, tmp_path):

@@ -103,7 +103,7 @@ def train_alike(
         raise ValueError("there are no data to train on; give --data (data=)")
     seeds = check_whole("seeds", seeds, 1)
     if len(set(what)) < len(what):
-        raise ValueError(f"a recipe is named twice in {', '.join(map(str, what))}; name each once")
+        raise ValueError(f"{', '.join(map(str, what))} are given; name each recipe once")
     names = [source_name(source) for source in data]
     if len(set(names)) < len(names):
         raise ValueError(f"the data are called {', '.join(names)}; two of one name would share a folder: rename one")
