@@ -96,30 +96,6 @@ def test_a_file_and_an_array_are_found_as_the_name_is(index, run, photos, codes)
     assert np.array_equal(by_name.query, value[0].transpose(1, 2, 0))
 
 
-@pytest.mark.parametrize("pictures", [True, False])
-def test_a_file_that_is_another_picture_by_now_is_not_shown(run, tmp_path, rng, pictures):
-    def picture():
-        return Image.fromarray(rng.integers(0, 256, (40, 60, 3), dtype=np.uint8))
-
-    folder = tmp_path / "mine"
-    folder.mkdir()
-    for name in ("a.jpg", "b.png", "c.jpg"):
-        picture().save(folder / name)
-    picture().save(folder / "d.tif", save_all=True, append_images=[picture()])
-    index = Index.build(run, folder, tmp_path / "index", pictures=pictures)
-    shown = index.similar("d.tif#2", levels=1)
-    assert sorted(name for _, name, _ in shown.cells((1,))) == ["a.jpg", "b.png", "c.jpg", "d.tif#1"]
-    assert shown.query_cell[1] == "d.tif#2" and shown.query_cell[0].shape == (40, 60, 3)
-    picture().save(folder / "c.jpg")
-    picture().save(folder / "d.tif", save_all=True, append_images=[picture()])
-    shown = index.similar("d.tif#2", levels=1)
-    cells = {name: drawn for drawn, name, _ in shown.cells((1,))}
-    words = " (not as in its file)"
-    assert sorted(cells) == ["a.jpg", "b.png", f"c.jpg{words}", f"d.tif#1{words}"]
-    assert cells["a.jpg"].shape == (40, 60, 3) and cells[f"c.jpg{words}"].shape == (16, 16, 3)
-    assert shown.query_cell[1] == f"d.tif#2{words}" and np.array_equal(shown.query_cell[0], shown.query)
-
-
 def test_every_level_is_asked_if_none_is_named(index, codes):
     assert list(index.similar(codes[0][0]).by) == [(1,), (2,), (3,), (1, 2, 3)]
 

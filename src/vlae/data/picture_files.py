@@ -23,7 +23,7 @@ def original_file(source: str | Path, name: str | None) -> Path | None:
     Returns:
         None if there is no such picture below the folder, or a link leads there.
     """
-    return original_file_and_page(source, name)[0]
+    return _file_and_page(source, name)[0]
 
 
 def original(source: str | Path, name: str | None, *, side: int = SIDE) -> Array | None:
@@ -37,7 +37,7 @@ def original(source: str | Path, name: str | None, *, side: int = SIDE) -> Array
     Returns:
         uint8 (H, W, 3). None if there is no such file, it cannot be read, or it has more than 8 bits a channel.
     """
-    file, page = original_file_and_page(source, name)
+    file, page = _file_and_page(source, name)
     if file is None:
         return None
     try:
@@ -47,13 +47,8 @@ def original(source: str | Path, name: str | None, *, side: int = SIDE) -> Array
         return None
 
 
-def original_file_and_page(source: str | Path, name: str | None) -> tuple[Path | None, int]:
-    """Find the file of a row, and the number of its page from 1 up; 0: the file is one picture.
-
-    Args:
-        source: the folder of pictures, or the one picture, that was read.
-        name: the name of the row: the file relative to the folder, and "#2" behind it for the second page of a TIFF.
-    """
+def _file_and_page(source: str | Path, name: str | None) -> tuple[Path | None, int]:
+    """The file of a row, and the number of its page from 1 up; 0: the file is one picture."""
     if not name:
         return None, 0
     folder = as_stored(Path(source).expanduser())

@@ -10,7 +10,6 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from numbers import Integral
 from pathlib import Path
 from typing import Any, Self
@@ -21,7 +20,6 @@ import pyarrow as pa
 from vlae.atomic import WriteError
 from vlae.data.content import content_hash
 from vlae.data.depths import in_bytes
-from vlae.data.picture_files import original_file_and_page
 from vlae.data.source import Source
 from vlae.data.streams import is_streamed
 from vlae.errors import MissingExtraError
@@ -272,29 +270,13 @@ class Index:
         found = {group: self._nearest(query, group, num, where) for group in groups}
         if not len(found[groups[0]]):
             raise SearchError("nothing is found " + (f"with {where}" if where else "but the one asked about"))
-        hashes = {
-            (row["source"], row["name"]): row["hash"]
-            for rows in found.values()
-            for row in rows.select(["source", "name", "hash"]).to_pylist()
-        }
-        hashes |= {query.name: query.hash}
         shown = ["distance", *self.columns, *[PICTURE] * self.has_pictures]
         return Neighbours(
             query=query.picture,
             by={group: rows.select(shown) for group, rows in found.items()},
             query_name=query.name,
             draw=None if self.has_pictures else lambda group: self._draw(found[group]),
-            is_indexed=cache(lambda source, name: hashes.get((source, name)) in (None, self._hash_of(source, name))),
         )
-
-    def _hash_of(self, source: str, name: str) -> int | None:
-        """The number made from the pixels of a row's file, read as the run reads it; None if it cannot be read so."""
-        file, page = original_file_and_page(source, name)
-        try:
-            values = self.run.read(file, features=None).values
-            return content_hash(values[max(page - 1, 0)])
-        except Exception:  # a broken or hostile file makes Pillow raise almost anything
-            return None
 
     @property
     def has_pictures(self) -> bool:
@@ -385,7 +367,7 @@ class Index:
         else:
             vector = query.codes[levels[0] - 1]
         search = nearest(self.table, column, vector, recall.nprobes).limit(num + ALIKE)
-        found = search.select([*self._shown, "_distance"]).to_arrow()
+        found = search.select([*self._shown, "hash", "_distance"]).to_arrow()
         others = found.filter(pa.compute.not_equal(found["hash"], query.hash))
         return others if len(others) >= num else None
 
@@ -407,7 +389,7 @@ class Index:
     def _shown(self) -> list[str]:
         """The columns of what is found: what is known of it, its codes, and its picture if there is one."""
         codes = [name for name in self.table.schema.names if re.fullmatch(r"level\d+", name)]
-        return [*self.columns, *codes, "hash", *[PICTURE] * self.has_pictures]
+        return [*self.columns, *codes, *[PICTURE] * self.has_pictures]
 
     def _codes_in(self, found: Any) -> list[np.ndarray]:
         """The codes of each level in a table or batch: float32 (n, code size); (n, 0) of a level that is not there."""

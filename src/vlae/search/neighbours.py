@@ -20,9 +20,6 @@ from vlae.names import path_text, safe_row
 from vlae.shapes import named_levels
 from vlae.text_table import columns
 
-CHANGED = "not as in its file"
-"""Behind the name of a row whose file is not the picture that was indexed."""
-
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Neighbours(HtmlRepr):
@@ -35,14 +32,12 @@ class Neighbours(HtmlRepr):
             picture (PNG bytes), if the index has the pictures.
         query_name: the source and the name of the query, by which its file is found; "" if it has none.
         draw: draws the neighbours by a group of levels, uint8 (n, height, width, 3), if the index has no pictures.
-        is_indexed: tells of the source and name of a row whether its file still is the picture that was indexed.
     """
 
     query: Picture
     by: Mapping[tuple[int, ...], pa.Table]
     query_name: tuple[str, str] = ("", "")
     draw: Callable[[tuple[int, ...]], canvas.Pictures] | None = None
-    is_indexed: Callable[[str, str], bool] = lambda source, name: True
 
     def __repr__(self) -> str:
         num = max(len(rows) for rows in self.by.values())
@@ -77,23 +72,15 @@ class Neighbours(HtmlRepr):
             levels: a key of `by`.
 
         Returns:
-            For each the picture, uint8 (H, W, 3), as its file has it if the file is there; its name, with words behind
-            it if the file is not what was indexed, and the picture is the index's; and its distance.
+            For each the picture, uint8 (H, W, 3), as its file has it if the file is there; its name; and its distance.
         """
         rows = self.by[levels].select(["source", "name", "distance"]).to_pylist()
-        files = [self._of_file(row["source"], row["name"]) for row in rows]
-        own: Sequence[Picture] = self._own(levels) if any(file is None for file, _ in files) else []
+        files = [original(row["source"], row["name"]) for row in rows]
+        own: Sequence[Picture] = self._own(levels) if any(file is None for file in files) else []
         return [
-            (own[i] if picture is None else picture, name, f"{row['distance']:.3f}")
-            for i, ((picture, name), row) in enumerate(zip(files, rows, strict=True))
+            (own[i] if picture is None else picture, row["name"], f"{row['distance']:.3f}")
+            for i, (picture, row) in enumerate(zip(files, rows, strict=True))
         ]
-
-    def _of_file(self, source: str, name: str) -> tuple[Picture | None, str]:
-        """The picture of a row as its file has it, None if that is gone or another picture; and what it is called."""
-        picture = original(source, name)
-        if picture is None or self.is_indexed(source, name):
-            return picture, name
-        return None, f"{name} ({CHANGED})"
 
     def _own(self, levels: tuple[int, ...]) -> Sequence[Picture]:
         """The neighbours at the run's size: as the index keeps them, or as the model sees them."""
@@ -104,7 +91,8 @@ class Neighbours(HtmlRepr):
     @property
     def query_cell(self) -> tuple[Picture, str, str]:
         """The query as its file has it if the file is there, its name, and no distance."""
-        picture, name = self._of_file(*self.query_name)
+        source, name = self.query_name
+        picture = original(source, name)
         return self.query if picture is None else picture, name, "the query"
 
     def figure(self, out: str | Path | None = None) -> Image.Image:
