@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 
 from vlae.data.source import Source
+from vlae.errors import check_seed
 from vlae.figures import canvas
 from vlae.figures.pictures import to_pictures
 from vlae.html_repr import HtmlRepr
@@ -95,10 +96,10 @@ def mix(
 
     Raises:
         ValueError: if there is no such level, or a level is given twice, or an image does not have the run's shape, or
-            there is a base to fill.
+            there is a base to fill, or the seed is no whole number from 0 to 2³² - 1.
         FileNotFoundError: if there is no such file.
     """
-    chosen = _chosen(run, list(examples))
+    chosen, seed = _chosen(run, list(examples)), check_seed(seed)
     if fill and base is not None:
         raise ValueError("the other levels come from the base or are drawn; give base or fill, not both")
     images = [*examples.values(), *([] if base is None else [base])]

@@ -121,7 +121,7 @@ def _joined(stream: Stream, pieces: list[Images]) -> Images:
         groups=None,
         left_out=(),
         factors={},
-        num_clipped=sum(piece.num_clipped for piece in pieces),
+        num_clipped=0,  # what is read is told of at the end
         skipped=tuple(skipped for piece in pieces for skipped in piece.skipped),
         fates=_fates(form.fates),
         source=stream.source,

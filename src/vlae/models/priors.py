@@ -124,7 +124,8 @@ class MixturePrior:
         if not self.is_standard:
             parts[0] += f", fitted to {self.fit.num_codes:,} codes of {self.fit.num_data:,} data"
         if self.fit.gain is not None:
-            parts.append(f"{self.fit.gain:.1f} nats per datum better than N(0, I) on held-out codes")
+            compared = "worse" if self.fit.gain < 0 else "better"  # chosen for the categories that it also draws
+            parts.append(f"{abs(self.fit.gain):.1f} nats per datum {compared} than N(0, I) on held-out codes")
         return "; ".join([*parts, *([self.fit.reason] if self.fit.reason else [])])
 
     def without_codes(self) -> "MixturePrior":
