@@ -256,7 +256,7 @@ def test_other_data_are_refused_and_leave_no_folder(digits, tmp_path):
 
 @pytest.mark.parametrize("polarity", ["hidden", "visible"])
 def test_what_the_data_settled_is_part_of_the_run(tmp_path, monkeypatch, polarity):
-    monkeypatch.setattr(settle, "polarity_of", lambda values: polarity)
+    monkeypatch.setattr(settle, "polarity_of", lambda values, groups: polarity)
     images = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), dtype=np.uint8)
     encoder = LadderEncoder(steps=2, code_sizes=(2, 2), settings={"batch_size": 8}).fit(images)
     run = encoder.to_run(tmp_path / "run", images[:30], images[30:])
