@@ -147,6 +147,27 @@ def test_memory_does_not_grow_with_the_number_of_images(run, tmp_path, monkeypat
 # Stopped, changed, refused
 
 
+def test_what_was_begun_of_another_array_is_not_gone_on_with(run, tmp_path, small_parts, monkeypatch):
+    source, begun, out = tmp_path / "two.npz", [], tmp_path / "codes.parquet"
+    two = np.random.default_rng(0).integers(0, 256, (2, 20, 8, 8, 3), np.uint8)
+    np.savez(source, a=two[0], b=two[1])
+    columns = Encoder.columns
+
+    def stop_at_the_third(encoder, values, start=0, advance=None, **given):
+        begun.append(start)
+        if len(begun) == 3:
+            raise KeyboardInterrupt
+        return columns(encoder, values, start, advance, **given)
+
+    monkeypatch.setattr(Encoder, "columns", stop_at_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        encode(run, source, out, key="a")
+    encode(run, source, out, key="b")
+    assert begun == [0, 6, 12, 0, 6, 12, 18]
+    x = two[1].transpose(0, 3, 1, 2)
+    np.testing.assert_allclose(columns_of(out)["level1"], run.encode(x)[0], atol=1e-4)
+
+
 def test_it_goes_on_after_a_stop_and_gives_the_same(run, folder, tmp_path, small_parts, monkeypatch):
     whole = columns_of(encode(run, folder, tmp_path / "whole.parquet", sample=True))
     done = []

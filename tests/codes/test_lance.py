@@ -53,6 +53,22 @@ def equal(one, other):
     return one.keys() == other.keys() and all(np.array_equal(one[name], other[name]) for name in one)
 
 
+def test_the_command_that_goes_on_has_numbers_and_quotes(run, folder, tmp_path, monkeypatch):
+    stopping_at(monkeypatch, 4)
+    with pytest.raises(KeyboardInterrupt):
+        encode(run, folder, tmp_path / "codes.lance", sample=True, seed=1, limit=20)
+    with pytest.raises(CodesError, match=r"--limit 20 --sample --seed 1$"):
+        open_codes(tmp_path / "codes.lance")
+
+
+def test_an_address_may_end_in_a_slash(monkeypatch):
+    asked = []
+    monkeypatch.setattr(lance, "table_at", lambda folder, name: asked.append((folder, name)))
+    for place in ("s3://b/codes.lance", "s3://b/codes.lance/"):
+        lance.LanceCodes(place)
+    assert asked == 2 * [("s3://b", "codes")]
+
+
 def test_a_part_is_a_commit_and_a_stop_loses_at_most_one(run, folder, tmp_path, monkeypatch):
     undisturbed = columns_of(encode(run, folder, tmp_path / "whole.parquet", sample=True))
     begun, out = stopping_at(monkeypatch, 4), tmp_path / "codes.lance"

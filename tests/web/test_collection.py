@@ -4,12 +4,14 @@ import json
 import os
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import vlae
+from vlae.data.images import Images
 from vlae.web.collection import Collection, PictureError
 from vlae.web.encoding import Encoding
 from vlae.web.picture_files import picture_file
@@ -120,6 +122,14 @@ def test_only_regular_files_are_opened(run):
         collection.original(41, 500)
 
 
+def test_a_name_may_have_a_hash_beside_a_folder_that_has_none(tmp_path):
+    photographs(tmp_path / "C", 20)
+    photographs(tmp_path / "C#", 20)
+    collection = Collection(trained(tmp_path, tmp_path.with_name("hash-run"), size=12))
+    assert any(name.startswith("C#") for name in collection.names)
+    assert all(collection.original(i, 500) is not None for i in range(len(collection)))
+
+
 def test_a_broken_file_says_why(run):
     collection = Collection(run)
     assert collection.original(41, 500) is not None
@@ -166,6 +176,16 @@ def test_the_version_is_another_where_a_number_means_another_picture(run, tmp_pa
         versions.append(Collection(run, str(pairs)).version)
     versions.append(Collection(trained(photos, tmp_path / "other", size=12, seed=1), str(pairs)).version)
     assert len(set(versions)) == len(versions) == 7
+
+
+def test_there_may_be_more_classes_than_16_bits_count(run, monkeypatch):
+    collection = Collection(run)
+    num = 70_000
+    images = Images(values=np.zeros((num, 1), np.float32), labels=np.arange(num))
+    rows = SimpleNamespace(images=images, order=np.arange(num))
+    monkeypatch.setattr(Collection, "_rows", rows)
+    names, classes = collection.labels
+    assert classes.tolist() == list(range(num)) and names[-1] == str(num - 1)
 
 
 def test_of_an_array_the_rows_have_names_and_their_own_size(tmp_path):

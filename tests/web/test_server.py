@@ -23,6 +23,8 @@ import pytest
 from vlae.cli import main
 from vlae.web import address, app, body, login, server, serving
 from vlae.web.collection import Collection
+from vlae.web.collection_answers import CollectionAnswers
+from vlae.web.encoding import Encoding
 from vlae.web.map import Maps
 from vlae.web.studio import Studio
 from vlae.workflows import train
@@ -152,7 +154,8 @@ def test_pictures_of_the_collection_are_sent_by_number_and_kept_by_the_browser(v
     assert np.array_equal(pixels, run.examples[1].transpose(1, 2, 0))
     assert headers["content-type"] == "image/png" and headers["cache-control"] == "no-store"
     assert headers["cross-origin-resource-policy"] == "same-origin"
-    headers, _ = get("picture/119?size=2000&v=1")
+    version = visitor.ask("data")[1]["version"]
+    headers, _ = get(f"picture/119?size=2000&v={version}")
     assert headers["cache-control"] == "private, max-age=86400, immutable"
     for path, status in (
         ("picture/120", 404),
@@ -163,6 +166,7 @@ def test_pictures_of_the_collection_are_sent_by_number_and_kept_by_the_browser(v
         ("picture/1?size=" + "9" * 99, 400),
         ("picture/..%2f..%2fetc%2fpasswd", 404),
         ("picture/-1", 404),
+        ("picture/1?size=64&v=ofanother", 409),  # a tab that was opened when the page showed other data
     ):
         answer = visitor.request("GET", f"/{path}")
         assert answer.status == status and json.loads(answer.text)["error"], path
@@ -412,6 +416,21 @@ def test_a_failure_of_the_server_is_one_line_here_and_there(visitor, monkeypatch
     status, answer = visitor.ask("codes", NOISE)
     assert status == 500 and answer["error"] == "codes failed: ZeroDivisionError: division by zero"
     assert capfd.readouterr().err == "vlae: codes failed: ZeroDivisionError: division by zero\n"
+
+
+@pytest.mark.parametrize("failure", [FileNotFoundError("the network is gone"), MemoryError()])
+def test_a_preparation_that_fails_is_told_to_who_waits_for_it(run, monkeypatch, capfd, failure):
+    def fail(*_):
+        raise failure
+
+    monkeypatch.setattr(Encoding, "prepare", fail)
+    page = app.explore(run, wait=False)
+    page._preparing.join()
+    told = [answer for answer in CollectionAnswers(page._session).all() if answer.__name__ == "progress"]
+    with pytest.raises(ValueError, match=r"the network is gone|MemoryError"):
+        told[0]()
+    page.close()
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_missing_values_are_null(visitor, monkeypatch):

@@ -141,7 +141,7 @@ def encode(
                 _check_source(source, settings, fingerprint, (lambda: None) if add else target.drop)
         return out
     out = Path(out)
-    with parts.parts_folder(out, {**about, **content, "source_is": fingerprint}) as folder:
+    with parts.parts_folder(out, {**about, **content, **how, "source_is": fingerprint}) as folder:
         written = list(parts.write_files(encoder, images, folder, about, progress))
         if fingerprint is not None:
             _check_source(source, settings, fingerprint, lambda: remove(folder))

@@ -47,7 +47,7 @@ class LanceCodes:
 
     def __init__(self, place: str | Path):
         self.place = place
-        text = str(place)
+        text = str(place).rstrip("/")
         self.name = PurePosixPath(text).stem
         self.folder = text.rpartition("/")[0] if is_address(place) else Path(place).parent
         try:
@@ -281,7 +281,8 @@ def command(place: str | Path, about: Mapping[str, Any]) -> str:
     }
     for name, value in usual.items():
         if (given := options.get(name, value)) != value:
-            words.append({True: f"--{name}", False: f"--no-{name}"}.get(given, f"--{name} {given}"))
+            switch = {True: f"--{name}", False: f"--no-{name}"} if isinstance(given, bool) else {}
+            words.append(switch.get(given, f"--{name} {quoted(given)}"))
     if about.get(GROWN):
         words.append("--add")
     return " ".join(words)

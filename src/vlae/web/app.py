@@ -6,13 +6,12 @@ and `server` serves these methods as an API.
 """
 
 import webbrowser
-from contextlib import suppress
 from pathlib import Path
 from threading import Thread
 from time import sleep
 from typing import TYPE_CHECKING
 
-from vlae.errors import MissingExtraError
+from vlae.errors import MissingExtraError, reason
 from vlae.runs.run import Run
 from vlae.web import address
 from vlae.web.session import Session
@@ -64,8 +63,10 @@ class Page:
 
     def _prepare(self) -> None:
         """Read and encode the data before the page asks for them. What goes wrong here is said when it does ask."""
-        with suppress(ValueError):
+        try:
             self._session.prepare()
+        except Exception as error:  # such as a network that is gone, or memory that is short
+            self._session.encoding.failed = reason(error)
 
 
 def explore(

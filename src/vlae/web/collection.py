@@ -5,6 +5,7 @@ read, or when it is gone. The others follow in the order of the source.
 """
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -19,6 +20,7 @@ from vlae.data.content import content_hashes
 from vlae.data.files import as_stored
 from vlae.data.images import Images
 from vlae.data.originals import Originals, find_originals, shrink
+from vlae.data.picture_files import original_file
 from vlae.data.source import ReadSettings
 from vlae.evaluation.statistics import statistics
 from vlae.names import printable
@@ -133,15 +135,15 @@ class Collection:
 
     @cached_property
     def labels(self) -> tuple[list[str], np.ndarray]:
-        """The names of the classes that occur, and the class of each datum: its place in them, int16 (n,), or -1."""
+        """The names of the classes that occur, and the class of each datum: its place in them, int32 (n,), or -1."""
         images, order = self._rows.images, self._rows.order
         if images.labels is None or not len(images):
-            return [], np.full(len(order), -1, np.int16)
+            return [], np.full(len(order), -1, np.int32)
         numbers, places = np.unique(np.asarray(images.labels, np.int64), return_inverse=True)
         known = np.flatnonzero(numbers >= 0)
-        of_place = np.full(len(numbers), -1, np.int16)
+        of_place = np.full(len(numbers), -1, np.int32)
         of_place[known] = np.arange(len(known))
-        classes = np.where(order < 0, -1, of_place[places[np.maximum(order, 0)]]).astype(np.int16)
+        classes = np.where(order < 0, -1, of_place[places[np.maximum(order, 0)]]).astype(np.int32)
         return [images.class_name(int(numbers[place])) for place in known], classes
 
     @cached_property
@@ -264,7 +266,10 @@ class Collection:
     def _file(self, number: int) -> Path | None:
         """The file of a picture, if the source is a folder; its name may be written otherwise on the disk."""
         folder = Path(self.source).expanduser()
-        return as_stored(folder / self.names[number].partition("#")[0]) if folder.is_dir() else None
+        if not folder.is_dir():
+            return None
+        name = self.names[number]
+        return original_file(folder, name) or as_stored(folder / re.sub(r"#\d+$", "", name))
 
     @property
     def _originals(self) -> Originals | None:

@@ -50,7 +50,13 @@ class CollectionAnswers:
         return [*methods, self.why_near, self.why_odd, self.about, self.dimensions, self.export]
 
     def progress(self) -> Answer:
-        """Return what is being prepared ("reading", "encoding", "comparing" or "done"), and of how many data it is."""
+        """Return what is being prepared ("reading", "encoding", "comparing" or "done"), and of how many data it is.
+
+        Raises:
+            ValueError: if it failed.
+        """
+        if failed := self._session.encoding.failed:
+            raise ValueError(failed)
         phase, done = self._session.encoding.progress()
         return {"phase": phase, "done": done, "num": 0 if phase == "reading" else len(self._session.collection)}
 
@@ -62,7 +68,7 @@ class CollectionAnswers:
             "num": len(collection),
             "names": collection.names,
             "labels": labels,
-            "class_of": _bytes(class_of, np.int16),
+            "class_of": _bytes(class_of, np.int32),
             "held_out": _bytes(collection.held_out, np.uint8),
             "is_own": collection.is_own,
             "note": collection.note,
@@ -96,7 +102,7 @@ class CollectionAnswers:
             "x": _bytes(plane.points[:, 0], np.float32),
             "y": _bytes(plane.points[:, 1], np.float32),
             "labels": labels,
-            "class_of": _bytes(class_of, np.int16),
+            "class_of": _bytes(class_of, np.int32),
             "axes": list(plane.axes),
             "centre": None if plane.centre is None else rounded(plane.centre),
             "directions": None if plane.directions is None else plane.directions.tolist(),

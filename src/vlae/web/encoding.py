@@ -43,6 +43,7 @@ class Encoding:
         self._lock = RLock()
         self._phase: Phase = "reading"
         self._done = 0
+        self.failed = ""  # why not all could be computed, in one line
 
     def progress(self) -> tuple[Phase, int]:
         """Return what is being done, and with how many data it has been done."""

@@ -82,8 +82,8 @@ def application(session: Session, *, names: Collection[str], password: str | Non
         number, size = request.path_params["number"], request.query_params.get("size", "64")
         if not size.isdecimal() or len(size) > MAX_DIGITS or len(str(number)) > MAX_DIGITS:
             raise HTTPException(400, "a picture has a number and a size, such as /picture/3?size=256")
-        keep = "v" in request.query_params
-        return await run_sync(_picture, session, number, int(size), keep, limiter=pictures_limiter)
+        version = request.query_params.get("v")
+        return await run_sync(_picture, session, number, int(size), version, limiter=pictures_limiter)
 
     return Starlette(
         routes=[
@@ -115,13 +115,15 @@ def _answer(method: Callable[..., Answer], body: bytes) -> Response:
         return error(message, 500)
 
 
-def _picture(session: Session, number: int, size: int, keep: bool) -> Response:
+def _picture(session: Session, number: int, size: int, version: str | None) -> Response:
     """Send a picture of the collection. One that is gone is asked for again next time."""
     try:
+        if version not in (None, session.collection.version):
+            return error("the page is of other data, shown here before; load it again", 409)
         file = picture_file(session, number, size)
     except ValueError as wrong:
         return error(str(wrong), 404)
-    headers = {"Cache-Control": KEPT} if keep and file.whole else None
+    headers = {"Cache-Control": KEPT} if version and file.whole else None
     return Response(file.content, media_type=file.kind, headers=headers)
 
 

@@ -7,7 +7,7 @@ let knownAsked;
 
 const allData = () =>
   (dataAsked ??= ask("data").then((answer) => {
-    data = { ...answer, class_of: numbersIn(answer.class_of, Int16Array), held_out: numbersIn(answer.held_out, Uint8Array) };
+    data = { ...answer, class_of: numbersIn(answer.class_of, Int32Array), held_out: numbersIn(answer.held_out, Uint8Array) };
     document.dispatchEvent(new CustomEvent("vlae-data"));
     return data;
   }));
@@ -46,9 +46,11 @@ const progressWords = make("span", {});
 const progressLine = make("p", { class: "progress quiet", role: "status", hidden: true }, progressWords, progressBar);
 let phase = "reading";
 let waiting = [];
+let failure = null; // why the rest is not computed
 const reached = (wanted) =>
   new Promise((resolve, reject) => {
-    if (phases.indexOf(phase) >= phases.indexOf(wanted)) resolve();
+    if (failure) reject(failure);
+    else if (phases.indexOf(phase) >= phases.indexOf(wanted)) resolve();
     else waiting.push({ wanted, resolve, reject });
   });
 const encoded = () => reached("comparing");
@@ -66,6 +68,7 @@ const watchProgress = async () => {
       if (phase !== "done") await new Promise((next) => setTimeout(next, 600));
     }
   } catch (error) {
+    failure = error;
     progressLine.hidden = true;
     waiting.forEach((one) => one.reject(error));
     waiting = [];

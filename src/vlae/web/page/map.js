@@ -138,7 +138,7 @@ const buildMap = (root) => {
   dark.addEventListener("change", () => data && paint());
   allData().then(async () => {
     map.colour = data.labels.length ? "label" : "";
-    const names = [...(data.labels.length ? ["label"] : []), "held out"];
+    const names = [...(data.labels.length ? ["label"] : []), ...(data.is_own ? ["held out"] : [])];
     const choice = select("Coloured by", [["", "nothing"], ...names.map((name) => [name, name])], map.colour, (value) => {
       map.colour = value;
       paint();

@@ -82,7 +82,8 @@ const cellOf = ({ number, value, heading, all, open }) => {
 };
 const openGroup = (heading, all) => {
   const place = found.items.findIndex((item) => item.all === all); // headings may be alike
-  found.items.splice(place, 1 + AT_FIRST, { heading, all, open: true }, ...all.map((number) => ({ number })));
+  const tiles = all.map((number) => ({ number })); // too many to be arguments of a call
+  found.items = [...found.items.slice(0, place), { heading, all, open: true }, ...tiles, ...found.items.slice(place + 1 + AT_FIRST)];
   showItems();
 };
 const showMore = () => {
