@@ -57,7 +57,7 @@ def made_up(num: int) -> dict[str, dict]:
     rng = np.random.default_rng(0)
     kinds = rng.integers(0, 10, num)
     points = (rng.normal(size=(10, 2)) * 3)[kinds] + rng.normal(size=(num, 2))
-    known = {"labels": [f"class {i}" for i in range(10)], "class_of": columns(kinds, "<i2")}
+    known = {"labels": [f"class {i}" for i in range(10)], "class_of": columns(kinds, "<i4")}
     places = {"x": columns(points[:, 0], "<f4"), "y": columns(points[:, 1], "<f4"), "axes": ["first", "second"]}
     return {
         "data": {

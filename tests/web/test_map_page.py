@@ -132,7 +132,7 @@ def test_a_click_shows_the_nearest_picture_and_decodes_the_place(visit):
     target = int(at[:, 0].argmin())
     before = page.locator("#decoded").get_attribute("src")
     page.locator(".plot").click(position={"x": at[target, 0] - 3, "y": at[target, 1]})
-    label = answer["labels"][np.frombuffer(base64.b64decode(answer["class_of"]), "<i2")[target]]
+    label = answer["labels"][np.frombuffer(base64.b64decode(answer["class_of"]), "<i4")[target]]
     assert status(page).endswith(f".png, {label}")
     assert f"picture/{target}?" in page.locator("#nearest").get_attribute("src")
     until(page, "(before) => document.querySelector('#decoded').src !== before", before)
@@ -294,7 +294,7 @@ def many():
     kinds = rng.integers(0, 12, MANY)
     points = (3 * rng.normal(size=(12, 2)))[kinds] + rng.normal(size=(MANY, 2))
     column = lambda values, kind: base64.b64encode(np.ascontiguousarray(values, kind).tobytes()).decode()  # noqa: E731
-    known = {"labels": [f"class {i}" for i in range(12)], "class_of": column(kinds, "<i2")}
+    known = {"labels": [f"class {i}" for i in range(12)], "class_of": column(kinds, "<i4")}
     whole = {"names": [f"{i}.png" for i in range(MANY)], "held_out": column(kinds == 0, "u1")}
     places = {"x": column(points[:, 0], "<f4"), "y": column(points[:, 1], "<f4"), "axes": ["first", "second"]}
     return {
