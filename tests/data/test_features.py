@@ -9,7 +9,8 @@ from networks import SIDE, Detail, Maps, Scaled, save
 from pyarrow import parquet
 
 from vlae.data import DataError, load, originals
-from vlae.nn.pretrained import FeatureNetwork, Opened, open_network
+from vlae.nn.network_formats import Opened
+from vlae.nn.pretrained import FeatureNetwork, open_network
 
 pytestmark = pytest.mark.usefixtures("cache")
 

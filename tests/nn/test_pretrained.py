@@ -12,8 +12,9 @@ from networks import Detail, Maps, Scaled, save
 from torch import nn
 
 from vlae.errors import MissingExtraError
-from vlae.nn import pretrained
-from vlae.nn.pretrained import FeatureNetwork, Opened, open_network
+from vlae.nn import network_formats
+from vlae.nn.network_formats import Opened
+from vlae.nn.pretrained import FeatureNetwork, open_network
 
 
 def test_the_features_are_the_networks_outputs_at_its_side(tmp_path):
@@ -280,8 +281,8 @@ def opened_of(shape, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(onnxruntime, "InferenceSession", lambda *args, **how: session)
         patched.setattr(onnx, "load", lambda *args, **how: None)
-        patched.setattr(pretrained, "_hash_onnx", lambda *args: "0" * 64)
-        return pretrained._onnx(Path("net.onnx"))
+        patched.setattr(network_formats, "_hash_onnx", lambda *args: "0" * 64)
+        return network_formats._onnx(Path("net.onnx"))
 
 
 def test_networks_of_other_inputs_are_refused_when_they_are_opened(tmp_path, monkeypatch):

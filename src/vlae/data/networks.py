@@ -14,7 +14,8 @@ from typing import Any
 
 from vlae.atomic import replacing
 from vlae.data.cache import cache_folder
-from vlae.nn.pretrained import MOST_SIDE, FeatureNetwork, Opened, is_name, open_network
+from vlae.nn.network_formats import Opened, is_name
+from vlae.nn.pretrained import MOST_SIDE, FeatureNetwork, open_network
 
 GIVEN = "VLAE_FEATURES"
 """The environment variable that gives the place of a network."""
