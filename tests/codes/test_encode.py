@@ -7,7 +7,7 @@ import tracemalloc
 import datasets
 import numpy as np
 import pytest
-from code_files import columns_of, write_folder
+from code_files import columns_of, stopping_at, write_folder
 from PIL import Image
 from pyarrow import parquet
 
@@ -148,18 +148,10 @@ def test_memory_does_not_grow_with_the_number_of_images(run, tmp_path, monkeypat
 
 
 def test_what_was_begun_of_another_array_is_not_gone_on_with(run, tmp_path, small_parts, monkeypatch):
-    source, begun, out = tmp_path / "two.npz", [], tmp_path / "codes.parquet"
+    source, out = tmp_path / "two.npz", tmp_path / "codes.parquet"
     two = np.random.default_rng(0).integers(0, 256, (2, 20, 8, 8, 3), np.uint8)
     np.savez(source, a=two[0], b=two[1])
-    columns = Encoder.columns
-
-    def stop_at_the_third(encoder, values, start=0, advance=None, **given):
-        begun.append(start)
-        if len(begun) == 3:
-            raise KeyboardInterrupt
-        return columns(encoder, values, start, advance, **given)
-
-    monkeypatch.setattr(Encoder, "columns", stop_at_the_third)
+    begun = stopping_at(monkeypatch, 3)
     with pytest.raises(KeyboardInterrupt):
         encode(run, source, out, key="a")
     encode(run, source, out, key="b")
@@ -170,16 +162,7 @@ def test_what_was_begun_of_another_array_is_not_gone_on_with(run, tmp_path, smal
 
 def test_it_goes_on_after_a_stop_and_gives_the_same(run, folder, tmp_path, small_parts, monkeypatch):
     whole = columns_of(encode(run, folder, tmp_path / "whole.parquet", sample=True))
-    done = []
-
-    def stop_at_the_third(encoder, values, start=0, advance=None, **given):
-        done.append(start)
-        if len(done) == 3:
-            raise KeyboardInterrupt
-        return columns(encoder, values, start, advance, **given)
-
-    columns = Encoder.columns
-    monkeypatch.setattr(Encoder, "columns", stop_at_the_third)
+    done = stopping_at(monkeypatch, 3)
     with pytest.raises(KeyboardInterrupt):
         encode(run, folder, tmp_path / "codes.parquet", sample=True)
     assert not (tmp_path / "codes.parquet").exists()

@@ -4,7 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
-from code_files import columns_of, write_folder
+from code_files import columns_of, stopping_at, write_folder
 from command_line import cli_exit, refusal
 from object_store import object_store
 from PIL import Image
@@ -94,15 +94,7 @@ def test_it_grows_again_and_what_is_gone_stays(run, photos, codes, tmp_path):
 
 def test_a_stop_loses_at_most_one_part_and_the_same_call_goes_on(run, photos, codes, tmp_path, monkeypatch):
     add_pictures(photos)
-    columns, begun = Encoder.columns, []
-
-    def stop(encoder, values, start=0, advance=None, **given):
-        begun.append(start)
-        if len(begun) == 4:
-            raise KeyboardInterrupt
-        return columns(encoder, values, start, advance, **given)
-
-    monkeypatch.setattr(Encoder, "columns", stop)
+    begun = stopping_at(monkeypatch, 4)
     with pytest.raises(KeyboardInterrupt):
         encode(run, photos, codes, stddev=True, add=True)
     assert begun == [0, 20, 24, 30]  # of the first datum, to see that the columns are the same

@@ -10,7 +10,7 @@ import lancedb
 import numpy as np
 import pyarrow
 import pytest
-from code_files import columns_of, write_folder
+from code_files import columns_of, stopping_at, write_folder
 from command_line import cli_exit, refusal
 from object_store import object_store
 
@@ -18,7 +18,6 @@ from vlae.atomic import WriteError, locked
 from vlae.codes import lance, parts
 from vlae.codes.decode import decode
 from vlae.codes.encode import encode
-from vlae.codes.encoder import Encoder
 from vlae.codes.files import CodesError, open_codes
 from vlae.data.source import DataError
 from vlae.runs import Run
@@ -33,20 +32,6 @@ def small_parts(monkeypatch):
 def bucket(monkeypatch):
     with object_store(monkeypatch, "bucket"):
         yield "s3://bucket"
-
-
-def stopping_at(monkeypatch, call):
-    """Stops the encoder at its nth part; returns the numbers of the parts that it has begun."""
-    begun, columns = [], Encoder.columns
-
-    def stop(encoder, values, start=0, advance=None, **given):
-        begun.append(start)
-        if len(begun) == call:
-            raise KeyboardInterrupt
-        return columns(encoder, values, start, advance, **given)
-
-    monkeypatch.setattr(Encoder, "columns", stop)
-    return begun
 
 
 def equal(one, other):
