@@ -12,6 +12,7 @@ from jaxtyping import Float
 from scipy.linalg import solve_triangular
 from scipy.spatial.distance import cdist
 from scipy.special import logsumexp
+from scipy.stats import multivariate_normal
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from threadpoolctl import threadpool_limits
@@ -250,16 +251,11 @@ def _score_of(fitted: _Fitted, codes: Float[np.ndarray, "n d"], columns: Sequenc
     """The mean log-likelihood of some columns of codes by themselves, in nats; 0 of no column."""
     if not columns:
         return 0.0
-    rows = fitted.factors[:, columns]
-    factors = np.linalg.cholesky(rows @ rows.transpose(0, 2, 1))
-    each = []
-    for mean, factor in zip(
-        fitted.means, np.broadcast_to(factors, (len(fitted.means), *factors.shape[1:])), strict=True
-    ):
-        away = solve_triangular(factor, (codes[:, columns] - mean[columns]).T, lower=True)
-        each.append(-0.5 * np.square(away).sum(0) - np.log(np.diag(factor)).sum())
-    density = logsumexp(np.array(each) + np.log(fitted.weights)[:, None], axis=0)
-    return float(density.mean()) - 0.5 * len(columns) * log(2 * pi)
+    rows, means = fitted.factors[:, columns], fitted.means[:, columns]
+    covariances = np.broadcast_to(rows @ rows.transpose(0, 2, 1), (len(means), len(columns), len(columns)))
+    x = codes[:, columns]
+    each = [multivariate_normal(*of_one).logpdf(x) for of_one in zip(means, covariances, strict=True)]
+    return float(logsumexp(np.array(each) + np.log(fitted.weights)[:, None], axis=0).mean())
 
 
 def _standard(model: LatentModel, fit: PriorFit) -> MixturePrior:
