@@ -43,7 +43,7 @@ def check_labels(which: str | int | None) -> None:
     """Check that there are such labels, as far as it can be told without the data.
 
     Args:
-        which: as of `known_labels`. None: no labels.
+        which: "all", a number of labels, or a .csv file of names and classes. None: no labels.
 
     Raises:
         DataError: if it is a file that is not there, or cannot be read.
@@ -56,7 +56,7 @@ def is_table(which: str | int | None) -> bool:
     """Tell whether labels are those of a table of names.
 
     Args:
-        which: as of `known_labels`. None: no labels.
+        which: "all", a number of labels, or a .csv file of names and classes. None: no labels.
     """
     return which not in (None, "all") and _number(which) is None
 

@@ -13,10 +13,14 @@ MIN_GROUPS = 5
 
 
 def kin_of(images: Images) -> Int[np.ndarray, " n"] | None:
-    """Numbers sets of data that belong together, as `kin_among` does.
+    """Numbers sets of data that belong together: those of equal values, and those of one group of `Images.groups`.
 
     Args:
         images: the data.
+
+    Returns:
+        The number of the set of each datum, (N,): of copies below 0, of pages of one file from 0 up. None if each datum
+        is a set of its own, or all are one set.
     """
     return kin_among(images.values, images.groups)
 
@@ -28,7 +32,7 @@ def without_copies(
 
     Args:
         values: data, (N, ...).
-        groups: int64 (N,), as `Images.groups`; None: there are none.
+        groups: int64 (N,): pages of a file share a number from 0 up, copies one below 0. None: each is on its own.
         rows: those to choose from, in any order, which is kept.
 
     Returns:
@@ -49,7 +53,7 @@ def kin_among(values: Array, groups: Array | None) -> Int[np.ndarray, " n"] | No
 
     Args:
         values: images (N, C, H, W), or vectors (N, D).
-        groups: int64 (N,), as `Images.groups`; None: there are none.
+        groups: int64 (N,): pages of a file share a number from 0 up, copies one below 0. None: each is on its own.
 
     Returns:
         The number of the set of each datum, (N,): of copies below 0, of pages of one file from 0 up. None if each datum

@@ -35,7 +35,7 @@ def polarity_of(
 
     Args:
         values: uint8 images, or floats in [0, 1], (N, C, H, W); at most 3,000 are looked at, each copy once.
-        groups: int64 (N,), as `vlae.data.images.Images.groups`; None: there are none.
+        groups: int64 (N,): pages of a file share a number from 0 up, copies one below 0. None: each is on its own.
         seed: of their choice, and of the probe.
     """
     return "hidden" if edges_tell_polarity(values, groups=groups, seed=seed) is False else "visible"
@@ -54,7 +54,7 @@ def edges_tell_polarity(
 
     Args:
         values: uint8 images, or floats in [0, 1], (N, C, H, W); at most 3,000 are looked at, each copy once.
-        groups: int64 (N,), as `vlae.data.images.Images.groups`; None: there are none.
+        groups: int64 (N,): pages of a file share a number from 0 up, copies one below 0. None: each is on its own.
         seed: of their choice, and of the probe.
 
     Returns:

@@ -108,7 +108,7 @@ def predict(
         is_scaled: whether the columns are in one unit already, as principal components are; they are then scaled
             together, else each by its own standard deviation.
         seed: of the division and the landmarks.
-        kin: the set of rows that each belongs to, as in `parts`; None: each row is on its own.
+        kin: the set of each row, below 0 of copies, (N,): a set is on one side. None: each row is on its own.
 
     Returns:
         For each factor, the predictions of its columns; not a number for rows that are only fitted to.
@@ -200,7 +200,7 @@ def accuracy(
         labels: classes, (N,).
         hidden: number of ReLU units of each hidden layer; () for logistic regression.
         seed: of the division and the network's weights.
-        kin: the set of rows that each belongs to, as in `parts`; None: each row is on its own.
+        kin: the set of each row, below 0 of copies, (N,): a set is on one side. None: each row is on its own.
 
     Raises:
         NotDefinedError: if all labels are the same, the inputs have no column, or all rows are copies of one.

@@ -41,7 +41,7 @@ def variations_of(
         values: uint8 images, or floats in [0, 1], (N, C, H, W); at most 2,000 are looked at, each copy once, and 1,000
             of those with a label.
         labels: the classes that are learned, int64 (N,), -1 where it is unknown; None: none are.
-        groups: int64 (N,), as `vlae.data.images.Images.groups`; None: there are none.
+        groups: int64 (N,): pages of a file share a number from 0 up, copies one below 0. None: each is on its own.
         seed: of their choice, the variations and the probe.
 
     Returns:

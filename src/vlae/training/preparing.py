@@ -78,7 +78,7 @@ def sizes_for(recipe: str, values: np.ndarray, groups: np.ndarray | None = None)
     Args:
         recipe: its name.
         values: the training data, uint8 images or floats in [0, 1], (N, C, H, W); or vectors (N, D).
-        groups: copies and pages of one file, int64 (N,), as `vlae.data.images.Images.groups`; None: there are none.
+        groups: int64 (N,): pages of a file share a number from 0 up, copies one below 0. None: each is on its own.
 
     Returns:
         The sizes, level 1 first; None: the recipe's own.

@@ -32,7 +32,7 @@ def settled(
         recipe: a recipe for data of this shape.
         values: the training data, uint8 images or floats in [0, 1], (N, C, H, W); or vectors (N, D).
         labels: the classes that are learned, int64 (N,), -1 where it is unknown; None: none are.
-        groups: copies and pages of one file, int64 (N,), as `vlae.data.images.Images.groups`; None: there are none.
+        groups: int64 (N,): pages of a file share a number from 0 up, copies one below 0. None: each is on its own.
         accelerator: the kind of device: "auto", "cpu", "gpu" or "mps".
         alone: whether one process trains.
 
