@@ -1,5 +1,6 @@
 """The conditionals of a planted mixture against other ways to compute them; missing levels of every kind of model."""
 
+from dataclasses import replace
 from math import log, pi
 
 import numpy as np
@@ -193,6 +194,8 @@ def test_a_prior_says_what_it_is():
         "a Gaussian without correlations, fitted to 4,000 codes of 1,000 data; "
         "2.2 nats per datum better than N(0, I) on held-out codes; too few"
     )
+    worse = MixturePrior(**one, factors=two, fit=replace(fit, gain=-0.5))
+    assert "0.5 nats per datum worse than N(0, I)" in worse.describe()
 
 
 @pytest.mark.parametrize(
