@@ -3,6 +3,8 @@
 from numbers import Real
 from typing import Any
 
+import numpy as np
+
 from vlae.names import printable
 
 LONGEST_REASON = 200  # characters
@@ -50,6 +52,35 @@ def check_whole(name: str, value: Any, least: int, most: int | None = None) -> i
         said = repr(value) if isinstance(value, str) else value
         raise ValueError(f"{name} is {said}; give a whole number from {least} {'up' if most is None else f'to {most}'}")
     return int(value)
+
+
+def plain(value: Any) -> Any:
+    """A setting in Python's own types: numbers of numpy become Python's, lists and arrays of numbers tuples.
+
+    Args:
+        value: what was given.
+
+    Examples:
+        >>> plain(np.int64(3)), plain([1.0, np.float32(0.5)]), plain("a")
+        (3, (1.0, 0.5), 'a')
+    """
+    if isinstance(value, np.generic | np.ndarray):
+        value = value.tolist()
+    return tuple(plain(item) for item in value) if isinstance(value, list | tuple) else value
+
+
+def check_number(name: str, value: Any) -> None:
+    """Check that a setting is a number; True and "5" are none.
+
+    Args:
+        name: of the setting, for the message.
+        value: what was given.
+
+    Raises:
+        ValueError: if it is not.
+    """
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise ValueError(f"{name} is {value!r}; give a number")
 
 
 def check_seed(value: Any) -> int:

@@ -27,6 +27,16 @@ def available() -> int | None:
     return min(found, default=None)
 
 
+def fits(num_bytes: int) -> bool:
+    """Whether there is memory for something; True if the system does not tell.
+
+    Args:
+        num_bytes: what it needs, an estimate.
+    """
+    free = available()
+    return free is None or num_bytes <= free
+
+
 def require(num_bytes: int, what: str, remedy: str) -> None:
     """Checks that there is enough memory for something that is about to be made.
 

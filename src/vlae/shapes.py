@@ -12,6 +12,9 @@ MIN_SIDE, MAX_SIDE = 8, 256
 MAX_CHANNELS = 16
 """1: grey. 2: grey and alpha. 3: red, green, blue. 4: red, green, blue, alpha. More: any channels."""
 
+ROUNDING = 1e-6
+"""How far a number of a picture may lie outside of [0, 1], as after a resize."""
+
 
 def is_image(shape: Sequence[int]) -> TypeGuard[tuple[int, int, int]]:
     """Whether a datum of this shape is an image; if not, it is a vector.

@@ -110,6 +110,8 @@ def evaluate(
         raise ValueError(f"{run.path} is given beside itself; UDR compares it with runs of other seeds")
     if any(recipes.adjust(other.recipe, seed=0) != recipes.adjust(run.recipe, seed=0) for other in beside):
         raise ValueError("UDR compares runs of one recipe and different seeds; a run beside has another recipe")
+    if features is None and features_side is not None:
+        raise ValueError("features_side is the side of a feature network's pictures; give its file or name, too")
     space = None if features is None else network(features, run.recipe.shape, side=features_side)
     of_run = images is None
     if images is not None:

@@ -88,6 +88,11 @@ def test_the_table_has_class_and_probabilities(run, tmp_path, capsys):
     assert "of each class  2: " in capsys.readouterr().out
 
 
+def test_labels_are_not_chosen_for_a_run_that_names_its_own_classes(run):
+    with pytest.raises(ValueError, match="this one names its own classes: leave labels out"):
+        classify(run, bars(20), labels=10)
+
+
 def test_a_run_without_classes_gets_a_classifier_on_its_codes(tmp_path):
     values = bars(200)
     np.savez(tmp_path / "bars.npz", images=values.values[:, 0], labels=values.labels)
@@ -109,6 +114,8 @@ def test_a_killed_training_with_labels_resumes_exactly(tmp_path, monkeypatch):
             train(bars(60), out=tmp_path / "run", labels=10, **settings)
     with pytest.raises(ValueError, match="begun with other settings"):
         train(bars(60), out=tmp_path / "run", resume=True, labels=12, progress=False)
+    with pytest.raises(ValueError, match=r"begun with other settings \(batch_size\)"):
+        train(bars(60), out=tmp_path / "run", resume=True, batch_size=17, progress=False)
     resumed = train(bars(60), out=tmp_path / "run", resume=True, labels=10, progress=False)
     for name, tensor in whole.model.state_dict().items():
         assert torch.equal(tensor, resumed.model.state_dict()[name]), name

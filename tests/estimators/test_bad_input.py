@@ -84,6 +84,13 @@ def test_whole_numbers_of_numpy_and_a_seed_among_the_settings_are_taken():
     given = {"steps": np.int64(3), "levels": np.array([1]), "random_state": None, "settings": {"seed": 3}}
     fitted = encoder().set_params(**given).fit(X)
     assert fitted.recipe_.training.seed == 3 and fitted.transform(X).shape == (40, 1)
+    open_seed = [encoder().set_params(random_state=seed, settings={"seed": None}).fit(X) for seed in (7, 8)]
+    assert len({fitted.recipe_.training.seed for fitted in open_seed}) == 2
+
+
+def test_labels_are_names_or_numbers():
+    with pytest.raises(ValueError, match="y has names and numbers; give one of the two"):
+        classifier().fit(X, np.array([1, "a"] * 20, object))
 
 
 def test_a_label_that_is_there_once_is_a_class():

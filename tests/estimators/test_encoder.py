@@ -18,6 +18,7 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from vlae import LadderEncoder
 from vlae.data import load
+from vlae.models import inference
 from vlae.recipes import lean
 
 QUICK = LadderEncoder(steps=3)
@@ -160,6 +161,28 @@ def test_zeros_and_ones_are_black_and_white_as_in_load():
     dark[0] = images[1]  # 0 and 1 of 255
     shades = LadderEncoder(code_sizes=(1, 2), steps=2, random_state=0).fit(dark)
     assert np.allclose(shades.transform(dark[:1]), shades.transform(dark)[:1], atol=1e-5)
+
+
+def test_a_dark_batch_of_bytes_is_dark_after_floats_too(digits):
+    encoder = LadderEncoder(code_sizes=(2,), image_shape=(8, 8), steps=2, random_state=0).fit(digits)
+    dark = np.eye(64, dtype=np.uint8)[:5]  # 1 of 255
+    bright = np.concatenate([dark, np.full((1, 64), 255, np.uint8)])
+    assert np.allclose(encoder.transform(dark), encoder.transform(bright)[:5], atol=1e-5)
+
+
+def test_pictures_may_leave_their_range_by_rounding(digits):
+    encoder = LadderEncoder(code_sizes=(2,), image_shape=(8, 8), steps=2, random_state=0).fit(digits / digits.max())
+    beyond = digits / digits.max() * (1 + 5e-7)
+    assert np.allclose(encoder.transform(beyond), encoder.transform(digits / digits.max()), atol=1e-5)
+    assert LadderEncoder(code_sizes=(2,), image_shape=(8, 8), steps=2).fit(beyond).value_range_ is None
+    with pytest.raises(ValueError, match=r"pixels from 0 to 1\.0010\d* are given"):
+        encoder.transform(beyond * 1.001)
+
+
+def test_large_pictures_are_taken_in_small_batches(digits, fitted, monkeypatch):
+    monkeypatch.setattr(inference, "BATCH_PIXELS", 3 * 8 * 8)
+    encoder = LadderEncoder(code_sizes=(2,), image_shape=(8, 8), steps=2, random_state=0).fit(digits[:10])
+    assert [len(batch) for batch in encoder._batches(digits[:7])] == [3, 3, 1]
 
 
 def test_levels_choose_the_columns(fitted, digits):

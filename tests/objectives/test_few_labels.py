@@ -91,6 +91,18 @@ def test_views_vary_pictures_a_little_and_by_the_seed():
     assert (centres - 13.5).abs().max() < 3.2 and (centres - 13.5).std() > 0.5
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_views_slant_wide_and_tall_pictures_no_more_than_square_ones(turned):
+    x = torch.zeros(200, 1, 16, 64)
+    x[..., 30:34] = 1  # a bar, upright
+    torch.manual_seed(0)
+    views = varied_view(x.mT)[:, 0].mT if turned else varied_view(x)[:, 0]
+    columns, rows = torch.arange(64.0), torch.arange(16.0) - 7.5
+    middle = (views * columns).sum(2) / views.sum(2)  # of each row
+    slants = (middle * rows).sum(1) / rows.square().sum()
+    assert 0.2 < slants.abs().max() < 0.6
+
+
 def test_noise_hides_and_blurs():
     torch.manual_seed(0)
     noisy = noisy_view(torch.ones(50, 3, 8, 8))

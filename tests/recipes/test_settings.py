@@ -100,3 +100,33 @@ def test_one_value_per_level_with_a_code_is_asked_for():
     assert recipes.Recipe.from_json(kept.to_json()) == kept
     assert adjust(kept, steps=3).objective == kept.objective
     assert adjust(lean((1, 8, 8), code_sizes=(1, 2)), beta=(1.0, 2.0)).objective.beta == (1.0, 2.0)
+
+
+def test_numbers_of_numpy_are_those_of_python_and_can_be_kept():
+    given = {"steps": np.int64(3), "seed": np.uint8(7), "batch_size": 16.0, "patience": np.int32(2)}
+    given |= {"beta": np.float32(0.5), "learning_rate": np.float32(1e-3), "free_bits": [0.5, np.float64(1)]}
+    recipe = recipes.make("lean", (1, 8, 8), code_sizes=np.array([1, 2]))
+    recipe = adjust(recipe, **given, denoise=np.True_, capacity=None)
+    assert recipe.objective.free_bits == (0.5, 1.0) and recipe.training.batch_size == 16
+    assert recipe.code_sizes == (1, 2) and recipe.objective.denoise is True
+    assert {type(getattr(recipe.training, name)) for name in ("steps", "seed", "batch_size", "patience")} == {int}
+    assert recipes.Recipe.from_json(recipe.to_json()) == recipe
+    by_hand = replace(recipe, training=Training(minutes=np.float32(3)))
+    assert recipes.Recipe.from_json(by_hand.to_json()) == by_hand
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"beta": "2"}, "beta is '2'; give a number"),
+        ({"learning_rate": "1e-3"}, "learning_rate is '1e-3'; give a number"),
+        ({"beta": (1.0, "2")}, "beta is '2'; give a number"),
+        ({"minutes": float("inf")}, "minutes is inf; give a number above 0, or leave it out"),
+        ({"validation": (0.1, 0.2)}, r"validation is \(0.1, 0.2\); give a number"),
+        ({"denoise": "no"}, "denoise is 'no'; give True or False"),
+        ({"sharp": 1}, "sharp is 1; give True or False"),
+    ],
+)
+def test_a_setting_of_another_type_is_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        adjust(lean((1, 8, 8), code_sizes=(1, 2)), **settings)

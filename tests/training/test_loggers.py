@@ -4,7 +4,7 @@ import csv
 import shutil
 import sys
 import warnings
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import lightning
 import numpy as np
@@ -180,6 +180,18 @@ def test_wandb_stays_off_the_network_where_nobody_is_logged_in(tmp_path, monkeyp
     assert made == {"project": "vlae", "name": "run", "save_dir": tmp_path / "run", **asked}
 
 
+@pytest.mark.parametrize("of_the_caller", [False, True])
+def test_each_training_ends_the_run_of_wandb_that_it_began(tmp_path, monkeypatch, of_the_caller):
+    wandb, ended = ModuleType("wandb"), []
+    wandb.run = object() if of_the_caller else None
+    monkeypatch.setitem(sys.modules, "wandb", wandb)
+    experiment = SimpleNamespace(finish=lambda: ended.append(1))
+    made = type("WandbLogger", (Kept,), {"experiment": experiment})
+    monkeypatch.setattr("lightning.pytorch.loggers.WandbLogger", lambda **options: made())
+    quick(tmp_path / "run", logger="wandb")
+    assert len(ended) == (0 if of_the_caller else 1)
+
+
 def test_mlflow_writes_where_it_is_told_or_else_here(tmp_path, monkeypatch):
     made = {}
     monkeypatch.chdir(tmp_path)
@@ -213,6 +225,16 @@ def test_callbacks_see_every_row(tmp_path):
     for row in rows(run.path):
         assert watching.seen[int(row["step"])] == pytest.approx(float(row["distortion"]))
     assert 3 not in watching.seen and watching.seen[6] == watching.seen[4]
+
+
+def test_a_training_that_a_callback_ends_goes_on_to_the_very_same_weights(tmp_path):
+    until_7 = Watching()
+    until_7.until = 7
+    run = quick(tmp_path / "run", callbacks=until_7)  # one needs no list
+    assert [int(row["step"]) for row in rows(run.path)] == [4, 7]
+    resumed, whole = quick(tmp_path / "run", resume=True), quick(tmp_path / "whole")
+    assert [int(row["step"]) for row in rows(run.path)] == [4, 7, 8, 12]
+    assert all((resumed.model.state_dict()[name] == value).all() for name, value in whole.model.state_dict().items())
 
 
 def test_callbacks_change_nothing_else(tmp_path):

@@ -10,11 +10,12 @@ from interrupting import stop_at_step
 from lightning.pytorch.callbacks import Callback
 
 import vlae
-from vlae import workflows
+from vlae import recipes, workflows
 from vlae.data import DataError
 from vlae.data.content import content_hashes
 from vlae.evaluation.rates import summarise
 from vlae.figures.curves import progress
+from vlae.models import inference
 from vlae.recipes import Training, lean
 from vlae.training import loop
 from vlae.training import validation as validation_module
@@ -225,6 +226,15 @@ def test_levels_that_are_not_grown_are_neither_best_nor_a_miss():
     assert validation.exhausted and validation.best_step == 50
     assert model.training and torch.equal(random, torch.get_rng_state())
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_large_pictures_are_measured_in_small_batches(monkeypatch):
+    monkeypatch.setattr(inference, "BATCH_PIXELS", 3 * 8 * 8)
+    recipe = recipes.adjust(recipes.lean((1, 8, 8), code_sizes=(1, 2)), validation=0.2)
+    model, seen = recipes.build(recipe), []
+    model.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
+    Validation(model, np.zeros((7, 1, 8, 8), np.uint8), None, recipe.training, interval=50).measure(1, grown=True)
+    assert seen == [3, 3, 1]
 
 
 def test_it_takes_little_of_the_time(monkeypatch):

@@ -81,10 +81,13 @@ def classify(run: Run, images: Images, *, labels: str | int = "all", seed: int =
 
     Raises:
         NotDefinedError: if the model has no encoder.
+        ValueError: if labels are chosen for a run that has a class level.
         DataError: if a classifier is needed, and the run's data cannot be read again or have no such labels.
     """
     run.model.require("encoder")
     if run.model.class_names:
+        if labels != "all":
+            raise ValueError("labels are for a run that learned none; this one names its own classes: leave labels out")
         names, values = run.model.class_names, run.model.class_values
         return Classified(images=images, names=names, values=values, probabilities=run.encode(images)[-1])
     train = run.part("train")

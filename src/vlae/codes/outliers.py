@@ -22,7 +22,7 @@ from vlae.figures.panels import rows as rows_of_data
 from vlae.figures.pictures import to_pictures
 from vlae.html_repr import HtmlRepr
 from vlae.models.base import LatentModel
-from vlae.models.inference import as_input, evaluating, given
+from vlae.models.inference import as_input, batch_of, evaluating, given
 from vlae.names import path_text, safe_row
 from vlae.runs import Run
 from vlae.runs.contents import Contents, Place, Reread, contents_of
@@ -34,7 +34,7 @@ NEIGHBOURS = 10
 """Nearest neighbours whose mean distance is the score by a level."""
 
 BATCH = 250
-"""Data encoded at a time."""
+"""Data encoded at a time, or fewer where pictures are large."""
 
 WHOLE = "whole"
 """The name of the score by the whole model: minus the evidence lower bound, in nats."""
@@ -210,10 +210,11 @@ def _encode_twice(
 ) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray]:
     """Return the codes of each level, for the data and for their reconstructions, and the evidence lower bounds."""
     codes, new_codes, elbos = [], [], []
+    size = batch_of(model.shape, BATCH)
     with evaluating(model):
-        for start in range(0, len(values), BATCH):
-            x = as_input(np.ascontiguousarray(values[start : start + BATCH]), model.device)
-            posteriors = model.infer(x, **given(features, start, BATCH, model.device))
+        for start in range(0, len(values), size):
+            x = as_input(np.ascontiguousarray(values[start : start + size]), model.device)
+            posteriors = model.infer(x, **given(features, start, size, model.device))
             means = tuple(q.mean for q in posteriors)
             codes.append(means)
             new_codes.append(tuple(q.mean for q in model.infer(model.decode(means))))

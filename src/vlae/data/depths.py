@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vlae.data.source import Array, DataError, ValueRange
+from vlae.shapes import ROUNDING
 
 CHUNK = 256
 """Images that are converted at a time."""
@@ -147,7 +148,7 @@ def into_range(values: Array, value_range: ValueRange | None, out: Array) -> int
     for start in range(0, len(values), CHUNK):
         mapped = (values[start : start + CHUNK].astype(np.float64) - low) / span
         clipped = mapped.clip(0, 1)
-        num_outside += int((np.abs(mapped - clipped) > 1e-6).sum())
+        num_outside += int((np.abs(mapped - clipped) > ROUNDING).sum())
         out[start : start + CHUNK] = clipped
     return num_outside
 

@@ -241,6 +241,8 @@ def _classes(y: Any) -> tuple[np.ndarray, np.ndarray]:
     if not len(known):
         raise ValueError("y has no label; give at least one of each class, and -1 where the class is unknown")
     if known.dtype.kind == "O":
+        if 0 < sum(isinstance(value, str) for value in known) < len(known):
+            raise ValueError("y has names and numbers; give one of the two, as with y.astype(str)")
         known = np.array(known.tolist())
     check_classification_targets(known)
     if known.dtype.kind == "f" and missing.any():

@@ -22,13 +22,13 @@ from vlae.errors import check_whole
 from vlae.evaluation.rates import elbos_of
 from vlae.models.base import LatentModel
 from vlae.models.distributions import CodeDistribution
-from vlae.models.inference import as_input, evaluating
+from vlae.models.inference import as_input, batch_of, evaluating
 from vlae.recipes import Recipe, Settings
 from vlae.runs.layout import METRICS
 from vlae.runs.run import Run
-from vlae.shapes import MAX_CHANNELS, has_channels_last, is_image, level_column, levels_with_code
+from vlae.shapes import MAX_CHANNELS, ROUNDING, has_channels_last, is_image, level_column, levels_with_code
 
-BATCH = 256  # rows encoded or decoded at a time
+BATCH = 256  # rows encoded or decoded at a time, or fewer where pictures are large
 
 
 class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -203,7 +203,7 @@ class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             raise ValueError(f"X has {codes.shape[1]} columns; the codes of levels {self.levels_} have {sum(sizes)}")
         tensor = torch.tensor(codes, dtype=self._dtype)
         with evaluating(self.model_):
-            batches = [self._generate(batch.split(sizes, dim=1)) for batch in tensor.split(BATCH)]
+            batches = [self._generate(batch.split(sizes, dim=1)) for batch in tensor.split(self._batch)]
         return self._in_fitted_shape(np.concatenate(batches))
 
     def score_samples(self, X: Any) -> np.ndarray:
@@ -326,7 +326,7 @@ class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         if fitting:
             shape = x_shape if self.image_shape is None else _whole_sides(self.image_shape)
             self.image_shape_, self._flat = shape, x_shape is None
-            self._white = white_of(table) if table.dtype.kind in "iu" else None
+            self._white: int | None = 1 if np.isin(table, (0, 1)).all() else 255
             self.value_range_ = None
         shape = self.image_shape_
         if x_shape is not None and x_shape != shape:
@@ -339,7 +339,7 @@ class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         if prod(shape) != table.shape[1]:
             raise ValueError(f"image_shape {shape} has {prod(shape)} numbers; X has {table.shape[1]} columns")
         images = _channels_second(table.reshape(len(table), *shape))
-        if fitting and (images.min() < 0 or images.max() > white_of(images)):
+        if fitting and (images.min() < -ROUNDING or images.max() > white_of(images) + ROUNDING):
             self.value_range_ = found_range(images, "X")
         if self.value_range_ is None:
             return _grey_values(images, self._white)
@@ -385,20 +385,23 @@ class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         if self.random_state is not None and settings.get("seed") is not None:
             raise ValueError("random_state and the seed of settings are both given; give one of the two")
         seed = check_random_state(self.random_state).randint(2**31 - 1)
-        chosen: Settings = {"steps": self.steps, "seed": int(seed)}
-        chosen.update(settings)
-        return recipes.adjust(recipe, **chosen)
+        given: Any = {name: value for name, value in settings.items() if value is not None}
+        return recipes.adjust(recipe, **({"steps": self.steps, "seed": int(seed)} | given))
 
     @property
     def _dtype(self) -> torch.dtype:
         return next(self.model_.parameters()).dtype
 
+    @property
+    def _batch(self) -> int:
+        return batch_of(self.recipe_.shape, BATCH)
+
     def _batches(self, X: Any) -> Any:
         """Yield batches for the model."""
         values = self._values(X, fitting=False)
         with evaluating(self.model_):
-            for start in range(0, len(values), BATCH):
-                yield torch.tensor(values[start : start + BATCH], dtype=self._dtype)
+            for start in range(0, len(values), self._batch):
+                yield torch.tensor(values[start : start + self._batch], dtype=self._dtype)
 
     def _chosen(self, posteriors: tuple[CodeDistribution, ...]) -> np.ndarray:
         means: list[Tensor] = [posteriors[level - 1].mean for level in self.levels_]
@@ -437,14 +440,14 @@ def _grey_values(table: np.ndarray, fitted: int | None) -> np.ndarray:
     """Convert pixels to float32 in [0, 1]; a batch of whole numbers has the white of those in `fit`."""
     low, high = table.min(), table.max()
     white = fitted if fitted is not None and table.dtype.kind in "iu" else white_of(table)
-    if not (low >= 0 and high <= white):
+    if not (low >= -ROUNDING and high <= white + ROUNDING):
         expected = "whole numbers from 0 to 255, of an integer type, or floats in [0, 1]"
         if white == fitted == 1:
             expected = "only 0 and 1, as in fit"
         elif table.dtype.kind == "f" and low >= 0 and high <= 255 and not (table % 1).any():
             expected += "; convert these with .astype(np.uint8)"
-        raise ValueError(f"pixels from {low:g} to {high:g} are given; images are {expected}")
-    return table.astype(np.float32) / np.float32(white)
+        raise ValueError(f"pixels from {low:.7g} to {high:.7g} are given; images are {expected}")
+    return (table.astype(np.float32) / np.float32(white)).clip(0, 1)
 
 
 def _whole_sides(shape: Sequence[int]) -> tuple[int, ...]:

@@ -42,7 +42,7 @@ def write_run(
         test: what it was not trained on, of the same form.
         columns: the names of the columns of vectors; () if they have none.
         value_range: the own numbers of images that are 0 and 1, of each channel; None: 8 bits.
-        white: the whole number that is white in images of 8 bits, 1 or 255. None: a table, a wider range, or floats.
+        white: the whole number that is white in images of 8 bits, 1 or 255. None: a table, or a wider range.
         history: the training curves, by column.
 
     Raises:
@@ -54,6 +54,7 @@ def write_run(
         "source": "an array",
         "value_range": value_range,
         "content": digest(content_hashes(train), held_out),
+        "estimator": True,
     }
     if white is not None:
         data["white"] = white

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from vlae.errors import NotDefinedError
+from vlae.errors import NotDefinedError, plain
 from vlae.models.distributions import CodeDistribution
 from vlae.models.likelihoods import Likelihood
 from vlae.nn.pretrained import on_white
@@ -333,6 +333,7 @@ def check_code_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
     Raises:
         ValueError: if there is no level, a negative size, or no code at all.
     """
+    sizes = plain(sizes)
     if not sizes or min(sizes) < 0 or sum(sizes) == 0:
         raise ValueError(f"code sizes are {tuple(sizes)}: give each level a size from 0 up, and at least one above 0")
     return tuple(sizes)

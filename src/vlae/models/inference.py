@@ -13,7 +13,7 @@ from vlae import memory
 from vlae.errors import check_seed, check_whole
 from vlae.models.base import LatentModel
 from vlae.models.devices import exact_convolutions
-from vlae.shapes import Shape, is_image, listed
+from vlae.shapes import ROUNDING, Shape, is_image, listed
 
 BATCH, BATCH_PIXELS = 500, 500 * 64 * 64
 """How many data, and how many pixels, a model takes at a time."""
@@ -38,13 +38,14 @@ def as_input(values: np.ndarray | Tensor, device: torch.device | None = None) ->
     return tensor.float().div_(255) if tensor.dtype == torch.uint8 else tensor.float()
 
 
-def batch_of(shape: Shape) -> int:
+def batch_of(shape: Shape, most: int = BATCH) -> int:
     """How many data a model takes at a time: 500, or fewer pictures above 64 × 64 pixels, so that memory is bounded.
 
     Args:
         shape: shape of one datum, (channels, height, width) or (dimensions,).
+        most: the most at a time, 1 or more.
     """
-    return max(1, min(BATCH, BATCH_PIXELS // prod(shape[1:]))) if is_image(shape) else BATCH
+    return max(1, min(most, BATCH_PIXELS // prod(shape[1:]))) if is_image(shape) else most
 
 
 def given(
@@ -82,12 +83,14 @@ def check_values(x: np.ndarray | Tensor, shape: Shape) -> np.ndarray:
         raise ValueError(f"data of shape {values.shape} is given; this model takes (N, {listed(shape)})")
     if values.dtype != np.uint8:
         values = values.astype(np.float32)
-        outside = is_image(shape) and not (values.min() >= 0 and values.max() <= 1)
+        outside = is_image(shape) and not (values.min() >= -ROUNDING and values.max() <= 1 + ROUNDING)
         if outside or not np.isfinite(values).all():
             raise ValueError(
-                f"values from {values.min():g} to {values.max():g} are given; "
+                f"values from {values.min():.7g} to {values.max():.7g} are given; "
                 "images are uint8, or floats in [0, 1], and nothing may be NaN or infinite"
             )
+        if is_image(shape) and not (values.min() >= 0 and values.max() <= 1):
+            values = values.clip(0, 1)
     return values
 
 

@@ -32,10 +32,11 @@ def varied_view(x: Float[Tensor, "n channels height width"]) -> Float[Tensor, "n
     angle, shear = TURN * drawn[0], SHEAR * drawn[1]
     wide, high = 1 + SCALE * drawn[2], 1 + SCALE * drawn[3]
     cos, sin = angle.cos(), angle.sin()
+    tall = x.shape[2] / x.shape[3]  # the grid's unit is half a side: turn and slant are those of the pixels
     rows = torch.stack(
         [
-            torch.stack([wide * cos, wide * (shear * cos - sin), SHIFT * drawn[4]], dim=1),
-            torch.stack([high * sin, high * (shear * sin + cos), SHIFT * drawn[5]], dim=1),
+            torch.stack([wide * cos, wide * (shear * cos - sin) * tall, SHIFT * drawn[4]], dim=1),
+            torch.stack([high * sin / tall, high * (shear * sin + cos), SHIFT * drawn[5]], dim=1),
         ],
         dim=1,
     )

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Integral
 
+from vlae.errors import plain
 from vlae.recipes.classes import with_classes as with_classes
 from vlae.recipes.content import with_content as with_content
 from vlae.recipes.implicit import implicit as implicit
@@ -68,9 +69,10 @@ def make(
     Raises:
         ValueError: if there is no such recipe, or it does not allow these settings.
     """
-    sizes = () if code_sizes is None else code_sizes
+    sizes = () if code_sizes is None else plain(code_sizes)
     if not isinstance(sizes, Iterable) or not all(isinstance(size, Integral) for size in sizes):
         raise ValueError(f"code_sizes is {code_sizes!r}; give whole numbers, one for each level: (2, 2, 2)")
+    code_sizes = None if code_sizes is None else tuple(sizes)
     if name not in RECIPES:
         raise ValueError(f"there is no recipe {name!r}; choose one of {', '.join(RECIPES)}")
     if quality is not None:

@@ -138,6 +138,8 @@ def check_training(recipe: Recipe, num_data: int, *, accelerator: str = "cpu") -
     memory.require(OF_PRIOR * sum(model.code_sizes) ** 2, "a prior of these codes", remedy)
     if accelerator != "cpu" and (torch.cuda.is_available() or torch.backends.mps.is_available()):
         return
+    if memory.fits(TRAINED * one.weights + batch_size * one.maps):  # no batch takes more than so many data alone
+        return
     all_data = footprint(model, batch_size)
     remedy = f"lower --batch-size, which is {recipe.training.batch_size:,} (batch_size=)"
     memory.require(TRAINED * one.weights + all_data.maps, f"training with {batch_size:,} data at a time", remedy)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vlae.data.variations import VARIATIONS
-from vlae.errors import check_seed, check_whole
+from vlae.errors import check_number, check_seed, check_whole, plain
 from vlae.models.base import LatentModel
 from vlae.models.hierarchical import HierarchicalVAE, LadderVAE
 from vlae.models.infogan import InfoGAN
@@ -86,26 +86,27 @@ class Training:
             raise ValueError(
                 f"augment is {self.augment!r}; give none, auto, or of {', '.join(VARIATIONS)}, with commas"
             )
-        check_whole("steps", self.steps, 1)
-        check_whole("batch_size", self.batch_size, 2)
-        check_seed(self.seed)
-        check_whole("labelled", self.labelled, 0)
+        for name, least in (("steps", 1), ("batch_size", 2), ("labelled", 0), ("patience", 1)):
+            if (value := getattr(self, name)) is not None:
+                object.__setattr__(self, name, check_whole(name, value, least))
+        object.__setattr__(self, "seed", check_seed(self.seed))
+        for name in ("minutes", "learning_rate", "validation"):
+            if getattr(self, name) is not None:
+                check_number(name, getattr(self, name))
         if self.labelled >= self.batch_size:
             raise ValueError(
                 f"labelled is {self.labelled}; give a number from 0 to {self.batch_size - 1}, one less than batch_size"
             )
         if not 0 < self.learning_rate < 1:
             raise ValueError(f"learning_rate is {self.learning_rate}; give a number between 0 and 1")
-        if self.minutes is not None and not self.minutes > 0:
-            raise ValueError(f"minutes is {self.minutes}; give a number above 0")
+        if self.minutes is not None and not 0 < self.minutes < float("inf"):
+            raise ValueError(f"minutes is {self.minutes}; give a number above 0, or leave it out for no limit")
         if self.validation is not None and not 0 <= self.validation < 0.5:
             raise ValueError(f"validation is {self.validation}; give a share of the training data, from 0 to below 0.5")
-        if self.patience is not None:
-            check_whole("patience", self.patience, 1)
-            if self.validation == 0:
-                raise ValueError(
-                    f"patience is {self.patience} and validation 0; give a validation above 0, or leave it out"
-                )
+        if self.patience is not None and self.validation == 0:
+            raise ValueError(
+                f"patience is {self.patience} and validation 0; give a validation above 0, or leave it out"
+            )
         choices = ((self.schedule, Schedule), (self.precision, Precision), (self.optimizer, Optimizer))
         for choice, allowed in choices:
             if choice not in get_args(allowed):
@@ -191,7 +192,7 @@ class Recipe:
             "blocks": asdict(self.blocks),
             "training": asdict(self.training),
         }
-        return {"format": FORMAT, "recipe": settings}
+        return {"format": FORMAT, "recipe": _plain(settings)}
 
     def to_json(self) -> str:
         """The format number and all settings as JSON text; `from_json` reads an equal recipe back."""
@@ -229,6 +230,10 @@ class Recipe:
             return cls(**settings)
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not the recipe of a run, or one of a newer vlae: {error}") from error
+
+
+def _plain(value: Any) -> Any:
+    return {key: _plain(item) for key, item in value.items()} if isinstance(value, dict) else plain(value)
 
 
 def _tuples(value: Any) -> Any:

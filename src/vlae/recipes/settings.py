@@ -3,8 +3,9 @@
 from collections.abc import Iterable
 from dataclasses import fields, replace
 from difflib import get_close_matches
-from typing import Any, Literal, TypedDict, Unpack
+from typing import Any, Literal, TypedDict, Unpack, get_args, get_type_hints
 
+from vlae.errors import check_number, plain
 from vlae.models.likelihoods import Likelihood, Scale, likelihood_of
 from vlae.objectives.base import Objective
 from vlae.objectives.critic import AdversarialELBO
@@ -70,6 +71,9 @@ class Settings(TypedDict, total=False):
     logistics: int | None
 
 
+_TYPES = get_type_hints(Settings)
+
+
 def adjust(recipe: Recipe, **settings: Unpack[Settings]) -> Recipe:
     """A copy of a recipe with some settings replaced; a setting of None stays unchanged.
 
@@ -90,7 +94,7 @@ def adjust(recipe: Recipe, **settings: Unpack[Settings]) -> Recipe:
         100
     """
     check_names(settings)
-    given: dict[str, Any] = {name: value for name, value in settings.items() if value is not None}
+    given: dict[str, Any] = {name: _of_its_type(name, value) for name, value in settings.items() if value is not None}
     family, sharp = given.pop("family", None), given.pop("sharp", None)
     for part in ("training", "objective"):
         if part == "objective" and sharp:
@@ -134,6 +138,19 @@ def check_names(names: Iterable[str], *, others: Iterable[str] = ()) -> None:
         meant = list(dict.fromkeys(name for names in nearest for name in names))
         question = f"; did you mean {' and '.join(meant)}?" if meant else "; see the settings of vlae.recipes.Training"
         raise ValueError(f"no recipe has a setting {', '.join(unknown)}{question}")
+
+
+def _of_its_type(name: str, value: Any) -> Any:
+    """A setting in Python's own types."""
+    value, types = plain(value), get_args(_TYPES.get(name))
+    own_check = name in {field.name for field in fields(Training)} or (name == "scale" and isinstance(value, str))
+    if {int, float} & set(types) and not own_check:
+        per_level = isinstance(value, tuple) and len(types) > 2
+        for number in value if per_level else (value,):
+            check_number(name, number)
+    if bool in types and not isinstance(value, bool):
+        raise ValueError(f"{name} is {value!r}; give True or False")
+    return value
 
 
 def known_settings() -> set[str]:

@@ -185,7 +185,7 @@ class ReadsData:
                 f"the run in {self.path} was trained on {self.data['source']} in memory, and does not keep it; give "
                 f"the data, where they can be given, as in: vlae evaluate {quoted(self.path)} DATA"
             )
-        others = ("source", "content", "limit", "labels", "labels_sha256", "features", "stream", "white")
+        others = ("source", "content", "limit", "labels", "labels_sha256", "features", "stream", "white", "estimator")
         reading = {name: value for name, value in self.data.items() if name not in others}
         reading["columns"] = self.known_columns
         source, held_out = self.data["source"], self._held_out

@@ -455,12 +455,12 @@ def _with(schema: pa.Schema, state: State) -> pa.Schema:
 
 def _addition(run: Run, contents: Contents, path: str | Path, command: str | None, *, adds: bool) -> Unfinished:
     images = contents.form
-    words = ["vlae index", str(run.path), images.source, f"--out {path}", "--add" if adds else ""]
+    words = ["vlae index", quoted(run.path), quoted(images.source), f"--out {quoted(path)}", "--add" if adds else ""]
     words += [] if images.split == "all" else [f"--split {images.split}"]
     if contents.stream is not None:
         words += [] if is_streamed(contents.source) else ["--stream"]
         own = {name: getattr(contents.stream.settings, name) for name in ("layout", "key", "id")}
-        words += [f"--{name} {value}" for name, value in own.items() if value]
+        words += [f"--{name} {quoted(value)}" for name, value in own.items() if value]
     return Unfinished(
         source=printable(images.source),
         split=images.split,

@@ -28,7 +28,7 @@ from vlae.evaluation.samples import GROUP, GROUPS, Judge
 from vlae.figures import canvas
 from vlae.figures.pictures import to_pictures
 from vlae.models.base import Codes, LatentModel
-from vlae.models.inference import as_input, evaluating
+from vlae.models.inference import as_input, batch_of, evaluating
 from vlae.recipes import check_names
 from vlae.renamed import renamed
 from vlae.runs.layout import source_name
@@ -38,7 +38,6 @@ from vlae.studies.train_alike import PAPER_CODES, CodeSizes, RunsBySystem, are_r
 RECIPES = ("hvae", "lvae", "lean")
 STEPS = (1, 2, 5, 10, 20)  # of the chain, after which samples are judged
 REFERENCE = 5_000  # held-out data at most, with which all samples are compared
-BATCH = 500
 CHAINS = ("level 1", "all levels")
 SHOWN = 6  # chains in the figure
 NUMBERS, TABLE, FIGURE = "gibbs.json", "gibbs.md", "gibbs.png"
@@ -103,15 +102,15 @@ def study_run(run: Run, judge: Judge, start: np.ndarray, *, seed: int = 0) -> di
         the start.
     """
     model, generator = run.model, torch.Generator().manual_seed(seed)
-    x = as_input(start)
+    x, size = as_input(start), batch_of(model.shape)
     with evaluating(model):
-        ancestral = torch.cat([_ancestral(model, len(part), generator) for part in torch.split(x, BATCH)])
+        ancestral = torch.cat([_ancestral(model, len(part), generator) for part in torch.split(x, size)])
         result: dict[str, Any] = {"ancestral": judge.distances(ancestral.numpy()), "chains": {}}
         for name, levels in zip(CHAINS, ((1,), range(1, model.num_levels + 1)), strict=True):
             at, by_step = x, dict[str, Any]()
             for before, after in pairwise((0, *STEPS)):
                 for _ in range(after - before):
-                    parts = torch.split(at, BATCH)
+                    parts = torch.split(at, size)
                     at = torch.cat([chain(model, part, levels=levels, generator=generator) for part in parts])
                 by_step[str(after)] = {
                     **judge.distances(at.numpy()),

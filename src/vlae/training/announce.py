@@ -9,7 +9,7 @@ from vlae import recipes
 from vlae.data import Images
 from vlae.data.account import counted_data
 from vlae.data.labels import Known
-from vlae.names import printable
+from vlae.names import quoted
 from vlae.recipes import Recipe
 from vlae.recipes.recipe import UNBOUNDED, Training
 from vlae.shapes import is_image
@@ -169,7 +169,7 @@ class TimeEstimate:
             draft = recipes.lean(self.recipe.shape, code_sizes=sizes, quality="draft").training.steps
             lines.append(
                 f"          about {duration(per_step * draft)} for a first look: "
-                f"the same command with --quality draft --out {printable(str(self.path))}-draft"
+                f"the same command with --quality draft --out {quoted(f'{self.path}-draft')}"
             )
         return lines
 

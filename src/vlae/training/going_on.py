@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from vlae import recipes
 from vlae.data import Images, Stream
+from vlae.data.depths import of_channels
 from vlae.data.in_memory import IN_MEMORY
 from vlae.data.networks import recalled
 from vlae.data.source import as_value_range
@@ -15,6 +16,7 @@ from vlae.models.base import LatentModel
 from vlae.names import quoted
 from vlae.nn.pretrained import FeatureNetwork
 from vlae.recipes import Recipe, Settings
+from vlae.recipes.classes import LABELLED
 from vlae.runs import safe_load
 from vlae.runs.layout import (
     CHECKPOINT,
@@ -101,10 +103,15 @@ def find_begun(path: Path) -> tuple[Recipe, Reached]:
         path: the run's folder.
 
     Raises:
-        RunError: if it was shared, or its checkpoint is damaged.
+        RunError: if it was shared, or made of an estimator, or its checkpoint is damaged.
     """
     check_unlinked(path)
-    recipe, _ = read_recipe(path)
+    recipe, data = read_recipe(path)
+    if data.get("estimator"):
+        raise RunError(
+            f"the run in {path} was made of an estimator, and cannot be trained further; train one on the same data "
+            "with vlae.train, or fit the estimator with more steps"
+        )
     if (path / MANIFEST).exists():
         raise RunError(
             f"the run in {path} was shared, and its files are checked; delete {MANIFEST} to train it further"
@@ -196,15 +203,21 @@ def read_as_begun(
     if (begun_on := data["source"]) != source_text(source) and "content" not in data:
         raise of_others(path, begun_on, source_text(source))
     data["value_range"] = as_value_range(data.get("value_range"))
+    if (pairs := reading.get("value_range")) is not None:
+        reading = {**reading, "value_range": of_channels(pairs, recipe.shape[0])}
     other_than = [name for name, value in reading.items() if value not in (None, data.get(name))]
     given: dict[str, Any] = dict(settings)
-    if given.get("batch_size") is not None:
-        given["batch_size"] += recipe.training.labelled
+    named = isinstance(asked, Recipe) and asked.classes is not None and asked.classes.names
+    if given.get("batch_size") is not None and recipe.classes is not None and recipe.classes.names and not named:
+        given["batch_size"] += LABELLED
     other = {name: recipes.adjust(recipe, **{name: value}) for name, value in given.items()}
     other_than += [name for name, asked_for in other.items() if as_begun(asked_for, recipe) != recipe]
     if isinstance(asked, Recipe):
-        steps, minutes = recipe.training.steps, recipe.training.minutes
-        asked = as_begun(replace(asked, training=replace(asked.training, steps=steps, minutes=minutes)), recipe)
+        own: dict[str, Any] = {**settings, "steps": None, "minutes": None, "labelled": None}
+        asked = as_begun(recipes.adjust(asked, **own), recipe)
+        length: dict[str, Any] = {"steps": recipe.training.steps, "minutes": recipe.training.minutes}
+        labelled = settings.get("labelled") or asked.training.labelled
+        asked = replace(asked, training=replace(asked.training, labelled=labelled, **length))
     if asked not in (None, recipe.name, recipe):
         other_than.append("recipe")
     own_sizes = own_code_sizes(recipe)

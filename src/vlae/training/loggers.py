@@ -72,9 +72,11 @@ def _named(name: str, path: Path, step: int) -> Any:
         beyond: dict[str, Any] = {"purge_step": step + 1} if step else {}
         return loggers.TensorBoardLogger(path, name=TENSORBOARD, version="", **beyond)
     if name == "wandb":
-        import_module(name)
+        wandb = import_module(name)
         stay: dict[str, Any] = {} if os.environ.get("WANDB_MODE") or _is_logged_in() else {"mode": "offline"}
-        return loggers.WandbLogger(project=PROJECT, name=path.name, save_dir=path, **stay)
+        logger: Any = loggers.WandbLogger(project=PROJECT, name=path.name, save_dir=path, **stay)
+        logger.begins_a_run = getattr(wandb, "run", None) is None  # else it writes into the run that the caller began
+        return logger
     return loggers.MLFlowLogger(
         experiment_name=PROJECT,
         run_name=path.name,
@@ -125,6 +127,10 @@ class Log:
         """
         known = {name: value for name, value in values.items() if value == value}
         self._each(lambda logger: logger.log_metrics(known, step=step))
+
+    def close(self) -> None:
+        """Ends the runs of Weights & Biases that were begun here, so that the next training gets one of its own."""
+        self._each(lambda logger: getattr(logger, "begins_a_run", False) and logger.experiment.finish())
 
     def _each(self, write: Any) -> None:
         for logger in list(self.loggers):

@@ -316,7 +316,7 @@ class Recorder(Callback):
         self.started, self.is_alone = True, trainer.world_size == 1
         self.interrupts.catch()  # again, because Lightning has set its own handlers
         self.at = self.saved_at = self.logged_at = time.monotonic()
-        self.logged_step = trainer.global_step
+        self.logged_step = self.saved_step = trainer.global_step
         if trainer.is_global_zero:
             self.curves.keep_until(trainer.global_step)
             self.line = ProgressLine() if self.progress else None
@@ -338,7 +338,7 @@ class Recorder(Callback):
         batch_idx: int,
     ) -> None:
         """Logs and saves at intervals, and decides whether to stop."""
-        now = time.monotonic()
+        now, self.batch_size = time.monotonic(), len(batch.x)
         self.engine.seconds += now - self.at
         self.at = now
         if trainer.is_global_zero:
@@ -352,12 +352,20 @@ class Recorder(Callback):
         if stop := _any(trainer, self.interrupts.asked):
             self.interrupts.asked, self.interrupts.terminated = True, _any(trainer, self.interrupts.terminated)
         if step % LOG_EVERY == 0 or done or stop:
-            self._log(trainer, step, now, len(batch.x))
+            self._log(trainer, step, now, self.batch_size)
             if self.engine.validation is not None:
                 done = done or _any(trainer, self.engine.validation.exhausted)
             self.ended, trainer.should_stop = done, done or stop
             if done or stop or _any(trainer, now - self.saved_at > CHECKPOINT_EVERY):
                 self._save(trainer, step)
+
+    def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Logs and saves what another callback ended between two rows."""
+        step = trainer.global_step
+        if step > self.logged_step:
+            self._log(trainer, step, time.monotonic(), self.batch_size, to_callbacks=False)
+        if step > self.saved_step:
+            self._save(trainer, step)
 
     def say(self, what: Any) -> None:
         """Prints something above the progress line, if there is one.
@@ -368,7 +376,9 @@ class Recorder(Callback):
         if self.line:
             self.line.print(what)
 
-    def _log(self, trainer: lightning.Trainer, step: int, now: float, batch_size: int) -> None:
+    def _log(
+        self, trainer: lightning.Trainer, step: int, now: float, batch_size: int, *, to_callbacks: bool = True
+    ) -> None:
         steps = range(self.logged_step + 1, step + 1)
         recent = trainer.strategy.reduce(self.engine.recent.clone(), reduce_op="mean").cpu()
         terms = np.array([recent[(number - 1) % LOG_EVERY].tolist() for number in steps])
@@ -391,7 +401,7 @@ class Recorder(Callback):
         self.curves.add(row)
         columns = dict(zip(self.curves.columns, row, strict=True))
         self.logs.row(step, columns)
-        if len(trainer.callbacks) > 1:  # type: ignore[attr-defined]  # those of others read the row, in callback_metrics
+        if to_callbacks and len(trainer.callbacks) > 1:  # type: ignore[attr-defined]  # those of others read the row, in callback_metrics
             self.engine.log_dict({name: value for name, value in columns.items() if isfinite(value)}, batch_size=1)
         if self.line:
             self.line.show(step, self.engine.progress(), self.engine.seconds, speed, shown)
@@ -431,7 +441,7 @@ class Recorder(Callback):
             if not weights.isfinite().all():
                 name = name.removeprefix("model.")
                 raise NotFiniteError(f"after step {step} {name} is not finite; try a lower learning rate")
-        self.saved_at = time.monotonic()
+        self.saved_at, self.saved_step = time.monotonic(), step
         if self.path is None:
             return
         if trainer.is_global_zero:

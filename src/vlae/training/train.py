@@ -4,7 +4,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
 from inspect import signature
@@ -304,10 +304,11 @@ def train(
             data["features"] = remembered(network)
         if (not resume or begun_on != said_source or chosen != begun) and is_leader():
             write_recipe(path, chosen, data)
-        trainer.loggers = Log(loggers).start().loggers
+        log = Log(loggers).start()
+        trainer.loggers = log.loggers
 
         checkpoint, again = path / CHECKPOINT, resume_command(path)
-        with quiet(), accompanied(trainer.num_devices, arguments, again), recorder.watching(trainer):
+        with quiet(), closing(log), accompanied(trainer.num_devices, arguments, again), recorder.watching(trainer):
             reuse_memory()
             batches: Batches | StreamBatches
             if shards is None or buffer is None:

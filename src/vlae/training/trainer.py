@@ -31,7 +31,7 @@ def trainer_of(
     accelerator: str,
     devices: int | str = 1,
     num_nodes: int = 1,
-    callbacks: Sequence[Callback] = (),
+    callbacks: Callback | Sequence[Callback] = (),
     path: Path | None = None,
 ) -> lightning.Trainer:
     """The Lightning trainer of a recipe on some devices.
@@ -42,12 +42,13 @@ def trainer_of(
         accelerator: the kind of device: "auto", "cpu", "gpu" or "mps".
         devices: the number of devices, or "auto".
         num_nodes: the number of machines.
-        callbacks: further ones, which are called after the recorder.
+        callbacks: one or several more, which are called after the recorder.
         path: the run's folder, where callbacks may write; None: that of the process.
 
     Raises:
         ValueError: if the devices are not there, or the recipe cannot be trained on several.
     """
+    others = [callbacks] if isinstance(callbacks, Callback) else list(callbacks)
 
     def made(strategy: DDPStrategy | str) -> lightning.Trainer:
         try:
@@ -59,11 +60,11 @@ def trainer_of(
                 accelerator=accelerator,
                 devices=devices,
                 num_nodes=num_nodes,
-                callbacks=[recorder, *callbacks],
+                callbacks=[recorder, *others],
                 use_distributed_sampler=False,
                 logger=False,
                 profiler=Untimed(),
-                enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
+                enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in others),
                 enable_progress_bar=False,
                 enable_model_summary=False,
                 default_root_dir=path,

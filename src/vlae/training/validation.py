@@ -11,7 +11,7 @@ from vlae.data.holdout import hold_out
 from vlae.data.source import TEST, DataError
 from vlae.errors import NotDefinedError
 from vlae.models.base import LatentModel
-from vlae.models.inference import as_input, evaluating, given
+from vlae.models.inference import as_input, batch_of, evaluating, given
 from vlae.objectives.elbo import distortion, rates
 from vlae.recipes.recipe import Training
 
@@ -21,7 +21,7 @@ MOST = 1_000
 COST = 0.02
 """About which share of the training's time goes to validation; a datum costs about a third of one in a step."""
 
-BATCH = 256  # data measured at a time
+BATCH = 256  # data measured at a time, or fewer where pictures are large
 
 
 class Validation:
@@ -39,6 +39,7 @@ class Validation:
 
     Attributes:
         names: the columns of metrics.csv: "val_elbo", "val_distortion", "val_rate_1" …, in nats per datum.
+        batch: data that are measured at a time.
         every: steps between two measurements.
         last: the last measurement, by these names; NaN before the first.
         best: the largest ELBO that counted, in nats per datum.
@@ -57,6 +58,7 @@ class Validation:
         except NotDefinedError as error:
             raise ValueError(f"validation measures an ELBO, and {error}; leave validation and patience out") from error
         self.model, self.values, self.features, self.patience = model, values, features, training.patience
+        self.batch = batch_of(model.shape, BATCH)
         self.every = interval * max(1, ceil(len(values) / (3 * COST * training.batch_size * interval)))
         self.names = ("val_elbo", "val_distortion", *(f"val_rate_{n}" for n in range(1, model.num_levels + 1)))
         self.last = dict.fromkeys(self.names, float("nan"))
@@ -76,9 +78,9 @@ class Validation:
         """
         sums = torch.zeros(1 + self.model.num_levels, dtype=torch.float64)
         with evaluating(self.model, seed=0):
-            for start in range(0, len(self.values), BATCH):
-                x = as_input(self.values[start : start + BATCH], self.model.device)
-                forward = self.model(x, **given(self.features, start, BATCH, self.model.device))
+            for start in range(0, len(self.values), self.batch):
+                x = as_input(self.values[start : start + self.batch], self.model.device)
+                forward = self.model(x, **given(self.features, start, self.batch, self.model.device))
                 terms = torch.cat([distortion(forward, x)[None], rates(forward)])
                 sums += terms.double().sum(1).cpu()
         means = (sums / len(self.values)).tolist()

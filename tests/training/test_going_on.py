@@ -1,0 +1,71 @@
+"""A training goes on with the command that began it, however its settings are written."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from interrupting import stop_at_step
+
+import vlae
+from vlae import recipes, workflows
+from vlae.data import Images
+from vlae.runs.layout import RunError
+from vlae.training.train import Stopped
+
+RNG = np.random.default_rng(0)
+GREY = RNG.integers(0, 256, (40, 8, 8), dtype=np.uint8)
+DEEP = RNG.integers(0, 4096, (40, 8, 8, 3)).astype(np.uint16)
+LABELLED = Images(values=GREY[:, None], labels=np.arange(40) % 2)
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch):
+    monkeypatch.setattr(workflows.page, "write", lambda run: None)
+
+
+def small(**settings):
+    return recipes.adjust(recipes.lean((1, 8, 8), code_sizes=(1, 2)), steps=12, batch_size=8, **settings)
+
+
+@pytest.mark.parametrize(
+    ("data", "asked"),
+    [
+        (DEEP, {"value_range": (0, 4095), "code_sizes": (1, 2), "batch_size": 8, "steps": 12}),
+        (GREY, {"value_range": "0,128", "code_sizes": (1, 2), "batch_size": 8, "steps": 12}),
+        (GREY, {"recipe": small(), "seed": 4, "batch_size": 6, "beta": 2.0, "steps": 12}),
+        (LABELLED, {"recipe": small(), "labels": 10, "seed": 4, "labelled": 6, "batch_size": 6, "steps": 12}),
+        (LABELLED, {"labels": 10, "code_sizes": (1, 2), "batch_size": 8, "labelled": 6, "steps": 12}),
+        (GREY, {"code_sizes": np.array([1, 2]), "batch_size": np.int64(8), "steps": 12.0, "seed": np.int8(3)}),
+    ],
+    ids=["one range", "range of bytes", "recipe", "recipe and labels", "labels", "numbers of numpy"],
+)
+def test_the_same_call_goes_on(tmp_path, monkeypatch, data, asked):
+    with monkeypatch.context() as patch:
+        stop_at_step(patch, 7)
+        with pytest.raises(Stopped):
+            vlae.train(data, out=tmp_path / "run", progress=False, **asked)
+    for other in ({"seed": 99}, {"batch_size": 4}):
+        with pytest.raises(RunError, match=f"begun with other settings .*{next(iter(other))}"):
+            vlae.train(data, out=tmp_path / "run", progress=False, resume=True, **(asked | other))
+    run = vlae.train(data, out=tmp_path / "run", progress=False, resume=True, **asked)
+    assert run.summary["training"]["steps"] == 12
+
+
+def test_a_run_of_an_estimator_says_that_it_cannot_go_on(tmp_path):
+    table = RNG.standard_normal((60, 4))
+    encoder = vlae.LadderEncoder(code_sizes=(1, 1), steps=2, random_state=0).fit(table[:40])
+    run = encoder.to_run(tmp_path / "run", table[:40], table[40:])
+    for how in ({"more": 5}, {"resume": True}):
+        with pytest.raises(RunError, match="was made of an estimator, and cannot be trained further"):
+            vlae.train(table[:40], out=run.path, progress=False, **how)
+    assert vlae.load(run.path).encode(table.astype(np.float32))[0].shape == (60, 1)
+
+
+def test_another_recipe_is_refused(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        stop_at_step(patch, 7)
+        with pytest.raises(Stopped):
+            vlae.train(GREY, out=tmp_path / "run", recipe=small(), progress=False)
+    other = replace(small(), name="other")
+    with pytest.raises(RunError, match=r"begun with other settings \(recipe\)"):
+        vlae.train(GREY, out=tmp_path / "run", recipe=other, progress=False, resume=True)
