@@ -285,10 +285,10 @@ def test_a_mirrored_copy_is_found_where_pictures_were_trained_mirrored():
     x = sample_data(model, prior, None, None, num=8, seed=0)[0].clone()
     x[..., 0] += 0.3  # so that left and right differ
     values = torch.cat([x.flip(-1), data(model, 200)]).numpy()
-    found = {mirrored: contents._nearest(x, Seen("picture", values, mirrored)) for mirrored in (True, False)}
+    found = {mirrored: contents._nearest(model, x, Seen("picture", values, mirrored)) for mirrored in (True, False)}
     torch.testing.assert_close(found[True], x)
     assert (found[False] - x).abs().flatten(1).amax(1).min() > 0.1
-    torch.testing.assert_close(contents._nearest(x, Seen("picture", x.numpy(), True)), x)
+    torch.testing.assert_close(contents._nearest(model, x, Seen("picture", x.numpy(), True)), x)
 
 
 @pytest.mark.parametrize("conditional", [False, True])

@@ -6,9 +6,10 @@ import torch
 from matplotlib.figure import Figure
 
 from vlae import recipes
-from vlae.figures import panels
+from vlae.figures import contents, panels
 from vlae.figures.contents import Seen
 from vlae.figures.profiles import Panel, profiles
+from vlae.training.preparing import statistics_of
 
 
 @pytest.fixture
@@ -126,3 +127,14 @@ def test_of_many_columns_without_names_some_are_drawn_at_equal_steps(drawn):
     (line, *_) = drawn[0].axes[0].lines
     assert line.get_xdata().tolist() == list(range(1, 4_001, 8)) and np.allclose(line.get_ydata(), values[0, ::8])
     assert drawn[0]._supxlabel.get_text() == "column, one of every 8"
+
+
+def test_copies_of_rows_are_found_in_any_units(rng):
+    known = np.column_stack([rng.normal(1e6, 1, 1000), rng.normal(0, 1e-3, (1000, 2))]).astype(np.float32)
+    mean, stddev = statistics_of(known)
+    model = recipes.build(recipes.lean((3,), code_sizes=(2,), width=2), mean=mean, stddev=stddev)
+    copies = torch.from_numpy(known[:8])
+    assert torch.equal(contents._nearest(model, copies, Seen("row", known)), copies)
+    assert torch.equal(contents._nearest(model, copies, Seen("row", known[:20])), copies)
+    near, far = mean + stddev * torch.tensor([[0.5, 0, 0], [0, 5, 0]])  # the first is farther in the columns' own units
+    assert torch.equal(contents._nearest(model, mean[None], Seen("row", torch.stack([far, near]).numpy())), near[None])

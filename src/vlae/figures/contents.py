@@ -16,6 +16,7 @@ from torch import Tensor
 
 from vlae.errors import NotDefinedError, check_whole
 from vlae.figures.canvas import TILE, check_pixels
+from vlae.figures.profiles import standardised
 from vlae.models.base import Codes, LatentModel
 from vlae.models.inference import as_input, check_num, draw, evaluating, generator_of, given, noise_of_values
 from vlae.models.priors import MixturePrior, standard_prior
@@ -261,18 +262,24 @@ def sample_data(
     noise = prior.draw(num, generator_of(seed))
     drawn = drawn_pixels(model, noise, seed) if pixels else decoded(model, noise)
     beside = drawn[:0] if held_out is None else held_out[:num]
-    nearest = _nearest(drawn[:NUM_NEAREST], known) if known is not None and len(known.values) else drawn[:0]
+    nearest = _nearest(model, drawn[:NUM_NEAREST], known) if known is not None and len(known.values) else drawn[:0]
     return drawn, beside, nearest
 
 
-def _nearest(x: Float[Tensor, "n *shape"], known: Seen) -> Float[Tensor, "n *shape"]:
-    """For each datum the nearest of the known ones, as it is or mirrored, by squared distance of all values."""
-    both = torch.cat([x, x.flip(-1)]) if known.mirrored else x
-    rows, values = both.flatten(1), known.values
-    least, places = torch.full((len(rows),), torch.inf), torch.zeros(len(rows), dtype=torch.long)
+def _nearest(model: LatentModel, x: Float[Tensor, "n *shape"], known: Seen) -> Float[Tensor, "n *shape"]:
+    """For each datum the nearest of the known ones, as it is or mirrored, by squared distance of all values.
+
+    Columns of vectors count alike: they are in their standard deviations, and in double precision.
+    """
+
+    def placed(data: Tensor) -> Float[Tensor, "n values"]:
+        return data.flatten(1) if is_image(model.shape) else standardised(model, data)
+
+    values, rows = known.values, placed(torch.cat([x, x.flip(-1)]) if known.mirrored else x)
+    least, places = rows.new_full((len(rows),), torch.inf), torch.zeros(len(rows), dtype=torch.long)
     for first in range(0, len(values), NEAREST_BATCH):
-        part = as_input(np.ascontiguousarray(values[first : first + NEAREST_BATCH])).flatten(1)
-        distances, nearest = torch.cdist(rows, part).min(1)
+        part = placed(as_input(np.ascontiguousarray(values[first : first + NEAREST_BATCH])))
+        distances, nearest = torch.cdist(rows, part, compute_mode="donot_use_mm_for_euclid_dist").min(1)
         closer = distances < least
         least[closer], places[closer] = distances[closer], first + nearest[closer]
     found = as_input(np.ascontiguousarray(values[places.numpy()]))

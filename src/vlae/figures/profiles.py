@@ -58,8 +58,13 @@ def profiles(
     """
     from matplotlib.figure import Figure
 
-    lines = [(_standardised(model, panel.values), None if panel.start is None else _standardised(model, panel.start))
-             for panel in panels]  # fmt: skip
+    lines = [
+        (
+            standardised(model, panel.values).numpy(),
+            None if panel.start is None else standardised(model, panel.start).numpy(),
+        )
+        for panel in panels
+    ]
     every = np.concatenate([part for pair in lines for part in pair if part is not None])
     are_named = bool(model.columns)
     per_row = min(per_row, len(panels))
@@ -121,13 +126,21 @@ def _shown(lines: Float[np.ndarray, "n columns"], *, most: int | None) -> tuple[
     return np.sort(chosen), f"the {most} of {num:,} columns that differ most between the lines"
 
 
-def _standardised(model: LatentModel, values: Float[Tensor, "n columns"]) -> Float[np.ndarray, "n columns"]:
-    """Vectors in standard deviations from the mean of the training data; of a model without these, as they are."""
+def standardised(model: LatentModel, values: Float[Tensor, "n columns"]) -> Float[Tensor, "n columns"]:
+    """Vectors in standard deviations from the mean of the training data; of a model without these, as they are.
+
+    Args:
+        model: of vectors.
+        values: the vectors, (n, D).
+
+    Returns:
+        float64 (n, D), on the CPU.
+    """
     state = model.state_dict()
     values = values.detach().double().cpu()
     if "stddev" in state:
         values = (values - state["mean"].double().cpu()) / state["stddev"].double().cpu()
-    return values.numpy()
+    return values
 
 
 def _colours(num: int, in_order: bool) -> list[Any]:
