@@ -54,7 +54,9 @@ def test_a_leaning_form_leans_as_far_as_it_was_sheared_and_an_upright_one_does_n
     assert abs(upright) < 0.01 and leaning == pytest.approx(0.5, abs=0.08)
 
 
-@pytest.mark.parametrize("shape", [(1, 2, 2), (3, 2, 2), (2, 2, 5), (5, 3, 9), (4, 64, 2)])
+@pytest.mark.parametrize(
+    "shape", [(1, 2, 2), (3, 2, 2), (2, 2, 5), (5, 3, 9), (4, 64, 2), (1, 1, 9), (3, 9, 1), (1, 1, 1)]
+)
 def test_pictures_of_any_shape_and_one_colour_are_measured(shape):
     for values in (np.zeros((3, *shape), np.uint8), np.ones((3, *shape), np.float32)):
         assert all(np.isfinite(value).all() and value.shape == (3,) for value in appearance(values).values())

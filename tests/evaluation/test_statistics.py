@@ -83,3 +83,23 @@ def test_many_channels_are_no_colours():
     measured = statistics(pixels)
     assert measured["mean channel 5"] == 1 and measured["mean channel 1"] == 0 and "mean red" not in measured
     assert np.isclose(measured["brightness"], 0.2)
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+def test_the_last_of_two_or_four_channels_counts_unless_it_is_opacity(channels, rng):
+    pixels = rng.integers(0, 256, (9, channels, 8, 8), np.uint8)
+    pixels[:, :-1] = 100
+    measured = statistics(pixels, opacity=False)
+    assert {f"mean channel {i}" for i in range(1, channels + 1)} < set(measured) and "mean red" not in measured
+    assert measured["brightness"] == pytest.approx(pixels.mean((1, 2, 3)) / 255, rel=1e-5)
+    assert np.ptp(measured["edges"]) > 0 and np.ptp(statistics(pixels)["edges"]) == 0
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 16), (3, 16, 1), (2, 1, 1), (5, 1, 2)])
+def test_a_side_may_be_one_pixel(shape, rng):
+    pixels = rng.integers(0, 256, (9, *shape), np.uint8)
+    measured = statistics(pixels)
+    assert all(np.isfinite(value).all() for value in measured.values())
+    if shape == (1, 1, 16):
+        slopes = np.abs(np.gradient(pixels[:, 0, 0] / 255.0, axis=1)).mean(1)
+        assert measured["edges"] == pytest.approx(slopes, rel=1e-4)

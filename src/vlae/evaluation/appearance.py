@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float, Shaped
 
-from vlae.evaluation.statistics import LUMINANCE, object_weights, statistics
+from vlae.evaluation.statistics import luminance_of, object_weights, opaque, statistics
 
 FLAT = 0.01
 """Contrast that counts as none: detail is measured in times of the contrast and this."""
@@ -31,7 +31,9 @@ HUES: dict[str, float] = {
 """The words for a change of the mean colour, by its direction in degrees: redness to the right, yellowness upwards."""
 
 
-def appearance(images: Shaped[np.ndarray, "n channels height width"]) -> dict[str, Float[np.ndarray, " n"]]:
+def appearance(
+    images: Shaped[np.ndarray, "n channels height width"], *, opacity: bool = True
+) -> dict[str, Float[np.ndarray, " n"]]:
     """How each picture looks, by name, float32 (N,).
 
     - "brightness", "contrast", "x position", "y position" and "size" as in `vlae.evaluation.statistics.statistics`;
@@ -47,6 +49,7 @@ def appearance(images: Shaped[np.ndarray, "n channels height width"]) -> dict[st
 
     Args:
         images: uint8, or floats in [0, 1], (N, C, H, W).
+        opacity: whether the last of 2 or 4 channels is opacity; of data of more than 8 bits it is not.
 
     Examples:
         >>> half = np.zeros((1, 1, 8, 8), np.uint8)
@@ -54,22 +57,19 @@ def appearance(images: Shaped[np.ndarray, "n channels height width"]) -> dict[st
         >>> round(float(appearance(half)["light across"][0]), 2)
         1.0
     """
-    simple = statistics(images)
-    x = np.asarray(images, np.float32) / np.float32(255 if images.dtype == np.uint8 else 1)
+    simple, x = statistics(images, opacity=opacity), opaque(images, opacity)
     measured = {name: simple[name] for name in ("brightness", "contrast", "x position", "y position", "size")}
     measured["detail"] = simple["edges"] / (simple["contrast"] + FLAT)
-    if x.shape[1] in (3, 4):
+    if x.shape[1] == 3:
         red, green, blue = (x[:, channel] for channel in range(3))
-        measured["saturation"] = (x[:, :3].max(1) - x[:, :3].min(1)).mean((1, 2))
+        measured["saturation"] = (x.max(1) - x.min(1)).mean((1, 2))
         measured["redness"] = (red - green).mean((1, 2))
         measured["yellowness"] = ((red + green) / 2 - blue).mean((1, 2))
-        luminance = np.tensordot(LUMINANCE, x[:, :3], (0, 1))
-    else:
-        luminance = x.mean(1) if x.shape[1] > 4 else x[:, 0]
+    luminance = luminance_of(x)
     height, width = luminance.shape[1:]
-    right, left = luminance[..., -(width // 2) :], luminance[..., : width // 2]
-    measured["light across"] = right.mean((1, 2)) - left.mean((1, 2))
-    measured["light down"] = luminance[:, -(height // 2) :].mean((1, 2)) - luminance[:, : height // 2].mean((1, 2))
+    across, down = max(1, width // 2), max(1, height // 2)
+    measured["light across"] = luminance[..., -across:].mean((1, 2)) - luminance[..., :across].mean((1, 2))
+    measured["light down"] = luminance[:, -down:].mean((1, 2)) - luminance[:, :down].mean((1, 2))
     if min(height, width) > 3:
         inside = np.zeros((height, width), bool)
         inside[height // 4 : height - height // 4, width // 4 : width - width // 4] = True

@@ -77,7 +77,7 @@ def factors_of(images: Images) -> tuple[dict[str, np.ndarray], dict[str, np.ndar
     Raises:
         ValueError: if a factor has not one value, or one row of values, a datum.
     """
-    simple = {} if images.is_vectors else statistics(np.asarray(images.values))
+    simple = {} if images.is_vectors else statistics(np.asarray(images.values), opacity=images.value_range is None)
     known: dict[str, np.ndarray] = {}
     for name, values in images.factors.items():
         known |= _columns_of(name, np.asarray(values), len(images))

@@ -169,13 +169,13 @@ def moved(
     with evaluating(model, seed=seed):
         read = None if of_network is None else of_network[rows]
         noise = model.noise_of(_means(model, np.ascontiguousarray(values[rows]), read))
-        before = _statistics(_decoded(model, model.place(noise)))
+        before = _statistics(model, model.place(noise))
         for level in range(1, model.num_levels + 1):
             if level not in model.levels_with_code:
                 shares.append({})
                 continue
             mixed = tuple(e[donors] if number == level else e for number, e in enumerate(noise, start=1))
-            after = _statistics(_decoded(model, model.place(mixed)))
+            after = _statistics(model, model.place(mixed))
             shares.append(
                 {
                     name: float(((after[name] - value) ** 2).mean() / max(2 * value.var(ddof=1), 1e-12))
@@ -185,8 +185,9 @@ def moved(
     return shares
 
 
-def _statistics(pictures: np.ndarray) -> Mapping[str, np.ndarray]:
-    return statistics(np.round(255 * pictures.clip(0, 1)).astype(np.uint8))
+def _statistics(model: LatentModel, codes: Codes) -> Mapping[str, np.ndarray]:
+    pictures = np.round(255 * _decoded(model, codes).clip(0, 1)).astype(np.uint8)
+    return statistics(pictures, opacity=model.opacity)
 
 
 def _means(model: LatentModel, values: np.ndarray, features: np.ndarray | None = None) -> Codes:

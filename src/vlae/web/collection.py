@@ -193,7 +193,9 @@ class Collection:
                 numbers[name] = np.where(order < 0, np.nan, values[np.maximum(order, 0)].astype(np.float64))
         if len(self.run.recipe.shape) == 3 and len(self) <= MAX_MEASURED:
             starts = range(0, len(self), _BATCH)
-            parts = [statistics(self.values(np.arange(i, min(i + _BATCH, len(self))))) for i in starts]
+            opacity = self.run.model.opacity
+            pieces = (self.values(np.arange(i, min(i + _BATCH, len(self)))) for i in starts)
+            parts = [statistics(piece, opacity=opacity) for piece in pieces]
             numbers |= {name: np.concatenate([part[name] for part in parts]) for name in (parts[0] if parts else ())}
         return numbers
 
