@@ -9,6 +9,8 @@ import torch
 from vlae import recipes
 from vlae.data import DataError, Images
 from vlae.evaluation.cautions import cautions, far_columns
+from vlae.evaluation.columns import units_of
+from vlae.evaluation.feature_spaces import components
 from vlae.evaluation.level_card import level_cards, warnings
 from vlae.evaluation.measures import evaluate
 from vlae.evaluation.reasons import only_finite
@@ -126,3 +128,13 @@ def test_numbers_that_are_not_finite_become_none_with_a_reason():
 
 def test_many_names_are_cut():
     assert some_of(["x"]) == "x" and some_of(list("abcdefg")) == "a, b, c, d, e and 2 more"
+
+
+def test_units_are_finite_in_single_precision_too(rng):
+    plain = rng.normal(size=(50, 2)).astype(np.float32)
+    assert units_of(plain * np.float32([1e25, 1e-25])) / units_of(plain) == pytest.approx([1e25, 1e-25], rel=1e-4)
+    constant = np.float32([[0.1, 0, 1e-45]] * 50)
+    constant[0, 2] = 0  # varies by less than single precision can divide by
+    assert np.isinf(units_of(constant)).all() and units_of(plain).dtype == np.float32
+    features = components(plain * np.float32(1e25))(plain * np.float32(1e25))
+    assert features.std(0) == pytest.approx([1, 1], abs=0.5)

@@ -4,6 +4,7 @@ import torch
 
 from vlae import recipes
 from vlae.evaluation.dimension_names import SEEN, DimensionName, dimension_names, ends_in_data
+from vlae.evaluation.level_names import level_names
 from vlae.models.base import LatentModel
 from vlae.models.distributions import NormalCode
 from vlae.models.priors import MixturePrior, standard_prior
@@ -132,3 +133,93 @@ def test_words_for_data_hold_in_the_data_too():
     assert ends_in_data(model, data, other, names[1][0]) == ("", "", 0.0)
     assert ends_in_data(model, data[:1], light[:1], names[1][0]) == ("", "", 0.0)
     assert ends_in_data(model, data, 0 * light, names[1][0]) == ("", "", 0.0)
+
+
+class Columns(LatentModel):
+    """Columns in any units: each is `amounts` standard deviations times the code of one dimension, and noise."""
+
+    def __init__(self, units, amounts):
+        super().__init__()
+        self.shape, self.code_sizes = (len(units),), (len(amounts),)
+        self.columns = tuple(f"c{i}" for i in range(len(units)))
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+        self.units, self.amounts = torch.tensor(units), torch.tensor(amounts)
+
+    def infer(self, x):
+        raise NotImplementedError
+
+    def prior(self, level, above):
+        return NormalCode(torch.zeros(1, self.code_sizes[0]), torch.ones(1, self.code_sizes[0]))
+
+    def generate(self, codes):
+        z = torch.zeros(len(codes[0]), len(self.units))
+        z[:, : codes[0].shape[1]] = codes[0] * self.amounts
+        return torch.distributions.Normal(z * self.units, 1.0)
+
+    def forward(self, x, fade=None):
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize("units", [(1.0, 1.0), (15_000.0, 10.0), (1e-7, 1.0), (1e25, 1e-20)])
+def test_names_of_columns_are_the_same_in_any_units(units):
+    values = np.random.default_rng(0).normal(size=(200, 2)).astype(np.float32)
+    own = dimension_names(Columns(units, (1.1, 1.1)), (values * np.float32(units)).astype(np.float32))[1]
+    plain = dimension_names(Columns((1.0, 1.0), (1.1, 1.1)), values)[1]
+    assert [name.text for name in own] == ["less c0 ↔ more c0", "less c1 ↔ more c1"]
+    assert [name.change for name in own] == pytest.approx([name.change for name in plain], rel=1e-3)
+    level = level_names({1: own})[1]
+    assert level.named and level.title in ("c0 and c1", "c1 and c0")
+
+
+def test_one_of_many_columns_is_named_from_the_same_change_on_as_one_of_few():
+    values = np.random.default_rng(0).normal(size=(200, 300)).astype(np.float32)
+    more, less = dimension_names(Columns((1.0,) * 300, (0.15, 0.05)), values)[1]
+    assert more.text == "less c0 ↔ more c0" and less.text == "changes next to nothing"
+    assert level_names({1: [more, less]})[1].title == "c0"
+
+
+def test_a_column_that_does_not_vary_has_no_unit_and_no_name():
+    values = np.random.default_rng(0).normal(size=(200, 2)).astype(np.float32)
+    values[:, 0] = 1e6 + 0.1
+    first, second = dimension_names(Columns((1.0, 1.0), (1.0, 1.0)), values)[1]
+    assert first.text == "changes next to nothing" and second.text == "less c1 ↔ more c1"
+
+
+class Board(Painter):
+    """A pattern whose squares are as large as is asked, and grow lighter and darker in turn."""
+
+    def __init__(self, square):
+        super().__init__()
+        self.square, self.shape, self.code_sizes = square, (1, SIDE, SIDE), (1,)
+
+    def generate(self, codes):
+        rows, columns = np.mgrid[:SIDE, :SIDE] // self.square
+        board = torch.from_numpy((rows + columns) % 2 * 2 - 1).float()
+        return torch.distributions.Normal(0.5 + 0.1 * codes[0][:, :, None, None] * board, 0.1)
+
+
+@pytest.mark.parametrize(("square", "coarse", "parts"), [(1, 0, "small parts"), (4, 1, "large parts")])
+def test_what_has_no_word_is_told_as_large_or_small_parts(square, coarse, parts):
+    values = np.random.default_rng(0).integers(0, 256, (60, 1, SIDE, SIDE), np.uint8)
+    values[:, :, :, :8] //= 2  # so that the data vary far more than the pattern in what has words
+    values = (values * np.linspace(0.1, 1, 60)[:, None, None, None]).astype(np.uint8)
+    (name,) = dimension_names(Board(square), values)[1]
+    assert name.coarse == pytest.approx(coarse, abs=0.01)
+    assert level_names({1: [name]})[1].title == f"{parts}, no word for it"
+
+
+def test_the_last_of_two_channels_is_named_unless_it_is_opacity():
+    class Second(Painter):
+        def __init__(self, opacity):
+            super().__init__()
+            self.shape, self.code_sizes, self.opacity = (2, SIDE, SIDE), (1,), opacity
+
+        def generate(self, codes):
+            mean = torch.full((len(codes[0]), 2, SIDE, SIDE), 0.5)
+            mean[:, 1] += 0.1 * codes[0][:, :, None]
+            return torch.distributions.Normal(mean, 0.1)
+
+    values = np.full((60, 2, SIDE, SIDE), 0.5, np.float32)
+    values[:, 1] += np.random.default_rng(0).normal(0, 0.1, (60, 1, 1)).astype(np.float32)
+    names = [dimension_names(Second(opacity), values)[1][0].text for opacity in (False, True)]
+    assert names == ["darker ↔ lighter", "no word for it"]

@@ -23,9 +23,10 @@ def units_of(values: np.ndarray) -> Float[np.ndarray, " columns"]:
     A column that does not vary thus becomes 0: rounding makes its standard deviation a small number, not 0.
 
     Args:
-        values: (N, D).
+        values: (N, D), in the precision of the units; they are computed in double precision.
     """
-    return np.where(np.ptp(values, axis=0) > 0, values.std(0), np.inf)
+    units = values.std(0, dtype=np.float64).astype(values.dtype)
+    return np.where((values.max(0) > values.min(0)) & (units > 0), units, np.inf)
 
 
 def reconstruction_of(missed: Float[np.ndarray, " columns"]) -> dict[str, float | None]:

@@ -10,12 +10,13 @@ from jaxtyping import Float
 from torch.nn.functional import adaptive_avg_pool2d
 
 from vlae.evaluation.appearance import WORDS, appearance, hue_of
+from vlae.evaluation.columns import units_of
 from vlae.models.base import Codes, LatentModel
 from vlae.models.inference import as_input, evaluating, noise_of_values
 from vlae.models.priors import MixturePrior, standard_prior
 from vlae.shapes import is_image
 
-VERSION = 1
+VERSION = 2
 """Of the method: raise it if the same model gets other names."""
 
 SPAN = 2.0
@@ -34,7 +35,9 @@ BESIDE = 0.6
 """A second change is named too if it is at least this share of the largest."""
 
 SEEN = 0.01
-"""Squared change of the data, in times of that between two data, below which a dimension changes next to nothing."""
+"""Squared change of pictures, in times of that between two pictures, below which a dimension changes next to nothing.
+
+So it does to vectors if no column changes by enough to be named."""
 
 BATCH = 64
 GRID = 4
@@ -51,7 +54,7 @@ class DimensionName:
         low: what data are at its low end, compared with its high end, such as "darker"; "" if there is no word.
         high: what data are at its high end, such as "lighter"; "" if there is no word.
         change: mean squared difference between the data of the two ends, in times of that between two data: about 0 if
-            the dimension changes nothing.
+            the dimension changes nothing. Of vectors, each column is in its standard deviation.
         coarse: how much of that is in large parts: the share that is left in a 4 × 4 grid of means, in [0, 1]; 1 of
             vectors.
         effects: how far each measured quantity grows from the low end to the high end, in standard deviations of the
@@ -104,8 +107,9 @@ def dimension_names(
     Data are drawn from the prior. Each dimension is set to 2 standard deviations below its mean and above it; all else
     is kept. The largest change from end to end gives the name, and the second too if it is nearly as large. A change is
     named if it is at least 0.4 standard deviations of the data, and 2 standard errors. Of images the changes are
-    those of `vlae.evaluation.appearance.appearance`. Of vectors they are those of the columns. A value of a category is
-    named by its class, if the model knows its classes.
+    those of `vlae.evaluation.appearance.appearance`, if the pictures differ by 1 % or more of what two pictures do. Of
+    vectors they are those of the columns, in any units. A value of a category is named by its class, if the model knows
+    its classes.
 
     Nothing is encoded, so a model needs no encoder, and no features. It takes two pictures a dimension for each of
     `num` drawn data.
@@ -127,7 +131,9 @@ def dimension_names(
         drawn = _decoded(model, base)
         data = values if len(values) > 1 else drawn
         spreads = _spreads(model, data)
-        pairs = max(2 * float(_floats(data).var(0, ddof=1, dtype=np.float64).mean()), 1e-12)
+        images = is_image(model.shape)
+        unit = 1.0 if images else units_of(_floats(data))
+        pairs = max(2 * float((_floats(data) / unit).var(0, ddof=1).mean()), 1e-12)
         names: dict[int, list[DimensionName]] = {}
         for level in model.levels_with_code:
             if noise_of_values(model, level) is not None:
@@ -141,11 +147,19 @@ def dimension_names(
                     code[:, dimension] = mean[0, dimension] + sign * stddev[0, dimension]
                 before, after = (_decoded(model, (*base[: level - 1], code, *base[level:])) for code in codes)
                 effects = _effects(model, before, after, spreads)
-                difference = (after - before).astype(np.float64)
+                difference = (_floats(after) - _floats(before)) / unit
                 change = float(np.square(difference).mean()) / pairs
-                low, high, _ = _words(model, effects if change >= SEEN else {})
+                low, high, _ = _words(model, effects if change >= SEEN or not images else {})
                 names[level].append(
-                    DimensionName(level=level, dimension=dimension, low=low, high=high, change=change, effects=effects)
+                    DimensionName(
+                        level=level,
+                        dimension=dimension,
+                        low=low,
+                        high=high,
+                        change=change,
+                        coarse=_coarse(difference),
+                        effects=effects,
+                    )
                 )
     return names
 
@@ -194,17 +208,23 @@ def _classes(model: LatentModel, level: int) -> list[DimensionName]:
 
 def _measured(model: LatentModel, data: np.ndarray) -> dict[str, Float[np.ndarray, " n"]]:
     if is_image(model.shape):
-        return appearance(data)
+        return appearance(data, opacity=model.opacity)
     names = model.columns or [f"column {number}" for number in range(1, data.shape[1] + 1)]
     return dict(zip(names, data.T, strict=True))
 
 
 def _spreads(model: LatentModel, data: np.ndarray) -> dict[str, float]:
-    """The standard deviation of each quantity; redness and yellowness have one unit, so that they make a direction."""
-    spreads = {name: float(np.std(value, dtype=np.float64)) for name, value in _measured(model, data).items()}
+    """The standard deviation of each quantity; infinite if it does not vary.
+
+    Redness and yellowness have one unit, so that they make a direction.
+    """
+    measured = _measured(model, data)
+    if not is_image(model.shape):
+        return dict(zip(measured, units_of(_floats(data)).tolist(), strict=True))
+    spreads = {name: float(np.std(value, dtype=np.float64)) for name, value in measured.items()}
     if "redness" in spreads:
         spreads |= dict.fromkeys(HUE, float(np.hypot(spreads["redness"], spreads["yellowness"]) / np.sqrt(2)))
-    return spreads
+    return {name: spread if spread > 1e-6 else np.inf for name, spread in spreads.items()}  # less is rounding
 
 
 def _effects(model: LatentModel, low: np.ndarray, high: np.ndarray, spreads: Mapping[str, float]) -> dict[str, float]:
@@ -212,9 +232,7 @@ def _effects(model: LatentModel, low: np.ndarray, high: np.ndarray, spreads: Map
     before, after = _measured(model, low), _measured(model, high)
     effects, sure = {}, set()
     for name, spread in spreads.items():
-        if spread < 1e-6:
-            continue
-        grown = (after[name] - before[name]).astype(np.float64) / spread
+        grown = (after[name].astype(np.float64) - before[name]) / spread
         effects[name], error = float(grown.mean()), float(grown.std(ddof=1)) / len(grown) ** 0.5
         if np.isfinite(effects[name]) and abs(effects[name]) >= SURE * error and effects[name]:
             sure |= set(HUE) if name in HUE else {name}
@@ -246,8 +264,8 @@ def _coarse(difference: np.ndarray) -> float:
     return min(1.0, float(grid.square().mean()) / whole)
 
 
-def _floats(data: np.ndarray) -> np.ndarray:
-    return as_input(data).numpy()
+def _floats(data: np.ndarray) -> Float[np.ndarray, "n *shape"]:
+    return as_input(data).numpy().astype(np.float64)
 
 
 def _decoded(model: LatentModel, noise: Codes) -> np.ndarray:

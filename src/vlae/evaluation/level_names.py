@@ -86,10 +86,10 @@ def _titles(names: Sequence[DimensionName]) -> tuple[str, ...]:
     power: dict[str, float] = {}
     for name in names:
         for quantity, effect in name.effects.items():
-            if name.change >= SEEN and quantity in name.large:
+            if name.high and quantity in name.large:
                 topic = next((topic for topic, members in TOPICS.items() if quantity in members), quantity)
                 power[topic] = power.get(topic, 0.0) + effect**2
-    if told < SEEN or told < TOLD * changed or not power:
+    if told < TOLD * changed or not power:
         return ()
     largest = sorted(power, key=lambda topic: -power[topic])
     least = LARGE * sum(power.values()) if largest[0] in TOPICS else 0.0
