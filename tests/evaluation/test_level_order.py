@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from vlae.errors import NotDefinedError
+from vlae.evaluation.judging import _judge
 from vlae.evaluation.level_order import LEAST_DIFFERENCE, complexity, order, separation, told
 
 LADDER = np.eye(3)
@@ -184,3 +185,23 @@ def test_complexities_fit_the_table():
         order(LADDER, np.array([0.1, 0.2]))
     with pytest.raises(ValueError, match="3 factors"):
         order(LADDER, np.array([0.1, 0.2, np.nan]))
+
+
+@pytest.mark.parametrize("score", [order, separation])
+def test_the_scores_do_not_turn_on_a_hair_where_all_is_alike(score):
+    """A perfect ladder goes from 0 to 1 as its factors come to differ, and not all at once."""
+    found = [score(LADDER, np.array([0.1, 0.12, hardest])) for hardest in np.arange(0.1502, 0.26, 0.005)]
+    assert 0 < found[0] < 0.01 and found[-1] == pytest.approx(1)
+    assert np.diff(found).min() >= 0 and np.diff(found).max() < 0.15
+    many = np.append(np.full(20, 0.1), 0.5)  # that many are alike takes nothing from the one that differs
+    table = np.zeros((2, 21))
+    table[0, :20] = table[1, 20] = 1
+    assert score(table, many) == pytest.approx(1)
+
+
+def test_draws_in_which_nothing_differs_count_as_0():
+    """An order that half of the draws do not have is not sure."""
+    complexities = np.array([[0.1, 0.1, 0.3], *[[0.1, 0.1, 0.3], [0.1, 0.1, 0.14]] * 50])
+    result: dict = {}
+    _judge(result, np.repeat(LADDER[:, :, None], 101, axis=2), complexities, {})
+    assert result["level_order"] == 1 and result["level_order_interval"] == [0, 1]

@@ -10,8 +10,10 @@ from vlae.data import Images, load
 from vlae.evaluation import level_card, level_order, measures
 from vlae.evaluation.cautions import EARLIER
 from vlae.evaluation.complexity import complexity_of
+from vlae.evaluation.factors import factors_of
 from vlae.evaluation.feature_spaces import FeatureSpace
 from vlae.evaluation.judging import factor_table
+from vlae.evaluation.pictures import moved
 from vlae.evaluation.protocol import protocol as protocol_of
 from vlae.evaluation.rates import summarise
 from vlae.evaluation.text import as_text
@@ -189,7 +191,7 @@ def test_a_label_is_judged_beside_factors_unless_it_is_one_of_them(tmp_path, rng
     for labels, judged in ((rng.integers(0, 3, 200), ["kind", "label"]), (kind, ["kind"])):
         run, images = run_of(recipe, tmp_path, values, labels=labels, factors={"kind": kind})
         evaluation = evaluate(run, images)
-        assert evaluation["judged_on"] == judged and evaluation["information"]["factors"] == ["kind"]
+        assert list(evaluation["pixel_probes"]) == judged and evaluation["information"]["factors"] == ["kind"]
 
 
 def test_one_label_class_and_constant_factors(tmp_path, rng):
@@ -315,7 +317,11 @@ def test_factors_as_they_are(tmp_path, rng):
     place = rng.normal(size=(101, 4))[kind] + 0.05 * rng.normal(size=(num, 4))
     told = np.column_stack([rare, np.cos(turn), np.sin(turn), np.nan_to_num(gaps), worn, rng.normal(size=(num, 3))])
     evaluation = measures.evaluate(run.model, images, codes=[(code, np.ones_like(code)) for code in (place, told)])
-    assert evaluation["judged_on"] == ["rare", "light_angle", "gaps", "worn 0", "worn 1", "label"]
+    asked = ["rare", "light_angle", "gaps", "worn 0", "worn 1", "label"]
+    assert list(evaluation["pixel_probes"]) == asked
+    assert evaluation["judged_on"] == list(evaluation["complexity"]) != asked  # the pixels are noise
+    assert all((name in evaluation["judged_on"]) != (f"complexity of {name}" in evaluation["not_defined"])
+               for name in asked)  # fmt: skip
     low, high = (level["factors"] for level in evaluation["levels"])
     assert low["label"] > 0.8 and abs(high["label"]) < 0.1
     assert all(high[name] > 0.9 for name in ("rare", "light_angle", "gaps", "worn 0", "worn 1"))
@@ -374,3 +380,17 @@ def test_pictures_are_compared_in_the_outputs_of_a_network(trained, images, tmp_
     evaluation = evaluate(trained, few, features=tmp_path / "net.pt2")
     assert "net.pt2" in evaluation["pictures"]["features"]
     assert evaluation["pictures"]["features"] == evaluation["protocol"]["pictures"]["features"]
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+def test_the_last_channel_of_wide_pictures_counts(tmp_path, rng, channels):
+    """Infrared beside red, green and blue is told and moved; of 8 bits the last channel would be opacity."""
+    values = np.full((200, channels, 8, 8), 0.5, np.float32)
+    values[:, -1] = rng.uniform(0, 1, (200, 1, 1))
+    run, images = run_of(recipes.lean((channels, 8, 8), code_sizes=(2, 2), width=4), tmp_path, values)
+    run.model.opacity = False
+    wide = replace(images, value_range=((0.0, 4095.0),) * channels)
+    asked = factors_of(wide)[0]
+    assert np.ptp(asked[f"mean channel {channels}"]) > 0.9 and np.ptp(factors_of(images)[0]["brightness"]) == 0
+    moves = moved(run.model, values)
+    assert all(f"mean channel {channels}" in level for level in moves)

@@ -80,7 +80,6 @@ def tell(
         return
     if complexity is not None and (absent := [name for name in names if name not in complexity]):
         raise ValueError(f"complexity says nothing of {', '.join(absent)}; measure it on images with the same factors")
-    result["judged_on"] = names
     result["scored_by"] = {name: SCORED_BY[factor.kind] for name, factor in factors.items()}
     kin = kin_of(images)
     weights = _draws(len(images), seed, kin)
@@ -117,6 +116,7 @@ def tell(
             not_defined[f"complexity of {name}"] = value
         else:
             result["complexity"][name] = value
+    result["judged_on"] = list(result["complexity"])
     columns = [list(factors).index(name) for name in result["complexity"]]
     drawn = [  # complexities in each draw; where one is not defined, that of all the data
         [_complexity([values[draw] for values in of_pixels[name].values()], result["complexity"][name])
@@ -201,10 +201,9 @@ def _judge(
         drawn = [
             value_or_reason(partial(_measures(complexities[draw])[name], tables[:, :, draw]))
             for draw in range(1, len(complexities))
-        ]
-        values = [value for value in drawn if not isinstance(value, str)]
-        if values:
-            result[f"{name}_interval"] = np.percentile(values, INTERVAL).tolist()
+        ]  # where no two factors of a draw differ in complexity it is 0, the limit of what differs ever less
+        values = [0.0 if isinstance(value, str) else value for value in drawn]
+        result[f"{name}_interval"] = np.percentile(values, INTERVAL).tolist()
 
 
 def _components(images: Images, code_sizes: Sequence[int], seed: int) -> Codes | None:

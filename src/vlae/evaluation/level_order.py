@@ -78,7 +78,8 @@ def order(table: Table, complexities: Float[np.ndarray, " factors"]) -> float:
 
     over all pairs with c_f < c_g. The levels l_f and l_g are drawn from the shares of f and of g. The weight w_fg is
     c_g - c_f - .05, or 0 if that is negative. `best` is the largest sum that so many levels can reach. So two factors
-    that are about as complex as each other count for nothing.
+    that are about as complex as each other count for nothing. If the largest weight w is below .05, the order is
+    multiplied by w / .05: where all factors are about as complex as each other, it fades to 0.
 
     This is Somers' D between the level of a factor and its complexity, weighed by what is told, with what is not told
     counted as ties.
@@ -139,6 +140,7 @@ def _pairs(table: Table, complexities: Float[np.ndarray, " factors"]) -> tuple[F
     higher = np.flip(np.cumsum(np.flip(shares, 0), 0), 0) - shares  # of each factor, the share above a level
     below = shares.T @ higher  # [f, g]: P(l_f < l_g)
     harder = _differences(complexities[None] - complexities[:, None])
+    best /= min(1.0, float(harder.max()) / LEAST_DIFFERENCE)  # else the last hair of a difference would be all
     return harder * np.minimum(once[:, None], once) * (below - below.T), best
 
 

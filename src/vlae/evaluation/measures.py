@@ -56,9 +56,10 @@ def evaluate(
       predicts each (`vlae.evaluation.scoring.score`), and standard_errors of these; label_probe_accuracy and
       label_linear_probe_accuracy; moves (`vlae.evaluation.pictures.moved`); read_back
       (`vlae.evaluation.pictures.read_back`); and disentanglement.
-    - judged_on: the factors by which order and separation are judged. scored_by: the score of each. num_known: of how
-      many data the value of each is known.
-    - pixel_probes and complexity: of each of these factors.
+    - judged_on: the factors by which told, order and separation are judged: those that a probe reads from the data. Of
+      the others `not_defined` has "complexity of …". scored_by: the score of each factor. num_known: of how many data
+      the value of each is known.
+    - pixel_probes and complexity: of each factor; of those that are judged.
     - told, level_order and level_separation (`vlae.evaluation.level_order`): None where not defined. Beside each,
       `…_interval` is the range of 90 % of the bootstrap draws of the data; `…_untrained` is the score of the same model
       with random weights; `…_components` that of the principal components of the pixels, divided into codes of the same
