@@ -246,6 +246,20 @@ def test_vectors(tmp_path, rng, capsys, monkeypatch):
     assert "vectors" in printed.err
 
 
+def test_what_8_bits_lose_of_a_table_is_in_the_units_of_its_columns(tmp_path, rng):
+    run = quick(tmp_path / "run", rng.normal(size=(90, 5)) * [1e9, 1, 1, 1e-9, 1], code_sizes=(1, 2))
+    result = export.export(run, quantize="int8")
+    assert "mse" not in result["int8"] and all(0.1 < each < 3 for each in result["int8"]["error_stddevs"].values())
+    assert "error of the rows, in standard deviations" in export.as_text(result)
+
+
+def test_the_last_channel_is_called_opacity_only_where_it_is(tmp_path, rng):
+    wide = quick(tmp_path / "wide", rng.integers(0, 4096, (60, 8, 8, 4)).astype(np.uint16), code_sizes=(1, 2))
+    called = [export._described(wide)["preprocessing"]["channels"]]
+    wide.model.opacity = True
+    assert [*called, export._described(wide)["preprocessing"]["channels"]] == ["4", "red, green, blue, alpha"]
+
+
 def test_what_differs_is_not_written(trained, traced_before, tmp_path, monkeypatch):
     monkeypatch.setattr(export, "TOLERANCE", 0.0)
     (tmp_path / "encoder.onnx").write_text("earlier")

@@ -66,5 +66,3 @@ TERMS = (
 
 OF_PICTURES = ("mesh", "sharpness", "psnr")
 """The keys of the terms that do not go with rows of a table."""
-
-KEYS = frozenset(term.key for term in TERMS)
