@@ -50,12 +50,30 @@ def test_what_a_factor_is(rng):
     assert kind_of(rng.normal(size=1000)) == "number"
     assert kind_of(rng.permutation(100) % 2 == 0) == "yes or no"
     assert kind_of(rng.permutation(100) % 2.0) == "yes or no"  # floats of two values
-    assert kind_of((rng.permutation(99) % 4).astype(float)) == "number"  # 0.0, 1.0, 2.0, 3.0
+    assert kind_of((rng.permutation(99) % 4).astype(float)) == "class"  # 0.0, 1.0, 2.0, 3.0
+    assert kind_of((rng.permutation(99) % 4) / 2) == "number"
+    assert kind_of(hundred.astype(float)) == "number"
     assert kind_of(np.array(["cat", "dog", "cow"])[rng.permutation(99) % 3]) == "class"
     assert kind_of(np.array(["no", "yes"], object)[rng.permutation(99) % 2]) == "yes or no"
     gaps = (rng.permutation(99) % 4).astype(float)
     gaps[::7] = np.nan  # a table with gaps has no integers
     assert kind_of(gaps) == "class"
+
+
+def test_values_are_those_given():
+    number = read_factor("it", np.array([np.nan, *np.linspace(5, 6.5, 20)]))
+    assert number.kinds is None and number.as_given is number.values and number.values[:2].tolist() == [0, 5]
+    kind = read_factor("it", np.arange(20) % 2 + 3)
+    assert kind.values is None and kind.as_given.tolist() == [0, 1] * 10
+
+
+def test_a_label_beside_the_names_of_its_classes_counts_once(rng):
+    labels, names = rng.integers(-1, 3, 30), ("cat", "dog", "cow")
+    words = np.array([names[label] if label >= 0 else None for label in labels], object)
+    images = Images(values=np.zeros((30, 3), np.float32), factors={"animal": words}, labels=labels, label_names=names)
+    assert list(factors_of(images)[1]) == ["animal"]
+    other = np.array([*words[1:], "cow"], object)
+    assert list(factors_of(Images(**{**vars(images), "factors": {"animal": other}}))[1]) == ["animal", "label"]
 
 
 @pytest.mark.parametrize(

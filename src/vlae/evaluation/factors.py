@@ -40,12 +40,21 @@ class Factor:
             cosine and sine, of mean 0 and common variance 1; yes or no has one column and a class one per class, each
             standardised.
         kinds: the class of each row as 0, 1, …, (N,), -1 where it is not known; None of numbers and angles.
+        values: a number or an angle in its own unit, (N,), 0 where it is not known; None of classes.
     """
 
     kind: Kind
     known: Bool[np.ndarray, " n"]
     columns: Float[np.ndarray, "n columns"]
     kinds: Int[np.ndarray, " n"] | None = None
+    values: Float[np.ndarray, " n"] | None = None
+
+    @property
+    def as_given(self) -> Int[np.ndarray, " n"] | Float[np.ndarray, " n"]:
+        """The classes as whole numbers, or the values of numbers and angles, (N,)."""
+        one = self.values if self.kinds is None else self.kinds
+        assert one is not None
+        return one
 
 
 def subset(images: Images, seed: int = 0, num: int = MAX_IMAGES) -> Images:
@@ -65,8 +74,8 @@ def factors_of(images: Images) -> tuple[dict[str, np.ndarray], dict[str, np.ndar
     """The statistics of images, and the factors by which a model is judged, as they are.
 
     A model is judged by the true factors of the images if they are known, else by the statistics. The label is one
-    more factor, unless it equals one of these. A table (N, K) is K factors, unless each row has a single 1 among
-    zeros: then it is a class.
+    more factor, unless it equals one of these, which may also hold the names of the classes. A
+    table (N, K) is K factors, unless each row has a single 1 among zeros: then it is a class.
 
     Args:
         images: any images or vectors; vectors have no statistics.
@@ -83,7 +92,7 @@ def factors_of(images: Images) -> tuple[dict[str, np.ndarray], dict[str, np.ndar
         known |= _columns_of(name, np.asarray(values), len(images))
     known = known or dict(simple)
     if images.labels is not None:
-        known |= {"label": classes} if not _equals_one(classes := _label(images), known) else {}
+        known |= {"label": classes} if not _equals_one(images, classes := _label(images), known) else {}
     return simple, known
 
 
@@ -92,9 +101,9 @@ def factors_to_predict(
 ) -> tuple[dict[str, Factor], dict[str, str]]:
     """The factors that can be predicted, each as what it is, and the reason why each of the others cannot.
 
-    - Text, truth values, and integers of up to 50 values, each of five data or more on average, are classes; of two
-      values they are yes or no. So are floats of two values, and whole floats of up to 50 values of which some are
-      missing: a table with gaps has no integers.
+    - Text, truth values, and whole numbers of up to 50 values, each of five data or more on average, are classes; of
+      two values they are yes or no. So are floats of two values. Whole numbers may be stored as floats: a table with
+      gaps has no integers.
     - A number with one of these words in its name is an angle: angle, azimuth, hue, orientation, rotation, heading,
       bearing. It is in radians if it lies between -2π and 2π, else in degrees; a hue between 0 and 1 is in turns.
     - All others are numbers.
@@ -136,13 +145,15 @@ def read_factor(name: str, values: np.ndarray, *, is_label: bool = False) -> Fac
         raise NotDefinedError("it is the same in all the data")
     if is_label or _is_class(values, distinct, known):
         return _class(values, known)
+    values = np.where(known, values, 0).astype(float)
     period = _period(name, values[known])
     if period is not None:
         turned = values * (2 * np.pi / period)
         block = np.where(known[:, None], np.stack([np.cos(turned), np.sin(turned)], 1), 0.0)
         block = (block - block[known].mean(0)) * known[:, None]
-        return Factor("angle", known, block / max(np.sqrt((block[known] ** 2).sum(1).mean()), 1e-12))
-    return Factor("number", known, _standardised(np.where(known, values, 0.0)[:, None].astype(float), known))
+        block = block / max(np.sqrt((block[known] ** 2).sum(1).mean()), 1e-12)
+        return Factor("angle", known, block, values=values)
+    return Factor("number", known, _standardised(values[:, None], known), values=values)
 
 
 def present(values: np.ndarray) -> tuple[np.ndarray, Bool[np.ndarray, " n"]]:
@@ -167,8 +178,8 @@ def present(values: np.ndarray) -> tuple[np.ndarray, Bool[np.ndarray, " n"]]:
 def _is_class(values: np.ndarray, distinct: np.ndarray, known: np.ndarray) -> bool:
     if values.dtype.kind in "bU" or len(distinct) == 2:
         return True
-    whole = values.dtype.kind in "iu" or (not known.all() and bool((distinct == np.round(distinct)).all()))
-    return whole and len(distinct) <= min(MAX_CLASSES, known.sum() / MIN_OF_CLASS)
+    is_whole = bool((distinct == np.round(distinct)).all())
+    return is_whole and len(distinct) <= min(MAX_CLASSES, known.sum() / MIN_OF_CLASS)
 
 
 def _class(values: np.ndarray, known: np.ndarray) -> Factor:
@@ -226,5 +237,13 @@ def _label(images: Images) -> np.ndarray:
     return next(iter(_columns_of("label", labels, len(images)).values()))
 
 
-def _equals_one(labels: np.ndarray, factors: Mapping[str, np.ndarray]) -> bool:
-    return any(np.array_equal(labels, factor) for factor in factors.values())
+def _equals_one(images: Images, labels: np.ndarray, factors: Mapping[str, np.ndarray]) -> bool:
+    """Whether a factor is the labels, or the names of their classes."""
+    if any(np.array_equal(labels, factor) for factor in factors.values()):
+        return True
+    texts = [values for values, _ in map(present, factors.values()) if values.dtype.kind == "U"]
+    if not texts or labels.dtype.kind not in "iu":
+        return False
+    distinct, place = np.unique(labels, return_inverse=True)
+    names = np.array([images.class_name(label) for label in distinct.tolist()])[place]
+    return any(np.array_equal(names, values) for values in texts)
