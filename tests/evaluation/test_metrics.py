@@ -10,7 +10,7 @@ from sklearn.metrics import mutual_info_score
 
 from vlae.errors import NotDefinedError
 from vlae.evaluation import metrics
-from vlae.evaluation.information import classes_of, entropy, normalised_mutual_information
+from vlae.evaluation.information import classes_of, entropy, normalised_mutual_information, without_outliers
 
 ROWS = 1_000
 
@@ -442,6 +442,73 @@ def test_the_factor_vae_score_counts_variance_in_units_of_the_dimension():
     factors = {name: rng.integers(0, 5, ROWS) for name in ("one", "two")}
     loud = [10 * factors[name] + rng.normal(size=ROWS) for name in factors]
     assert metrics.factor_vae_score(np.column_stack([*loud, 0.3 * rng.normal(size=ROWS)]), factors) > 0.95
+
+
+# Few rows, and rows far out
+
+
+def few_rows(num, seed=0):
+    rng = np.random.default_rng(seed)
+    return {"ten": rng.integers(0, 10, num), "two": rng.integers(0, 2, num), "number": rng.random(num)}, rng
+
+
+NOT_RELATIVE = sorted(set(MEASURES) - set(RELATIVE) - {"completeness", "boosted completeness"})
+NOT_RELATIVE = [name for name in NOT_RELATIVE if "disentanglement" not in name and "boosted" not in name]
+
+
+@pytest.mark.parametrize("name", NOT_RELATIVE)
+@pytest.mark.parametrize(("num", "dimensions"), [(60, 1), (60, 24), (100, 1), (300, 24)])
+def test_noise_of_few_rows_is_near_chance_or_not_defined(name, num, dimensions):
+    found = []
+    for seed in range(3):
+        factors, rng = few_rows(num, seed)
+        try:
+            found.append(MEASURES[name](rng.normal(size=(num, dimensions)), factors))
+        except NotDefinedError as reason:
+            assert "give more rows" in str(reason)
+    assert not found or np.mean(found) < (0.48 if name in CHANCE else 0.12)  # chance is a third
+
+
+@pytest.mark.parametrize("num", [100, 300])
+def test_votes_do_not_learn_few_rows_by_heart(num):
+    scores = []
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        factors = {str(k): rng.integers(0, 10, num) for k in range(5)}
+        codes = rng.normal(size=(num, 24))
+        scores.append(
+            [measure(codes, factors, seed=seed) for measure in (metrics.factor_vae_score, metrics.beta_vae_score)]
+        )
+    assert np.mean(scores, 0) == pytest.approx([0.2, 0.2], abs=0.08)
+
+
+@pytest.mark.parametrize("num", [60, 300])
+def test_the_truth_of_few_rows_scores_one_in_a_single_dimension(num):
+    factors, _ = few_rows(num)
+    code, kinds = factors["ten"][:, None].astype(float), {"ten": factors["ten"]}
+    assert metrics.mig(code, kinds) == pytest.approx(1)
+    assert metrics.mig_sampled(code, np.full(code.shape, 0.05), kinds) == pytest.approx(1)
+
+
+@every
+def test_a_row_far_out_takes_nothing(name, truth, factors):
+    codes = truth + 0.1 * noise(5)
+    far = codes.copy()
+    far[7] = [300, -300, 300, -300, 300]
+    assert MEASURES[name](far, factors) == pytest.approx(MEASURES[name](codes, factors), abs=0.05)
+
+
+def test_outliers_are_brought_to_the_others():
+    codes = noise(3)
+    assert (without_outliers(codes) == codes).all()
+    far = codes.copy()
+    far[[3, 8], 0] = [-50, 1e300]
+    there = np.delete(codes[:, 0], [3, 8])
+    assert without_outliers(far)[[3, 8], 0].tolist() == [there.min(), there.max()]
+    assert (without_outliers(far)[:, 1:] == codes[:, 1:]).all()
+    rare = 1.0 * (np.arange(ROWS) % 250 == 0)  # of a column that is nearly always the same they are all there is
+    assert (without_outliers(rare) == rare).all()
+    assert without_outliers(np.zeros((20, 0))).shape == (20, 0)
 
 
 # Awkward tables: a value or the reason why there is none

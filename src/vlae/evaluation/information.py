@@ -1,7 +1,8 @@
 """Mutual information of codes and factors, and what a table of codes and factors must be.
 
-`codes` are posterior means, (N, D), with a column per code dimension. `factors` are values by name, (N,) each. Truth
-values, and integers of up to 50 values, are classes. Other numbers are continuous and are binned into 10 quantiles.
+`codes` are posterior means, (N, D), with a column per code dimension. `factors` are values by name, (N,) each. Integers
+and truth values are classes. Floats are numbers and are binned into 10 quantiles. Codes far out are brought in
+(`without_outliers`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,9 +17,9 @@ from vlae.errors import NotDefinedError
 Codes = Float[np.ndarray, "n d"]
 Factors = Mapping[str, np.ndarray]
 
-MAX_CLASSES = 50  # integers of more values are numbers
 FACTOR_BINS = 10
 MIN_ROWS = 20
+FAR_OUT = 0.01  # of the rows, at each end
 
 
 def mutual_information(code: Codes, factor: np.ndarray, *, neighbours: int = 3) -> float:
@@ -68,7 +69,7 @@ def mutual_information(code: Codes, factor: np.ndarray, *, neighbours: int = 3) 
 def normalised_mutual_information(levels: Sequence[Codes], factors: Factors) -> Float[np.ndarray, "levels factors"]:
     """The information of each level on each factor, as a share of the factor's entropy, in [0, 1]: I(z_l; f) / H(f).
 
-    I is estimated by `mutual_information`. A continuous factor is binned into 10 quantiles.
+    I is estimated by `mutual_information`. A number is binned into 10 quantiles.
 
     Args:
         levels: posterior means of each level, (N, code size) each, N from 20 up.
@@ -82,18 +83,8 @@ def normalised_mutual_information(levels: Sequence[Codes], factors: Factors) -> 
     return np.clip(np.array(table, float).reshape(len(levels), len(factors)), 0, 1)
 
 
-def is_class(factor: np.ndarray) -> bool:
-    """Whether the values of a factor are classes: truth values, or integers of up to 50 values. Others are numbers.
-
-    Args:
-        factor: (N,).
-    """
-    factor = np.asarray(factor)
-    return factor.dtype.kind in "biu" and len(np.unique(factor)) <= MAX_CLASSES
-
-
 def classes_of(name: str, factor: np.ndarray) -> Int[np.ndarray, " n"]:
-    """The classes of a factor as 0, 1, …, (N,): its values, or their quantile bins if it is continuous.
+    """The classes of a factor as 0, 1, …, (N,): its values, or their quantile bins if these are floats.
 
     Args:
         name: of the factor, for error messages.
@@ -108,7 +99,7 @@ def classes_of(name: str, factor: np.ndarray) -> Int[np.ndarray, " n"]:
         raise ValueError(f"the factor {name!r} is not all finite numbers; leave it out, or the rows that lack it")
     if len(np.unique(factor)) < 2:
         raise NotDefinedError(f"the factor {name!r} is the same in all rows; leave it out")
-    if is_class(factor):
+    if factor.dtype.kind != "f":
         return np.unique(factor, return_inverse=True)[1]
     edges = np.unique(np.quantile(factor, np.linspace(0, 1, FACTOR_BINS + 1)[1:-1]))
     kinds = np.unique(np.digitize(factor, edges), return_inverse=True)[1]
@@ -135,7 +126,7 @@ def checked(codes: Codes, factors: Factors, *, least: int = 1) -> tuple[Codes, d
         least: the number of factors that a metric needs.
 
     Returns:
-        The codes as floats, and the classes of each factor as 0, 1, …, (N,).
+        The codes as floats, without outliers, and the classes of each factor as 0, 1, …, (N,).
 
     Raises:
         ValueError: if shapes do not fit or a number is not finite.
@@ -157,4 +148,24 @@ def checked(codes: Codes, factors: Factors, *, least: int = 1) -> tuple[Codes, d
         raise NotDefinedError(f"{len(codes)} rows are too few; give at least {MIN_ROWS}")
     if len(factors) < least:
         raise NotDefinedError(f"it takes {least} factor{'s' * (least > 1)}; {len(factors)} are given")
-    return codes, {name: classes_of(name, factor) for name, factor in factors.items()}
+    return without_outliers(codes), {name: classes_of(name, factor) for name, factor in factors.items()}
+
+
+def without_outliers(table: Float[np.ndarray, "n *any"]) -> Float[np.ndarray, "n *any"]:
+    """Brings values far out to the farthest of the others: one of them would else be all of a column's range.
+
+    Far out are values that lie beyond the middle 98 % of their column by more than the width of these, but for columns
+    of which these are all the same. Of normal values none is: they would be 7 standard deviations away.
+
+    Args:
+        table: (N, ...), N from 3 up; each column on its own.
+
+    Returns:
+        The table, (N, ...).
+    """
+    num = max(1, round(FAR_OUT * len(table)))
+    ordered = np.sort(table, axis=0)
+    low, high = ordered[num], ordered[-1 - num]
+    width = high - low
+    is_near = (width == 0) | ((table >= low - width) & (table <= high + width))
+    return np.clip(table, np.where(is_near, table, np.inf).min(0), np.where(is_near, table, -np.inf).max(0))

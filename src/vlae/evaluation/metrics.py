@@ -1,14 +1,18 @@
 """Metrics of the literature that compare codes with true factors. They take arrays and know no model.
 
-`codes` are posterior means, (N, D), with a column per code dimension. `factors` are values by name, (N,) each. Truth
-values, and integers of up to 50 values, are classes. Other numbers are continuous; where a metric needs classes, they
-are binned into 10 quantiles. Mutual information is in nats. If a metric is not defined, `NotDefinedError` gives the
-reason; no metric is NaN.
+`codes` are posterior means, (N, D), with a column per code dimension; those far out are brought in
+(`vlae.evaluation.information.without_outliers`). `factors` are values by name, (N,) each. Integers and truth values are
+classes. Floats are numbers; where a metric needs classes, they are binned into 10 quantiles. Mutual information is in
+nats. If a metric is not defined, `NotDefinedError` gives the reason; no metric is NaN.
+
+Estimates of information from few rows are too high, also for codes that know nothing. Where MIG, MIG-sup or InfoE of
+factors in a random order would be above .05, what exceeds that is taken off and 1 stays 1; above .5 they are not
+defined.
 """
 
 import warnings
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -21,9 +25,11 @@ from sklearn.metrics import log_loss
 from sklearn.tree import DecisionTreeClassifier
 
 from vlae.errors import NotDefinedError
-from vlae.evaluation.information import Codes, Factors, checked, entropy, is_class, mutual_information
+from vlae.evaluation.information import Codes, Factors, checked, entropy, mutual_information, without_outliers
 
 CONSTANT = 1e-12  # a code of a smaller standard deviation
+CHANCE, MAX_CHANCE = 0.05, 0.5  # what factors in a random order may score, without more ado and at all
+SHUFFLES = 5
 
 
 class DCI(NamedTuple):
@@ -57,10 +63,13 @@ def mig(codes: Codes, factors: Factors, *, bins: int = 20) -> float:
         bins: number of bins of equal width into which each code dimension is cut, from 2 up.
 
     Raises:
-        NotDefinedError: if there is no code, no factor, a factor that is constant, or fewer than 20 rows.
+        NotDefinedError: if there is no code, no factor, a factor that is constant, fewer than 20 rows, or chance is
+            above .5.
     """
     codes, classes = checked(codes, factors)
-    return _gap(_information(codes, classes, bins), np.array([entropy(kinds) for kinds in classes.values()]))
+    entropies = _entropies(classes)
+    chance = [_gap(_information(codes, shuffled, bins), entropies) for shuffled in _shuffled(classes)]
+    return _above(_gap(_information(codes, classes, bins), entropies), float(np.mean(chance)), len(codes))
 
 
 def mig_sampled(means: Codes, stddevs: Codes, factors: Factors, *, num_samples: int = 1_000, seed: int = 0) -> float:
@@ -78,7 +87,8 @@ def mig_sampled(means: Codes, stddevs: Codes, factors: Factors, *, num_samples: 
         seed: of the draws.
 
     Raises:
-        NotDefinedError: if there is no code, no factor, a factor that is constant, or fewer than 20 rows.
+        NotDefinedError: if there is no code, no factor, a factor that is constant, fewer than 20 rows, or chance is
+            above .5.
     """
     means, classes = checked(means, factors)
     stddevs = np.asarray(stddevs, float)
@@ -87,19 +97,20 @@ def mig_sampled(means: Codes, stddevs: Codes, factors: Factors, *, num_samples: 
     rng = np.random.default_rng(seed)
     rows = rng.permutation(len(means))[:num_samples]
     drawn = means[rows] + stddevs[rows] * rng.normal(size=(len(rows), means.shape[1]))
-    columns, starts = _columns(classes)
+    shuffled = next(_shuffled(classes))
+    columns, starts = _columns({**classes, **{(name, "shuffled"): kinds for name, kinds in shuffled.items()}})
     members = np.zeros((len(means), starts[-1]))
     np.put_along_axis(members, columns, 1, axis=1)
-    own = columns[rows]  # (rows, factors)
-    information = np.zeros((means.shape[1], len(classes)))
+    own = columns[rows]  # (rows, factors and shuffled factors)
+    information = np.zeros((means.shape[1], columns.shape[1]))
     for j, (mean, stddev, z) in enumerate(zip(means.T, stddevs.T, drawn.T, strict=True)):
         with np.errstate(over="ignore"):  # far from a narrow posterior the density is 0
             log_density = -0.5 * ((z[:, None] - mean) / stddev) ** 2 - np.log(stddev)
         density = np.exp(log_density - log_density.max(1, keepdims=True))
         conditional = np.take_along_axis(density @ members, own, axis=1) / members.sum(0)[own]
         information[j] = (np.log(np.maximum(conditional, 1e-300)) - np.log(density.mean(1))[:, None]).mean(0)
-    entropies = np.array([entropy(kinds) for kinds in classes.values()])
-    return _gap(np.clip(information, 0, None), entropies)
+    known, chance = (_gap(table, _entropies(classes)) for table in np.split(np.clip(information, 0, None), 2, axis=1))
+    return _above(known, chance, len(means))
 
 
 def mig_sup(codes: Codes, factors: Factors, *, bins: int = 20) -> float:
@@ -116,11 +127,15 @@ def mig_sup(codes: Codes, factors: Factors, *, bins: int = 20) -> float:
         bins: number of bins of equal width into which each code dimension is cut, from 2 up.
 
     Raises:
-        NotDefinedError: if there is no code, a factor that is constant, fewer than 20 rows, or fewer than 2 factors.
+        NotDefinedError: if there is no code, a factor that is constant, fewer than 20 rows, fewer than 2 factors, or
+            chance is above .5.
     """
     codes, classes = checked(codes, factors, least=2)
-    entropies = np.array([entropy(kinds) for kinds in classes.values()])
-    return _gap((_information(codes, classes, bins) / entropies).T, np.ones(codes.shape[1]))
+
+    def gap(kinds: Mapping[str, np.ndarray]) -> float:
+        return _gap((_information(codes, kinds, bins) / _entropies(kinds)).T, np.ones(codes.shape[1]))
+
+    return _above(gap(classes), float(np.mean([gap(shuffled) for shuffled in _shuffled(classes)])), len(codes))
 
 
 def dci(codes: Codes, factors: Factors, *, seed: int = 0, trees: int = 30, max_rows: int | None = None) -> DCI:
@@ -205,8 +220,8 @@ def infomec(
     one is active. Where all S are 0, the ratio counts as the least. InfoE is the mean over factors of 1 - L / log K. L
     is the cross entropy of a logistic regression on all dimensions, which weighs the K classes alike.
 
-    InfoE is scored on the rows it was fitted to: give many more rows than dimensions. InfoM and InfoC only say how the
-    information is spread. Of noise they may be large, so read them where InfoE is well above 0.
+    InfoE is scored on the rows it was fitted to, and chance is taken off where these are few. InfoM and InfoC only say
+    how the information is spread. Of noise they may be large, so read them where InfoE is well above 0.05.
 
     Reference: Hsu et al. 2023, "Disentanglement via Latent Quantization", its part on InfoMEC, and the authors' code,
     where results are not clipped.
@@ -220,7 +235,7 @@ def infomec(
 
     Raises:
         NotDefinedError: if there is no code, all codes are constant, a factor is constant or no two rows share its
-            class, or there are fewer than 20 rows or fewer than 2 factors.
+            class, there are fewer than 20 rows or fewer than 2 factors, or chance is above .5.
     """
     codes, classes, _ = _chosen(codes, factors, max_rows, seed)
     codes = codes[:, codes.std(0) > CONSTANT]
@@ -234,8 +249,12 @@ def infomec(
             for kinds in classes.values()
         ]
     )
-    told = [_told_by_a_line(_standardised(codes), kinds) for kinds in classes.values()]
-    return InfoMEC(*(float(np.clip(value, 0, 1)) for value in (_lead(shares.T), np.mean(told), _lead(shares))))
+    told, chance = (
+        float(np.mean([_told_by_a_line(_standardised(codes), kinds) for kinds in each.values()]))
+        for each in (classes, next(_shuffled(classes)))
+    )
+    explicitness = _above(told, chance, len(codes))
+    return InfoMEC(*(float(np.clip(value, 0, 1)) for value in (_lead(shares.T), explicitness, _lead(shares))))
 
 
 def sap(codes: Codes, factors: Factors, *, seed: int = 0) -> float:
@@ -304,7 +323,8 @@ def factor_vae_score(
 
     Chance is 1 / F. The rows of a vote share the (binned) value of a factor; they are chosen from the table, since no
     new data can be generated. One half of the votes chooses the factor that each dimension names, the other half is
-    scored. Dimensions of variance below .05 are left out; if none is left, the score is 0.
+    scored; they are of two halves of the rows, or few rows would be learnt by heart. Dimensions of variance below .05
+    are left out; if none is left, the score is 0.
 
     Reference: Kim and Mnih 2018, "Disentangling by Factorising", section 4.
 
@@ -324,11 +344,11 @@ def factor_vae_score(
     if codes.shape[1] == 0:
         return 0.0
     scale = codes.var(0)
-    fixed = list(classes.values())
+    fixed, halves = list(classes.values()), np.array_split(rng.permutation(len(codes)), 2)
     votes = np.zeros((2, codes.shape[1], len(fixed)), int)
     for vote in range(num_votes):
         k = int(rng.integers(len(fixed)))
-        rows = _sharing(fixed[k], rows_per_vote, rng)
+        rows = _sharing(fixed[k], halves[vote % 2], rows_per_vote, rng)
         votes[vote % 2, (codes[rows].var(0) / scale).argmin(), k] += 1
     chosen = votes[0].argmax(1)
     return float(votes[1][np.arange(len(chosen)), chosen].sum() / votes[1].sum())
@@ -340,7 +360,8 @@ def beta_vae_score(
     """Accuracy, in [0, 1], of a linear classifier that names the factor that pairs share, from their mean |z - z'|.
 
     Chance is 1 / F. Pairs that share the (binned) value of a factor are chosen from the table, since no new data can be
-    generated. All pairs of a point share one value; in the reference each pair has its own.
+    generated. All pairs of a point share one value; in the reference each pair has its own. The points that the
+    classifier is fitted to and those that are scored are of two halves of the rows.
 
     Reference: Higgins et al. 2017, "β-VAE", section 3.
 
@@ -357,13 +378,13 @@ def beta_vae_score(
     codes, classes = checked(codes, factors, least=2)
     rng = np.random.default_rng(seed)
     codes = (codes - codes.mean(0)) / np.maximum(codes.std(0), 1e-12)
-    fixed = list(classes.values())
+    fixed, halves = list(classes.values()), np.array_split(rng.permutation(len(codes)), 2)
     points, answers = np.zeros((num_points, codes.shape[1])), rng.integers(len(fixed), size=num_points)
-    for point, k in enumerate(answers):
-        rows = _sharing(fixed[k], 2 * pairs_per_point, rng)
-        half = len(rows) // 2
-        points[point] = np.abs(codes[rows[:half]] - codes[rows[half : 2 * half]]).mean(0)
     half = num_points // 2
+    for point, k in enumerate(answers):
+        rows = _sharing(fixed[k], halves[int(point >= half)], 2 * pairs_per_point, rng)
+        pairs = len(rows) // 2
+        points[point] = np.abs(codes[rows[:pairs]] - codes[rows[pairs : 2 * pairs]]).mean(0)
     return float(
         LogisticRegression(max_iter=1000).fit(points[:half], answers[:half]).score(points[half:], answers[half:])
     )
@@ -410,12 +431,37 @@ def _chosen(
     """At most `max_rows` rows of a table, checked: codes, the classes of all factors, the values of numbers."""
     codes, classes = checked(codes, factors, least=least)
     rows = np.random.default_rng(seed).permutation(len(codes))[:max_rows]
-    numbers = {name: np.asarray(factor, float)[rows] for name, factor in factors.items() if not is_class(factor)}
+    numbers = {
+        name: without_outliers(np.asarray(factor, float)[rows])
+        for name, factor in factors.items()
+        if np.asarray(factor).dtype.kind == "f"
+    }
     codes, classes = checked(codes[rows], {name: kinds[rows] for name, kinds in classes.items()}, least=least)
     return codes, classes, numbers
 
 
-def _columns(classes: Mapping[str, np.ndarray]) -> tuple[Int[np.ndarray, "n factors"], Int[np.ndarray, " starts"]]:
+def _entropies(classes: Mapping[str, np.ndarray]) -> Float[np.ndarray, " factors"]:
+    return np.array([entropy(kinds) for kinds in classes.values()])
+
+
+def _shuffled(classes: Mapping[str, np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
+    """The classes in some random orders, of which no code knows anything."""
+    for seed in range(SHUFFLES):
+        rng = np.random.default_rng(seed)
+        yield {name: rng.permutation(kinds) for name, kinds in classes.items()}
+
+
+def _above(score: float, chance: float, num: int) -> float:
+    """A score less what chance exceeds the tolerated; 1 stays 1."""
+    if chance > MAX_CHANCE:
+        raise NotDefinedError(
+            f"of {num:,} rows, codes of this size that know nothing would get {chance:.2f}; give more rows"
+        )
+    excess = max(0.0, chance - CHANCE)
+    return max(0.0, (score - excess) / (1 - excess))
+
+
+def _columns(classes: Mapping[Any, np.ndarray]) -> tuple[Int[np.ndarray, "n factors"], Int[np.ndarray, " starts"]]:
     """Each row's class of each factor, as a column of one table of all classes; where a factor's columns start."""
     starts = np.cumsum([0, *(kinds.max() + 1 for kinds in classes.values())])
     return np.column_stack(list(classes.values())) + starts[:-1], starts
@@ -508,10 +554,11 @@ def _halves(name: str, kinds: Int[np.ndarray, " n"], seed: int) -> tuple[np.ndar
     return rows[::2], rows[1::2]
 
 
-def _sharing(kinds: Int[np.ndarray, " n"], num: int, rng: np.random.Generator) -> Int[np.ndarray, " rows"]:
-    """At most `num` rows of one class, which is chosen from those with two rows or more."""
-    common = np.flatnonzero(np.bincount(kinds) >= 2)
+def _sharing(
+    kinds: Int[np.ndarray, " n"], among: Int[np.ndarray, " m"], num: int, rng: np.random.Generator
+) -> Int[np.ndarray, " rows"]:
+    """At most `num` of some rows, all of one class, which is chosen from those with two of these rows or more."""
+    common = np.flatnonzero(np.bincount(kinds[among]) >= 2)
     if len(common) == 0:
-        raise NotDefinedError("no two rows share the value of a factor")
-    rows = np.flatnonzero(kinds == rng.choice(common))
-    return rng.permutation(rows)[:num]
+        raise NotDefinedError("no two rows of one half share the value of a factor; leave it out, or give more rows")
+    return rng.permutation(among[kinds[among] == rng.choice(common)])[:num]
