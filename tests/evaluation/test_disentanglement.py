@@ -7,6 +7,7 @@ import pytest
 
 from vlae.evaluation import disentanglement
 from vlae.evaluation.disentanglement import MAX_NEIGHBOURS, MAX_TABLE, disentangle
+from vlae.evaluation.factors import factors_to_predict
 
 
 @pytest.fixture(autouse=True)
@@ -16,10 +17,12 @@ def _quick(monkeypatch):
         monkeypatch.setattr(disentanglement.metrics, name, lambda *_, **__: type("None", (), {"_asdict": dict})())
 
 
-def found(table, codes):
+def found(table, codes, kin=None):
+    factors, left_out = factors_to_predict(table)
+    assert left_out == {}
     result = {"levels": [{"level": 1}], "not_defined": {}}
     with ThreadPoolExecutor(1) as thread:
-        disentangle([(codes, np.full_like(codes, 0.1))], table, thread, seed=0)(result)
+        disentangle([(codes, np.full_like(codes, 0.1))], factors, thread, seed=0, kin=kin)(result)
     return result
 
 
@@ -44,11 +47,58 @@ def test_few_rows_are_all_taken(rng):
 
 def test_a_factor_that_is_the_same_in_the_rows_that_are_taken_is_named(rng):
     rare = np.zeros(4_000, int)
-    rare[np.random.default_rng(0).permutation(4_000)[-1]] = 1  # with this seed the last to be taken
+    rare[np.random.default_rng(0).permutation(4_000)[-5:]] = 1  # with this seed the last to be taken
     result = found({"rare": rare, "kind": np.repeat([0, 1], 2_000)}, rng.normal(size=(4_000, 2)))
     assert result["information"]["factors"] == ["kind"]
     reasons = result["not_defined"]
     assert "the same in the 1,000 data" in reasons["information: rare"]
     assert "the same in the 2,000 data" in reasons["disentanglement: rare"]
-    constant = found({"flat": np.zeros(60, int), "kind": np.tile([0, 1], 30)}, rng.normal(size=(60, 2)))
-    assert not any("flat" in name for name in constant["not_defined"])
+
+
+def test_a_factor_known_of_few_is_left_out_and_the_rows_are_counted(rng):
+    codes, sparse = rng.normal(size=(600, 6)), rng.integers(0, 2, 600).astype(float)
+    sparse[30:] = np.nan
+    table = {"a": rng.integers(0, 3, 600), "c": rng.random(600), "b": sparse}
+    result = found(table, codes)
+    assert result["information"]["factors"] == ["a", "c"]
+    assert result["num_compared"] == {"disentanglement": 600, "information": 600}
+    reason = "it is known of too few data (30); with it 30 could be compared"
+    assert result["not_defined"]["disentanglement: b"] == result["not_defined"]["information: b"] == reason
+    assert result["disentanglement"]["factor_vae_score"] < 0.7
+    gaps = np.where(rng.random(600) < 0.3, np.nan, rng.random(600))
+    result = found({"a": table["a"], "gaps": gaps}, codes)
+    assert result["information"]["factors"] == ["a", "gaps"]
+    assert result["num_compared"]["disentanglement"] == np.isfinite(gaps).sum()
+    result = found({"b": sparse}, codes)
+    assert result["num_compared"]["disentanglement"] == 30  # there is no better choice
+
+
+def test_copies_tell_nothing(rng):
+    """Each datum ten times: noise told .96 to the trees, and all to nearest neighbours."""
+    place = np.arange(1_000) % 100
+    table = {"a": rng.integers(0, 4, 100)[place], "b": rng.random(100)[place]}
+    result = found(table, rng.normal(size=(100, 6))[place], kin=-1 - place)
+    assert result["num_compared"]["disentanglement"] == 100
+    assert np.max(result["information"]["levels"]) < 0.2
+
+
+def test_kinds_are_those_of_the_probes(rng, monkeypatch):
+    """Text of more than 50 values is a class, and so are whole floats: not numbers in the order of the alphabet."""
+    seen = {}
+    monkeypatch.setattr(disentanglement.metrics, "mig", lambda _, factors: seen.update(factors) or 0.5)
+    words = np.array([f"word {value}" for value in np.arange(600) % 60])
+    table = {"text": words, "floats": np.arange(600) % 3.0, "number": rng.random(600), "many": np.arange(600)}
+    found(table, rng.normal(size=(600, 2)))
+    assert {name: values.dtype.kind for name, values in seen.items()} == {
+        "text": "i", "floats": "i", "number": "f", "many": "f",
+    }  # fmt: skip
+
+
+def test_the_seed_divides_the_rows_of_sap(rng):
+    table, codes = {"a": rng.integers(0, 4, 200)}, rng.normal(size=(200, 2))
+    factors, _ = factors_to_predict(table)
+    with ThreadPoolExecutor(1) as thread:
+        result = {"levels": [{"level": 1}], "not_defined": {}}
+        disentangle([(codes, np.full_like(codes, 0.1))], factors, thread, seed=5)(result)
+    assert result["disentanglement"]["sap"] == disentanglement.metrics.sap(codes, table, seed=5)
+    assert result["disentanglement"]["sap"] != disentanglement.metrics.sap(codes, table, seed=0)

@@ -127,10 +127,23 @@ def test_metrics_are_of_the_data_of_which_every_factor_is_known(evaluation, code
     known = {name: factor[rows] for name, factor in images.factors.items()}
     low, both = codes[0][rows], np.column_stack(codes)[rows]
     assert evaluation["disentanglement"]["mig"] == pytest.approx(metrics.mig(both, known))
-    assert evaluation["levels"][0]["disentanglement"]["sap"] == pytest.approx(metrics.sap(low, known))
+    assert evaluation["levels"][0]["disentanglement"]["sap"] == pytest.approx(metrics.sap(low, known, seed=SEED))
     assert evaluation["disentanglement"]["mig_sampled"] == pytest.approx(
         metrics.mig_sampled(both, np.full_like(both, 0.5), known, seed=SEED)
     )
+
+
+def test_a_code_far_out_takes_nothing_from_what_is_told(images, codes, models, evaluation):
+    far = [code.copy() for code in codes]
+    far[0][5], far[1][9] = 300, -300
+    result = measures.evaluate(
+        models[0], images, codes=[(code, np.full_like(code, 0.5)) for code in far], complexity=COMPLEXITY, seed=SEED
+    )
+    for one, other in zip(result["levels"], evaluation["levels"], strict=True):
+        assert one["factors"] == pytest.approx(other["factors"], abs=0.05)
+        for name in ("label_probe_accuracy", "label_linear_probe_accuracy"):
+            assert one[name] == pytest.approx(other[name], abs=0.05)
+    assert result["disentanglement"]["mig"] == pytest.approx(evaluation["disentanglement"]["mig"], abs=0.05)
 
 
 def test_pictures_follow_from_the_seed(evaluation, images, models):

@@ -6,48 +6,58 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool, Int
 
 from vlae.evaluation import information, metrics
-from vlae.evaluation.factors import present
+from vlae.evaluation.factors import Factor
 from vlae.evaluation.reasons import attempt
 
 MAX_TABLE = 2_000  # rows, chosen at random if there are more
 MAX_NEIGHBOURS = 1_000  # of these rows, likewise, for mutual information by nearest neighbours
 MAX_TREES = 1_000  # of these rows, for metrics that fit trees
 BOOSTED_TREES = 20
+ENOUGH, LEAST_SHARE = 1_000, 0.5  # rows, and share of those of the best known factor; one of them must be left
 
 Measures = Mapping[str, Callable[[], Any]]
 
 
 def disentangle(
-    codes: Sequence[tuple[np.ndarray, np.ndarray]], factors: Mapping[str, np.ndarray], thread: Executor, *, seed: int
+    codes: Sequence[tuple[np.ndarray, np.ndarray]],
+    factors: Mapping[str, Factor],
+    thread: Executor,
+    *,
+    seed: int,
+    kin: Int[np.ndarray, " n"] | None = None,
 ) -> Callable[[dict[str, Any]], None]:
     """Starts the metrics of the literature on codes and true factors: for all levels together, and for each level.
 
-    They take no missing values, so only data of which every factor is known are used: at most 2,000 of them, chosen at
-    random, for mutual information by nearest neighbours and for trees 1,000 of these. Of a factor that is the same in
-    all of them, though not in all data, the report says so.
+    They take no missing values, so only data of which every factor is known are used. A factor is left out if without
+    it there are far more: if with it fewer than 1,000 are left, and less than half of those of which the best known
+    factor is known. Of copies, and of pages of one file, one is used. At most 2,000 are used, chosen at random; for
+    mutual information by nearest neighbours and for trees 1,000 of these. `num_compared` says how many these are;
+    `not_defined` names a factor that is left out, or is the same in all of them.
 
     Args:
         codes: for every level the mean and standard deviation of its posterior, each (N, code size).
-        factors: values by name, (N,) each.
+        factors: of N data, by name; at least one.
         thread: measures them.
         seed: of all random draws.
+        kin: the set of each datum, (N,): of copies, or of pages of one file. None: each is on its own.
 
     Returns:
         A function that waits for the metrics and adds them to a report, with the reason of each that is not defined.
     """
-    known = {name: present(np.asarray(values)) for name, values in factors.items()}
-    rows = _some(np.flatnonzero(np.all([there for _, there in known.values()], axis=0)), MAX_TABLE, seed)
+    rows, left_out = _comparable(factors, kin, seed)
+    rows = _some(rows, MAX_TABLE, seed)
     few = _some(np.arange(len(rows)), MAX_NEIGHBOURS, seed)
-    tables = {name: np.unique(values[rows], return_inverse=True)[1] if values.dtype.kind == "U" else values[rows]
-              for name, (values, _) in known.items()}  # fmt: skip
+    tables = {name: factor.as_given[rows] for name, factor in factors.items() if name not in left_out}
     varying, compared = _varying(tables), _varying({name: values[few] for name, values in tables.items()})
-    everywhere = _varying({name: values[there] for name, (values, there) in known.items()})
     constant = {
-        f"{what}: {name}": f"it is the same in the {num:,} data that are compared, of which every factor is known"
+        f"{what}: {name}": left_out.get(
+            name, f"it is the same in the {num:,} data that are compared, of which every factor is known"
+        )
         for what, found, num in (("disentanglement", varying, len(rows)), ("information", compared, len(few)))
-        for name in everywhere
+        for name in factors
         if name not in found
     }
     means, stddevs = [mean[rows] for mean, _ in codes], [stddev[rows] for _, stddev in codes]
@@ -69,6 +79,7 @@ def disentangle(
     def finish(result: dict[str, Any]) -> None:
         not_defined = result["not_defined"]
         not_defined |= constant
+        result["num_compared"] = {"disentanglement": len(rows), "information": len(few)}
         _add(alone, result, not_defined)
         levels = zip(result["levels"], of_levels, strict=True)
         parts = [("all levels", result, of_all), *((f"level {level['level']}", level, own) for level, own in levels)]
@@ -87,6 +98,30 @@ def _add(started: Mapping[str, Future[Any]], report: dict[str, Any], not_defined
     """Waits for what was started and adds it to a report; what is not defined is None there, and has a reason."""
     for name, future in started.items():
         attempt(report, not_defined, name, future.result)
+
+
+def _comparable(
+    factors: Mapping[str, Factor], kin: Int[np.ndarray, " n"] | None, seed: int
+) -> tuple[Int[np.ndarray, " rows"], dict[str, str]]:
+    """The rows of which every factor is known, one of each set, and why factors are left out of these."""
+
+    def rows_of(known: Bool[np.ndarray, " n"]) -> Int[np.ndarray, " rows"]:
+        rows = np.flatnonzero(known)
+        if kin is None:
+            return rows
+        rows = np.random.default_rng(seed).permutation(rows)
+        return np.sort(rows[np.unique(kin[rows], return_index=True)[1]])
+
+    nums = {name: len(rows_of(factor.known)) for name, factor in factors.items()}
+    least = min(ENOUGH, LEAST_SHARE * max(nums.values()))
+    known, left_out = np.ones_like(next(iter(factors.values())).known), {}
+    for name in sorted(nums, key=lambda name: -nums[name]):
+        both = known & factors[name].known
+        if (left := len(rows_of(both))) < least:
+            left_out[name] = f"it is known of too few data ({nums[name]:,}); with it {left:,} could be compared"
+        else:
+            known = both
+    return rows_of(known), left_out
 
 
 def _some(rows: np.ndarray, num: int, seed: int) -> np.ndarray:
@@ -113,7 +148,7 @@ def _metrics(means: np.ndarray, stddevs: np.ndarray, factors: Mapping[str, np.nd
         "mig_sampled": lambda: metrics.mig_sampled(means, stddevs, factors, seed=seed),
         "mig_sup": lambda: metrics.mig_sup(means, factors),
         "dci": lambda: metrics.dci(means, factors, seed=seed, max_rows=MAX_TREES)._asdict(),
-        "sap": lambda: metrics.sap(means, factors),
+        "sap": lambda: metrics.sap(means, factors, seed=seed),
         "modularity": lambda: metrics.modularity(means, factors),
         "factor_vae_score": lambda: metrics.factor_vae_score(means, factors, seed=seed),
         "beta_vae_score": lambda: metrics.beta_vae_score(means, factors, seed=seed),

@@ -12,6 +12,7 @@ from vlae.data.images import Images
 from vlae.evaluation import level_order, probes
 from vlae.evaluation.complexity import ProbeScores, components_of, predict_from_pixels
 from vlae.evaluation.factors import MIN_PROBED, SCORED_BY, Factor, factors_of, factors_to_predict
+from vlae.evaluation.information import without_outliers
 from vlae.evaluation.kin import kin_of
 from vlae.evaluation.reasons import attempt, value_or_reason
 from vlae.evaluation.scoring import score
@@ -83,6 +84,7 @@ def tell(
     result["scored_by"] = {name: SCORED_BY[factor.kind] for name, factor in factors.items()}
     kin = kin_of(images)
     weights = _draws(len(images), seed, kin)
+    codes = [without_outliers(code) for code in codes]
     say("what every level tells of")
     own = _scores(codes, factors, weights, seed, kin)  # (levels, factors, draws)
     errors = own[:, :, 1:].std(2)
@@ -137,6 +139,7 @@ def tell(
             reason = f"{sum(model.code_sizes)} dimensions are more than the data have components"
             not_defined |= {f"{name}_{what}": reason for name in SCORES}
             continue
+        of_rival = [without_outliers(code) for code in of_rival]
         theirs = _scores(of_rival, {name: factors[name] for name in result["complexity"]}, weights, seed, kin)
         table = _table(theirs[coded], theirs[coded][:, :, 1:].std(2))[:, :, 0]
         for name, measure in _measures(np.array(list(result["complexity"].values()))).items():

@@ -15,6 +15,7 @@ from vlae.evaluation.disentanglement import disentangle
 from vlae.evaluation.factors import MIN_PROBED, subset
 from vlae.evaluation.feature_spaces import FeatureSpace, components
 from vlae.evaluation.judging import SCORES, asked_of, tell, too_little
+from vlae.evaluation.kin import kin_of
 from vlae.evaluation.protocol import protocol
 from vlae.evaluation.rates import MAX_ABLATED, ablate, summarise
 from vlae.evaluation.reasons import attempt, only_finite
@@ -70,7 +71,7 @@ def evaluate(
     - label_probe_accuracy and label_linear_probe_accuracy: of the codes of all levels together. label_commonest: the
       share of the commonest label among those known, which an answer that is always the same gets right.
     - information: the normalised mutual information, levels × factors.
-    - disentanglement: of the codes of all levels together.
+    - disentanglement: of the codes of all levels together. num_compared: of how many data it and information are.
     - udr: if there are other runs.
     - not_defined: for every number that is not defined, the reason.
     - protocol: all settings and versions on which the numbers depend, and their hash.
@@ -127,9 +128,9 @@ def evaluate(
                 coded, others = probed.take(rows), [other[rows] for other in others]
                 codes = [(mean[rows], stddev[rows]) for mean, stddev in codes]
                 asked = asked_of(coded)
-            known = {name: values for name, values in asked.judged.items() if name != "label"}
+            known = {name: asked.factors[name] for name in asked.judged if name != "label"}
             if known and coded.factors and not asked.too_little:
-                finish = disentangle(codes, known, thread, seed=seed)
+                finish = disentangle(codes, known, thread, seed=seed, kin=kin_of(coded))
         values = np.ascontiguousarray(images.values)
         result = summarise(model, values, features=images.features, columns=images.columns, means=means, seed=seed)
         not_defined: dict[str, str] = result.pop("not_defined", {})
