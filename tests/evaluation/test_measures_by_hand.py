@@ -140,7 +140,7 @@ def test_a_code_far_out_takes_nothing_from_what_is_told(images, codes, models, e
         models[0], images, codes=[(code, np.full_like(code, 0.5)) for code in far], complexity=COMPLEXITY, seed=SEED
     )
     for one, other in zip(result["levels"], evaluation["levels"], strict=True):
-        assert one["factors"] == pytest.approx(other["factors"], abs=0.05)
+        assert one["factors"] == pytest.approx(other["factors"], abs=0.1)
         for name in ("label_probe_accuracy", "label_linear_probe_accuracy"):
             assert one[name] == pytest.approx(other[name], abs=0.05)
     assert result["disentanglement"]["mig"] == pytest.approx(evaluation["disentanglement"]["mig"], abs=0.05)
