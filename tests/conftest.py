@@ -4,6 +4,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jaxtyping
@@ -43,6 +44,14 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of
 # bf16 it is the faster one.
 os.environ["ONEDNN_MAX_CPU_ISA"] = "AVX512_CORE_VNNI"
 os.environ["VLAE_LOGGER"] = "none"  # TensorBoard is installed; tests/training/test_loggers.py tests it
+
+
+@pytest.fixture(scope="module")
+def no_pages() -> Iterator[None]:
+    """For tests that train and do not look at the page: drawing its figures takes longer than their trainings."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vlae.workflows.page", SimpleNamespace(write=lambda run: None))
+        yield
 
 
 @pytest.fixture

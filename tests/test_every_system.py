@@ -31,7 +31,7 @@ SYSTEMS = {
 }
 NO_DENSITY = {"infogan"}
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_pages")]
 
 
 class Killed(BaseException):

@@ -14,6 +14,8 @@ from vlae.data import load
 from vlae.models.priors import complete
 from vlae.workflows import train
 
+pytestmark = pytest.mark.usefixtures("no_pages")
+
 
 @pytest.mark.parametrize("name", ["codes.parquet", "codes.npz", "codes"])
 def test_decoding_gives_what_the_codes_say(run, folder, tmp_path, name):

@@ -17,7 +17,7 @@ from vlae.models.priors import MixturePrior
 from vlae.runs.layout import RunError
 from vlae.workflows import train
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_pages")]
 
 ort = pytest.importorskip("onnxruntime")
 onnx = pytest.importorskip("onnx")

@@ -13,7 +13,7 @@ from vlae.data import load
 from vlae.data.streets import draw
 from vlae.workflows import train
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_pages")]
 
 
 @pytest.fixture(scope="module")

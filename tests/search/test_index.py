@@ -21,6 +21,8 @@ from vlae.search.index import Index, SearchError
 from vlae.search.neighbours import decode_png
 from vlae.workflows import train
 
+pytestmark = pytest.mark.usefixtures("no_pages")
+
 KINDS = ("dark", "light")
 
 

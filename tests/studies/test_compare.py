@@ -13,7 +13,7 @@ from vlae.evaluation.text import LIKELIHOOD_CAUTION
 from vlae.studies import compare as comparison
 from vlae.studies.compare import Comparison, compare
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_pages")]
 
 QUICK = {"steps": 80, "batch_size": 16, "progress": False, "code_sizes": (1, 2)}
 

@@ -10,6 +10,8 @@ from vlae.runs.layout import RunError
 from vlae.studies.train_alike import _grouped, _learns, are_recipes, train_alike
 from vlae.training.train import Stopped
 
+pytestmark = pytest.mark.usefixtures("no_pages")
+
 QUICK = {"steps": 3, "batch_size": 8, "progress": False}
 
 

@@ -16,6 +16,8 @@ from vlae.objectives import critic
 from vlae.runs.layout import RunError
 from vlae.training import loop
 
+pytestmark = pytest.mark.usefixtures("no_pages")
+
 KINDS = {
     "sharp": {"sharp": True},
     "implicit": {"recipe": "implicit"},

@@ -23,6 +23,8 @@ from vlae.runs.layout import RunError
 from vlae.training.train import Stopped
 from vlae.workflows import measured_on, train, untrained
 
+pytestmark = pytest.mark.usefixtures("no_pages")
+
 SETTINGS = {"size": 8, "steps": 40, "batch_size": 16, "learning_rate": 5e-3, "code_sizes": (2, 2), "progress": False}
 
 

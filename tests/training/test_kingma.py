@@ -14,6 +14,8 @@ from vlae.runs.opening import load
 from vlae.studies import gibbs
 from vlae.training.train import Stopped, train
 
+pytestmark = pytest.mark.usefixtures("no_pages")
+
 NAMES = ("m2", "m1+m2")
 
 

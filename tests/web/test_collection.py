@@ -19,6 +19,8 @@ from vlae.web.session import Session
 from vlae.web.studio import Studio
 from vlae.workflows import train
 
+pytestmark = pytest.mark.usefixtures("no_pages")
+
 SIZES = (2, 0, 3)
 
 

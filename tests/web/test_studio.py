@@ -13,6 +13,8 @@ from vlae.web import studio as studios
 from vlae.web.studio import Studio
 from vlae.workflows import train
 
+pytestmark = pytest.mark.usefixtures("no_pages")
+
 
 def pictures(num=120, size=12, channels=3):
     return np.random.default_rng(0).integers(0, 256, (num, size, size, channels), dtype=np.uint8)
