@@ -128,6 +128,18 @@ def test_agreement_of_seeds(rng):
     assert comparison._udr_of_each([table]) == [None]
 
 
+def test_agreement_is_of_the_data_of_which_every_run_has_finite_codes(rng):
+    table = rng.normal(size=(300, 3))
+    other, broken = -table[:, ::-1], np.full_like(table, np.nan)
+    of_some = comparison._udr_of_each([table[20:], other[20:]])
+    table[:10], other[10:20, 1] = np.nan, np.inf
+    assert comparison._udr_of_each([table, other]) == of_some
+    assert comparison._udr_of_each([table, other, broken]) == [*of_some, None]
+    assert comparison._udr_of_each([broken, broken]) == [None, None]
+    first, rest = np.where(np.arange(300) < 150, table.T, np.nan).T, np.where(np.arange(300) < 150, np.nan, other.T).T
+    assert comparison._udr_of_each([first, rest]) == [None, None]  # no datum in common
+
+
 def test_agreement_is_of_data_of_all_classes_where_they_are_stored_by_class():
     run = SimpleNamespace(encode=lambda images: [np.array(images.values, float)])
     values = np.arange(10_000, dtype=np.float32)[:, None]

@@ -12,12 +12,14 @@ from vlae.models.inference import encode
 def class_error(model: LatentModel, images: Images) -> float:
     """The share of the data with a known label whose most probable class under q(y|x) is another.
 
+    Data whose probabilities are not finite do not count.
+
     Args:
         model: a model whose top level is a class.
         images: data of the model's shape, with labels.
 
     Raises:
-        NotDefinedError: if the model has no classes, or no datum has a label of one of them.
+        NotDefinedError: if the model has no classes, no datum has a label of one of them, or none a finite code.
     """
     if not model.class_names:
         raise NotDefinedError("the model has no classes")
@@ -29,4 +31,7 @@ def class_error(model: LatentModel, images: Images) -> float:
         raise NotDefinedError("no datum has a label that the model knows")
     chosen = images.take(known)
     probabilities = encode(model, np.ascontiguousarray(chosen.values), features=chosen.features)[-1][0]
-    return float((probabilities.argmax(1) != classes[known]).mean())
+    finite = np.isfinite(probabilities).all(1)
+    if not finite.any():
+        raise NotDefinedError("no datum has a finite code")
+    return float((probabilities.argmax(1) != classes[known])[finite].mean())

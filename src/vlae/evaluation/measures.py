@@ -1,11 +1,13 @@
 """The evaluation of a model: what each level costs, which factors it predicts, and whether the levels are in order."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from vlae.data.images import Images
+from vlae.errors import NotDefinedError
 from vlae.evaluation import metrics, pictures
 from vlae.evaluation.cautions import CHECKS, cautions
 from vlae.evaluation.class_error import class_error
@@ -90,7 +92,8 @@ def evaluate(
         features: the space in which pictures are compared; None: 32 principal components of `probed`.
         prior: what pictures are drawn from, fitted to the codes of the training data; None: N(0, I).
         importance_samples: samples per datum for the importance-weighted bound on the log-likelihood; 0: no bound.
-        others: for UDR, the codes (N, D) of `probed` by models of the same recipe and other seeds.
+        others: for UDR, the codes (N, D) of `probed` by models of the same recipe and other seeds. Data of which a run
+            has no finite code are left out of it.
         seed: of all random draws: codes, divisions, probes, bootstrap.
         say: is called with the name of each measurement when it starts, to show progress.
 
@@ -127,7 +130,7 @@ def evaluate(
             if len(rows) < len(probed):
                 coded, others = probed.take(rows), [other[rows] for other in others]
                 codes = [(mean[rows], stddev[rows]) for mean, stddev in codes]
-                asked = asked_of(coded)
+                asked = asked_of(coded) if len(rows) else replace(asked, too_little="no datum has a finite code")
             known = {name: asked.factors[name] for name in asked.judged if name != "label"}
             if known and coded.factors and not asked.too_little:
                 finish = disentangle(codes, known, thread, seed=seed, kin=kin_of(coded))
@@ -162,7 +165,7 @@ def evaluate(
             tell(result, model, coded, [mean for mean, _ in codes], untrained, complexity, asked, seed, say)
             if others:
                 together = np.concatenate([mean for mean, _ in codes], axis=1)
-                attempt(result, not_defined, "udr", lambda: metrics.udr(together, others))
+                attempt(result, not_defined, "udr", lambda: udr_of_finite(together, others))
         _show(result, model, coded, features, prior, seed, say)
         if finish is not None:
             say("disentanglement")
@@ -180,6 +183,25 @@ def evaluate(
     return finite | {"not_defined": not_defined}
 
 
+def udr_of_finite(codes: np.ndarray, others: Sequence[np.ndarray]) -> float:
+    """UDR (`vlae.evaluation.metrics.udr`), of the data whose codes are finite in all runs.
+
+    A run of which no code is finite is left out.
+
+    Args:
+        codes: posterior means of one run, (N, D).
+        others: posterior means of each other run, (N, any D), of the same data in the same order.
+
+    Raises:
+        NotDefinedError: if there are no two runs with finite codes of the same data, or one has no active dimension.
+    """
+    finite = [np.isfinite(table).all(1) for table in (codes, *others)]
+    together = np.logical_and.reduce([each for each in finite if each.any()] or finite)
+    if not finite[0].any() or not together.any():
+        raise NotDefinedError("no datum has a finite code in all runs")
+    return metrics.udr(codes[together], [other[together] for other in others if np.isfinite(other).all(1).any()])
+
+
 MAX_IMPORTANCE_SAMPLES = 100_000
 """The most importance samples of a datum: more would take days, and change nothing."""
 
@@ -193,7 +215,8 @@ def _bounds(
     say: Callable[[str], None],
 ) -> None:
     """Adds the numbers that need a density: bits per dimension, and the importance-weighted bound."""
-    if (bits := model.bits_per_dimension(result["elbo_nats"])) is not None:
+    elbo = result["elbo_nats"]
+    if elbo is not None and (bits := model.bits_per_dimension(elbo)) is not None:
         result["bits_per_dimension"] = bits
     if importance_samples:
         say(f"the log-likelihood, with {importance_samples} samples")

@@ -103,7 +103,7 @@ def pictures(evaluation: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _table_of_levels(evaluation: Mapping[str, Any]) -> str:
-    is_table = "columns" in evaluation
+    is_table = any("explained" in (level["without_it"] or {}) for level in evaluation["levels"])
     header = ["level", "code", "active", "KL nats", "share", "explains" if is_table else "error without it"]
     probed = any("label_probe_accuracy" in level for level in evaluation["levels"])
     read = any(level.get("read_back") is not None for level in evaluation["levels"])
@@ -116,7 +116,7 @@ def _table_of_levels(evaluation: Mapping[str, Any]) -> str:
             _cell(level["active_units"], ""),
             _cell(level["kl_nats"], ".2f"),
             _cell(level["share"], ".0%"),
-            "-" if not lost else _cell(lost["explained"], ".0%") if is_table else f"{lost['mse']:+.4f}",
+            "-" if not lost else _cell(lost["explained"], ".0%") if is_table else _cell(lost["mse"], "+.4f"),
         ]
         cells += [_cell(level.get("read_back"), ".2f")] * read
         rows.append(cells + [_cell(level.get("label_probe_accuracy"), ".1%")] * probed)

@@ -194,7 +194,7 @@ def _facts(level: Mapping[str, Any], commonest: float | None) -> list[tuple[str,
     if "explained" in lost:
         facts.append(("r2", "explains of the columns' variance", number(lost["explained"], ".0%")))
     elif lost:
-        facts.append(("reconstruction", "squared error without it", f"{lost['mse']:+.4f}"))
+        facts.append(("reconstruction", "squared error without it", number(lost["mse"], "+.4f")))
     facts.append(("active", "active units", f"{number(level['active_units'], 'd')} of {level['code_size']}"))
     if (linear := level.get("label_linear_probe_accuracy")) is not None and "label_probe_accuracy" in level:
         value = f"{level['label_probe_accuracy']:.1%} (linear probe {linear:.1%}"

@@ -15,8 +15,9 @@ from vlae import recipes, workflows
 from vlae.atomic import whole, writing
 from vlae.data import Images
 from vlae.errors import NotDefinedError
-from vlae.evaluation import judging, metrics
+from vlae.evaluation import judging
 from vlae.evaluation.cautions import CHECKS
+from vlae.evaluation.measures import udr_of_finite
 from vlae.evaluation.mesh import PERIODS
 from vlae.evaluation.pictures import KINDS
 from vlae.evaluation.protocol import protocol
@@ -364,7 +365,7 @@ def _udr_of_each(tables: Sequence[np.ndarray]) -> list[float | None]:
     values: list[float | None] = []
     for i, table in enumerate(tables):
         try:
-            values.append(metrics.udr(table, [*tables[:i], *tables[i + 1 :]]))
+            values.append(udr_of_finite(table, [*tables[:i], *tables[i + 1 :]]))
         except NotDefinedError:
             values.append(None)
     return values
