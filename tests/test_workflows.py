@@ -67,3 +67,17 @@ def test_pictures_are_resized_and_coloured_as_in_training(folder, measured):
     assert [images.shape for images in measured] == [(3, 8, 8)] * 5
     assert [len(images) for images in measured[:4]] == [30, 30, 30, 9]
     assert np.array_equal(measured[0].values, measured[1].values)
+
+
+def test_pictures_that_are_compared_with_those_of_the_training_are_told_of(folder, monkeypatch):
+    run = workflows.load(folder / "run")
+    found = {"pictures": {"num_data": 15}, "cautions": ["Else."]}
+    monkeypatch.setattr(workflows.measures, "evaluate", lambda *_, **__: dict(found))
+    held_out = len(run.part("test"))
+    caution, *others = workflows.evaluate(run)["cautions"][-2:]
+    assert f"30 data of which only {held_out} are held out" in caution and others == ["Else."]
+    found["pictures"] = None
+    assert not any("held out" in each for each in workflows.evaluate(run)["cautions"])
+    found["pictures"] = {"num_data": 15}
+    for other in (folder / "photos", run.part("all"), run.part("test")):
+        assert not any("held out" in each for each in workflows.evaluate(run, other)["cautions"])

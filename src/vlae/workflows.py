@@ -83,7 +83,8 @@ def evaluate(
             another size are cropped and resized like the training images. At most 5,000 of them, chosen at random, are
             used. None: the held-out part of the run's data; the result is then written to evaluation.json in its
             folder. If fewer than 1,000 are held out, probes are fitted and scored on all data of the run, each datum by
-            probes fitted to others; if the run learned from labels, a caution says so.
+            probes fitted to others, and pictures are compared with these, too; cautions say so of pictures, and of
+            labels that the run learned from.
         complexity: the result of `vlae.evaluation.complexity.complexity_of` for data of this kind. None: it is
             measured.
         features: a network in whose outputs pictures are compared: a .pt, .pt2 or .onnx file, "timm:NAME" or
@@ -141,8 +142,11 @@ def evaluate(
         seed=seed,
         say=_print_measuring if progress else _print_nothing,
     )
-    if probed is not images and run.model.class_names and probed.labels is not None:
-        result["cautions"] = [remembered_labels(len(images), len(probed)), *result["cautions"]]
+    if len(probed) > len(images):
+        said = [compared_with_trained(len(images), len(probed))] if result.get("pictures") else []
+        if run.model.class_names and probed.labels is not None:
+            said = [remembered_labels(len(images), len(probed)), *said]
+        result["cautions"] = [*said, *result.get("cautions", ())]
     if run.shortfalls:
         result["cautions"] = [*run.shortfalls, *result.get("cautions", ())]
     result["of"] = of
@@ -152,12 +156,12 @@ def evaluate(
 
 
 def measured_on(run: Run, images: Images | None = None, *, seed: int = 0) -> tuple[Images, Images]:
-    """The data on which a run is measured, and those on whose codes probes are fitted and scored.
+    """The data on which a run is measured, and those that are probed: for probes on codes, and to compare pictures.
 
     Args:
         run: a run of any model.
         images: data of the run's shape; None: the held-out part of the run's data, and if these are fewer than 1,000,
-            all data of the run for the probes.
+            all data of the run to be probed.
         seed: of the choice of at most 5,000.
 
     Raises:
@@ -181,6 +185,20 @@ def remembered_labels(num_held_out: int, num_probed: int) -> str:
         f"Labels trained this model, and of the {num_probed:,} data probed only {num_held_out:,} are held out: "
         "what levels tell of the label, and of what follows from it, may be learned by heart, and `told`, level order "
         "and level separation with it. Measure other data with labels; class_error is of held-out data alone."
+    )
+
+
+def compared_with_trained(num_held_out: int, num_compared: int) -> str:
+    """The caution of a run whose pictures are compared with data that it was trained on.
+
+    Args:
+        num_held_out: number of data that were held out.
+        num_compared: number of data from which both halves of the comparison are taken.
+    """
+    return (
+        f"What is drawn is compared with, and what is reconstructed and swapped is of, {num_compared:,} data of which "
+        f"only {num_held_out:,} are held out: a model that learned its data by heart looks better than it is. Measure "
+        "other data of this kind."
     )
 
 

@@ -35,7 +35,8 @@ def protocol(
 
     Args:
         images: the data to measure a model on, before at most 5,000 are chosen.
-        probed: the data on whose codes probes are fitted and scored; None: `images`.
+        probed: the data on whose codes probes are fitted and scored, and whose halves pictures are compared with and
+            made of; None: `images`.
         complexity: the scores of the probes on pixels, if they are given.
         features: the space in which pictures are compared; None: 32 principal components.
         importance_samples: samples per datum for the bound on the log-likelihood; 0: no bound.
