@@ -105,8 +105,37 @@ def evaluate(
         DataError: if the data the run was trained on cannot be read again.
         WriteError: if the result cannot be written.
     """
-    seed, importance_samples = check_seed(seed), check_whole("importance_samples", importance_samples, 0)
     run = run if isinstance(run, Run) else load(run)
+    result = measure_run(
+        run,
+        images,
+        complexity=complexity,
+        features=features,
+        features_side=features_side,
+        importance_samples=importance_samples,
+        beside=beside,
+        seed=seed,
+        progress=progress,
+    )
+    if images is None:
+        keep_evaluation(run, result)
+    return result
+
+
+def measure_run(
+    run: Run,
+    images: Source | None = None,
+    *,
+    complexity: ProbeScores | None = None,
+    features: str | Path | None = None,
+    features_side: int | None = None,
+    importance_samples: int = 0,
+    beside: Sequence[Run] = (),
+    seed: int = 0,
+    progress: bool = False,
+) -> dict[str, Any]:
+    """Measures a run as `evaluate` does, and writes nothing; arguments, result and errors are those of `evaluate`."""
+    seed, importance_samples = check_seed(seed), check_whole("importance_samples", importance_samples, 0)
     if any(other.path.resolve() == run.path.resolve() for other in beside):
         raise ValueError(f"{run.path} is given beside itself; UDR compares it with runs of other seeds")
     if any(recipes.adjust(other.recipe, seed=0) != recipes.adjust(run.recipe, seed=0) for other in beside):
@@ -114,7 +143,6 @@ def evaluate(
     if features is None and features_side is not None:
         raise ValueError("features_side is the side of a feature network's pictures; give its file or name, too")
     space = None if features is None else network(features, run.recipe.shape, side=features_side)
-    of_run = images is None
     if images is not None:
         is_fit = isinstance(images, Images) and (images.is_vectors or images.shape == run.recipe.shape)
         images = run.fitted(images) if is_fit else run.read(images, progress=progress)
@@ -150,8 +178,6 @@ def evaluate(
     if run.shortfalls:
         result["cautions"] = [*run.shortfalls, *result.get("cautions", ())]
     result["of"] = of
-    if of_run:
-        keep_evaluation(run, result)
     return result
 
 
@@ -220,19 +246,20 @@ def untrained(run: Run, seed: int = 0) -> LatentModel:
     return model.to(run.model.device)
 
 
-def keep_evaluation(run: Run, result: Mapping[str, Any]) -> None:
+def keep_evaluation(run: Run, result: Mapping[str, Any], name: str = EVALUATION) -> None:
     """Writes evaluation.json to `run.outputs`.
 
     Args:
         run: the run.
         result: the measurements.
+        name: of the file.
 
     Raises:
         WriteError: if it cannot be written.
     """
     with writing(run.outputs):
         run.outputs.mkdir(parents=True, exist_ok=True)
-    with whole(run.outputs / EVALUATION) as file:
+    with whole(run.outputs / name) as file:
         file.write_text(json.dumps(result, indent=2, allow_nan=False))
 
 

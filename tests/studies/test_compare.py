@@ -38,6 +38,15 @@ def compared(source, out) -> Comparison:
     return comparison
 
 
+@pytest.fixture
+def uncautioned(compared) -> Comparison:
+    """The comparison without the caution that few data are held out."""
+    for of_runs in compared.evaluations.values():
+        assert all("only 120 are held out" in each["cautions"][-1] for each in of_runs)
+    plain = {system: [{**each, "cautions": []} for each in runs] for system, runs in compared.evaluations.items()}
+    return replace(compared, evaluations=plain)
+
+
 def test_leaves_table_figure_and_numbers(compared, out):
     folder = out / "flat"
     assert (folder / comparison.TABLE).read_text().strip() == compared.as_text()
@@ -76,7 +85,7 @@ def test_numbers_are_those_of_the_evaluation(compared, source):
     assert measures["parameters"] == sum(p.numel() for p in run.model.parameters())
 
 
-def test_table_gives_median_least_and_most(compared):
+def test_table_gives_median_least_and_most(uncautioned):
     for value, shown in (
         ([1.0, 3.0, 2.0], "2 (1 to 3)"),
         ([0.5, 0.5], "0.50"),
@@ -85,7 +94,7 @@ def test_table_gives_median_least_and_most(compared):
         ([1e6], "1,000,000"),
     ):
         assert comparison._shown(value) == shown
-    *lines, empty, caution = compared.as_text().splitlines()
+    *lines, empty, caution = uncautioned.as_text().splitlines()
     assert (empty, caution) == ("", LIKELIHOOD_CAUTION) and any(line.startswith("| ELBO") for line in lines)
     assert "median of 2 runs" in lines[0] and len({len(line) for line in lines}) == 1
     kl = next(line for line in lines if line.startswith("| KL (nats), level 1"))
@@ -93,22 +102,22 @@ def test_table_gives_median_least_and_most(compared):
     assert any(line.startswith("| squared error") for line in lines)
 
 
-def test_cautions_stand_below_the_table_once_with_their_systems(compared):
-    lean, vae = compared.evaluations["lean"], compared.evaluations["vae"]
+def test_cautions_stand_below_the_table_once_with_their_systems(uncautioned):
+    lean, vae = uncautioned.evaluations["lean"], uncautioned.evaluations["vae"]
     cautioned = {
         "lean": [{**each, "cautions": ["By heart."]} for each in lean],
         "vae": [vae[0], {**vae[1], "cautions": ["Far.", "By heart."]}],
     }
-    warned = replace(compared, evaluations=cautioned)
+    warned = replace(uncautioned, evaluations=cautioned)
     assert warned.as_text().split("\n\n")[2:] == ["lean and vae: By heart.", "vae: Far."]
     assert json.loads(warned.to_json())["cautions"]["lean"] == [["By heart."]] * 2
 
 
-def test_learned_labels_and_families_are_told_below_the_table(compared):
-    vae, lean = compared.systems["vae"], compared.systems["lean"]
+def test_learned_labels_and_families_are_told_below_the_table(uncautioned):
+    vae, lean = uncautioned.systems["vae"], uncautioned.systems["lean"]
     learned = [replace(run, data=run.data | {"labels": None, "labels_sha256": "0"}) for run in vae]
     laplace = [replace(run, recipe=recipes.adjust(run.recipe, family="laplace")) for run in lean]
-    told = replace(compared, systems={"vae": learned, "lean": laplace})
+    told = replace(uncautioned, systems={"vae": learned, "lean": laplace})
     *_, families, labels = told.as_text().split("\n\n")
     assert "only likelihoods of one family. Here are gaussian: vae; laplace: lean." in families
     assert labels.startswith("vae: Learned every label of its training data, others here other labels or none")
@@ -117,8 +126,8 @@ def test_learned_labels_and_families_are_told_below_the_table(compared):
     assert len(kept["cautions"]["vae"]) == 2 and "every label" in kept["cautions"]["vae"][1][-1]
     assert not any("label" in caution for of_run in kept["cautions"]["lean"] for caution in of_run)
     hundred = [replace(run, data=run.data | {"labels": "100", "labels_sha256": "0"}) for run in vae]
-    assert "vae: Learned labels 100, others" in replace(compared, systems={"vae": hundred, "lean": lean}).as_text()
-    alike = replace(compared, systems=dict.fromkeys(("vae", "lean"), learned))
+    assert "vae: Learned labels 100, others" in replace(uncautioned, systems={"vae": hundred, "lean": lean}).as_text()
+    alike = replace(uncautioned, systems=dict.fromkeys(("vae", "lean"), learned))
     assert "Learned" not in alike.as_text() and "families" not in alike.as_text()
 
 
@@ -147,23 +156,34 @@ def test_agreement_is_of_data_of_all_classes_where_they_are_stored_by_class():
     assert len(codes) == 2_000 and abs(codes.mean() - 5_000) < 300 and len(set(codes)) == 2_000
 
 
-def test_nothing_is_measured_twice(compared, source, out, monkeypatch):
-    measured = []
-    monkeypatch.setattr(workflows, "evaluate", lambda run, *a, **k: measured.append(run))
+@pytest.fixture
+def measured(monkeypatch):
+    """The folders of the runs that are measured."""
+    paths, real = [], workflows.measure_run
+    monkeypatch.setattr(workflows, "measure_run", lambda run, *a, **k: paths.append(run.path) or real(run, *a, **k))
+    return paths
+
+
+def test_nothing_is_measured_twice(compared, source, out, measured):
     (again,) = compare(("vae", "lean"), data=[source], out=out, seeds=2, **QUICK)
     assert measured == [] and again.measures() == compared.measures()
 
 
-def test_another_protocol_is_measured_again(compared, source, out, monkeypatch):
+def test_another_protocol_is_measured_again_once_and_stays(compared, source, out, measured):
     run = compared.systems["lean"][0]
     file = run.path / "evaluation.json"
-    kept = json.loads(file.read_text())
-    file.write_text(json.dumps(kept | {"protocol": kept["protocol"] | {"hash": "0123456789abcdef"}}))
-    measured = []
-    real = workflows.evaluate
-    monkeypatch.setattr(workflows, "evaluate", lambda run, *a, **k: measured.append(run.path) or real(run, *a, **k))
-    compare(("vae", "lean"), data=[source], out=out, seeds=2, **QUICK)
-    assert measured == [run.path]
+    before = file.read_text()
+    own = json.loads(before)
+    own |= {"protocol": own["protocol"] | {"hash": "0123456789abcdef"}}
+    try:
+        for kept in (own, own | {"checks": 0}):  # of other settings; of an earlier version
+            file.write_text(json.dumps(kept))
+            for _ in range(2):
+                (again,) = compare(("vae", "lean"), data=[source], out=out, seeds=2, **QUICK)
+                assert again.evaluations["lean"][0]["protocol"]["hash"] == json.loads(before)["protocol"]["hash"]
+            assert measured == [run.path] and json.loads(file.read_text()) == kept
+    finally:
+        file.write_text(before)
 
 
 def test_evaluations_of_two_protocols_do_not_stand_in_one_table(compared):

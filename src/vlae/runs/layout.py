@@ -5,6 +5,7 @@ prior.safetensors     the prior that is fitted to the codes of the training data
 model.safetensors     the weights of a finished training; with a checkpoint beside them, more is being trained
 summary.json          numbers on the held-out part of the data
 evaluation.json       the measurements of `vlae evaluate`, if the run was evaluated
+evaluation-compared.json  those of `vlae compare`, if the run has others in evaluation.json
 evaluation-old.json   those of the weights that were here before the run was trained further
 gibbs.json            the measurements of `vlae study gibbs`, if it followed the run's chains
 examples.npy          a few held-out data, so that figures can be drawn without the data set
@@ -33,6 +34,7 @@ MODEL = "model.safetensors"
 PRIOR = "prior.safetensors"
 SUMMARY = "summary.json"
 EVALUATION = "evaluation.json"
+COMPARED = "evaluation-compared.json"
 OUTDATED = "evaluation-old.json"
 EXAMPLES = "examples.npy"
 METRICS = "metrics.csv"
@@ -148,7 +150,7 @@ def check_unlinked(path: Path) -> None:
     Raises:
         RunError: if there is a link.
     """
-    files = (RECIPE, MODEL, PRIOR, SUMMARY, EVALUATION, OUTDATED, EXAMPLES, HELD_OUT, METRICS, CHECKPOINT)
+    files = (RECIPE, MODEL, PRIOR, SUMMARY, EVALUATION, COMPARED, OUTDATED, EXAMPLES, HELD_OUT, METRICS, CHECKPOINT)
     for name in (*files, MANIFEST, LOCK, PREVIEW, FIGURES, REPORT, INDEX, TENSORBOARD):
         if (path / name).is_symlink():
             raise RunError(f"{path / name} is a link; copy the folder with what its links lead to, if you trust them")

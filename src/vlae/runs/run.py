@@ -477,15 +477,25 @@ class Run(ReadsData, HtmlRepr):
         Raises:
             RunError: if the file is damaged; or that of the prior is, or of other weights.
         """
-        for file in dict.fromkeys((self.outputs / EVALUATION, self.path / EVALUATION)):
+        return self.kept_evaluation(EVALUATION)
+
+    def kept_evaluation(self, name: str) -> dict[str, Any] | None:
+        """What was measured of these weights with this prior and kept in a file, in the form of `evaluation`, or None.
+
+        Args:
+            name: of the file.
+
+        Raises:
+            RunError: if the file is damaged; or that of the prior is, or of other weights.
+        """
+        for file in dict.fromkeys((self.outputs / name, self.path / name)):
             if not file.exists():
                 continue
             try:
                 evaluation = store.read_evaluation(file, self.recipe.code_sizes)
             except (ValueError, OSError) as error:
-                raise RunError(
-                    f"{file} is damaged ({reason(error)}); write it again with: vlae evaluate {quoted(self.path)}"
-                ) from error
+                again = f"write it again with: vlae evaluate {quoted(self.path)}" if name == EVALUATION else "delete it"
+                raise RunError(f"{file} is damaged ({reason(error)}); {again}") from error
             if "of" not in evaluation or evaluation["of"] == self.made_of:  # earlier versions did not say of what
                 return as_of_today(evaluation, self.recipe.shape, self.shortfalls)
         return None

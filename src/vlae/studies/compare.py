@@ -29,7 +29,7 @@ from vlae.models.inference import as_input
 from vlae.names import safe_cell
 from vlae.recipes import Settings
 from vlae.renamed import renamed
-from vlae.runs.layout import source_name
+from vlae.runs.layout import COMPARED, EVALUATION, source_name
 from vlae.runs.opening import load
 from vlae.runs.run import Run
 from vlae.shapes import is_image
@@ -317,6 +317,8 @@ def compare(
 def measure(systems: RunsBySystem, images: Images | None = None, *, progress: bool = True) -> Comparison:
     """Evaluates runs alike. An evaluation in a run's folder is used again if protocol, weights and prior are the same.
 
+    One of another protocol stays as it is: it may be of another seed, or of features that took long.
+
     Args:
         systems: for each system its runs, all of data of one shape.
         images: the data to evaluate them on; None: the held-out part of the data they were trained on.
@@ -329,15 +331,25 @@ def measure(systems: RunsBySystem, images: Images | None = None, *, progress: bo
     for system, runs in systems.items():
         evaluations[system] = []
         for run in runs:
-            evaluation = run.evaluation if images is None else None
-            # An evaluation of an earlier version does not say of what it is, and may be by another method.
-            known = evaluation if evaluation and "of" in evaluation and evaluation.get("checks", 0) >= CHECKS else None
-            if evaluation is None or known is None or evaluation["protocol"].get("hash") != wanted:
+            evaluation = next((kept for kept in _kept(run, images) if kept["protocol"].get("hash") == wanted), None)
+            if evaluation is None:
                 say(f"measuring {run.path}", progress)
-                evaluation = workflows.evaluate(run, images)
+                evaluation = workflows.measure_run(run, images)
+                if images is None:
+                    own = run.evaluation is None
+                    workflows.keep_evaluation(run, evaluation, EVALUATION if own else COMPARED)
             evaluations[system].append(evaluation)
     udr = {system: _udr_of_each([_codes(run, probed) for run in runs]) for system, runs in systems.items()}
     return Comparison(source=source_name(chosen.source), systems=systems, evaluations=evaluations, udr=udr)
+
+
+def _kept(run: Run, images: Images | None) -> list[Mapping[str, Any]]:
+    """The evaluations in a run's folder of the run as it is; none if it is measured on other images.
+
+    One of an earlier version is left out: it does not say of what it is, or may be by another method.
+    """
+    kept = [run.kept_evaluation(name) for name in (EVALUATION, COMPARED)] if images is None else []
+    return [each for each in kept if each and "of" in each and each.get("checks", 0) >= CHECKS]
 
 
 def _labels_of(run: Run) -> str | None:
