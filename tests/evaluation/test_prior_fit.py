@@ -71,6 +71,21 @@ def test_few_data_give_a_simpler_prior_that_says_why(model, num, expected, reaso
     assert prior.fit.reason == reason.replace("\\", "")
 
 
+def test_copies_of_a_datum_are_on_one_side(model):
+    """Of data that are several copies each, a candidate that learns the others by heart must not win."""
+    few = np.random.default_rng(0).normal(size=(300, 3)).astype(np.float32)
+    copies = fit_prior(model, np.repeat(few[:70], 14, axis=0))
+    assert copies.num_components == 1 and (copies.fit.gain or 0) < 0.1
+    rows = np.random.default_rng(0).permutation(1_500)
+    held_out = prior_fit._held_out(np.repeat(few, 5, axis=0), rows)
+    assert held_out.sum() == 300 and not set(rows[held_out] // 5) & set(rows[~held_out] // 5)
+    uneven = np.concatenate([np.repeat(few[:1], 400, axis=0), few])
+    held_out = prior_fit._held_out(uneven, rows[rows < 700])
+    assert held_out.sum() == 140 and not (held_out & (rows[rows < 700] < 401)).any()
+    assert np.array_equal(prior_fit._held_out(few, rows[rows < 300]), np.arange(300) < 60)  # without copies as ever
+    assert prior_fit._held_out(few[:0], rows[:0]).shape == (0,)
+
+
 def test_data_are_held_back_whole_not_code_by_code(model):
     """Many codes of each datum: a candidate that learns the data by heart must not win."""
     prior = fit_prior(model, np.random.default_rng(0).normal(size=(150, 3)).astype(np.float32))

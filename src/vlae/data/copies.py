@@ -1,6 +1,7 @@
 """Which pictures are copies of one another: the same file twice, or the same picture saved or sized anew."""
 
 from collections.abc import Iterator
+from math import prod
 
 import numpy as np
 
@@ -22,8 +23,8 @@ MNIST, 20 pairs are."""
 NEIGHBOURS = 4
 """Each picture is compared finely with so many that are most alike coarsely, itself among them."""
 
-BATCH = 1024
-"""Pictures or pairs that are compared at once."""
+BATCH, BATCH_PIXELS = 1024, 1024 * 64 * 64
+"""Pictures or pairs that are compared at once, and the pixels of these, at most."""
 
 
 def find_copies(pictures: Array, rows: Array | None = None, *, near: bool = True) -> Array:
@@ -79,19 +80,20 @@ def _near_copies(pictures: Array, rows: Array) -> tuple[Array, Array]:
 
     if len(rows) < 2:
         return rows[:0], rows[:0]
-    cells = np.concatenate([_cells(pictures[some], COARSE).mean(axis=1) for some in _batches(rows)])
+    cells = np.concatenate([_cells(pictures[some], COARSE).mean(axis=1) for some in _batches(rows, pictures)])
     # eps: others than the nearest may be missed, but a copy is far nearer than they are; it is six times as fast
     _, found = KDTree(cells).query(cells, k=NEIGHBOURS, eps=1, distance_upper_bound=MOST_COARSE * COARSE)
     left = np.repeat(np.arange(len(rows)), NEIGHBOURS)
     right = found.reshape(-1)
     pairs = np.flatnonzero((right < len(rows)) & (left != right))
-    near = [_are_alike(pictures[rows[left[some]]], pictures[rows[right[some]]]) for some in _batches(pairs)]
+    near = [_are_alike(pictures[rows[left[some]]], pictures[rows[right[some]]]) for some in _batches(pairs, pictures)]
     pairs = pairs[np.concatenate([np.zeros(0, bool), *near])]
     return left[pairs], right[pairs]
 
 
-def _batches(indices: Array) -> Iterator[Array]:
-    return (indices[start : start + BATCH] for start in range(0, len(indices), BATCH))
+def _batches(indices: Array, pictures: Array) -> Iterator[Array]:
+    size = max(1, min(BATCH, BATCH_PIXELS // prod(pictures.shape[2:])))
+    return (indices[start : start + size] for start in range(0, len(indices), size))
 
 
 def _are_alike(first: Array, second: Array) -> Array:

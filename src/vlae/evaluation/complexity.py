@@ -16,6 +16,7 @@ from vlae.evaluation.columns import units_of
 from vlae.evaluation.factors import MAX_IMAGES, MIN_PROBED, Factor, factors_of, factors_to_predict, subset
 from vlae.evaluation.kin import kin_of
 from vlae.evaluation.scoring import score
+from vlae.models.inference import in_parts
 from vlae.shapes import is_image
 
 MAX_SIDE = 32  # pixels, of the pictures that probes read
@@ -68,12 +69,13 @@ def predict_from_pixels(
         factors: of these data.
         seed: of the divisions and the probes.
     """
-    pixels, kin = np.asarray(images.values, np.float32), kin_of(images)
+    values, kin = images.values, kin_of(images)
     predictions: dict[str, probes.Predictions] = {}
     with threadpool_limits(limits=1, user_api="blas"):
         if is_image(images.shape):
-            predictions["mean"] = probes.predict(pixels.mean((2, 3)), factors, landmarks=0, seed=seed, kin=kin)
-        x = components_of(pixels, COMPONENTS, seed=seed)
+            means = np.concatenate([np.asarray(part, np.float32).mean((2, 3)) for part in in_parts(values)])
+            predictions["mean"] = probes.predict(means, factors, landmarks=0, seed=seed, kin=kin)
+        x = components_of(values, COMPONENTS, seed=seed)
         for name, landmarks in LANDMARKS.items():
             predictions[name] = probes.predict(
                 x,
@@ -111,13 +113,14 @@ def scores_of(
     ]
 
 
-def components_of(values: Float[np.ndarray, "n ..."], num: int, *, seed: int = 0) -> Float[np.ndarray, "n d"]:
+def components_of(values: np.ndarray, num: int, *, seed: int = 0) -> Float[np.ndarray, "n d"]:
     """The first principal components of data, the largest first; fewer if there are not so many.
 
     Columns of vectors are in their standard deviations; one that does not vary does not count.
 
     Args:
-        values: pictures (N, C, H, W), which are averaged down to at most 32 pixels a side, or vectors (N, D).
+        values: pictures (N, C, H, W), in any unit, which are averaged down to at most 32 pixels a side; or vectors
+            (N, D).
         num: number of components at most, from 1 up.
         seed: of the randomised decomposition.
     """
@@ -131,7 +134,8 @@ def components_of(values: Float[np.ndarray, "n ..."], num: int, *, seed: int = 0
 def _shrunk(pixels: np.ndarray) -> np.ndarray:
     """Pictures (N, C, H, W) averaged down to at most 32 pixels a side; vectors (N, D) as they are."""
     if not is_image(pixels.shape[1:]) or max(pixels.shape[2:]) <= MAX_SIDE:
-        return pixels
+        return pixels if pixels.dtype.kind == "f" else pixels.astype(np.float32)
     shrink = ceil(max(pixels.shape[2:]) / MAX_SIDE)
     sides = (-(-pixels.shape[2] // shrink), -(-pixels.shape[3] // shrink))
-    return adaptive_avg_pool2d(torch.from_numpy(pixels), sides).numpy()
+    parts = (torch.from_numpy(np.asarray(part, np.float32)) for part in in_parts(pixels))
+    return np.concatenate([adaptive_avg_pool2d(part, sides).numpy() for part in parts])

@@ -1,6 +1,6 @@
 """Spaces of features in which pictures are compared: principal components of pixels, or a frozen network."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,13 +9,15 @@ from jaxtyping import Float
 from sklearn.decomposition import PCA
 
 from vlae.evaluation.columns import units_of
-from vlae.models.inference import as_input
+from vlae.models.inference import as_input, batch_of, in_parts
 from vlae.nn.pretrained import open_network
 from vlae.shapes import is_image
 
 COMPONENTS = 32
 DEFAULT = f"{COMPONENTS} principal components"
-BATCH = 100  # pictures at a time through a network
+BATCH = 100  # pictures at a time through a network, at most
+AT_ONCE = 2**26  # numbers whose components are computed at once; 5,000 pictures of 64 × 64 in colour
+BESIDE, PASSES = 10, 8  # of components that are computed in parts: directions beside those asked for; iterations
 
 
 @dataclass(frozen=True)
@@ -49,13 +51,38 @@ def components(values: np.ndarray, *, num: int = COMPONENTS, seed: int = 0) -> F
         num: number of components, at most; there are no more than data or dimensions.
         seed: of the randomised decomposition.
     """
-    flat = _flat(values)
-    scale = 1.0 if is_image(values.shape[1:]) else units_of(flat)
-    pca = PCA(min(num, *flat.shape), random_state=seed).fit(flat / scale)
-    what = "the pixels" if is_image(values.shape[1:]) else "the standardised columns"
+    of_pixels = is_image(values.shape[1:])
+    scale = 1.0 if of_pixels else units_of(np.asarray(values, np.float32))
+    num = min(num, len(values), values[0].size)
+    project = (_fitted if values.size <= AT_ONCE else _fitted_in_parts)(values, scale, num, seed)
     return FeatureSpace(
-        f"{pca.n_components_} principal components of {what}", lambda data: pca.transform(_flat(data) / scale)
+        f"{num} principal components of {'the pixels' if of_pixels else 'the standardised columns'}",
+        lambda data: np.concatenate([project(_flat(part) / scale) for part in in_parts(data)]),
     )
+
+
+def _fitted(values: np.ndarray, scale: float | np.ndarray, num: int, seed: int) -> Callable[[np.ndarray], np.ndarray]:
+    pca = PCA(num, random_state=seed).fit(_flat(values) / scale)
+    return lambda x: np.asarray(pca.transform(x))
+
+
+def _fitted_in_parts(
+    values: np.ndarray, scale: float | np.ndarray, num: int, seed: int
+) -> Callable[[np.ndarray], np.ndarray]:
+    """The same components as `_fitted` by orthogonal iteration; data are read again and again, a part at a time."""
+
+    def parts() -> Iterator[np.ndarray]:
+        return (_flat(part) / scale for part in in_parts(values))
+
+    mean = (sum(x.sum(0, dtype=float) for x in parts()) / len(values)).astype(np.float32)
+    axes = np.random.default_rng(seed).normal(size=(mean.size, min(num + BESIDE, len(values), mean.size)))
+    for _ in range(PASSES):
+        axes = np.linalg.qr(axes)[0].astype(np.float32)
+        axes = sum((x - mean).T @ ((x - mean) @ axes) for x in parts())
+    axes = np.linalg.qr(axes)[0]
+    codes = np.concatenate([(x - mean) @ axes for x in parts()])
+    axes = axes @ np.linalg.svd(codes, full_matrices=False)[2][:num].T
+    return lambda x: np.asarray((x - mean) @ axes)
 
 
 def network(name: str | Path, shape: tuple[int, ...], *, side: int | None = None) -> FeatureSpace:
@@ -82,8 +109,9 @@ def network(name: str | Path, shape: tuple[int, ...], *, side: int | None = None
         raise ValueError(f"{opened.short_name}: a feature network takes images; these data are vectors")
 
     def compute(values: np.ndarray) -> np.ndarray:
-        starts = range(0, len(values), BATCH)
-        outputs = [opened.outputs(as_input(values[start : start + BATCH])) for start in starts]
+        size = batch_of(shape, BATCH)
+        starts = range(0, len(values), size)
+        outputs = [opened.outputs(as_input(values[start : start + size])) for start in starts]
         return np.concatenate([output.reshape(len(output), -1) for output in outputs])
 
     title = f"outputs of {opened.short_name} ({opened.sha256[:8]})"

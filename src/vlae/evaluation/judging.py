@@ -211,7 +211,7 @@ def _judge(
 
 def _components(images: Images, code_sizes: Sequence[int], seed: int) -> Codes | None:
     """The principal components of the pixels, divided into codes: the largest ones are level 1's."""
-    x = components_of(np.asarray(images.values, np.float32), sum(code_sizes), seed=seed)
+    x = components_of(images.values, sum(code_sizes), seed=seed)
     return np.split(x, np.cumsum(code_sizes)[:-1], axis=1) if x.shape[1] == sum(code_sizes) else None
 
 

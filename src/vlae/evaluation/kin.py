@@ -7,6 +7,7 @@ from vlae.data.content import content_hashes
 from vlae.data.images import Images
 from vlae.data.source import Array
 from vlae.evaluation.factors import MIN_PROBED
+from vlae.models.inference import in_parts
 
 MIN_GROUPS = 5
 """Fewer groups cannot be divided into parts, so the pages of so few files count as data of their own."""
@@ -38,7 +39,7 @@ def without_copies(
     Returns:
         Some of the rows, and the number of the set of each, from 0 up: pages of one file have one.
     """
-    kin = kin_among(values[rows], None if groups is None else np.asarray(groups)[rows])
+    kin = kin_among(values, groups, rows)
     if kin is None:
         return rows, np.arange(len(rows))
     own = np.where(kin < 0, kin, np.arange(len(kin)))  # below 0 copies, else each row
@@ -46,7 +47,9 @@ def without_copies(
     return rows[first], _numbered(kin[first])
 
 
-def kin_among(values: Array, groups: Array | None) -> Int[np.ndarray, " n"] | None:
+def kin_among(
+    values: Array, groups: Array | None, rows: Int[np.ndarray, " n"] | None = None
+) -> Int[np.ndarray, " n"] | None:
     """Numbers sets of data that belong together: those of equal values, and those of one group of `Images.groups`.
 
     Vectors of fewer than 60 different rows are combinations of a few categories: there, equal rows are no copies.
@@ -54,18 +57,20 @@ def kin_among(values: Array, groups: Array | None) -> Int[np.ndarray, " n"] | No
     Args:
         values: images (N, C, H, W), or vectors (N, D).
         groups: int64 (N,): pages of a file share a number from 0 up, copies one below 0. None: each is on its own.
+        rows: those to look at, in any order; None: all.
 
     Returns:
-        The number of the set of each datum, (N,): of copies below 0, of pages of one file from 0 up. None if each datum
+        The number of the set of each datum, (n,): of copies below 0, of pages of one file from 0 up. None if each datum
         is a set of its own, or all are one set.
     """
-    num = len(values)
-    same = _numbered(content_hashes(values))
+    num = len(values) if rows is None else len(rows)
+    parts = [values] if rows is None else in_parts(values, rows)
+    same = _numbered(np.concatenate([np.zeros(0, np.int64), *(content_hashes(part) for part in parts)]))
     if values.ndim == 2 and same.max(initial=0) + 1 < MIN_PROBED:
         same = np.arange(num)
     sets, is_pages = same, np.zeros(num, bool)
     if groups is not None:
-        groups = np.asarray(groups)
+        groups = np.asarray(groups) if rows is None else np.asarray(groups)[rows]
         joined = _joined(same, _numbered(groups))
         if joined.max(initial=0) + 1 >= MIN_GROUPS:
             _, place, sizes = np.unique(groups, return_inverse=True, return_counts=True)

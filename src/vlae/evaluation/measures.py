@@ -23,7 +23,7 @@ from vlae.evaluation.rates import MAX_ABLATED, ablate, summarise
 from vlae.evaluation.reasons import attempt, only_finite
 from vlae.evaluation.threads import thread_beside
 from vlae.models.base import LatentModel
-from vlae.models.inference import as_input, encode, evaluating, given
+from vlae.models.inference import as_input, batch_of, encode, evaluating, given
 from vlae.models.priors import MixturePrior
 from vlae.objectives.bounds import log_likelihood
 from vlae.shapes import is_image
@@ -206,6 +206,10 @@ MAX_IMPORTANCE_SAMPLES = 100_000
 """The most importance samples of a datum: more would take days, and change nothing."""
 
 
+CHUNK = 10
+"""Samples of a datum in one pass, at most."""
+
+
 def _bounds(
     result: dict[str, Any],
     model: LatentModel,
@@ -224,12 +228,15 @@ def _bounds(
 
 
 def _log_likelihood(model: LatentModel, images: Images, num_samples: int, seed: int) -> float:
-    total = 0.0
+    total, most = 0.0, 2 * batch_of(model.shape)  # data times samples, in one pass
+    size = max(1, most // CHUNK)
     with evaluating(model):
-        for start in range(0, len(images), 100):
-            x = as_input(np.ascontiguousarray(images.values[start : start + 100]), model.device)
-            features = given(images.features, start, 100, model.device).get("features")
-            bounds = log_likelihood(model, x, num_samples=num_samples, seed=seed + start, features=features)
+        for start in range(0, len(images), size):
+            x = as_input(np.ascontiguousarray(images.values[start : start + size]), model.device)
+            features = given(images.features, start, size, model.device).get("features")
+            bounds = log_likelihood(
+                model, x, num_samples=num_samples, chunk=min(CHUNK, most), seed=seed + start, features=features
+            )
             total += bounds.double().sum().item()
     return total / len(images)
 

@@ -1,10 +1,14 @@
 """Whether drawn pictures carry a mesh: a regular pattern with the period of the decoder's strides."""
 
+from collections.abc import Iterator
+
 import numpy as np
 from jaxtyping import Complex, Float
 
+from vlae.models.inference import batch_of
+
 PERIODS = (2, 4, 8)  # in pixels, of one, two and three strides of 2
-PART = 100  # pictures whose transforms are held at once
+PART = 100  # pictures at most whose transforms are held at once
 
 
 def mesh(pictures: Float[np.ndarray, "n channels height width"]) -> dict[int, float]:
@@ -22,8 +26,18 @@ def mesh(pictures: Float[np.ndarray, "n channels height width"]) -> dict[int, fl
         For each period in pixels, 2, 4 and 8, the ratio: 1 if there is neither peak nor hole. Periods of which a
         picture holds fewer than two are left out.
     """
-    parts = (pictures[i : i + PART] for i in range(0, len(pictures), PART))
-    return peaks(sum(np.square(np.abs(spectrum(part))).sum(0) for part in parts) / len(pictures))
+    return peaks(np.asarray(sum(powers(pictures))) / len(pictures))
+
+
+def powers(pictures: Float[np.ndarray, "n channels height width"]) -> Iterator[Float[np.ndarray, "height width"]]:
+    """The power at each frequency, summed over each part of the pictures, for `peaks`.
+
+    Args:
+        pictures: images in [0, 1], (n, C, H, W). Rows and columns beyond a multiple of 8 are cut off.
+    """
+    size = batch_of(pictures.shape[1:], PART)
+    for start in range(0, len(pictures), size):
+        yield np.square(np.abs(spectrum(pictures[start : start + size]))).sum(0)
 
 
 def spectrum(pictures: Float[np.ndarray, "n channels height width"]) -> Complex[np.ndarray, "n height width"]:

@@ -1,19 +1,19 @@
 """How good a model's pictures are: drawn, reconstructed, and with the levels of several pictures combined."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from vlae.evaluation.feature_spaces import FeatureSpace
-from vlae.evaluation.mesh import mesh
+from vlae.evaluation.mesh import peaks, powers
 from vlae.evaluation.samples import frechet, two_sample
-from vlae.evaluation.sharpness import fine_power
+from vlae.evaluation.sharpness import fine_sums
 from vlae.evaluation.statistics import statistics
 from vlae.models.base import Codes, LatentModel
-from vlae.models.inference import as_input, batch_of, evaluating, given
+from vlae.models.inference import as_input, batch_of, evaluating, given, in_parts
 from vlae.models.priors import MixturePrior, standard_prior
 from vlae.shapes import is_image
 
@@ -66,51 +66,81 @@ def picture_quality(
     half = min(MAX_HALF, len(values) // 2)
     rows = rng.permutation(len(values))
     here, there = np.sort(rows[:half]), np.sort(rows[half : 2 * half])
-    one, other = np.ascontiguousarray(values[here]), np.ascontiguousarray(values[there])
-    groups: dict[str, np.ndarray | None] = dict.fromkeys(KINDS)
-    groups["real"] = other
+    groups: dict[str, _Group | None] = dict.fromkeys(KINDS)
     reasons = {}
     standard = standard_prior(model.code_sizes)
     prior = prior or standard
     with evaluating(model, seed=seed):
-        groups["samples_standard"] = drawn = _decoded(model, _drawn(model, standard, half))
-        groups["samples"] = drawn if prior.is_standard else _decoded(model, _drawn(model, prior, half))
+        groups["real"] = _looked_at(in_parts(values, there), features)
+        groups["samples_standard"] = drawn = _looked_at(_decoded(model, _drawn(model, standard, half)), features)
+        if not prior.is_standard:
+            drawn = _looked_at(_decoded(model, _drawn(model, prior, half)), features)
+        groups["samples"] = drawn
         if "encoder" in model.lacks:
             reasons = dict.fromkeys(("pictures: reconstructions", "pictures: swapped"), model.lacks["encoder"])
         else:
-            codes = _means(model, other, None if of_network is None else of_network[there])
-            groups["reconstructions"] = _decoded(model, codes)
+            codes = _means(model, in_parts(values, there), None if of_network is None else of_network[there])
+            groups["reconstructions"] = _looked_at(_decoded(model, codes), features)
             if len(model.levels_with_code) > 1:
-                groups["swapped"] = _decoded(model, _swapped(model, codes, rng))
+                groups["swapped"] = _looked_at(_decoded(model, _swapped(model, codes, rng)), features)
             else:
                 reasons["pictures: swapped"] = "it takes two levels with a code"
-    reference = features(one)
-    found = {name: None if group is None else features(group) for name, group in groups.items()}
+    for name, group in groups.items():
+        if group is None:
+            reasons.setdefault(f"pictures: {name}", "some of them are not finite")
+    one = _looked_at(in_parts(values, here), features)
+    assert one is not None, "data are finite"
     images = is_image(model.shape)
-    meshes = {name: None if x is None else _mesh(x) for name, x in groups.items()} if images else {}
-    of_half = _mesh(one) if images else {}
-    detail = fine_power(as_input(one).numpy()) if images else 0.0
     return {
         "sharpness": {
-            name: fine_power(as_input(x).numpy()) / detail if x is not None and detail > LEAST_DETAIL else None
+            name: x.detail / one.detail if x is not None and one.detail > LEAST_DETAIL else None
             for name, x in groups.items()
         }
         if images
         else {},
         "mesh": {
-            name: None if x is None else {period: value / of_half[period] for period, value in x.items()}
-            for name, x in meshes.items()
+            name: None if x is None else {period: value / one.mesh[period] for period, value in x.mesh.items()}
+            for name, x in groups.items()
+        }
+        if images
+        else {},
+        "frechet": {name: None if x is None else frechet(x.features, one.features) for name, x in groups.items()},
+        "two_sample": {
+            name: None if x is None else two_sample(x.features, one.features, seed=seed) for name, x in groups.items()
         },
-        "frechet": {name: None if x is None else frechet(x, reference) for name, x in found.items()},
-        "two_sample": {name: None if x is None else two_sample(x, reference, seed=seed) for name, x in found.items()},
         "prior": prior.name,
         "features": features.name,
         "num_data": half,
     }, reasons
 
 
-def _mesh(values: np.ndarray) -> dict[str, float]:
-    return {str(period): value for period, value in mesh(as_input(values).numpy()).items()}
+class _Group(NamedTuple):
+    """What is looked at in pictures of one kind; mesh and detail of images alone."""
+
+    features: np.ndarray
+    mesh: Mapping[str, float]
+    detail: float
+
+
+def _looked_at(parts: Iterable[np.ndarray], features: FeatureSpace) -> _Group | None:
+    """What is looked at in data that come in parts, none of which is kept; None if a number is not finite."""
+    found: list[np.ndarray] = []
+    fine: list[np.ndarray] = []
+    power: np.ndarray | float = 0.0
+    for part in parts:
+        if not np.isfinite(part).all():
+            return None
+        found.append(features(part))
+        if is_image(part.shape[1:]):
+            x = as_input(part).numpy()
+            fine.append(fine_sums(x))
+            for each in powers(x):
+                power = power + each
+    every = np.concatenate(found)
+    if not fine:
+        return _Group(every, {}, 0.0)
+    mesh = {str(period): value for period, value in peaks(np.asarray(power) / len(every)).items()}
+    return _Group(every, mesh, float(np.concatenate(fine).mean() / np.prod(x.shape[2:]) ** 2))
 
 
 def read_back(
@@ -168,7 +198,7 @@ def moved(
     shares: list[dict[str, float]] = []
     with evaluating(model, seed=seed):
         read = None if of_network is None else of_network[rows]
-        noise = model.noise_of(_means(model, np.ascontiguousarray(values[rows]), read))
+        noise = model.noise_of(_means(model, in_parts(values, rows), read))
         before = _statistics(model, model.place(noise))
         for level in range(1, model.num_levels + 1):
             if level not in model.levels_with_code:
@@ -186,17 +216,18 @@ def moved(
 
 
 def _statistics(model: LatentModel, codes: Codes) -> Mapping[str, np.ndarray]:
-    pictures = np.round(255 * _decoded(model, codes).clip(0, 1)).astype(np.uint8)
-    return statistics(pictures, opacity=model.opacity)
+    pictures = (np.round(255 * part.clip(0, 1)).astype(np.uint8) for part in _decoded(model, codes))
+    found = [statistics(part, opacity=model.opacity) for part in pictures]
+    return {name: np.concatenate([each[name] for each in found]) for name in found[0]}
 
 
-def _means(model: LatentModel, values: np.ndarray, features: np.ndarray | None = None) -> Codes:
-    """The posterior means of every level."""
-    size = batch_of(model.shape)
-    batches = []
-    for start in range(0, len(values), size):
-        x = as_input(values[start : start + size], model.device)
-        batches.append([q.mean for q in model.infer(x, **given(features, start, size, model.device))])
+def _means(model: LatentModel, parts: Iterable[np.ndarray], features: np.ndarray | None = None) -> Codes:
+    """The posterior means of every level, of data that come in parts."""
+    batches, start = [], 0
+    for part in parts:
+        of_rows = given(features, start, len(part), model.device)
+        batches.append([q.mean for q in model.infer(as_input(part, model.device), **of_rows)])
+        start += len(part)
     return tuple(torch.cat(level) for level in zip(*batches, strict=True))
 
 
@@ -205,11 +236,11 @@ def _drawn(model: LatentModel, prior: MixturePrior, num: int) -> Codes:
     return model.place(tuple(level.to(model.device) for level in prior.draw(num)))
 
 
-def _decoded(model: LatentModel, codes: Codes) -> np.ndarray:
+def _decoded(model: LatentModel, codes: Codes) -> Iterator[np.ndarray]:
+    """The pictures of codes, part by part."""
     size = batch_of(model.shape)
-    starts = range(0, len(codes[0]), size)
-    batches = (tuple(code[start : start + size] for code in codes) for start in starts)
-    return np.concatenate([model.decode(batch).cpu().numpy() for batch in batches])
+    for start in range(0, len(codes[0]), size):
+        yield model.decode(tuple(code[start : start + size] for code in codes)).cpu().numpy()
 
 
 def _swapped(model: LatentModel, codes: Codes, rng: np.random.Generator) -> Codes:

@@ -1,16 +1,18 @@
 """Whether light on dark or dark on light is a nuisance of the data: it is, if nothing else in a picture tells it."""
 
+from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
 import torch
 from jaxtyping import Int, UInt8
 from sklearn.metrics import roc_auc_score
+from torch import Tensor
 
 from vlae.evaluation.factors import MIN_OF_CLASS, read_factor
 from vlae.evaluation.kin import without_copies
 from vlae.evaluation.probes import predict
-from vlae.models.inference import as_input, batch_of
+from vlae.models.inference import as_input, in_parts
 from vlae.nn.features import oriented_gradients
 from vlae.nn.moments import moments, normalised
 
@@ -64,17 +66,13 @@ def edges_tell_polarity(
     rows, kin = without_copies(values, groups, rows)
     if len(rows) < MIN_ASKED:
         return None
-    x = (as_input(np.ascontiguousarray(values[rows])) - 0.5) / 0.25
-    grey = normalised(x, 1e-3).mean(1, keepdim=True)
-    contrast = moments(grey, 1e-3).border_contrast.flatten().numpy()
+    contrast = np.concatenate([_border_contrast(part) for part in _scaled(values, rows)])
     clear = np.abs(contrast) >= np.quantile(np.abs(contrast), CLEAR)
     light = contrast[clear] > 0
     few = min(int(light.sum()), int((~light).sum()))
     if len(light) < MIN_ASKED or few < max(MIN_OF_CLASS, 0.05 * len(light)):
         return None
-    edges = torch.cat(
-        [oriented_gradients(part, GRID) for part in torch.split(x[torch.from_numpy(clear)], batch_of(x.shape[1:]))]
-    )
+    edges = torch.cat([oriented_gradients(part, GRID) for part in _scaled(values, rows[clear])])
     factors = {"light": read_factor("light", light)}
     told = predict(edges.double().numpy(), factors, seed=seed, kin=kin[clear])["light"][:, 0]
     known = np.isfinite(told)
@@ -85,3 +83,12 @@ def edges_tell_polarity(
     if area + ERRORS * error < TOLD:
         return False
     return True if area - ERRORS * error > BLIND else None
+
+
+def _scaled(values: np.ndarray, rows: np.ndarray) -> Iterator[Tensor]:
+    return ((as_input(part) - 0.5) / 0.25 for part in in_parts(values, rows))
+
+
+def _border_contrast(x: Tensor) -> np.ndarray:
+    grey = normalised(x, 1e-3).mean(1, keepdim=True)
+    return moments(grey, 1e-3).border_contrast.flatten().numpy()

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from scipy.linalg import solve_triangular
 from scipy.spatial.distance import cdist
 from scipy.special import logsumexp
@@ -17,6 +17,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from threadpoolctl import threadpool_limits
 
+from vlae.evaluation.kin import kin_among
 from vlae.models.base import LatentModel
 from vlae.models.inference import as_input, batch_of, evaluating, given, noise_of_values
 from vlae.models.priors import MixturePrior, PriorFit, standard_prior
@@ -129,9 +130,9 @@ def fit_prior(
 
     Candidates are fitted to four fifths of the data: N(0, I), a Gaussian without correlations, a Gaussian, kernel
     densities of at most 500 codes, and mixtures of 5, 10 and 20 Gaussians. The one under which the codes of the other
-    data are most likely is returned; if there are fewer than 4,000 data, fitted to all of them. A candidate is not
-    tried if the data hold fewer than four numbers (data × dimensions) for each of its parameters; nor is a mixture
-    larger, or a kernel density finer, than one that no longer gains 0.05 nats per datum.
+    data are most likely is returned; if there are fewer than 4,000 data, fitted to all of them. Copies of a datum are
+    on one side. A candidate is not tried if the data hold fewer than four numbers (data × dimensions) for each of its
+    parameters; nor is a mixture larger, or a kernel density finer, than one that no longer gains 0.05 nats per datum.
 
     Args:
         model: any model, in train or eval mode; it is left as it was.
@@ -149,8 +150,8 @@ def fit_prior(
     draws, num, size = codes.shape
     if not np.isfinite(codes).all():
         return _standard(model, PriorFit(num_data=num, reason="some codes are not finite"))
-    held_out, fitted = np.split(codes, [round(HELD_OUT * num)], axis=1)
-    held_out = held_out.reshape(-1, size)
+    is_held_out = _held_out(values, rows)
+    held_out, fitted = codes[:, is_held_out].reshape(-1, size), codes[:, ~is_held_out]
     # Several threads lose time in decompositions this small, and change the last digits.
     with threadpool_limits(limits=1, user_api="blas"):
         candidate, gain, reason = _choose(fitted, held_out, num, seed, _category_columns(model))
@@ -164,6 +165,19 @@ def fit_prior(
         factors=torch.from_numpy(best.factors),
         fit=PriorFit(num_data=num, num_codes=draws * num, gain=gain, reason=reason),
     )
+
+
+def _held_out(values: np.ndarray, rows: np.ndarray) -> Bool[np.ndarray, " n"]:
+    """Which rows are held out: the first fifth; where data have copies, the first sets of copies that make no more."""
+    kin = kin_among(values, None, rows)
+    if kin is None:
+        return np.arange(len(rows)) < round(HELD_OUT * len(rows))
+    _, first, place, sizes = np.unique(kin, return_index=True, return_inverse=True, return_counts=True)
+    held, left = np.zeros(len(sizes), bool), round(HELD_OUT * len(rows))
+    for one in np.argsort(first):
+        held[one] = sizes[one] <= left
+        left -= sizes[one] * held[one]
+    return held[place]
 
 
 def draw_codes(

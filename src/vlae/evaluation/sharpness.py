@@ -3,6 +3,8 @@
 import numpy as np
 from jaxtyping import Float
 
+from vlae.models.inference import in_parts
+
 FINE = 1 / 4
 """The least frequency of fine detail, in cycles per pixel: half the highest that pixels can show."""
 
@@ -21,7 +23,17 @@ def fine_power(pictures: Float[np.ndarray, "n channels height width"]) -> float:
         The power in squared grey levels, from 0 up. By Parseval's theorem it is the part of the mean squared value that
         these frequencies carry.
     """
+    sums = np.concatenate([fine_sums(part) for part in in_parts(pictures)])
+    return float(sums.mean() / np.prod(pictures.shape[2:]) ** 2)
+
+
+def fine_sums(pictures: Float[np.ndarray, "n channels height width"]) -> Float[np.ndarray, "n channels"]:
+    """The sum of the squared amplitudes of fine detail: its mean over (height × width)² is `fine_power`.
+
+    Args:
+        pictures: images in [0, 1], (n, C, H, W), so few that their spectra fit the memory (`vlae.models.inference`).
+    """
     height, width = pictures.shape[2:]
     fine = np.maximum(np.abs(np.fft.fftfreq(height))[:, None], np.abs(np.fft.fftfreq(width))[None]) >= FINE
     power = np.abs(np.fft.fft2(np.asarray(pictures, float))) ** 2
-    return float(power[:, :, fine].sum(2).mean() / (height * width) ** 2)
+    return np.asarray(power[:, :, fine].sum(2))

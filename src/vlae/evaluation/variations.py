@@ -11,7 +11,7 @@ from vlae.errors import NotDefinedError
 from vlae.evaluation.factors import Factor, read_factor
 from vlae.evaluation.kin import without_copies
 from vlae.evaluation.probes import predict
-from vlae.models.inference import as_input, batch_of
+from vlae.models.inference import as_input, in_parts
 from vlae.nn.features import oriented_gradients
 from vlae.nn.moments import normalised
 
@@ -121,7 +121,8 @@ def _named(predicted: Float[np.ndarray, "n columns"]) -> Int[np.ndarray, " n"]:
 
 def _described(values: Pictures) -> Float[np.ndarray, "n features"]:
     parts = []
-    for part in torch.split((as_input(values) - 0.5) / 0.25, batch_of(values.shape[1:])):
+    for some in in_parts(values):
+        part = (as_input(some) - 0.5) / 0.25
         pixels = adaptive_avg_pool2d(normalised(part, 1e-3), CELLS).flatten(1)
         parts.append(torch.cat([pixels, oriented_gradients(part, EDGES)], dim=1))
     return torch.cat(parts).double().numpy()

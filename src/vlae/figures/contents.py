@@ -18,7 +18,7 @@ from vlae.errors import NotDefinedError, check_whole
 from vlae.figures.canvas import TILE, check_pixels
 from vlae.figures.profiles import standardised
 from vlae.models.base import Codes, LatentModel
-from vlae.models.inference import as_input, check_num, draw, evaluating, generator_of, given, noise_of_values
+from vlae.models.inference import as_input, batch_of, check_num, draw, evaluating, generator_of, given, noise_of_values
 from vlae.models.priors import MixturePrior, standard_prior
 from vlae.shapes import is_image
 
@@ -27,7 +27,7 @@ Start = Codes | Float[Tensor, "1 *shape"] | Literal["random"] | None
 """Where a figure starts: noise, a datum, a draw from the prior, or None for its own choice."""
 
 NUM_NEAREST = 8  # samples whose nearest known datum is shown
-NEAREST_BATCH = 2_000  # known data compared at a time
+NEAREST_BATCH = 2_000  # known data compared at a time, at most
 
 MAX_SPAN = 100.0  # standard deviations; a code beyond is a mistake
 
@@ -277,8 +277,9 @@ def _nearest(model: LatentModel, x: Float[Tensor, "n *shape"], known: Seen) -> F
 
     values, rows = known.values, placed(torch.cat([x, x.flip(-1)]) if known.mirrored else x)
     least, places = rows.new_full((len(rows),), torch.inf), torch.zeros(len(rows), dtype=torch.long)
-    for first in range(0, len(values), NEAREST_BATCH):
-        part = placed(as_input(np.ascontiguousarray(values[first : first + NEAREST_BATCH])))
+    size = batch_of(values.shape[1:], NEAREST_BATCH)
+    for first in range(0, len(values), size):
+        part = placed(as_input(np.ascontiguousarray(values[first : first + size])))
         distances, nearest = torch.cdist(rows, part, compute_mode="donot_use_mm_for_euclid_dist").min(1)
         closer = distances < least
         least[closer], places[closer] = distances[closer], first + nearest[closer]

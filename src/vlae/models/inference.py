@@ -48,6 +48,19 @@ def batch_of(shape: Shape, most: int = BATCH) -> int:
     return max(1, min(most, BATCH_PIXELS // prod(shape[1:]))) if is_image(shape) else most
 
 
+def in_parts(values: np.ndarray, rows: np.ndarray | None = None) -> Iterator[np.ndarray]:
+    """Data in parts of at most `batch_of`, so that what is computed of a part takes the same memory at any size.
+
+    Args:
+        values: data of any type, (N, *shape).
+        rows: the numbers of those to take, in their order; None: all.
+    """
+    size = batch_of(values.shape[1:])
+    for start in range(0, len(values) if rows is None else len(rows), size):
+        part = slice(start, start + size)
+        yield np.ascontiguousarray(values[part if rows is None else rows[part]])
+
+
 def given(
     features: np.ndarray | Tensor | None, start: int = 0, num: int | None = None, device: torch.device | None = None
 ) -> dict[str, Tensor]:
