@@ -9,9 +9,11 @@ from PIL import Image
 from pyarrow import parquet
 
 from vlae.codes.outliers import find_outliers
+from vlae.data import copies
 from vlae.evaluation.dimension_names import DimensionName
 from vlae.web.collection_answers import CollectionAnswers
 from vlae.web.exports import atlas, fiftyone
+from vlae.web.finding import Finder
 from vlae.web.session import Session
 from vlae.workflows import train
 
@@ -65,6 +67,14 @@ def test_odd_ones_are_those_of_the_command(session):
         np.testing.assert_allclose(
             session.finder.oddness(level), by_command.scores[f"level{level}"][rows], rtol=0.02, atol=0.02
         )
+
+
+def test_near_copies_are_looked_for_in_few_pictures_at_a_time(session, monkeypatch):
+    monkeypatch.setattr(copies, "BATCH", 3)
+    read, values = [], session.collection.values
+    monkeypatch.setattr(session.collection, "values", lambda rows: read.append(len(rows)) or values(rows))
+    assert len(Finder(session.studio, session.collection, session.encoding).copies) == 1
+    assert max(read) == 3
 
 
 def test_near_copies_are_found(session):

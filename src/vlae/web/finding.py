@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from functools import cached_property
 from threading import RLock
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,20 @@ from vlae.web.studio import Studio
 
 MAX_CLUSTERED = 20_000
 """Clusters are found among at most so many data; the others join the nearest."""
+
+
+class _Pictures:
+    """The pictures of a collection, which are read where they are asked for: they may be more than fit the memory."""
+
+    def __init__(self, collection: Collection) -> None:
+        self._collection = collection
+
+    def __len__(self) -> int:
+        return len(self._collection)
+
+    def __getitem__(self, rows: Any) -> np.ndarray:
+        values = self._collection.values(np.atleast_1d(rows))
+        return values if np.ndim(rows) else values[0]
 
 
 class Finder:
@@ -107,8 +122,7 @@ class Finder:
         """The sets of near-copies: the same picture twice, or saved or sized anew. Of vectors there are none."""
         if len(self._studio.run.recipe.shape) != 3:
             return []
-        values = self._collection.values(np.arange(len(self._collection)))
-        sets = find_copies(values)
+        sets = find_copies(_Pictures(self._collection))
         order = np.argsort(sets, kind="stable")
         groups = np.split(order, np.flatnonzero(np.diff(sets[order])) + 1)
         return sorted((group.tolist() for group in groups if len(group) > 1), key=lambda group: (-len(group), group))

@@ -80,10 +80,10 @@ def application(session: Session, *, names: Collection[str], password: str | Non
 
     async def picture(request: Request) -> Response:
         number, size = request.path_params["number"], request.query_params.get("size", "64")
-        if not size.isdecimal() or len(size) > MAX_DIGITS or len(str(number)) > MAX_DIGITS:
+        if not all(digits.isdecimal() and len(digits) <= MAX_DIGITS for digits in (number, size)):
             raise HTTPException(400, "a picture has a number and a size, such as /picture/3?size=256")
         version = request.query_params.get("v")
-        return await run_sync(_picture, session, number, int(size), version, limiter=pictures_limiter)
+        return await run_sync(_picture, session, int(number), int(size), version, limiter=pictures_limiter)
 
     return Starlette(
         routes=[
@@ -96,7 +96,7 @@ def application(session: Session, *, names: Collection[str], password: str | Non
             ),
             Route("/page.css", Response(_style(), media_type="text/css"), methods=["GET"]),
             Route("/api/{name}", answer, methods=["POST"]),
-            Route("/picture/{number:int}", picture, methods=["GET"]),
+            Route("/picture/{number}", picture, methods=["GET"]),
         ],
         middleware=middleware,
         exception_handlers={HTTPException: _refuse},
