@@ -58,8 +58,8 @@ def test_has_what_is_promised(evaluation, trained):
     json.dumps(evaluation, allow_nan=False)  # nothing that JSON cannot hold, no NaN
     assert set(evaluation) == {
         "num_images", "reconstruction", "distortion_nats", "elbo_nats", "bits_per_dimension", "log_likelihood_nats",
-        "levels", "judged_on", "num_known", "cautions", "checks", "scored_by", "pixel_probes", "complexity",
-        "information", "disentanglement", "pictures", "not_defined", "protocol", "of",
+        "levels", "judged_on", "num_known", "num_compared", "cautions", "checks", "scored_by", "pixel_probes",
+        "complexity", "information", "disentanglement", "pictures", "not_defined", "protocol", "of",
         "label_probe_accuracy", "label_linear_probe_accuracy", "label_commonest",
         *(name + what for name in ("told", "level_order", "level_separation")
           for what in ("", "_interval", "_untrained", "_components")),

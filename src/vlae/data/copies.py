@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from math import prod
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -27,11 +28,28 @@ BATCH, BATCH_PIXELS = 1024, 1024 * 64 * 64
 """Pictures or pairs that are compared at once, and the pixels of these, at most."""
 
 
-def find_copies(pictures: Array, rows: Array | None = None, *, near: bool = True) -> Array:
+class Pictures(Protocol):
+    """An array of pictures, (N, C, H, W), or what reads its rows where they are asked for."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, C, H, W)."""
+        ...
+
+    def __len__(self) -> int:
+        """N."""
+        ...
+
+    def __getitem__(self, rows: Any) -> Array:
+        """One picture, or those of an array of numbers."""
+        ...
+
+
+def find_copies(pictures: Pictures, rows: Array | None = None, *, near: bool = True) -> Array:
     """Find the pictures that are copies of one another, whatever they were compressed by.
 
     Args:
-        pictures: (N, C, H, W), uint8, or floats from 0 to 1.
+        pictures: (N, C, H, W), uint8, or floats from 0 to 1; of what is no array a part is read at a time.
         rows: the numbers of the n pictures to compare. None: all.
         near: whether pictures that differ as those do that were compressed or sized anew are copies; else equal ones.
 
@@ -59,14 +77,14 @@ def find_copies(pictures: Array, rows: Array | None = None, *, near: bool = True
     return numbers[exact].astype(np.int64)
 
 
-def _exact_copies(pictures: Array, rows: Array) -> Array:
+def _exact_copies(pictures: Pictures, rows: Array) -> Array:
     """Number the different pictures in their order: int64 (n,)."""
     hashes = np.fromiter((content_hash(pictures[i]) for i in rows), np.int64, len(rows))
     _, first, place = np.unique(hashes, return_index=True, return_inverse=True)
     return np.argsort(np.argsort(first))[place].astype(np.int64)
 
 
-def _near_copies(pictures: Array, rows: Array) -> tuple[Array, Array]:
+def _near_copies(pictures: Pictures, rows: Array) -> tuple[Array, Array]:
     """Find pairs of nearly equal pictures.
 
     Args:
@@ -91,7 +109,7 @@ def _near_copies(pictures: Array, rows: Array) -> tuple[Array, Array]:
     return left[pairs], right[pairs]
 
 
-def _batches(indices: Array, pictures: Array) -> Iterator[Array]:
+def _batches(indices: Array, pictures: Pictures) -> Iterator[Array]:
     size = max(1, min(BATCH, BATCH_PIXELS // prod(pictures.shape[2:])))
     return (indices[start : start + size] for start in range(0, len(indices), size))
 

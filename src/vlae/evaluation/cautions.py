@@ -16,12 +16,13 @@ from vlae.shapes import Shape, is_image
 FAR = 1_000
 """Standard deviations of the training data. Values this far from their mean are in other units, or of another kind."""
 
-CHECKS = 1
+CHECKS = 2
 """Raise it with each new caution or alarm, and where a measure changes: earlier evaluations are known by it."""
 
 EARLIER = (
-    "An earlier version of vlae measured this. It found the mesh of pictures in another way, and looked for less that "
-    "may be wrong, such as data unlike those of the training; measure it again (vlae evaluate)."
+    "An earlier version of vlae measured this. It found the mesh of pictures, or the metrics of the literature of few "
+    "data and of copies, in another way, and looked for less that may be wrong, such as data unlike those of the "
+    "training; measure it again (vlae evaluate)."
 )
 
 

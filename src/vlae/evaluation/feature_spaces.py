@@ -1,12 +1,13 @@
 """Spaces of features in which pictures are compared: principal components of pixels, or a frozen network."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
-from sklearn.decomposition import PCA
+from sklearn.decomposition import PCA, IncrementalPCA
 
 from vlae.evaluation.columns import units_of
 from vlae.models.inference import as_input, batch_of, in_parts
@@ -17,7 +18,6 @@ COMPONENTS = 32
 DEFAULT = f"{COMPONENTS} principal components"
 BATCH = 100  # pictures at a time through a network, at most
 AT_ONCE = 2**26  # numbers whose components are computed at once; 5,000 pictures of 64 × 64 in colour
-BESIDE, PASSES = 10, 8  # of components that are computed in parts: directions beside those asked for; iterations
 
 
 @dataclass(frozen=True)
@@ -69,20 +69,12 @@ def _fitted(values: np.ndarray, scale: float | np.ndarray, num: int, seed: int) 
 def _fitted_in_parts(
     values: np.ndarray, scale: float | np.ndarray, num: int, seed: int
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """The same components as `_fitted` by orthogonal iteration; data are read again and again, a part at a time."""
-
-    def parts() -> Iterator[np.ndarray]:
-        return (_flat(part) / scale for part in in_parts(values))
-
-    mean = (sum(x.sum(0, dtype=float) for x in parts()) / len(values)).astype(np.float32)
-    axes = np.random.default_rng(seed).normal(size=(mean.size, min(num + BESIDE, len(values), mean.size)))
-    for _ in range(PASSES):
-        axes = np.linalg.qr(axes)[0].astype(np.float32)
-        axes = sum((x - mean).T @ ((x - mean) @ axes) for x in parts())
-    axes = np.linalg.qr(axes)[0]
-    codes = np.concatenate([(x - mean) @ axes for x in parts()])
-    axes = axes @ np.linalg.svd(codes, full_matrices=False)[2][:num].T
-    return lambda x: np.asarray((x - mean) @ axes)
+    """Nearly the components of `_fitted`, of data that are read a part at a time."""
+    pca = IncrementalPCA(num)
+    parts = min(ceil(len(values) / batch_of(values.shape[1:])), len(values) // num)  # each of `num` data or more
+    for rows in np.array_split(np.arange(len(values)), parts):
+        pca.partial_fit(_flat(values[rows]) / scale)
+    return lambda x: np.asarray(pca.transform(x))
 
 
 def network(name: str | Path, shape: tuple[int, ...], *, side: int | None = None) -> FeatureSpace:

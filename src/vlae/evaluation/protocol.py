@@ -10,7 +10,17 @@ import torch
 
 from vlae.data.images import Images
 from vlae.evaluation import complexity as pixels
-from vlae.evaluation import disentanglement, factors, information, judging, level_order, pictures, probes, rates
+from vlae.evaluation import (
+    disentanglement,
+    factors,
+    information,
+    judging,
+    level_order,
+    metrics,
+    pictures,
+    probes,
+    rates,
+)
 from vlae.evaluation.complexity import ProbeScores
 from vlae.evaluation.factors import subset
 from vlae.evaluation.feature_spaces import DEFAULT, FeatureSpace
@@ -66,6 +76,12 @@ def protocol(
         "factors": {"max_classes": factors.MAX_CLASSES, "min_of_class": factors.MIN_OF_CLASS},
         "label_probe": f"network, hidden units {probes.LITERATURE}",
         "ablation_rows": rates.MAX_ABLATED,
+        "compared": f"data of which the factors are known, without a factor that leaves fewer than "
+        f"{disentanglement.ENOUGH} and {disentanglement.LEAST_SHARE:.0%}; one of each set of copies",
+        "chance": f"what factors in a random order score above {metrics.CHANCE} is taken off; above "
+        f"{metrics.MAX_CHANCE} not defined",
+        "outliers": "codes beyond the middle 98% by more than its width are brought in",
+        "votes": "fitted and scored on halves of the rows",
         "table_rows": disentanglement.MAX_TABLE,
         "neighbour_rows": disentanglement.MAX_NEIGHBOURS,
         "factor_bins": information.FACTOR_BINS,

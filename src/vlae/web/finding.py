@@ -29,6 +29,10 @@ class _Pictures:
     def __len__(self) -> int:
         return len(self._collection)
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return len(self), *self._collection.run.recipe.shape
+
     def __getitem__(self, rows: Any) -> np.ndarray:
         values = self._collection.values(np.atleast_1d(rows))
         return values if np.ndim(rows) else values[0]
