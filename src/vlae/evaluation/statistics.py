@@ -3,9 +3,11 @@
 import numpy as np
 from jaxtyping import Float, Shaped
 
+from vlae.models.inference import batch_of
+
 COLOURS = ("red", "green", "blue")
 LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
-CHUNK = 1024
+CHUNK = 1024  # images at a time, or fewer where they are large
 
 
 def statistics(
@@ -36,7 +38,8 @@ def statistics(
         >>> {name: round(float(value[0]), 2) for name, value in statistics(half).items()}["brightness"]
         0.5
     """
-    chunks = [_statistics(images[start : start + CHUNK], opacity) for start in range(0, len(images), CHUNK)]
+    size = batch_of(images.shape[1:], CHUNK)
+    chunks = [_statistics(images[start : start + size], opacity) for start in range(0, len(images), size)]
     return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
 
 
