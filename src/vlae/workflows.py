@@ -222,9 +222,9 @@ def compared_with_trained(num_held_out: int, num_compared: int) -> str:
         num_compared: number of data from which both halves of the comparison are taken.
     """
     return (
-        f"What is drawn is compared with, and what is reconstructed and swapped is of, {num_compared:,} data of which "
-        f"only {num_held_out:,} are held out: a model that learned its data by heart looks better than it is. Measure "
-        "other data of this kind."
+        f"What is drawn, reconstructed and swapped is compared with {num_compared:,} data, of which only "
+        f"{num_held_out:,} are held out: a model that learned its data by heart looks better than it is. Measure other "
+        "data of this kind."
     )
 
 

@@ -72,12 +72,12 @@ def test_a_training_cut_short_is_told_of_without_its_folder(trained, tmp_path):
     (path / layout.SUMMARY).write_text(json.dumps(trained.summary | {"training": planned}))
     run = vlae.load(path)
     said = "Undertrained: after 2 of 4 steps."
-    assert run.evaluation["cautions"] == [f"{said} Go on with: vlae train --resume {path}"]
+    assert run.evaluation["cautions"][0] == (f"{said} Go on with: vlae train --resume {path}")
     (path / layout.EVALUATION).write_text(json.dumps(run.evaluation))
     shared = run.save_pretrained(tmp_path / "shared")
     assert f"> {said}\n" in (shared / "README.md").read_text()
     assert "secret" not in (shared / layout.EVALUATION).read_text()
-    assert vlae.load(shared).evaluation["cautions"] == [said]
+    assert vlae.load(shared).evaluation["cautions"][0] == said
 
 
 def test_only_what_is_needed_is_shared_and_no_place_on_this_machine(trained, folder):

@@ -81,7 +81,7 @@ def test_samples(trained):
 
 def test_copies_are_looked_for_in_the_training_data_that_are_here(trained, tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr("vlae.figures.contents._nearest", lambda drawn, known: asked.append(known) or drawn)
+    monkeypatch.setattr("vlae.figures.contents._nearest", lambda model, drawn, known: asked.append(known) or drawn)
     lost = replace(trained, data=trained.data | {"source": str(tmp_path / "gone.npy")})
     for run in (trained, lost, replace(trained, borrowed="me/run")):
         run.figure("samples", num=4, out=tmp_path / "a.png")
