@@ -69,18 +69,23 @@ def plain(value: Any) -> Any:
     return tuple(plain(item) for item in value) if isinstance(value, list | tuple) else value
 
 
-def check_number(name: str, value: Any) -> None:
+def check_number(name: str, value: Any) -> int | float:
     """Check that a setting is a number; True and "5" are none.
 
     Args:
         name: of the setting, for the message.
         value: what was given.
 
+    Returns:
+        The number, as one of Python's own.
+
     Raises:
         ValueError: if it is not.
     """
+    value = plain(value)
     if not isinstance(value, Real) or isinstance(value, bool):
         raise ValueError(f"{name} is {value!r}; give a number")
+    return value if isinstance(value, int) else float(value)
 
 
 def check_seed(value: Any) -> int:

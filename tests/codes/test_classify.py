@@ -12,6 +12,7 @@ from interrupting import stop_at_step
 import vlae
 from vlae.codes.classify import classify
 from vlae.data import DataError, Images
+from vlae.data.content import content_hashes
 from vlae.runs.opening import load
 from vlae.training import loop
 from vlae.training.train import Stopped, train
@@ -101,6 +102,11 @@ def test_a_run_without_classes_gets_a_classifier_on_its_codes(tmp_path):
     found = classify(plain, new, labels=40)
     assert found.error < 0.4 and found.values == (2, 5)
     assert np.array_equal(found.probabilities, classify(plain, new, labels=40).probabilities)
+    of_all = classify(plain, plain.part("all"))
+    learned = len(np.unique(content_hashes(plain.part("train").values)))
+    assert of_all.learned.sum() >= learned and "of which the class was learned do not count" in of_all.verdict
+    of_test = classify(plain, plain.part("test"))
+    assert of_all.error == of_test.error
     with pytest.raises(DataError, match="labels of"):
         classify(plain, new, labels=1)
 

@@ -170,6 +170,15 @@ def test_a_dark_batch_of_bytes_is_dark_after_floats_too(digits):
     assert np.allclose(encoder.transform(dark), encoder.transform(bright)[:5], atol=1e-5)
 
 
+@pytest.mark.parametrize("kind", [float, bool])
+def test_after_zeros_and_ones_that_are_no_whole_numbers_bytes_are_bytes(kind):
+    pictures = np.random.default_rng(0).random((20, 8, 8)) > 0.5
+    encoder = LadderEncoder(code_sizes=(2,), steps=2, random_state=0).fit(pictures.astype(kind))
+    codes = encoder.transform(pictures.astype(kind))
+    for whole in (pictures.astype(np.uint8) * 255, pictures.astype(int)):
+        assert np.allclose(encoder.transform(whole), codes, atol=1e-5)
+
+
 def test_pictures_may_leave_their_range_by_rounding(digits):
     encoder = LadderEncoder(code_sizes=(2,), image_shape=(8, 8), steps=2, random_state=0).fit(digits / digits.max())
     beyond = digits / digits.max() * (1 + 5e-7)

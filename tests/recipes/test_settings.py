@@ -125,6 +125,11 @@ def test_numbers_of_numpy_are_those_of_python_and_can_be_kept():
         ({"validation": (0.1, 0.2)}, r"validation is \(0.1, 0.2\); give a number"),
         ({"denoise": "no"}, "denoise is 'no'; give True or False"),
         ({"sharp": 1}, "sharp is 1; give True or False"),
+        ({"augment": ["mirror"]}, r"augment is \('mirror',\); give text"),
+        ({"warmup": (0.1, 0.2)}, r"warmup is \(0.1, 0.2\); give a number"),
+        ({"family": "pixel", "masked_layers": 2.5}, "masked_layers is 2.5; give a whole number"),
+        ({"sharp": True, "penalty_every": 2.5}, "penalty_every is 2.5; give a whole number"),
+        ({"scale": (0.1, 0.2)}, r"scale is \(0.1, 0.2\)"),
     ],
 )
 def test_a_setting_of_another_type_is_refused(settings, message):

@@ -271,6 +271,6 @@ def classify(
     if out is None:
         print(classify.as_text(classified))
         return
-    if classified.error is not None:
-        print(f"wrong, of those with a label  {classified.error:.2%}")
+    if classified.verdict:
+        print(classified.verdict)
     print(out)

@@ -223,6 +223,7 @@ def compare(
     from vlae.studies import compare
 
     settings: dict[str, Any] = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
+    out = out or Path("runs") / (preset or "compare")
     comparisons = compare.compare(
         what,
         data=data or (),
@@ -237,6 +238,7 @@ def compare(
         print_json([json.loads(comparison.to_json()) for comparison in comparisons])
     else:
         print("\n\n".join(comparison.as_text() for comparison in comparisons))
+        print(f"\ntables and figures  {out}")
 
 
 def gibbs(

@@ -316,7 +316,7 @@ def _print_done(run: "Run") -> None:
         return
     levels = ", ".join(number(level["kl_nats"], ".1f") for level in run.summary["levels"])
     start = "from-image PICTURE" if is_image(run.recipe.shape) else "random"
-    path = quoted(run.path)
+    path, built_in = quoted(run.path), str(run.data["source"]).partition(":")[0] == "streets"
     if run.undertrained is not None:
         print(f"! {run.undertrained}")
     print(
@@ -327,7 +327,7 @@ def _print_done(run: "Run") -> None:
         f"          vlae explore {path}   a web page of it\n"
         f"          vlae figure {path} samples --seed 1\n"
         f"          vlae figure {path} levels --{start}\n"
-        f"          vlae train YOUR_DATA --out runs/mine"
+        f"          vlae train {'YOUR_DATA --out runs/mine' if built_in else f'--more 10m {path}'}"
     )
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from vlae.data.content import content_hashes
 from vlae.data.images import Images
 from vlae.data.labels import classes_of, is_table, known_labels
 from vlae.html_repr import HtmlRepr
@@ -25,24 +26,38 @@ class Classified(HtmlRepr):
         names: the name of each class.
         values: the label of each class in the data, in ascending order.
         probabilities: float (n, K), the probability of each class.
+        learned: bool (n,), whether a classifier was fitted to the datum, or to one like it. None: there is none.
     """
 
     images: Images
     names: tuple[str, ...]
     values: tuple[int, ...]
     probabilities: np.ndarray
+    learned: np.ndarray | None = None
 
     def __repr__(self) -> str:
         return f"Classified({len(self.images)} of {self.images.source}, {len(self.names)} classes)"
 
     @property
     def error(self) -> float | None:
-        """The share of the data with a known label that are classified wrongly, in [0, 1]; None if none is known."""
+        """The share of the data with a known label that are classified wrongly, in [0, 1]; None if none is known.
+
+        Those that a classifier was fitted to do not count.
+        """
         classes = classes_of(self.images, self.names, self.values)
         if classes is None:
             return None
-        known = classes >= 0
+        known = (classes >= 0) & (True if self.learned is None else ~self.learned)
         return float((self.probabilities.argmax(1) != classes)[known].mean()) if known.any() else None
+
+    @property
+    def verdict(self) -> str:
+        """The error in words; "" if it is not known."""
+        if self.error is None:
+            return ""
+        num = 0 if self.learned is None else int(self.learned.sum())
+        left_out = f"; {num:,} of which the class was learned do not count" if num else ""
+        return f"wrong, of those with a label  {self.error:.2%}{left_out}"
 
     def rows(self, num: int | None = None) -> list[dict[str, Any]]:
         """Return a table with a row per datum: row, name and label (if known), class, and probability_NAME of each.
@@ -95,11 +110,15 @@ def classify(run: Run, images: Images, *, labels: str | int = "all", seed: int =
     rows = np.flatnonzero(known.labels >= 0)
     rows = np.sort(np.random.default_rng(seed).permutation(rows)[:MAX_FITTED])
     classifier = classifier_of(len(rows), seed)
-    classifier.fit(np.concatenate(run.encode(train.take(rows)), axis=1), known.labels[rows])
+    chosen = train.take(rows)
+    classifier.fit(np.concatenate(run.encode(chosen), axis=1), known.labels[rows])
     fitted = classifier.predict_proba(np.concatenate(run.encode(images), axis=1))
     probabilities = np.zeros((len(images), len(known.names)))
     probabilities[:, classifier.classes_] = fitted
-    return Classified(images=images, names=known.names, values=known.values, probabilities=probabilities)
+    learned = np.isin(content_hashes(images.values), content_hashes(chosen.values))
+    return Classified(
+        images=images, names=known.names, values=known.values, probabilities=probabilities, learned=learned
+    )
 
 
 def classifier_of(num: int, seed: int) -> Any:
@@ -134,5 +153,4 @@ def as_text(classified: Classified, num: int = 20) -> str:
     counts = np.bincount(classified.probabilities.argmax(1), minlength=len(classified.names))
     of_each = ", ".join(f"{name}: {count}" for name, count in zip(classified.names, counts, strict=True))
     text = f"{columns(lines)}\n{'…' if len(classified.probabilities) > num else ''}\nof each class  {of_each}"
-    error = classified.error
-    return text if error is None else f"{text}\nwrong, of those with a label  {error:.2%}"
+    return "\n".join(line for line in (text, classified.verdict) if line)

@@ -32,6 +32,7 @@ from vlae.models.distributions import CodeDistribution
 from vlae.models.inference import as_input, check_values, evaluating
 from vlae.models.priors import MixturePrior
 from vlae.runs import Run, RunError
+from vlae.runs.layout import ONNX
 from vlae.shapes import is_image, level_column
 
 OPSET = 18
@@ -155,7 +156,7 @@ def export(
         raise RunError(f"{run.name} has {len(data)} held-out examples to check an export with; give some as `examples`")
     if run.model.device.type != "cpu":  # where ONNX Runtime checks what is written
         run = replace(run, model=copy.deepcopy(run.model).to("cpu"))
-    out = run.outputs / "onnx" if out is None else Path(out)
+    out = run.outputs / ONNX if out is None else Path(out)
     opset = OPSET if opset is None else opset
     images = as_input(data)
     levels = [level_column(level) for level in run.model.levels_with_code]

@@ -326,7 +326,9 @@ class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         if fitting:
             shape = x_shape if self.image_shape is None else _whole_sides(self.image_shape)
             self.image_shape_, self._flat = shape, x_shape is None
-            self._white: int | None = 1 if np.isin(table, (0, 1)).all() else 255
+            self._white: int | None = white_of(table) if table.dtype.kind in "iu" else 255
+            if table.dtype.kind not in "iu" and np.isin(table, (0, 1)).all():
+                self._white = None  # whole numbers may then be bytes, or 0 and 1 again
             self.value_range_ = None
         shape = self.image_shape_
         if x_shape is not None and x_shape != shape:

@@ -42,7 +42,7 @@ def progress(history: Mapping[str, Sequence[float | None]]) -> Picture:
         len({split_term(name)[0] for name in by_level}) > 1
     )  # kinds of terms, so the label of a curve names its kind and its level
 
-    figure = Figure(figsize=(11 + 5 * len(units), 4), dpi=100, layout="constrained")
+    figure = Figure(figsize=(13 + 6 * len(units), 4), dpi=100, layout="constrained")
     left, right, *others = figure.subplots(1, 2 + len(units))
     of_unit = dict(zip(units, others, strict=True))
     colors = ["black", *(f"C{i}" for i in range(10))]
@@ -79,7 +79,7 @@ def progress(history: Mapping[str, Sequence[float | None]]) -> Picture:
         axes.set(title=title.replace("_", " "), xlabel="step", ylabel=unit)
         axes.spines[["top", "right"]].set_visible(False)
         if axes.lines:
-            axes.legend(frameon=False)
+            axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     return rendered(figure)
 
 

@@ -131,7 +131,7 @@ def _classified(classified: Classified) -> str:
     best = classified.probabilities[: len(images)].argmax(1)
     words = [(classified.names[k], f"{row[k]:.0%}") for k, row in zip(best, classified.probabilities, strict=False)]
     cells = ((picture, *lines) for picture, lines in zip(_pictures(images), words, strict=True))
-    wrong = "" if classified.error is None else f"; wrong, of those with a label: {classified.error:.1%}"
+    wrong = classified.verdict and f"; {classified.verdict}"
     return html.output("Classes", f"the first of {len(classified.images):,}: {images.source}{wrong}", html.strip(cells))
 
 

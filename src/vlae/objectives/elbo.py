@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.distributions import kl_divergence
 
+from vlae.errors import plain
 from vlae.models.base import Codes, ForwardPass, LatentModel
 from vlae.models.together import mean_over_devices
 from vlae.objectives.base import Batch, Loss, Objective, StepInputs
@@ -133,6 +134,8 @@ class ELBO(Objective, kind="elbo"):
         for name in ("growth_until", "capacity_until"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; give a share of the training between 0 and 1")
+        for name in self._PER_LEVEL:
+            object.__setattr__(self, name, plain(getattr(self, name)))
         for name in ("warmup", "ungrown_beta", *self._PER_LEVEL):
             for value in values_of(getattr(self, name)):
                 if not 0 <= value < float("inf"):

@@ -81,6 +81,8 @@ class Training:
     patience: int | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.augment, str):
+            raise ValueError(f"augment is {self.augment!r}; give text, such as 'mirror' or 'mirror,shift'")
         unknown = sorted(set(self.augment.split(",")) - set(VARIATIONS))
         if self.augment not in ("none", "auto") and unknown:
             raise ValueError(
@@ -91,8 +93,8 @@ class Training:
                 object.__setattr__(self, name, check_whole(name, value, least))
         object.__setattr__(self, "seed", check_seed(self.seed))
         for name in ("minutes", "learning_rate", "validation"):
-            if getattr(self, name) is not None:
-                check_number(name, getattr(self, name))
+            if (value := getattr(self, name)) is not None:
+                object.__setattr__(self, name, check_number(name, value))
         if self.labelled >= self.batch_size:
             raise ValueError(
                 f"labelled is {self.labelled}; give a number from 0 to {self.batch_size - 1}, one less than batch_size"

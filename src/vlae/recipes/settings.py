@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from dataclasses import fields, replace
 from difflib import get_close_matches
-from typing import Any, Literal, TypedDict, Unpack, get_args, get_type_hints
+from typing import Any, Literal, TypedDict, Unpack, get_args, get_origin, get_type_hints
 
-from vlae.errors import check_number, plain
+from vlae.errors import check_number, check_whole, plain
 from vlae.models.likelihoods import Likelihood, Scale, likelihood_of
 from vlae.objectives.base import Objective
 from vlae.objectives.critic import AdversarialELBO
@@ -144,10 +144,12 @@ def _of_its_type(name: str, value: Any) -> Any:
     """A setting in Python's own types."""
     value, types = plain(value), get_args(_TYPES.get(name))
     own_check = name in {field.name for field in fields(Training)} or (name == "scale" and isinstance(value, str))
-    if {int, float} & set(types) and not own_check:
-        per_level = isinstance(value, tuple) and len(types) > 2
-        for number in value if per_level else (value,):
-            check_number(name, number)
+    if float in types and not own_check:
+        if isinstance(value, tuple) and any(get_origin(each) is tuple for each in types):
+            return tuple(check_number(name, number) for number in value)
+        return check_number(name, value)
+    if int in types and not own_check:
+        return check_whole(name, value, 0)
     if bool in types and not isinstance(value, bool):
         raise ValueError(f"{name} is {value!r}; give True or False")
     return value

@@ -7,6 +7,8 @@ summary.json          numbers on the held-out part of the data
 evaluation.json       the measurements of `vlae evaluate`, if the run was evaluated
 evaluation-compared.json  those of `vlae compare`, if the run has others in evaluation.json
 evaluation-old.json   those of the weights that were here before the run was trained further
+onnx/                 what `vlae export` wrote
+onnx-old/             the same of the weights that were here before the run was trained further
 gibbs.json            the measurements of `vlae study gibbs`, if it followed the run's chains
 examples.npy          a few held-out data, so that figures can be drawn without the data set
 metrics.csv           the training curves
@@ -36,6 +38,7 @@ SUMMARY = "summary.json"
 EVALUATION = "evaluation.json"
 COMPARED = "evaluation-compared.json"
 OUTDATED = "evaluation-old.json"
+ONNX, OUTDATED_ONNX = "onnx", "onnx-old"
 EXAMPLES = "examples.npy"
 METRICS = "metrics.csv"
 CHECKPOINT = "checkpoint.ckpt"

@@ -3,6 +3,7 @@
 import csv
 import json
 import platform
+import shutil
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import asdict
@@ -21,7 +22,20 @@ from vlae.models.base import LatentModel
 from vlae.models.priors import MixturePrior, PriorFit
 from vlae.recipes.recipe import Recipe
 from vlae.runs import forms, safe_load
-from vlae.runs.layout import EVALUATION, EXAMPLES, HELD_OUT, METRICS, MODEL, OUTDATED, PRIOR, RECIPE, SUMMARY, RunError
+from vlae.runs.layout import (
+    EVALUATION,
+    EXAMPLES,
+    HELD_OUT,
+    METRICS,
+    MODEL,
+    ONNX,
+    OUTDATED,
+    OUTDATED_ONNX,
+    PRIOR,
+    RECIPE,
+    SUMMARY,
+    RunError,
+)
 from vlae.shapes import is_image
 
 VERSIONS = ("vlae", "torch", "lightning", "numpy")
@@ -92,8 +106,9 @@ def read_recipe(path: Path) -> tuple[Recipe, dict[str, Any]]:
 def write_results(path: Path, results: Results, prior: MixturePrior, held_out: np.ndarray) -> None:
     """Writes the results of a training. The weights come last: a run that has its weights has everything.
 
-    Those of a shorter training are replaced, and its evaluation is set aside as evaluation-old.json. Then the summary
-    comes last, which says how far the weights were trained: a killed process is known by it, and the training resumed.
+    Those of a shorter training are replaced. Its evaluation is set aside as evaluation-old.json, and its export as
+    onnx-old. Then the summary comes last, which says how far the weights were trained: a killed process is known by it,
+    and the training resumed.
 
     Args:
         path: the run's folder.
@@ -125,6 +140,10 @@ def write_results(path: Path, results: Results, prior: MixturePrior, held_out: n
                 writers[name](file)
         with writing(path / EVALUATION), suppress(FileNotFoundError):
             (path / EVALUATION).replace(path / OUTDATED)
+        if (path / ONNX).is_dir():
+            with writing(path / ONNX):
+                shutil.rmtree(path / OUTDATED_ONNX, ignore_errors=True)
+                (path / ONNX).replace(path / OUTDATED_ONNX)
 
 
 def _write_array(file: Path, array: np.ndarray) -> None:

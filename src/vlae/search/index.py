@@ -159,7 +159,8 @@ class Index:
         if owner != run.identity:
             raise SearchError(
                 f"the index {path} was made by another run (weights {owner[:12] or 'unknown'}, these are "
-                f"{run.identity[:12]}); make one for {run.path} with: vlae index {quoted(run.path)} DATA --out ANOTHER"
+                f"{run.identity[:12]}), or by this one before it was trained further; remove it and make it again, or "
+                f"make another for {run.path} with: vlae index {quoted(run.path)} DATA --out ANOTHER"
             )
         index = cls(run=run, path=path, table=table, spread=rows.spread_in(table.schema))
         if warn and index.state.unfinished:

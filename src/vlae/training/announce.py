@@ -74,8 +74,8 @@ def say_plan(recipe: Recipe, images: Images, held_out: Images, num: int, known: 
 def _budget(training: Training) -> str:
     """How many steps are trained, and for how long."""
     if training.steps >= UNBOUNDED and training.minutes:
-        return f"steps     as many as {training.minutes:g} min allow, each of {training.batch_size}"
-    limit = f", for at most {training.minutes:g} min" if training.minutes else ""
+        return f"steps     as many as {in_minutes(training.minutes)} allow, each of {training.batch_size}"
+    limit = f", for at most {in_minutes(training.minutes)}" if training.minutes else ""
     return f"steps     {training.steps:,}, each of {training.batch_size}{limit}"
 
 
@@ -162,7 +162,7 @@ class TimeEstimate:
         if training.minutes and 60 * training.minutes < seconds + left:
             reached = min(training.steps, step + round((60 * training.minutes - seconds) / per_step))
             planned = "" if training.steps >= UNBOUNDED else f" of {training.steps:,}"
-            return [f"time      {training.minutes:g} min, as asked: about {reached:,}{planned} steps"]
+            return [f"time      {in_minutes(training.minutes)}, as asked: about {reached:,}{planned} steps"]
         lines = [f"time      about {duration(needed)} for {steps:,} steps on this machine"]
         if needed > LONG and qualities_of(self.recipe) == ["standard"]:
             sizes = own_code_sizes(self.recipe)
@@ -172,6 +172,16 @@ class TimeEstimate:
                 f"the same command with --quality draft --out {quoted(f'{self.path}-draft')}"
             )
         return lines
+
+
+def in_minutes(minutes: float) -> str:
+    """A limit as it was asked for, or in round numbers if it is that of a training that goes on.
+
+    Examples:
+        >>> [in_minutes(minutes) for minutes in (5, 2.5, 0.1853, 10.0833)]
+        ['5 min', '2.5 min', '11 s', '10 min']
+    """
+    return f"{minutes:g} min" if round(minutes, 1) == minutes else duration(60 * minutes)
 
 
 def duration(seconds: float) -> str:

@@ -127,7 +127,9 @@ def find_begun(path: Path) -> tuple[Recipe, Reached]:
         return recipe, Reached()
     run, curves = load(path), read_curves(path)
     step = run.summary["training"]["steps"] if "training" in run.summary else int(curves["step"][-1])
-    seconds = max(second for at, second in zip(curves["step"], curves["seconds"], strict=True) if at <= step)
+    seconds = max(
+        (second for at, second in zip(curves["step"], curves["seconds"], strict=True) if at <= step), default=0.0
+    )
     known = {"step": run.summary["validation"]["step"]} if "validation" in run.summary else {}
     return recipe, Reached(step, seconds, run.model, validation=known)
 
@@ -213,11 +215,11 @@ def read_as_begun(
     other = {name: recipes.adjust(recipe, **{name: value}) for name, value in given.items()}
     other_than += [name for name, asked_for in other.items() if as_begun(asked_for, recipe) != recipe]
     if isinstance(asked, Recipe):
-        own: dict[str, Any] = {**settings, "steps": None, "minutes": None, "labelled": None}
-        asked = as_begun(recipes.adjust(asked, **own), recipe)
-        length: dict[str, Any] = {"steps": recipe.training.steps, "minutes": recipe.training.minutes}
-        labelled = settings.get("labelled") or asked.training.labelled
-        asked = replace(asked, training=replace(asked.training, labelled=labelled, **length))
+        own: dict[str, Any] = {**settings, "steps": recipe.training.steps, "minutes": None, "batch_size": None}
+        own = {name: value for name, value in own.items() if value != "auto"}  # which is settled by then
+        asked = as_begun(recipes.adjust(asked, batch_size=settings.get("batch_size")), recipe)  # as `choose` does
+        asked = recipes.adjust(asked, **own)
+        asked = replace(asked, training=replace(asked.training, minutes=recipe.training.minutes))
     if asked not in (None, recipe.name, recipe):
         other_than.append("recipe")
     own_sizes = own_code_sizes(recipe)

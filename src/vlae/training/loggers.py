@@ -99,11 +99,11 @@ class Log:
     """Writes rows of a training to loggers. One that fails is told of and left out; the training goes on.
 
     Args:
-        loggers: of Lightning.
+        loggers: of Lightning; those that fail are removed from this list.
     """
 
-    def __init__(self, loggers: Sequence[Any]):
-        self.loggers = list(loggers)
+    def __init__(self, loggers: list[Any]):
+        self.loggers = loggers
 
     def start(self) -> "Log":
         """Opens files and asks servers, so that a logger that cannot is left out before the training starts."""

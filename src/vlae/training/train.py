@@ -24,6 +24,7 @@ from vlae.data.labels import check_every_class, check_labels, known_labels
 from vlae.data.networks import remembered
 from vlae.data.source import Fit, Source, as_value_range
 from vlae.data.streams import is_streamed
+from vlae.errors import plain
 from vlae.evaluation.prior_fit import fit_prior
 from vlae.evaluation.rates import alarms, summarise
 from vlae.models.base import LatentModel
@@ -205,6 +206,7 @@ def train(
     reading: dict[str, Any] = {"size": size, "fit": fit, "crop": crop, "channels": channels}
     reading |= {"value_range": as_value_range(value_range), "layout": layout, "key": key, "id": id, "limit": limit}
     reading |= {"labels": None if labels is None else str(labels), "stream": buffer}
+    reading, devices = {name: plain(value) for name, value in reading.items()}, plain(devices)
     network = network_of(features, features_side)
     with _alone_in(path, resume=resume, asked="resume" if longer is None else "more"):
         begun, reached = None, Reached()

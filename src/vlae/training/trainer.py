@@ -48,7 +48,7 @@ def trainer_of(
     Raises:
         ValueError: if the devices are not there, or the recipe cannot be trained on several.
     """
-    others = [callbacks] if isinstance(callbacks, Callback) else list(callbacks)
+    others = [callbacks] if isinstance(callbacks, Callback) else list(callbacks or ())
 
     def made(strategy: DDPStrategy | str) -> lightning.Trainer:
         try:
