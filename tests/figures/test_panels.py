@@ -418,7 +418,7 @@ def drawn_lines(monkeypatch, columns):
 
 def test_progress_is_a_picture():
     picture = progress({"step": [1, 2], "distortion": [3.0, 2.0], "rate_1": [0.1, 0.2]})
-    assert picture.dtype == np.uint8 and picture.shape == (400, 1100, 3)
+    assert picture.dtype == np.uint8 and picture.shape == (400, 1300, 3)
 
 
 def test_progress_draws_each_level_and_where_it_is_grown(monkeypatch):
