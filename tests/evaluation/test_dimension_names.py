@@ -185,6 +185,15 @@ def test_a_column_that_does_not_vary_has_no_unit_and_no_name():
     assert first.text == "changes next to nothing" and second.text == "less c1 ↔ more c1"
 
 
+def test_rounding_of_drawn_columns_is_no_spread():
+    class Far(Columns):
+        def generate(self, codes):
+            return torch.distributions.Normal(super().generate(codes).mean + torch.tensor([1e6, 0.0]), 1.0)
+
+    names = dimension_names(Far((1.0, 1.0), (0.03, 1.0)), np.zeros((0, 2), np.float32))[1]
+    assert [name.text for name in names] == ["changes next to nothing", "less c1 ↔ more c1"]
+
+
 class Board(Painter):
     """A pattern whose squares are as large as is asked, and grow lighter and darker in turn."""
 

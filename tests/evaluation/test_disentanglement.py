@@ -62,7 +62,7 @@ def test_a_factor_known_of_few_is_left_out_and_the_rows_are_counted(rng):
     result = found(table, codes)
     assert result["information"]["factors"] == ["a", "c"]
     assert result["num_compared"] == {"disentanglement": 600, "information": 600}
-    reason = "it is known of too few data (30); with it 30 could be compared"
+    reason = "with it only 30 data of which every factor is known could be compared"
     assert result["not_defined"]["disentanglement: b"] == result["not_defined"]["information: b"] == reason
     assert result["disentanglement"]["factor_vae_score"] < 0.7
     gaps = np.where(rng.random(600) < 0.3, np.nan, rng.random(600))
@@ -80,6 +80,46 @@ def test_copies_tell_nothing(rng):
     result = found(table, rng.normal(size=(100, 6))[place], kin=-1 - place)
     assert result["num_compared"]["disentanglement"] == 100
     assert np.max(result["information"]["levels"]) < 0.2
+
+
+def test_pages_of_one_file_all_count(rng):
+    """4,000 pages of 12 files were 12 rows; copies among them are one still."""
+    table, kin = {"a": rng.integers(0, 4, 600), "b": rng.random(600)}, np.arange(600) % 12
+    result = found(table, rng.normal(size=(600, 2)), kin=kin)
+    assert result["num_compared"]["disentanglement"] == 600
+    result = found(table, rng.normal(size=(600, 2)), kin=np.where(np.arange(600) < 100, -1 - kin, kin))
+    assert result["num_compared"]["disentanglement"] == 12 + 500
+
+
+def test_a_factor_of_many_data_that_leaves_few_is_named_with_their_number(rng):
+    first, last = rng.random(4_000), rng.random(4_000)
+    first[3_500:] = last[:3_000] = np.nan
+    result = found({"first": first, "last": last, "a": rng.integers(0, 3, 4_000)}, rng.normal(size=(4_000, 2)))
+    reason = "with it only 500 data of which every factor is known could be compared"
+    assert result["not_defined"]["disentanglement: last"] == reason
+
+
+def test_names_of_many_are_not_given_to_trees(rng, monkeypatch):
+    """Of 300 names boosted trees took 22 seconds, and warned 94 times."""
+    seen = {}
+    for name in ("dci", "dci_boosted", "sap", "infomec", "mig"):
+        result = 0.5 if name in ("sap", "mig") else type("None", (), {"_asdict": dict})()
+        monkeypatch.setattr(
+            disentanglement.metrics,
+            name,
+            lambda _, factors, name=name, result=result, **__: seen.update({name: list(factors)}) or result,
+        )
+    table = {
+        "name": np.array([f"name {value}" for value in np.arange(1_500) % 300]),
+        "few": np.array([f"word {value}" for value in np.arange(1_500) % 50]),
+        "number": np.arange(1_500.0),
+    }
+    reasons = found(table, rng.normal(size=(1_500, 2)))["not_defined"]
+    assert seen.pop("mig") == ["name", "few", "number"]
+    assert seen == {key: ["few", "number"] for key in ("dci", "dci_boosted", "sap", "infomec")}
+    assert reasons == {
+        "dci, dci_boosted, sap, infomec: name": "it has 300 classes; trees and lines are fitted to at most 50"
+    }
 
 
 def test_kinds_are_those_of_the_probes(rng, monkeypatch):

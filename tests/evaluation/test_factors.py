@@ -76,6 +76,27 @@ def test_a_label_beside_the_names_of_its_classes_counts_once(rng):
     assert list(factors_of(Images(**{**vars(images), "factors": {"animal": other}}))[1]) == ["animal", "label"]
 
 
+@pytest.mark.parametrize("as_text", [True, False])
+@pytest.mark.parametrize(("gaps", "counts"), [("factor", "label"), ("label", "kind"), ("both", "kind")])
+def test_a_label_beside_itself_with_gaps_counts_once(rng, gaps, counts, as_text):
+    labels = rng.integers(0, 3, 200)
+    values = np.array([f"name {label}" for label in labels], object) if as_text else labels.astype(object)
+    if gaps in ("factor", "both"):
+        values[:20] = None
+    if gaps in ("label", "both"):
+        labels[-40:] = -1
+    names = ("name 0", "name 1", "name 2")
+
+    def judged():
+        factors = {"kind": values, "other": np.arange(200.0)}
+        images = Images(values=np.zeros((200, 3), np.float32), factors=factors, labels=labels, label_names=names)
+        return set(factors_of(images)[1])
+
+    assert judged() == {"other", counts}
+    values[100] = values[np.flatnonzero(values != values[100])[-1]]
+    assert judged() == {"other", "kind", "label"}
+
+
 @pytest.mark.parametrize(
     ("name", "values", "period"),
     [

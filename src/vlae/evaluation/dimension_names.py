@@ -39,6 +39,9 @@ SEEN = 0.01
 
 So it does to vectors if no column changes by enough to be named."""
 
+ROUNDING = 1e-6
+"""Spread of pictures, and of columns of drawn data in times of their largest value, up to which it is rounding."""
+
 BATCH = 64
 GRID = 4
 HUE = ("redness", "yellowness")  # one quantity together
@@ -130,9 +133,11 @@ def dimension_names(
     with evaluating(model):
         drawn = _decoded(model, base)
         data = values if len(values) > 1 else drawn
-        spreads = _spreads(model, data)
         images = is_image(model.shape)
-        unit = 1.0 if images else units_of(_floats(data))
+        unit = np.ones(1) if images else units_of(_floats(data))
+        if data is drawn and not images:  # less is rounding
+            unit = np.where(unit > ROUNDING * np.abs(_floats(data)).max(0), unit, np.inf)
+        spreads = _spreads(model, data, unit)
         pairs = max(2 * float((_floats(data) / unit).var(0, ddof=1).mean()), 1e-12)
         names: dict[int, list[DimensionName]] = {}
         for level in model.levels_with_code:
@@ -213,18 +218,18 @@ def _measured(model: LatentModel, data: np.ndarray) -> dict[str, Float[np.ndarra
     return dict(zip(names, data.T, strict=True))
 
 
-def _spreads(model: LatentModel, data: np.ndarray) -> dict[str, float]:
-    """The standard deviation of each quantity; infinite if it does not vary.
+def _spreads(model: LatentModel, data: np.ndarray, unit: Float[np.ndarray, " columns"]) -> dict[str, float]:
+    """The standard deviation of each quantity, of a column its unit; infinite if it does not vary.
 
     Redness and yellowness have one unit, so that they make a direction.
     """
     measured = _measured(model, data)
     if not is_image(model.shape):
-        return dict(zip(measured, units_of(_floats(data)).tolist(), strict=True))
+        return dict(zip(measured, unit.tolist(), strict=True))
     spreads = {name: float(np.std(value, dtype=np.float64)) for name, value in measured.items()}
     if "redness" in spreads:
         spreads |= dict.fromkeys(HUE, float(np.hypot(spreads["redness"], spreads["yellowness"]) / np.sqrt(2)))
-    return {name: spread if spread > 1e-6 else np.inf for name, spread in spreads.items()}  # less is rounding
+    return {name: spread if spread > ROUNDING else np.inf for name, spread in spreads.items()}  # less is rounding
 
 
 def _effects(model: LatentModel, low: np.ndarray, high: np.ndarray, spreads: Mapping[str, float]) -> dict[str, float]:

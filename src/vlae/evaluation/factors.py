@@ -74,8 +74,9 @@ def factors_of(images: Images) -> tuple[dict[str, np.ndarray], dict[str, np.ndar
     """The statistics of images, and the factors by which a model is judged, as they are.
 
     A model is judged by the true factors of the images if they are known, else by the statistics. The label is one
-    more factor, unless it equals one of these, which may also hold the names of the classes. A
-    table (N, K) is K factors, unless each row has a single 1 among zeros: then it is a class.
+    more factor, unless it equals one of these, which may also hold the names of the classes, wherever both are known:
+    then the one that is known of more data counts. A table (N, K) is K factors, unless each row has a single 1 among
+    zeros: then it is a class.
 
     Args:
         images: any images or vectors; vectors have no statistics.
@@ -92,7 +93,10 @@ def factors_of(images: Images) -> tuple[dict[str, np.ndarray], dict[str, np.ndar
         known |= _columns_of(name, np.asarray(values), len(images))
     known = known or dict(simple)
     if images.labels is not None:
-        known |= {"label": classes} if not _equals_one(images, classes := _label(images), known) else {}
+        labels = _label(images)
+        equal = _equal_to(images, labels, known)
+        if not any(equal.values()):  # none is known of as many data
+            known = {name: values for name, values in known.items() if name not in equal} | {"label": labels}
     return simple, known
 
 
@@ -237,13 +241,20 @@ def _label(images: Images) -> np.ndarray:
     return next(iter(_columns_of("label", labels, len(images)).values()))
 
 
-def _equals_one(images: Images, labels: np.ndarray, factors: Mapping[str, np.ndarray]) -> bool:
-    """Whether a factor is the labels, or the names of their classes."""
-    if any(np.array_equal(labels, factor) for factor in factors.values()):
-        return True
-    texts = [values for values, _ in map(present, factors.values()) if values.dtype.kind == "U"]
-    if not texts or labels.dtype.kind not in "iu":
-        return False
-    distinct, place = np.unique(labels, return_inverse=True)
-    names = np.array([images.class_name(label) for label in distinct.tolist()])[place]
-    return any(np.array_equal(names, values) for values in texts)
+def _equal_to(images: Images, labels: np.ndarray, factors: Mapping[str, np.ndarray]) -> dict[str, bool]:
+    """The factors that are the labels, or the names of their classes, and whether each is known of as many data."""
+    labels, is_class = present(labels)
+    if labels.dtype.kind in "if":
+        is_class = is_class & (labels >= 0)
+    names = labels
+    if labels.dtype.kind in "iu":
+        distinct, place = np.unique(labels, return_inverse=True)
+        names = np.array([images.class_name(label) for label in distinct.tolist()])[place]
+    equal = {}
+    for name, factor in factors.items():
+        values, known = present(np.asarray(factor))
+        both = known & is_class
+        enough = max(1, min(MIN_PROBED, known.sum(), is_class.sum()))
+        if both.sum() >= enough and np.array_equal((names if values.dtype.kind == "U" else labels)[both], values[both]):
+            equal[name] = bool(known.sum() >= is_class.sum())
+    return equal

@@ -13,6 +13,7 @@ from scipy.spatial import cKDTree
 from scipy.special import digamma, xlogy
 
 from vlae.errors import NotDefinedError
+from vlae.evaluation.factors import MIN_OF_CLASS
 
 Codes = Float[np.ndarray, "n d"]
 Factors = Mapping[str, np.ndarray]
@@ -20,6 +21,7 @@ Factors = Mapping[str, np.ndarray]
 FACTOR_BINS = 10
 MIN_ROWS = 20
 FAR_OUT = 0.01  # of the rows, at each end
+MAX_FAR_OUT = MIN_OF_CLASS - 1  # rows, at each end; more may be a rare class
 
 
 def mutual_information(code: Codes, factor: np.ndarray, *, neighbours: int = 3) -> float:
@@ -154,8 +156,10 @@ def checked(codes: Codes, factors: Factors, *, least: int = 1) -> tuple[Codes, d
 def without_outliers(table: Float[np.ndarray, "n *any"]) -> Float[np.ndarray, "n *any"]:
     """Brings values far out to the farthest of the others: one of them would else be all of a column's range.
 
-    Far out are values that lie beyond the middle 98 % of their column by more than the width of these, but for columns
-    of which these are all the same. Of normal values none is: they would be 7 standard deviations away.
+    The largest 1 % of a column, from one to four values, and as many of the smallest are far out if they lie beyond the
+    others by more than the width of these, but for columns of which the others are all the same. So five rows or more
+    that lie there, which may be a rare class, stay. Of normal values of 100 rows or more hardly any is far out: it
+    would be 6 standard deviations away.
 
     Args:
         table: (N, ...), N from 3 up; each column on its own.
@@ -163,7 +167,7 @@ def without_outliers(table: Float[np.ndarray, "n *any"]) -> Float[np.ndarray, "n
     Returns:
         The table, (N, ...).
     """
-    num = max(1, round(FAR_OUT * len(table)))
+    num = max(1, min(MAX_FAR_OUT, round(FAR_OUT * len(table))))
     ordered = np.sort(table, axis=0)
     low, high = ordered[num], ordered[-1 - num]
     width = high - low

@@ -6,8 +6,8 @@ classes. Floats are numbers; where a metric needs classes, they are binned into 
 nats. If a metric is not defined, `NotDefinedError` gives the reason; no metric is NaN.
 
 Estimates of information from few rows are too high, also for codes that know nothing. Where MIG, MIG-sup or InfoE of
-factors in a random order would be above .05, what exceeds that is taken off and 1 stays 1; above .5 they are not
-defined.
+factors in a random order would be above .05, what exceeds that is taken off and 1 stays 1; above .5 MIG and MIG-sup are
+not defined, and InfoE is that of held-out rows.
 """
 
 import warnings
@@ -220,8 +220,10 @@ def infomec(
     one is active. Where all S are 0, the ratio counts as the least. InfoE is the mean over factors of 1 - L / log K. L
     is the cross entropy of a logistic regression on all dimensions, which weighs the K classes alike.
 
-    InfoE is scored on the rows it was fitted to, and chance is taken off where these are few. InfoM and InfoC only say
-    how the information is spread. Of noise they may be large, so read them where InfoE is well above 0.05.
+    InfoE is scored on the rows it was fitted to, and chance is taken off where these are few. Where chance is above .5,
+    for codes of many dimensions and factors of many classes, it is scored on a half of the rows, by a regression with a
+    penalty fitted to the other. InfoM and InfoC only say how the information is spread. Of noise they may be large, so
+    read them where InfoE is well above 0.05.
 
     Reference: Hsu et al. 2023, "Disentanglement via Latent Quantization", its part on InfoMEC, and the authors' code,
     where results are not clipped.
@@ -235,7 +237,7 @@ def infomec(
 
     Raises:
         NotDefinedError: if there is no code, all codes are constant, a factor is constant or no two rows share its
-            class, there are fewer than 20 rows or fewer than 2 factors, or chance is above .5.
+            class, or there are fewer than 20 rows or fewer than 2 factors.
     """
     codes, classes, _ = _chosen(codes, factors, max_rows, seed)
     codes = codes[:, codes.std(0) > CONSTANT]
@@ -249,11 +251,13 @@ def infomec(
             for kinds in classes.values()
         ]
     )
-    told, chance = (
-        float(np.mean([_told_by_a_line(_standardised(codes), kinds) for kinds in each.values()]))
-        for each in (classes, next(_shuffled(classes)))
-    )
-    explicitness = _above(told, chance, len(codes))
+    codes = _standardised(codes)
+    chance = np.mean([_told_by_a_line(codes, kinds) for kinds in next(_shuffled(classes)).values()])
+    if chance > MAX_CHANCE:
+        explicitness = float(np.mean([_told_of_held_out(codes, kinds, seed) for kinds in classes.values()]))
+    else:
+        told = np.mean([_told_by_a_line(codes, kinds) for kinds in classes.values()])
+        explicitness = _above(float(told), float(chance), len(codes))
     return InfoMEC(*(float(np.clip(value, 0, 1)) for value in (_lead(shares.T), explicitness, _lead(shares))))
 
 
@@ -455,7 +459,8 @@ def _above(score: float, chance: float, num: int) -> float:
     """A score less what chance exceeds the tolerated; 1 stays 1."""
     if chance > MAX_CHANCE:
         raise NotDefinedError(
-            f"of {num:,} rows, codes of this size that know nothing would get {chance:.2f}; give more rows"
+            f"of {num:,} rows, codes of this size that know nothing would get {chance:.2f} for factors of so many "
+            f"classes; give more rows, or leave out those of the most classes"
         )
     excess = max(0.0, chance - CHANCE)
     return max(0.0, (score - excess) / (1 - excess))
@@ -492,6 +497,18 @@ def _told_by_a_line(codes: Codes, kinds: Int[np.ndarray, " n"]) -> float:
         warnings.simplefilter("ignore", ConvergenceWarning)
         model = LogisticRegression(C=np.inf, class_weight="balanced").fit(codes, kinds)
     return float(1 - log_loss(kinds, model.predict_proba(codes)) / np.log(len(model.classes_)))
+
+
+def _told_of_held_out(codes: Codes, kinds: Int[np.ndarray, " n"], seed: int) -> float:
+    """The same of held-out rows, by a regression with a penalty, at least 0; so it is if no class can be held out."""
+    try:
+        fit, scored = _halves("", kinds, seed)
+    except NotDefinedError:
+        return 0.0
+    model = LogisticRegression(class_weight="balanced").fit(codes[fit], kinds[fit])
+    return max(
+        0.0, float(1 - log_loss(kinds[scored], model.predict_proba(codes[scored])) / np.log(len(model.classes_)))
+    )
 
 
 def _lead(shares: Float[np.ndarray, "rows columns"]) -> float:

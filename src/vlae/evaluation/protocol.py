@@ -77,10 +77,12 @@ def protocol(
         "label_probe": f"network, hidden units {probes.LITERATURE}",
         "ablation_rows": rates.MAX_ABLATED,
         "compared": f"data of which the factors are known, without a factor that leaves fewer than "
-        f"{disentanglement.ENOUGH} and {disentanglement.LEAST_SHARE:.0%}; one of each set of copies",
+        f"{disentanglement.ENOUGH} and {disentanglement.LEAST_SHARE:.0%}; one of each set of copies; trees "
+        f"and lines for at most {factors.MAX_CLASSES} classes",
         "chance": f"what factors in a random order score above {metrics.CHANCE} is taken off; above "
-        f"{metrics.MAX_CHANCE} not defined",
-        "outliers": "codes beyond the middle 98% by more than its width are brought in",
+        f"{metrics.MAX_CHANCE} not defined, or explicitness of held-out rows",
+        "outliers": f"at each end {information.FAR_OUT:.0%} of the codes, at most {information.MAX_FAR_OUT}, are "
+        "brought in if they lie beyond the others by more than the width of these",
         "votes": "fitted and scored on halves of the rows",
         "table_rows": disentanglement.MAX_TABLE,
         "neighbour_rows": disentanglement.MAX_NEIGHBOURS,
