@@ -1,13 +1,13 @@
 """Spaces of features in which pictures are compared: principal components of pixels, or a frozen network."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from math import ceil
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
-from sklearn.decomposition import PCA, IncrementalPCA
+from sklearn.decomposition import PCA
+from sklearn.utils.extmath import randomized_svd
 
 from vlae.evaluation.columns import units_of
 from vlae.models.inference import as_input, batch_of, in_parts
@@ -69,12 +69,24 @@ def _fitted(values: np.ndarray, scale: float | np.ndarray, num: int, seed: int) 
 def _fitted_in_parts(
     values: np.ndarray, scale: float | np.ndarray, num: int, seed: int
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """Nearly the components of `_fitted`, of data that are read a part at a time."""
-    pca = IncrementalPCA(num)
-    parts = min(ceil(len(values) / batch_of(values.shape[1:])), len(values) // num)  # each of `num` data or more
-    for rows in np.array_split(np.arange(len(values)), parts):
-        pca.partial_fit(_flat(values[rows]) / scale)
-    return lambda x: np.asarray(pca.transform(x))
+    """The components of `_fitted`, from the products of all pairs of data: sums over columns, so many at a time."""
+    flat = values.reshape(len(values), -1)
+    units, width = np.broadcast_to(np.float32(scale), flat.shape[1]), max(1, AT_ONCE // len(flat))
+
+    def parts() -> Iterator[np.ndarray]:
+        for start in range(0, flat.shape[1], width):
+            yield as_input(flat[:, start : start + width]).numpy() / units[start : start + width]
+
+    products = np.zeros((len(flat), len(flat)), np.float32)
+    means = []
+    for x in parts():
+        means.append(x.mean(0))
+        x -= means[-1]
+        products += x @ x.T
+    data_axes = randomized_svd(products, num, random_state=seed)[0]
+    axes, _ = np.linalg.qr(np.concatenate([(x - mean).T @ data_axes for x, mean in zip(parts(), means, strict=True)]))
+    centre = np.concatenate(means) @ axes
+    return lambda x: np.asarray(x @ axes - centre)
 
 
 def network(name: str | Path, shape: tuple[int, ...], *, side: int | None = None) -> FeatureSpace:
