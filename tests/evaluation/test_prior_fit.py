@@ -82,6 +82,10 @@ def test_copies_of_a_datum_are_on_one_side(model):
     uneven = np.concatenate([np.repeat(few[:1], 400, axis=0), few])
     held_out = prior_fit._held_out(uneven, rows[rows < 700])
     assert held_out.sum() == 140 and not (held_out & (rows[rows < 700] < 401)).any()
+    pictures = np.random.default_rng(0).integers(0, 256, (4, 1, 2, 2), dtype=np.uint8)
+    for sizes, num in (((240, 760), 240), ((400, 600), 400), ((700, 300), 300), ((250,) * 4, 250), ((1, 999), 1)):
+        repeated = np.repeat(pictures[: len(sizes)], sizes, axis=0)
+        assert prior_fit._held_out(repeated, np.arange(1_000)).sum() == num
     assert np.array_equal(prior_fit._held_out(few, rows[rows < 300]), np.arange(300) < 60)  # without copies as ever
     assert prior_fit._held_out(few[:0], rows[:0]).shape == (0,)
 

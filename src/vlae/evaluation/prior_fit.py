@@ -168,15 +168,17 @@ def fit_prior(
 
 
 def _held_out(values: np.ndarray, rows: np.ndarray) -> Bool[np.ndarray, " n"]:
-    """Which rows are held out: the first fifth; where data have copies, the first sets of copies that make no more."""
+    """Which rows are held out: the first fifth; where data have copies, sets of copies that make nearly a fifth."""
     kin = kin_among(values, None, rows)
     if kin is None:
         return np.arange(len(rows)) < round(HELD_OUT * len(rows))
     _, first, place, sizes = np.unique(kin, return_index=True, return_inverse=True, return_counts=True)
     held, left = np.zeros(len(sizes), bool), round(HELD_OUT * len(rows))
     for one in np.argsort(first):
-        held[one] = sizes[one] <= left
+        held[one] = sizes[one] < 2 * left  # nearer to a fifth with it
         left -= sizes[one] * held[one]
+    if not held.any():
+        held[sizes.argmin()] = True
     return held[place]
 
 
