@@ -10,6 +10,7 @@ import torch
 from vlae import recipes
 from vlae.data import Images
 from vlae.evaluation import measures
+from vlae.evaluation.protocol import protocol
 from vlae.evaluation.text import as_text
 from vlae.report.levels import _facts
 
@@ -39,7 +40,7 @@ def test_a_model_of_which_no_code_is_finite(shape):
     json.dumps(evaluation, allow_nan=False)
     assert evaluation["cautions"][0].startswith("80 of 80 data have no finite code")
     assert evaluation["not_defined"]["told"] == "no datum has a finite code"
-    assert evaluation["not_defined"]["udr"] == "no datum has a finite code in all runs"
+    assert evaluation["not_defined"]["udr"].startswith("no other run has finite codes of 60 or more")
     assert evaluation["pictures"] is None and evaluation["told"] is None
     rows = [line.split() for line in as_text(evaluation).splitlines()[1:3]]
     assert [row[2:] for row in rows] == [["-"] * 4] * 2
@@ -51,9 +52,24 @@ def test_a_model_of_which_no_code_is_finite(shape):
 
 
 def test_another_run_whose_codes_are_not_all_finite():
-    """UDR is that of the data with finite codes in both runs."""
+    """UDR is that of the data with finite codes in both runs; a run with few of them does not count."""
     images, other = data((5,)), np.random.default_rng(1).normal(size=(80, 3))
     codes = [(np.random.default_rng(2).normal(size=(80, 4)), np.full((80, 4), 0.1)) for _ in range(2)]
     other[:7] = np.nan
     found = measures.evaluate(made((5,), broken=None), images, codes=codes, others=[other])
     assert 0 < found["udr"] < 1 and "udr" not in found["not_defined"]
+    few = np.where(np.arange(80)[:, None] < 30, other[::-1], np.nan)
+    for others, expected in (([other, few], found["udr"]), ([few], None)):
+        again = measures.evaluate(made((5,), broken=None), images, codes=codes, others=others)
+        assert again.get("udr") == expected and ("udr" in again["not_defined"]) == (expected is None)
+
+
+def test_a_run_with_codes_that_are_not_finite_is_measured_alike():
+    """Its protocol is that of the data asked for, so it stands beside others in one table."""
+    images, codes = data((5,)), [(np.random.default_rng(2).normal(size=(80, 4)), np.full((80, 4), 0.1)) for _ in "12"]
+    whole = measures.evaluate(made((5,), broken=None), images, codes=codes)["protocol"]
+    for num in (5, 80):
+        codes[0][0][:num] = np.nan
+        found = measures.evaluate(made((5,), broken=None), images, codes=codes)
+        assert found["cautions"][-1].startswith(f"{num} of 80 data have no finite code")
+        assert found["protocol"] == whole | {"num_finite": 80 - num} == protocol(images) | {"num_finite": 80 - num}

@@ -37,6 +37,7 @@ def test_a_folder_without_a_recipe_holds_no_run(tmp_path):
 def test_results_are_read_as_they_were_written(trained, tmp_path):
     results = store.Results(trained.model, trained.summary, trained.examples)
     (tmp_path / ".summary.json.123").write_text("half")
+    (tmp_path / "evaluation-compared.json").write_text("of the weights that were here")
     store.write_results(tmp_path, results, trained.prior, np.arange(3))
     assert {file.name for file in tmp_path.iterdir()} == {
         "model.safetensors",

@@ -9,6 +9,7 @@ from PIL import Image
 
 from vlae import recipes, workflows
 from vlae.data import Images
+from vlae.evaluation import measures
 from vlae.evaluation.text import LIKELIHOOD_CAUTION
 from vlae.studies import compare as comparison
 from vlae.studies.compare import Comparison, compare
@@ -175,15 +176,55 @@ def test_another_protocol_is_measured_again_once_and_stays(compared, source, out
     before = file.read_text()
     own = json.loads(before)
     own |= {"protocol": own["protocol"] | {"hash": "0123456789abcdef"}}
+    about = own["protocol"]
     try:
-        for kept in (own, own | {"checks": 0}):  # of other settings; of an earlier version
-            file.write_text(json.dumps(kept))
-            for _ in range(2):
-                (again,) = compare(("vae", "lean"), data=[source], out=out, seeds=2, **QUICK)
-                assert again.evaluations["lean"][0]["protocol"]["hash"] == json.loads(before)["protocol"]["hash"]
-            assert measured == [run.path] and json.loads(file.read_text()) == kept
+        for changed in (
+            {"seed": 7},
+            {"pictures": about["pictures"] | {"features": "outputs of net.pt"}},
+            {"complexity": "given: 0123"},
+            {"importance_samples": 10},
+            {"udr_runs": 3},
+        ):
+            kept = own | {"protocol": about | changed, "checks": 0}
+            assert comparison._asked(kept["protocol"]) != comparison._asked(json.loads(before)["protocol"])
+        file.write_text(json.dumps(kept))
+        for _ in range(2):
+            (again,) = compare(("vae", "lean"), data=[source], out=out, seeds=2, **QUICK)
+            assert again.evaluations["lean"][0]["protocol"]["hash"] == json.loads(before)["protocol"]["hash"]
+        assert measured == [run.path] and json.loads(file.read_text()) == kept
     finally:
         file.write_text(before)
+        (run.path / "evaluation-compared.json").unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize("early", [{"checks": 0}, {"protocol": {}}, {"protocol": {"hash": "0123456789abcdef"}}])
+def test_an_evaluation_by_earlier_methods_is_replaced(compared, source, out, measured, early):
+    run = compared.systems["lean"][0]
+    file = run.path / "evaluation.json"
+    before = json.loads(file.read_text())
+    file.write_text(json.dumps(before | early))
+    for _ in range(2):
+        compare(("vae", "lean"), data=[source], out=out, seeds=2, **QUICK)
+    assert measured == [run.path] and not (run.path / "evaluation-compared.json").exists()
+    assert json.loads(file.read_text())["protocol"]["hash"] == before["protocol"]["hash"]
+
+
+@pytest.mark.parametrize("num", [9, 120])
+def test_a_run_with_codes_that_are_not_finite_stands_beside_others(compared, monkeypatch, num):
+    runs = compared.systems["lean"]
+    broken, images = runs[0].model, runs[0].part("test")
+
+    def encode(model, *args, real=measures.encode, **how):
+        codes = real(model, *args, **how)
+        if model is broken:
+            codes[0][0][:num] = np.nan
+        return codes
+
+    monkeypatch.setattr(measures, "encode", encode)
+    for order in (runs, runs[::-1]):
+        beside = comparison.measure({"lean": order}, images, progress=False)
+        assert f"lean: {num} of 120 data have no finite code" in beside.as_text()
+        assert beside.figure().ndim == 3 and json.loads(beside.to_json())
 
 
 def test_evaluations_of_two_protocols_do_not_stand_in_one_table(compared):

@@ -76,7 +76,8 @@ def evaluate(
     - disentanglement: of the codes of all levels together. num_compared: of how many data it and information are.
     - udr: if there are other runs.
     - not_defined: for every number that is not defined, the reason.
-    - protocol: all settings and versions on which the numbers depend, and their hash.
+    - protocol: all settings and versions on which the numbers depend, and their hash. num_finite: of how many of the
+      data probed the codes are finite; the others are left out.
 
     Args:
         model: any model, in train or eval mode; it is left as it was.
@@ -92,8 +93,8 @@ def evaluate(
         features: the space in which pictures are compared; None: 32 principal components of `probed`.
         prior: what pictures are drawn from, fitted to the codes of the training data; None: N(0, I).
         importance_samples: samples per datum for the importance-weighted bound on the log-likelihood; 0: no bound.
-        others: for UDR, the codes (N, D) of `probed` by models of the same recipe and other seeds. Data of which a run
-            has no finite code are left out of it.
+        others: for UDR, the codes (N, D) of `probed` by models of the same recipe and other seeds. Each pair of runs
+            is compared by the data with finite codes in both (`udr_of_finite`).
         seed: of all random draws: codes, divisions, probes, bootstrap.
         say: is called with the name of each measurement when it starts, to show progress.
 
@@ -172,34 +173,36 @@ def evaluate(
             finish(result)
         result["protocol"] = protocol(
             images,
-            probed=coded,
+            probed=probed,
             complexity=complexity,
             features=features,
             importance_samples=importance_samples,
             num_runs=1 + len(others),
             seed=seed,
-        )
+        ) | {"num_finite": len(coded)}  # not in the hash, which is of the data that were asked for
     finite: dict[str, Any] = only_finite(result, not_defined)
     return finite | {"not_defined": not_defined}
 
 
 def udr_of_finite(codes: np.ndarray, others: Sequence[np.ndarray]) -> float:
-    """UDR (`vlae.evaluation.metrics.udr`), of the data whose codes are finite in all runs.
+    """UDR (`vlae.evaluation.metrics.udr`), with each other run of the data whose codes are finite in both.
 
-    A run of which no code is finite is left out.
+    A run with which there are fewer than 60 such data is left out.
 
     Args:
         codes: posterior means of one run, (N, D).
         others: posterior means of each other run, (N, any D), of the same data in the same order.
 
     Raises:
-        NotDefinedError: if there are no two runs with finite codes of the same data, or one has no active dimension.
+        NotDefinedError: if no other run is given, all are left out, or one has no active dimension.
     """
-    finite = [np.isfinite(table).all(1) for table in (codes, *others)]
-    together = np.logical_and.reduce([each for each in finite if each.any()] or finite)
-    if not finite[0].any() or not together.any():
-        raise NotDefinedError("no datum has a finite code in all runs")
-    return metrics.udr(codes[together], [other[together] for other in others if np.isfinite(other).all(1).any()])
+    finite = np.isfinite(codes).all(1)
+    common = [finite & np.isfinite(other).all(1) for other in others]
+    pairs = [(rows, other) for rows, other in zip(common, others, strict=True) if rows.sum() >= MIN_PROBED]
+    if others and not pairs:
+        raise NotDefinedError(f"no other run has finite codes of {MIN_PROBED} or more of the data that have them here")
+    each = [metrics.udr(codes[rows], [other[rows]]) for rows, other in pairs]
+    return float(np.median(each)) if each else metrics.udr(codes, [])
 
 
 MAX_IMPORTANCE_SAMPLES = 100_000

@@ -23,6 +23,7 @@ from vlae.models.priors import MixturePrior, PriorFit
 from vlae.recipes.recipe import Recipe
 from vlae.runs import forms, safe_load
 from vlae.runs.layout import (
+    COMPARED,
     EVALUATION,
     EXAMPLES,
     HELD_OUT,
@@ -106,9 +107,9 @@ def read_recipe(path: Path) -> tuple[Recipe, dict[str, Any]]:
 def write_results(path: Path, results: Results, prior: MixturePrior, held_out: np.ndarray) -> None:
     """Writes the results of a training. The weights come last: a run that has its weights has everything.
 
-    Those of a shorter training are replaced. Its evaluation is set aside as evaluation-old.json, and its export as
-    onnx-old. Then the summary comes last, which says how far the weights were trained: a killed process is known by it,
-    and the training resumed.
+    Those of a shorter training are replaced. Its evaluation is set aside as evaluation-old.json, its export as onnx-old,
+    and the evaluation of a comparison is removed. Then the summary comes last, which says how far the weights were trained:
+    a killed process is known by it, and the training resumed.
 
     Args:
         path: the run's folder.
@@ -140,6 +141,8 @@ def write_results(path: Path, results: Results, prior: MixturePrior, held_out: n
                 writers[name](file)
         with writing(path / EVALUATION), suppress(FileNotFoundError):
             (path / EVALUATION).replace(path / OUTDATED)
+        with writing(path / COMPARED):
+            (path / COMPARED).unlink(missing_ok=True)
         if (path / ONNX).is_dir():
             with writing(path / ONNX):
                 shutil.rmtree(path / OUTDATED_ONNX, ignore_errors=True)

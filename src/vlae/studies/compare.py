@@ -17,6 +17,7 @@ from vlae.data import Images
 from vlae.errors import NotDefinedError
 from vlae.evaluation import judging
 from vlae.evaluation.cautions import CHECKS
+from vlae.evaluation.feature_spaces import DEFAULT
 from vlae.evaluation.measures import udr_of_finite
 from vlae.evaluation.mesh import PERIODS
 from vlae.evaluation.pictures import KINDS
@@ -204,14 +205,19 @@ class Comparison:
     def _heat(self, axes: Any, system: str, *, last: bool) -> None:
         """Draws how well each level of a system predicts each factor; the names of the factors only below the last."""
         evaluations = self.evaluations[system]
-        complexity = evaluations[0]["complexity"]
-        factors = sorted(complexity, key=lambda name: complexity[name])
+        known = [each for each in evaluations if each["complexity"]]  # one without finite codes has none
+        complexity = known[0]["complexity"] if known else {}
+        factors = sorted(
+            (name for name in complexity if all(name in each["complexity"] for each in known)),
+            key=lambda name: complexity[name],
+        )
         if not factors:
             axes.set_axis_off()
             return
-        places = [list(complexity).index(name) for name in factors]
-        tables = [judging.factor_table(evaluation) for evaluation in evaluations]
-        scores = np.median(tables, axis=0)[:, places]
+        tables = [
+            judging.factor_table(each)[:, [list(each["complexity"]).index(name) for name in factors]] for each in known
+        ]
+        scores = np.median(tables, axis=0)
         levels = [level["level"] for level in evaluations[0]["levels"] if level["code_size"]]
         axes.imshow(scores, vmin=0, vmax=1, cmap="Blues", aspect="auto", origin="lower")
         for (row, column), value in np.ndenumerate(scores):
@@ -317,7 +323,8 @@ def compare(
 def measure(systems: RunsBySystem, images: Images | None = None, *, progress: bool = True) -> Comparison:
     """Evaluates runs alike. An evaluation in a run's folder is used again if protocol, weights and prior are the same.
 
-    One of another protocol stays as it is: it may be of another seed, or of features that took long.
+    One of another seed, of given features or complexities, with a log-likelihood or UDR stays as it is: it may have
+    taken long. One of the default settings, by the methods of another version, is replaced.
 
     Args:
         systems: for each system its runs, all of data of one shape.
@@ -326,18 +333,20 @@ def measure(systems: RunsBySystem, images: Images | None = None, *, progress: bo
     """
     first = next(iter(systems.values()))[0]
     chosen, probed = workflows.measured_on(first, images)
-    wanted = protocol(chosen, probed=probed)["hash"]
+    wanted = protocol(chosen, probed=probed)
     evaluations: dict[str, list[Mapping[str, Any]]] = {}
     for system, runs in systems.items():
         evaluations[system] = []
         for run in runs:
-            evaluation = next((kept for kept in _kept(run, images) if kept["protocol"].get("hash") == wanted), None)
+            evaluation = next(
+                (kept for kept in _kept(run, images) if kept["protocol"].get("hash") == wanted["hash"]), None
+            )
             if evaluation is None:
                 say(f"measuring {run.path}", progress)
                 evaluation = workflows.measure_run(run, images)
                 if images is None:
-                    own = run.evaluation is None
-                    workflows.keep_evaluation(run, evaluation, EVALUATION if own else COMPARED)
+                    stays = run.evaluation is not None and _asked(run.evaluation["protocol"]) != _asked(wanted)
+                    workflows.keep_evaluation(run, evaluation, COMPARED if stays else EVALUATION)
             evaluations[system].append(evaluation)
     udr = {system: _udr_of_each([_codes(run, probed) for run in runs]) for system, runs in systems.items()}
     return Comparison(source=source_name(chosen.source), systems=systems, evaluations=evaluations, udr=udr)
@@ -350,6 +359,14 @@ def _kept(run: Run, images: Images | None) -> list[Mapping[str, Any]]:
     """
     kept = [run.kept_evaluation(name) for name in (EVALUATION, COMPARED)] if images is None else []
     return [each for each in kept if each and "of" in each and each.get("checks", 0) >= CHECKS]
+
+
+def _asked(settings: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What one may ask of an evaluation of this protocol; where an early one does not say, nothing was asked."""
+    features = settings.get("pictures", {}).get("features", DEFAULT)
+    given = str(settings.get("complexity", "")).startswith("given")
+    samples, runs = settings.get("importance_samples", 0), settings.get("udr_runs", 1)
+    return settings.get("seed", 0), features, given, samples, runs
 
 
 def _labels_of(run: Run) -> str | None:
