@@ -107,9 +107,9 @@ def read_recipe(path: Path) -> tuple[Recipe, dict[str, Any]]:
 def write_results(path: Path, results: Results, prior: MixturePrior, held_out: np.ndarray) -> None:
     """Writes the results of a training. The weights come last: a run that has its weights has everything.
 
-    Those of a shorter training are replaced. Its evaluation is set aside as evaluation-old.json, its export as onnx-old,
-    and the evaluation of a comparison is removed. Then the summary comes last, which says how far the weights were trained:
-    a killed process is known by it, and the training resumed.
+    Those of a shorter training are replaced. Its evaluation is set aside as evaluation-old.json, its export as
+    onnx-old, and the evaluation of a comparison is removed. Then the summary comes last, which says how far the
+    weights were trained: a killed process is known by it, and the training resumed.
 
     Args:
         path: the run's folder.
