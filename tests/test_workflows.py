@@ -75,7 +75,7 @@ def test_pictures_that_are_compared_with_those_of_the_training_are_told_of(folde
     monkeypatch.setattr(workflows.measures, "evaluate", lambda *_, **__: dict(found))
     held_out = len(run.part("test"))
     caution, *others = workflows.evaluate(run)["cautions"][-2:]
-    assert f"30 data of which only {held_out} are held out" in caution and others == ["Else."]
+    assert f"30 data, of which only {held_out} are held out" in caution and others == ["Else."]
     found["pictures"] = None
     assert not any("held out" in each for each in workflows.evaluate(run)["cautions"])
     found["pictures"] = {"num_data": 15}
