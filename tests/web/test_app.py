@@ -174,6 +174,18 @@ def test_every_picture_is_shown_and_filtered(visit, address, run):
     assert names(page) == ["red/7.png"]
 
 
+def test_a_list_that_waits_for_the_server_does_not_keep_another_from_being_shown(visit, address):
+    page = visit(address)
+    page.wait_for_selector(".cell .shown.there")
+    page.evaluate("phase = 'encoding'")  # as if it were still at work
+    page.locator("#vlae-pictures select").first.select_option("odd")
+    until(page, "document.querySelector('.gallery').getAttribute('aria-busy') === 'true'")
+    page.get_by_role("combobox", name="Label").select_option("red")
+    page.locator("#vlae-pictures select").first.select_option("name")
+    until(page, "document.querySelector('.gallery').getAttribute('aria-busy') === 'false'")
+    assert names(page)[:3] == ["red/0.png", "red/1.png", "red/2.png"]
+
+
 def test_nearest_oddest_and_groups_say_why(visit, address):
     page = visit(address)
     for mode in ("near", "odd"):

@@ -49,18 +49,20 @@ const guarded = async (action) => {
   }
 };
 
-// Runs the work once at a time. Calls meanwhile lead to one more run, so no old work waits.
+// Runs the work once at a time. Calls meanwhile lead to one more run, so no old work waits; a work that only waits is told of them.
 const latest = (work) => {
   let running = false;
   let again = false;
+  let tellOfAnother = () => {};
   return async () => {
     again = true;
+    tellOfAnother();
     if (running) return;
     running = true;
     busily(1);
     while (again) {
       again = false;
-      await work().catch(tell);
+      await work(new Promise((resolve) => (tellOfAnother = resolve))).catch(tell);
     }
     running = false;
     busily(-1);

@@ -17,7 +17,7 @@ const passes = (i) =>
   (!view.tag || tags[view.tag]?.has(i)) &&
   (!view.text || nameOf(i).toLowerCase().includes(view.text));
 
-// The answers to "show me": each gives items, {number, value} or {heading, all}.
+// The answers to "show me": each gives items, {number, value} or {heading, all}, when the server is ready for it.
 const orders = {
   name: {
     title: "All, by name",
@@ -29,9 +29,9 @@ const orders = {
   },
   near: {
     title: "Nearest to…",
+    ready: encoded,
     find: async () => {
       if (!view.asked) await askNearest(await originOf.data(0));
-      await encoded();
       const without = view.asked.kind === "data" ? view.asked.value : -1;
       return listed(await ask("near", view.asked.noise, view.levels, data.num, without), (value) => value.toFixed(2));
     },
@@ -39,17 +39,19 @@ const orders = {
   },
   odd: {
     title: "Oddest by a level",
-    find: async () => (await compared(), listed(await ask("odd", view.level), (value) => value.toFixed(1))),
+    ready: compared,
+    find: async () => listed(await ask("odd", view.level), (value) => value.toFixed(1)),
     why: (numbers) => ask("why_odd", numbers, view.level),
   },
   along: {
     title: "Along a dimension",
-    find: async () => (await encoded(), listed(await ask("along", view.level, view.dimension), (value) => value.toFixed(2))),
+    ready: encoded,
+    find: async () => listed(await ask("along", view.level, view.dimension), (value) => value.toFixed(2)),
   },
   groups: {
     title: "Groups by a level",
+    ready: encoded,
     find: async () => {
-      await encoded();
       const { groups } = await ask("clusters", view.level, view.num);
       return grouped(groups, (k, num) => `Group ${k + 1} · ${counted(num)}`);
     },
@@ -114,13 +116,15 @@ const showItems = () => {
   galleryCount.textContent = num === data.num ? counted(num) : num || view.mode !== "copies" ? `${num.toLocaleString("en")} of ${counted(data.num)}` : `No ${thing(2)} are near-copies of one another.`;
   showMore();
 };
-const findAll = latest(async () => {
+const findAll = latest(async (another) => {
   gallery.setAttribute("aria-busy", "true");
   showControls();
   if (!gallery.children.length) gallery.append(...Array.from({ length: 12 }, () => make("li", { class: "cell", role: "presentation" }, make("span", { class: "shown" }))));
   await allData();
+  const { ready, find } = orders[view.mode];
   try {
-    found.items = await orders[view.mode].find();
+    if (ready && (await Promise.race([ready().then(() => true), another])) !== true) return;
+    found.items = await find();
   } catch (error) {
     found.items = [];
     throw error;
