@@ -74,6 +74,7 @@ def evaluate(
     beside: Sequence[Run] = (),
     seed: int = 0,
     progress: bool = False,
+    keep: bool = True,
 ) -> dict[str, Any]:
     """Measures the rate of every level of a run, the information that its code carries, and how good the pictures are.
 
@@ -95,6 +96,7 @@ def evaluate(
         beside: other runs, with the same recipe and other seeds, for UDR.
         seed: seed of codes, splits and probes, from 0 to 2³² - 1.
         progress: print on the error output what is being measured.
+        keep: whether the result is written to the run's folder, where `images` is None.
 
     Returns:
         The measurements, ready for JSON, in the form of `vlae.evaluation.measures.evaluate`.
@@ -105,37 +107,8 @@ def evaluate(
         DataError: if the data the run was trained on cannot be read again.
         WriteError: if the result cannot be written.
     """
-    run = run if isinstance(run, Run) else load(run)
-    result = measure_run(
-        run,
-        images,
-        complexity=complexity,
-        features=features,
-        features_side=features_side,
-        importance_samples=importance_samples,
-        beside=beside,
-        seed=seed,
-        progress=progress,
-    )
-    if images is None:
-        keep_evaluation(run, result)
-    return result
-
-
-def measure_run(
-    run: Run,
-    images: Source | None = None,
-    *,
-    complexity: ProbeScores | None = None,
-    features: str | Path | None = None,
-    features_side: int | None = None,
-    importance_samples: int = 0,
-    beside: Sequence[Run] = (),
-    seed: int = 0,
-    progress: bool = False,
-) -> dict[str, Any]:
-    """Measures a run as `evaluate` does, and writes nothing; arguments, result and errors are those of `evaluate`."""
     seed, importance_samples = check_seed(seed), check_whole("importance_samples", importance_samples, 0)
+    run, of_run = run if isinstance(run, Run) else load(run), images is None
     if any(other.path.resolve() == run.path.resolve() for other in beside):
         raise ValueError(f"{run.path} is given beside itself; UDR compares it with runs of other seeds")
     if any(recipes.adjust(other.recipe, seed=0) != recipes.adjust(run.recipe, seed=0) for other in beside):
@@ -178,6 +151,8 @@ def measure_run(
     if run.shortfalls:
         result["cautions"] = [*run.shortfalls, *result.get("cautions", ())]
     result["of"] = of
+    if keep and of_run:
+        keep_evaluation(run, result)
     return result
 
 

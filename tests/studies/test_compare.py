@@ -160,8 +160,8 @@ def test_agreement_is_of_data_of_all_classes_where_they_are_stored_by_class():
 @pytest.fixture
 def measured(monkeypatch):
     """The folders of the runs that are measured."""
-    paths, real = [], workflows.measure_run
-    monkeypatch.setattr(workflows, "measure_run", lambda run, *a, **k: paths.append(run.path) or real(run, *a, **k))
+    paths, real = [], workflows.evaluate
+    monkeypatch.setattr(workflows, "evaluate", lambda run, *a, **k: paths.append(run.path) or real(run, *a, **k))
     return paths
 
 

@@ -141,7 +141,7 @@ def check_names(names: Iterable[str], *, others: Iterable[str] = ()) -> None:
 
 
 def _of_its_type(name: str, value: Any) -> Any:
-    """A setting in Python's own types."""
+    """A setting in Python's own types; one that is no number where one is wanted, or no True or False, is refused."""
     value, types = plain(value), get_args(_TYPES.get(name))
     own_check = name in {field.name for field in fields(Training)} or (name == "scale" and isinstance(value, str))
     if float in types and not own_check:

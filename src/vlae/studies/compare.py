@@ -343,7 +343,7 @@ def measure(systems: RunsBySystem, images: Images | None = None, *, progress: bo
             )
             if evaluation is None:
                 say(f"measuring {run.path}", progress)
-                evaluation = workflows.measure_run(run, images)
+                evaluation = workflows.evaluate(run, images, keep=False)
                 if images is None:
                     stays = run.evaluation is not None and _asked(run.evaluation["protocol"]) != _asked(wanted)
                     workflows.keep_evaluation(run, evaluation, COMPARED if stays else EVALUATION)
