@@ -87,6 +87,18 @@ def test_codes_of_a_table_are_the_same_to_the_last_digit_in_any_batch(digits):
     encoder = LadderEncoder(code_sizes=(1, 2), steps=3, random_state=0).fit(digits)
     codes = encoder.transform(digits)
     assert np.array_equal(codes, np.concatenate([encoder.transform(row[None]) for row in digits]))
+    assert encoder.score_samples(digits).dtype == np.float64
+
+
+@pytest.mark.parametrize("name", ["transform", "score_samples"])
+def test_an_interrupt_leaves_pytorch_as_it_was(fitted, digits, monkeypatch, name):
+    def interrupted(model, x):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(type(fitted.model_), "infer", interrupted)
+    with pytest.raises(KeyboardInterrupt) as kept:  # its traceback holds what was under way
+        getattr(fitted, name)(digits)
+    assert kept.tb is not None and not torch.is_inference_mode_enabled()
 
 
 @pytest.mark.parametrize("recipe", ["hvae", "lvae", "joint", "vae"])
@@ -191,7 +203,10 @@ def test_pictures_may_leave_their_range_by_rounding(digits):
 def test_large_pictures_are_taken_in_small_batches(digits, fitted, monkeypatch):
     monkeypatch.setattr(inference, "BATCH_PIXELS", 3 * 8 * 8)
     encoder = LadderEncoder(code_sizes=(2,), image_shape=(8, 8), steps=2, random_state=0).fit(digits[:10])
-    assert [len(batch) for batch in encoder._batches(digits[:7])] == [3, 3, 1]
+    infer, sizes = type(encoder.model_).infer, []
+    monkeypatch.setattr(type(encoder.model_), "infer", lambda model, x: sizes.append(len(x)) or infer(model, x))
+    encoder.transform(digits[:7])
+    assert sizes == [3, 3, 1]
 
 
 def test_levels_choose_the_columns(fitted, digits):

@@ -157,8 +157,7 @@ class LadderClassifier(ClassifierMixin, LadderEncoder):  # type: ignore[misc]
             ValueError: if X is not of the kind or shape it was fitted to.
         """
         check_is_fitted(self)
-        parts = [self.model_.infer(x)[-1].mean.double().numpy() for x in self._batches(X)]
-        probabilities = np.concatenate(parts)
+        probabilities = self._each(X, lambda x: self.model_.infer(x)[-1].mean.double().numpy())
         probabilities /= probabilities.sum(1, keepdims=True)
         return probabilities[:, getattr(self, "_order", slice(None))]  # a pickle of an earlier version has no order
 

@@ -1,7 +1,7 @@
 """A ladder as a scikit-learn transformer, with one column per dimension of the codes."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from math import prod
 from pathlib import Path
@@ -181,7 +181,7 @@ class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             ValueError: if X is not of the kind or shape it was fitted to.
         """
         check_is_fitted(self)
-        return np.concatenate([self._chosen(self.model_.infer(x)) for x in self._batches(X)])
+        return self._each(X, lambda x: self._chosen(self.model_.infer(x)))
 
     def inverse_transform(self, X: Any) -> np.ndarray:
         """Decode codes: the mean of r(x | z). The levels that `transform` leaves out are at the mean of their prior.
@@ -216,11 +216,10 @@ class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             X: a table or images, of the kind and shape it was fitted to.
 
         Returns:
-            float32 (n_samples,).
+            (n_samples,); float32 for images, float64 for a table.
         """
         check_is_fitted(self)
-        batches = [elbos_of(self.model_, x, self.model_.infer(x)) for x in self._batches(X)]
-        return np.concatenate([elbos.numpy() for elbos in batches])
+        return self._each(X, lambda x: elbos_of(self.model_, x, self.model_.infer(x)).numpy())
 
     def score(self, X: Any, y: Any = None) -> float:
         """Return the mean of `score_samples`, for a grid search without labels; the more data, the more exact it is.
@@ -320,7 +319,7 @@ class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """Check data, and convert them for the ladder: float32 (N, C, H, W) in [0, 1], or (N, D)."""
         x_shape = tuple(X.shape[1:]) if len(getattr(X, "shape", ())) > 2 else None
         if x_shape is not None:
-            X = np.asarray(X).reshape(len(X), -1)
+            X = np.asarray(X).reshape(len(X), prod(x_shape))
         least = {"ensure_min_samples": 2} if fitting else {}
         table = validate_data(self, X, reset=fitting, dtype="numeric", **least)
         if fitting:
@@ -398,12 +397,12 @@ class LadderEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def _batch(self) -> int:
         return batch_of(self.recipe_.shape, BATCH)
 
-    def _batches(self, X: Any) -> Any:
-        """Yield batches for the model."""
-        values = self._values(X, fitting=False)
-        with evaluating(self.model_):
-            for start in range(0, len(values), self._batch):
-                yield torch.tensor(values[start : start + self._batch], dtype=self._dtype)
+    def _each(self, X: Any, work: Callable[[Tensor], np.ndarray]) -> np.ndarray:
+        """What the model makes of data, batch by batch."""
+        values, size = self._values(X, fitting=False), self._batch
+        with evaluating(self.model_):  # no generator: one that is held by a traceback would never leave this block
+            starts = range(0, len(values), size)
+            return np.concatenate([work(torch.tensor(values[at : at + size], dtype=self._dtype)) for at in starts])
 
     def _chosen(self, posteriors: tuple[CodeDistribution, ...]) -> np.ndarray:
         means: list[Tensor] = [posteriors[level - 1].mean for level in self.levels_]
