@@ -3,6 +3,7 @@
 import re
 import time
 from dataclasses import dataclass, replace
+from math import prod
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from torch.distributions import Independent, StudentT
 import vlae
 from vlae import memory, recipes
 from vlae.memory import NotEnoughMemoryError
+from vlae.models.levels import ClassLevel
 from vlae.models.likelihoods import Likelihood, LikelihoodHead
 from vlae.nn.layers import Blocks
 from vlae.recipes.footprint import NoEstimateError, check_training, check_use, footprint, model_without_memory
@@ -164,3 +166,13 @@ def test_memory_that_runs_out_all_the_same_is_one_line(capsys, monkeypatch):
             vlae.workflows, "train", lambda *args, error=error, **settings: (_ for _ in ()).throw(error)
         )
         assert "vlae: out of memory (" in refusal(capsys, "train", "streets:40")
+
+
+def test_a_training_needs_what_all_classes_need(small):
+    recipe = recipes.m2((3, 32, 32))
+    recipe = replace(recipe, levels=(recipe.levels[0], ClassLevel(code_size=100)))
+    model = model_without_memory(recipe)
+    use, training = (footprint(model, 1, training=training).maps for training in (False, True))
+    assert training > 10 * use and training > 10 * 100 * 4 * prod(recipe.shape)  # pictures of each class
+    with pytest.raises(NotEnoughMemoryError, match="training with 200 data at a time needs"):
+        check_training(recipes.adjust(recipe, batch_size=200), 5_000)

@@ -65,12 +65,13 @@ def model_without_memory(recipe: Recipe) -> LatentModel:
         return build(recipe)
 
 
-def footprint(model: LatentModel, num_data: int) -> Footprint:
+def footprint(model: LatentModel, num_data: int, *, training: bool = False) -> Footprint:
     """How much memory a model needs, from a pass that computes nothing.
 
     Args:
         model: on the device "meta".
         num_data: how many data pass through the model at a time.
+        training: whether it is the pass of a training step; some models then sum over all classes.
 
     Raises:
         NoEstimateError: if the pass asks a tensor for its value, which a part of another package may do.
@@ -81,6 +82,7 @@ def footprint(model: LatentModel, num_data: int) -> Footprint:
     codes = tuple(torch.zeros(num_data, size, device="meta") for size in model.code_sizes)
     weights = sum(tensor.nbytes for tensor in model.state_dict().values())
     with _reasons(of_pass=True), evaluating(model), _Meter() as meter:
+        model.training = training  # of the whole, not of its norms, which refuse a batch of one
         encodes = "encoder" not in model.lacks
         likelihood = model(x, **given(features, device=x.device)).likelihood if encodes else model.generate(codes)
         model.picture_of(likelihood)
@@ -130,7 +132,7 @@ def check_training(recipe: Recipe, num_data: int, *, accelerator: str = "cpu") -
     batch_size = min(recipe.training.batch_size, num_data)
     model = model_without_memory(recipe)
     try:
-        one = footprint(model, 1)
+        one = footprint(model, 1, training=True)
     except NoEstimateError:
         return
     remedy = "give smaller code sizes (--codes) or, for pictures, a smaller --size (code_sizes=, size=)"
@@ -140,7 +142,7 @@ def check_training(recipe: Recipe, num_data: int, *, accelerator: str = "cpu") -
         return
     if memory.fits(TRAINED * one.weights + batch_size * one.maps):  # no batch takes more than so many data alone
         return
-    all_data = footprint(model, batch_size)
+    all_data = footprint(model, batch_size, training=True)
     remedy = f"lower --batch-size, which is {recipe.training.batch_size:,} (batch_size=)"
     memory.require(TRAINED * one.weights + all_data.maps, f"training with {batch_size:,} data at a time", remedy)
 
