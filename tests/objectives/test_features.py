@@ -1,8 +1,11 @@
 import pytest
 import torch
+from torch import nn
+from torch.distributions import Independent, Normal
 
+import vlae
 from vlae.models.base import ForwardPass
-from vlae.objectives import ELBO, Batch, FeaturesELBO, distortion, rates
+from vlae.objectives import ELBO, AdversarialELBO, Batch, FeaturesELBO, distortion, rates
 from vlae.recipes import build, joint, lean, with_content
 
 
@@ -49,3 +52,46 @@ def test_the_default_recipe_charges_for_the_gradients_of_the_picture():
     distorted, gradients, *rates_of_levels = loss.terms.tolist()
     assert loss.total.item() == pytest.approx(distorted + gradients + sum(rates_of_levels), rel=1e-5)
     assert 0.5 * 12 < gradients < 3 * 12  # nats of 12 standardised numbers that are not explained yet
+
+
+def test_a_plain_elbo_trains_what_explains_too():
+    torch.manual_seed(0)
+    model = build(lean((1, 8, 8), code_sizes=(4, 10), width=4))
+    batch, losses = Batch(x=torch.rand(16, 1, 8, 8)), []
+    for objective in (ELBO(), FeaturesELBO(), AdversarialELBO(), AdversarialELBO(explains_features=True)):
+        torch.manual_seed(1)
+        networks = objective.networks(model)
+        losses.append(objective.loss(model, batch, step=1, progress=1.0, networks=networks))
+        assert len(losses[-1].terms) == len(objective.terms(model.num_levels))
+    assert losses[0].total == losses[1].total and losses[2].total == losses[3].total
+    assert losses[0].terms.tolist() == [losses[1].terms[0], *losses[1].terms[2:]]
+    losses[0].total.backward()
+    assert all(weights.grad is not None for weights in model.levels[-1].explainer.parameters())
+
+
+class Bare(vlae.LatentModel):
+    """A model that reads nothing but x."""
+
+    def __init__(self):
+        super().__init__()
+        self.shape, self.code_sizes, self.middle = (5,), (5,), nn.Parameter(torch.zeros(5))
+
+    def infer(self, x):
+        return (vlae.NormalCode(x, torch.ones_like(x)),)
+
+    def prior(self, level, above):
+        return vlae.NormalCode(torch.zeros(1, 5), torch.ones(1, 5))
+
+    def generate(self, codes):
+        return Independent(Normal(codes[0] + self.middle, 1.0), 1)
+
+    def forward(self, x, fade=None):
+        codes = tuple(posterior.rsample() for posterior in self.infer(x))
+        return ForwardPass(
+            posteriors=self.infer(x), priors=(self.prior(1, ()),), codes=codes, likelihood=self.generate(codes)
+        )
+
+
+def test_a_model_gets_only_what_there_is():
+    loss = FeaturesELBO().loss(Bare(), Batch(x=torch.randn(4, 5)), step=0, progress=1.0)
+    assert loss.terms[1] == 0 and loss.total.isfinite()

@@ -1,8 +1,14 @@
+from dataclasses import replace
+
 import pytest
 
 from vlae.models.levels import ContentLevel
-from vlae.objectives import FeaturesELBO
-from vlae.recipes import Recipe, adjust, hvae, lean, with_content
+from vlae.objectives import ELBO, FeaturesELBO
+from vlae.recipes import Recipe, adjust, hvae, lean, with_classes, with_content
+
+
+class Mine(ELBO, kind="of mine"):
+    """An objective of somebody else."""
 
 
 def test_a_content_level_stands_on_the_levels_that_were_there():
@@ -25,5 +31,9 @@ def test_what_cannot_have_one_is_refused():
         with_content(lean((5,)), num_features=9, num_data=600)
     with pytest.raises(ValueError, match="gives 8 features, the recipe is for 9"):
         with_content(with_content(lean((3, 32, 32)), num_features=9, num_data=600), num_features=8, num_data=600)
+    with pytest.raises(ValueError, match="the objective 'few labels' does not say how it explains features"):
+        with_content(with_classes(lean((3, 32, 32)), values=(0, 1), names=("a", "b")), num_features=9, num_data=600)
+    with pytest.raises(ValueError, match="the objective 'of mine' does not say how it explains features"):
+        with_content(replace(lean((3, 32, 32)), objective=Mine()), num_features=9, num_data=600)
     with pytest.raises(ValueError, match="give at least 3"):
         with_content(lean((3, 32, 32)), num_features=9, num_data=2)

@@ -10,14 +10,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vlae.models.base import Codes, LatentModel
+from vlae.models.base import Codes, ForwardPass, LatentModel
 from vlae.models.likelihoods import Likelihood
 from vlae.nn.critic import CodesCritic, Critic
 from vlae.objectives.adversarial import COLLAPSED, DIVERGED, IDLE, check_for_critic, contest, lazy_penalties
 from vlae.objectives.base import Batch, Loss, StepInputs
 from vlae.objectives.constants import constant
 from vlae.objectives.elbo import ELBO
-from vlae.objectives.features import FeaturesELBO
+from vlae.objectives.features import FeaturesELBO, explained
 from vlae.objectives.schedules import PerLevel, per_level, values_of
 from vlae.shapes import Shape
 
@@ -199,6 +199,20 @@ class AdversarialELBO(FeaturesELBO, kind="elbo with critic"):
         read = [per_level(self.information, len(code_sizes))] if self._reads else []
         return StepInputs((*of_bound.numbers, *read), branch=step % self.penalty_every == 0)
 
+    def weighted(
+        self, forward: ForwardPass, x: Float[Tensor, "n *shape"], *, step: int, progress: float, fade: tuple[float, ...]
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, " terms"]]:
+        """The loss of a step without critic, and the terms of that, in nats per datum.
+
+        Args:
+            forward: the forward pass of the batch.
+            x: the batch, (n, C, H, W).
+            step: the number of the step, from 0.
+            progress: the share of the training that is done, in [0, 1].
+            fade: how far each level has grown, in [0, 1], level 1 first.
+        """
+        return self._bound.weighted(self, forward, x, step=step, progress=progress, fade=fade)
+
     def loss(
         self, model: LatentModel, batch: Batch, *, step: int, progress: float, networks: nn.Module | None = None
     ) -> Loss:
@@ -212,11 +226,10 @@ class AdversarialELBO(FeaturesELBO, kind="elbo with critic"):
             networks: the critic that the method `networks` returned.
         """
         assert networks is not None
-        bound = self._bound.loss(self, model, batch, step=step, progress=progress)
+        bound = super().loss(model, batch, step=step, progress=progress)
         assert bound.forward is not None
         x, codes = batch.x, bound.forward.codes
-        explained = bound.terms[: 2 if self.explains_features else 1].sum()
-        total = bound.total + (self.distortion - 1) * explained
+        total = bound.total + (self.distortion - 1) * (bound.terms[0] + explained(bound.forward, x))
         reconstructed = model.picture_of(bound.forward.likelihood)
         read: list[Tensor] = []
         real: Sequence[Tensor]

@@ -198,9 +198,18 @@ class ELBO(Objective, kind="elbo"):
         return fade(self.growth, self.growth_until, progress, code_sizes)
 
     def with_features(self) -> "ELBO":
-        """The same objective, which explains features of the pictures too."""
+        """The same objective, which explains features of the pictures too.
+
+        Raises:
+            ValueError: if it is of a subclass that does not say how.
+        """
         from vlae.objectives.features import FeaturesELBO  # it builds on this class
 
+        if type(self) not in (ELBO, FeaturesELBO):
+            raise ValueError(
+                f"the objective {self.kind!r} does not say how it explains features; define its `with_features`, or "
+                "leave features out"
+            )
         return FeaturesELBO.of(self)
 
     def weights(self, step: int, fade: tuple[float, ...]) -> tuple[float, ...]:
@@ -249,16 +258,18 @@ class ELBO(Objective, kind="elbo"):
     def _forward(
         self, model: LatentModel, batch: Batch, fade: tuple[float, ...], **settings: Tensor | None
     ) -> ForwardPass:
-        """The forward pass of a batch; the encoder sees noise if it is asked for."""
-        if self.denoise:
-            settings["seen"] = corrupted(batch.x)
-        forward: ForwardPass = model(batch.x, constant(fade, batch.x.device), **settings)
+        """The forward pass of a batch, given what there is; the encoder sees noise if it is asked for."""
+        settings |= {"features": batch.features, "seen": corrupted(batch.x) if self.denoise else None}
+        given = {name: value for name, value in settings.items() if value is not None}
+        forward: ForwardPass = model(batch.x, constant(fade, batch.x.device), **given)
         return forward
 
     def weighted(
         self, forward: ForwardPass, x: Float[Tensor, "n *shape"], *, step: int, progress: float, fade: tuple[float, ...]
     ) -> tuple[Float[Tensor, ""], Float[Tensor, " terms"]]:
         """The loss of a step, and its terms without weights, in nats per datum.
+
+        The loss has the distortion of what the model explains besides x, too, so that nothing is left untrained.
 
         Args:
             forward: the forward pass of the batch.
@@ -279,6 +290,8 @@ class ELBO(Objective, kind="elbo"):
             )
             loss = loss + (constant(per_level(self.mmd, len(fade)), x.device) * discrepancies).sum()
             terms = torch.cat([terms, discrepancies])
+        if forward.features_distortion is not None:
+            loss = loss + forward.features_distortion.mean()
         return loss, terms
 
     def _targets(self, progress: float, num_levels: int) -> tuple[float, ...]:

@@ -5,14 +5,12 @@ from math import prod
 
 import torch
 from torch import nn
-from torch.nn import functional
 
 from vlae.models.base import LatentModel
 from vlae.models.enumerated import PartlyKnown
-from vlae.models.together import mean_over_devices
 from vlae.objectives.base import Batch, Loss
 from vlae.objectives.features import FeaturesELBO
-from vlae.objectives.few_labels import LEAST_NUMBERS
+from vlae.objectives.few_labels import LEAST_NUMBERS, cross_entropy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,17 +53,12 @@ class EnumeratedELBO(FeaturesELBO, kind="enumerated"):
         labels = batch.labels if model.class_names else None  # an unnamed class is found without labels
         forward = self._forward(model, batch, grown, labels=labels)
         total, terms = self.weighted(forward, batch.x, step=step, progress=progress, fade=grown)
-        explained = forward.features_distortion
-        features = total.new_zeros(()) if explained is None else explained.mean()
         classes = forward.posteriors[-1]
         assert isinstance(classes, PartlyKnown)
-        wrong = total.new_zeros(())
-        if labels is not None:
-            each = functional.cross_entropy(classes.inferred.logits, labels, ignore_index=-1, reduction="sum")
-            wrong = each / mean_over_devices((labels >= 0).sum().float()).clamp_min(1)
-        terms = torch.cat([terms[:1], torch.stack([features, wrong]), terms[1:]])
+        wrong = total.new_zeros(()) if labels is None else cross_entropy(classes.inferred.logits, labels)
+        terms = torch.cat([terms[:2], wrong[None], terms[2:]])
         weight = self.label_weight * max(LEAST_NUMBERS, prod(model.shape))
-        return Loss(total + features + weight * wrong, terms, forward)
+        return Loss(total + weight * wrong, terms, forward)
 
     def terms(self, num_levels: int) -> tuple[str, ...]:
         """The names of the terms: those of the ELBO with features, and cross_entropy after these.

@@ -3,10 +3,10 @@
 from dataclasses import dataclass, fields
 
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor
 
-from vlae.models.base import LatentModel
-from vlae.objectives.base import Batch, Loss
+from vlae.models.base import ForwardPass
 from vlae.objectives.elbo import ELBO
 
 
@@ -31,24 +31,20 @@ class FeaturesELBO(ELBO, kind="elbo of features"):
 
     step_inputs = ELBO.step_inputs
 
-    def loss(
-        self, model: LatentModel, batch: Batch, *, step: int, progress: float, networks: nn.Module | None = None
-    ) -> Loss:
-        """The weighted negative ELBO of a batch of pictures and their features.
+    def weighted(
+        self, forward: ForwardPass, x: Float[Tensor, "n *shape"], *, step: int, progress: float, fade: tuple[float, ...]
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, " terms"]]:
+        """The loss of a step, and its terms without weights, in nats per datum.
 
         Args:
-            model: the model in training, in training mode; if no level explains features, their distortion is 0.
-            batch: the data of this step, with features.
+            forward: the forward pass of the batch; if no level explains features, their distortion is 0.
+            x: the batch, (n, C, H, W) or (n, D).
             step: the number of the step, from 0.
             progress: the share of the training that is done, in [0, 1].
-            networks: None; the ELBO needs no networks besides the model.
+            fade: how far each level has grown, in [0, 1], level 1 first.
         """
-        grown = self.fade(progress, model.code_sizes)
-        forward = self._forward(model, batch, grown, features=batch.features)
-        total, terms = self.weighted(forward, batch.x, step=step, progress=progress, fade=grown)
-        explained = forward.features_distortion
-        features = total.new_zeros(()) if explained is None else explained.mean()
-        return Loss(total + features, torch.cat([terms[:1], features[None], terms[1:]]), forward)
+        total, terms = super().weighted(forward, x, step=step, progress=progress, fade=fade)
+        return total, torch.cat([terms[:1], explained(forward, x)[None], terms[1:]])
 
     def terms(self, num_levels: int) -> tuple[str, ...]:
         """The names of the terms: those of the ELBO, with features_distortion after distortion.
@@ -58,3 +54,14 @@ class FeaturesELBO(ELBO, kind="elbo of features"):
         """
         distortion, *others = super().terms(num_levels)
         return (distortion, "features_distortion", *others)
+
+
+def explained(forward: ForwardPass, x: Float[Tensor, "n *shape"]) -> Float[Tensor, ""]:
+    """The mean distortion of the features that the model explains besides x, in nats; 0 if there are none.
+
+    Args:
+        forward: the forward pass of the batch.
+        x: the batch, (n, C, H, W) or (n, D).
+    """
+    each = forward.features_distortion
+    return x.new_zeros(()) if each is None else each.mean()

@@ -11,6 +11,8 @@ from torch.nn import functional
 
 from vlae.models.base import ForwardPass, LatentModel
 from vlae.models.distributions import CategoryCode, CodeDistribution
+from vlae.models.enumerated import PartlyKnown
+from vlae.models.inference import given
 from vlae.models.together import mean_over_devices
 from vlae.objectives.base import Batch, Loss
 from vlae.objectives.features import FeaturesELBO
@@ -18,8 +20,6 @@ from vlae.objectives.views import noisy_rows, noisy_view, varied_view
 
 LEAST_NUMBERS = 400
 """Data of fewer numbers count as so many in the weight of the cross-entropy: beside the rates it must not be small."""
-
-CERTAIN = 60.0  # the log-probability of all other classes, below that of a known one; e^-60 leaves the rate exact
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,19 +81,17 @@ class FewLabels(FeaturesELBO, kind="few labels"):
             view = varied_view(pictures)
             batch = batch._replace(x=view if model.family is None else model.family.nearest(view))
         grown = self.fade(progress, model.code_sizes)
-        forward = self._forward(model, batch, grown, features=batch.features)
+        forward = self._forward(model, batch, grown)
         guessed = [_classes(forward.posteriors)]
         known = with_labels(model, forward, labels)
         total, terms = self.weighted(known, batch.x, step=step, progress=progress, fade=grown)
-        explained = forward.features_distortion
-        features = total.new_zeros(()) if explained is None else explained.mean()
         other = (varied_view if both else noisy_view if pictures.dim() == 4 else noisy_rows)(pictures)
-        guessed.append(_classes(model.infer(other, batch.features)))
+        guessed.append(_classes(model.infer(other, **given(batch.features, device=other.device))))
         agreement = _taught(guessed[1], guessed[0].detach(), self.sure)
-        wrong = torch.stack([_cross_entropy(logits, labels) for logits in guessed]).mean()
+        wrong = torch.stack([cross_entropy(logits, labels) for logits in guessed]).mean()
         weight = self.label_weight * max(LEAST_NUMBERS, prod(model.shape))
-        terms = torch.cat([terms[:1], torch.stack([features, wrong, agreement]), terms[1:]])
-        return Loss(total + features + weight * (wrong + agreement), terms, known)
+        terms = torch.cat([terms[:2], torch.stack([wrong, agreement]), terms[2:]])
+        return Loss(total + weight * (wrong + agreement), terms, known)
 
     def terms(self, num_levels: int) -> tuple[str, ...]:
         """The names of the terms: those of the ELBO with features, and cross_entropy and disagreement.
@@ -113,10 +111,7 @@ def with_labels(model: LatentModel, forward: ForwardPass, labels: Int[Tensor, " 
         forward: its forward pass of a batch.
         labels: the class of each datum, from 0 to K - 1; -1 where it is unknown.
     """
-    logits = _classes(forward.posteriors)
-    known = (labels >= 0)[:, None]
-    certain = CERTAIN * (functional.one_hot(labels.clamp_min(0), logits.shape[1]) - 1.0)
-    classes = CategoryCode(torch.where(known, certain, logits))
+    classes = PartlyKnown(_classes(forward.posteriors), labels)
     codes = (*forward.codes[:-1], classes.mean)
     priors = tuple(model.prior(level, codes[level:]) for level in range(1, model.num_levels + 1))
     return replace(forward, posteriors=(*forward.posteriors[:-1], classes), codes=codes, priors=priors)
@@ -129,8 +124,13 @@ def _classes(posteriors: Sequence[CodeDistribution]) -> Float[Tensor, "n values"
     return top.logits
 
 
-def _cross_entropy(logits: Float[Tensor, "n values"], labels: Int[Tensor, " n"]) -> Float[Tensor, ""]:
-    """The mean of -log q(y|x) of the data with a label; 0 if there are none."""
+def cross_entropy(logits: Float[Tensor, "n values"], labels: Int[Tensor, " n"]) -> Float[Tensor, ""]:
+    """The mean of -log q(y|x) of the data with a label, in nats; 0 if there are none.
+
+    Args:
+        logits: of q(y|x), (n, K).
+        labels: the class of each datum, from 0 to K - 1; -1 where it is unknown.
+    """
     each = functional.cross_entropy(logits, labels, ignore_index=-1, reduction="sum")
     return each / mean_over_devices((labels >= 0).sum().float()).clamp_min(1)
 
