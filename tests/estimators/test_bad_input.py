@@ -98,3 +98,15 @@ def test_a_label_that_is_there_once_is_a_class():
     assert classifier().fit(X, labels).classes_.tolist() == ["a", "b"]
     with pytest.raises(ValueError, match="y has one class, 'a'; a classifier needs at least two"):
         classifier().fit(X, np.full(40, "a"))
+
+
+def test_pixels_that_nothing_trains_are_refused():
+    encoder = LadderEncoder(recipe="implicit", settings={"family": "pixel"}, steps=1)
+    with pytest.raises(ValueError, match="only the distortion trains the pixels of the family 'pixel'"):
+        encoder.fit(np.random.default_rng(0).integers(0, 256, (40, 8, 8), dtype=np.uint8))
+
+
+def test_no_images_at_all_are_told_of():
+    encoder = LadderEncoder(code_sizes=(2,), steps=1).fit(np.zeros((8, 8, 8), np.uint8))
+    with pytest.raises(ValueError, match=r"Found array with 0 sample\(s\)"):
+        encoder.transform(np.zeros((0, 8, 8), np.uint8))

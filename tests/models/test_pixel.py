@@ -247,6 +247,10 @@ def test_the_model_draws_pixels():
     model.draw(codes, torch.Generator())
     assert torch.equal(torch.get_rng_state(), state)
     plain = build(lean((1, 8, 8), width=4)).eval()
+    torch.manual_seed(2)
+    first, second = plain.draw(codes), plain.draw(codes)
+    torch.manual_seed(2)
+    assert not torch.equal(first, second) and torch.equal(plain.draw(codes), first)
     drawn = plain.draw(codes, torch.Generator().manual_seed(0))  # pixels of a Gaussian, cut to what a picture can be
     assert not plain.autoregressive and drawn.min() == 0 and drawn.max() == 1
 

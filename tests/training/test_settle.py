@@ -331,3 +331,13 @@ def test_vectors_are_not_varied(tmp_path, augment):
     with pytest.raises(ValueError, match="only pictures can be varied"):
         vlae.LadderEncoder(steps=2, settings={"augment": augment}).fit(table)
     assert quick(tmp_path / "auto", table, augment="auto").recipe.training.augment == "none"
+
+
+@pytest.mark.parametrize(("shape", "mean", "stddev"), [((1, 8, 8), None, None), ((5,), None, 1.0), ((5,), 0.0, None)])
+def test_half_a_standardisation_is_refused(shape, mean, stddev):
+    values = np.zeros((40, *shape), np.float32)
+    with pytest.raises(ValueError, match=f"mean is {mean} and stddev {stddev}; give a number for each"):
+        settle.settled(replace(lean(shape), mean=mean, stddev=stddev), values)
+    for numbers in ((0.0, 1.0), *([] if len(shape) > 1 else [(None, None)])):
+        kept = settle.settled(adjust(replace(lean(shape), mean=numbers[0], stddev=numbers[1]), augment="none"), values)
+        assert (kept.mean, kept.stddev) == numbers

@@ -202,8 +202,9 @@ class LatentModel(nn.Module, ABC):
         """
         self.require("density")
         likelihood = self.generate(codes)
+        seed = int(torch.randint(2**62, (1,), generator=generator))  # outside, so that the next call has another
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
-            torch.manual_seed(int(torch.randint(2**62, (1,), generator=generator)))
+            torch.manual_seed(seed)
             drawn: Tensor = likelihood.sample()
         return drawn.clamp(0, 1) if is_image(self.shape) else drawn
 

@@ -145,9 +145,10 @@ class Recipe:
             in `MODELS`.
         blocks: settings that all layers share.
         likelihood: the family of r(x|z).
-        mean: number that is subtracted from the input; None: the mean of each dimension of the training data.
-        stddev: number by which the input is divided; None: the standard deviation of each dimension of the training
-            data.
+        mean: number that is subtracted from the input. None, for vectors, with that of `stddev`: the mean of each
+            dimension of the training data.
+        stddev: number by which the input is divided. None, for vectors, with that of `mean`: the standard deviation of
+            each dimension of the training data.
         objective: what training minimises.
         training: how the model is trained, and for how long.
     """

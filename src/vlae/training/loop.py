@@ -144,6 +144,8 @@ class Engine(lightning.LightningModule):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed asks every kind of device, which takes longer
         if self.device.type == "cuda":
             torch.cuda.manual_seed(seed)
+        if self.device.type == "mps":
+            torch.mps.manual_seed(seed)
         found = self.graphs.run(batch, step=step, progress=self.grown()) if self.graphs else None
         self.recorded = found is not None
         if found is None:

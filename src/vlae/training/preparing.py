@@ -119,7 +119,6 @@ def choose(
         recipe = recipes.adjust(recipe, batch_size=settings.pop("batch_size", None))
         recipe = recipes.with_classes(recipe, values=known.values, names=known.names)
     recipe = recipes.adjust(recipe, **settings)
-    recipe.objective.check_likelihood(recipe.likelihood)
     labels = None if known is None else known.labels
     recipe = settled(recipe, images.values, labels=labels, groups=images.groups, accelerator=accelerator, alone=alone)
     if settings.get("precision") == "bf16" and fastest(accelerator) == "fp32":

@@ -41,7 +41,13 @@ def settled(
     """
     if not is_image(recipe.shape) and recipe.training.augment not in ("none", "auto"):
         raise ValueError(f"augment is {recipe.training.augment!r}, and only pictures can be varied; leave it out")
+    of_data = [number is None for number in (recipe.mean, recipe.stddev)]
+    if any(of_data) and (is_image(recipe.shape) or not all(of_data)):
+        raise ValueError(
+            f"mean is {recipe.mean} and stddev {recipe.stddev}; give a number for each, or for vectors None for both"
+        )
     recipe.likelihood.check_values(values)
+    recipe.objective.check_likelihood(recipe.likelihood)
     if recipe.training.optimizer == "muon" and is_processor(accelerator) and lacks_bf16():
         warnings.warn(
             "muon computes in bf16, which this processor lacks, so a step may take many times as long; choose adam",
