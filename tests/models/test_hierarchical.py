@@ -8,7 +8,7 @@ from torch.distributions import Normal, kl_divergence
 from vlae import objectives
 from vlae.models.distributions import NormalCode
 from vlae.models.hierarchical import HierarchicalVAE, LadderVAE, weighted
-from vlae.models.levels import Level
+from vlae.models.levels import Level, MomentsLevel
 from vlae.objectives.elbo import elbo as elbo_of
 from vlae.recipes import build, hvae, lvae
 from vlae.workflows import train
@@ -146,3 +146,17 @@ def test_learns(recipe, tmp_path):
     of_mean = ((images / 255 - (images / 255).mean(0)) ** 2).mean()
     assert run.summary["reconstruction"]["mse"] < 0.2 * of_mean
     assert build(run.recipe).code_sizes == (4, 2) and run.summary["levels"][0]["kl_nats"] > 1
+
+
+@pytest.mark.parametrize("model", BOTH)
+@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize("setting", [{"reads": "grid"}, {"head_dense": (8,)}, {"gradients": 2}])
+def test_what_a_hierarchy_would_drop_is_refused(model, number, setting):
+    levels = [Level(code_size=3, convolutions=((4, 2),), dense=(8,)), Level(code_size=2, dense=(8,))]
+    model((1, 8, 8), levels)
+    levels[number] = replace(levels[number], **setting)
+    with pytest.raises(ValueError, match="in a hierarchy, levels are plain"):
+        model((1, 8, 8), levels)
+    moments = MomentsLevel(code_size=3, convolutions=((4, 2),))
+    with pytest.raises(ValueError, match="in a hierarchy, levels are plain"):
+        model((1, 8, 8), [moments, *LEVELS[1:]])

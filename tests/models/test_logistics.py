@@ -76,3 +76,10 @@ def test_a_component_begins_around_the_picture():
     torch.testing.assert_close(log, log.flip(0), atol=1e-4, rtol=0)
     assert log[1:-1].argmax() + 1 in (127, 128)  # the intervals of 0 and 255 are open
     assert count_pairs(4) == 6 and initial_numbers(1, 1).tolist() == [0, 0, 0]
+
+
+def test_gradients_of_a_huge_scale_are_finite():
+    numbers = torch.full((1, 2 * num_numbers(1), 2, 2), 1e3).requires_grad_()
+    mixture = LogisticMixture(numbers, torch.zeros(1, 1, 2, 2), num_components=2, num_values=256)
+    mixture.log_prob(torch.full((1, 1, 2, 2), 100 / 255)).sum().backward()
+    assert numbers.grad.isfinite().all()

@@ -1,5 +1,7 @@
 """M2 and M1+M2: their bounds against sums and integrals by hand, and what learns from what."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -286,3 +288,13 @@ def test_other_levels_are_refused(kind, levels, message):
 def test_pictures_without_batch_norm_are_fine():
     model = M2((1, 8, 9), [Level(code_size=2, dense=(8, 8)), CLASSES], blocks=Blocks(norm=False))
     assert model.eval()(torch.rand(2, 1, 8, 9)).likelihood.mean.shape == (2, 1, 8, 9)
+
+
+def test_what_they_would_drop_is_refused():
+    for setting in ({"reads": "grid"}, {"head_dense": (8,)}, {"gradients": 2}):
+        level = replace(Level(code_size=2, dense=(16,)), **setting)
+        for model, below in ((M2, [level]), (M1M2, [Level(code_size=4, dense=(16,)), level])):
+            with pytest.raises(ValueError, match="has a code and dense layers only"):
+                model((1, 8, 8), [*below, CLASSES])
+    with pytest.raises(ValueError, match="give it gradients=0"):
+        M1M2((1, 8, 8), [level, Level(code_size=2, dense=(16,)), CLASSES])

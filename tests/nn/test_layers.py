@@ -1,6 +1,7 @@
 """Layers come out in the shape that was asked for."""
 
 import os
+from dataclasses import replace
 
 import jaxtyping
 import pytest
@@ -22,6 +23,7 @@ from vlae.nn.layers import (
     shapes_of,
     stack,
 )
+from vlae.recipes import build
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same'")
 
@@ -229,3 +231,12 @@ def test_a_batch_norm_is_bounded_in_eval_mode_only(kind):
     assert plain(odd)[:, 1].abs().max() > 600
     assert float((norm(odd)[:, 1] - 2.0).abs().max()) == pytest.approx(100.0)
     assert torch.equal(norm(odd)[:, 0], plain(odd)[:, 0])
+
+
+@pytest.mark.parametrize("name", ["lean", "hvae", "lvae", "m2", "m1+m2", "infogan"])
+def test_every_model_begins_with_the_weights_that_were_asked_for(name):
+    recipe = recipes.make(name, (1, 8, 8))
+    model = build(replace(recipe, blocks=replace(recipe.blocks, weights_stddev=1e-4)))
+    network = model.generator if name == "infogan" else model
+    layers = [part for part in network.modules() if isinstance(part, nn.Conv2d | nn.ConvTranspose2d | nn.Linear)]
+    assert layers and all(layer.weight.abs().max() < 1e-3 for layer in layers)

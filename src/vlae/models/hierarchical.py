@@ -6,7 +6,6 @@ inference. A plain VAE is a ladder whose only code is at the top: see the recipe
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import pairwise
 from typing import final
 
@@ -17,9 +16,9 @@ from torch.distributions import Distribution
 
 from vlae.models.base import Codes, ForwardPass, LatentModel, check_code_sizes
 from vlae.models.distributions import NormalCode, full_precision, positive, standard_normal
-from vlae.models.levels import Level, Place
+from vlae.models.levels import Level, LevelSettings, Place
 from vlae.models.likelihoods import Gaussian, Likelihood
-from vlae.nn.layers import Blocks, block
+from vlae.nn.layers import Blocks, block, draw_weights
 from vlae.shapes import Shape
 
 
@@ -41,7 +40,7 @@ class _Hierarchy(LatentModel):
     def __init__(
         self,
         shape: Shape,
-        levels: Sequence[Level],
+        levels: Sequence[LevelSettings],
         *,
         blocks: Blocks = Blocks(),
         likelihood: Likelihood = Gaussian(),
@@ -56,9 +55,13 @@ class _Hierarchy(LatentModel):
                 f"code sizes are {self.code_sizes}; a hierarchy has 2 to 5 levels with a code each: "
                 "give each level a size of at least 1"
             )
-        if any(level.convolutions for level in levels[1:]):
+        plain = [level for level in levels if isinstance(level, Level) and level.bare]
+        if len(plain) < len(levels):
+            raise ValueError(
+                "in a hierarchy, levels are plain and read a whole map: Level without reads, head layers and gradients"
+            )
+        if any(level.convolutions for level in plain[1:]):
             raise ValueError("in a hierarchy, level 2 and above read a code, not a map: give them dense layers only")
-        bottom = replace(levels[0], reads="map", head_convolutions=(), head_dense=())
         place = Place(
             below=self.shape,
             drawn=likelihood.parameters_shape(self.shape),
@@ -67,9 +70,9 @@ class _Hierarchy(LatentModel):
             last=True,
             code_sizes_below=(),
         )
-        self.bottom = bottom.build(place, blocks)
+        self.bottom = plain[0].build(place, blocks)
         self.priors = nn.ModuleList(
-            _dense(above.code_size, above.dense, 2 * level.code_size, blocks) for level, above in pairwise(levels)
+            _dense(above.code_size, above.dense, 2 * level.code_size, blocks) for level, above in pairwise(plain)
         )
         self.register_buffer("mean", torch.as_tensor(mean, dtype=torch.float32))
         self.register_buffer("stddev", torch.as_tensor(stddev, dtype=torch.float32))
@@ -77,7 +80,8 @@ class _Hierarchy(LatentModel):
         self.likelihood = likelihood.build(self.shape)
         self.lacks = likelihood.lacks()
         self.stddev_form = blocks.stddev
-        self._build_inference(levels, blocks)
+        self._build_inference(plain, blocks)
+        draw_weights(self, blocks)
 
     @abstractmethod
     def _build_inference(self, levels: Sequence[Level], blocks: Blocks) -> None:
@@ -127,7 +131,7 @@ class HierarchicalVAE(_Hierarchy):
         stddev: standard deviation of the data, one number or of `shape`; the input is divided by it.
 
     Raises:
-        ValueError: if there are not 2 to 5 levels with a code each, or their layers do not fit the shape.
+        ValueError: if there are not 2 to 5 plain levels with a code each, or their layers do not fit the shape.
 
     Examples:
         >>> model = HierarchicalVAE((5,), [Level(code_size=3, dense=(16,)), Level(code_size=2, dense=(16,))])
@@ -208,7 +212,7 @@ class LadderVAE(_Hierarchy):
         stddev: standard deviation of the data, one number or of `shape`; the input is divided by it.
 
     Raises:
-        ValueError: if there are not 2 to 5 levels with a code each, or their layers do not fit the shape.
+        ValueError: if there are not 2 to 5 plain levels with a code each, or their layers do not fit the shape.
 
     Examples:
         >>> model = LadderVAE((5,), [Level(code_size=3, dense=(16,)), Level(code_size=2, dense=(16,))])

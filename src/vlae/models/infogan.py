@@ -16,7 +16,7 @@ from vlae.models.distributions import CategoryCode, CodeDistribution, NormalCode
 from vlae.models.levels import Description, LadderLevel, LevelSettings, Place
 from vlae.models.likelihoods import Deterministic, Likelihood
 from vlae.nn.critic import Trunk
-from vlae.nn.layers import Blocks, layers_of, shapes_of, stack
+from vlae.nn.layers import Blocks, draw_weights, layers_of, shapes_of, stack
 from vlae.shapes import Shape, is_image
 
 Role = Literal["noise", "continuous", "category"]
@@ -142,6 +142,7 @@ class InfoGAN(LatentModel):
         layers = layers_of(settings[0].convolutions, settings[0].dense)
         shapes = [(sum(self.code_sizes),), *reversed(shapes_of(layers, likelihood.parameters_shape(self.shape)))]
         self.generator = stack(shapes, blocks, linear_end=True)
+        draw_weights(self.generator, blocks)
         self.likelihood = likelihood.build(self.shape)
         self.trunk = Trunk(self.shape)
         self.reader = nn.Sequential(

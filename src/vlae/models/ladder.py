@@ -14,7 +14,7 @@ from vlae.models.base import Codes, ForwardPass, LatentModel, check_code_sizes
 from vlae.models.distributions import CodeDistribution, no_code
 from vlae.models.levels import ClassLevel, LadderLevel, LevelSettings, Place
 from vlae.models.likelihoods import Gaussian, Likelihood
-from vlae.nn.layers import Blocks
+from vlae.nn.layers import Blocks, draw_weights
 from vlae.shapes import Shape, levels_with_code
 
 
@@ -91,10 +91,7 @@ class VLAE(LatentModel):
         self.family = likelihood
         self.likelihood = likelihood.build(self.shape)
         self.lacks = likelihood.lacks()
-        if blocks.weights_stddev is not None:
-            for module in self.modules():
-                if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
-                    nn.init.normal_(module.weight, std=blocks.weights_stddev)
+        draw_weights(self, blocks)
 
     def infer(
         self, x: Float[Tensor, "n *shape"], features: Float[Tensor, "n features"] | None = None

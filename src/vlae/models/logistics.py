@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 LEAST_LOG_SCALE = -8.0  # a scale of a twelfth of an 8-bit grey level
+MOST_LOG_SCALE = 40.0  # all values are as likely long before; beyond 88 the scale would be infinite
 INITIAL_LOG_SCALE = -2.0  # of a number 0, for the whole range of values from 0 to 1
 
 
@@ -41,7 +42,8 @@ class LogisticMixture:
         self.logits, self.coupling = parts[0][:, :, 0], parts[3]
         self.centre, self.num_values = centre[:, None], num_values
         self.mean = self.centre + parts[1] / 2
-        self.log_scale = LEAST_LOG_SCALE + functional.softplus(parts[2] + INITIAL_LOG_SCALE - LEAST_LOG_SCALE)
+        log_scale = LEAST_LOG_SCALE + functional.softplus(parts[2] + INITIAL_LOG_SCALE - LEAST_LOG_SCALE)
+        self.log_scale = log_scale.clamp_max(MOST_LOG_SCALE)
 
     def log_prob(self, x: Float[Tensor, "n channels h w"]) -> Float[Tensor, "n h w"]:
         """The log-probability of each pixel, all channels together, in nats.

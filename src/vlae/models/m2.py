@@ -24,7 +24,7 @@ from vlae.models.distributions import (
 from vlae.models.enumerated import ExpectedLikelihood, NormalByClass, PartlyKnown, expected
 from vlae.models.levels import ClassLevel, GaussianHead, Level, LevelSettings, Place
 from vlae.models.likelihoods import Gaussian, Likelihood
-from vlae.nn.layers import Blocks, stack
+from vlae.nn.layers import Blocks, draw_weights, stack
 from vlae.shapes import Shape
 
 
@@ -63,7 +63,7 @@ class ClassedNetworks(nn.Module):
 
     def __init__(self, settings: LevelSettings, num_classes: int, seen: Shape, drawn: Shape, blocks: Blocks):
         super().__init__()
-        if not isinstance(settings, Level) or settings.convolutions or not settings.dense or not settings.code_size:
+        if not isinstance(settings, Level) or not settings.bare or settings.convolutions or not settings.code_size:
             raise ValueError("the level below the class has a code and dense layers only: Level(code_size=…, dense=…)")
         units = settings.dense[-1]
         upwards = [(each,) for each in settings.dense]
@@ -208,6 +208,7 @@ class M2(_Classed):
         super().__init__(shape, levels, num_below=1, likelihood=likelihood, mean=mean, stddev=stddev)
         drawn = likelihood.parameters_shape(self.shape)
         self.networks = ClassedNetworks(levels[0], self.num_classes, self.shape, drawn, blocks)
+        draw_weights(self, blocks)
 
     def infer(
         self, x: Float[Tensor, "n *shape"], features: Float[Tensor, "n features"] | None = None
@@ -318,6 +319,8 @@ class M1M2(_Classed):
         stddev: Tensor | float = 0.25,
     ):
         super().__init__(shape, levels, num_below=2, likelihood=likelihood, mean=mean, stddev=stddev)
+        if isinstance(levels[0], Level) and levels[0].gradients:
+            raise ValueError("level 1 of M1M2 explains nothing but the data: give it gradients=0")
         size = self.code_sizes[0]
         self.networks = ClassedNetworks(levels[1], self.num_classes, (size,), (2 * size,), blocks)
         place = Place(
@@ -330,6 +333,7 @@ class M1M2(_Classed):
         )
         self.bottom = levels[0].build(place, blocks)
         self.stddev_form = blocks.stddev
+        draw_weights(self, blocks)
 
     def infer(
         self, x: Float[Tensor, "n *shape"], features: Float[Tensor, "n features"] | None = None

@@ -24,7 +24,7 @@ class Blocks:
 
     Attributes:
         kernel: side of the convolution kernels, in pixels.
-        norm: whether a batch norm follows each layer.
+        norm: whether a batch norm follows each layer; residual blocks have theirs always.
         slope: negative slope of the leaky ReLU.
         stddev: how σ of a posterior is computed: "softplus", or "sigmoid" (the authors', plus 0.001).
         weights_stddev: standard deviation of the initial weights, which are Gaussian with mean 0 (the authors' choice);
@@ -323,6 +323,19 @@ def layers_of(convolutions: Sequence[tuple[int, int]], dense: Sequence[int]) -> 
         dense: units of each fully-connected layer.
     """
     return (*(Layer(*each) for each in convolutions), *(Layer(units, 0) for units in dense))
+
+
+def draw_weights(network: nn.Module, blocks: Blocks) -> None:
+    """Draws the initial weights anew, if the settings give them a standard deviation.
+
+    Args:
+        network: with weights of PyTorch's initialisation, which it keeps if `blocks.weights_stddev` is None.
+        blocks: settings that all layers share.
+    """
+    if blocks.weights_stddev is not None:
+        for module in network.modules():
+            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+                nn.init.normal_(module.weight, std=blocks.weights_stddev)
 
 
 def stack(shapes: Sequence[Shape], blocks: Blocks, *, linear_end: bool = False) -> nn.Sequential:

@@ -3,7 +3,7 @@
 import torch
 
 from vlae.models.ladder import VLAE
-from vlae.models.levels import Level, MomentsLevel
+from vlae.models.levels import ClassLevel, Level, MomentsLevel
 from vlae.nn.layers import Blocks
 
 
@@ -44,3 +44,9 @@ def test_a_level_of_moments_alone_sets_the_mean_of_its_map():
     assert drawn.mean((2, 3)).std(0).max() < 1e-4  # but no colour's mean, before the sigmoid,
     moved = model.generate((torch.randn(16, 2), *others)).mean.logit()
     assert moved.mean((2, 3)).std(0).min() > 0.01  # as level 1 does
+
+
+def test_a_class_may_stand_above_a_level_of_moments_that_begins_the_decoder():
+    one = MomentsLevel(code_size=2, convolutions=((4, 2),))
+    model = VLAE((3, 8, 8), [one, ClassLevel(code_size=3)])
+    assert model(torch.rand(4, 3, 8, 8)).posteriors[1].mean.shape == (4, 3)

@@ -92,7 +92,9 @@ class MomentsNetworks(LadderLevel):
         self.code_size, self.shape = settings.code_size, shapes[-1]
         self.g = None
         hidden = settings.polarity == "hidden"
-        if not place.top:
+        if place.top and not place.last:  # a class above reads h_l, and nothing is hidden from it
+            self.g = stack(shapes, blocks)
+        elif not place.top:
             layer = AffineInvariantConv if hidden else NormalisedConv
             first = layer(
                 place.below,
@@ -120,7 +122,7 @@ class MomentsNetworks(LadderLevel):
             below: h_{l-1}, (n, channels, height, width); for level 1 it is x, standardised.
 
         Returns:
-            h_l; or None at the top.
+            h_l; or None if no level stands above. If only a class does, moments can be seen.
         """
         return None if self.g is None else self.g(below)
 

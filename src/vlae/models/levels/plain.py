@@ -81,6 +81,11 @@ class Level(LevelSettings, kind="plain"):
         """The layers from h_{l-1} that only the posterior has; empty if it reads h_l."""
         return layers_of(self.head_convolutions, self.head_dense)
 
+    @property
+    def bare(self) -> bool:
+        """Whether the posterior reads all of h_l and nothing else, as in the models that are no ladders."""
+        return self.reads == "map" and not self.head_layers and not self.gradients
+
     def build(self, place: Place, blocks: Blocks) -> "PlainNetworks":
         """Builds the networks of a plain level, with random weights.
 
