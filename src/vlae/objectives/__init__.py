@@ -1,5 +1,6 @@
 """What training minimises: the interface of objectives, the ELBO, bounds, schedules, discrepancies, critics."""
 
+from vlae.objectives.adversarial import contest as contest
 from vlae.objectives.adversarial import frozen as frozen
 from vlae.objectives.base import Batch as Batch
 from vlae.objectives.base import Loss as Loss

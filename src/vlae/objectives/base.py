@@ -128,7 +128,8 @@ class Objective(Kind, ABC):
         """Networks that the objective needs besides the model, for example a critic; None: there are none.
 
         The model's optimiser trains them too. They are stored in the checkpoint, but not in model.safetensors. If they
-        minimise another loss than the model, `vlae.objectives.adversarial.frozen` keeps the gradients apart.
+        minimise another loss than the model, `vlae.objectives.adversarial.contest` keeps the gradients apart; for a
+        loss of one's own, `frozen` beside it.
 
         Args:
             model: the model in training.
