@@ -1,14 +1,20 @@
 """A stream is encoded like a source that is read whole, goes on after a stop, and leaves nothing half-written."""
 
+import shlex
+
 import numpy as np
 import pytest
+from command_line import cli_exit
 from pyarrow import parquet
 from shard_files import picture, png, write_parquet, write_tar, write_tars
 
-from vlae.codes import streaming
+from vlae.codes import shards, streaming
 from vlae.codes.encode import encode
 from vlae.codes.encoder import Encoder
 from vlae.codes.errors import CodesError
+from vlae.codes.files import open_codes
+from vlae.codes.lance import LanceCodes
+from vlae.codes.shards import merge
 from vlae.data import DataError, tar_shards
 from vlae.workflows import train
 
@@ -106,6 +112,37 @@ def test_a_whole_data_set_is_refused_before_anything_is_encoded(small, tmp_path,
     with pytest.raises(CodesError, match=r"codes.lance exists already, and is not written over"):
         encode(small, tars, out)
     assert {path.name for path in tmp_path.iterdir()} == {"cache", "tars", "codes.lance"}
+
+
+@pytest.mark.parametrize("merged", [False, True])
+def test_the_command_that_a_stopped_data_set_tells_goes_on_with_it(small, tmp_path, monkeypatch, merged):
+    monkeypatch.setattr(shards, "PART", 8)
+    monkeypatch.setattr("vlae.codes.parts.PART", 8)
+    source, out = write_parquet(tmp_path / "a.parquet", range(NUM)), tmp_path / "codes.lance"
+    asked = {"stream": True, "key": "image", "id": "name", "seed": 1, "sample": True}
+    table = parquet.read_table(source)
+    parquet.write_table(table.append_column("name", [[f"n{i}" for i in range(NUM)]]), source, row_group_size=20)
+    write, written = LanceCodes.write, []
+
+    def stop(codes, rows):
+        if len(written) == 2:
+            raise KeyboardInterrupt
+        written.append(rows)
+        write(codes, rows)
+
+    parts = [encode(small, source, tmp_path / f"{i}.parquet", shard=f"{i}/2", **asked) for i in (1, 2) if merged]
+    monkeypatch.setattr(LanceCodes, "write", stop)
+    with pytest.raises(KeyboardInterrupt):
+        merge(parts, out) if merged else encode(small, source, out, **asked)
+    monkeypatch.setattr(LanceCodes, "write", write)
+    with pytest.raises(CodesError, match=r"unfinished \(16 of 60 rows\); go on with: vlae encode ") as refused:
+        open_codes(out)
+    with pytest.raises(CodesError, match=r"begun with another (source|stream)"):
+        encode(small, source, out, **{**asked, "stream": False})
+    command = shlex.split(str(refused.value).partition("go on with: vlae ")[2])
+    assert command[-8:] == ["--stream", "--key", "image", "--id", "name", "--sample", "--seed", "1"]
+    assert cli_exit(*command) == 0
+    assert open_codes(out).num == NUM
 
 
 def test_what_needs_the_whole_source_is_refused(small, tmp_path):

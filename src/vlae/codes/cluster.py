@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from math import ceil
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import urlsplit
 
 from vlae.atomic import WriteError
-from vlae.codes.encode import hash_of, identity, path_of
+from vlae.codes.choice import Choice
+from vlae.codes.encode import about_of, hash_of, identity, path_of
 from vlae.codes.encoder import Encoder
 from vlae.codes.files import CodesError
 from vlae.codes.fragments import Fragments
@@ -46,15 +47,8 @@ def encode_on_cluster(
     address: str,
     workers: int | None = None,
     accelerator: str = "auto",
-    stream: bool = False,
-    layout: Literal["NHW", "NHWC", "NCHW"] | None = None,
-    key: str | None = None,
-    id: str | None = None,
-    stddev: bool = False,
-    sample: bool = False,
-    reconstruction: bool = True,
-    seed: int = 0,
     progress: bool = False,
+    **options: Any,
 ) -> str | Path:
     """Write the codes of all rows of a source to a Lance data set, by the workers of a Ray cluster.
 
@@ -72,15 +66,8 @@ def encode_on_cluster(
         workers: how many actors encode, each with one processor, 1 or more. None: as many as there are processors; if
             the cluster has GPUs, at most four for each.
         accelerator: where a worker computes. "auto": on a GPU if the cluster has any. "cpu". "gpu".
-        stream: whether to read the source shard by shard, and never as a whole.
-        layout: the order of an array's dimensions. None: inferred.
-        key: the array or column that holds the images. None: inferred.
-        id: the column of a table that names the rows. None: that of the run's own table.
-        stddev: whether to write the posterior standard deviations.
-        sample: whether to write a draw from each posterior.
-        reconstruction: whether to write the reconstruction error.
-        seed: seed of the draws, 0 or more.
         progress: whether to show a progress bar.
+        options: stream, layout, key, id, stddev, sample, reconstruction and seed, as `encode` takes them.
 
     Returns:
         The folder or address: `out`.
@@ -99,29 +86,26 @@ def encode_on_cluster(
     if accelerator not in ("auto", "cpu", "gpu"):
         raise ClusterError(f"accelerator is {accelerator!r}; a worker computes on one of auto, cpu, gpu")
     run.model.require("encoder")
-    how: dict[str, Any] = {"stream": stream, "layout": layout, "key": key, "id": id}
-    content = {"stddev": stddev, "sample": sample, "reconstruction": reconstruction, "seed": seed}
+    choice = Choice(**options)
     place = str(out) if "://" in str(out) else str(Path(out).expanduser().resolve())
     fragments = Fragments(place)
     if fragments.is_whole() and not fragments.done():
         raise CodesError(f"{out} exists already, and is not written over; choose another --out (out=), or remove it")
     source = _from_anywhere(source)
-    opened = SharedSource(run, source, **how)
+    opened = SharedSource(run, source, choice)
     num = opened.num_shares
-    settings = {**content, **how}
-    about: dict[str, Any] = {**identity(run), "source": opened.name, "split": "all", "label_names": opened.label_names}
+    about = about_of(run, opened.name, opened.label_names)
     if opened.stream is None:  # so that what is new in the source can be added by `encode`
         about |= {PATH: path_of(source, opened.name, opened.fingerprint), "source_hash": hash_of(opened.fingerprint)}
-        about[SETTINGS] = {**content, "limit": None, "layout": layout, "key": key, "id": id, "rows_per_part": PART}
-    record = Share(1, num).record(opened.total, opened.fingerprint, settings)
+        about[SETTINGS] = choice.settings | {"rows_per_part": PART}
+    record = Share(1, num).record(opened.total, opened.fingerprint, choice.settings)
     _check_begun(fragments, place, {**about, SHARD: record})
     there = {done["about"][SHARD]["number"] for done in fragments.done()}
     missing = [number for number in range(1, num + 1) if number not in there]
     job = {
         "run": Path(run.path).absolute(),
         "source": source,
-        "how": how,
-        "content": content,
+        "choice": choice,
         "place": place,
         "about": about,
     }
@@ -182,10 +166,10 @@ class _Worker:
         run = load(job["run"], accelerator=job["accelerator"])
         if identity(run)["weights"] != job["about"]["weights"]:
             raise ClusterError(f"{job['run']} is another run on a worker; let all machines see the same folder")
-        self.source = SharedSource(run, job["source"], **job["how"])
+        self.source = SharedSource(run, job["source"], job["choice"])
         if self.source.fingerprint != job["fingerprint"]:
             raise ClusterError(f"{job['source']} differs on a worker; let all machines see the same files")
-        self.encoder = Encoder(run.model, **job["content"])
+        self.encoder = Encoder(run.model, **job["choice"].columns)
         self.fragments = Fragments(job["place"])
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:

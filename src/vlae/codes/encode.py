@@ -1,6 +1,6 @@
 """Images → a file of codes, written in parts that survive a stop: joined when all are done, or commits to Lance."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from importlib.metadata import version
 from pathlib import Path
@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from vlae.atomic import remove, writing
 from vlae.codes import files, parts
+from vlae.codes.choice import Choice
 from vlae.codes.encoder import Encoder
 from vlae.codes.files import CodesError
 from vlae.codes.lance import PATH, SETTINGS, LanceCodes
@@ -111,26 +112,34 @@ def encode(
     if isinstance(out, Path) and kind != "lance":
         files.check_new(out)
     target = LanceCodes(out) if kind == "lance" else None  # fail before anything is read
-    how: dict[str, Any] = {"layout": layout, "key": key, "id": id}
-    columns: dict[str, Any] = {"stddev": stddev, "sample": sample, "reconstruction": reconstruction, "seed": seed}
-    content = columns | {"limit": limit}
+    choice = Choice(
+        stream=stream,
+        layout=layout,
+        key=key,
+        id=id,
+        stddev=stddev,
+        sample=sample,
+        reconstruction=reconstruction,
+        seed=seed,
+    )
+    settings = choice.settings | {"limit": limit}
     if stream:
         from vlae.codes.streaming import encode_stream
 
         if split != "all" or limit is not None:
             raise ValueError("split and limit need a source that is read as a whole; leave them out, or stream")
-        return encode_stream(run, source, out, shard=shard, **how, **columns, progress=progress)
-    settings = ReadSettings(**run.reading(source, layout=layout, key=key, id=id))
-    fingerprint = identify(source, settings)[0] if isinstance(source, str | Path) else None
-    images = run.read(source, split=split, limit=limit, **how, seed=seed, progress=progress, shard=shard)
-    about = {**identity(run), "source": images.source, "split": split, "num": len(images)}
-    about |= {"label_names": list(images.label_names), PATH: path_of(source, images.source, fingerprint)}
+        return encode_stream(run, source, out, choice, shard=shard, progress=progress)
+    reading = ReadSettings(**run.reading(source, **choice.how))
+    fingerprint = identify(source, reading)[0] if isinstance(source, str | Path) else None
+    images = run.read(source, split=split, limit=limit, **choice.how, seed=seed, progress=progress, shard=shard)
+    about = about_of(run, images.source, images.label_names, split)
+    about |= {"num": len(images), PATH: path_of(source, images.source, fingerprint)}
     if shard is not None:
-        about[SHARD] = shard.record(images.total, fingerprint or in_memory(source), {**content, **how})
-    encoder = Encoder(run.model, **columns)
+        about[SHARD] = shard.record(images.total, fingerprint or in_memory(source), settings)
+    encoder = Encoder(run.model, **choice.columns)
     if target is not None:
         about["source_hash"] = hash_of(fingerprint) if fingerprint else digest(content_hashes(images.values))
-        about[SETTINGS] = content | how | {"rows_per_part": parts.PART}
+        about[SETTINGS] = settings | {"rows_per_part": parts.PART}
         with alone(out, f"writes {out}"):
             target = LanceCodes(out)  # as it is now: another process may have written while the source was read
             if add:
@@ -138,13 +147,13 @@ def encode(
             else:
                 parts.commit(encoder, images, target, about, progress)
             if fingerprint is not None:
-                _check_source(source, settings, fingerprint, (lambda: None) if add else target.drop)
+                _check_source(source, reading, fingerprint, (lambda: None) if add else target.drop)
         return out
     out = Path(out)
-    with parts.parts_folder(out, {**about, **content, **how, "source_is": fingerprint}) as folder:
+    with parts.parts_folder(out, {**about, **settings, "source_is": fingerprint}) as folder:
         written = list(parts.write_files(encoder, images, folder, about, progress))
         if fingerprint is not None:
-            _check_source(source, settings, fingerprint, lambda: remove(folder))
+            _check_source(source, reading, fingerprint, lambda: remove(folder))
         joined = folder / f"joined{out.suffix}"
         remove(joined)
         with writing(out):
@@ -166,6 +175,18 @@ def identity(run: Run) -> dict[str, str]:
         "recipe": run.recipe.name,
         "vlae": version("vlae"),
     }
+
+
+def about_of(run: Run, source: str, label_names: Sequence[str], split: str = "all") -> dict[str, Any]:
+    """Return what every file of codes says of what made it, as JSON values.
+
+    Args:
+        run: a run of any model.
+        source: what the source is called.
+        label_names: the names of the classes, class 0 first.
+        split: the part of the source.
+    """
+    return {**identity(run), "source": source, "split": split, "label_names": list(label_names)}
 
 
 def _check_source(source: Any, settings: ReadSettings, fingerprint: str, forget: Callable[[], None]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from vlae.atomic import remove
+from vlae.codes.choice import Choice
 from vlae.codes.errors import CodesError
 from vlae.data.images import Images
 from vlae.lance_tables import append, committing, connect, is_address, table_at, why
@@ -254,7 +255,7 @@ class LanceCodes:
 def _told(about: Mapping[str, Any]) -> dict[str, Any]:
     """What must be the same for a call that goes on, by the words of the message."""
     names = {"weights": "run", "source_hash": "source", "split": "--split", "num": "number of rows"}
-    told = {word: about.get(key) for key, word in names.items()}
+    told = {word: about.get(key) for key, word in names.items()} | {"stream": False, "limit": None}
     return told | {name.replace("_", " "): value for name, value in about.get(SETTINGS, {}).items()}
 
 
@@ -268,18 +269,7 @@ def command(place: str | Path, about: Mapping[str, Any]) -> str:
     run, source = about.get("run"), about.get(PATH, about.get("source"))
     words = ["vlae encode", quoted(run), quoted(source), f"--out {quoted(place)}"]
     options = {"split": about.get("split")} | about.get(SETTINGS, {})
-    usual = {
-        "split": "all",
-        "layout": None,
-        "key": None,
-        "id": None,
-        "limit": None,
-        "stddev": False,
-        "sample": False,
-        "reconstruction": True,
-        "seed": 0,
-    }
-    for name, value in usual.items():
+    for name, value in {"split": "all", "limit": None, **Choice().settings}.items():
         if (given := options.get(name, value)) != value:
             switch = {True: f"--{name}", False: f"--no-{name}"} if isinstance(given, bool) else {}
             words.append(switch.get(given, f"--{name} {quoted(given)}"))

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from vlae.codes import files
+from vlae.codes.choice import Choice
 from vlae.codes.encoder import Encoder
 from vlae.codes.parts import PART, source_columns
 from vlae.codes.streaming import tables_of
@@ -27,35 +28,23 @@ class SharedSource:
     Args:
         run: the run that encodes it.
         source: a path, an address or a name.
-        stream: whether to read it shard by shard; some sources always are.
-        layout: the order of an array's dimensions: "NHW", "NHWC" or "NCHW". None: inferred.
-        key: the array or column that holds the images.
-        id: the column of a table that names the rows.
+        choice: how it is read; some sources are always read as streams.
 
     Raises:
         DataError: if the source cannot be read, or the run reads features of full-size pictures.
         FileNotFoundError: if it is not there.
     """
 
-    def __init__(
-        self,
-        run: Run,
-        source: str | Path,
-        *,
-        stream: bool = False,
-        layout: Literal["NHW", "NHWC", "NCHW"] | None = None,
-        key: str | None = None,
-        id: str | None = None,
-    ):
+    def __init__(self, run: Run, source: str | Path, choice: Choice):
         if run.network is not None:
             raise DataError(f"{run.path} reads features of full-size pictures; encode for it with --shard (shard=)")
         self.run, self.source, self.name = run, source, printable(str(source))
         self.stream: Stream | None = None
-        if stream or is_streamed(source):
-            self.stream = stream_for(run, source, layout=layout, key=key, id=id)
+        if choice.stream or is_streamed(source):
+            self.stream = stream_for(run, source, **choice.how)
             self.fingerprint, self.num = self.stream.fingerprint, len(self.stream.shards)
         else:
-            self.settings = ReadSettings(**run.reading(source, layout=layout, key=key, id=id))
+            self.settings = ReadSettings(**run.reading(source, **choice.how))
             self.fingerprint, read = identify(source, self.settings)
             self.data = read()
             self.num = len(self.data)

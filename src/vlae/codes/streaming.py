@@ -7,7 +7,8 @@ from typing import Any
 
 from vlae.atomic import remove, whole
 from vlae.codes import files
-from vlae.codes.encode import identity
+from vlae.codes.choice import Choice
+from vlae.codes.encode import about_of, hash_of
 from vlae.codes.encoder import Encoder
 from vlae.codes.lance import SETTINGS, LanceCodes
 from vlae.codes.parts import PART, parts_folder, source_columns
@@ -36,15 +37,9 @@ def encode_stream(
     run: Run,
     source: Source,
     out: str | Path,
+    choice: Choice,
     *,
     shard: Share | None = None,
-    layout: Any = None,
-    key: str | None = None,
-    id: str | None = None,
-    stddev: bool = False,
-    sample: bool = False,
-    reconstruction: bool = True,
-    seed: int = 0,
     progress: bool = False,
 ) -> str | Path:
     """Write the codes of a source that is read shard by shard, as `vlae.codes.encode.encode` writes those of others.
@@ -58,14 +53,8 @@ def encode_stream(
         source: a folder, file, pattern or address of shards, "hf:NAME", a data set of torch, or a `Stream`.
         out: a .parquet file, an .npz file, a .lance data set, also in an object store, or (a name without an ending)
             the folder of a Hugging Face data set.
+        choice: how it is read, and which columns are written.
         shard: which of the stream's shards to encode. None: all.
-        layout: the order of an array's dimensions: "NHW", "NHWC" or "NCHW". None: inferred from the shape.
-        key: the column, or of .tar shards the ending, that holds the images. None: inferred.
-        id: the column that names the rows. None: that of the run's own table.
-        stddev: whether to write the posterior standard deviations.
-        sample: whether to write a draw from each posterior.
-        reconstruction: whether to write the reconstruction error.
-        seed: seed of the draws, 0 or more.
         progress: whether to show what is read, how far it is, and what could not be read.
 
     Returns:
@@ -83,25 +72,21 @@ def encode_stream(
         LanceCodes(out).check_unfinished()  # before anything is read
     else:
         files.check_new(Path(out))
-    stream = stream_for(run, source, layout=layout, key=key, id=id, progress=progress)
+    stream = stream_for(run, source, **choice.how, progress=progress)
     assert stream.form is not None
     if progress:
         say_found(stream.form, stream=stream, buffer=ROWS, with_parts=False)
-    about: dict[str, Any] = {**identity(run), "source": stream.source, "split": "all"}
-    about["label_names"] = list(stream.form.label_names)
-    content: dict[str, Any] = {"stddev": stddev, "sample": sample, "reconstruction": reconstruction, "seed": seed}
-    how = {"layout": layout, "key": key, "id": id}
+    about = about_of(run, stream.source, stream.form.label_names)
     mark = stream.fingerprint if stream.is_stored else None
     numbers = range(len(stream.shards))
     if shard is not None:
         numbers = numbers[shard.rows(len(numbers), stream.source)]
-        about[SHARD] = shard.record(None, stream.fingerprint, {**content, **how})
+        about[SHARD] = shard.record(None, stream.fingerprint, choice.settings)
     # Shards that are done wait beside the output, or in the cache if that is in an object store.
     place = cache_folder() / f"codes-{hash_bytes(str(out).encode())}" if isinstance(out, str) else out
-    with parts_folder(
-        place.with_name(f"{place.name}.shards"), {**about, **content, **how, "source_is": mark}
-    ) as folder:
-        parts = list(_parts(Encoder(run.model, **content), stream, numbers, folder, about, progress))
+    description = {**about, **choice.settings, "source_is": mark}
+    with parts_folder(place.with_name(f"{place.name}.shards"), description) as folder:
+        parts = list(_parts(Encoder(run.model, **choice.columns), stream, numbers, folder, about, progress))
         if stream.is_stored and not is_unchanged(stream, source):
             remove(folder)
             raise DataError(f"{stream.source}: changed while it was encoded; run this again when it no longer does")
@@ -109,7 +94,7 @@ def encode_stream(
             raise DataError(f"{stream.source}: none of its pictures can be read; get them again")
         done = [files.open_codes(part) for part in parts]
         about["num"] = sum(part.num for part in done)
-        join(done, out, about, {"source_hash": stream.fingerprint, SETTINGS: content})
+        join(done, out, about, {"source_hash": hash_of(stream.fingerprint), SETTINGS: choice.settings})
     return out
 
 
