@@ -1,7 +1,8 @@
-"""numpy's files, .npy and .npz, opened safely: no pickle, and no memory before the sizes in the file are checked."""
+"""numpy's files, .npy and .npz: opened safely, without pickle or memory before sizes are checked; written in parts."""
 
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,29 @@ def npz_shapes(path: Path) -> dict[str, tuple[int, ...]]:
         raise
     except Exception as error:
         raise NumpyFileError(_message(path, error)) from error
+
+
+def write_array(
+    archive: zipfile.ZipFile, name: str, num: int, parts: Iterable[Array], dtype: npt.DTypeLike | None = None
+) -> None:
+    """Write an array to an .npz file as numpy does, but a part at a time, so that it need not be in memory.
+
+    Args:
+        archive: the file, opened for writing.
+        name: of the array.
+        num: its rows.
+        parts: one or more arrays of some rows each, (n, ...), which together have so many.
+        dtype: of the array. None: that of the first part.
+    """
+    rest = iter(parts)
+    first = next(rest)
+    dtype = np.dtype(first.dtype if dtype is None else dtype)
+    shape = (num, *first.shape[1:])
+    header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    with archive.open(f"{name}.npy", "w", force_zip64=True) as stream:
+        np.lib.format.write_array_header_2_0(stream, header)
+        for part in chain([first], rest):
+            stream.write(part.astype(dtype, copy=False).tobytes())
 
 
 def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Array:

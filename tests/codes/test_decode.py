@@ -1,3 +1,5 @@
+import weakref
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -6,6 +8,7 @@ from code_files import columns_of
 from PIL import Image
 from pyarrow import parquet
 
+from vlae.codes import decode as decoding
 from vlae.codes import files as codes
 from vlae.codes.decode import decode
 from vlae.codes.encode import encode
@@ -77,6 +80,31 @@ def test_each_row_has_a_file_of_its_name(run, tmp_path):
         "b.png",
         "x/b.png",
     ]
+
+
+def test_names_that_no_disk_takes_lose_no_work(run, tmp_path):
+    assert decoded_names(run, tmp_path, ["x", "x.png/z", "X.PNG/x.png"]) == ["X.PNG_/x.png", "x.png", "x.png_/z.png"]
+    assert decoded_names(run, tmp_path, ["a\x00b.png", "c\nd"]) == [r"a\x00b.png", r"c\nd.png"]
+    long = decoded_names(run, tmp_path, ["é" * 300 + ".png", "é" * 300, "ü" * 300 + "/a", "d/" * 3_000 + "b"])
+    assert long[1:] == ["é" * 120 + "-2.png", "é" * 120 + ".png", "ü" * 120 + "/a.png"]
+    assert long[0].endswith("d/b.png") and 900 < len(long[0]) < 1_020
+
+
+def test_an_npz_file_takes_the_memory_of_some_batches(run, tmp_path, monkeypatch):
+    most, numbers = 10 * codes.BATCH, decoding._numbers
+    np.savez(tmp_path / "codes.npz", level1=np.arange(most, dtype=float)[:, None] / most, level3=np.ones((most, 2)))
+    made, alive = [], []
+
+    def tracked(*given):
+        made.append(weakref.ref(array := numbers(*given)))
+        alive.append(sum(each() is not None for each in made))
+        return array
+
+    monkeypatch.setattr(decoding, "_numbers", tracked)
+    images = np.load(decode(run, tmp_path / "codes.npz", tmp_path / "again.npz"))["images"]
+    assert len(made) == 10 and max(alive) <= 3
+    wanted = run.decode([np.arange(most)[-5:, None] / most, np.zeros((5, 0)), np.ones((5, 2))])
+    assert np.abs(images[-5:] - 255 * wanted).max() < 0.501 and len(images) == most
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

@@ -1,6 +1,7 @@
 """A file of codes → pictures, in a folder or an .npz file."""
 
 import sys
+import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -17,8 +18,16 @@ from vlae.data.depths import out_of_range
 from vlae.data.files import PICTURE_SUFFIXES
 from vlae.models.inference import evaluating, generator_of
 from vlae.models.priors import complete
+from vlae.names import printable
+from vlae.numpy_files import write_array
 from vlae.runs import Run
 from vlae.shapes import is_image, level_column, named_levels
+
+LONGEST = 240
+"""The most bytes of the name of a file without its number and ending, which have 15; most disks take 255."""
+
+DEEPEST = 1_000
+"""The most bytes of all of its folders' names together."""
 
 
 def decode(run: Run, file: str | Path, out: str | Path, *, seed: int = 0, progress: bool = False) -> Path:
@@ -30,7 +39,8 @@ def decode(run: Run, file: str | Path, out: str | Path, *, seed: int = 0, progre
         run: the run that made the codes.
         file: a file of codes that `vlae.codes.encode.encode` has written, or a table with the columns level1, level2, …
             (one list of numbers per row), or some of them.
-        out: a folder, for one PNG file per row, with the row's name (or its number); or an .npz file with the array
+        out: a folder, for one PNG file per row, with the row's name (or its number), shortened and without control
+            characters where a disk would not take it; or an .npz file with the array
             `images`, uint8 (N, C, H, W), or for vectors `x`, float32 (N, D), and the names of its `columns` if it has
             any. If the run's data have more than 8 bits, `images` are float32 in the own numbers of the data. PNG files
             then have 16 bits and these numbers, if they are grey and the numbers from 0 to 65,535; otherwise 8 bits, in
@@ -63,7 +73,7 @@ def decode(run: Run, file: str | Path, out: str | Path, *, seed: int = 0, progre
                 form = _numbers if out.suffix else _pixels
                 formed = (form(run, values) for values in _decode_batches(run, code_file, seed, advance))
                 if out.suffix:
-                    _write_npz(formed, partial, run.columns)
+                    _write_npz(run, code_file.num, formed, partial)
                 else:
                     _write_folder(formed, _stems(code_file), partial)
             files.check_new(out)
@@ -131,11 +141,23 @@ def _stems(code_file: files.CodeFile) -> list[PurePosixPath]:
 
 
 def _stem(name: str) -> PurePosixPath:
-    """The name of a file inside the folder, whatever the row is called, without the ending of a picture."""
-    inner = PurePosixPath(*(word for word in PurePosixPath(name).parts if word not in ("/", "..", ".")))
-    if not inner.name:
-        return PurePosixPath("unnamed")
-    return inner.with_suffix("") if inner.suffix.lower() in PICTURE_SUFFIXES else inner
+    """The name of a file inside the folder, whatever the row is called, without the ending of a picture.
+
+    No folder is called as a file may be, nothing is longer than a disk takes, and all characters can be printed.
+    """
+    words = [word for word in PurePosixPath(printable(name)).parts if word not in ("/", "..", ".")]
+    *folders, last = words or ["unnamed"]
+    inner = PurePosixPath(last)
+    last = inner.stem if inner.suffix.lower() in PICTURE_SUFFIXES else last
+    folders = [f"{word}_" if word.lower().endswith(".png") else word for word in map(_short, folders)]
+    while folders and len("/".join(folders).encode()) > DEEPEST:
+        folders.pop(0)
+    return PurePosixPath(*folders, _short(last))
+
+
+def _short(word: str) -> str:
+    """The beginning of a name, which a disk takes with a number and an ending behind it."""
+    return word.encode()[:LONGEST].decode(errors="ignore")
 
 
 def _numbers(run: Run, values: np.ndarray) -> np.ndarray:
@@ -169,14 +191,11 @@ def _whole(run: Run, codes: Mapping[int, np.ndarray], num: int, generator: torch
         return [code.cpu().numpy() for code in complete(run.model, run.prior, given, generator)]
 
 
-def _write_npz(batches: Iterator[np.ndarray], out: Path, columns: Sequence[str]) -> None:
-    values = np.concatenate(list(batches))
-    with out.open("wb") as stream:
-        if is_image(values.shape[1:]):
-            np.savez_compressed(stream, images=values)
-        else:
-            named: dict[str, Any] = {"columns": np.array(columns)} if columns else {}
-            np.savez_compressed(stream, x=values, **named)
+def _write_npz(run: Run, num: int, batches: Iterator[np.ndarray], out: Path) -> None:
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        write_array(archive, "images" if is_image(run.recipe.shape) else "x", num, batches)
+        if run.columns and not is_image(run.recipe.shape):
+            write_array(archive, "columns", len(run.columns), [np.array(run.columns)])
 
 
 def _write_folder(batches: Iterator[np.ndarray], stems: Sequence[PurePosixPath], out: Path) -> None:

@@ -15,7 +15,7 @@ from vlae.errors import MissingExtraError, reason
 from vlae.lance_tables import as_place, is_address
 from vlae.memory import NotEnoughMemoryError
 from vlae.names import is_utf8
-from vlae.numpy_files import NumpyFileError, npz_shapes, read_npz
+from vlae.numpy_files import NumpyFileError, npz_shapes, read_npz, write_array
 from vlae.shapes import level_column as level_column  # by its former name
 
 Kind = Literal["parquet", "npz", "dataset", "lance"]
@@ -167,13 +167,8 @@ def _join_npz(parts: Sequence[Path], out: Path) -> None:
     num = sum(parquet.read_metadata(part).num_rows for part in parts)
     with zipfile.ZipFile(out, "w") as archive:
         for name in schema.names:
-            forms = {(array.dtype, array.shape[1:]) for array in _column(parts, name)}  # strings differ in length
-            dtype, shape = np.result_type(*(dtype for dtype, _ in forms)), (num, *next(iter(forms))[1])
-            header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as stream:
-                np.lib.format.write_array_header_2_0(stream, header)
-                for array in _column(parts, name):
-                    stream.write(array.astype(dtype, copy=False).tobytes())
+            dtype = np.result_type(*{array.dtype for array in _column(parts, name)})  # strings differ in length
+            write_array(archive, name, num, _column(parts, name), dtype)
         with archive.open(f"{ABOUT}.npy", "w") as stream:
             np.lib.format.write_array(stream, np.array(schema.metadata[ABOUT.encode()].decode()))
 
