@@ -87,6 +87,11 @@ def test_originals_names_and_scores_are_shown(run, tmp_path):
     assert np.array_equal(picture, np.array(Image.open(photos / name))) and picture.shape == (30, 60, 3)
     assert float(score) == pytest.approx(result.scores["level1"].max(), abs=0.01)
     assert {row["file"] for row in result.rows(2)} <= {str(photos / f"{i}.png") for i in range(14)}
+    (photos / name).unlink()
+    files = [row["file"] for row in result.rows(14)]
+    assert files[0] is None and len(set(files)) == 14
+    outliers.write_table(result.rows(14), tmp_path / "odd.parquet")
+    assert parquet.read_table(tmp_path / "odd.parquet")["file"].to_pylist() == files
     for file in photos.iterdir():
         file.unlink()
     assert "file" not in result.rows(1)[0]

@@ -85,9 +85,9 @@ def check_out(*, figure: Path | None = None, table: Path | None = None, page: Pa
 
         check_png(figure)
     if table is not None:
-        from vlae.codes.files import check_table
+        from vlae.codes.files import check_new
 
-        check_table(table)
+        check_new(table, "table")
 
 
 def check_figure(kind: str, options: Mapping[str, Any], from_image: Path | None, out: Path | None) -> None:

@@ -58,7 +58,7 @@ def encode(
         accelerator: Where the run computes: auto (a GPU if there is one), cpu, gpu or mps.
         as_json: Print JSON, one line, instead of text.
     """
-    from vlae.codes.files import check_new, kind_of
+    from vlae.codes.files import check_new, kind_of, open_codes
     from vlae.data.sharding import Share
     from vlae.data.streams import is_streamed
     from vlae.lance_tables import as_place
@@ -77,45 +77,24 @@ def encode(
     from vlae.runs.opening import load
 
     trained = load(run, accelerator="cpu" if ray is not None else accelerator)
+    options: dict[str, Any] = {"stream": stream, "stddev": stddev, "sample": sample, "reconstruction": reconstruction}
+    options |= {"seed": seed, "progress": True}
     try:
         if ray is not None:
             from vlae.codes.cluster import encode_on_cluster
 
-            written = encode_on_cluster(
-                trained,
-                source,
-                out,
-                address=ray,
-                workers=workers,
-                accelerator=accelerator,
-                stream=stream,
-                layout=part.layout,
-                key=part.key,
-                id=part.id,
-                stddev=stddev,
-                sample=sample,
-                reconstruction=reconstruction,
-                seed=seed,
-                progress=True,
-            )
+            options |= {"layout": part.layout, "key": part.key, "id": part.id}
+            options |= {"address": ray, "workers": workers, "accelerator": accelerator}
+            written = encode_on_cluster(trained, source, out, **options)
         else:
-            written = encoding.encode(
-                trained,
-                source,
-                out,
-                **vars(part),
-                stream=stream,
-                stddev=stddev,
-                sample=sample,
-                reconstruction=reconstruction,
-                seed=seed,
-                shard=cut,
-                add=add,
-                progress=True,
-            )
+            written = encoding.encode(trained, source, out, **vars(part), **options, shard=cut, add=add)
     except KeyboardInterrupt:
         raise KeyboardInterrupt("interrupted; the same command goes on from here") from None
-    print_path(written, as_json=as_json)
+    num = open_codes(written).num
+    if as_json:
+        print_json({"path": written, "rows": num})
+    else:
+        print(f"{written}: {num:,} {'row' if num == 1 else 'rows'}")
 
 
 def merge(out: str, /, *parts: str, as_json: AsJson = False) -> None:
@@ -147,11 +126,11 @@ def decode(run: Path, file: str, /, *, out: Path, seed: Seed = 0) -> None:
         out: A folder for PNG files, or an .npz file.
         seed: Seed of the draws of missing levels.
     """
-    from vlae.codes.files import check_decoded, check_there
+    from vlae.codes.files import check_new, check_there
 
     checks.check_run(run)
     check_there(file)
-    check_decoded(out)
+    check_new(out, "pictures")
     from vlae.codes.decode import decode
     from vlae.runs.opening import load
 

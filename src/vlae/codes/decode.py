@@ -59,7 +59,7 @@ def decode(run: Run, file: str | Path, out: str | Path, *, seed: int = 0, progre
     """
     out = Path(out)
     code_file = files.open_codes(file)
-    files.check_decoded(out)
+    files.check_new(out, "pictures")
     if not out.suffix and (not is_image(run.recipe.shape) or run.recipe.shape[0] > 4):
         data = f"{run.recipe.shape[0]} channels" if is_image(run.recipe.shape) else "vectors"
         raise CodesError(f"{out}: {data} are no pictures; give an .npz file")
@@ -76,7 +76,7 @@ def decode(run: Run, file: str | Path, out: str | Path, *, seed: int = 0, progre
                     _write_npz(run, code_file.num, formed, partial)
                 else:
                     _write_folder(formed, _stems(code_file), partial)
-            files.check_new(out)
+            files.check_new(out, "pictures")
             partial.rename(out)
     return out
 

@@ -16,7 +16,6 @@ from vlae.lance_tables import as_place, is_address
 from vlae.memory import NotEnoughMemoryError
 from vlae.names import is_utf8
 from vlae.numpy_files import NumpyFileError, npz_shapes, read_npz, write_array
-from vlae.shapes import level_column as level_column  # by its former name
 
 Kind = Literal["parquet", "npz", "dataset", "lance"]
 
@@ -50,19 +49,26 @@ def kind_of(path: str | Path) -> Kind:
     return kinds[path.suffix.lower()]
 
 
-def check_new(out: Path) -> None:
-    """Check that nothing exists at the output's path, and that its name is one that Arrow can write.
+def check_new(out: Path, what: Literal["codes", "pictures", "table"] = "codes") -> None:
+    """Check a name for an output, and that nothing is there.
 
     Args:
         out: the file or folder to write.
+        what: what is written: "codes", whose name Arrow must be able to write; "pictures", to an .npz file or a folder;
+            or a "table", to a .csv or .parquet file.
 
     Raises:
-        CodesError: if something does, or the name is not UTF-8.
+        CodesError: if it has another ending, is not UTF-8 for codes, or something is there.
     """
-    if not is_utf8(out):
+    if what == "codes" and not is_utf8(out):
         raise CodesError(f"{out}: codes are written to names in UTF-8 alone; choose another --out (out=)")
+    if what == "pictures" and out.suffix.lower() not in (".npz", ""):
+        raise CodesError(f"{out}: pictures are written to an .npz file, or to a folder (a name without an ending)")
+    if what == "table" and out.suffix.lower() not in (".csv", ".parquet"):
+        raise CodesError(f"{out}: a table is a .csv or .parquet file; give such a name")
     if out.exists():
-        raise CodesError(f"{out} exists already, and is not written over; choose another --out (out=), or remove it")
+        other = "name" if what == "table" else "--out (out=)"
+        raise CodesError(f"{out} exists already, and is not written over; choose another {other}, or remove it")
 
 
 def check_there(place: str | Path) -> None:
@@ -77,35 +83,6 @@ def check_there(place: str | Path) -> None:
     path = as_place(place)
     if isinstance(path, Path) and not path.exists():
         raise FileNotFoundError(f"{path}: no such file or folder of codes; write one with: vlae encode RUN DATA --out")
-
-
-def check_decoded(out: Path) -> None:
-    """Check a name for decoded pictures, and that nothing is there.
-
-    Args:
-        out: the file or folder to write.
-
-    Raises:
-        CodesError: if it has another ending than .npz or none, or something is there.
-    """
-    if out.suffix.lower() not in (".npz", ""):
-        raise CodesError(f"{out}: pictures are written to an .npz file, or to a folder (a name without an ending)")
-    check_new(out)
-
-
-def check_table(out: Path) -> None:
-    """Refuse a name for a table that has another ending, or exists.
-
-    Args:
-        out: the file that is to be written.
-
-    Raises:
-        CodesError: if it has another ending than .csv or .parquet, or exists.
-    """
-    if out.suffix.lower() not in (".csv", ".parquet"):
-        raise CodesError(f"{out}: a table is a .csv or .parquet file; give such a name")
-    if out.exists():
-        raise CodesError(f"{out} exists already, and is not written over; choose another name, or remove it")
 
 
 # Writing -------------------------------------------------------------------------------------------------------------

@@ -78,19 +78,23 @@ class Outliers(HtmlRepr):
 
         Returns:
             Dicts with the keys by (the name of the score), rank (from 1), row, name and label (if the source has
-            them; None where it is unknown), file (if there is one), and each of the scores by name.
+            them; None where it is unknown), file (if any has one; None where there is none), and each of the scores by
+            name.
         """
-        table, labels = [], self.images.label_of_each()
+        table: list[dict[str, Any]] = []
+        labels, source = self.images.label_of_each(), self.images.source
         for by in self.scores:
             for rank, row in enumerate(self.top(by, num).tolist(), start=1):
                 entry: dict[str, Any] = {"by": by, "rank": rank, "row": row}
                 if self.images.names is not None:
                     entry["name"] = self.images.names[row]
-                    if file := original_file(self.images.source, entry["name"]):
-                        entry["file"] = path_text(file)
+                    file = original_file(source, entry["name"])
+                    entry["file"] = None if file is None else path_text(file)
                 if labels is not None:
                     entry["label"] = labels[row]
                 table.append(entry | {name: float(score[row]) for name, score in self.scores.items()})
+        if not any(entry.get("file") for entry in table):
+            table = [{name: value for name, value in entry.items() if name != "file"} for entry in table]
         return table
 
     def cells(self, by: str, num: int) -> list[tuple[canvas.Picture, str, str]]:
@@ -347,7 +351,7 @@ def write_table(rows: list[dict[str, Any]], out: Path) -> None:
     import pyarrow
     from pyarrow import csv, parquet
 
-    files.check_table(out)
+    files.check_new(out, "table")
     with whole(out) as file:
         out.parent.mkdir(parents=True, exist_ok=True)
         is_csv = out.suffix.lower() == ".csv"
