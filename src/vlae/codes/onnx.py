@@ -28,7 +28,6 @@ from vlae.data.depths import listed_range
 from vlae.errors import MissingExtraError
 from vlae.evaluation import level_card
 from vlae.models.base import LatentModel
-from vlae.models.distributions import CodeDistribution
 from vlae.models.inference import as_input, check_values, evaluating
 from vlae.models.priors import MixturePrior
 from vlae.runs import Run, RunError
@@ -50,25 +49,16 @@ FILES = ("encoder.onnx", "decoder.onnx", "sampler.onnx", "encoder-int8.onnx")
 
 
 class _Encoder(nn.Module):
-    """Images → mean and standard deviation of every level that has a code."""
+    """Images, and features of full-size pictures if the model reads any → mean and deviation of every level's code."""
 
     def __init__(self, model: LatentModel):
         super().__init__()
         self.model = model
 
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        return self._moments(self.model.infer(images))
-
-    def _moments(self, posteriors: tuple[CodeDistribution, ...]) -> tuple[Tensor, ...]:
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        posteriors = self.model.infer(*inputs)
         chosen = [posteriors[level - 1] for level in self.model.levels_with_code]
         return tuple(part for q in chosen for part in (q.mean, q.stddev))
-
-
-class _FeaturesEncoder(_Encoder):
-    """Images and the features of their full-size pictures → mean and standard deviation of every level with a code."""
-
-    def forward(self, images: Tensor, features: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
-        return self._moments(self.model.infer(images, features))
 
 
 class _Decoder(nn.Module):
@@ -98,11 +88,12 @@ class _Sampler(nn.Module):
         self.register_buffer("means", prior.means.float())
         self.register_buffer("factors", prior.factors.float())
 
-    def forward(self, normal: Tensor, uniform: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, *noise: Tensor) -> tuple[Tensor, ...]:
+        normal, uniform = noise
         component = (uniform > self.shares).sum(1)
         factors = self.factors[component % self.factors.shape[0]]
-        noise = self.means[component] + (factors @ normal[..., None])[..., 0]
-        codes = self.model.place(torch.split_with_sizes(noise, list(self.model.code_sizes), dim=1))
+        points = self.means[component] + (factors @ normal[..., None])[..., 0]
+        codes = self.model.place(torch.split_with_sizes(points, list(self.model.code_sizes), dim=1))
         return tuple(codes[level - 1] for level in self.model.levels_with_code)
 
 
@@ -165,11 +156,9 @@ def export(
     picture = "images" if is_image(run.recipe.shape) else "vectors"
 
     with evaluating(run.model):
-        inputs = {picture: images}
-        module = _Encoder(run.model)
+        inputs, module = {picture: images}, _Encoder(run.model)
         if run.model.num_features:
             inputs["features"] = run.model.features_of(images)
-            module = _FeaturesEncoder(run.model)
         encoder = _traced(module, tuple(each[:3] for each in inputs.values()), list(inputs), moments, opset)
         means = module(*inputs.values())[0::2]
         decoder = _traced(_Decoder(run.model), tuple(mean[:3] for mean in means), codes, [picture], opset)
@@ -253,7 +242,6 @@ def _traced(
     """Export a module to an ONNX model for batches of any size."""
     if len(inputs[0]) < 2:  # a batch of one would become a constant
         inputs = tuple(torch.cat([each, each]) for each in inputs)
-    shapes = tuple({0: "batch"} for _ in inputs)
     with _quiet():
         try:
             exported = torch.onnx.export(
@@ -261,7 +249,7 @@ def _traced(
                 inputs,
                 input_names=input_names,
                 output_names=output_names,
-                dynamic_shapes=(shapes,) if isinstance(module, _Decoder) else shapes,
+                dynamic_shapes=(tuple({0: "batch"} for _ in inputs),),  # of *inputs, one argument
                 opset_version=opset,
                 dynamo=True,
                 verbose=False,

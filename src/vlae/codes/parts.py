@@ -121,8 +121,7 @@ def add(encoder: Encoder, images: Images, target: LanceCodes, about: dict[str, A
         CodesError: if nothing can be added to it.
     """
     first = images.take([0])
-    columns = source_columns(first, 0) | encoder.columns(first.values, features=first.features)
-    images, new, about = target.grow(images, about, columns)
+    images, new, about = target.grow(images, about, encoded(encoder, first, 0, {}).column_names)
     num = len(target)
     if progress:
         print(f"{len(new):,} of {len(images):,} are new", file=sys.stderr)
@@ -166,15 +165,38 @@ def _encode(
                 continue
             chosen = slice(start - first, stop - first)
             part = images.take(chosen if rows is None else rows[chosen])
-            columns = source_columns(part, start) | encoder.columns(part.values, start, advance, features=part.features)
+            table = encoded(encoder, part, start, about, advance)
             if written is not None:
                 written.result()
-            written = writer.submit(write, number, files.as_table(columns, about))
+            written = writer.submit(write, number, table)
         if written is not None:
             written.result()
 
 
-def source_columns(rows: Images, start: int) -> dict[str, Any]:
+def encoded(
+    encoder: Encoder,
+    images: Images,
+    row: int,
+    about: dict[str, Any],
+    advance: Callable[[int], None] | None = None,
+    *,
+    draws: np.ndarray | None = None,
+) -> Any:
+    """Encode some rows of a source to an Arrow table.
+
+    Args:
+        encoder: encodes them.
+        images: the rows.
+        row: the number of the first.
+        about: what makes the codes, as JSON values.
+        advance: called with the size of each batch that is done.
+        draws: numbers that decide the draws of each, int64 (n,). None: those of the rows.
+    """
+    codes = encoder.columns(images.values, row if draws is None else draws, advance, features=images.features)
+    return files.as_table(_source_columns(images, row) | codes, about)
+
+
+def _source_columns(rows: Images, start: int) -> dict[str, Any]:
     """Return the columns that come from the source: the row, its name and its label.
 
     Args:

@@ -4,10 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from vlae.codes import files
 from vlae.codes.choice import Choice
 from vlae.codes.encoder import Encoder
-from vlae.codes.parts import PART, source_columns
+from vlae.codes.parts import PART, encoded
 from vlae.codes.streaming import tables_of
 from vlae.data.decoding import NoneReadableError, decode
 from vlae.data.readers import check_unchanged, identify
@@ -104,5 +103,4 @@ class SharedSource:
             return
         for start in range(0, len(images), PART):
             piece = images.take(slice(start, start + PART))
-            columns = source_columns(piece, 0) | encoder.columns(piece.values, images.first + start)
-            yield files.as_table(columns, {}).drop_columns(["row"])
+            yield encoded(encoder, piece, images.first + start, {}).drop_columns(["row"])

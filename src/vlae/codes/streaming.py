@@ -11,7 +11,7 @@ from vlae.codes.choice import Choice
 from vlae.codes.encode import about_of, hash_of
 from vlae.codes.encoder import Encoder
 from vlae.codes.lance import SETTINGS, LanceCodes
-from vlae.codes.parts import PART, parts_folder, source_columns
+from vlae.codes.parts import PART, encoded, parts_folder
 from vlae.codes.shards import join
 from vlae.data.account import say_found
 from vlae.data.cache import cache_folder
@@ -174,9 +174,7 @@ def tables_of(
         images = alike(piece.images, stream.form)
         # The draws depend on the place in the shard: nobody who encodes others knows how many rows come before.
         draws = shard * SHARD_ROWS + piece.rows
-        tables.append(
-            files.as_table(source_columns(images, row) | encoder.columns(images.values, draws, advance), about)
-        )
+        tables.append(encoded(encoder, images, row, about, advance, draws=draws))
         row += len(images)
         if sum(map(len, tables)) >= PART:
             yield stop, tables
