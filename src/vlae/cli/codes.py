@@ -90,11 +90,10 @@ def encode(
             written = encoding.encode(trained, source, out, **vars(part), **options, shard=cut, add=add)
     except KeyboardInterrupt:
         raise KeyboardInterrupt("interrupted; the same command goes on from here") from None
-    num = open_codes(written).num
     if as_json:
-        print_json({"path": written, "rows": num})
+        print_json({"path": written, "rows": open_codes(written).num})
     else:
-        print(f"{written}: {num:,} {'row' if num == 1 else 'rows'}")
+        print(written)
 
 
 def merge(out: str, /, *parts: str, as_json: AsJson = False) -> None:
