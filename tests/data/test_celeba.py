@@ -31,6 +31,9 @@ def test_celeba_crop_attributes_and_parts(tmp_path, save_picture):
         assert images.factors["Male"].tolist() == [1, 0, 1, 0, 1, 0]
         assert images.factors["Smiling"].tolist() == [0] * 6
         assert images.labels is None
+        assert images.crop == 108
+        assert load(source, split="all", crop=0).values[:, 0, 0].max() == 0  # all of it, with the border
+        assert load(source, split="all", crop=0).crop is None
         assert len(load(source)) == 2
         assert [name.rpartition("/")[2] for name in load(source, split="test").names] == names[4:]
 

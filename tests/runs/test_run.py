@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 import vlae
 from vlae import atomic, runs
 from vlae.atomic import WriteError
+from vlae.data import DataError
 from vlae.errors import NotDefinedError
 from vlae.evaluation import dimension_names
 from vlae.figures.kinds import KINDS
@@ -321,6 +322,52 @@ def test_pictures_are_cropped_as_in_training(tmp_path, rng):
     run = quick(tmp_path / "run", str(folder), crop=8)
     assert run.read(folder / "00.png").values.max() < 60
     assert run.read(folder).values.max() < 60
+
+
+def test_pictures_of_more_bits_are_left_out_whatever_the_others_are(tmp_path, rng):
+    """A run of bytes takes the same pictures of a mixed folder as a whole and shard by shard."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    run = quick(tmp_path / "run", rng.integers(0, 256, (24, 8, 8), np.uint8))
+    for i in range(12):
+        pixels = rng.integers(0, 256, (8, 8))
+        image = Image.fromarray((pixels * 257).astype(np.uint16) if i >= 4 else pixels.astype(np.uint8))
+        image.save(folder / f"{i:02d}.png")
+    whole = run.read(folder)
+    assert whole.names == ("00.png", "01.png", "02.png", "03.png")
+    assert dict(whole.skipped)["04.png"].startswith("more than 8 bits a channel, the training data have 8 bits")
+    assert run.read(folder, shard="1/2").names == whole.names
+    with pytest.raises(DataError, match="none of its 6 pictures can be read"):  # which a command takes for an empty one
+        run.read(folder, shard="2/2")
+    for i in range(4):
+        (folder / f"{i:02d}.png").unlink()
+    with pytest.raises(ValueError, match=r"has numbers of .*; the run in .* takes 8 bits"):
+        run.read(folder)
+
+
+@pytest.mark.parametrize("celeba", [True, False])
+def test_the_usual_crop_of_the_training_data_is_that_of_all_others(tmp_path, rng, celeba):
+    """Trained on CelebA, a run crops a folder of any name, and one picture; else it crops nothing, not even CelebA."""
+    named, other = tmp_path / "img_align_celeba", tmp_path / "faces"
+    named.mkdir()
+    for i in range(24):
+        pixels = rng.integers(0, 256, (218, 178, 3), np.uint8)
+        pixels[55:163, 35:143] //= 8  # what the crop leaves is dark
+        Image.fromarray(pixels).save(named / f"{i:02d}.png")
+    shutil.copytree(named, other)
+    run = quick(tmp_path / "run", str(named if celeba else other), **({} if celeba else {"size": 64}))
+    assert run.data["crop"] == (108 if celeba else 0)
+    assert run.part("all").crop == (108 if celeba else None)
+    whole = run.read(named)
+    assert (whole.values.max() < 60) == celeba
+    assert (run.read(other).values == whole.values).all()
+    assert (run.read(named / "03.png").values == whole.values[3]).all()
+    assert (run.read(whole).values == whole.values).all()  # which is cut already
+    Image.fromarray(whole.values[0].transpose(1, 2, 0)).save(tmp_path / "cut.png")
+    assert (run.read(tmp_path / "cut.png").values == whole.values[0]).all()
+    run.data["crop"] = None  # a run of an earlier version, of which nobody knows
+    assert run.read(named).crop == 108
+    assert run.read(other).crop is None
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ class Reading(Layout):
     """What is done with pictures of other proportions: cut them, repeat their edges, or squash them; by default crop,
     but pictures of one size keep their proportions."""
     crop: int | None = None
-    """Side in pixels of the square cut from the middle before resizing; by default none, but 108 for CelebA."""
+    """Side in pixels of the square cut from the middle before resizing, 0 for none; by default 108 for CelebA."""
     channels: int | None = None
     """1 grey, 2 grey and alpha, 3 colour, 4 colour and alpha; by default 1 if all pictures are grey, else 3."""
     value_range: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None

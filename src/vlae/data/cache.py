@@ -18,12 +18,12 @@ from vlae.atomic import remove_abandoned, replacing
 from vlae.data.images import Images
 from vlae.data.source import Array, DataError
 
-FORMAT = 9
+FORMAT = 10
 """The format of the cache. Raise it if the same source and settings give other values, or if more is kept."""
 
 KEPT = (
     *("label_names", "names", "columns", "medians", "decimal", "skipped", "left_out", "fates", "fitted", "sizes"),
-    *("value_range", "num_clipped", "first", "total"),
+    *("value_range", "num_clipped", "crop", "first", "total"),
 )
 """The fields of `Images` that are kept as JSON, under their own names."""
 

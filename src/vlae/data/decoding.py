@@ -88,7 +88,7 @@ def decode(
     _check_row_names(data, settings.id, source)
     fitted = _fit_all(data, settings, source, progress, folder)
     values, broken, parts = fitted.values, fitted.broken, data.parts
-    told = {**beside(data), "fates": {**data.fates, **fitted.fates}}
+    told = {**beside(data), "fates": {**data.fates, **fitted.fates}, "crop": fitted.crop}
     whole = Images(values=values, source=source, fitted=fitted.how, sizes=fitted.sizes, **told)
     if broken:
         good = np.setdiff1d(np.arange(len(data)), list(broken))
@@ -161,6 +161,8 @@ class _Fitted:
     """What became of the frames of animations."""
     sizes: tuple[tuple[int, int], ...] = ()
     """The least and the greatest width and height."""
+    crop: int | None = None
+    """The side of the square that was cut from the middle, None if there was no crop."""
 
 
 def _fit_all(data: SourceData, settings: ReadSettings, source: str, progress: bool, folder: Path | None) -> _Fitted:
@@ -173,7 +175,7 @@ def _fit_all(data: SourceData, settings: ReadSettings, source: str, progress: bo
             )
         return _Fitted(_store(data.values, folder))
     if isinstance(data.values, EncodedPictures):
-        looks, broken = look_at_all(data.values, settings.value_range, progress)
+        looks, broken = look_at_all(data.values, settings, progress, is_shard=data.total is not None)
         if not looks:
             raise _all_broken(data, broken, source)
         frame = picture_frame(looks, data, settings, source)
@@ -197,7 +199,7 @@ def _fit_all(data: SourceData, settings: ReadSettings, source: str, progress: bo
     _, more_broken = for_each(fit, [i for i in range(pictures.num) if i not in broken], "decoding pictures", progress)
     more = {f"{counted(len(animated), 'picture')} of several frames": "ignored: all frames but the first"}
     ends = tuple((end(width for width, _ in sizes), end(height for _, height in sizes)) for end in (min, max))
-    return _Fitted(out, broken | more_broken, how_fitted(sizes, frame), more if animated else {}, ends)
+    return _Fitted(out, broken | more_broken, how_fitted(sizes, frame), more if animated else {}, ends, frame.crop)
 
 
 def _store(values: Array, folder: Path | None) -> Array:

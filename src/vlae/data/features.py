@@ -62,7 +62,7 @@ def add_features(
         return replace(whole, features=features, features_from=network.sha256, features_side=network.side)
     fingerprint = identify(source, settings, here=True)[0]
     side = network.side or whole.shape[1:]
-    asked = (settings.crop, settings.fit, whole.value_range, settings.layout, settings.key)
+    asked = (whole.crop, settings.fit, whole.value_range, settings.layout, settings.key)
     shard = () if settings.shard is None else (str(settings.shard),)
     channels, height, width = whole.shape
     divisor = gcd(height, width)
@@ -103,7 +103,7 @@ def _compute(
     except ValueError as error:
         raise DataError(f"{whole.source}: {error}") from error
     read_in = taken if whole.values.dtype == np.uint8 else channels  # numbers are made grey or colour by the network
-    frame = frame_of(network, (read_in, height, width), settings.crop or originals.crop, settings.fit)
+    frame = frame_of(network, (read_in, height, width), settings.crop_of(originals.crop), settings.fit)
     opacity = read_in in (2, 4) and whole.value_range is None
 
     def fit(i: int) -> Array:

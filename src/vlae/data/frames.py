@@ -9,7 +9,7 @@ import numpy as np
 
 from vlae.data.depths import listed_range, within_bytes
 from vlae.data.files import max_pixels
-from vlae.data.source import Array, DataError, EncodedPictures, Fit, ReadSettings, SourceData, ValueRange
+from vlae.data.source import Array, DataError, EncodedPictures, Fit, ReadSettings, SourceData
 from vlae.data.threads import for_each
 from vlae.data.wide import has_floats, is_grey, is_wide, num_channels
 from vlae.shapes import MAX_SIDE, MIN_SIDE
@@ -50,18 +50,21 @@ class Look(NamedTuple):
 
 
 def look_at_all(
-    pictures: EncodedPictures, value_range: ValueRange | None, progress: bool
+    pictures: EncodedPictures, settings: ReadSettings, progress: bool, *, is_shard: bool = False
 ) -> tuple[Counter[Look], dict[int, str]]:
     """Read the headers of all pictures. If some have 8 bits and others more, those of the rarer depth are left out.
 
+    For a run of bytes those of more are left out as soon as one has 8 bits, and in a shard always: others may have.
     So are those of the rarer kind if some have floats and others whole numbers of more than 8 bits, as no one range
     suits both.
 
     Args:
         pictures: the pictures.
-        value_range: the range that is expected, of each channel. If bytes do not reach it, pictures of 8 bits are left
-            out; floats and whole numbers may be mixed. None: it is not known.
+        settings: of which `value_range` is expected, of each channel; if bytes do not reach it, pictures of 8 bits are
+            left out; floats and whole numbers may be mixed. None: it is not known. `as_bytes` says that a run of bytes
+            reads.
         progress: whether to show a progress bar.
+        is_shard: whether the source has other pictures.
 
     Returns:
         How many pictures have each look, and why a picture cannot be used, by its number.
@@ -79,9 +82,14 @@ def look_at_all(
             size = turned_size(image)  # last: to find EXIF may decode the picture
             return Look(size, channels, wide, floats)
 
+    value_range = settings.value_range
     looks, broken = for_each(look, list(range(pictures.num)), "looking at pictures", progress)
-    usual = value_range is not None or 2 * sum(look.wide for look in looks.values()) > len(looks)
-    why = f"numbers from {listed_range(value_range)} are expected" if value_range else f"others have {DEPTH[usual]}"
+    num_wide = sum(look.wide for look in looks.values())
+    usual = value_range is not None or 2 * num_wide > len(looks)
+    if settings.as_bytes and (num_wide < len(looks) or is_shard):
+        usual = False
+    why = f"{'the training data' if settings.as_bytes else 'others'} have {DEPTH[usual]}"
+    why = f"numbers from {listed_range(value_range)} are expected" if value_range else why
     if value_range is None or not within_bytes(value_range):
         others = [i for i, look in looks.items() if look.wide != usual]
         broken |= dict.fromkeys(others, f"{DEPTH[not usual]}, {why}; convert it, or read it apart")
@@ -143,7 +151,7 @@ def picture_frame(looks: Counter[Look], data: SourceData, settings: ReadSettings
     Raises:
         DataError: if a side is not 8 to 256 pixels.
     """
-    crop, sides = settings.crop or data.crop, settings.sides or (data.size and (data.size, data.size))
+    crop, sides = settings.crop_of(data.crop), settings.sides or (data.size and (data.size, data.size))
     sizes = {(crop, crop)} if crop else {look.size for look in looks}
     width, height = next(iter(sizes)) if len(sizes) == 1 else (SMALL, SMALL)
     longer = max(width, height)
@@ -179,7 +187,7 @@ def array_frame(array: Array, settings: ReadSettings, source: str) -> Frame:
     Raises:
         DataError: if a side is not 8 to 256 pixels.
     """
-    crop = settings.crop
+    crop = settings.crop_of()
     height, width = settings.sides or ((crop, crop) if crop else array.shape[2:])
     channels = settings.channels or array.shape[1]
     wide = settings.value_range is not None or array.dtype != np.uint8

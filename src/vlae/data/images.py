@@ -80,6 +80,8 @@ class Images(HtmlRepr):
     sizes: tuple[tuple[int, int], ...] = ()
     """The least (width, height) in pixels of the pictures of the source as they are, and the greatest. Empty
     if the source is no pictures, or this is not known."""
+    crop: int | None = None
+    """The side in pixels of the square that was cut from the middle of each picture. None: no crop, or vectors."""
     features: Array | None = None
     """float16 (N, F): what a frozen network says of each full-size picture. None unless `load` was given a network."""
     features_from: str | None = None

@@ -66,6 +66,7 @@ def load(
     held_out: Array | None = None,
     columns: KnownColumns | None = None,
     shard: "str | Share | None" = None,
+    as_bytes: bool = False,
 ) -> Images:
     """Load images or vectors from a file, a folder, an array or a data set of the Hugging Face hub.
 
@@ -109,7 +110,9 @@ def load(
         fit: what is done with pictures of other proportions: "crop" cuts off what is too long, on both sides alike;
             "pad" repeats the edges; "squash" changes the proportions. None: "crop", but pictures of one size keep
             their proportions.
-        crop: side of the square that is cut from the middle of each picture before resizing, 8 pixels or more.
+        crop: side of the square that is cut from the middle of each picture before resizing, 8 pixels or more; 0: no
+            crop. None: that of CelebA is 108, and others have none. A picture that is smaller, but has the size to
+            which others are resized, counts as cut already.
         channels: 1 (grey), 2 (grey, alpha), 3 (colour) or 4 (colour, alpha); up to 16 of arrays. None: 1 if all
             pictures are grey, else 3. Without alpha, transparent parts become white.
         value_range: the numbers that become 0 and 1: "LOW,HIGH", (low, high), or a pair for each channel. Numbers
@@ -129,6 +132,8 @@ def load(
         columns: the columns of a table that a run was trained on (`Run.known_columns`). None: all of its columns.
         shard: "i/n": read and decode only part i of n equal parts, from "1/n" to "n/n", with split="all" and no limit.
             None: all rows.
+        as_bytes: whether a run of bytes reads: pictures of more than 8 bits are left out if any has 8, and from a shard
+            always.
 
     Returns:
         Images (N, C, H, W), uint8 from 0 to 255 or float32 in [0, 1]; or vectors of float32 (N, D).
@@ -161,6 +166,7 @@ def load(
         id=id,
         columns=columns,
         shard=Share.parse(shard),
+        as_bytes=as_bytes and not isinstance(source, Images),
     )
     if settings.shard is not None and (split != "all" or limit is not None):
         raise DataError(
@@ -232,6 +238,8 @@ def _whole(source: Source, settings: ReadSettings, progress: bool) -> tuple[Imag
         parts = None if part is None else np.full(len(source), part, np.int8)
         if settings.value_range is not None and settings.value_range == source.value_range:
             settings = replace(settings, value_range=None)
+        if settings.crop is not None and settings.crop_of() == source.crop:  # these were cut already
+            settings = replace(settings, crop=None)
         if settings == ReadSettings():
             return source, parts
         values = source.values
@@ -244,6 +252,7 @@ def _whole(source: Source, settings: ReadSettings, progress: bool) -> tuple[Imag
             value_range=whole.value_range or source.value_range,
             num_clipped=whole.num_clipped + source.num_clipped,
             fitted=whole.fitted or source.fitted,
+            crop=whole.crop or source.crop,
             sizes=source.sizes,
         )
         if _shows_as_much(source.shape, whole.shape, settings):
@@ -264,7 +273,7 @@ def _whole(source: Source, settings: ReadSettings, progress: bool) -> tuple[Imag
 
 def _shows_as_much(before: tuple[int, ...], after: tuple[int, ...], settings: ReadSettings) -> bool:
     """Whether images of another shape show all that they showed before, so that their features stay."""
-    if settings.crop is not None or len(before) != 3:
+    if settings.crop or len(before) != 3:
         return False
     return settings.fit == "squash" or abs(before[1] * after[2] - before[2] * after[1]) <= max(before[1:]) / 2
 
@@ -274,7 +283,12 @@ def _from_source(source: str | Path, settings: ReadSettings, progress: bool) -> 
     with waiting("looking for data", progress):
         fingerprint, read = identify(source, settings, here=True)
     entry = cache_folder() / entry_name(settings, fingerprint)
-    if (cached := open_entry(entry, printable(str(source)))) is None:
+    cached = open_entry(entry, printable(str(source)))
+    if cached is None and settings.crop is not None:  # which may have been the usual one, as where a run reads its own
+        other = entry_name(replace(settings, crop=None), fingerprint)
+        usual = open_entry(cache_folder() / other, printable(str(source)))
+        cached = usual if usual and usual[0].crop == settings.crop_of() else None
+    if cached is None:
         with waiting("reading", progress and not fingerprint.startswith("hub ")):  # which has a bar of its own
             data = read()
         with new_entry(entry) as folder:
@@ -292,7 +306,7 @@ def entry_name(settings: ReadSettings, fingerprint: str) -> str:
         settings: how the source is read.
         fingerprint: changes when its content does.
     """
-    of_streams = ("shard", "pictures", "white")  # None of any other source
+    of_streams = ("shard", "pictures", "white", "as_bytes")  # None of any other source
     given = [f"{name}={value!r}" for name, value in vars(settings).items() if name not in of_streams or value]
     can = f"{' '.join(decoders())}, {max_pixels()} pixels"
     return hash_bytes(f"{FORMAT}\nSettings({', '.join(given)})\n{can}\n{fingerprint}".encode(errors="surrogateescape"))

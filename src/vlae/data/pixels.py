@@ -105,7 +105,7 @@ def _geometry(size: tuple[int, int], frame: Frame, what: str) -> tuple[tuple[int
     """
     (width, height), inner, left, top = size, frame.shape[1:], 0, 0
     high, wide = frame.proportions or inner
-    if frame.crop is not None:
+    if frame.crop is not None and (min(size) >= frame.crop or size != inner[::-1]):  # else it was cut already
         if min(size) < frame.crop:
             raise DataError(f"{what}: {width}×{height} pixels, less than crop={frame.crop}; say a smaller crop")
         left, top = (width - frame.crop) // 2, (height - frame.crop) // 2

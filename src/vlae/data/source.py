@@ -150,7 +150,8 @@ class ReadSettings:
     fit: Fit | None = None
     """What is done with pictures of other proportions. None: they are cut, unless all have one size."""
     crop: int | None = None
-    """Side of the square that is cut from the middle before resizing, 8 pixels or more. None: no crop."""
+    """Side of the square that is cut from the middle before resizing, 8 pixels or more; 0: no crop. None: the usual
+    crop of the source, if it has one."""
     channels: int | None = None
     """1 (grey), 2 (grey, alpha), 3 (colour) or 4 (colour, alpha); up to 16 of arrays. None: the reader chooses."""
     value_range: ValueRange | None = None
@@ -167,6 +168,8 @@ class ReadSettings:
     """Which rows to read. None: all."""
     pictures: frozenset[str] | None = field(default=None, repr=False)
     """The columns of bytes that hold pictures in all pieces of a stream. None: the cells that are read tell."""
+    as_bytes: bool = field(default=False, repr=False)
+    """Whether a run of bytes reads: those of more than 8 bits are left out if any, here or in another shard, has 8."""
     white: int | None = field(default=None, repr=False)
     """The whole number that is white, 1 or 255, in the pieces of a stream. None: the numbers that are read tell."""
 
@@ -175,8 +178,8 @@ class ReadSettings:
             raise DataError(f"size is {self.size}: choose an image side of {MIN_SIDE} to {MAX_SIDE} pixels")
         if self.fit not in (None, *get_args(Fit)):
             raise DataError(f"fit is {self.fit!r}: choose {', '.join(get_args(Fit))}")
-        if self.crop is not None and self.crop < MIN_SIDE:
-            raise DataError(f"crop is {self.crop}: choose {MIN_SIDE} pixels or more")
+        if self.crop is not None and self.crop < MIN_SIDE and self.crop != 0:
+            raise DataError(f"crop is {self.crop}: choose {MIN_SIDE} pixels or more, or 0 for no crop")
         if self.channels is not None and not 1 <= self.channels <= MAX_CHANNELS:
             raise DataError(
                 f"channels is {self.channels}: choose 1 (grey), 2 (grey, alpha), 3 (colour) or 4 (colour, alpha);"
@@ -198,6 +201,14 @@ class ReadSettings:
         if not sides:
             raise DataError(f"size is {self.size!r}: give one side, 64, or height and width, 48x64")
         return int(sides[1]), int(sides[2] or sides[1])
+
+    def crop_of(self, usual: int | None = None) -> int | None:
+        """The side of the square that is cut from the middle, in pixels; None: no crop.
+
+        Args:
+            usual: the usual crop of the source, in pixels; None if it has none.
+        """
+        return (usual if self.crop is None else self.crop) or None
 
 
 @dataclass(frozen=True, kw_only=True)

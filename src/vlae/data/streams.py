@@ -216,7 +216,7 @@ class Stream:
         if asked.sides is None or asked.channels is None:
             return None
         shape = (asked.channels, *asked.sides)
-        return Frame(shape=shape, crop=asked.crop, fit=asked.fit or "crop", wide=asked.value_range is not None)
+        return Frame(shape=shape, crop=asked.crop_of(), fit=asked.fit or "crop", wide=asked.value_range is not None)
 
     def _data(self, rows: Any, name: str) -> SourceData:
         """The rows of a shard, not yet decoded."""
@@ -245,6 +245,7 @@ class Stream:
             values=values,
             value_range=self.settings.value_range,
             num_clipped=num_clipped,
+            crop=self.settings.crop_of(),
             labels=None if data.labels is None else data.labels[good],
             label_names=data.label_names,
             names=None if data.names is None else tuple(data.names[i] for i in good),

@@ -157,7 +157,8 @@ class ReadsData:
         channels, height, width = self.recipe.shape
         size = height if height == width else f"{height}x{width}"
         how = {name: self.data.get(name) for name in ("fit", "crop")}
-        return {**reading, **how, "size": size, "channels": channels, "value_range": self.value_range}
+        how |= {"value_range": self.value_range, "as_bytes": self.value_range is None}
+        return {**reading, **how, "size": size, "channels": channels}
 
     @property
     def value_range(self) -> "ValueRange | None":

@@ -135,7 +135,8 @@ def train(
             their proportions with 64 pixels on the longer side; others become 64 × 64.
         fit: what is done with pictures of other proportions: "crop", "pad" (the edges are repeated) or "squash";
             None: "crop", but pictures of one size keep their proportions.
-        crop: side in pixels of the square cut from the middle of each picture before it is resized; None: all of it.
+        crop: side in pixels of the square cut from the middle of each picture before it is resized; 0: all of it; None:
+            108 of CelebA, else all of it.
         channels: 1 (grey), 2 (grey, alpha), 3 (colour) or 4 (colour, alpha); None: 1 if all pictures are grey, else 3.
         value_range: the numbers that become 0 and 1: "LOW,HIGH", (low, high), or a pair for each channel; None: the
             least and the greatest of each channel, if the data have more than 8 bits. It is kept with the run.
@@ -257,6 +258,8 @@ def train(
             check_every_class(images, known)
         kept_out = content_hashes(held_out.values)
         data = {"source": said_source, **reading, "value_range": images.value_range}
+        if not images.is_vectors:
+            data["crop"] = images.crop or 0  # what was cut, even if it was not asked for; None only in earlier runs
         data["content"] = digest(content_hashes(images.values), kept_out)
         if shards is not None:
             data |= {"stream": buffer, "content": f"{data['content']} {shards.fingerprint}"}
