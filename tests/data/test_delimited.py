@@ -202,3 +202,11 @@ def test_very_long_lines_are_read_by_their_own_separator(tmp_path, monkeypatch):
     assert images.columns[-1] == "c299" and images.values[3, :3].tolist() == [0.5, 1.5, 2.5]
     (tmp_path / "b.csv").write_text("a;text\n" + "".join(f"{i},5;{'long ' * 30_000}{i}\n" for i in range(9)))
     assert load(tmp_path / "b.csv", split="all").values[:2].tolist() == [[0.5], [1.5]]
+
+
+@pytest.mark.parametrize("cell", ["-inf", "-1_000"])
+def test_what_is_no_number_is_missing_only_if_it_says_so(tmp_path, cell):
+    """A class below 0 is unknown; a number below 0 is a number."""
+    rows = "\n".join(f"{i},{'?' if i == 3 else cell if i == 5 else i + 0.5}" for i in range(40))
+    with pytest.raises(DataError, match=f"column 'b', row 5, counted from 0: '{cell}' is no number"):
+        read(tmp_path, f"a,b\n{rows}\n")

@@ -146,3 +146,13 @@ def test_columns_that_are_not_there_are_left_to_the_run_to_refuse(tmp_path, head
     images = known(tmp_path, header, *[(i / 2, "red") for i in range(4)], *[(i / 2, "blue") for i in range(4)])
     with pytest.raises(DataError, match="give the columns that the run was trained on"):
         images.in_columns(KNOWN.names)
+
+
+@pytest.mark.parametrize("cell", ["?", "none", "<NA>", ""])
+def test_a_known_number_that_is_missing_in_every_row_is_the_median(tmp_path, cell):
+    trained = load(csv(tmp_path, "a,b", [(i, i / 2) for i in range(21)]), split="all")
+    columns = KnownColumns(names=trained.columns, medians=trained.medians)
+    one = csv(tmp_path, "a,b", [(cell, 3)])
+    assert load(one, split="all", columns=columns).values.tolist() == [[10, 3]]
+    frame = pa.table({"a": [cell], "b": [3]})
+    assert load(frame, split="all", columns=columns).values.tolist() == [[10, 3]]

@@ -86,3 +86,11 @@ if REAL_MNIST.is_dir():  # too large to ship; the tests above, on files made her
         assert test.labels[:5].tolist() == [7, 2, 1, 0, 4]
         assert train.values.mean() / 255 == pytest.approx(0.1307, abs=1e-4)
         assert len(load(REAL_MNIST, split="all")) == 70_000
+
+
+def test_parts_of_other_sides_are_refused_by_name(tmp_path, rng):
+    save_mnist(tmp_path, rng.integers(0, 256, (40, 9, 9), np.uint8), rng.integers(0, 10, 40).astype(np.uint8))
+    (tmp_path / "t10k-images-idx3-ubyte").write_bytes(idx(np.zeros((40, 8, 8), np.uint8)))
+    (tmp_path / "t10k-labels-idx1-ubyte").unlink()
+    with pytest.raises(DataError, match=r"t10k-images-idx3-ubyte .* and train-images-idx3-ubyte .* differ in shape"):
+        load(tmp_path)

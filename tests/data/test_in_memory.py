@@ -1,5 +1,7 @@
 """What is in memory: each kind of source gives the same images as the array it was made from."""
 
+import os
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -215,3 +217,15 @@ def test_sparse_and_matrix_are_arrays():
     values = np.eye(24, dtype=np.float32)
     for source in (csr_array(values), csr_matrix(values), torch.eye(24).to_sparse(), np.matrix(values)):
         assert (load(source, split="all").values == values).all()
+
+
+def test_a_pair_whose_labels_are_one_hot(rng):
+    images = load((rng.random((30, 9)), np.eye(9)[np.arange(30) % 9]), split="all")
+    assert images.shape == (9,) and images.labels.tolist() == [i % 9 for i in range(30)]
+    assert load([np.zeros((9, 9)), np.ones((9, 9))], split="all").shape == (1, 9, 9)  # a list is pictures
+
+
+def test_names_that_are_not_utf8_can_be_written(tmp_path, save_picture):
+    file = tmp_path / os.fsdecode(b"caf\xe9.png")
+    save_picture(file, np.zeros((8, 8)))
+    assert load([file], split="all").names[0].endswith(r"caf\xe9.png")

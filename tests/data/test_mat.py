@@ -61,3 +61,23 @@ def test_matlab_files_that_are_not_svhn(tmp_path):
     (tmp_path / "train_32x32.mat").write_bytes(b"MATLAB 5.0 MAT-file".ljust(600, b"\x01"))
     with pytest.raises(DataError, match="damaged"):
         load(tmp_path)
+
+
+def test_both_parts_are_scaled_alike(tmp_path, rng):
+    pixels, labels = rng.random((30, 3, 32, 32)), 1 + np.arange(30) % 10
+    save_svhn(tmp_path / "train_32x32.mat", 200 * pixels[:20], labels[:20])
+    save_svhn(tmp_path / "test_32x32.mat", pixels[20:], labels[20:])
+    whole = load(tmp_path, split="all")
+    own = whole.values * (whole.value_range[0][1] - whole.value_range[0][0]) + whole.value_range[0][0]
+    assert np.allclose(own[20:, 0], pixels[20:, 0], atol=1e-4)  # the darker part is dark
+    save_svhn(tmp_path / "test_32x32.mat", (255 * pixels[20:]).astype(np.uint8), labels[20:])
+    with pytest.raises(DataError, match=r"train_32x32\.mat \(20, .* and test_32x32\.mat .* differ in shape or type"):
+        load(tmp_path)
+
+
+def test_the_memory_of_floats_is_counted_in_bytes(tmp_path, rng, monkeypatch):
+    savemat(tmp_path / "a.mat", {"X": rng.random((8, 8, 30)), "y": np.ones(30, np.uint8)})
+    needed = []
+    monkeypatch.setattr("vlae.memory.require", lambda num, *more: needed.append(num))
+    load(tmp_path / "a.mat")
+    assert needed[0] == 8 * 8 * 30 * 8 + 30

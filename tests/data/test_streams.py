@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import json
 import re
 import sys
 import tarfile
@@ -553,3 +554,29 @@ def test_a_stream_is_not_read_as_a_whole(tmp_path, capsys):
     cli_exit("data", tmp_path / "tars")
     told = capsys.readouterr().out
     assert "count  60" in told and "cat: 20" in told and "shards  3" in told
+
+
+def test_names_and_texts_that_are_not_unicode_do_not_hide_the_others(tmp_path):
+    told = json.dumps({"label": "cat", "caption": "lone \ud800", "b\ud800": 1}).encode()
+    members = [("caf\udce9.png", png(picture(0))), ("caf\udce9.json", told), ("b.png", png(picture(1)))]
+    with tarfile.open(tmp_path / "a.tar", "w", format=tarfile.GNU_FORMAT) as tar:
+        for name, content in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    (images,) = [piece.images for piece in everything(open_stream(str(tmp_path / "a.tar")))]
+    assert images.names == (r"caf\xe9", "b")
+
+
+def test_tars_that_are_joined_are_refused(tmp_path):
+    write_tars(tmp_path / "two", shards=2)
+    joined = tmp_path / "all.tar"
+    joined.write_bytes(b"".join(file.read_bytes() for file in sorted((tmp_path / "two").iterdir())))
+    with pytest.raises(DataError, match=r"all\.tar: more follows the end of the \.tar file, as if `cat` had joined"):
+        everything(open_stream(str(joined)))
+
+
+def test_hidden_folders_are_no_shards(tmp_path):
+    write_tars(tmp_path / ".hidden" / "shards", shards=1)
+    write_tars(tmp_path / ".hidden" / "shards" / ".cache" / "old", shards=1)
+    assert len(open_stream(str(tmp_path / ".hidden" / "shards")).shards) == 1

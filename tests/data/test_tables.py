@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
-from shard_files import png
+from shard_files import picture, png
 
 from vlae.data import DataError, load
 
@@ -161,3 +161,32 @@ def test_a_column_of_names_that_is_not_there_is_refused(tmp_path, save_picture):
     save_picture(tmp_path / "photos" / "p.png", np.full((16, 16, 3), 9))
     with pytest.raises(DataError, match="only tables and archives of arrays have columns"):
         load(tmp_path / "photos", split="all", id="order")
+
+
+@pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary(), pa.binary_view()])
+def test_pictures_in_every_kind_of_bytes(rng, kind):
+    cells = [png(picture(i)) for i in range(20)]
+    table = pa.table({"image": pa.array(cells).cast(kind), "price": rng.random(20)})
+    assert load(table, split="all").shape == (3, 8, 8)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pa.list_(pa.float32(), 4),
+        pa.list_(pa.int64(), 4),
+        pa.list_(pa.float32()),
+        pa.list_(pa.list_(pa.uint8())),
+    ],
+)
+def test_a_missing_vector_is_refused_and_not_the_whole_column_left_out(kind):
+    cell = [[1, 2], [3, 4]] if hasattr(kind.value_type, "value_type") else [1, 2, 3, 4]
+    cells = pa.array([None if i == 3 else cell for i in range(20)], kind)
+    with pytest.raises(DataError, match="column 'v': no list in row 3, counted from 0; drop the rows that have none"):
+        load(pa.table({"v": cells, "price": np.arange(20) + 0.5}))
+
+
+def test_lists_that_are_no_vectors_are_no_text():
+    tags = pa.array([[1], [1, 2]] * 10)
+    images = load(pa.table({"tags": tags, "price": np.arange(20) + 0.5}), split="all")
+    assert images.fates["column tags"] == "ignored: lists of several lengths"

@@ -141,7 +141,8 @@ def stored_files(address: str | Path, endings: Sequence[str]) -> list[StoredFile
                 found[one] = system.info(one)
             else:
                 every = system.find(one, detail=True)
-                found |= {name: info for name, info in every.items() if name.lower().endswith(tuple(endings))}
+                shown = {name for name in every if not re.search(r"(^|/)\.", name.removeprefix(path))}
+                found |= {name: every[name] for name in shown if name.lower().endswith(tuple(endings))}
         if is_pattern and not found:
             raise DataError(f"{said}: no file is called so; check the pattern")
         return [

@@ -212,18 +212,33 @@ def _parts(arrays: Mapping[str, Array]) -> dict[str, tuple[str, str]]:
     return {} if images is None else {images: pairs.pop(images), **pairs}
 
 
+def joined_parts(path: Path, arrays: Mapping[str, Array], advice: str) -> Array:
+    """Join the parts of a source before they are read, so that one range and one order of dimensions is that of all.
+
+    Args:
+        path: the source.
+        arrays: (N, ...) the parts, by their names.
+        advice: what to do if they do not fit.
+
+    Raises:
+        DataError: if they differ in shape, or some have floats and others whole numbers.
+    """
+    parts = list(arrays.values())
+    named = [f"{name} {array.shape} of {array.dtype}" for name, array in arrays.items()]
+    if len({array.shape[1:] for array in parts}) > 1 or len({array.dtype.kind == "f" for array in parts}) > 1:
+        raise DataError(f"{path}: {' and '.join(named)} differ in shape or type; {advice}")
+    return np.concatenate(parts)
+
+
 def _read_parts(
     path: Path, arrays: Mapping[str, Array], pairs: Mapping[str, tuple[str, str]], settings: ReadSettings
 ) -> SourceData:
     """Read images and what is beside them in two parts: x_train, y_train, x_test and y_test, as Keras names them."""
     names = next(iter(pairs.values()))
     train, test = (arrays[name] for name in names)
-    if train.shape[1:] != test.shape[1:]:
-        raise DataError(
-            f"{path}: {names[0]} {train.shape} and {names[1]} {test.shape} differ in shape; say key={names[0]!r}"
-        )
+    both = joined_parts(path, {name: arrays[name] for name in names}, f"say key={names[0]!r}")
     data = SourceData(
-        values=read_as_asked(np.concatenate([train, test]), settings, str(path)),
+        values=read_as_asked(both, settings, str(path)),
         parts=train_and_test(len(train), len(test)),
         fates=dict.fromkeys((f"array {name}" for name in names), "used"),
     )

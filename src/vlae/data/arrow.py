@@ -196,13 +196,21 @@ def _named_classes(column: Array | str, names: Sequence[str]) -> Array | str:
 
 
 def _are_vectors(column: Array | str, kind: Any) -> bool:
-    """Tell equally many numbers a row, or lists of real numbers, which may not be labels."""
+    """Tell equally many numbers a row, or lists that may not be labels: of real numbers, of one length, or of lists."""
     from pyarrow import types
 
     if not isinstance(column, str) and column.dtype.kind in "iubf":
         return column.ndim > 1
-    is_list = types.is_list(kind) or types.is_large_list(kind)
-    return bool(is_list and (types.is_floating(kind.value_type) or types.is_decimal(kind.value_type)))
+    depth, of_one_length = 0, False
+    while hasattr(kind, "storage_type") or hasattr(kind, "value_type"):
+        if types.is_dictionary(kind):
+            return False
+        if hasattr(kind, "storage_type"):
+            kind = kind.storage_type
+            continue
+        depth, of_one_length, kind = depth + 1, of_one_length or types.is_fixed_size_list(kind), kind.value_type
+    is_real = types.is_floating(kind) or types.is_decimal(kind)
+    return bool(depth and (is_real or (types.is_integer(kind) and (of_one_length or depth > 1))))
 
 
 def _equal_lists(column: Array | str, what: str) -> Array:
@@ -214,6 +222,8 @@ def _equal_lists(column: Array | str, what: str) -> Array:
     if isinstance(column, str):
         raise DataError(f"{what}: {column}; give lists of numbers")
     if column.dtype.kind == "O":
+        if (row := next((row for row, cell in enumerate(column.tolist()) if cell is None), None)) is not None:
+            raise DataError(f"{what}: no list in row {row}, counted from 0; drop the rows that have none")
         lengths = [len(cell) if isinstance(cell, list) else 0 for cell in column.tolist()]
         other = next((row for row, length in enumerate(lengths) if length != lengths[0]), 0)
         raise DataError(

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from vlae.data.source import Array, is_missing
+from vlae.data.source import Array, says_nothing
 
 _FORM = r"[-+]?(?:[1-9]\d{{0,2}}([{0}' ])\d{{3}}(?:\1\d{{3}})*(?:[{1}]\d*)?|(?:\d+[{1}]?\d*|[{1}]\d+)(?:e[-+]?\d+)?)"
 WITH_DOT = re.compile(_FORM.format(",", "."), re.IGNORECASE)
@@ -50,7 +50,7 @@ def decimal_mark(
 
 def _numbers(texts: Iterable[str]) -> list[str] | None:
     """The numbers of a column of numbers, in which some other text is missing or a mistake; None if it is another."""
-    given = [text for text in texts if not is_missing(text) or text[:1] == "-"]
+    given = [text for text in texts if not says_nothing(text)]
     numbers = [text for text in given if WITH_DOT.fullmatch(text) or WITH_COMMA.fullmatch(text)]
     return numbers if numbers and len(numbers) >= 0.9 * len(given) else None
 

@@ -12,7 +12,7 @@ from typing import Any
 from vlae.data.arrow import MARK, PANDAS_INDEX, UNSURE
 from vlae.data.columns import ROW_NAMES
 from vlae.data.decimal_marks import decimal_mark
-from vlae.data.source import LABEL_NAMES, DataError, is_missing
+from vlae.data.source import LABEL_NAMES, DataError, is_missing, says_nothing
 
 SEPARATORS = "\t;|, "
 """What may separate two fields, the rarest within a field first."""
@@ -288,7 +288,7 @@ def _mended(column: Any, name: str, decimal_comma: bool, path: Path, *, is_text:
     if is_text:
         return pyarrow.array(texts, "string")
     numbers = _grouped(texts, decimal_comma) or _plain(texts, decimal_comma)
-    others = [row for row, text in enumerate(texts) if numbers[row] is None and not is_missing(text)]
+    others = [row for row, text in enumerate(texts) if numbers[row] is None and not says_nothing(text)]
     num_numbers = len(numbers) - numbers.count(None)
     if num_numbers and not others:
         return pyarrow.array(numbers, "float64")
@@ -311,7 +311,7 @@ def _grouped(texts: Sequence[str], decimal_comma: bool) -> list[float | None] | 
     for group, mark in reversed(MARKS) if decimal_comma else MARKS:
         whole = rf"([1-9]\d{{0,2}}({re.escape(group)}\d{{3}})+|\d+)" if group else r"\d+"
         pattern = re.compile(rf"[-+]?{whole}({re.escape(mark)}\d*)?")
-        if all(pattern.fullmatch(text) or (is_missing(text) and not _is_number(text)) for text in texts):
+        if all(pattern.fullmatch(text) or says_nothing(text) for text in texts):
             return [
                 float(text.replace(group, "").replace(mark, ".")) if pattern.fullmatch(text) else None for text in texts
             ]

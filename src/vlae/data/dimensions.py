@@ -51,6 +51,8 @@ def all_dimensions(columns: Mapping[str, Array | str]) -> Dimensions:
     for name, column in columns.items():
         if isinstance(column, str) or column.ndim > 1 or column.dtype.kind not in "iubfO":
             made.ignored[name] = column if isinstance(column, str) else "not one number or text a row"
+        elif column.dtype.kind == "O" and any(isinstance(cell, list | dict) for cell in column):
+            made.ignored[name] = "lists of several lengths"
         elif column.dtype.kind == "O":
             _add_texts(name, _as_texts(column), made)
         else:
@@ -69,6 +71,7 @@ def known_dimensions(columns: Mapping[str, Array | str], known: KnownColumns, nu
     Returns:
         The dimensions; None if the column of one is not there, or of another type.
     """
+    columns = {name: NO_VALUES if _are_nothing(column) else column for name, column in columns.items()}
     sources: dict[str, list[str]] = {}
     for name in known.names:
         there = next((column for column in known.columns_of(name) if column in columns), None)
@@ -90,6 +93,11 @@ def known_dimensions(columns: Mapping[str, Array | str], known: KnownColumns, nu
             texts = np.full(num, "", object) if isinstance(column, str) else _as_texts(column)
             made.used[name] = _one_hot(texts, [each.removeprefix(f"{name}=") for each in dimensions], name, made)
     return made
+
+
+def _are_nothing(column: Array | str) -> bool:
+    """Tell a column of text in which every cell says that its value is missing."""
+    return not isinstance(column, str) and column.dtype.kind == "O" and all(map(says_nothing, column.tolist()))
 
 
 def _may_be(column: Array | str, *, number: bool) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from vlae import memory
-from vlae.data.arrays import read_as_asked
+from vlae.data.arrays import joined_parts, read_as_asked
 from vlae.data.columns import with_columns
 from vlae.data.files import begins_with
 from vlae.data.source import Array, DataError, ReadSettings, SourceData, parts_by_name
@@ -88,8 +88,10 @@ def read_idx(path: Path, files: list[Path], settings: ReadSettings) -> SourceDat
     fates = {
         file.name: "used" if part in images else "ignored: no images of its part" for (_, part), file in named.items()
     }
+    arrays = {named.get(("images", part), path).name: array for part, array in images.items()}
+    joined = joined_parts(path, arrays, "give each in a folder of its own")
     data = SourceData(
-        values=read_as_asked(np.concatenate(list(images.values())), settings, str(path)),
+        values=read_as_asked(joined, settings, str(path)),
         parts=parts_by_name(np.repeat(list(images), [len(array) for array in images.values()]).tolist()),
         fates=fates or {path.name: "used"},
     )

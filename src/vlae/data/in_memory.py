@@ -16,6 +16,7 @@ from vlae.data.huggingface import from_loaded
 from vlae.data.source import Array, DataError, EncodedPictures, ReadSettings, SourceData, first_present
 from vlae.data.tables import from_arrow
 from vlae.errors import reason
+from vlae.names import printable
 
 IMAGE_KEYS = ("image", "img", "picture", "pixel_values", *IMAGE_ARRAYS)
 """The usual names of the picture in an item that is a dict. The first that is present is used."""
@@ -69,11 +70,12 @@ def _is_picture(source: Any) -> bool:
 
 
 def _is_pair(source: Any) -> bool:
-    """Tell (data, labels) from two data."""
+    """Tell (data, labels) from two data. Labels may be one-hot, and as wide as the data."""
     if not isinstance(source, tuple) or len(source) != 2 or isinstance(source[0], str | Path):
         return False
     if all(map(_is_array, source)):
-        return bool(source[0].ndim > source[1].ndim)
+        data, labels = (array.shape for array in source)
+        return len(data) > len(labels) or (len(data) == len(labels) == 2 and data[0] == labels[0])
     return (
         _is_array(source[1])
         or _is_from(source[1], "pandas", "Series")
@@ -164,7 +166,7 @@ def _read_list(source: Sequence[Any], settings: ReadSettings) -> SourceData:
         if absent := [file for file in files if not file.is_file()]:
             raise FileNotFoundError(f"{absent[0]}: no such file; check the paths in the list")
         pictures = EncodedPictures(num=len(files), open=lambda i: open_picture(files[i]))
-        return SourceData(values=pictures, names=tuple(Path(item).as_posix() for item in source))
+        return SourceData(values=pictures, names=tuple(printable(Path(item).as_posix()) for item in source))
     if all(map(_is_picture, source)):
         return SourceData(values=EncodedPictures(num=len(source), open=lambda i: source[i].copy()))
     if any(map(_is_picture, source)) or any(isinstance(item, str | Path) for item in source):

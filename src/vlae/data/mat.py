@@ -9,13 +9,17 @@ from typing import Any
 import numpy as np
 
 from vlae import memory
-from vlae.data.arrays import read_array
+from vlae.data.arrays import joined_parts, read_array
 from vlae.data.columns import with_columns
 from vlae.data.files import begins_with
 from vlae.data.source import Array, DataError, ReadSettings, SourceData, reading, train_and_test
 
 SVHN_NAME = re.compile(r"(train|extra|test)_32x32\.mat")
 """The names of the files as their owners publish them."""
+
+
+NUM_BYTES = {"logical": 1, "int8": 1, "uint8": 1, "int16": 2, "uint16": 2, "int32": 4, "uint32": 4, "single": 4}
+"""The bytes of one number of a type of MATLAB; 8 of all others."""
 
 
 def find_mat(path: Path) -> list[Path]:
@@ -56,10 +60,11 @@ def read_mat(path: Path, files: list[Path], settings: ReadSettings) -> SourceDat
         raise DataError(
             f"{path}: {' and '.join(file.name for file in files)} differ in their variables; give one of them"
         )
-    images = [_images(file, variables.pop("X"), settings) for file, variables in zip(files, loaded, strict=True)]
-    sizes = [len(array) for array in images]
+    images = {file.name: _images(file, variables.pop("X")) for file, variables in zip(files, loaded, strict=True)}
+    sizes = [len(array) for array in images.values()]
+    joined = joined_parts(path, images, "give each in a folder of its own")
     data = SourceData(
-        values=np.concatenate(images),
+        values=read_array(joined, layout="NCHW", value_range=settings.value_range, what=f"{path}, X"),
         parts=train_and_test(*sizes) if len(files) == 2 else None,
         fates={"array X": "used"},
     )
@@ -79,8 +84,8 @@ def _variables(path: Path) -> dict[str, Any]:
     if not begins_with(path, b"MATLAB 5.0"):
         raise DataError(f"{path}: not a MATLAB 5 file (7.3 is not read); save it in MATLAB with -v7, or as .npz")
     with reading(str(path)):
-        num = sum(prod(shape) for _, shape, _ in whosmat(path))
-        memory.require(num, f"{path}, unpacked,", "is it the right file?")
+        num_bytes = sum(prod(shape) * NUM_BYTES.get(kind, 8) for _, shape, kind in whosmat(path))
+        memory.require(num_bytes, f"{path}, unpacked,", "is it the right file?")
         variables = {name: value for name, value in loadmat(path).items() if not name.startswith("__")}
     if "X" not in variables:
         raise DataError(
@@ -90,13 +95,12 @@ def _variables(path: Path) -> dict[str, Any]:
     return variables
 
 
-def _images(path: Path, array: Any, settings: ReadSettings) -> Array:
+def _images(path: Path, array: Any) -> Array:
     """Bring images X (H W C N, or H W N) to (N, C, H, W)."""
     if not isinstance(array, np.ndarray) or array.ndim not in (3, 4):
         raise DataError(f"{path}: X is {getattr(array, 'shape', array)}; expected H W C N; save other arrays as .npz")
     images = np.moveaxis(array, -1, 0)
-    images = images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
-    return read_array(images, layout="NCHW", value_range=settings.value_range, what=f"{path}, X")
+    return images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
 
 
 def _joined(arrays: list[Any], sizes: list[int]) -> Array | str:

@@ -135,7 +135,8 @@ def byte_columns(table: Any) -> list[str]:
     """
     from pyarrow import types
 
-    return [field.name for field in table.schema if types.is_binary(field.type) or types.is_large_binary(field.type)]
+    tell = (types.is_binary, types.is_large_binary, types.is_binary_view, types.is_fixed_size_binary)
+    return [field.name for field in table.schema if any(is_of(field.type) for is_of in tell)]
 
 
 def _with_cells(table: Any, pictures: Collection[str]) -> Any:

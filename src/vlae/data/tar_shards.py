@@ -14,6 +14,7 @@ from vlae.data.files import PICTURE_SUFFIXES
 from vlae.data.shards import BYTES, ROWS, Shard
 from vlae.data.source import DataError, ReadSettings
 from vlae.errors import reason
+from vlae.names import printable
 
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz")
 """The endings of shards."""
@@ -109,7 +110,7 @@ def _read(file: StoredFile, key: str | None, dotted: bool, start: int) -> Iterat
         num_bytes = 0
         stems = groupby(_members(tar), key=lambda member: _stem_and_ending(member, dotted)[0])
         for stem, members in islice(stems, start, None):
-            rows.append({**_row(tar, members, key, dotted), "id": stem})
+            rows.append({**_row(tar, members, key, dotted), "id": printable(stem)})
             num_bytes += len(rows[-1][key or PICTURE_COLUMN] or b"")
             if len(rows) == ROWS or num_bytes >= BYTES:
                 yield _table(rows, key)
@@ -117,8 +118,16 @@ def _read(file: StoredFile, key: str | None, dotted: bool, start: int) -> Iterat
         if rows:
             yield _table(rows, key)
         tar.fileobj.seek(tar.offset)
-        if not tar.fileobj.read(1):  # a .tar file ends with blocks of zeros
+        rest = tar.fileobj.read(1)
+        if not rest:  # a .tar file ends with blocks of zeros
             raise EOFError
+        while rest:
+            if any(rest):
+                raise DataError(
+                    f"{file.name}: more follows the end of the .tar file, as if `cat` had joined several; give each as "
+                    "a file of its own"
+                )
+            rest = tar.fileobj.read(2**20)
 
 
 def _members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
@@ -185,7 +194,12 @@ def _facts(content: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError):
         return {}
     given = told.items() if isinstance(told, dict) else ()
-    return {name: value for name, value in given if isinstance(value, str | int | float)}
+    return {_sound(name): _sound(value) for name, value in given if isinstance(value, str | int | float)}
+
+
+def _sound(value: Any) -> Any:
+    """A value as it is; of text that is not Unicode, lone surrogates, what can be written of it."""
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
 
 
 def _table(rows: list[dict[str, Any]], key: str | None) -> Any:
