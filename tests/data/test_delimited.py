@@ -210,3 +210,14 @@ def test_what_is_no_number_is_missing_only_if_it_says_so(tmp_path, cell):
     rows = "\n".join(f"{i},{'?' if i == 3 else cell if i == 5 else i + 0.5}" for i in range(40))
     with pytest.raises(DataError, match=f"column 'b', row 5, counted from 0: '{cell}' is no number"):
         read(tmp_path, f"a,b\n{rows}\n")
+
+
+def test_columns_that_blanks_align(tmp_path):
+    images = read(tmp_path, "  a   b  c\n  1  20  3\n 10   2 33\n100   5  6\n")
+    assert images.columns == ("a", "b", "c")
+    assert images.values.tolist() == [[1, 20, 3], [10, 2, 33], [100, 5, 6]]
+
+
+def test_a_file_of_nothing_but_its_separator(tmp_path):
+    with pytest.raises(DataError, match=r"a\.csv: nothing but its separator; give a line of names"):
+        read(tmp_path, "sep=;\n")

@@ -457,3 +457,9 @@ def test_what_is_left_out_is_said_once(tmp_path, save_picture, rng, capsys):
     ]
     say_skipped(load(tmp_path, split="all"))  # nothing is held out
     assert "copy" not in capsys.readouterr().err
+
+
+def test_a_folder_of_tables_is_told_of_streams(tmp_path):
+    (tmp_path / "a.parquet").write_bytes(b"PAR1")
+    with pytest.raises(DataError, match=r"no picture among 1 file .*, or train on shards with --stream"):
+        load(tmp_path)

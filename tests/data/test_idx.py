@@ -94,3 +94,9 @@ def test_parts_of_other_sides_are_refused_by_name(tmp_path, rng):
     (tmp_path / "t10k-labels-idx1-ubyte").unlink()
     with pytest.raises(DataError, match=r"t10k-images-idx3-ubyte .* and train-images-idx3-ubyte .* differ in shape"):
         load(tmp_path)
+
+
+def test_labels_of_wider_numbers_are_said_to_be_left_out(tmp_path, rng):
+    save_mnist(tmp_path, rng.integers(0, 256, (40, 9, 9), np.uint8), rng.integers(0, 10, 40).astype(np.uint8))
+    (tmp_path / "qmnist-train-labels-idx2-int").write_bytes(b"")
+    assert load(tmp_path).fates["qmnist-train-labels-idx2-int"].startswith("ignored: numbers wider than a byte")

@@ -261,3 +261,22 @@ def test_pictures_of_a_folder_can_be_labelled_by_a_table(tmp_path):
     (tmp_path / "labels.csv").write_text("name,class\n00.png,dark\n11.png,light\n")
     known = known_labels(load(folder, split="all"), str(tmp_path / "labels.csv"))
     assert known.labels[[0, 11]].tolist() == [0, 1] and (known.labels[1:11] == -1).all()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+@pytest.mark.parametrize(
+    "form", ['file,label\n{}, "{}"\n{},{}\n', "sep=;\nfile;label\n{};{}\n{};{}\n", "{}\t{}\n{}\t{}\n"]
+)
+def test_a_table_of_names_in_the_dialects_of_tables(tmp_path, encoding, form):
+    table = tmp_path / "labels.csv"
+    table.write_bytes(form.format("a.png", "Käfer", "b.png", "cat").encode(encoding))
+    known = known_labels(images([0, 0], row_names=("a.png", "b.png")), str(table))
+    assert known.names == ("Käfer", "cat") and known.labels.tolist() == [0, 1]
+
+
+def test_a_class_that_is_called_none_is_told_of(tmp_path):
+    table = tmp_path / "labels.csv"
+    table.write_text("file,label\na.png,none\nb.png,hole\nc.png,\nd.png,crack\n")
+    with pytest.warns(UserWarning, match="1 name has no class but none; if that is a class, call it otherwise"):
+        known = known_labels(images([0] * 4, row_names=("a.png", "b.png", "c.png", "d.png")), str(table))
+    assert known.labels.tolist() == [-1, 1, -1, 0]

@@ -64,18 +64,20 @@ def read_delimited(path: Path, texts: Collection[str] = (), decimal: str | None 
     import pyarrow
     from pyarrow import csv as arrow_csv
 
-    encoding = _encoding(path)
+    encoding = encoding_of(path)
     csv.field_size_limit(2**31 - 1)  # a line that is not separated yet is one field
     with path.open(encoding=encoding, newline="") as file:
         lines = list(StringIO(file.read(LOOKED_AT) + file.readline(), newline=""))
     skipped = next((i for i, line in enumerate(lines) if line.strip()), None)
     if skipped is None:
         raise DataError(f"{path}: an empty file; give a line of names, and a line for each row")
-    said = re.fullmatch(r'"?sep=(.)"?', lines[skipped].strip(), re.IGNORECASE)
+    said = said_separator(lines[skipped])
     skipped += bool(said)
+    if skipped == len(lines):
+        raise DataError(f"{path}: nothing but its separator; give a line of names, and a line for each row")
     if lines[skipped].strip("# \r\n"):
         lines[skipped] = lines[skipped].lstrip("# ")  # as numpy writes a header
-    separator = said[1] if said else _separator(lines[skipped:], path)
+    separator = said or _separator(lines[skipped:], path)
     first, second, num_lines = _first_rows(lines[skipped:], separator)
     has_header = _is_header(first, second)
     names = first if has_header else [""] * len(first)
@@ -108,7 +110,7 @@ def read_delimited(path: Path, texts: Collection[str] = (), decimal: str | None 
     try:
         table = read(texts)
     except pyarrow.ArrowInvalid:
-        plain = _without_blanks_before_quotes(path, encoding, separator)
+        plain = _without_blanks(path, encoding, separator)
         if plain is None:
             raise
         table = read(texts)
@@ -199,15 +201,19 @@ def _first_rows(lines: Sequence[str], separator: str) -> tuple[list[str], list[s
     return first, second, num_lines
 
 
-def _without_blanks_before_quotes(path: Path, encoding: str, separator: str) -> bytes | None:
+def _without_blanks(path: Path, encoding: str, separator: str) -> bytes | None:
     """Write the rows of a file without the blanks between a separator and a quote, which pyarrow takes for text.
+
+    Of fields that blanks separate, all but one blank between two are left out, and those around a line.
 
     Returns:
         The text in UTF-8, of as many lines; None if there are no such blanks.
     """
     with path.open(encoding=encoding, newline="") as file:
         text = file.read()
-    if separator == " " or not re.search(f'{re.escape(separator)} +"', text):
+    if separator == " ":
+        text = re.sub("(?m)^ +| +$", "", text.replace("\r\n", "\n"))
+    elif not re.search(f'{re.escape(separator)} +"', text):
         return None
     plain = StringIO(newline="")
     rows = csv.reader(StringIO(text, newline=""), delimiter=separator, skipinitialspace=True)
@@ -226,8 +232,12 @@ def _named(names: Sequence[str], has_header: bool) -> list[str]:
     return named
 
 
-def _encoding(path: Path) -> str:
-    """Find the encoding of a text file."""
+def encoding_of(path: Path) -> str:
+    """Find the encoding of a text file: what a byte order mark says, UTF-8, or Windows' Latin-1.
+
+    Args:
+        path: the file.
+    """
     with path.open("rb") as file:
         head = file.read(4)
     for mark, encoding in BOMS.items():
@@ -242,6 +252,20 @@ def _encoding(path: Path) -> str:
         except UnicodeDecodeError:
             continue
     return "latin-1"
+
+
+def said_separator(line: str) -> str | None:
+    """The separator that the first line of a file says to a spreadsheet; None if it is another line.
+
+    Args:
+        line: the line.
+
+    Examples:
+        >>> said_separator("sep=;"), said_separator("a;b")
+        (';', None)
+    """
+    match = re.fullmatch(r'"?sep=(.)"?', line.strip("\r\n "), re.IGNORECASE)
+    return match[1] if match else None
 
 
 def _separator(lines: Sequence[str], path: Path) -> str:

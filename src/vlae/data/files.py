@@ -32,6 +32,9 @@ PICTURE_SUFFIXES = tuple(suffix for suffixes in PICTURE_FORMATS.values() for suf
 NEEDED = {"AVIF": "pip install -U pillow", "HEIF": 'pip install "vlae[heic]"'}
 """What reads a format that not every installation can decode."""
 
+PARQUET_SUFFIXES = (".parquet", ".parq", ".pq")
+"""The endings of Parquet files in a folder, each of which is a shard."""
+
 HIDDEN = "is hidden: its name begins with a dot"
 """Why `walk` leaves out a file or folder that need not be told of by name."""
 

@@ -11,6 +11,7 @@ import numpy as np
 from vlae.data.files import (
     HIDDEN,
     NEEDED,
+    PARQUET_SUFFIXES,
     PICTURE_SUFFIXES,
     is_picture,
     open_page,
@@ -55,9 +56,11 @@ def find_pictures(path: Path) -> list[Path]:
         )
     seen = [*_by_ending(files), *{_needs(kind) for kind in map(picture_format, files) if kind}]
     seen += [f"{_name(Path(name), path)} {why}" for name, why in left_out[:5]]
+    shards = any(file.suffix.lower() in PARQUET_SUFFIXES for file in files)
     raise DataError(
         f"{path}: no picture among {counted(len(files), 'file')} ({', '.join(seen) or 'it is empty'}); accepted are"
         f" {' '.join(PICTURE_SUFFIXES)}, or give a data file itself"
+        f"{', or train on shards with --stream (stream=True)' if shards else ''}"
     )
 
 

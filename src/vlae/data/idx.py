@@ -19,6 +19,11 @@ from vlae.data.source import Array, DataError, ReadSettings, SourceData, parts_b
 IDX_NAME = re.compile(r"(?P<set>.*?)(?P<part>train|t10k|test)[-.](?P<kind>images|labels)[-.]idx[134]-ubyte(\.gz)?")
 """The usual name of an IDX file: the set, the part, and whether it holds images or labels."""
 
+WIDE_NAME = re.compile(r".*[-.]idx\d-(short|int|float|double)(\.gz)?")
+"""The usual name of an IDX file of wider numbers than bytes, as of QMNIST's labels."""
+
+WIDE = "ignored: numbers wider than a byte; labels are read from idx1-ubyte"
+
 
 def find_idx(path: Path) -> list[Path]:
     """Find the IDX files of a folder, or an IDX file with the files of the same set beside it.
@@ -88,6 +93,8 @@ def read_idx(path: Path, files: list[Path], settings: ReadSettings) -> SourceDat
     fates = {
         file.name: "used" if part in images else "ignored: no images of its part" for (_, part), file in named.items()
     }
+    folder = path if path.is_dir() else path.parent
+    fates |= {file.name: WIDE for file in sorted(folder.iterdir()) if WIDE_NAME.fullmatch(file.name) and named}
     arrays = {named.get(("images", part), path).name: array for part, array in images.items()}
     joined = joined_parts(path, arrays, "give each in a folder of its own")
     data = SourceData(

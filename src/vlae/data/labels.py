@@ -15,6 +15,7 @@ from unicodedata import normalize
 import numpy as np
 
 from vlae.data.columns import MINUS_ONE, ROW_NAMES
+from vlae.data.delimited import encoding_of, said_separator
 from vlae.data.images import IGNORED, Images
 from vlae.data.source import LABEL_NAMES, Array, DataError, counted, is_missing
 from vlae.names import bare_cell, some_of
@@ -188,6 +189,8 @@ class _Table(NamedTuple):
     """The columns that may name the pictures, usually one."""
     kinds: list[str]
     """The class of each row; empty if it is missing."""
+    nothing: list[str]
+    """The cells of classes that are the word none, in upper or lower case, which stands for a missing one."""
     is_headed: bool
     """Whether there was a line of usual headings, which is left out here."""
 
@@ -201,10 +204,13 @@ def _read_table(file: Path) -> _Table:
     try:
         if file.exists() and not file.is_file():
             raise OSError("it is no regular file")  # a pipe would be waited for, a device read for ever
-        with file.open(newline="", encoding="utf-8-sig") as stream:
-            text = stream.read()
-        separator = max(",;\t", key=text.count)
-        rows = [row for row in csv.reader(StringIO(text, newline=""), delimiter=separator) if len(row) > 1]
+        with file.open(newline="", encoding=encoding_of(file)) as stream:
+            first = stream.readline()
+            said = said_separator(first)
+            text = stream.read() if said else first + stream.read()
+        separator = said or max(",;\t", key=text.count)
+        cells = csv.reader(StringIO(text, newline=""), delimiter=separator, skipinitialspace=True)
+        rows = [row for row in cells if len(row) > 1]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"labels {str(file)!r} cannot be read ({error}); give all, a number, or a .csv file") from error
     columns = [[cell.strip() for cell in column] for column in zip_longest(*rows, fillvalue="")]
@@ -227,7 +233,8 @@ def _read_table(file: Path) -> _Table:
     names = [i for i in names if i != label] or [1 - label]
     columns = [column[is_headed:] for column in columns]
     kinds = ["" if is_missing(cell) else bare_cell(cell) for cell in columns[label]]
-    return _Table(names=[columns[i] for i in names], kinds=kinds, is_headed=is_headed)
+    nothing = [cell for cell in columns[label] if cell.lower() == "none"]
+    return _Table(names=[columns[i] for i in names], kinds=kinds, nothing=nothing, is_headed=is_headed)
 
 
 def _amiss(
@@ -259,6 +266,11 @@ def _amiss(
         said.append(
             f"{counted(len(several), 'name')} {'has' if len(several) == 1 else 'have'} several classes, such as "
             f"{several[0]!r} ({', '.join(sorted(classes[several[0]]))}); the last one counts"
+        )
+    if table.nothing:
+        said.append(
+            f"{counted(len(table.nothing), 'name')} {'has' if len(table.nothing) == 1 else 'have'} no class but "
+            f"{some_of(sorted(set(table.nothing)))}; if that is a class, call it otherwise"
         )
     others = {kind for kind in kinds[begin:] if kind} - set(found)
     if others:

@@ -17,7 +17,7 @@ import numpy as np
 from vlae.data.addresses import is_address, stored_files
 from vlae.data.decoding import decode
 from vlae.data.depths import listed_range
-from vlae.data.files import is_picture, walk
+from vlae.data.files import PARQUET_SUFFIXES, is_picture, walk
 from vlae.data.folders import find_pictures
 from vlae.data.frames import Frame
 from vlae.data.images import Images
@@ -47,7 +47,7 @@ from vlae.shapes import is_image
 LOOKED_AT, LOOKED_SHARDS = 2_048, 16
 """The most rows from which the form of the data is found, and from how many shards they are."""
 
-SUFFIXES = (*TAR_SUFFIXES, ".parquet", ".parq", ".pq")
+SUFFIXES = (*TAR_SUFFIXES, *PARQUET_SUFFIXES)
 """The endings of files that are shards."""
 
 OVERHEAD = 1_500
