@@ -183,7 +183,7 @@ def _fit_all(data: SourceData, settings: ReadSettings, source: str, progress: bo
     else:
         broken = {}
         frame = array_frame(data.values, settings, source)
-        if frame.shape == data.values.shape[1:] and frame.crop is None:
+        if frame.shape == data.values.shape[1:] and not frame.crop:
             return _Fitted(_store(data.values, folder))
         sizes, pictures = {data.values.shape[:1:-1]}, array_pictures(data.values)
     animated = set()

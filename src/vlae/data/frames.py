@@ -27,7 +27,7 @@ class Frame:
     shape: tuple[int, int, int]
     """(channels, height, width), in pixels."""
     crop: int | None = None
-    """Side of the square that is cut from the middle before resizing, in pixels. None: no crop."""
+    """Side of the square that is cut from the middle before resizing, in pixels. None, or 0: no crop."""
     fit: Fit = "crop"
     """What is done with pictures of other proportions."""
     proportions: tuple[int, int] | None = None
@@ -219,7 +219,7 @@ def how_fitted(sizes: Iterable[tuple[int, int]], frame: Frame) -> str | None:
     _, height, width = frame.shape
     if all(size == (width, height) for size in sizes):
         return None
-    if frame.crop is None and all(round(width * high / wide) == height for wide, high in sizes):
+    if not frame.crop and all(round(width * high / wide) == height for wide, high in sizes):
         return f"resized to {width}×{height}"
     words = {"crop": "cut and resized to", "pad": "resized, with repeated edges, to", "squash": "squashed to"}
     return f"{words['crop' if frame.crop else frame.fit]} {width}×{height}"

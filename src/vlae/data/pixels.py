@@ -105,7 +105,7 @@ def _geometry(size: tuple[int, int], frame: Frame, what: str) -> tuple[tuple[int
     """
     (width, height), inner, left, top = size, frame.shape[1:], 0, 0
     high, wide = frame.proportions or inner
-    if frame.crop is not None and (min(size) >= frame.crop or size != inner[::-1]):  # else it was cut already
+    if frame.crop and (min(size) >= frame.crop or size != inner[::-1]):  # else it was cut already
         if min(size) < frame.crop:
             raise DataError(f"{what}: {width}×{height} pixels, less than crop={frame.crop}; say a smaller crop")
         left, top = (width - frame.crop) // 2, (height - frame.crop) // 2
@@ -173,7 +173,7 @@ def _draft(image: Any, frame: Frame) -> None:
 
     Not so a very large progressive JPEG, which is in memory as a whole while it is decoded.
     """
-    if frame.crop is not None or getattr(image, "format", None) != "JPEG":
+    if frame.crop or getattr(image, "format", None) != "JPEG":
         return
     high, wide = frame.proportions or (1, 1)
     cut = max(high, wide) / min(high, wide)  # so much less of the picture is used
