@@ -63,7 +63,7 @@ def made_up(num: int) -> dict[str, dict]:
         "data": {
             "num": num,
             "names": [f"{i}.png" for i in range(num)],
-            "held_out": columns(kinds == 0, "u1"),
+            "part": columns(1 + (kinds == 0), "u1"),
             "note": "",
             "version": "0",
             **known,

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,7 +13,7 @@ from PIL import Image
 
 import vlae
 from vlae.data.images import Images
-from vlae.web.collection import Collection, PictureError
+from vlae.web.collection import PARTS, Collection, PictureError
 from vlae.web.encoding import Encoding
 from vlae.web.picture_files import picture_file
 from vlae.web.session import Session
@@ -68,8 +69,8 @@ def test_every_picture_is_there_once_and_those_held_out_are_marked(run):
     collection = Collection(run)
     every, test = run.part("all"), run.part("test")
     assert len(collection) == len(every) == 60 and sorted(collection.names) == sorted(every.names)
-    held_out = {name for name, out in zip(collection.names, collection.held_out, strict=True) if out}
-    assert held_out == set(test.names) and 0 < len(held_out) < 60
+    parts = {part: {name for i, name in enumerate(collection.names) if collection.part_of(i) == part} for part in PARTS}
+    assert parts["held out"] == set(test.names) and parts["training"] == set(run.part("train").names)
     for number in (0, 59):
         row = every.names.index(collection.names[number])
         assert np.array_equal(collection.values([number])[0], every.values[row])
@@ -143,8 +144,8 @@ def test_a_broken_file_says_why(run):
 def test_a_source_that_is_gone_leaves_the_examples_with_a_line(run):
     shutil.rmtree(run.data["source"])
     collection = Collection(run)
-    assert len(collection) == len(run.examples) and collection.held_out.all()
-    assert "can no longer be read" in collection.note and "held-out examples" in collection.note
+    assert len(collection) == len(run.examples) and (collection.parts == 2).all()
+    assert "is not shown: " in collection.note and "held-out examples" in collection.note
     assert collection.names[0] == "example 0" and collection.labels[0] == []
     assert collection.original(0, 500) is None
     assert len(Encoding(Studio(run), collection).noise[0]) == len(run.examples)
@@ -158,7 +159,7 @@ def test_numbers_stay_when_pictures_come_and_go(run):
     after = Collection(run)
     assert np.array_equal(after.values(range(len(run.examples))), run.examples)
     assert after.names[0] == "example 0" and set(after.names[1:]) == names - {first} | {"new.png"}
-    assert "has changed since the training: 1 of its pictures" in after.note
+    assert "has changed since the training: 1 of its held-out pictures" in after.note
     with pytest.raises(PictureError, match="no longer there"):
         after.original(0, 500)
 
@@ -214,10 +215,8 @@ def test_what_is_missing_is_unknown_or_has_no_number(tmp_path):
     np.savez(tmp_path / "a.npz", images=pixels, **known)
     collection = Collection(trained(tmp_path / "a.npz", tmp_path / "run"))
     properties = collection.properties()
-    assert properties["label"]["classes"] == ["unknown", "0", "1"]
     rows = [int(name.removeprefix("row ")) for name in collection.names]
-    assert np.array_equal(properties["height"]["values"], known["height"][rows], equal_nan=True)
-    assert np.array_equal(properties["label"]["values"], known["y"][rows] + 1)
+    assert np.array_equal(properties["height"], known["height"][rows], equal_nan=True)
     assert "brightness" in properties
 
 
@@ -225,11 +224,45 @@ def test_another_source_is_shown_as_a_whole_and_nothing_of_it_is_marked(made, tm
     photographs(tmp_path / "others", 20)
     session = Session(made, str(tmp_path / "others"))
     collection = session.collection
-    assert len(collection) == 20 and not collection.held_out.any() and collection.part_of(3) == ""
+    assert len(collection) == 20 and not collection.parts.any() and collection.part_of(3) == ""
     assert collection.original(3, 500).shape[1] == 48
     assert len(session.encoding.noise[0]) == 20
     with pytest.raises(FileNotFoundError):
         len(Collection(made, str(tmp_path / "nowhere")))
+
+
+def test_training_is_said_only_of_what_is_known_to_have_been_trained_on(run, tmp_path):
+    photographs(Path(run.data["source"]) / "new", 3)
+    grown = Collection(run)
+    assert {grown.part_of(i) for i in range(len(grown))} == {"", "held out"}
+    assert grown.note.endswith("has changed since the training: which of its data the run was trained on is not known.")
+    limited = trained(photographs(tmp_path / "others"), tmp_path / "limited", size=12, limit=20)
+    collection = Collection(limited)
+    known = {name for i, name in enumerate(collection.names) if collection.part_of(i) == "training"}
+    assert known == set(limited.part("train").names) and len(known) == 20 and collection.note == ""
+
+
+def test_a_source_that_a_shared_run_names_is_not_opened_unasked(run, tmp_path, monkeypatch):
+    shared = vlae.load(run.save_pretrained(tmp_path / "shared"))
+    monkeypatch.chdir(tmp_path)  # where there is a folder of the name of its source
+    for of_others in (shared, replace(run, borrowed="me/run")):
+        with monkeypatch.context() as patched:
+            patched.setattr(type(run), "part", lambda *_: pytest.fail("the source was read"))
+            collection = Collection(of_others)
+            assert len(collection) == len(run.examples) and "not opened unasked" in collection.note
+            assert of_others.known().values is of_others.examples
+    asked = Collection(shared, "photos")
+    assert len(asked) == 60 and (asked.parts == 2).sum() == len(run.part("test"))
+
+
+def test_other_data_at_the_place_of_the_source_are_not_taken_for_it(run):
+    shutil.rmtree(run.data["source"])
+    rng = np.random.default_rng(7)
+    Path(run.data["source"]).mkdir()
+    for i in range(30):
+        Image.fromarray(rng.integers(0, 256, (12, 12, 3), dtype=np.uint8)).save(f"{run.data['source']}/{i}.png")
+    collection = Collection(run)
+    assert len(collection) == len(run.examples) and "none of the run's held-out examples" in collection.note
 
 
 # Encoding

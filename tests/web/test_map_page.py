@@ -226,7 +226,7 @@ def test_colours(visit):
     assert len(numbers(page)) == 60
     page.get_by_role("button", name="Select nothing").click()
     by_label = drawn(page)
-    page.get_by_label("Coloured by").select_option("held out")
+    page.get_by_label("Coloured by").select_option("part")
     assert page.locator(".legend").inner_text().split("\n") == ["training", "held out"]
     page.wait_for_timeout(400)
     assert (drawn(page) != by_label).any()
@@ -295,7 +295,7 @@ def many():
     points = (3 * rng.normal(size=(12, 2)))[kinds] + rng.normal(size=(MANY, 2))
     column = lambda values, kind: base64.b64encode(np.ascontiguousarray(values, kind).tobytes()).decode()  # noqa: E731
     known = {"labels": [f"class {i}" for i in range(12)], "class_of": column(kinds, "<i4")}
-    whole = {"names": [f"{i}.png" for i in range(MANY)], "held_out": column(kinds == 0, "u1")}
+    whole = {"names": [f"{i}.png" for i in range(MANY)], "part": column(1 + (kinds == 0), "u1")}
     places = {"x": column(points[:, 0], "<f4"), "y": column(points[:, 1], "<f4"), "axes": ["first", "second"]}
     return {
         "data": {

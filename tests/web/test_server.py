@@ -436,8 +436,8 @@ def test_a_preparation_that_fails_is_told_to_who_waits_for_it(run, monkeypatch, 
 
 def test_missing_values_are_null(visitor, monkeypatch):
     values = np.array([0.5, np.nan, np.inf])
-    monkeypatch.setattr(Collection, "properties", lambda _: {"age": {"values": values, "classes": None}})
-    assert visitor.ask("known")[1]["known"]["age"]["values"] == [0.5, None, None]
+    monkeypatch.setattr(Collection, "properties", lambda _: {"age": values})
+    assert visitor.ask("known")[1]["known"]["age"] == [0.5, None, None]
 
 
 def test_many_users_at_once_get_their_own_answers(visitor):

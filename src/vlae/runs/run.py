@@ -131,6 +131,15 @@ class Run(ReadsData, HtmlRepr):
         return [str(said) for said in (self.undertrained, self.cut_short) if said is not None]
 
     @property
+    def is_from_others(self) -> bool:
+        """Whether it was shared: it is on the hub, or has a manifest. What it names is then not opened unasked.
+
+        A run that ships with the package is not of others. A folder without a manifest counts as made here.
+        """
+        shared = self.borrowed is not None or (self.path / MANIFEST).exists()
+        return shared and self.path != shipped_folder(self.path.name)
+
+    @property
     def outputs(self) -> Path:
         """Where figures, page and evaluation are written: `path`, or runs/OWNER--NAME for a borrowed run."""
         return Place(self.path, self.borrowed).outputs
@@ -372,10 +381,9 @@ class Run(ReadsData, HtmlRepr):
         return image
 
     def known(self) -> Seen:
-        """The training data, and their mirror images if it saw these; the examples if they are on the hub, or gone."""
-        from_hub = self.borrowed is not None and self.path != shipped_folder(self.path.name)
+        """The training data, and their mirror images if it saw these; the examples if these are of others, or gone."""
         try:
-            train = None if from_hub else self.part("train")
+            train = None if self.is_from_others else self.part("train")
         except (ValueError, OSError):
             train = None
         if train is None or train.shape != self.recipe.shape:

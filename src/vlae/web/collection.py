@@ -16,15 +16,19 @@ from typing import Any
 
 import numpy as np
 
-from vlae.data.content import content_hashes
+from vlae.data.content import content_hashes, digest
 from vlae.data.files import as_stored
 from vlae.data.images import Images
 from vlae.data.originals import Originals, find_originals, shrink
 from vlae.data.picture_files import original_file
-from vlae.data.source import ReadSettings
+from vlae.data.source import DataError, ReadSettings
+from vlae.errors import reason
 from vlae.evaluation.statistics import statistics
 from vlae.names import printable
 from vlae.runs.run import Run
+
+PARTS = ("", "training", "held out")
+"""What is known of a datum's part in the training: "" if nothing is, or if it had none."""
 
 MAX_MEASURED = 20_000
 """Collections with more pictures are not measured in brightness and the like: it would take minutes."""
@@ -41,12 +45,14 @@ class _Rows:
     """What the collection consists of.
 
     `images` are in the order of the source. `order` has the row of each number there, -1 for an example that is no
-    longer in the source. `hashes` are those of the values, by number.
+    longer in the source. `hashes` are those of the values, by number. `trained` has those of the training data; it is
+    empty if they are not known.
     """
 
     images: Images
     order: np.ndarray
     hashes: np.ndarray
+    trained: np.ndarray
     note: str
 
 
@@ -99,27 +105,59 @@ class Collection:
     def _read(self) -> _Rows:
         examples, source = self._examples, printable(self.source)
         hashes = content_hashes(examples)
-        kept = f"The {len(examples)} held-out examples that are kept with the run are shown."
+        none = np.zeros(0, np.int64)
         try:
-            images = self.run.part("all") if self.is_own else self.run.read(self.source)
+            images = self._images()
+            found = content_hashes(images.values)
+            rows = _matched(hashes, found)
+            gone = int((rows < 0).sum())
+            if gone == len(examples) > 0:
+                raise DataError("it has none of the run's held-out examples")
+            trained = self._trained(found) if self.is_own else none
         except (ValueError, OSError) as error:
             if not self.is_own:
                 raise
-            reason = " ".join(str(error).split())
-            images = Images(values=examples[:0], source=source)
-            note = f"{source} can no longer be read ({reason}). {kept}"
-            return _Rows(images=images, order=np.full(len(examples), -1), hashes=hashes, note=note)
-        found = content_hashes(images.values)
-        rows = _matched(hashes, found)
+            kept = f"The {len(examples)} held-out examples that are kept with the run are shown"
+            if not len(examples):
+                kept = "No examples are kept with the run"
+            note = f"{source} is not shown: {reason(error)}. {kept}. To see data, name them: vlae explore RUN DATA"
+            images, order = Images(values=examples[:0], source=source), np.full(len(examples), -1)
+            return _Rows(images=images, order=order, hashes=hashes, trained=none, note=note)
         others = np.setdiff1d(np.arange(len(images)), rows)
-        gone = int((rows < 0).sum())
-        note = f"{source} has changed since the training: {gone} of its pictures are no longer in it." if gone else ""
+        changed = f"{source} has changed since the training: "
+        note = f"{changed}{gone} of its held-out pictures are no longer in it." if gone else ""
+        if trained is None:
+            note = f"{note or changed}{' W' if note else 'w'}hich of its data the run was trained on is not known."
         return _Rows(
             images=images,
             order=np.concatenate([rows, others]),
             hashes=np.concatenate([hashes, found[others]]),
+            trained=none if trained is None else trained,
             note=note,
         )
+
+    def _images(self) -> Images:
+        """All data of the source in the form that the model takes."""
+        if not self.is_own:
+            return self.run.read(self.source)
+        if self.run.is_from_others:  # its source is their word: a path of this machine, or an address
+            raise DataError("the run is not of this machine, so what it names is not opened unasked")
+        return self.run.fitted(self.run.part("all"))
+
+    def _trained(self, found: np.ndarray) -> np.ndarray | None:
+        """The hashes of the training data, int64 (n,); none if the run has no record, None if the data have changed.
+
+        Args:
+            found: the hashes of all data of the source, in its order.
+        """
+        content, held_out = self.run.data.get("content"), self.run.held_out_of(self.source)
+        if content is None or held_out is None:  # a run of an earlier version
+            return np.zeros(0, np.int64)
+        if self.run.data.get("limit") is None:
+            trained = found[~np.isin(found, held_out)]
+        else:
+            trained = content_hashes(self.run.part("train").values)
+        return trained if digest(trained, held_out) == content.split()[0] else None
 
     # What is known of each
 
@@ -147,40 +185,28 @@ class Collection:
         return [images.class_name(int(numbers[place])) for place in known], classes
 
     @cached_property
-    def held_out(self) -> np.ndarray:
-        """Whether each datum is held out, bool (n,)."""
+    def parts(self) -> np.ndarray:
+        """The part of each datum in the training, by its place in `PARTS`: uint8 (n,)."""
         held_out = self.run.held_out_of(self.source)
         marked = np.zeros(len(self), bool) if held_out is None else np.isin(self.hashes, held_out)
         marked[: len(self._examples)] = True
-        return marked
+        return np.where(marked, 2, np.isin(self.hashes, self._rows.trained)).astype(np.uint8)
 
     def part_of(self, number: int) -> str:
-        """Return the part of a datum: "held out", "training", or "" if the run was not trained on this source.
+        """Return the part of a datum in the training, one of `PARTS`.
 
         Args:
             number: the number of the datum, from 0.
         """
-        return "held out" if self.held_out[number] else "training" if self.is_own else ""
+        return PARTS[self.parts[number]]
 
-    def properties(self) -> dict[str, dict[str, Any]]:
-        """Return the known properties of the data, by name.
-
-        Returns:
-            For each property, a dict of `values`, (n,), NaN where a number is missing, and `classes`: the names of the
-            classes, or None for numbers.
-        """
-        properties: dict[str, dict[str, Any]] = {}
-        names, classes = self.labels
-        if names:
-            unknown = (classes < 0).any()
-            properties["label"] = {
-                "values": classes + unknown,
-                "classes": (["unknown"] if unknown else []) + names,
-            }
-        for name, values in self._numbers.items():
-            if values.dtype.kind in "iufb" and len(np.unique(values[np.isfinite(values)])) > 1:
-                properties[name.replace("_", " ")] = {"values": np.asarray(values, np.float64), "classes": None}
-        return properties
+    def properties(self) -> dict[str, np.ndarray]:
+        """Return the known numbers of the data by their names, float64 (n,) each, NaN where one is missing."""
+        return {
+            name.replace("_", " "): np.asarray(values, np.float64)
+            for name, values in self._numbers.items()
+            if values.dtype.kind in "iufb" and len(np.unique(values[np.isfinite(values)])) > 1
+        }
 
     @cached_property
     def _numbers(self) -> dict[str, np.ndarray]:

@@ -61,7 +61,7 @@ class CollectionAnswers:
         return {"phase": phase, "done": done, "num": 0 if phase == "reading" else len(self._session.collection)}
 
     def data(self) -> Answer:
-        """Return what is known of all data without their codes: names, classes, and which are held out."""
+        """Return what is known of all data without their codes: names, classes, and their parts in the training."""
         collection = self._session.collection
         labels, class_of = collection.labels
         return {
@@ -69,21 +69,15 @@ class CollectionAnswers:
             "names": collection.names,
             "labels": labels,
             "class_of": _bytes(class_of, np.int32),
-            "held_out": _bytes(collection.held_out, np.uint8),
-            "is_own": collection.is_own,
+            "part": _bytes(collection.parts, np.uint8),
             "note": collection.note,
             "version": collection.version,
         }
 
     def known(self) -> Answer:
-        """Return the known properties of all data: labels, factors, and statistics of pictures."""
+        """Return the known numbers of all data: factors, and statistics of pictures."""
         properties = self._session.collection.properties()
-        return {
-            "known": {
-                name: {"values": rounded(column["values"]), "classes": column["classes"]}
-                for name, column in properties.items()
-            }
-        }
+        return {"known": {name: rounded(values) for name, values in properties.items()}}
 
     def positions(self, level: int, method: Method) -> Answer:
         """Return the places of all data on a plane, by one level's code.
@@ -96,13 +90,10 @@ class CollectionAnswers:
         if method == "code" and size > 2:
             raise ValueError(f"level {level} has {size} dimensions; only one or two can be shown as they are")
         plane = self._session.maps.place(level, method)
-        labels, class_of = self._session.collection.labels
         return {
             "n": len(plane.points),
             "x": _bytes(plane.points[:, 0], np.float32),
             "y": _bytes(plane.points[:, 1], np.float32),
-            "labels": labels,
-            "class_of": _bytes(class_of, np.int32),
             "axes": list(plane.axes),
             "centre": None if plane.centre is None else rounded(plane.centre),
             "directions": None if plane.directions is None else plane.directions.tolist(),
@@ -215,7 +206,7 @@ class CollectionAnswers:
             self._session.collection.check(number)
 
     def about(self, number: int) -> Answer:
-        """Return the name of a picture, and why it cannot be shown at its own size; "" if it can.
+        """Return why a picture cannot be shown at its own size; "" if it can.
 
         Args:
             number: the number of the picture.
@@ -227,7 +218,7 @@ class CollectionAnswers:
             fault = ""
         except PictureError as error:
             fault = str(error)
-        return {"name": collection.names[number], "fault": fault}
+        return {"fault": fault}
 
     def export(self, kind: Literal["atlas", "fiftyone"], numbers: Data, tags: list[str], level: int) -> Answer:
         """Return a selection as a file for another tool, in base64.

@@ -4,14 +4,13 @@ let data; // names, classes and parts of all data
 let dataAsked;
 let knownAsked;
 
-
 const allData = () =>
   (dataAsked ??= ask("data").then((answer) => {
-    data = { ...answer, class_of: numbersIn(answer.class_of, Int32Array), held_out: numbersIn(answer.held_out, Uint8Array) };
+    data = { ...answer, class_of: numbersIn(answer.class_of, Int32Array), part: numbersIn(answer.part, Uint8Array) };
     document.dispatchEvent(new CustomEvent("vlae-data"));
     return data;
   }));
-// Labels, factors and statistics of all data, by name.
+// Factors and statistics of all data, by name.
 const knownData = () => (knownAsked ??= ask("known").then((answer) => answer.known));
 
 const isPictures = () => run.shape.length === 3;
@@ -20,7 +19,8 @@ const counted = (num) => `${num.toLocaleString("en")} ${thing(num)}`;
 const nameOf = (i) => data?.names[i] ?? `${thing()} ${i}`;
 const baseName = (i) => nameOf(i).split("/").pop();
 const labelOf = (i) => data?.labels[data.class_of[i]] ?? "";
-const partOf = (i) => (data?.held_out[i] ? "held out" : data?.is_own ? "training" : "");
+const PARTS = ["", "training", "held out"];
+const partOf = (i) => PARTS[data?.part[i] ?? 0];
 const describeDatum = (i) => [nameOf(i), labelOf(i)].filter(Boolean).join(", ");
 
 // What is shown of picture i: up to the model's own size as the model sees it, beyond as it is.

@@ -51,10 +51,9 @@ document.addEventListener("vlae-select", () => plot && data && showSelected());
 
 const colouring = () => {
   if (map.colour === "label") return byClass(data.labels, data.class_of);
-  if (map.colour === "held out") return byClass(["training", "held out"], data.held_out);
+  if (map.colour === "part") return byClass(PARTS.slice(1), Array.from(data.part, (place) => place - 1));
   const column = map.known[map.colour];
-  if (!column) return byNothing(data.num);
-  return column.classes ? byClass(column.classes, column.values.map((value) => value ?? -1)) : byNumber(column.values);
+  return column ? byNumber(column) : byNothing(data.num);
 };
 const paint = () => {
   const made = colouring();
@@ -138,15 +137,14 @@ const buildMap = (root) => {
   dark.addEventListener("change", () => data && paint());
   allData().then(async () => {
     map.colour = data.labels.length ? "label" : "";
-    const names = [...(data.labels.length ? ["label"] : []), ...(data.is_own ? ["held out"] : [])];
+    const names = [...(data.labels.length ? ["label"] : []), ...(data.part.some(Boolean) ? ["part"] : [])];
     const choice = select("Coloured by", [["", "nothing"], ...names.map((name) => [name, name])], map.colour, (value) => {
       map.colour = value;
       paint();
     });
     controls.append(choice);
-    const { label, ...known } = await knownData();
-    map.known = known;
-    choice.querySelector("select").append(...Object.keys(known).map((name) => make("option", { value: name, text: name })));
+    map.known = await knownData();
+    choice.querySelector("select").append(...Object.keys(map.known).map((name) => make("option", { value: name, text: name })));
   }).catch(tell);
 };
 const startMap = () => askMap();

@@ -7,7 +7,7 @@ const galleryCount = make("p", { class: "quiet", role: "status" });
 const gallerySentinel = make("div", { class: "sentinel" });
 const view = { mode: "name", level: 0, dimension: 0, num: 8, levels: [], asked: null, text: "", label: "", part: "", tag: "" };
 // What is shown: pictures, and headings of groups; the numbers of the pictures, and with them those of folded groups.
-const found = { items: [], numbers: [], all: [], shown: 0, values: null, digits: 2 };
+const found = { items: [], numbers: [], all: [], shown: 0 };
 let anchor = 0; // the place where a range of selected pictures begins
 let byName;
 
@@ -74,11 +74,11 @@ const cellOf = ({ number, value, heading, all, open }) => {
     const more = rest > 0 && !open ? button(`Show the other ${rest}`, () => openGroup(heading, all), { class: "link" }) : null;
     return make("li", { class: "heading", role: "presentation" }, make("h3", { text: heading }), button("Select these", () => selectOnly(all), { class: "link" }), more);
   }
-  const words = [describeDatum(number), data.held_out[number] ? "held out" : "", value ?? ""].filter(Boolean).join(", ");
+  const words = [describeDatum(number), partOf(number) === "held out" ? "held out" : "", value ?? ""].filter(Boolean).join(", ");
   return make("li", { class: "cell", role: "option", tabindex: -1, "data-number": number, "aria-selected": selection.has(number), "aria-label": words, title: nameOf(number) },
     shown(number, isPictures() ? 256 : 64),
     make("span", { class: "box", "aria-hidden": "true" }),
-    data.held_out[number] ? make("span", { class: "part", text: "held out", "aria-hidden": "true" }) : null,
+    partOf(number) === "held out" ? make("span", { class: "part", text: "held out", "aria-hidden": "true" }) : null,
     make("span", { class: "caption", "aria-hidden": "true" }, make("span", { class: "name", text: baseName(number) }), value == null ? null : make("span", { class: "value", text: value })),
     make("span", { class: "because", "aria-hidden": "true" }));
 };
@@ -233,7 +233,7 @@ const buildPictures = (root) => {
     isPictures() ? uploader("Upload…", async (answer, name) => (await askNearest({ kind: "upload", value: name, ...answer }), findAll())) : null);
   const text = make("input", { type: "search", class: "field", placeholder: "name", "aria-label": "Name contains" });
   text.addEventListener("input", soon(() => set("text")(text.value.toLowerCase()), 200));
-  const part = select("Part", [["", "all"], ["training", "training"], ["held out", "held out"]], "", set("part"));
+  const part = select("Part", [["", "all"]], "", set("part"));
   const label = select("Label", [["", "all"]], "", set("label"));
   const tag = select("Tag", [["", "all"]], "", set("tag"));
   const fill = (element, options, chosen) => element.querySelector("select").replaceChildren(...options.map(([value, words]) => make("option", { value, text: words, selected: value === chosen })));
@@ -242,7 +242,9 @@ const buildPictures = (root) => {
     label.hidden = data.labels.length < 2;
     note.textContent = data.note;
     note.hidden = !data.note;
-    part.hidden = !data.is_own;
+    const parts = PARTS.filter((name, place) => name && data.part.includes(place));
+    fill(part, [["", "all"], ...parts.map((name) => [name, name])], view.part);
+    part.hidden = !parts.length;
     showTags();
   });
   document.addEventListener("vlae-tags", () => {
@@ -271,7 +273,7 @@ const buildPictures = (root) => {
     boxes.forEach((box, k) => (box.querySelector("input").checked = view.levels.includes(run.levels[k].level)));
     if (view.mode === "along") describe();
   };
-  label.hidden = tag.hidden = true;
+  part.hidden = label.hidden = tag.hidden = true;
   root.append(
     make("div", { class: "controls" }, mode, level, dimension, num, text, label, part, tag),
     asked, note,
