@@ -79,3 +79,11 @@ def test_ipv6():
     except OSError:
         pytest.skip("this machine has no IPv6")
     listener.close()
+
+
+def test_every_address_is_answered_by_ipv4_too():
+    if not socket.has_dualstack_ipv6():
+        pytest.skip("this machine has no IPv6 beside IPv4")
+    with address.listen("::", None) as listener:
+        for host in ("127.0.0.1", "::1"):
+            socket.create_connection((host, listener.getsockname()[1]), timeout=5).close()

@@ -13,6 +13,7 @@ import pytest
 from blocks import draw_blocks
 from PIL import Image
 
+import vlae
 from vlae.web import app, uploads
 from vlae.workflows import train
 
@@ -216,6 +217,19 @@ def test_selecting_tagging_and_exporting_by_keyboard(visit, address):
     page.keyboard.press("Shift+ArrowRight")
     page.keyboard.press("Shift+ArrowRight")
     assert page.locator(".cell[aria-selected=true]").count() == 3
+    page.keyboard.press("Escape")
+    for key in ("ArrowRight", "Shift+ArrowRight"):  # from where it begins, not from the first
+        page.keyboard.press(key)
+    assert page.locator(".cell[aria-selected=true]").count() == 2
+    page.keyboard.press("End")
+    assert int(page.evaluate("document.activeElement.dataset.number")) >= 0
+    assert page.locator(".cell[data-number]").count() == 120
+    assert page.evaluate("document.activeElement === [...document.querySelectorAll('.cell[data-number]')].at(-1)")
+    page.keyboard.press("Home")
+    page.keyboard.press("Escape")
+    page.keyboard.press(" ")
+    page.keyboard.press("Shift+ArrowRight")
+    page.keyboard.press("Shift+ArrowRight")
     page.locator(".selection-bar input").fill("=nice")
     page.get_by_role("button", name="Tag", exact=True).click()
     page.get_by_role("button", name="Export…", exact=True).click()
@@ -593,7 +607,45 @@ def test_a_link_brings_back_what_was_seen(visit, run):
     assert source(other) == source(page)
     assert other.locator("#level-1 output").all_inner_texts() == page.locator("#level-1 output").all_inner_texts()
     wrong = visit(page.url.replace("run=run", "run=another"))
-    assert "This link is of the run another" in wrong.locator(".vlae-message").inner_text()
+    wrong.get_by_text("This link is of the run another").wait_for(state="visible", timeout=5_000)
+    wrong.wait_for_timeout(300)
+    assert wrong.locator(".vlae-message").is_visible()
+
+
+def test_a_link_keeps_that_all_levels_are_from_a(visit):
+    page = visit()
+    open_tab(page, "Mix")
+    page.get_by_role("button", name="All levels from A").click()
+    until(page, "/mix=0,0,0/.test(location.hash)")
+    other = visit(page.url)
+    settle(other)
+    assert pixels(other, "#mixed").tolist() == pixels(page, "#mixed").tolist()
+
+
+def test_what_goes_wrong_in_a_window_is_told_in_it(visit, address):
+    page = visit(address, refused=True)
+    page.get_by_role("button", name="Export all shown…").click()
+    page.route("**/api/export", lambda route: route.fulfill(json={"error": "no room"}))
+    page.get_by_role("button", name="Parquet").click()
+    told = page.locator("dialog .vlae-message")
+    told.get_by_role("button", name="Close").click()
+    assert not told.is_visible()
+
+
+def test_a_shared_run_without_examples_opens_with_a_draw(run, browser, tmp_path):
+    shared = vlae.load(run.save_pretrained(tmp_path / "shared", examples=False))
+    served = app.explore(shared, wait=False)
+    page = browser.new_context().new_page()
+    page.goto(served.local_url)
+    page.wait_for_selector("html[data-vlae=ready]")
+    settle(page)
+    assert "is not shown" in page.locator("#vlae-pictures .note").inner_text()
+    for name in TABS:
+        open_tab(page, name)
+    open_tab(page, "Levels")
+    assert page.locator("#live[src]").is_visible()
+    page.context.close()
+    served.close()
 
 
 def test_the_state_can_be_copied(visit, address, run):

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import networks
 import numpy as np
 import pytest
 from PIL import Image
@@ -292,6 +293,27 @@ def test_codes_of_other_data_are_not_taken_for_these(run, cache):
     assert np.array_equal(Encoding(Studio(run), Collection(run)).noise[0], before)
     file_of(Collection(run), 50).unlink()
     assert len(Encoding(Studio(run), Collection(run)).noise[0]) == 59
+
+
+def test_a_picture_that_is_gone_changes_no_other_s_code(tmp_path, cache):
+    photos = photographs(tmp_path / "photos", 40)
+    network = networks.save(networks.Detail(), tmp_path / "net.pt2")
+    settings = {"features": network, "features_side": networks.SIDE, "learning_rate": 5e-3, "batch_size": 16}
+    run = train(photos, out=tmp_path / "run", size=12, steps=40, code_sizes=(2, 2), progress=False, **settings)
+    before = Collection(run)
+    assert before.with_features.all()
+    codes = Encoding(Studio(run), before).noise
+    file_of(before, 1).unlink()
+    shutil.rmtree(cache / "codes")  # or they would be taken from there
+    after = Collection(run)
+    changed = Encoding(Studio(run), after).noise
+    numbers = [after.names.index(name) for name in before.names if name in after.names]
+    kept = [number for number, name in enumerate(before.names) if name in after.names]
+    for one, other in zip(codes, changed, strict=True):
+        np.testing.assert_allclose(one[kept], other[numbers], atol=1e-5)
+    run.__dict__["network"] = None  # gone: the codes of the pictures alone are others
+    blind = Encoding(Studio(run), Collection(run)).noise
+    assert not np.allclose(blind[-1], changed[-1], atol=1e-3)
 
 
 def test_a_cache_that_cannot_be_written_costs_time_alone(run, monkeypatch):

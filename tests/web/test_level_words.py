@@ -2,13 +2,17 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import vlae
+from vlae.evaluation.rates import not_measured
 from vlae.web import level_words
+from vlae.web.collection_answers import CollectionAnswers
 from vlae.web.level_words import describe_levels
+from vlae.web.session import Session
 from vlae.workflows import train
 
 
@@ -31,6 +35,22 @@ def test_levels_are_described_most_telling_first(run):
         numbers = sorted(dimension["number"] for dimension in level["dimensions"])
         assert numbers == list(range(run.recipe.code_sizes[level["level"] - 1]))
         assert all(d["dead"] == (d["nats"] < level_words.DEAD_DIMENSION) for d in level["dimensions"])
+
+
+def test_levels_of_what_cannot_be_measured_are_described_in_order(run):
+    unmeasured = replace(run, summary=not_measured(run.model, 0, "the data are gone"), from_checkpoint=True)
+    for level in describe_levels(unmeasured):
+        size = run.recipe.code_sizes[level["level"] - 1]
+        assert level["dimensions"] == [{"number": i, "nats": 0.0, "dead": False} for i in range(size)]
+        assert level["nats"] is None and not level["dead"]
+
+
+def test_noise_that_no_picture_tells_is_said_to_be_that(run, monkeypatch):
+    monkeypatch.setattr(run.model, "unread", {1: "it is noise: no picture tells it"})
+    assert [level["unread"] for level in describe_levels(run)] == ["it is noise: no picture tells it", "", ""]
+    answers = CollectionAnswers(Session(run))
+    asked = [[0.0] * size for size in run.recipe.code_sizes]
+    assert [level["level"] for level in answers.neighbours(asked, -1)["levels"]] == [3, 4]
 
 
 def test_levels_are_named_by_the_card(run, tmp_path):

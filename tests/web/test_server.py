@@ -22,10 +22,12 @@ import pytest
 
 from vlae.cli import main
 from vlae.web import address, app, body, login, server, serving
+from vlae.web.answers import Answers
 from vlae.web.collection import Collection
 from vlae.web.collection_answers import CollectionAnswers
 from vlae.web.encoding import Encoding
 from vlae.web.map import Maps
+from vlae.web.session import Session
 from vlae.web.studio import Studio
 from vlae.workflows import train
 
@@ -431,7 +433,16 @@ def test_a_preparation_that_fails_is_told_to_who_waits_for_it(run, monkeypatch, 
     with pytest.raises(ValueError, match=r"the network is gone|MemoryError"):
         told[0]()
     page.close()
-    assert "Traceback" not in capfd.readouterr().err
+    assert re.fullmatch(r"vlae: (the network is gone|MemoryError)\n", capfd.readouterr().err)
+
+
+def test_the_card_is_of_the_evaluation_that_there_is_now(run, monkeypatch):
+    answers = Answers(Session(run))
+    drawn = []
+    monkeypatch.setattr("vlae.report.page.content", lambda _: drawn.append(1) or f"card {len(drawn)}")
+    assert [answers.card()["html"] for _ in range(2)] == ["card 1"] * 2
+    monkeypatch.setattr(type(run), "evaluation", {"num_images": 9})
+    assert [answers.card()["html"] for _ in range(2)] == ["card 2"] * 2
 
 
 def test_missing_values_are_null(visitor, monkeypatch):

@@ -67,7 +67,7 @@ const panelOf = (model, level, sliders) => {
     make("h4", { text: `Level ${level.level}: ${level.title}` }),
     make("p", { text: level.sentence }),
     ...alive,
-    dead.length ? make("details", { open: !alive.length }, make("summary", { text: `${dead.length} that change next to nothing` }), ...dead) : null,
+    dead.length ? make("details", { open: !alive.length }, make("summary", { text: `${dead.length} ${level.unread ? `numbers: ${level.unread}` : "that change next to nothing"}` }), ...dead) : null,
     make("div", { class: "buttons" },
       button("Resample", "resample", "Draw this level anew, as the others let expect, and hold them"),
       button("Reset", "reset", "Back to where it started")),

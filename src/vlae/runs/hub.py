@@ -1,6 +1,7 @@
 """Shares runs: the files to share, their model card, and the Hugging Face hub."""
 
 import json
+import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,7 +18,19 @@ from vlae.evaluation.text import ERRORS, LIKELIHOOD_CAUTION
 from vlae.models.priors import MixturePrior, standard_prior
 from vlae.names import printable
 from vlae.runs import safe_load
-from vlae.runs.layout import EVALUATION, EXAMPLES, HELD_OUT, MANIFEST, METRICS, MODEL, PRIOR, RECIPE, SUMMARY, RunError
+from vlae.runs.layout import (
+    EVALUATION,
+    EXAMPLES,
+    HELD_OUT,
+    MANIFEST,
+    METRICS,
+    MODEL,
+    ON_HUB,
+    PRIOR,
+    RECIPE,
+    SUMMARY,
+    RunError,
+)
 from vlae.runs.manifest import FILES, hash_file
 from vlae.runs.store import write_prior
 from vlae.shapes import is_image
@@ -199,20 +212,27 @@ def _hub_errors(repo_id: str) -> Iterator[None]:
         ) from error
 
 
+NAMES_WITH_SLASHES = (ON_HUB, "timm:")
+"""How a source or a network begins that is a name with slashes, and no path."""
+
+
 def without_folder(source: str) -> str:
     """A source without the folder it lies in, in a form that can be printed: the last part of a path, or another name.
+
+    An address keeps its folders, without a user, password or query.
 
     Args:
         source: the source of a run's data, as text.
 
     Examples:
-        >>> without_folder("/home/me/photos"), without_folder("streets:600"), without_folder("hf:someone/birds")
+        >>> without_folder("clients/photos"), without_folder("streets:600"), without_folder("hf:someone/birds")
         ('photos', 'streets:600', 'hf:someone/birds')
     """
-    path = Path(source)
-    if path.is_absolute() or source[:1] in (".", "~") or "\\" in source or path.exists():
-        source = source.replace("\\", "/").rstrip("/").rpartition("/")[2] or "data"
-    return printable(source)
+    if is_address := re.match(r"(?!file:)([a-z][a-z0-9+.-]*://)(?:[^/]*@)?", source):  # without a password or signature
+        return printable(is_address[1] + source[is_address.end() :].partition("?")[0])
+    if not source.startswith(NAMES_WITH_SLASHES):
+        source = source.replace("\\", "/").rstrip("/").rpartition("/")[2]
+    return printable("data" if source in ("", ".", "..") or source.startswith("~") else source)
 
 
 def _copy(file: Path, to: Path) -> None:

@@ -51,9 +51,10 @@ def listen(host: str, port: int | None) -> socket.socket:
         raise ValueError(f"port is {port}; give one from 1 to 65535 with --port (port=)")
     ports = range(FIRST_PORT, FIRST_PORT + TRIED_PORTS) if port is None else [port]
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    both = host == "::" and socket.has_dualstack_ipv6()
     for number in ports:
         try:
-            return socket.create_server((host, number), family=family, backlog=128)
+            return socket.create_server((host, number), family=family, backlog=128, dualstack_ipv6=both)
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
                 continue

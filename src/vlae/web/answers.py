@@ -41,7 +41,7 @@ class Answers:
     def __init__(self, session: Session) -> None:
         self._session, self._studio = session, session.studio
         self._card_lock = Lock()
-        self._card = ""
+        self._card: tuple[Any, str] | None = None  # the evaluation that it is of, and its HTML
 
     def all(self) -> list[Callable[..., Answer]]:
         """Return every answer as a function. It raises a ValueError if an argument does not fit the run."""
@@ -192,8 +192,10 @@ class Answers:
     def card(self) -> Answer:
         """Return the level card, with its numbers and figures, as HTML."""
         with self._card_lock:
-            self._card = self._card or page.content(self._session.run)
-        return {"html": self._card}
+            evaluation = self._session.run.evaluation  # it may be evaluated while the page is open
+            if self._card is None or self._card[0] != evaluation:
+                self._card = (evaluation, page.content(self._session.run))
+            return {"html": self._card[1]}
 
 
 def as_rows(noise: Codes) -> list[list[float]]:

@@ -5,6 +5,7 @@ stores nothing: it only reads one run, and answers one question at a time. `Answ
 and `server` serves these methods as an API.
 """
 
+import sys
 import webbrowser
 from pathlib import Path
 from threading import Thread
@@ -39,10 +40,10 @@ class Page:
         self.url = url
         self.local_url = local_url
         self._session = session
-        self._preparing = Thread(target=self._prepare)  # no daemon: PyTorch aborts where the end of Python cuts it off
-        self._preparing.start()
         self._server = server
         self._thread = thread
+        self._preparing = Thread(target=self._prepare)  # no daemon: PyTorch aborts where the end of Python cuts it off
+        self._preparing.start()
 
     def wait(self) -> None:
         """Wait until Ctrl-C, then close the page."""
@@ -56,17 +57,19 @@ class Page:
 
     def close(self) -> None:
         """Stop serving, within a second. What is still being computed is given up."""
-        self._session.close()
         self._server.should_exit = True
+        self._session.close()
         self._thread.join(1)
         self._preparing.join(0.3)  # it ends after its batch
 
     def _prepare(self) -> None:
-        """Read and encode the data before the page asks for them. What goes wrong here is said when it does ask."""
+        """Read and encode the data before the page asks for them. What goes wrong is said here, and when it asks."""
         try:
             self._session.prepare()
         except Exception as error:  # such as a network that is gone, or memory that is short
             self._session.encoding.failed = reason(error)
+            if not self._server.should_exit:
+                print(f"vlae: {reason(error)}", file=sys.stderr, flush=True)
 
 
 def explore(
@@ -115,7 +118,8 @@ def explore(
 
     listener = address.listen(host, port)
     number = listener.getsockname()[1]
-    local_url = f"http://{address.authority('127.0.0.1' if host in address.ANY else host, number)}/"
+    local = {"::": "::1"}.get(host, "127.0.0.1") if host in address.ANY else host
+    local_url = f"http://{address.authority(local, number)}/"
     url = f"{scheme}://{public}/" if public else local_url
     names = address.names(host, number) | ({public} if public else set())
     session = Session(run, None if source is None else str(source))

@@ -252,16 +252,21 @@ class Collection:
         values[~kept] = images.values[order[numbers[~kept]]]
         return values
 
+    @cached_property
+    def with_features(self) -> np.ndarray:
+        """Whether the features of each full-size picture are known, bool (n,)."""
+        known = self.run.network is not None and self.run.features_of(self._rows.images) is not None
+        return (self._rows.order >= 0) & known
+
     def features(self, numbers: Sequence[int] | np.ndarray) -> np.ndarray | None:
-        """Return the features of full-size pictures, (n, F); None if the model reads none or has none of them.
+        """Return the features of full-size pictures, (n, F); None if those of any are not known.
 
         Args:
             numbers: the numbers of the data, from 0.
         """
-        if self.run.network is None or (features := self.run.features_of(self._rows.images)) is None:
-            return None
-        rows = self._rows.order[np.asarray(numbers, np.int64)]
-        return None if (rows < 0).any() else features[rows]
+        numbers = np.asarray(numbers, np.int64)
+        features = self._rows.images.features if self.with_features[numbers].all() else None
+        return None if features is None else features[self._rows.order[numbers]]
 
     def original(self, number: int, side: int) -> np.ndarray | None:
         """Return a picture as large as it is, up to a size: uint8 (height, width, 3).

@@ -115,7 +115,7 @@ class CollectionAnswers:
         return {"numbers": _bytes(numbers, np.int32), "values": _bytes(far, np.float32)}
 
     def neighbours(self, noise: Row, without: Datum) -> Answer:
-        """Return the nearest data by each level, with the reason for each.
+        """Return the nearest data by each level whose code they tell, with the reason for each.
 
         Args:
             noise: one list of numbers per level, in standard deviations.
@@ -125,6 +125,8 @@ class CollectionAnswers:
         asked, out = session.studio.parse_noise(noise), None if without < 0 else without
         levels = []
         for level in session.studio.levels:
+            if level in session.studio.model.unread:  # all are alike in what none of them tells
+                continue
             images = session.finder.nearest(asked, [level], 8, without=out).tolist()
             reasons = session.reasons.near(asked, images, [level])
             levels.append({"level": level, "images": images, "reasons": [_said(each) for each in reasons]})

@@ -30,7 +30,7 @@ class Encoding:
     """The noise of every datum at its posterior mean, and that of its reconstruction, level by level.
 
     Threads can share it: whoever asks first computes, and the others wait. The two tables are kept in the cache, by the
-    weights of the run and the content of the data.
+    weights of the run, the content of the data, and whose features are known.
 
     Args:
         studio: the model.
@@ -91,9 +91,14 @@ class Encoding:
         return copy.deepcopy(self._studio.model)
 
     def _encode(self, start: int, stop: int) -> Codes:
-        numbers = np.arange(start, stop)
-        x = as_input(np.ascontiguousarray(self._collection.values(numbers)))
-        return noise_at(self.model, x, **given(self._collection.features(numbers), 0, len(numbers)))
+        numbers, known = np.arange(start, stop), self._collection.with_features[start:stop]
+        parts = [part for part in (numbers[known], numbers[~known]) if len(part)]  # one that is gone changes no other
+        codes = []
+        for part in parts:
+            x = as_input(np.ascontiguousarray(self._collection.values(part)))
+            codes.append(noise_at(self.model, x, **given(self._collection.features(part), 0, len(part))))
+        order = torch.from_numpy(np.argsort(np.concatenate(parts)))
+        return tuple(torch.cat(level).cpu()[order] for level in zip(*codes, strict=True))
 
     def _redo(self, noise: np.ndarray) -> Codes:
         model = self.model
@@ -128,4 +133,6 @@ class Encoding:
     def _file(self, name: str) -> Path:
         words = blake2b(f"{self._studio.run.identity} {name} ".encode(), digest_size=16)
         words.update(np.ascontiguousarray(self._collection.hashes).tobytes())
+        if "features" in self._studio.run.data:
+            words.update(self._collection.with_features.tobytes())
         return cache_folder() / "codes" / f"{words.hexdigest()}.npy"

@@ -78,6 +78,8 @@ class Finder:
             raise ValueError("no level is given; choose one or more to search by")
         for level in chosen:
             self._studio.size_of(level)
+        if not len(self._collection):  # nor any spread
+            return np.zeros(0)
         query = [level[0].numpy() for level in noise]
         return distances(self._encoding.noise, query, self._spreads, chosen)
 

@@ -29,8 +29,9 @@ def describe_levels(run: Run) -> list[dict[str, Any]]:
         run: a finished run.
 
     Returns:
-        For each level, a dict of level, title, sentence, dead (whether its rate is next to nothing), nats (its
-        rate), and dimensions. Each dimension is a dict of number (from 0), nats and dead, the highest rate first.
+        For each level, a dict of level, title, sentence, dead (whether its rate is next to nothing), nats (its rate,
+        None if it is not measured), unread (why no picture tells its code; "" if pictures do), and dimensions. Each
+        dimension is a dict of number (from 0), nats (0 if not measured) and dead, the highest rate first.
     """
     evaluation = run.evaluation
     cards = {card.level: card for card in level_card.level_cards(evaluation)} if evaluation else {}
@@ -41,7 +42,8 @@ def describe_levels(run: Run) -> list[dict[str, Any]]:
         if level in cards:
             title, sentence = cards[level].title, cards[level].sentence
             sentence = sentence[:1].upper() + sentence[1:]
-        nats = summary["kl_nats_per_dimension"]
+        measured = summary["kl_nats_per_dimension"]  # None where the data of an unfinished run are gone
+        nats = [0.0] * summary["code_size"] if measured is None else measured
         order = sorted(range(len(nats)), key=lambda i: -nats[i])
         levels.append(
             {
@@ -50,7 +52,11 @@ def describe_levels(run: Run) -> list[dict[str, Any]]:
                 "sentence": sentence,
                 "dead": is_dead(summary),
                 "nats": summary["kl_nats"],
-                "dimensions": [{"number": i, "nats": nats[i], "dead": nats[i] < DEAD_DIMENSION} for i in order],
+                "unread": run.model.unread.get(level, ""),
+                "dimensions": [
+                    {"number": i, "nats": nats[i], "dead": measured is not None and nats[i] < DEAD_DIMENSION}
+                    for i in order
+                ],
             }
         )
     return levels

@@ -81,6 +81,8 @@ class Reasons:
 
     def _near(self, noise: Codes, numbers: Sequence[int], level: int) -> list[Reason]:
         self._studio.size_of(level)
+        if not len(numbers):
+            return []
         codes = self._encoding.noise[level - 1]
         mean, stddev = codes.mean(0, dtype=np.float64), np.maximum(codes.std(0, dtype=np.float64), 1e-6)
         asked = (noise[level - 1][0].numpy() - mean) / stddev

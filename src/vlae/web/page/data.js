@@ -13,6 +13,8 @@ const allData = () =>
 // Factors and statistics of all data, by name.
 const knownData = () => (knownAsked ??= ask("known").then((answer) => answer.known));
 
+// The levels whose codes pictures tell, so that data can be placed, compared and told apart by them.
+const readLevels = () => run.levels.filter((level) => !level.unread);
 const isPictures = () => run.shape.length === 3;
 const thing = (num = 1) => (isPictures() ? (num === 1 ? "picture" : "pictures") : num === 1 ? "row" : "rows");
 const counted = (num) => `${num.toLocaleString("en")} ${thing(num)}`;

@@ -58,7 +58,7 @@ const showTrio = (origin) => {
       figure.append(button("Save", () => save(origin[name], fileName(name)), { class: "link", "aria-label": `Save: ${label}` }));
       return figure;
     }),
-    make("p", { class: "quiet", text: `Black in the difference means no error. ${run.shape.length === 3 ? "Mean squared error" : "Error in standard deviations"} ${origin.mse.toFixed(4)}.` }),
+    make("p", { class: "quiet", text: `Black in the difference means no error. ${isPictures() ? "Mean squared error" : "Error in standard deviations"} ${origin.mse.toFixed(4)}.` }),
   );
 };
 
@@ -166,7 +166,7 @@ const levelPanel = (level, most) => {
   });
   const alive = rows.filter((row) => !row.dead).map((row) => row.row);
   const dead = rows.filter((row) => row.dead).map((row) => row.row);
-  const folded = make("details", {}, make("summary", { text: `${dead.length} ${dead.length > 1 ? "numbers that carry" : "number that carries"} next to nothing` }), ...dead);
+  const folded = make("details", {}, make("summary", { text: level.unread ? `${dead.length} numbers: ${level.unread}` : `${dead.length} ${dead.length > 1 ? "numbers that carry" : "number that carries"} next to nothing` }), ...dead);
   const copyFrom = async () => {
     const index = await choose(`Copy level ${level.level} from one of the data`);
     if (index !== null) setLevel(level.level, (await originOf.data(index)).noise[place]);
@@ -207,7 +207,6 @@ const priorChoice = () => {
 
 const buildLevels = (root) => {
   const most = Math.max(...run.levels.flatMap((level) => level.dimensions.map((dimension) => dimension.nats)));
-  const pictures = run.shape.length === 3;
   const note = run.measured
     ? null
     : make("p", { class: "note", text: `The levels have not been measured yet. The command vlae evaluate ${run.path} measures and names them.` });
@@ -221,7 +220,7 @@ const buildLevels = (root) => {
         make("div", { class: "buttons" },
           button("New random draw", newDraw, { class: "action first" }),
           button("From the data…", startFromData),
-          pictures ? uploader("Upload a picture…", (answer, name) => setOrigin({ kind: "upload", value: name, ...answer })) : null,
+          isPictures() ? uploader("Upload a picture…", (answer, name) => setOrigin({ kind: "upload", value: name, ...answer })) : null,
           button("Reset all", () => setOrigin(state.origin)),
           button("Save", () => save(live.image.src, fileName("picture")), { "aria-label": "Save the picture" }),
         ),

@@ -98,12 +98,12 @@ const select = (label, options, chosen, action) => {
 };
 
 const buildMap = (root) => {
-  map.level = run.levels[run.levels.length - 1].level;
+  map.level = readLevels().at(-1).level;
   plot = plotOf({ label: `Map of the ${thing(2)}`, describe: describeDatum, address: pictureAddress, onplace: placed, onopen: (number) => openViewer([number], 0), onselect: selectOnly });
   const ways = [["pca", "its code, or two directions of it (PCA)"], ["tsne", "by neighbourhood (t-SNE)"]];
   if (run.umap) ways.push(["umap", "by neighbourhood (UMAP)"]);
   const controls = make("div", { class: "controls" },
-    select("Placed by", run.levels.map((level) => [String(level.level), titleOf(level)]), String(map.level), (value) => {
+    select("Placed by", readLevels().map((level) => [String(level.level), titleOf(level)]), String(map.level), (value) => {
       map.level = Number(value);
       return askMap();
     }),

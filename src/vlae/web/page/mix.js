@@ -87,7 +87,7 @@ const sideOf = (side) => {
       button("From the data…", fromData, { "aria-label": `Choose ${side.toUpperCase()} from the data` }),
       button("Random", async () => setSide(side, await originOf.seed(anySeed())), { "aria-label": `Draw ${side.toUpperCase()} at random` }),
       button("From Levels", () => setSide(side, { kind: "levels", value: "", noise: copied(state.noise) }), { title: "The picture of the tab Levels", "aria-label": `Take ${side.toUpperCase()} from the tab Levels` }),
-      run.shape.length === 3 ? uploader("Upload…", (answer, name) => setSide(side, { kind: "upload", value: name, ...answer })) : null));
+      isPictures() ? uploader("Upload…", (answer, name) => setSide(side, { kind: "upload", value: name, ...answer })) : null));
 };
 
 const share = (name, action) => {

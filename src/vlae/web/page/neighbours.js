@@ -54,7 +54,7 @@ const buildNeighbours = (root) => {
           button("From the data…", fromData, { "aria-label": "Choose one of the data" }),
           button("From Levels", () => askAbout({ kind: "levels", value: "", noise: copied(state.noise) }), { title: "The picture of the tab Levels" }),
           isPictures() ? uploader("Upload…", (answer, name) => askAbout({ kind: "upload", value: name, ...answer })) : null,
-          button("By all levels…", () => showAll(run.levels.map((level) => level.level)), { title: "The nearest by all levels together" }),
+          button("By all levels…", () => showAll(readLevels().map((level) => level.level)), { title: "The nearest by all levels together" }),
           button("Open in Levels", () => (setOrigin(question), openTab("levels"))))),
       rows));
 };

@@ -28,7 +28,10 @@ const button = (text, action, properties = {}) =>
   make("button", { type: "button", class: "action", text, onclick: () => guarded(action), ...properties });
 
 const message = make("div", { class: "vlae-message", role: "alert", hidden: true });
+const messagePlace = make("div", {}, message);
+// Tells what went wrong, in the uppermost window if one is open: what is behind it can be neither read nor closed.
 const tell = (error) => {
+  ([...document.querySelectorAll("dialog[open]")].at(-1) ?? messagePlace).prepend(message);
   message.replaceChildren(error.message ?? String(error), button("Close", () => (message.hidden = true)));
   message.hidden = false;
 };

@@ -1,6 +1,7 @@
 // Pictures: the whole collection, by name or in the order of an answer; filtered, selected, opened.
 
 const CHUNK = 90; // tiles added at a time as one scrolls
+const MOST_AT_ONCE = 2000; // tiles that the key End adds
 const AT_FIRST = 12; // tiles of a group before it is opened
 const gallery = make("ul", { class: "gallery", role: "listbox", "aria-multiselectable": "true", tabindex: -1 });
 const galleryCount = make("p", { class: "quiet", role: "status" });
@@ -158,7 +159,10 @@ gallery.addEventListener("click", (event) => {
   else if (event.ctrlKey || event.metaKey || event.target.closest(".box")) {
     toggle(number);
     anchor = place;
-  } else openViewer(found.numbers, place, askedIn());
+  } else {
+    anchor = place;
+    openViewer(found.numbers, place, askedIn());
+  }
 });
 gallery.addEventListener("keydown", (event) => {
   const cells = cellsShown();
@@ -167,9 +171,14 @@ gallery.addEventListener("keydown", (event) => {
   const columns = cells.filter((cell) => cell.offsetTop === cells[0].offsetTop).length;
   const moves = { ArrowLeft: place - 1, ArrowRight: place + 1, ArrowUp: place - columns, ArrowDown: place + columns, Home: 0, End: cells.length - 1 };
   if (event.key in moves) {
+    const last = event.key === "End" ? Math.min(found.items.length, found.shown + MOST_AT_ONCE) : 0;
     if (moves[event.key] >= cells.length) showMore();
-    focusCell(cellsShown(), moves[event.key]);
-    if (event.shiftKey) selectTo(Math.max(0, Math.min(found.numbers.length - 1, moves[event.key])));
+    while (found.shown < last) showMore();
+    const now = cellsShown();
+    const to = event.key === "End" ? now.length - 1 : Math.max(0, Math.min(now.length - 1, moves[event.key]));
+    focusCell(now, to);
+    if (event.shiftKey) selectTo(to);
+    else anchor = to;
   } else if (event.key === " ") {
     event.shiftKey ? selectTo(place) : toggle(found.numbers[place]);
     if (!event.shiftKey) anchor = place;
@@ -200,25 +209,26 @@ const askedName = make("span", { class: "quiet" });
 let showControls = () => {};
 
 const buildPictures = (root) => {
-  view.level = run.levels[run.levels.length - 1].level;
-  view.levels = run.levels.map((level) => level.level);
+  const levels = readLevels();
+  view.level = levels[levels.length - 1].level;
+  view.levels = levels.map((level) => level.level);
   const set = (name, change = (value) => value) => (value) => {
     view[name] = change(value);
     findAll();
   };
   const modes = Object.entries(orders).filter(([mode]) => isPictures() || mode !== "copies");
   const mode = select("Show", modes.map(([name, order]) => [name, order.title]), view.mode, set("mode"));
-  const level = select("Level", run.levels.map((each) => [String(each.level), titleOf(each)]), String(view.level), (value) => {
+  const level = select("Level", levels.map((each) => [String(each.level), titleOf(each)]), String(view.level), (value) => {
     view.level = Number(value);
     view.dimension = run.levels.find((each) => each.level === view.level).dimensions[0].number;
     findAll();
   });
   const dimension = select("Dimension", [], "", set("dimension", Number));
   const num = select("How many", [3, 5, 8, 12, 20].map((value) => [String(value), String(value)]), "8", set("num", Number));
-  const boxes = run.levels.map((each) => {
+  const boxes = levels.map((each) => {
     const box = make("input", { type: "checkbox", checked: true });
     box.addEventListener("change", () => {
-      const chosen = run.levels.map((other) => other.level).filter((other) => (other === each.level ? box.checked : view.levels.includes(other)));
+      const chosen = levels.map((other) => other.level).filter((other) => (other === each.level ? box.checked : view.levels.includes(other)));
       if (!chosen.length) box.checked = true; // at least one
       else set("levels")(chosen);
     });
@@ -270,7 +280,7 @@ const buildPictures = (root) => {
     dimension.hidden = view.mode !== "along";
     num.hidden = view.mode !== "groups";
     asked.hidden = view.mode !== "near";
-    boxes.forEach((box, k) => (box.querySelector("input").checked = view.levels.includes(run.levels[k].level)));
+    boxes.forEach((box, k) => (box.querySelector("input").checked = view.levels.includes(levels[k].level)));
     if (view.mode === "along") describe();
   };
   part.hidden = label.hidden = tag.hidden = true;

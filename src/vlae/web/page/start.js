@@ -69,7 +69,7 @@ const buildHeader = (root) => {
     make("header", { class: "bar" },
       make("div", {}, make("h1", { text: run.name }), make("p", { class: "quiet", text: `${run.levels.length} levels, trained on ${run.source} (${run.shape.join(" × ")})${run.shown === run.source ? "" : `; here are the ${thing(2)} of ${run.shown}`}` })),
       make("div", { class: "buttons" }, linkButton, jsonButton)),
-    message, progressLine,
+    messagePlace, progressLine,
   );
 };
 
@@ -77,20 +77,22 @@ const start = async (root) => {
   run = await ask("describe");
   if (!isPictures()) tabs.pictures.title = "Rows";
   watchProgress();
-  const [height, width] = run.shape.length === 3 ? run.shape.slice(1) : [1, 1];
+  const [height, width] = isPictures() ? run.shape.slice(1) : [1, 1];
   document.documentElement.style.setProperty("--aspect", `${width} / ${height}`);
   root.replaceChildren();
   buildHeader(root);
   buildTabs(root);
-  await guarded(restore);
+  const wrong = await restore().then(() => null, (error) => error);
   const codes = state.noise.length ? state.noise : null;
-  const origin = state.origin ?? (await originOf.data(0)); // a real image is easier to understand than a draw
+  // A real image is easier to understand than a draw, if there is one.
+  const origin = state.origin ?? (await originOf.data(0).catch(() => originOf.seed(0)));
   setOrigin(origin, codes ?? origin.noise);
   openTab(Object.hasOwn(tabs, state.tab) ? state.tab : "pictures");
+  if (wrong) tell(wrong); // not before: what is begun hides earlier messages
   document.documentElement.dataset.vlae = "ready";
 };
 
 const root = document.getElementById("vlae");
-root.append(message);
+root.append(messagePlace);
 guarded(() => start(root)).finally(() => document.getElementById("loading")?.remove());
 window.addEventListener("hashchange", () => location.reload());

@@ -47,7 +47,7 @@ const link = () => {
   if (state.b) parts.b = asSide(state.b);
   if (state.prior !== "fitted") parts.prior = state.prior;
   if (state.drawn.some(Boolean)) parts.drawn = asText(state.drawn.map((code) => code ?? []));
-  if (state.whose.some(Boolean)) parts.mix = state.whose.map(round).join(",");
+  if (state.whose.length === run.sizes.length) parts.mix = state.whose.map(round).join(",");
   const hash = Object.entries(parts).map(([name, value]) => `${name}=${encodeURIComponent(value).replace(/%(2C|3B|3A)/g, decodeURIComponent)}`);
   return `${location.href.split("#")[0]}#${hash.join("&")}`;
 };
@@ -66,7 +66,7 @@ const restore = async () => {
     state.origin ??= { kind: "codes", value: "", noise };
     state.noise = copied(noise);
   }
-  state.whose = (parts.get("mix") ?? "").split(",").map((part) => Math.min(1, Math.max(0, Number(part) || 0)));
+  if (parts.has("mix")) state.whose = parts.get("mix").split(",").map((part) => Math.min(1, Math.max(0, Number(part) || 0)));
   state.drawn = (parts.get("drawn") ?? "").split(";").map((code, place) => {
     const values = code.split(",").map(Number);
     return values.length === run.sizes[place] && code && values.every(Number.isFinite) ? values : null;

@@ -100,7 +100,7 @@ const asFile = (ending) => fileName("selection").replace(/png$/, ending);
 const fromServer = async (kind, numbers) => {
   await encoded();
   const tagged = numbers.map((i) => tagsOf(i).join(";"));
-  return numbersIn((await ask("export", kind, numbers, tagged, run.levels[run.levels.length - 1].level)).content, Uint8Array);
+  return numbersIn((await ask("export", kind, numbers, tagged, readLevels().at(-1).level)).content, Uint8Array);
 };
 const formats = {
   csv: ["CSV: for a spreadsheet, and for vlae select", async (numbers) => saveBytes(asCsv(numbers), "text/csv", asFile("csv"))],

@@ -5,7 +5,7 @@ const viewer = { dialog: null, numbers: [], at: 0, asked: null };
 const viewerReasons = latest(async () => {
   const i = viewer.numbers[viewer.at];
   const list = viewer.dialog.querySelector(".why");
-  const levels = run.levels.map((level) => level.level);
+  const levels = readLevels().map((level) => level.level);
   list.replaceChildren(make("li", { class: "quiet", text: "Looking for reasons…" }));
   const panels = [];
   if (viewer.asked) {
