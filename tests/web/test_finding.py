@@ -110,10 +110,10 @@ def told(session):
     changes = np.zeros((num, 3), np.float32)
     changes[7, 2] = 5.0
     both = np.zeros((num, 0), np.float32), np.linspace(-1, 1, 2 * num, dtype=np.float32).reshape(num, 2)
-    planted.encoding.__dict__["_noise"] = (codes, *both)
-    planted.encoding.__dict__["_change"] = (changes, both[0], np.zeros((num, 2), np.float32))
+    planted.encoding.__dict__["noise"] = (codes, *both)
+    planted.encoding.__dict__["change"] = (changes, both[0], np.zeros((num, 2), np.float32))
     names = [named(1, 0, "", ""), named(1, 1, "darker", "lighter"), named(1, 2, "small", "large")]
-    planted.reasons.__dict__["_names"] = {1: names, 3: [named(3, 0, "", ""), named(3, 1, "", "")]}
+    planted.reasons.__dict__["names"] = {1: names, 3: [named(3, 0, "", ""), named(3, 1, "", "")]}
     return planted
 
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass, fields
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
-from threading import RLock
 from typing import Any
 
 import numpy as np
@@ -26,6 +25,7 @@ from vlae.errors import reason
 from vlae.evaluation.statistics import statistics
 from vlae.names import printable
 from vlae.runs.run import Run
+from vlae.web.locked import locked_property
 
 PARTS = ("", "training", "held out")
 """What is known of a datum's part in the training: "" if nothing is, or if it had none."""
@@ -74,7 +74,6 @@ class Collection:
         self.is_own = source is None
         self.source = str(run.data["source"]) if source is None else source
         self._examples = run.examples if self.is_own else run.examples[:0]
-        self._lock = RLock()
 
     def __len__(self) -> int:
         return len(self._rows.order)
@@ -96,13 +95,8 @@ class Collection:
         words.update(json.dumps([self.run.identity, self.source, self.names]).encode())
         return words.hexdigest()
 
-    @property
+    @locked_property
     def _rows(self) -> _Rows:
-        with self._lock:
-            return self._read
-
-    @cached_property
-    def _read(self) -> _Rows:
         examples, source = self._examples, printable(self.source)
         hashes = content_hashes(examples)
         none = np.zeros(0, np.int64)
@@ -208,7 +202,7 @@ class Collection:
             if values.dtype.kind in "iufb" and len(np.unique(values[np.isfinite(values)])) > 1
         }
 
-    @cached_property
+    @locked_property
     def _numbers(self) -> dict[str, np.ndarray]:
         """The factors of the source, and the statistics of its pictures."""
         images, order = self._rows.images, self._rows.order
@@ -304,13 +298,8 @@ class Collection:
         name = self.names[number]
         return original_file(folder, name) or as_stored(folder / re.sub(r"#\d+$", "", name))
 
-    @property
+    @locked_property
     def _originals(self) -> Originals | None:
-        with self._lock:
-            return self._found_originals
-
-    @cached_property
-    def _found_originals(self) -> Originals | None:
         images = self._rows.images
         if images.is_vectors or images.fitted is None:  # the pictures had this size, or there are none
             return None

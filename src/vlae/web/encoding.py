@@ -6,7 +6,6 @@ from contextlib import suppress
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
-from threading import RLock
 from typing import Literal
 
 import numpy as np
@@ -18,6 +17,7 @@ from vlae.figures.contents import noise_at
 from vlae.models.base import Codes, LatentModel
 from vlae.models.inference import as_input, evaluating, given
 from vlae.web.collection import Collection
+from vlae.web.locked import locked_property
 from vlae.web.studio import Studio
 
 Phase = Literal["reading", "encoding", "comparing", "done"]
@@ -40,7 +40,6 @@ class Encoding:
     def __init__(self, studio: Studio, collection: Collection) -> None:
         self._studio = studio
         self._collection = collection
-        self._lock = RLock()
         self._phase: Phase = "reading"
         self._done = 0
         self.failed = ""  # why not all could be computed, in one line
@@ -59,28 +58,18 @@ class Encoding:
         _ = self.change
         self._phase = "done"
 
-    @property
+    @locked_property
     def noise(self) -> tuple[np.ndarray, ...]:
         """The noise of every datum at its posterior mean: float32 (n, code size) per level."""
-        with self._lock:
-            return self._noise
+        num = len(self._collection)
+        return self._split(self._kept("noise", "encoding", lambda start, stop: self._encode(start, stop), num))
 
-    @property
+    @locked_property
     def change(self) -> tuple[np.ndarray, ...]:
         """The noise of each datum's reconstruction, less its own: float32 (n, code size) per level.
 
         It is large where the model does not draw what it sees.
         """
-        with self._lock:
-            return self._change
-
-    @cached_property
-    def _noise(self) -> tuple[np.ndarray, ...]:
-        num = len(self._collection)
-        return self._split(self._kept("noise", "encoding", lambda start, stop: self._encode(start, stop), num))
-
-    @cached_property
-    def _change(self) -> tuple[np.ndarray, ...]:
         before = np.concatenate(self.noise, axis=1)
         redone = self._kept("redone", "comparing", lambda start, stop: self._redo(before[start:stop]), len(before))
         return self._split(redone - before)

@@ -1,7 +1,6 @@
 """What is found in a collection: by its codes the nearest and the oddest data, and groups; and near-copies."""
 
 from collections.abc import Sequence
-from functools import cached_property
 from threading import RLock
 from typing import Any
 
@@ -14,6 +13,7 @@ from vlae.models.base import Codes
 from vlae.search.distances import distances, spread_of
 from vlae.web.collection import Collection
 from vlae.web.encoding import Encoding
+from vlae.web.locked import locked_property
 from vlae.web.studio import Studio
 
 MAX_CLUSTERED = 20_000
@@ -59,7 +59,7 @@ class Finder:
 
     # Nearest
 
-    @cached_property
+    @locked_property
     def _spreads(self) -> list[float]:
         return [spread_of(level) for level in self._encoding.noise]
 
@@ -123,7 +123,7 @@ class Finder:
 
     # Copies and clusters
 
-    @cached_property
+    @locked_property
     def copies(self) -> list[list[int]]:
         """The sets of near-copies: the same picture twice, or saved or sized anew. Of vectors there are none."""
         if len(self._studio.run.recipe.shape) != 3:

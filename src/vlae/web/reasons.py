@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from threading import RLock
 
 import numpy as np
 
@@ -11,6 +9,7 @@ from vlae.codes.outliers import standardised
 from vlae.evaluation.dimension_names import DimensionName
 from vlae.models.base import Codes
 from vlae.web.encoding import Encoding
+from vlae.web.locked import locked_property
 from vlae.web.studio import Studio
 
 MIDDLE = 0.5
@@ -49,16 +48,10 @@ class Reasons:
 
     def __init__(self, studio: Studio, encoding: Encoding) -> None:
         self._studio, self._encoding = studio, encoding
-        self._lock = RLock()
 
-    @property
+    @locked_property
     def names(self) -> dict[int, list[DimensionName]]:
         """For each level that has a code, what each of its dimensions does, in words."""
-        with self._lock:
-            return self._names
-
-    @cached_property
-    def _names(self) -> dict[int, list[DimensionName]]:
         return self._studio.run.dimension_names
 
     def near(self, noise: Codes, numbers: Sequence[int], levels: Sequence[int]) -> list[list[Reason]]:
@@ -128,6 +121,6 @@ class Reasons:
 
     def _side(self, level: int, dimension: int, value: float) -> str:
         """The end of a dimension in words: "darker"; or "at its high end" without a word, or until there are names."""
-        names: dict[int, list[DimensionName]] | None = self.__dict__.get("_names")  # nobody waits for them here
+        names: dict[int, list[DimensionName]] | None = self.__dict__.get("names")  # nobody waits for them here
         named = names[level][dimension].side(value) if names else ""
         return named or f"at its {'high' if value > 0 else 'low'} end"
