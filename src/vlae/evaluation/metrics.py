@@ -21,7 +21,7 @@ from scipy.stats import spearmanr
 from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier, RandomForestRegressor
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import log_loss
+from sklearn.metrics import balanced_accuracy_score, log_loss, r2_score
 from sklearn.tree import DecisionTreeClassifier
 
 from vlae.errors import NotDefinedError
@@ -170,10 +170,10 @@ def dci(codes: Codes, factors: Factors, *, seed: int = 0, trees: int = 30, max_r
         if name in numbers:
             target = _standardised(numbers[name])
             forest = RandomForestRegressor(**settings).fit(codes[fit], target[fit])
-            scores[k] = _r2(target[scored], forest.predict(codes[scored]))
+            scores[k] = r2_score(target[scored], forest.predict(codes[scored]))
         else:
             forest = RandomForestClassifier(**settings, class_weight="balanced").fit(codes[fit], kinds[fit])
-            scores[k] = _above_chance(kinds[scored], forest.predict(codes[scored]))
+            scores[k] = balanced_accuracy_score(kinds[scored], forest.predict(codes[scored]), adjusted=True)
         importance[:, k] = forest.feature_importances_
     return DCI(_weighted(importance), float(_purity(importance.T).mean()), float(scores.clip(0, 1).mean()))
 
@@ -293,7 +293,7 @@ def sap(codes: Codes, factors: Factors, *, seed: int = 0) -> float:
                 max_leaf_nodes=len(np.unique(kinds[fit])), class_weight="balanced", random_state=seed
             )
             predicted = tree.fit(codes[fit, j, None], kinds[fit]).predict(codes[scored, j, None])
-            scores[j, k] = _above_chance(kinds[scored], predicted)
+            scores[j, k] = balanced_accuracy_score(kinds[scored], predicted, adjusted=True)
     return _gap(scores.clip(0, 1), np.ones(len(classes)))
 
 
@@ -538,17 +538,6 @@ def _weighted(importance: Float[np.ndarray, "rows columns"]) -> float:
     """The mean purity of the rows, weighted by their sums; 0 if all are 0."""
     weights = importance.sum(1)
     return float(weights @ _purity(importance) / max(weights.sum(), 1e-300))
-
-
-def _above_chance(true: Int[np.ndarray, " n"], predicted: Int[np.ndarray, " n"]) -> float:
-    """The balanced accuracy, scaled so that chance is 0."""
-    num = np.bincount(true)
-    shares = np.bincount(true, true == predicted)[num > 0] / num[num > 0]
-    return float((shares.mean() - 1 / len(shares)) / (1 - 1 / len(shares)))
-
-
-def _r2(true: Float[np.ndarray, " n"], predicted: Float[np.ndarray, " n"]) -> float:
-    return float(1 - ((true - predicted) ** 2).sum() / ((true - true.mean()) ** 2).sum())
 
 
 def _standardised(table: Float[np.ndarray, "n *any"]) -> Float[np.ndarray, "n *any"]:
