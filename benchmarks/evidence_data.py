@@ -1,11 +1,13 @@
-"""Makes two of the data sets on which docs/evidence.md measures levels: sprites, and emoji with their factors.
+"""Makes three of the data sets on which docs/order.md measures levels: sprites, emoji and faces, with their factors.
 
 python benchmarks/evidence_data.py sprites sprites.npz
 npm pack emoji-datasource-google@16.0.0 && tar xzf emoji-datasource-google-16.0.0.tgz
 python benchmarks/evidence_data.py emoji emoji.npz --package package
+python benchmarks/evidence_data.py faces faces.npz --package faces     # drawn by benchmarks/evidence_faces.mjs
 """
 
 import argparse
+import csv
 import json
 from pathlib import Path
 
@@ -73,14 +75,37 @@ def emoji(package: Path) -> dict[str, np.ndarray]:
     }
 
 
+def faces(folder: Path) -> dict[str, np.ndarray]:
+    """Cartoon faces, 64 × 64, in more or less light, each part chosen independently of the others.
+
+    Args:
+        folder: what `evidence_faces.mjs` has drawn.
+    """
+    with (folder / "faces.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    light = columns["light"].astype(np.float32)
+    pictures = np.empty((len(rows), 64, 64, 3), np.uint8)
+    for i in range(len(rows)):
+        with Image.open(folder / f"{i:05}.png") as opened:
+            pictures[i] = (np.asarray(opened.convert("RGB")) * light[i]).round().clip(0, 255)
+    of_hats = np.array([any(word in top.lower() for word in ("hat", "hijab", "turban")) for top in columns["top"]])
+    factors = {"light": light, "glasses": columns["glasses"] != "", "hat": of_hats}
+    for name in ("across", "down", "scale"):
+        factors[name] = columns[name].astype(np.float32)
+    for name in ("background", "skin", "hair", "clothes", "top", "mouth", "eyes", "clothing"):
+        factors[name] = np.unique(columns[name], return_inverse=True)[1]
+    return {"images": pictures, **factors}
+
+
 def main() -> None:
     """Writes a data set."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("sprites", "emoji"))
+    parser.add_argument("what", choices=("sprites", "emoji", "faces"))
     parser.add_argument("out", type=Path)
     parser.add_argument("--package", type=Path, default=Path("package"))
     asked = parser.parse_args()
-    made = sprites() if asked.what == "sprites" else emoji(asked.package)
+    made = sprites() if asked.what == "sprites" else {"emoji": emoji, "faces": faces}[asked.what](asked.package)
     np.savez_compressed(asked.out, **made)
     print({name: value.shape for name, value in made.items()})
 
