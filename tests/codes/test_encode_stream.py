@@ -137,7 +137,7 @@ def test_the_command_that_a_stopped_data_set_tells_goes_on_with_it(small, tmp_pa
     monkeypatch.setattr(LanceCodes, "write", write)
     with pytest.raises(CodesError, match=r"unfinished \(16 of 60 rows\); go on with: vlae encode ") as refused:
         open_codes(out)
-    with pytest.raises(CodesError, match=r"begun with another (source|stream)"):
+    with pytest.raises(CodesError, match="begun with another source"):
         encode(small, source, out, **{**asked, "stream": False})
     command = shlex.split(str(refused.value).partition("go on with: vlae ")[2])
     assert command[-8:] == ["--stream", "--key", "image", "--id", "name", "--sample", "--seed", "1"]

@@ -243,6 +243,15 @@ def test_training_is_said_only_of_what_is_known_to_have_been_trained_on(run, tmp
     assert known == set(limited.part("train").names) and len(known) == 20 and collection.note == ""
 
 
+def test_a_picture_in_both_parts_leaves_the_others_known(tmp_path):
+    pictures = np.random.default_rng(0).integers(0, 256, (40, 12, 12), dtype=np.uint8)
+    file = tmp_path / "parts.npz"
+    np.savez(file, x_train=pictures[:30], x_test=np.concatenate([pictures[30:], pictures[:1]]))
+    collection = Collection(trained(file, tmp_path / "run"))
+    parts = [collection.part_of(i) for i in range(len(collection))]
+    assert not collection.note and (parts.count("training"), parts.count("held out")) == (29, 12)
+
+
 def test_a_source_that_a_shared_run_names_is_not_opened_unasked(run, tmp_path, monkeypatch):
     shared = vlae.load(run.save_pretrained(tmp_path / "shared"))
     monkeypatch.chdir(tmp_path)  # where there is a folder of the name of its source

@@ -19,8 +19,8 @@ class Choice:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """All of it, as JSON values: what must be the same for a call that goes on."""
-        return asdict(self)
+        """What must be the same for a call that goes on, as JSON values; a stream is known by its own hash."""
+        return {name: value for name, value in asdict(self).items() if name != "stream"}
 
     @property
     def how(self) -> dict[str, Any]:

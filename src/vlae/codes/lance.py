@@ -21,6 +21,9 @@ once rows were added, in those of the column `row`."""
 SETTINGS = "settings"
 """What of this description must be the same for a call that goes on."""
 
+STREAMED = {"stream": True}
+"""What these settings say of a source that was read shard by shard, and of no other."""
+
 PATH = "path"
 """Where the source of a data set is: as it was given, but a path from the root."""
 
@@ -269,7 +272,7 @@ def command(place: str | Path, about: Mapping[str, Any]) -> str:
     run, source = about.get("run"), about.get(PATH, about.get("source"))
     words = ["vlae encode", quoted(run), quoted(source), f"--out {quoted(place)}"]
     options = {"split": about.get("split")} | about.get(SETTINGS, {})
-    for name, value in {"split": "all", "limit": None, **Choice().settings}.items():
+    for name, value in {"split": "all", "limit": None, "stream": False, **Choice().settings}.items():
         if (given := options.get(name, value)) != value:
             switch = {True: f"--{name}", False: f"--no-{name}"} if isinstance(given, bool) else {}
             words.append(switch.get(given, f"--{name} {quoted(given)}"))

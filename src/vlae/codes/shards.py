@@ -7,7 +7,7 @@ from typing import Any
 from vlae.atomic import whole, writing
 from vlae.codes import files
 from vlae.codes.files import CodeFile, damaged, open_codes
-from vlae.codes.lance import SETTINGS, LanceCodes
+from vlae.codes.lance import SETTINGS, STREAMED, LanceCodes
 from vlae.codes.parts import PART, parts_folder
 from vlae.data.sharding import SHARD, in_order
 from vlae.lance_tables import alone, as_place
@@ -42,7 +42,8 @@ def merge(parts: Sequence[str | Path], out: str | Path) -> str | Path:
     about = {name: value for name, value in shards[0].about.items() if name != SHARD}
     about["num"] = sum(file.num for file in shards)
     told = shards[0].about[SHARD]
-    join(shards, out, about, {"source_hash": told["source_is"], SETTINGS: told["settings"]})
+    streamed = STREAMED if told["total"] is None else {}
+    join(shards, out, about, {"source_hash": told["source_is"], SETTINGS: told["settings"] | streamed})
     return out
 
 

@@ -10,7 +10,7 @@ from vlae.codes import files
 from vlae.codes.choice import Choice
 from vlae.codes.encode import about_of, hash_of
 from vlae.codes.encoder import Encoder
-from vlae.codes.lance import SETTINGS, LanceCodes
+from vlae.codes.lance import SETTINGS, STREAMED, LanceCodes
 from vlae.codes.parts import PART, encoded, parts_folder
 from vlae.codes.shards import join
 from vlae.data.account import say_found
@@ -94,7 +94,7 @@ def encode_stream(
             raise DataError(f"{stream.source}: none of its pictures can be read; get them again")
         done = [files.open_codes(part) for part in parts]
         about["num"] = sum(part.num for part in done)
-        join(done, out, about, {"source_hash": hash_of(stream.fingerprint), SETTINGS: choice.settings})
+        join(done, out, about, {"source_hash": hash_of(stream.fingerprint), SETTINGS: choice.settings | STREAMED})
     return out
 
 

@@ -107,7 +107,7 @@ class Collection:
             gone = int((rows < 0).sum())
             if gone == len(examples) > 0:
                 raise DataError("it has none of the run's held-out examples")
-            trained = self._trained(found) if self.is_own else none
+            trained = self._trained() if self.is_own else none
         except (ValueError, OSError) as error:
             if not self.is_own:
                 raise
@@ -138,19 +138,12 @@ class Collection:
             raise DataError("the run is not of this machine, so what it names is not opened unasked")
         return self.run.fitted(self.run.part("all"))
 
-    def _trained(self, found: np.ndarray) -> np.ndarray | None:
-        """The hashes of the training data, int64 (n,); none if the run has no record, None if the data have changed.
-
-        Args:
-            found: the hashes of all data of the source, in its order.
-        """
+    def _trained(self) -> np.ndarray | None:
+        """The hashes of the training data, int64 (n,); none if the run has no record, None if the data have changed."""
         content, held_out = self.run.data.get("content"), self.run.held_out_of(self.source)
         if content is None or held_out is None:  # a run of an earlier version
             return np.zeros(0, np.int64)
-        if self.run.data.get("limit") is None:
-            trained = found[~np.isin(found, held_out)]
-        else:
-            trained = content_hashes(self.run.part("train").values)
+        trained = content_hashes(self.run.part("train").values)
         return trained if digest(trained, held_out) == content.split()[0] else None
 
     # What is known of each
@@ -227,7 +220,11 @@ class Collection:
         Raises:
             ValueError: if there is none.
         """
-        if not (0 <= number < len(self._examples) or 0 <= number < len(self)):
+        if 0 <= number < len(self._examples):
+            return
+        if not len(self):
+            raise ValueError("there are no pictures here; give data: vlae explore RUN DATA")
+        if not 0 <= number < len(self):
             raise ValueError(f"there is no picture {number}; there are 0 to {len(self) - 1}")
 
     def values(self, numbers: Sequence[int] | np.ndarray) -> np.ndarray:
