@@ -229,3 +229,11 @@ def test_names_that_are_not_utf8_can_be_written(tmp_path, save_picture):
     file = tmp_path / os.fsdecode(b"caf\xe9.png")
     save_picture(file, np.zeros((8, 8)))
     assert load([file], split="all").names[0].endswith(r"caf\xe9.png")
+
+
+def test_two_grey_pictures_are_no_pair(rng):
+    pictures = rng.integers(0, 256, (2, 28, 28), np.uint8)
+    assert (load(tuple(pictures), split="all").values[:, 0] == pictures).all()
+    assert load((pictures[0] / 255, np.zeros((28, 28))), split="all").shape == (1, 28, 28)
+    images = load((rng.random((9, 9)), torch.eye(9)), split="all")
+    assert images.shape == (9,) and images.labels.tolist() == list(range(9))

@@ -280,3 +280,17 @@ def test_a_class_that_is_called_none_is_told_of(tmp_path):
     with pytest.warns(UserWarning, match="1 name has no class but none; if that is a class, call it otherwise"):
         known = known_labels(images([0] * 4, row_names=("a.png", "b.png", "c.png", "d.png")), str(table))
     assert known.labels.tolist() == [-1, 1, -1, 0]
+
+
+def test_a_file_that_is_no_text_is_no_table_of_labels(tmp_path):
+    picture = tmp_path / "x.png"
+    Image.effect_noise((64, 64), 50).save(picture)
+    with pytest.raises(DataError, match=r"x\.png' cannot be read \(it is no text\); give all, a number, or a \.csv"):
+        check_labels(str(picture))
+
+
+def test_headings_that_cannot_be_printed_are_escaped(tmp_path):
+    table = tmp_path / "labels.csv"
+    table.write_text("a\x1b[31m,b,c\n1,2,3\n")
+    with pytest.raises(DataError, match=r"it has 3 columns \(a\\x1b\[31m, b, c\)"):
+        check_labels(str(table))

@@ -580,3 +580,16 @@ def test_hidden_folders_are_no_shards(tmp_path):
     write_tars(tmp_path / ".hidden" / "shards", shards=1)
     write_tars(tmp_path / ".hidden" / "shards" / ".cache" / "old", shards=1)
     assert len(open_stream(str(tmp_path / ".hidden" / "shards")).shards) == 1
+
+
+def test_patterns_take_no_hidden_folders_but_those_that_they_name(tmp_path, monkeypatch):
+    write_tars(tmp_path / ".here" / "shards" / "a", shards=1)
+    write_tars(tmp_path / ".here" / "shards" / ".secret", shards=2)
+    place = tmp_path / ".here" / "shards"
+    assert len(open_stream(str(place / "**" / "*.tar")).shards) == 1
+    assert len(open_stream(str(place / "*" / "*.tar")).shards) == 1
+    assert len(open_stream(str(place / ".s*" / "*.tar")).shards) == 2
+    assert len(open_stream(str(place / ".secret" / "*.tar")).shards) == 2
+    monkeypatch.chdir(place / "a")
+    assert len(open_stream("../**/*.tar").shards) == 1
+    assert len(open_stream("../.secret").shards) == 2

@@ -190,3 +190,28 @@ def test_lists_that_are_no_vectors_are_no_text():
     tags = pa.array([[1], [1, 2]] * 10)
     images = load(pa.table({"tags": tags, "price": np.arange(20) + 0.5}), split="all")
     assert images.fates["column tags"] == "ignored: lists of several lengths"
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        [[[1, 2, 3, 4]], [[1, 2, 3, 4], [5, 6, 7, 8]]],
+        [[[0.5, 1.0]], [[0.5, 1.0], [1.0, 2.0]]],
+        [[[0.5], [0.5, 1.0]], [[0.5, 1.0], [2.0]]],
+        [[[1, 2]], None, [], [[1, 2], [3, 4]]],
+        pa.array([[[1, 2]], [[1, 2], [3, 4]]], pa.list_(pa.list_(pa.int64(), 2))),
+        pa.array([None, None], pa.list_(pa.float32())),
+        pa.array([[], []], pa.list_(pa.list_(pa.int64()))),
+    ],
+    ids=["boxes", "outlines", "ragged in a cell", "some missing", "pairs", "all missing", "empty"],
+)
+@pytest.mark.parametrize("beside", ["a vector", "numbers"])
+def test_boxes_and_outlines_are_no_vectors(cells, beside):
+    boxes = pa.chunked_array([pa.array(cells)] * (24 // len(cells)))
+    values = np.arange(24) + 0.5
+    column = pa.array([[v, 1.0] for v in values]) if beside == "a vector" else values
+    images = load(pa.table({"boxes": boxes, "v": column}), split="all")
+    assert images.values[:, 0].tolist() == values.tolist()
+    assert images.fates["column boxes"].startswith("ignored: ")
+    if beside == "numbers" and isinstance(cells, list) and cells[0] != [[0.5], [0.5, 1.0]]:
+        assert images.fates["column boxes"] == "ignored: lists of several lengths"

@@ -154,6 +154,7 @@ def test_places_are_left_out_and_names_kept(tmp_path, monkeypatch):
         ("file:///home/me/photos", "photos"),
         ("hf:someone/birds", "hf:someone/birds"),
         ("https://me:secret@there.org/birds.zip?signature=1", "https://there.org/birds.zip"),
+        ("s3://me:secret@bucket/x/shard-0?.tar", "s3://bucket/x/shard-0?.tar"),
         ("streets:600", "streets:600"),
         ("an array", "an array"),
     ):

@@ -341,8 +341,11 @@ def test_pictures_of_more_bits_are_left_out_whatever_the_others_are(tmp_path, rn
         run.read(folder, shard="2/2")
     for i in range(4):
         (folder / f"{i:02d}.png").unlink()
-    with pytest.raises(ValueError, match=r"has numbers of .*; the run in .* takes 8 bits"):
-        run.read(folder)
+    for shard in (None, "1/1"):
+        with pytest.raises(ValueError, match=r"has numbers of .*; the run in .* takes 8 bits"):
+            run.read(folder, shard=shard)
+    with pytest.raises(DataError, match=r"none of its 4 pictures .* have 8 bits a channel\); convert them$"):
+        run.read(folder, shard="1/2")
 
 
 @pytest.mark.parametrize("celeba", [True, False])

@@ -136,12 +136,14 @@ def stored_files(address: str | Path, endings: Sequence[str]) -> list[StoredFile
         found: dict[str, Any] = {}
         for one in _expanded(path) if is_pattern else [path]:
             if is_pattern:
-                found |= {name: info for name, info in system.glob(one, detail=True).items() if info["type"] == "file"}
+                every, above = system.glob(one, detail=True), re.split(r"[*?[]", one)[0].rpartition("/")[0]
+                shown = every if _is_hidden(one, above) else [name for name in every if not _is_hidden(name, above)]
+                found |= {name: every[name] for name in shown if every[name]["type"] == "file"}
             elif system.info(one)["type"] == "file":
                 found[one] = system.info(one)
             else:
                 every = system.find(one, detail=True)
-                shown = {name for name in every if not re.search(r"(^|/)\.", name.removeprefix(path))}
+                shown = [name for name in every if not _is_hidden(name, path)]
                 found |= {name: every[name] for name in shown if name.lower().endswith(tuple(endings))}
         if is_pattern and not found:
             raise DataError(f"{said}: no file is called so; check the pattern")
@@ -156,6 +158,11 @@ def stored_files(address: str | Path, endings: Sequence[str]) -> list[StoredFile
             for name, info in sorted(found.items())
             if not Path(name).name.startswith(".")
         ]
+
+
+def _is_hidden(name: str, above: str) -> bool:
+    """Tell whether a file, or a folder that it lies in below another one, has a name that begins with a dot."""
+    return re.search(r"(^|/)\.", name.removeprefix(above)) is not None
 
 
 def _expanded(pattern: str) -> list[str]:

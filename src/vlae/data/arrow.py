@@ -196,7 +196,11 @@ def _named_classes(column: Array | str, names: Sequence[str]) -> Array | str:
 
 
 def _are_vectors(column: Array | str, kind: Any) -> bool:
-    """Tell equally many numbers a row, or lists that may not be labels: of real numbers, of one length, or of lists."""
+    """Tell equally many numbers a row, or lists that may not be labels: of real numbers, or of one shape where any.
+
+    Lists of real numbers count whatever their lengths are. Whole numbers of several lengths may be labels, and lists of
+    lists boxes or outlines: these count only if all that are there have one shape.
+    """
     from pyarrow import types
 
     if not isinstance(column, str) and column.dtype.kind in "iubf":
@@ -210,7 +214,20 @@ def _are_vectors(column: Array | str, kind: Any) -> bool:
             continue
         depth, of_one_length, kind = depth + 1, of_one_length or types.is_fixed_size_list(kind), kind.value_type
     is_real = types.is_floating(kind) or types.is_decimal(kind)
-    return bool(depth and (is_real or (types.is_integer(kind) and (of_one_length or depth > 1))))
+    if depth == 1 and is_real:
+        return isinstance(column, str) or any(cell is not None for cell in column.tolist())
+    return (is_real or types.is_integer(kind)) and (of_one_length or depth > 1) and _are_of_one_shape(column)
+
+
+def _are_of_one_shape(column: Array | str) -> bool:
+    """Tell whether the lists of a column, but for those that are missing, have one shape, which is not empty."""
+    if isinstance(column, str):
+        return True  # that is refused
+    try:
+        shapes = {np.shape(cell) for cell in column.tolist() if cell is not None}
+    except ValueError:  # several lengths within one cell
+        return False
+    return len(shapes) == 1 and 0 not in shapes.pop()
 
 
 def _equal_lists(column: Array | str, what: str) -> Array:

@@ -12,7 +12,7 @@ from vlae.data.cache import new_array
 from vlae.data.columns import ROW_NAME
 from vlae.data.depths import found_range, into_range, listed_range, of_channels, within_bytes
 from vlae.data.files import has_more_frames
-from vlae.data.frames import array_frame, how_fitted, look_at_all, picture_frame
+from vlae.data.frames import CONVERT, array_frame, how_fitted, look_at_all, picture_frame
 from vlae.data.holdout import group_copies
 from vlae.data.images import PICTURES, Images
 from vlae.data.pixels import array_pictures, fit_picture
@@ -142,8 +142,9 @@ def _without(fates: Mapping[str, str], files: Sequence[str]) -> dict[str, str]:
 
 def _all_broken(data: SourceData, broken: dict[int, str], source: str) -> DataError:
     first = min(broken)
-    example = f"{row_name(data, first)}: {broken[first]}"
+    example = f"{row_name(data, first)}: {broken[first].removesuffix(CONVERT)}"
     advice = "ask for as many channels as they have" if "channels, expected" in example else "get them again"
+    advice = "convert them" if all(why.endswith(CONVERT) for why in broken.values()) else advice
     return NoneReadableError(f"{source}: none of its {len(data)} pictures can be read ({example}); {advice}")
 
 
@@ -175,7 +176,7 @@ def _fit_all(data: SourceData, settings: ReadSettings, source: str, progress: bo
             )
         return _Fitted(_store(data.values, folder))
     if isinstance(data.values, EncodedPictures):
-        looks, broken = look_at_all(data.values, settings, progress, is_shard=data.total is not None)
+        looks, broken = look_at_all(data.values, settings, progress, is_shard=data.total not in (None, len(data)))
         if not looks:
             raise _all_broken(data, broken, source)
         frame = picture_frame(looks, data, settings, source)

@@ -17,6 +17,9 @@ from vlae.shapes import MAX_SIDE, MIN_SIDE
 SMALL = 64
 """Pictures of one size keep their proportions, and their size if no side has more pixels. Others become squares."""
 
+CONVERT = "; convert it, or read it apart"
+"""The end of the reason why a picture of another depth is left out."""
+
 DEPTH = {False: "8 bits a channel", True: "more than 8 bits a channel"}
 
 
@@ -92,7 +95,7 @@ def look_at_all(
     why = f"numbers from {listed_range(value_range)} are expected" if value_range else why
     if value_range is None or not within_bytes(value_range):
         others = [i for i, look in looks.items() if look.wide != usual]
-        broken |= dict.fromkeys(others, f"{DEPTH[not usual]}, {why}; convert it, or read it apart")
+        broken |= dict.fromkeys(others, f"{DEPTH[not usual]}, {why}{CONVERT}")
     looks = {i: look for i, look in looks.items() if i not in broken}
     have_floats = sum(look.floats for look in looks.values())
     if value_range is None and 0 < have_floats < sum(look.wide for look in looks.values()):

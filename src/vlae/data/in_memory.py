@@ -70,18 +70,24 @@ def _is_picture(source: Any) -> bool:
 
 
 def _is_pair(source: Any) -> bool:
-    """Tell (data, labels) from two data. Labels may be one-hot, and as wide as the data."""
+    """Tell (data, labels) from two data, such as two grey pictures. One-hot labels may be as wide as the data."""
     if not isinstance(source, tuple) or len(source) != 2 or isinstance(source[0], str | Path):
         return False
     if all(map(_is_array, source)):
         data, labels = (array.shape for array in source)
-        return len(data) > len(labels) or (len(data) == len(labels) == 2 and data[0] == labels[0])
+        if len(data) == len(labels) == 2 and data[0] == labels[0]:
+            return data != labels or _is_one_hot(_to_numpy(source[1]))
+        return len(data) > len(labels)
     return (
         _is_array(source[1])
         or _is_from(source[1], "pandas", "Series")
         or _is_from(source[1], "polars", "Series")
         or _is_flat(source[1])
     )
+
+
+def _is_one_hot(labels: Array) -> bool:
+    return bool(((labels == 0) | (labels == 1)).all() and (labels.sum(1) == 1).all())
 
 
 def _is_flat(source: Any) -> bool:

@@ -18,7 +18,7 @@ from vlae.data.columns import MINUS_ONE, ROW_NAMES
 from vlae.data.delimited import encoding_of, said_separator
 from vlae.data.images import IGNORED, Images
 from vlae.data.source import LABEL_NAMES, Array, DataError, counted, is_missing
-from vlae.names import bare_cell, some_of
+from vlae.names import bare_cell, printable, some_of
 
 UNLABELLED = -1
 """The label of a datum whose class is not known; it stands for any negative one."""
@@ -208,6 +208,8 @@ def _read_table(file: Path) -> _Table:
             first = stream.readline()
             said = said_separator(first)
             text = stream.read() if said else first + stream.read()
+        if "\0" in text:
+            raise csv.Error("it is no text")
         separator = said or max(",;\t", key=text.count)
         cells = csv.reader(StringIO(text, newline=""), delimiter=separator, skipinitialspace=True)
         rows = [row for row in cells if len(row) > 1]
@@ -221,9 +223,10 @@ def _read_table(file: Path) -> _Table:
     names = [i for i, heading in enumerate(headings) if heading in ROW_NAMES]
     label = next((headings.index(name) for name in LABEL_NAMES if name in headings), None)
     if len(columns) > 2 and (label is None or not names):
+        there = printable(some_of([column[0] for column in columns]))
         raise DataError(
-            f"{file}: it has {len(columns)} columns ({some_of([column[0] for column in columns])}); give two, the name "
-            "of a picture and its class, or call these two file and label"
+            f"{file}: it has {len(columns)} columns ({there}); give two, the name of a picture and its class, or "
+            "call these two file and label"
         )
     if not names and label is not None and columns[label].count(columns[label][0]) > 1:
         label = None  # a class called y, say
@@ -265,7 +268,7 @@ def _amiss(
     if several := [name for name, given in classes.items() if len(given) > 1]:
         said.append(
             f"{counted(len(several), 'name')} {'has' if len(several) == 1 else 'have'} several classes, such as "
-            f"{several[0]!r} ({', '.join(sorted(classes[several[0]]))}); the last one counts"
+            f"{several[0]!r} ({', '.join(map(printable, sorted(classes[several[0]])))}); the last one counts"
         )
     if table.nothing:
         said.append(
@@ -275,7 +278,7 @@ def _amiss(
     others = {kind for kind in kinds[begin:] if kind} - set(found)
     if others:
         said.append(
-            f"no picture of {images.source} to learn from is of {', '.join(sorted(others)[:5])}"
+            f"no picture of {images.source} to learn from is of {', '.join(map(printable, sorted(others)[:5]))}"
             f"{' …' * (len(others) > 5)}; this is not learned"
         )
     return said

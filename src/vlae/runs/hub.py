@@ -219,7 +219,7 @@ NAMES_WITH_SLASHES = (ON_HUB, "timm:")
 def without_folder(source: str) -> str:
     """A source without the folder it lies in, in a form that can be printed: the last part of a path, or another name.
 
-    An address keeps its folders, without a user, password or query.
+    An address keeps its folders, without a user or password, and one of the web without a query.
 
     Args:
         source: the source of a run's data, as text.
@@ -229,7 +229,8 @@ def without_folder(source: str) -> str:
         ('photos', 'streets:600', 'hf:someone/birds')
     """
     if is_address := re.match(r"(?!file:)([a-z][a-z0-9+.-]*://)(?:[^/]*@)?", source):  # without a password or signature
-        return printable(is_address[1] + source[is_address.end() :].partition("?")[0])
+        rest = source[is_address.end() :]
+        return printable(is_address[1] + (rest.partition("?")[0] if is_address[1].startswith("http") else rest))
     if not source.startswith(NAMES_WITH_SLASHES):
         source = source.replace("\\", "/").rstrip("/").rpartition("/")[2]
     return printable("data" if source in ("", ".", "..") or source.startswith("~") else source)
