@@ -82,7 +82,7 @@ def main() -> None:
     parser.add_argument("--worker", nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.quick:
-        args.seconds = 1.0
+        args.seconds = 0.2
     if args.worker:
         name, data = args.worker
         return print(json.dumps(ours(name, Path(data), args.seconds)))

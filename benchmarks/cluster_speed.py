@@ -129,7 +129,7 @@ def main() -> None:
 
 def saved(recipe: str, folder: Path) -> Run:
     """A run in a folder, as workers open it: trained for a few steps, which is as fast as one trained to the end."""
-    from vlae.workflows import train
+    from vlae.training.train import train  # it draws no page
 
     chosen = RECIPES[recipe]()
     images = np.random.default_rng(0).integers(0, 256, (256, *chosen.shape), dtype=np.uint8)

@@ -30,10 +30,10 @@ def measure(minutes: float, seed: int, num: int, folder: Path, *, quick: bool) -
         seed: of the demo.
         num: held-out pictures that it is evaluated on.
         folder: of the run.
-        quick: train on few pictures in place of the demo's.
+        quick: train on few and small pictures in place of the demo's.
     """
     begun = time.monotonic()
-    command = ("train", "streets:400") if quick else ("demo",)
+    command = ("train", "streets:400", "--size", "8", "--code-sizes", "1,2") if quick else ("demo",)
     said(*command, "--minutes", str(minutes), "--seed", str(seed), "--out", str(folder))
     seconds = time.monotonic() - begun
     found = json.loads(

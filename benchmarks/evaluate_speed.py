@@ -40,7 +40,9 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="only to see that it runs; its numbers mean nothing")
     asked = parser.parse_args()
     print(processor(), f"load average {os.getloadavg()[0]:.2f}")
-    images = subset(load(asked.data, split="test"), num=100 if asked.quick else asked.num)
+    if asked.quick:
+        asked.data, asked.num = "streets:600", 60
+    images = subset(load(asked.data, split="test"), num=asked.num)
     results = {}
     for name in asked.runs:
         run = vlae.load(name)

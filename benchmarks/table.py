@@ -41,12 +41,7 @@ def measured(part: Part, asked: argparse.Namespace) -> dict[str, Any]:
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "figures.json"
             words = [*command.words, *(["--json", str(file)] if command.has_file else [])]
-            done = subprocess.run(
-                [sys.executable, str(HERE / words[0]), *words[1:]], check=False, capture_output=True, text=True
-            )
-            if done.returncode:
-                raise SystemExit(f"{' '.join(words)} ended with {done.returncode}:\n{done.stderr[-3000:]}")
-            figures[name] = command.read(done.stdout, file)
+            figures[name] = command.read(printed(words), file)
         said.append(" ".join(without_paths(command.words, asked)))
     return {
         "date": date.today().isoformat(),
@@ -57,6 +52,16 @@ def measured(part: Part, asked: argparse.Namespace) -> dict[str, Any]:
         "commands": said,
         "figures": figures,
     }
+
+
+def printed(words: list[str]) -> str:
+    """What a script of this folder prints, run in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, str(HERE / words[0]), *words[1:]], check=False, capture_output=True, text=True
+    )
+    if done.returncode:
+        raise SystemExit(f"{' '.join(words)} ended with {done.returncode}:\n{done.stderr[-3000:]}")
+    return done.stdout
 
 
 def without_paths(words: list[str], asked: argparse.Namespace) -> list[str]:

@@ -127,7 +127,7 @@ def main() -> None:
     args = parser.parse_args()
     limit = None
     if args.quick:
-        args.plans, args.every, args.target, limit = [4, 8], 2, 0.2, 500
+        args.plans, args.every, args.target, limit = [2, 4], 2, 0.2, 100
     train, test = (load(args.source, split=split, limit=limit).values for split in ("train", "test"))
     train, test = np.array(train), np.array(test)  # in memory: the clock is for the training
     reuse_memory()

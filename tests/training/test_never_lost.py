@@ -290,9 +290,10 @@ def test_names_that_are_not_utf8_lose_nothing(tmp_path, monkeypatch, drawn):
 
 
 @pytest.mark.slow
-def test_a_name_that_is_not_utf8_is_printed_with_escapes(tmp_path):
+def test_a_name_that_is_not_utf8_is_printed_with_escapes(photos, tmp_path):
     code = "from vlae.cli.main import main; main()"
-    words = [sys.executable, "-c", code, "figure", "streets", "samples", "--num", "2", "--out"]
+    run = quick(str(photos), tmp_path / "run")
+    words = [sys.executable, "-c", code, "figure", run.path, "samples", "--num", "2", "--out"]
     out = os.fsencode(tmp_path) + b"/caf\xe9.png"
     done = subprocess.run([*words, out], capture_output=True, check=False)
     assert (done.returncode, done.stdout) == (0, os.fsencode(tmp_path) + b"/caf\\xe9.png\n"), done.stderr

@@ -16,7 +16,11 @@ pytest.importorskip("onnxruntime")
 ROOT = Path(__file__).parents[2]
 PHOTOS = ROOT.parent / "shared" / "data" / "photos"
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(not PHOTOS.exists(), reason="the photographs are not here")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.usefixtures("no_pages"),
+    pytest.mark.skipif(not PHOTOS.exists(), reason="the photographs are not here"),
+]
 
 
 @pytest.fixture(scope="module")

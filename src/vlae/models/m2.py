@@ -63,8 +63,11 @@ class ClassedNetworks(nn.Module):
 
     def __init__(self, settings: LevelSettings, num_classes: int, seen: Shape, drawn: Shape, blocks: Blocks):
         super().__init__()
-        plain = isinstance(settings, Level) and settings.bare and not settings.convolutions
-        if not plain or not settings.dense or not settings.code_size:
+        if (
+            not isinstance(settings, Level)
+            or not (settings.bare and settings.dense and settings.code_size)
+            or settings.convolutions
+        ):
             raise ValueError("the level below the class has a code and dense layers only: Level(code_size=…, dense=…)")
         units = settings.dense[-1]
         upwards = [(each,) for each in settings.dense]
