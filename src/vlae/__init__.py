@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from vlae.codes.mix import mix
     from vlae.data.images import Images
     from vlae.estimators import LadderClassifier, LadderEncoder
+    from vlae.merging import merge
     from vlae.models.base import ForwardPass, LatentModel
     from vlae.models.distributions import CodeDistribution, NormalCode
     from vlae.models.inference import as_input

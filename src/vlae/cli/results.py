@@ -33,11 +33,12 @@ def figure(
         run: Folder of the run; or "streets" or "mnist", which ship with vlae; or hf:USER/NAME.
         kind: levels: a panel per level, in which only that level changes. samples: random images. reconstructions:
             held-out images and their reconstructions. traversal: a row per code dimension. mix: the lower levels of
-            one image with the upper levels of another. progress: training curves.
+            one image with the upper levels of another. classes: a row per class, of a run with labels. progress:
+            training curves.
         from_image: Start from this picture; by default from a held-out one. For levels and traversal.
         random: Start from a random draw, and no picture. For levels and traversal.
         prior: What codes are drawn from. fitted: the prior that is fitted to the codes of the training data (the
-            default). standard: N(0, I). For levels, samples and traversal.
+            default). standard: N(0, I). For levels, samples, traversal and classes.
         pixels: Draw the pixels too, from the likelihood. For samples, above all of runs with --family pixel.
         out: PNG file to write, which may replace another. By default figures/KIND.png in the run's folder, or below
             runs/ for a run that has no folder here; with options a name that tells them, such as levels-seed-3.png.
