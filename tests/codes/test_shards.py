@@ -240,8 +240,6 @@ def test_a_damaged_part_is_refused_and_nothing_is_left(run, folder, tmp_path):
 
 def test_the_commands(run, folder, tmp_path, capsys):
     for i in (1, 2):
-        out = ("--out", tmp_path / f"{i}.parquet", "--json")
-        assert cli_exit("encode", run.path, folder, "--shard", f"{i}/2", *out) == 0
-    assert json.loads(capsys.readouterr().out.splitlines()[-1]) == {"path": str(tmp_path / "2.parquet"), "rows": 10}
+        assert cli_exit("encode", run.path, folder, "--out", tmp_path / f"{i}.parquet", "--shard", f"{i}/2") == 0
     assert cli_exit("merge", tmp_path / "m.parquet", tmp_path / "1.parquet", tmp_path / "2.parquet", "--json") == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1]) == {"path": str(tmp_path / "m.parquet")}

@@ -68,6 +68,13 @@ def test_an_unfinished_run_goes_on(source, tmp_path, monkeypatch):
     assert resumed == [True] and again["lean"][0].recipe == systems["lean"][0].recipe
 
 
+def test_a_range_that_was_found_is_no_other_setting(tmp_path):
+    file = tmp_path / "deep.npy"
+    np.save(file, np.random.default_rng(0).integers(0, 4000, (80, 8, 8)).astype(np.uint16))
+    (_, first), (_, again) = (trained(str(file), tmp_path, ("lean",), seeds=1) for _ in range(2))
+    assert first["lean"][0].data["value_range"] is not None and again["lean"][0].identity == first["lean"][0].identity
+
+
 def test_other_settings_need_another_folder(source, tmp_path):
     trained(source, tmp_path, ("lean",), seeds=1)
     with pytest.raises(RunError, match="other settings"):

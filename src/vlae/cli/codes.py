@@ -58,7 +58,7 @@ def encode(
         accelerator: Where the run computes: auto (a GPU if there is one), cpu, gpu or mps.
         as_json: Print JSON, one line, instead of text.
     """
-    from vlae.codes.files import check_new, kind_of, open_codes
+    from vlae.codes.files import check_new, kind_of
     from vlae.data.sharding import Share
     from vlae.data.streams import is_streamed
     from vlae.lance_tables import as_place
@@ -90,10 +90,7 @@ def encode(
             written = encoding.encode(trained, source, out, **vars(part), **options, shard=cut, add=add)
     except KeyboardInterrupt:
         raise KeyboardInterrupt("interrupted; the same command goes on from here") from None
-    if as_json:
-        print_json({"path": written, "rows": open_codes(written).num})
-    else:
-        print(written)
+    print_path(written, as_json=as_json)
 
 
 def merge(out: str, /, *parts: str, as_json: AsJson = False) -> None:

@@ -18,7 +18,7 @@ from vlae.runs.run import Run
 from vlae.runs.store import read_recipe
 from vlae.shapes import Shape
 from vlae.studies.forecast import forecast
-from vlae.training.going_on import BEGUN_WITH
+from vlae.training.going_on import BEGUN_WITH, FOUND
 from vlae.training.preparing import sizes_for
 from vlae.training.settle import as_begun
 from vlae.training.train import Stopped
@@ -174,7 +174,8 @@ def _run(recipe: Recipe, source: str, path: Path, reading: Mapping[str, Any], pr
     begun = (path / RECIPE).exists()
     if begun:
         kept, data = read_recipe(path)
-        known = {name: value for name, value in data.items() if value is not None and name not in BEGUN_WITH}
+        kept_besides = {*BEGUN_WITH, *FOUND} - reading.keys()
+        known = {name: value for name, value in data.items() if value is not None and name not in kept_besides}
         if as_begun(recipe, kept) != kept or known != {"source": source.rstrip("/"), **reading}:
             raise RunError(
                 f"{path} holds a run with other settings or data; choose another --out (out=), or ask for the same"
@@ -199,10 +200,11 @@ def _grouped(loaded: Sequence[Run], *, same_data: bool) -> RunsBySystem:
     shapes = {run.recipe.shape for run in loaded}
     if len(shapes) > 1:
         raise ValueError(f"the runs are of data of different shapes, {', '.join(map(str, sorted(shapes)))}")
-    trained_on = {
-        json.dumps(run.data | {"content": None, "white": None}, sort_keys=True): run.data["source"] for run in loaded
-    }
     contents = {run.data["content"] for run in loaded if "content" in run.data}  # earlier versions kept none
+    said_by_it = ("content", "white", *FOUND) if all("content" in run.data for run in loaded) else ("content", "white")
+    trained_on = {
+        json.dumps(run.data | dict.fromkeys(said_by_it), sort_keys=True): run.data["source"] for run in loaded
+    }
     if same_data and max(len(trained_on), len(contents)) > 1:
         raise ValueError(
             f"the runs were trained on different data, or on data read differently ({', '.join(trained_on.values())}); "

@@ -38,6 +38,9 @@ from vlae.training.settle import as_begun, own_code_sizes, qualities_of
 BEGUN_WITH = ("content", "labels_sha256")
 """What recipe.json says of the data besides how they are read: hashes, by which changed data are known."""
 
+FOUND = ("crop", "value_range")
+"""How data were read by what was found in them, where it was not asked for. The content says the same."""
+
 
 class Reached(NamedTuple):
     """What a training has left, from which it goes on."""

@@ -21,7 +21,6 @@ from vlae.data.images import Images
 from vlae.data.originals import Originals, find_originals, shrink
 from vlae.data.picture_files import original_file
 from vlae.data.source import DataError, ReadSettings
-from vlae.errors import reason
 from vlae.evaluation.statistics import statistics
 from vlae.names import printable
 from vlae.runs.run import Run
@@ -114,7 +113,8 @@ class Collection:
             kept = f"The {len(examples)} held-out examples that are kept with the run are shown"
             if not len(examples):
                 kept = "No examples are kept with the run"
-            note = f"{source} is not shown: {reason(error)}. {kept}. To see data, name them: vlae explore RUN DATA"
+            why = " ".join(str(error).split())
+            note = f"{source} is not shown: {why}. {kept}. To see data, name them: vlae explore RUN DATA"
             images, order = Images(values=examples[:0], source=source), np.full(len(examples), -1)
             return _Rows(images=images, order=order, hashes=hashes, trained=none, note=note)
         others = np.setdiff1d(np.arange(len(images)), rows)

@@ -216,7 +216,7 @@ const buildPictures = (root) => {
     view[name] = change(value);
     findAll();
   };
-  const modes = Object.entries(orders).filter(([mode]) => mode === "name" || (data.num && (isPictures() || mode !== "copies")));
+  const modes = Object.entries(orders).filter(([mode]) => isPictures() || mode !== "copies");
   const mode = select("Show", modes.map(([name, order]) => [name, order.title]), view.mode, set("mode"));
   const level = select("Level", levels.map((each) => [String(each.level), titleOf(each)]), String(view.level), (value) => {
     view.level = Number(value);
