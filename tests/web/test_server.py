@@ -385,9 +385,9 @@ def test_requests_are_limited_in_size(visitor):
     chunked = f"{start}Transfer-Encoding: chunked\r\n\r\n".encode() + (b"10000\r\n" + b" " * 65536 + b"\r\n") * 40
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(server, "MAX_QUESTION", 2**16)
-        with suppress(ConnectionError):  # cut off while it was still sending
+        with suppress(OSError):  # cut off while it was still sending
             assert visitor.raw(chunked).startswith(b"HTTP/1.1 413")
-    with suppress(ConnectionError):
+    with suppress(OSError):
         endless = f"GET / HTTP/1.1\r\nHost: {visitor.host}\r\nX: {'x' * 200_000}\r\n\r\n"
         assert visitor.raw(endless.encode())[:12] == b"HTTP/1.1 400"
     assert visitor.ask("describe")[0] == 200
