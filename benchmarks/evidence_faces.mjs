@@ -1,7 +1,7 @@
 // Draws cartoon faces, 64 × 64, each part chosen at random and independently: a folder of PNG files, and faces.csv.
 //
 //     npm install @dicebear/core@9.4.3 @dicebear/avataaars@9.4.3 @resvg/resvg-js@2
-//     NODE_PATH=… node benchmarks/evidence_faces.mjs faces 10000     (or from the folder that has node_modules)
+//     node benchmarks/evidence_faces.mjs faces 10000     # where node_modules lies
 //     python benchmarks/evidence_data.py faces faces.npz --package faces
 //
 // The drawings are Avataaars by Pablo Stanley (https://avataaars.com, free for personal and commercial use).
