@@ -67,7 +67,9 @@ def encode_on_cluster(
             the cluster has GPUs, at most four for each.
         accelerator: where a worker computes. "auto": on a GPU if the cluster has any. "cpu". "gpu".
         progress: whether to show a progress bar.
-        options: stream, layout, key, id, stddev, sample, reconstruction and seed, as `encode` takes them.
+        options: how the source is read: `stream` (shard by shard; False), `layout` ("NHW", "NHWC" or "NCHW"; None:
+            inferred), `key` (the array or column of the images), `id` (the column that names the rows); and what is
+            written: `stddev` (False), `sample` (False), `reconstruction` (True), `seed` of the draws (0).
 
     Returns:
         The folder or address: `out`.
