@@ -42,7 +42,8 @@ def decode(run: Run, file: str | Path, out: str | Path, *, seed: int = 0, progre
         out: a folder, for one PNG file per row, with the row's name (or its number), shortened and without control
             characters where a disk would not take it; or an .npz file with the array `images`,
             uint8 (N, C, H, W), or for vectors `x`, float32 (N, D), and the names of its `columns` if it has any. If the
-            run's data have more than 8 bits, `images` are float32 in the own numbers of the data. PNG files then have 16 bits and these numbers, if they are grey and the numbers from 0 to 65,535; otherwise 8 bits, in
+            run's data have more than 8 bits, `images` are float32 in the own numbers of the data. PNG files
+            then have 16 bits and these numbers, if they are grey and the numbers from 0 to 65,535; otherwise 8 bits, in
             which 0 and 255 are the ends of the range.
         seed: of the draws of missing levels.
         progress: whether to show a progress bar, and say which levels are drawn, on the error output.
